@@ -1,0 +1,40 @@
+"""A typed HTTP client of the Prism backend; imports nothing else of the project.
+
+from client import Client
+
+answer = Client("http://localhost:8000").classify(photo, filename="seven.jpg")
+print(answer.prediction, answer.confidence)
+"""
+
+from client.answers import (
+    Classification,
+    Guess,
+    Info,
+    InputSpec,
+    ItemError,
+    ModelInfo,
+    ModelRef,
+    Models,
+    Timings,
+)
+from client.client import Client
+from client.errors import BackendError, BackendUnreachable, ClientError, InvalidAnswer
+from client.url import base_url
+
+__all__ = [
+    "BackendError",
+    "BackendUnreachable",
+    "Classification",
+    "Client",
+    "ClientError",
+    "Guess",
+    "Info",
+    "InputSpec",
+    "InvalidAnswer",
+    "ItemError",
+    "ModelInfo",
+    "ModelRef",
+    "Models",
+    "Timings",
+    "base_url",
+]
