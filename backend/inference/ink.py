@@ -1,0 +1,187 @@
+"""Find the ink in a picture: which pixels somebody wrote, whatever the paper, pen and light.
+
+`find_ink` turns any picture into an `Ink`: how inked each pixel is (0 paper, 1 full stroke) and
+the box around what was written. It imports numpy and Pillow only.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageChops, ImageFilter
+
+from backend.inference.strokes import Box, main_strokes
+
+WORK_SIDE = 192  # longest side of the picture that is searched, in pixels
+RULED_SIDE = 64  # smaller pictures are a digit and little else: no ruled paper is expected
+FINE_SIDE = 96  # a digit smaller than this is looked at again, closer, where there is detail
+
+Field = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Ink:
+    """Ink of shape (H, W), float32 in [0, 1], and the `box` (left, top, right, bottom) of it."""
+
+    field: Field
+    box: Box
+
+
+def find_ink(image: Image.Image, min_contrast: float) -> Ink | None:
+    """Return the ink of a picture of any size and mode, or None where nothing is written.
+
+    `min_contrast` (levels of 255) is how far ink has to differ from its paper.
+    """
+    reduced, factor = _reduce(image)
+    ink = _extract(reduced, min_contrast)
+    if ink is None or factor == 1:
+        return ink
+    left, top, right, bottom = ink.box
+    side = max(right - left, bottom - top)
+    if side >= FINE_SIDE:
+        return ink
+    margin = max(4, round(0.3 * side))
+    outer = (
+        max(0, left - margin) * factor,
+        max(0, top - margin) * factor,
+        min(image.width, (right + margin) * factor),
+        min(image.height, (bottom + margin) * factor),
+    )
+    closer, _ = _reduce(image.crop(outer))
+    return _extract(closer, min_contrast) or ink
+
+
+def _reduce(image: Image.Image) -> tuple[Image.Image, int]:
+    factor = -(-max(image.size) // WORK_SIDE)
+    if factor <= 1:
+        return image, 1
+    # A line 10,000 pixels long and one thick keeps its pixel.
+    return image.reduce((min(factor, image.width), min(factor, image.height))), factor
+
+
+def _extract(image: Image.Image, min_contrast: float) -> Ink | None:
+    grey = _grey(image)
+    low, high = int(grey.min()), int(grey.max())
+    if high - low < min_contrast:
+        return None
+    height, width = grey.shape
+    edge = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
+    edge.sort()
+    quartile = len(edge) // 4
+    paper = int(edge[2 * quartile])
+    spread = int(edge[-1 - quartile]) - int(edge[quartile])
+    uneven = spread > 0.1 * (high - low) and min(height, width) >= 16
+    if uneven:
+        raised = _flatten(grey)
+    else:
+        if high - paper == paper - low or spread > 0.5 * (high - low):
+            # The edge cannot tell: what is written covers less than half of the picture.
+            paper = int(np.median(grey))
+        raised = np.subtract(grey, paper, dtype=np.float32)
+        if paper - low > high - paper:
+            np.negative(raised, out=raised)
+    np.maximum(raised, 0, out=raised)
+    return _scale(raised, min_contrast, uneven)
+
+
+def _scale(raised: Field, min_contrast: float, uneven: bool) -> Ink | None:
+    """Set paper to 0 and full stroke to 1, drop specks, and box what is left."""
+    cut, full = _levels(raised)
+    if full < min_contrast:
+        return None
+    floor = 0.06 * full
+    if uneven:
+        floor = max(floor, _noise(raised, cut))
+        if full < 2 * floor:
+            return None
+    field = (raised - floor) * (1.0 / (full - floor))
+    np.clip(field, 0, 1, out=field)
+    if uneven or min(field.shape) >= RULED_SIDE:
+        _unrule(field)
+        _unrule(field.T)
+    found = main_strokes(field)
+    if found is None:
+        return None
+    return Ink(*found)
+
+
+def _unrule(field: Field) -> None:
+    """Take ruled lines, fainter than the ink and across the whole picture, out of the rows."""
+    ruled = np.flatnonzero((field > 0.1).mean(axis=1) > 0.8)
+    if len(ruled):
+        line = np.median(field[ruled], axis=1)
+        faint = line < 0.75
+        lines = ruled[faint]
+        field[lines] = np.maximum(field[lines] - 1.25 * line[faint, np.newaxis], 0)
+
+
+def _grey(image: Image.Image) -> NDArray[np.uint8]:
+    """One channel in which ink and paper differ most, uint8 (H, W)."""
+    if image.mode == "L":
+        return np.asarray(image)
+    if image.mode != "RGB":
+        image = image.convert("RGB")
+    red, green, blue = image.split()
+    if (
+        max(_peak(ImageChops.difference(red, green)), _peak(ImageChops.difference(green, blue)))
+        < 24
+    ):
+        return np.asarray(green)
+    pixels = np.asarray(image)
+    edge = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+    away = pixels.astype(np.float32) - np.median(edge, axis=0).astype(np.float32)
+    far = np.abs(away).max(axis=2)
+    towards = away[far >= 0.6 * far.max()].mean(axis=0)
+    length = float(np.linalg.norm(towards))
+    if length < 24:  # as much lighter as darker: no one direction leads from paper to ink
+        return np.asarray(image.convert("L"))
+    along = away @ (towards / length)
+    # Dark is ink, as on paper; what is lighter than the paper's own median is still paper.
+    grey: NDArray[np.uint8] = np.clip(215 - along, 0, 255).astype(np.uint8)
+    return grey
+
+
+def _peak(channel: Image.Image) -> int:
+    return int(channel.getextrema()[1])  # type: ignore[arg-type]
+
+
+def _flatten(grey: NDArray[np.uint8]) -> Field:
+    """Remove uneven light: what rises above its surroundings, float32 (H, W), ink positive."""
+    picture = Image.fromarray(grey)
+    smooth = picture.filter(ImageFilter.BoxBlur(max(1, min(grey.shape) / 8)))
+    rise = np.subtract(grey, np.asarray(smooth), dtype=np.float32)
+    if float((rise**3).sum()) < 0:  # strokes are narrow: the longer tail is theirs
+        picture = ImageChops.invert(picture)
+    small = picture.reduce(max(1, -(-max(grey.shape) // 48)))
+    window = 2 * (max(small.size) // 8) + 1
+    # One cell more than was eroded: the soft edge of a shadow stays below the paper's level.
+    opened = small.filter(ImageFilter.MinFilter(window)).filter(ImageFilter.MaxFilter(window + 2))
+    paper = opened.filter(ImageFilter.GaussianBlur(0.5)).resize(
+        picture.size, Image.Resampling.BILINEAR
+    )
+    raised: Field = np.subtract(np.asarray(picture), np.asarray(paper), dtype=np.float32)
+    return raised
+
+
+def _levels(raised: Field) -> tuple[float, float]:
+    """The level that parts paper from ink (Otsu 1979) and that of a full stroke."""
+    counts = np.bincount(raised.astype(np.uint8).ravel(), minlength=256).astype(np.float64)
+    levels = np.arange(256.0)
+    below = counts.cumsum()
+    mass = (counts * levels).cumsum()
+    total, whole = below[-1], mass[-1]
+    above = total - below
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = np.square(whole * below - total * mass) / (below * above)
+    cut = int(np.nanargmax(np.where(above > 0, between, np.nan))) if above[0] > 0 else 0
+    inked = counts[cut + 1 :].cumsum()
+    if not len(inked) or inked[-1] == 0:
+        return float(cut), float(cut)
+    full = cut + 1 + int(np.searchsorted(inked, 0.8 * inked[-1]))
+    return float(cut), float(full)
+
+
+def _noise(raised: Field, cut: float) -> float:
+    """How far paper strays from itself: three times its spread (levels of 255)."""
+    paper = raised[raised <= cut]
+    return float(paper.mean() + 2.5 * paper.std()) if paper.size else 0.0

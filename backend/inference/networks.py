@@ -1,0 +1,90 @@
+"""Our network architectures, by the name that a manifest gives them.
+
+Each turns normalised fields of shape (N, 1, 28, 28), float32, into scores of shape (N, 10), of
+which a softmax makes probabilities. `MnistCnn` gives logits. `MnistNet` gives log-probabilities,
+which are valid logits too: a softmax leaves them as they are.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from backend.inference.errors import ArtifactError
+
+
+class MnistNet(nn.Module):
+    """`Net` of the PyTorch MNIST example: its `mnist_cnn.pt` loads as it is.
+
+    Maps (N, 1, 28, 28) to log-probabilities (N, 10). Source: pytorch/examples `mnist/main.py`.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 32, 3, 1)
+        self.conv2 = nn.Conv2d(32, 64, 3, 1)
+        self.dropout1 = nn.Dropout(0.25)
+        self.dropout2 = nn.Dropout(0.5)
+        self.fc1 = nn.Linear(9216, 128)
+        self.fc2 = nn.Linear(128, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.relu(self.conv1(x))
+        x = functional.relu(self.conv2(x))
+        x = self.dropout1(functional.max_pool2d(x, 2))
+        x = functional.relu(self.fc1(torch.flatten(x, 1)))
+        return functional.log_softmax(self.fc2(self.dropout2(x)), dim=1)
+
+
+class MnistCnn(nn.Module):
+    """The shipped digit classifier: three stages of two 3x3 convolutions, then two linear layers.
+
+    Maps (N, 1, 28, 28) to logits (N, 10).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            *_block(1, 32),
+            *_block(32, 32),
+            nn.MaxPool2d(2),
+            *_block(32, 64),
+            *_block(64, 64),
+            nn.MaxPool2d(2),
+            *_block(64, 96),
+            *_block(96, 96),
+            nn.MaxPool2d(2),
+        )
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Dropout(0.3),
+            nn.Linear(96 * 3 * 3, 192),
+            nn.ReLU(),
+            nn.Dropout(0.3),
+            nn.Linear(192, 10),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.classifier(self.features(x))  # type: ignore[no-any-return]
+
+
+def _block(channels: int, filters: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(channels, filters, 3, padding=1, bias=False),
+        nn.BatchNorm2d(filters),
+        nn.ReLU(),
+    )
+
+
+ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {"mnist-cnn": MnistCnn, "mnist-net": MnistNet}
+
+
+def build(architecture: str) -> nn.Module:
+    """Return a new network of one of our `ARCHITECTURES`; raises ArtifactError for other names."""
+    try:
+        make = ARCHITECTURES[architecture]
+    except KeyError:
+        known = ", ".join(sorted(ARCHITECTURES))
+        raise ArtifactError(f"unknown architecture {architecture!r}; known are {known}") from None
+    return make()

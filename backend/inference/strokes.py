@@ -1,0 +1,142 @@
+"""Tell strokes from specks: connected parts of an ink field, and which of them were written."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom; right and bottom are exclusive
+
+INKED = 0.3  # from here on a pixel counts as written
+KEEP_MASS = 0.03  # a part with less of the ink than this is a speck, unless it is long
+KEEP_SIDE = 0.2  # long: this much of the main part's longer side
+KEEP_NEAR = 0.6  # further away than this (of the main part's longer side) is something else
+
+
+@dataclass(slots=True)
+class Part:
+    """A connected part: its box and how many pixels it has."""
+
+    left: int
+    top: int
+    right: int
+    bottom: int
+    mass: int
+
+    @property
+    def side(self) -> int:
+        return max(self.right - self.left, self.bottom - self.top)
+
+
+def main_strokes(field: NDArray[np.float32]) -> tuple[NDArray[np.float32], Box] | None:
+    """Return `field` (H, W, in [0, 1]) without specks and the box of its strokes.
+
+    None where nothing is inked. Detached strokes stay, such as the bar of a 5.
+    """
+    mask = field >= INKED
+    rows, columns = mask.any(axis=1), mask.any(axis=0)
+    inked_rows, inked_columns = np.flatnonzero(rows), np.flatnonzero(columns)
+    if not len(inked_rows):
+        return None
+    box = _box(inked_rows, inked_columns)
+    if len(inked_rows) == box[3] - box[1] and len(inked_columns) == box[2] - box[0]:
+        return field, box  # no gap anywhere: one part, or specks that cannot move the box
+    labels, parts = connected_parts(mask)
+    kept = _written(parts, mask.shape)
+    if len(kept) < len(parts):
+        chosen = np.zeros(len(parts) + 1, dtype=bool)
+        chosen[[index + 1 for index in kept]] = True
+        keep = chosen[labels]
+        # The soft edge around a kept stroke stays with it.
+        grown = keep.copy()
+        grown[1:] |= keep[:-1]
+        grown[:-1] |= keep[1:]
+        sides = grown.copy()
+        sides[:, 1:] |= grown[:, :-1]
+        sides[:, :-1] |= grown[:, 1:]
+        field = np.where(sides, field, np.float32(0))
+        box = _box(np.flatnonzero(keep.any(axis=1)), np.flatnonzero(keep.any(axis=0)))
+    return field, box
+
+
+def _box(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Box:
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def _written(parts: list[Part], shape: tuple[int, ...]) -> list[int]:
+    """Which parts belong to what was written: the main one and its near companions."""
+    main_index = max(range(len(parts)), key=lambda index: _weight(parts[index], shape))
+    main = parts[main_index]
+    kept = []
+    for index, part in enumerate(parts):
+        gap = max(
+            part.left - main.right,
+            main.left - part.right,
+            part.top - main.bottom,
+            main.top - part.bottom,
+        )
+        large = part.mass >= KEEP_MASS * main.mass and part.side >= KEEP_SIDE * main.side
+        near = gap <= KEEP_NEAR * main.side
+        if index == main_index or (large and near and not _is_edge(part, shape)):
+            kept.append(index)
+    return kept
+
+
+def _weight(part: Part, shape: tuple[int, ...]) -> float:
+    return part.mass * part.side * (0.01 if _is_edge(part, shape) else 1.0)
+
+
+def _is_edge(part: Part, shape: tuple[int, ...]) -> bool:
+    """A ruled line or the end of the sheet: thin, and from border to border of the picture."""
+    height, width = shape
+    across = part.left == 0 and part.right == width and part.bottom - part.top < 0.15 * height
+    down = part.top == 0 and part.bottom == height and part.right - part.left < 0.15 * width
+    return across or down
+
+
+def connected_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Part]]:
+    """Label the 8-connected parts of a mask: labels (H, W), 0 is background, and the parts."""
+    height, width = mask.shape
+    padded = np.zeros((height, width + 2), dtype=np.int8)
+    padded[:, 1:-1] = mask
+    steps = np.diff(padded, axis=1)
+    row_of, starts = np.nonzero(steps == 1)
+    ends = np.nonzero(steps == -1)[1]
+    runs = list(zip(row_of.tolist(), starts.tolist(), ends.tolist(), strict=True))
+    parent = list(range(len(runs)))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    first_above, first_here, current = 0, 0, -1
+    for index, (row, start, end) in enumerate(runs):
+        if row != current:
+            first_above = first_here if row == current + 1 else index
+            first_here, current = index, row
+        above = first_above
+        while above < first_here and runs[above][1] <= end:
+            if runs[above][2] >= start:
+                parent[root(above)] = root(index)
+            above += 1
+        while first_above < first_here and runs[first_above][2] < start:
+            first_above += 1
+    numbers: dict[int, int] = {}
+    parts: list[Part] = []
+    of_run = np.empty(len(runs), dtype=np.int32)
+    for index, (row, start, end) in enumerate(runs):
+        top = root(index)
+        number = numbers.get(top)
+        if number is None:
+            number = numbers[top] = len(parts)
+            parts.append(Part(start, row, end, row + 1, 0))
+        part = parts[number]
+        part.left, part.right = min(part.left, start), max(part.right, end)
+        part.bottom = row + 1
+        part.mass += end - start
+        of_run[index] = number + 1
+    labels = np.zeros(mask.shape, dtype=np.int32)
+    labels[mask] = np.repeat(of_run, ends - starts)
+    return labels, parts
