@@ -1,0 +1,35 @@
+"""`python -m backend`: the backend alone."""
+
+import logging
+import sys
+import warnings
+
+import uvicorn
+from pydantic import ValidationError
+
+from backend.app import create_app
+from backend.inference.errors import ArtifactError
+from backend.settings import Settings
+
+_GRACE = 8  # seconds; the platform kills after 10
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C; exit with one line where a setting is wrong."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
+    warnings.filterwarnings("ignore", module="PIL")
+    try:
+        settings = Settings()
+        app = create_app(settings)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        variable = name if name == "PORT" else f"PRISM_{name.upper()}"
+        sys.exit(f"error: {variable}={first['input']}: {first['msg']}")
+    except ArtifactError as error:
+        sys.exit(f"error: {error}")
+    uvicorn.run(app, host=settings.host, port=settings.port, timeout_graceful_shutdown=_GRACE)
+
+
+if __name__ == "__main__":
+    main()

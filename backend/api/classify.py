@@ -1,0 +1,148 @@
+"""POST /classify, POST /classify/batch."""
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Request
+from starlette.responses import Response, StreamingResponse
+from ulid import ULID
+
+from backend.api import errors, uploads
+from backend.api.deps import (
+    CatalogDep,
+    ModelParam,
+    ProbabilitiesParam,
+    RequestIdDep,
+    SettingsDep,
+    TopKParam,
+    deadline,
+)
+from backend.api.schemas import PROBLEM_RESPONSES, Classification, ModelRef, classification
+from backend.inference.classifier import Classifier
+
+router = APIRouter(tags=["classify"])
+
+# Enough to keep the decoders and the batcher busy, few enough to leave the queue to others.
+_BATCH_IN_FLIGHT: Final = 16
+
+_FILE: Final = {"type": "string", "format": "binary"}
+
+
+def _form(**properties: object) -> dict[str, object]:
+    return {"schema": {"type": "object", "required": ["file"], "properties": properties}}
+
+
+_ONE_PICTURE: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "description": "JPEG, PNG, WebP, BMP or GIF (its first frame), judged by content.",
+        "content": {"multipart/form-data": _form(file=_FILE), "image/*": {"schema": _FILE}},
+    }
+}
+_MANY_PICTURES: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {"multipart/form-data": _form(file={"type": "array", "items": _FILE})},
+    }
+}
+
+
+@router.post(
+    "/classify",
+    response_model=Classification,
+    responses=PROBLEM_RESPONSES,
+    openapi_extra=_ONE_PICTURE,
+    summary="Classify one picture",
+)
+@router.post("/classify/", include_in_schema=False)
+async def classify(
+    request: Request,
+    catalog: CatalogDep,
+    settings: SettingsDep,
+    model: ModelParam = None,
+    top_k: TopKParam = 5,
+    probabilities: ProbabilitiesParam = True,
+) -> Response:
+    """Classify the picture in the form field `file` (or `image`), or sent as the raw body."""
+    upload = await uploads.read_one(request, settings.max_bytes)
+    async with deadline(settings.timeout):
+        classifier = await catalog.get(model)
+        answer = await _answer(classifier, upload, settings.max_bytes, top_k, probabilities)
+    return Response(orjson.dumps(answer), media_type="application/json")
+
+
+@router.post(
+    "/classify/batch",
+    responses=PROBLEM_RESPONSES
+    | {
+        200: {
+            "description": "One line per picture, in order: a Classification, or a Problem with "
+            "the picture's `filename`.",
+            "content": {"application/x-ndjson": {"schema": Classification.model_json_schema()}},
+        }
+    },
+    openapi_extra=_MANY_PICTURES,
+    summary="Classify many pictures",
+)
+@router.post("/classify/batch/", include_in_schema=False)
+async def classify_batch(
+    request: Request,
+    catalog: CatalogDep,
+    settings: SettingsDep,
+    request_id: RequestIdDep,
+    model: ModelParam = None,
+    top_k: TopKParam = 5,
+    probabilities: ProbabilitiesParam = True,
+) -> Response:
+    """Classify every `file` of the form; a bad picture is an error line, the others succeed."""
+    many = await uploads.read_many(request, settings.max_bytes, settings.max_batch_bytes)
+    async with deadline(settings.timeout):
+        classifier = await catalog.get(model)
+
+    async def line(upload: uploads.Upload) -> bytes:
+        try:
+            async with deadline(settings.timeout):
+                answer = await _answer(classifier, upload, settings.max_bytes, top_k, probabilities)
+        except Exception as error:
+            answer = errors.describe(error, request_id) | {"filename": upload.filename}
+        return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
+
+    return StreamingResponse(_in_order(many, line), media_type="application/x-ndjson")
+
+
+async def _in_order(
+    many: list[uploads.Upload], line: Callable[[uploads.Upload], Awaitable[bytes]]
+) -> AsyncIterator[bytes]:
+    """Work on a few pictures at a time and yield their lines in the order they came."""
+    running: deque[asyncio.Future[bytes]] = deque()
+    try:
+        for upload in many:
+            running.append(asyncio.ensure_future(line(upload)))
+            if len(running) == _BATCH_IN_FLIGHT:
+                yield await running.popleft()
+        while running:
+            yield await running.popleft()
+    finally:
+        for task in running:
+            task.cancel()
+
+
+async def _answer(
+    classifier: Classifier,
+    upload: uploads.Upload,
+    max_bytes: int,
+    top_k: int,
+    probabilities: bool,
+) -> dict[str, object]:
+    manifest = classifier.manifest
+    return classification(
+        await classifier.classify(upload.content(max_bytes)),
+        answer_id=str(ULID()),
+        filename=upload.filename,
+        model=ModelRef(name=manifest.name, version=manifest.version),
+        top_k=top_k,
+        probabilities=probabilities,
+    )

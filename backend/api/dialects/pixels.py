@@ -1,0 +1,156 @@
+"""What the digit services of tutorials answer: POST /predict, POST /predict_nn/, GET /home.
+
+Rows of raw pixels are 28x28 already, white ink on black: they skip the search for the digit and
+go through the model's normalization only.
+"""
+
+import asyncio
+import base64
+import binascii
+from typing import Any, Final
+from urllib.parse import parse_qs
+
+import orjson
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from backend.api import limits, uploads
+from backend.api.classify import classify
+from backend.api.deps import CatalogDep, ModelParam, SettingsDep, deadline
+from backend.api.dialects import pixel_json
+from backend.api.errors import MalformedRequestError, MissingFileError
+from backend.api.schemas import PROBLEM_RESPONSES
+from backend.inference.errors import ImageTooLargeError
+from backend.inference.types import Prediction
+
+router = APIRouter(tags=["digit dialects"], responses=PROBLEM_RESPONSES)
+
+_JSON_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object"},
+                "examples": {
+                    "input": {"value": {"input": [[0] * 784]}},
+                    "image": {"value": {"image": ",".join(["0"] * 784)}},
+                },
+            },
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"image": {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    }
+}
+
+
+@router.post("/predict", summary="Classify rows of pixels", openapi_extra=_JSON_BODY)
+@router.post("/predict/", include_in_schema=False)
+async def predict(
+    request: Request, catalog: CatalogDep, settings: SettingsDep, model: ModelParam = None
+) -> Response:
+    """Answer `input`, `features`, `image` or `instances` each in its own shape.
+
+    A form or a raw picture is answered as by /classify.
+    """
+    media_type = request.headers.get("content-type", "")
+    if uploads.is_form(request) or media_type.startswith("image/"):
+        return await classify(request, catalog, settings, model)
+    body = await limits.read(request, settings.max_bytes)
+    async with deadline(settings.timeout):
+        classifier = await catalog.get(model)
+        query = await asyncio.to_thread(pixel_json.parse, body, classifier.manifest.preprocess)
+        predictions = await classifier.classify_inputs(query.inputs)
+    return _json(_shaped(query.field, predictions))
+
+
+@router.post("/predict_nn/", summary="Classify a drawing sent as a data URL")
+@router.post("/predict_nn", include_in_schema=False)
+async def predict_nn(
+    request: Request,
+    catalog: CatalogDep,
+    settings: SettingsDep,
+    drawing_data: str | None = Query(None, description="data:image/png;base64,…"),
+    model: ModelParam = None,
+) -> Response:
+    """Take `drawing_data` from the query, a form, JSON, or the body itself."""
+    text = drawing_data or await _drawing(request, settings.max_bytes)
+    data = _from_data_url(text)
+    if len(data) > settings.max_bytes:
+        raise ImageTooLargeError(f"The picture is larger than {settings.max_bytes:,} bytes.")
+    async with deadline(settings.timeout):
+        prediction = await (await catalog.get(model)).classify(data)
+    best = int(prediction.ranking[0])
+    return _json({"result": best, "error": "", "data": prediction.probabilities.tolist()})
+
+
+@router.get("/home", summary="A greeting")
+async def home() -> dict[str, str]:
+    """Say hello and where to send a digit."""
+    return {"message": "Hello! POST a picture of a digit to /classify, or its pixels to /predict."}
+
+
+def _shaped(field: pixel_json.Field, predictions: list[Prediction]) -> object:
+    """The answer in the shape that the clients of `field` expect."""
+    rows = [prediction.probabilities.tolist() for prediction in predictions]
+    label = predictions[0].top(1)[0].label
+    match field:
+        case "input":
+            return rows
+        case "instances":
+            return {"predictions": rows}
+        case "features":
+            return {"result": label}
+        case "image":
+            return {"prediction": label}
+
+
+def _json(value: object) -> Response:
+    return Response(orjson.dumps(value), media_type="application/json")
+
+
+async def _drawing(request: Request, max_bytes: int) -> str:
+    """The data URL in the body, whichever way it was put there."""
+    limit = 2 * max_bytes  # base64 and URL quoting make the text longer than the picture
+    if uploads.is_form(request):
+        for part in await uploads.read_form(request, limit, limit):
+            if part.name == "drawing_data":
+                return part.data.decode("ascii", "replace")
+        raise _missing()
+    text = (await limits.read(request, limit)).decode("ascii", "replace").strip()
+    if text.startswith("{"):
+        return _json_field(text)
+    fields = parse_qs(text) if text.startswith("drawing_data=") else {}
+    text = fields["drawing_data"][0] if fields else text
+    if not text:
+        raise _missing()
+    return text
+
+
+def _json_field(text: str) -> str:
+    try:
+        value = orjson.loads(text)["drawing_data"]
+    except (orjson.JSONDecodeError, KeyError) as error:
+        raise _missing() from error
+    if not isinstance(value, str):
+        raise _missing()
+    return value
+
+
+def _missing() -> MissingFileError:
+    return MissingFileError("Send the drawing as drawing_data=data:image/png;base64,…")
+
+
+def _from_data_url(text: str) -> bytes:
+    _, _, payload = text.rpartition(",")
+    # A plus sign that was not quoted in a query arrives as a space.
+    payload = payload.strip().replace(" ", "+").replace("\n", "").replace("\r", "")
+    try:
+        return base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedRequestError(
+            "drawing_data is not a data URL. Send data:image/png;base64, and the picture in base64."
+        ) from error

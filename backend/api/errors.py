@@ -1,0 +1,142 @@
+"""Every failure as RFC 9457 problem+json: one table from error to status and code.
+
+The text of an exception of our own tree is written for the client; that of any other exception
+never leaves the process.
+"""
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+import orjson
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import Response
+
+from backend.inference.errors import (
+    BrokenImageError,
+    ClosedError,
+    DeadlineError,
+    EmptyImageError,
+    ImageTooLargeError,
+    InferenceError,
+    ModelNotReadyError,
+    PixelsError,
+    PrismError,
+    QueueFullError,
+    UnknownModelError,
+    UnsupportedImageError,
+)
+
+log = logging.getLogger("prism.api")
+
+PROBLEM_TYPE: Final = "application/problem+json"
+
+
+class RequestError(PrismError):
+    """The request, not the picture in it, is wrong."""
+
+
+class MalformedRequestError(RequestError):
+    """The body cannot be parsed."""
+
+
+class MissingFileError(RequestError):
+    """A form without a picture."""
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """A body of a type that the route does not take."""
+
+
+class BodyTooLargeError(RequestError):
+    """More bytes than the route takes."""
+
+
+CATALOGUE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
+    EmptyImageError: (400, "empty_file"),
+    BrokenImageError: (400, "broken_image"),
+    UnsupportedImageError: (415, "unsupported_image"),
+    ImageTooLargeError: (413, "image_too_large"),
+    PixelsError: (422, "invalid_pixels"),
+    MalformedRequestError: (400, "malformed_request"),
+    MissingFileError: (400, "missing_file"),
+    UnsupportedMediaTypeError: (415, "unsupported_media_type"),
+    BodyTooLargeError: (413, "body_too_large"),
+    UnknownModelError: (404, "unknown_model"),
+    QueueFullError: (429, "queue_full"),
+    ModelNotReadyError: (503, "not_ready"),
+    ClosedError: (503, "draining"),
+    DeadlineError: (504, "deadline_passed"),
+    InferenceError: (500, "inference_failed"),
+}
+
+_RETRY_AFTER: Final = {429: "1", 503: "1"}
+_HTTP_CODES: Final = {400: "malformed_request", 404: "not_found", 405: "method_not_allowed"}
+_INTERNAL: Final = "Something went wrong in the service. Its log, under the request id, says what."
+
+
+def problem(status: int, code: str, detail: str, request_id: str) -> dict[str, object]:
+    """The body of one failure."""
+    return {
+        "type": f"urn:prism:problem:{code}",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "code": code,
+        "request_id": request_id,
+    }
+
+
+def describe(error: Exception, request_id: str) -> dict[str, object]:
+    """The problem that `error` stands for; an unforeseen one is logged and called internal."""
+    for kind in type(error).__mro__:
+        if kind in CATALOGUE:
+            status, code = CATALOGUE[kind]
+            return problem(status, code, str(error), request_id)
+    log.error("request %s failed", request_id, exc_info=error)
+    return problem(500, "internal_error", _INTERNAL, request_id)
+
+
+def install(app: FastAPI) -> None:
+    """Answer every exception with a problem."""
+    app.add_exception_handler(PrismError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http)
+    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+
+
+def respond(body: dict[str, object], headers: Mapping[str, str] | None = None) -> Response:
+    """A problem as a response."""
+    status = int(str(body["status"]))
+    extra = {"Retry-After": _RETRY_AFTER[status]} if status in _RETRY_AFTER else {}
+    return Response(
+        orjson.dumps(body), status, {**extra, **(headers or {})}, media_type=PROBLEM_TYPE
+    )
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    return respond(describe(error, request.state.request_id))
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    detail = f"{where}: {first['msg']}"
+    return respond(problem(422, "invalid_parameter", detail, request.state.request_id))
+
+
+async def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    code = _HTTP_CODES.get(error.status_code, "http_error")
+    detail = f"{request.method} {request.url.path}: {HTTPStatus(error.status_code).phrase}."
+    body = problem(error.status_code, code, detail, request.state.request_id)
+    return respond(body, error.headers)
+
+
+async def _on_disconnect(request: Request, _: Exception) -> Response:
+    return Response(status_code=400)  # nobody is there to read it

@@ -1,0 +1,57 @@
+"""The only wiring point: settings in, application out."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from backend import __version__
+from backend.api import classify, errors, health, models
+from backend.api.deps import State
+from backend.api.dialects import pixels
+from backend.api.request_id import RequestId
+from backend.catalog import Catalog, choose_default, discover
+from backend.inference import runtimes
+from backend.inference.artifact import Artifact
+from backend.inference.classifier import Classifier
+from backend.settings import Settings
+
+DESCRIPTION = "Classifies pictures. Errors are RFC 9457 problems with a code and a request id."
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """Build the application; models are found now and loaded once it starts.
+
+    Raises ArtifactError where there is no model to serve.
+    """
+    settings = settings or Settings()
+    folders = discover(settings.models_dir, settings.models)
+    default = choose_default(folders, settings.default_model)
+
+    def build(artifact: Artifact) -> Classifier:
+        return Classifier(
+            artifact,
+            runtimes.load(artifact, settings.runtime, threads=settings.threads or None),
+            max_pixels=settings.max_pixels,
+            max_batch=settings.max_batch,
+            queue_size=settings.queue_size,
+        )
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        catalog = Catalog(folders, default, build)
+        # In the background, so that /health answers while the models load.
+        loading = asyncio.create_task(catalog.load())
+        try:
+            yield State(catalog=catalog, settings=settings)
+        finally:
+            loading.cancel()
+            await asyncio.to_thread(catalog.close)
+
+    app = FastAPI(title="Prism", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app.add_middleware(RequestId)
+    errors.install(app)
+    for module in (classify, models, health, pixels):
+        app.include_router(module.router)
+    return app

@@ -1,0 +1,87 @@
+"""Every failure of the core, on one screen.
+
+PrismError
+├── ImageError                 this picture cannot be classified; the next one may well be
+│   ├── EmptyImageError        no bytes at all
+│   ├── UnsupportedImageError  not an image, or of a format that is not read
+│   ├── BrokenImageError       an image of a known format, but damaged
+│   └── ImageTooLargeError     more bytes or pixels than allowed
+├── PixelsError                a row of raw pixels has the wrong shape, type or range
+├── ModelError                 the model, not the picture, is at fault
+│   ├── ArtifactError          a model folder that cannot be read or trusted
+│   ├── RuntimeMissingError    the runtime asked for is not installed
+│   ├── UnknownModelError      no model of that name is served
+│   ├── ModelNotReadyError     the model is still loading, or failed to load
+│   └── InferenceError         the forward pass failed or gave numbers that are not finite
+├── QueueFullError             more work than the queue holds; try again later
+├── DeadlineError              the answer would have come too late
+└── ClosedError                shutting down, no new work is taken
+
+The text of each is written for the person who sent the picture or runs the service: it never
+holds a path, a memory address or another library's words, except ArtifactError, which names the
+folder and is shown to the operator only.
+"""
+
+
+class PrismError(Exception):
+    """Root of the tree."""
+
+
+class ImageError(PrismError):
+    """This picture cannot be classified."""
+
+
+class EmptyImageError(ImageError):
+    """No bytes at all."""
+
+
+class UnsupportedImageError(ImageError):
+    """Not an image, or of a format that is not read."""
+
+
+class BrokenImageError(ImageError):
+    """An image of a known format, but damaged."""
+
+
+class ImageTooLargeError(ImageError):
+    """More bytes or pixels than allowed."""
+
+
+class PixelsError(PrismError):
+    """A row of raw pixels has the wrong shape, type or range."""
+
+
+class ModelError(PrismError):
+    """The model, not the picture, is at fault."""
+
+
+class ArtifactError(ModelError):
+    """A model folder that cannot be read or trusted."""
+
+
+class RuntimeMissingError(ModelError):
+    """The runtime asked for is not installed."""
+
+
+class UnknownModelError(ModelError):
+    """No model of that name is served."""
+
+
+class ModelNotReadyError(ModelError):
+    """The model is still loading, or failed to load."""
+
+
+class InferenceError(ModelError):
+    """The forward pass failed or gave numbers that are not finite."""
+
+
+class QueueFullError(PrismError):
+    """More work than the queue holds."""
+
+
+class DeadlineError(PrismError):
+    """The answer would have come too late."""
+
+
+class ClosedError(PrismError):
+    """Shutting down, no new work is taken."""

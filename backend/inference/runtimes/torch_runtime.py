@@ -1,0 +1,51 @@
+"""Torch, the source of truth: on a GPU where there is one, else on the CPU."""
+
+from backend.inference.artifact import Artifact
+from backend.inference.errors import ArtifactError, InferenceError, RuntimeMissingError
+from backend.inference.types import Floats
+
+try:
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    from backend.inference import networks
+except ModuleNotFoundError as error:
+    raise RuntimeMissingError(
+        f"{error.name} is not installed; run `pip install -r requirements_backend.txt`, "
+        "or set PRISM_RUNTIME=onnx"
+    ) from error
+
+
+class TorchRuntime:
+    """Builds the manifest's architecture and loads `weights.safetensors` into it, strictly."""
+
+    name = "torch"
+
+    def __init__(self, artifact: Artifact, *, threads: int | None = None) -> None:
+        if artifact.weights is None:
+            raise ArtifactError(
+                f"{artifact.folder}: no weights.safetensors; set PRISM_RUNTIME=onnx"
+            )
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        network = networks.build(artifact.manifest.architecture)
+        try:
+            network.load_state_dict(load_file(artifact.weights))
+        except (RuntimeError, SafetensorError, OSError) as error:
+            raise ArtifactError(
+                f"{artifact.folder}: {artifact.weights.name} does not fit the architecture "
+                f"{artifact.manifest.architecture}"
+            ) from error
+        self._network = network.eval().to(self._device)
+
+    def __call__(self, batch: Floats) -> Floats:
+        """Inputs (N, *input) -> outputs (N, C)."""
+        try:
+            with torch.inference_mode():
+                outputs = self._network(torch.from_numpy(batch).to(self._device))
+                result: Floats = outputs.float().cpu().numpy()
+        except RuntimeError as error:
+            raise InferenceError("The model could not be run on this input.") from error
+        return result

@@ -1,0 +1,52 @@
+"""What can be set, from the environment; a value out of range refuses to boot."""
+
+from pathlib import Path
+from typing import Annotated
+
+from platformdirs import user_data_path
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from backend.inference.runtimes import RuntimeName
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+class Settings(BaseSettings):
+    """Read from variables named PRISM_ and the field's name in capitals (PORT as it is)."""
+
+    model_config = SettingsConfigDict(env_prefix="PRISM_", frozen=True, populate_by_name=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
+    port: Port = Field(8000, validation_alias="PORT", description="port to listen on")
+    models_dir: Path = Field(Path("models"), description="folder that holds the model folders")
+    models: str = Field(
+        "", description="names of the models to serve, comma-separated; empty: every folder there"
+    )
+    default_model: str = Field(
+        "",
+        description="model that answers where a request names none; "
+        "empty: mnist-cnn where it is served, else the first by name",
+    )
+    runtime: RuntimeName = Field(
+        "auto", description="auto, onnx or torch; auto: torch on a GPU, else onnx"
+    )
+    timeout: PositiveFloat = Field(
+        5.0, description="seconds from a received request to its answer, else 504"
+    )
+    max_bytes: PositiveInt = Field(20_000_000, description="bytes of one picture's file at most")
+    max_pixels: PositiveInt = Field(50_000_000, description="pixels of one picture at most")
+    max_batch_bytes: PositiveInt = Field(
+        100_000_000, description="bytes of one request to /classify/batch at most"
+    )
+    queue_size: PositiveInt = Field(
+        256, description="pictures of one model that may wait for the forward pass, else 429"
+    )
+    max_batch: PositiveInt = Field(32, description="pictures in one forward pass at most")
+    threads: NonNegativeInt = Field(
+        0, description="threads of one forward pass; 0: the runtime's own choice"
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: user_data_path("prism"),
+        description="folder for what the service keeps; a user data folder outside the tree",
+    )

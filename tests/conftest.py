@@ -1,0 +1,60 @@
+"""Fixtures that more than one folder of tests uses."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real data; skips, saying so, where there is none."""
+    folder = Path(os.environ.get("PRISM_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no real data: {folder} is absent (PRISM_TEST_DATA names another folder)")
+    return folder
+
+
+def free_port() -> int:
+    """A port that nobody listens on, from the system."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture(scope="session")
+def backend_url() -> Iterator[str]:
+    """Address of a real backend process that serves the shipped models and is ready."""
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backend"], cwd=ROOT, env={**os.environ, "PORT": str(port)}
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, process)
+        yield url
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
+    """Wait until the backend at `url` says that it is ready; fail where it has ended."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        assert process.poll() is None, f"the backend ended with {process.returncode}"
+        try:
+            if httpx.get(f"{url}/ready", timeout=5).status_code == 200:
+                return
+        except httpx.TransportError:
+            time.sleep(0.05)
+    raise AssertionError(f"{url} was not ready within {seconds} s")
