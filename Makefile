@@ -1,0 +1,83 @@
+# The words people try first. They need Python 3.11 or newer and make; the rest goes into .venv.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+BACKEND_PORT ?= 8000
+FRONTEND_PORT ?= 8501
+DATA ?= data
+CONTAINER_ENGINE ?= docker
+# Where CPU builds of torch come from; empty: from where everything else does.
+TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# The interpreter that makes .venv; by default the first suitable one of these.
+PYTHON ?= python3 python3.13 python3.12 python3.11 python3.14 python
+
+python := .venv/bin/python
+stamps := .venv/.stamps
+log := install.log
+pip := PIP_USER=0 $(python) -m pip --disable-pip-version-check install --no-input
+say_why := { printf 'The installation failed: %s (all of it: $(log))\n' \
+	"$$(grep -m1 -i '^error' $(log) || tail -n1 $(log))" >&2; exit 1; }
+
+.PHONY: help run test check setup train images force
+
+help: ## print this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
+
+run: $(stamps)/run ## start backend and frontend (BACKEND_PORT=8000 FRONTEND_PORT=8501); Ctrl-C stops both
+	@exec $(python) -m deploy.local --backend-port=$(BACKEND_PORT) --frontend-port=$(FRONTEND_PORT)
+
+test: $(stamps)/dev ## run all tests, in a browser too where Chromium is installed (ARGS=... for pytest)
+	@$(python) -m pytest $(ARGS)
+
+check: $(stamps)/dev ## check formatting, lint and types
+	@$(python) -m ruff format --check .
+	@$(python) -m ruff check .
+	@$(python) -m mypy
+
+setup: $(stamps)/dev ## install everything for development into .venv
+	@echo "Ready: .venv holds everything for development."
+
+train: $(stamps)/dev ## train the shipped model into models/ (DATA=folder of the MNIST files)
+	@$(python) -m training.train mnist-cnn --data $(DATA) --out models/
+
+images: ## build both container images (CONTAINER_ENGINE=docker)
+	@command -v $(firstword $(CONTAINER_ENGINE)) >/dev/null || \
+		{ echo "$(firstword $(CONTAINER_ENGINE)) is not installed; name another engine: make images CONTAINER_ENGINE=podman" >&2; exit 1; }
+	$(CONTAINER_ENGINE) build -f backend.dockerfile -t prism-backend .
+	$(CONTAINER_ENGINE) build -f frontend.dockerfile -t prism-frontend .
+
+# A stamp says that .venv holds what the requirements files named when it was made.
+
+$(stamps)/run: requirements_run.txt requirements_serving.txt requirements_frontend.txt | $(stamps)/venv
+	@echo "Installing what running needs into .venv (the first time this takes a minute or two) ..."
+	@$(pip) -r requirements_run.txt >$(log) 2>&1 || $(say_why)
+	@touch $@
+
+# torch and torchvision come first and alone, without their dependencies: only those two are asked
+# of the CPU index, once. Where it does not answer, the last step takes them from the default one.
+$(stamps)/dev: $(wildcard requirements_*.txt) | $(stamps)/venv
+	@echo "Installing what development needs into .venv (the first time this takes some minutes) ..."
+	@: >$(log)
+	@test -z "$(TORCH_INDEX)" || $(pip) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \
+		-c requirements_backend.txt torch torchvision >>$(log) 2>&1 || true
+	@$(pip) -r requirements_dev.txt >>$(log) 2>&1 || $(say_why)
+	@touch $(stamps)/run $@
+
+$(stamps)/venv:
+	@found=; for candidate in $(PYTHON); do \
+		"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
+		found=$$candidate; "$$candidate" -c 'import ensurepip, venv' >/dev/null 2>&1 && break; done; \
+	test -n "$$found" || { echo "Prism needs Python 3.11 or newer. Install it, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }; \
+	"$$found" -c 'import ensurepip, venv' >/dev/null 2>&1 || \
+		{ echo "$$found comes without its venv module. Install it (Debian, Ubuntu: apt install python3-venv), or name another Python: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }; \
+	"$$found" -m venv --clear .venv >$(log) 2>&1 || $(say_why); \
+	mkdir -p $(stamps); touch $@
+
+# An environment whose Python has gone (upgraded, moved) is made anew, whatever its stamps say.
+ifneq ($(wildcard .venv),)
+ifneq ($(shell $(python) -c 'import pip' 2>&1 || echo broken),)
+$(stamps)/venv $(stamps)/run $(stamps)/dev: force
+endif
+endif

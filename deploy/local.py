@@ -1,0 +1,16 @@
+"""Start backend and frontend on this machine and say where they are: what `make run` does.
+
+python -m deploy.local --backend-port 8000 --frontend-port 8501
+
+Both listen on the loopback interface only. Ctrl-C stops both.
+"""
+
+import signal
+import sys
+
+if __name__ == "__main__":
+    # A Ctrl-C during the imports that follow ends this process quietly, without a traceback.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    from deploy.services import main
+
+    sys.exit(main())

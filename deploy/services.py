@@ -1,0 +1,136 @@
+"""The two services of a local run: their ports, their commands, and word when both answer."""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import shlex
+import socket
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from deploy.runner import Services
+
+ROOT = Path(__file__).resolve().parents[1]
+HOST = "127.0.0.1"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until stopped; 0 after a stop that was asked for, 1 where a service could not run."""
+    ports = _parse(arguments)
+    problem = port_problem(
+        {"BACKEND_PORT": ports.backend_port, "FRONTEND_PORT": ports.frontend_port}
+    )
+    if problem:
+        print(problem, file=sys.stderr)
+        return 1
+
+    multiprocessing.set_start_method("fork")  # honcho's wrappers then keep our signal handlers
+    backend, frontend = (f"http://localhost:{p}" for p in (ports.backend_port, ports.frontend_port))
+    services = Services(lambda running: _announce(running, backend, frontend))
+    common = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    services.add_process(
+        "backend",
+        _command("-m", "backend"),
+        env={**common, "PORT": str(ports.backend_port)},
+        cwd=ROOT,
+    )
+    services.add_process(
+        "frontend",
+        _command(
+            *("-m", "streamlit", "run", "frontend/app.py", "--server.headless=true"),
+            *(f"--server.address={HOST}", f"--server.port={ports.frontend_port}"),
+        ),
+        env={**common, "BACKEND": backend},
+        cwd=ROOT,
+    )
+    services.run()
+    if services.ended_by_itself:
+        print(
+            f"Prism has stopped: the {services.ended_by_itself} ended by itself; "
+            "its last lines are above.",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def port_problem(ports: dict[str, int]) -> str | None:
+    """Say in one line why a service could not listen on one of `ports` (variable -> port)."""
+    if len(set(ports.values())) < len(ports):
+        return f"{' and '.join(ports)} are the same port; give each its own."
+    for variable, port in ports.items():
+        reason = _why_not(port)
+        if reason:
+            return f"Port {port} {reason}. Choose another one: make run {variable}={_free_port()}"
+    return None
+
+
+def _why_not(port: int) -> str | None:
+    try:
+        # Something that listens on IPv6 only, or on every interface, is not seen by a bind alone.
+        with socket.create_connection(("localhost", port), timeout=1):
+            return "is taken by another program"
+    except OSError:
+        pass
+    with socket.socket() as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((HOST, port))
+        except PermissionError:
+            return "may not be used by this account"
+        except OSError:
+            return "is taken by another program"
+    return None
+
+
+def _free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind((HOST, 0))
+        port: int = trial.getsockname()[1]
+        return port
+
+
+def _announce(services: Services, backend: str, frontend: str) -> None:
+    """Wait until both answer, then print where they are."""
+    waiting = [f"{backend}/ready", f"{frontend}/_stcore/health"]
+    while waiting and not services.stopping:
+        waiting = [address for address in waiting if not _answers(address)]
+        time.sleep(0.1)
+    if not services.stopping:
+        services.say(f"Prism is ready: open {frontend} in a browser")
+        services.say(f"the backend answers at {backend} (its API: {backend}/docs)")
+        services.say("Ctrl-C stops both")
+
+
+def _answers(address: str) -> bool:
+    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with direct.open(address, timeout=2):
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
+
+
+def _command(*arguments: str) -> str:
+    # `exec`, so that the signal for the group is not first answered by the shell
+    return "exec " + shlex.join([sys.executable, *arguments])
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser("deploy.local", usage=argparse.SUPPRESS)
+    parser.add_argument("--backend-port", type=_port, default=8000)
+    parser.add_argument("--frontend-port", type=_port, default=8501)
+    return parser.parse_args(arguments)
+
+
+def _port(text: str) -> int:
+    port = int(text) if text.isdecimal() else 0
+    if not 0 < port < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port (1 to 65535)")
+    return port
