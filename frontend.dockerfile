@@ -1,0 +1,37 @@
+# The web page. BACKEND says where the backend is:
+#   docker build -f frontend.dockerfile -t prism-frontend .
+
+# ---- packages: only these layers are slow, and only a requirements file changes them
+FROM python:3.11-slim AS packages
+WORKDIR /build
+RUN python -m venv --without-pip /opt/prism
+COPY requirements_frontend.txt ./
+RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_frontend.txt \
+    && /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib
+
+# ---- the page: code only, no build tools; any numeric user, read-only root
+FROM python:3.11-slim
+LABEL org.opencontainers.image.title="Prism frontend" \
+      org.opencontainers.image.description="A web page to draw, upload and read answers" \
+      org.opencontainers.image.licenses="Apache-2.0"
+# The base image's standard library comes without bytecode, which costs a second at every start.
+RUN python -m compileall -q --invalidation-mode unchecked-hash \
+        -x '/(site-packages|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo)/' \
+        /usr/local/lib/python3.11
+ENV PATH=/opt/prism/bin:$PATH \
+    PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1 \
+    HOME=/tmp \
+    PORT=8501 \
+    BACKEND=http://localhost:8000
+COPY --from=packages /opt/prism /opt/prism
+WORKDIR /app
+COPY .streamlit/ .streamlit/
+COPY client/ client/
+COPY frontend/ frontend/
+RUN python -m compileall -q --invalidation-mode unchecked-hash client frontend
+USER 10001:10001
+EXPOSE 8501
+HEALTHCHECK --interval=30s --timeout=3s --start-period=20s --retries=3 \
+    CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=2); c.request('GET', '/_stcore/health'); sys.exit(c.getresponse().status != 200)"]
+CMD ["sh", "-c", "exec python -m streamlit run frontend/app.py --server.address=0.0.0.0 --server.port=\"$PORT\" --server.fileWatcherType=none"]
