@@ -1,0 +1,56 @@
+"""Answers on the page: the picture, the words, the chart."""
+
+import streamlit as st
+
+from client import Classification, ClientError, ModelInfo
+from frontend import notices, problems, words
+from frontend.asking import Outcome
+from frontend.charts import probability_chart
+from frontend.pictures import Picture
+
+FEW = 5  # bars for one of several pictures; a picture on its own shows all it was answered
+
+
+def show_one(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
+    """Show the answer for a picture on its own."""
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        _picture(picture, width=280)
+    with right:
+        if isinstance(outcome, ClientError):
+            notices.show(problems.of(outcome))
+        else:
+            show_answer(outcome, model)
+
+
+def show_row(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
+    """Show the answer for one of several pictures; a bad one is a row that says why."""
+    with st.container(border=True):
+        left, right = st.columns([1, 3], gap="medium")
+        with left:
+            _picture(picture, width=140)
+        with right:
+            if isinstance(outcome, ClientError):
+                problem = problems.of(outcome)
+                st.error(f"{words.plain(problem.what)} {words.plain(problem.advice)}")
+            else:
+                show_answer(outcome, model, bars=FEW)
+
+
+def show_answer(result: Classification, model: ModelInfo, bars: int | None = None) -> None:
+    """Show the words, the chart with the likeliest `bars` labels, and where the time went."""
+    said = words.answer(result, model.input.kind)
+    st.subheader(words.plain(said), anchor=False)
+    if promise := words.coverage(result, model.input.kind):
+        st.markdown(words.plain(promise))
+    guesses = [(guess.label, guess.probability) for guess in result.top[:bars]]
+    st.altair_chart(probability_chart(guesses), alt=f"Probabilities. {said}")
+    st.caption(words.timings(result.timings))
+
+
+def _picture(picture: Picture, width: int) -> None:
+    if picture.preview is None:
+        st.markdown(":material/broken_image: No preview")
+    else:
+        st.image(picture.preview, width=width, alt=f"The picture {picture.name}")
+    st.caption(words.plain(picture.name))

@@ -1,0 +1,23 @@
+"""Navigation and page chrome: `python -m streamlit run frontend/app.py`."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from frontend import sidebar
+
+HERE = Path(__file__).parent
+
+st.set_page_config(page_title="Prism", page_icon=str(HERE / "assets" / "icon.svg"))
+st.logo(str(HERE / "assets" / "logo.svg"), size="large")
+page = st.navigation(
+    [
+        st.Page(
+            "views/classify.py", title="Classify", icon=":material/image_search:", default=True
+        ),
+        st.Page("views/draw.py", title="Draw", icon=":material/draw:"),
+    ]
+)
+st.html(HERE / "assets" / "page.css")
+sidebar.show()
+page.run()

@@ -1,0 +1,121 @@
+"""Asking for answers, each only once. No Streamlit in here."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+
+from client import BackendError, Classification, Client, ClientError, ItemError, ModelInfo
+from frontend.pictures import Picture
+from frontend.problems import is_lasting
+
+Outcome = Classification | ClientError
+Key = tuple[str, str, str]
+
+MOST_PICTURES = 100
+BATCH_PICTURES = 16
+BATCH_BYTES = 16_000_000  # stays below the 20 MB a backend takes in one request by default
+TOP = 10
+
+
+class Memory:
+    """The last outcomes, by content and model. Passing troubles are not kept, only answers."""
+
+    def __init__(self, limit: int = 2 * MOST_PICTURES) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[Key, Outcome] = OrderedDict()
+
+    def get(self, picture: Picture, model: ModelInfo) -> Outcome | None:
+        """Return what is known of this picture, or None."""
+        key = _key(picture, model)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def put(self, picture: Picture, model: ModelInfo, outcome: Outcome) -> None:
+        """Keep an outcome that asking again would not change."""
+        if isinstance(outcome, ClientError) and not is_lasting(outcome):
+            return
+        self._kept[_key(picture, model)] = outcome
+        while len(self._kept) > self._limit:
+            self._kept.popitem(last=False)
+
+
+def ask(
+    client: Client,
+    model: ModelInfo,
+    pictures: Sequence[Picture],
+    memory: Memory,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> list[Outcome]:
+    """Return one outcome for each picture, asking only for those that `memory` does not know.
+
+    A picture that cannot be read fails alone. Where the backend itself fails, the rest of the
+    pictures share that error. `progress(done, total)` is told of every picture asked for.
+    """
+    unknown = {p.digest: p for p in pictures if memory.get(p, model) is None}
+    outcomes: dict[str, Outcome] = {}
+    for picture, outcome in _outcomes(client, model, list(unknown.values())):
+        memory.put(picture, model, outcome)
+        outcomes[picture.digest] = outcome
+        progress(len(outcomes), len(unknown))
+    return [outcomes.get(p.digest) or _known(memory, p, model) for p in pictures]
+
+
+def _known(memory: Memory, picture: Picture, model: ModelInfo) -> Outcome:
+    outcome = memory.get(picture, model)
+    assert outcome is not None, "asked for, or known before"  # noqa: S101
+    return outcome
+
+
+def _outcomes(
+    client: Client, model: ModelInfo, pictures: Sequence[Picture]
+) -> Iterator[tuple[Picture, Outcome]]:
+    answered = 0
+    try:
+        for batch in _batches(pictures):
+            for picture, outcome in zip(batch, _batch(client, model, batch), strict=False):
+                answered += 1
+                yield picture, outcome
+    except ClientError as error:
+        for picture in pictures[answered:]:
+            yield picture, error
+
+
+def _batches(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
+    batch: list[Picture] = []
+    size = 0
+    for picture in pictures:
+        if batch and (len(batch) == BATCH_PICTURES or size + len(picture.content) > BATCH_BYTES):
+            yield batch
+            batch, size = [], 0
+        batch.append(picture)
+        size += len(picture.content)
+    if batch:
+        yield batch
+
+
+def _batch(client: Client, model: ModelInfo, batch: Sequence[Picture]) -> Iterator[Outcome]:
+    top = min(TOP, len(model.labels)) or None
+    if len(batch) > 1:
+        images = [(picture.name, picture.content) for picture in batch]
+        try:
+            for item in client.classify_batch(images, model=model.name, top_k=top):
+                yield item.error if isinstance(item, ItemError) else item
+            return
+        except BackendError as error:
+            if error.status != 413:
+                raise
+    for picture in batch:
+        yield _alone(client, model, picture, top)
+
+
+def _alone(client: Client, model: ModelInfo, picture: Picture, top: int | None) -> Outcome:
+    try:
+        return client.classify(picture.content, filename=picture.name, model=model.name, top_k=top)
+    except BackendError as error:
+        if is_lasting(error):
+            return error
+        raise
+
+
+def _key(picture: Picture, model: ModelInfo) -> Key:
+    return (picture.digest, model.name, model.version)

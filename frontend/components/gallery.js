@@ -1,0 +1,22 @@
+export default function ({ parentElement, setTriggerValue, data }) {
+  parentElement.querySelector("p").textContent = data.title;
+  const row = parentElement.querySelector(".row");
+  if (row.childElementCount !== data.pictures.length)
+    row.replaceChildren(
+      ...data.pictures.map(({ says, src }, index) => {
+        const button = document.createElement("button");
+        button.type = "button";
+        button.title = says;
+        button.dataset.index = index;
+        const image = new Image();
+        image.src = src;
+        image.alt = says;
+        button.append(image);
+        return button;
+      }),
+    );
+  row.onclick = (event) => {
+    const button = event.target.closest("button");
+    if (button) setTriggerValue("pick", Number(button.dataset.index));
+  };
+}

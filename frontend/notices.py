@@ -1,0 +1,39 @@
+"""Problems on the page, with a way on."""
+
+import streamlit as st
+
+from frontend import serving
+from frontend.problems import Problem
+from frontend.words import plain
+
+POLL = 2.0  # seconds between two looks at a backend that may come up
+
+
+def show_service(problem: Problem) -> None:
+    """Show why there is no service; look again now and then where it may come up by itself."""
+    show(problem)
+    if problem.passing:
+        _watch(problem)
+
+
+def show(problem: Problem) -> None:
+    """Show what is wrong and what to do, with a button where trying again may help."""
+    text = f"{plain(problem.what)}  \n{_advice(problem.advice)}"
+    if problem.waiting:
+        st.info(text, icon=":material/hourglass_top:")
+    else:
+        st.error(text, icon=":material/error:")
+    if problem.passing:
+        st.button("Try again", icon=":material/refresh:")
+
+
+def _advice(text: str) -> str:
+    """Escape all but our own code spans."""
+    return "`".join(part if i % 2 else plain(part) for i, part in enumerate(text.split("`")))
+
+
+@st.fragment(run_every=POLL)
+def _watch(problem: Problem) -> None:
+    """Run the page again as soon as the problem is gone, or has become another one."""
+    if serving.ready() != problem:
+        st.rerun()

@@ -1,0 +1,100 @@
+"""Answers in words: how sure, and honestly so."""
+
+import re
+from collections.abc import Sequence
+
+from client import Classification, Guess, Timings
+
+SURE = 0.95
+LIKELY = 0.75
+EVEN = 0.5
+WORTH_NAMING = 0.05
+
+_MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
+
+
+def percent(probability: float) -> str:
+    """Write a probability in [0, 1] so that only what is certain reads 100 %."""
+    if probability >= 0.9995:
+        return "100 %" if probability == 1 else "> 99.9 %"
+    if 0 < probability < 0.001:
+        return "< 0.1 %"
+    if probability < 0.01 or probability >= 0.99:
+        return f"{probability * 100:.1f} %" if probability else "0 %"
+    return f"{probability * 100:.0f} %"
+
+
+def plain(text: str) -> str:
+    """Escape text from elsewhere (labels, file names) so that Markdown shows it as it is."""
+    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+
+
+def noun(label: str, kind: str) -> str:
+    """Name a label in a sentence: "a 7", "an 8", or the label itself where it is no digit."""
+    if kind == "digit" and label.isascii() and label.isdigit():
+        return f"an {label}" if label.startswith("8") else f"a {label}"
+    return f"“{label}”"
+
+
+def answer(result: Classification, kind: str) -> str:
+    """Say what the model reads and how sure it is; `kind` is the model's kind of input."""
+    first, *others = [_named(guess, kind) for guess in _worth_naming(result)]
+    if result.in_distribution is False:
+        what = "a digit" if kind == "digit" else "anything this model knows"
+        return f"This does not look like {what}. The closest would be {first}."
+    if result.confidence >= SURE:
+        return f"This is {first}."
+    if result.confidence >= LIKELY:
+        return f"Very likely {first}."
+    if result.confidence >= EVEN:
+        return f"Probably {first}" + (f", maybe {others[0]}." if others else ".")
+    return f"Hard to say: perhaps {_alternatives([first, *others])}."
+
+
+def coverage(result: Classification, kind: str) -> str | None:
+    """Say what the prediction set promises, or None where the model is not calibrated."""
+    if result.prediction_set is None or result.coverage is None:
+        return None
+    share = percent(result.coverage)
+    if not result.prediction_set:
+        return f"No label is likely enough to be promised at {share}."
+    labels = _alternatives([noun(label, kind) for label in result.prediction_set])
+    return f"With a promise kept for {share} of such pictures: {labels}."
+
+
+def timings(spent: Timings) -> str:
+    """Say where the time went."""
+    return (
+        f"Decoded in {_ms(spent.decode)}, waited {_ms(spent.queue)}, "
+        f"classified in {_ms(spent.inference)}"
+    )
+
+
+def count(number: int, one: str, many: str) -> str:
+    """Write a number with its noun."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def _worth_naming(result: Classification) -> Sequence[Guess]:
+    """Return up to three guesses, the prediction first and the others only if they matter."""
+    first = Guess(result.prediction, -1, result.confidence)
+    others = [
+        guess
+        for guess in result.top
+        if guess.label != result.prediction and guess.probability >= WORTH_NAMING
+    ]
+    return [first, *others[:2]]
+
+
+def _named(guess: Guess, kind: str) -> str:
+    return f"{noun(guess.label, kind)} ({percent(guess.probability)})"
+
+
+def _alternatives(items: Sequence[str]) -> str:
+    if len(items) < 2:
+        return "".join(items)
+    return f"{', '.join(items[:-1])} or {items[-1]}"
+
+
+def _ms(milliseconds: float) -> str:
+    return f"{milliseconds:.0f} ms" if milliseconds >= 10 else f"{milliseconds:.1f} ms"
