@@ -7,6 +7,8 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 BACKEND_PORT ?= 8000
 FRONTEND_PORT ?= 8501
 DATA ?= data
+USERS ?= 16
+SECONDS ?= 30
 CONTAINER_ENGINE ?= docker
 # Where CPU builds of torch come from; empty: from where everything else does.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -20,7 +22,7 @@ pip := PIP_USER=0 $(python) -m pip --disable-pip-version-check install --no-inpu
 say_why := { printf 'The installation failed: %s (all of it: $(log))\n' \
 	"$$(grep -m1 -i '^error' $(log) || tail -n1 $(log))" >&2; exit 1; }
 
-.PHONY: help run test check setup train images force
+.PHONY: help run test check setup train load images force
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
@@ -41,6 +43,10 @@ setup: $(stamps)/dev ## install everything for development into .venv
 
 train: $(stamps)/dev ## train the shipped model into models/ (DATA=folder of the MNIST files)
 	@$(python) -m training.train mnist-cnn --data $(DATA) --out models/
+
+load: $(stamps)/dev ## load-test a running backend (USERS=16 SECONDS=30 BACKEND_PORT=8000)
+	@$(python) -m locust --headless --only-summary --users $(USERS) --spawn-rate $(USERS) \
+		--run-time $(SECONDS)s --host http://localhost:$(BACKEND_PORT)
 
 images: ## build both container images (CONTAINER_ENGINE=docker)
 	@command -v $(firstword $(CONTAINER_ENGINE)) >/dev/null || \

@@ -3,13 +3,15 @@
 # With torch as well (PRISM_RUNTIME=torch), CPU builds unless TORCH_INDEX says otherwise:
 #   docker build -f backend.dockerfile --target torch -t prism-backend:torch .
 
-# ---- packages: only these layers are slow, and only a requirements file changes them
+# ---- packages: only these layers are slow, and only a requirements file changes them.
+# Bytecode is made here: with a read-only root it could not be kept later. Packages ship a file or
+# two for other versions of Python; that those do not compile is no error.
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
 COPY requirements_serving.txt ./
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_serving.txt \
-    && /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib
+    && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 
 FROM packages AS packages-torch
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
@@ -20,7 +22,7 @@ RUN { test -z "$TORCH_INDEX" \
            -c requirements_backend.txt torch torchvision \
       || echo "TORCH_INDEX does not answer; using the default registry"; } \
     && pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_backend.txt \
-    && /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib
+    && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 
 # ---- what both targets share: no build tools, any numeric user, read-only root
 FROM python:3.11-slim AS base

@@ -1,13 +1,15 @@
 # The web page. BACKEND says where the backend is:
 #   docker build -f frontend.dockerfile -t prism-frontend .
 
-# ---- packages: only these layers are slow, and only a requirements file changes them
+# ---- packages: only these layers are slow, and only a requirements file changes them.
+# Bytecode is made here: with a read-only root it could not be kept later. Packages ship a file or
+# two for other versions of Python; that those do not compile is no error.
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
 COPY requirements_frontend.txt ./
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_frontend.txt \
-    && /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib
+    && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 
 # ---- the page: code only, no build tools; any numeric user, read-only root
 FROM python:3.11-slim
@@ -34,4 +36,4 @@ USER 10001:10001
 EXPOSE 8501
 HEALTHCHECK --interval=30s --timeout=3s --start-period=20s --retries=3 \
     CMD ["python", "-c", "import http.client, os, sys; c = http.client.HTTPConnection('127.0.0.1', int(os.environ['PORT']), timeout=2); c.request('GET', '/_stcore/health'); sys.exit(c.getresponse().status != 200)"]
-CMD ["sh", "-c", "exec python -m streamlit run frontend/app.py --server.address=0.0.0.0 --server.port=\"$PORT\" --server.fileWatcherType=none"]
+CMD ["sh", "-c", "exec python -m streamlit run frontend/app.py --server.address=0.0.0.0 --server.port=\"$PORT\" --server.fileWatcherType=none --browser.serverAddress=localhost"]
