@@ -83,7 +83,7 @@ $(stamps)/venv:
 
 # An environment whose Python has gone (upgraded, moved) is made anew, whatever its stamps say.
 ifneq ($(wildcard .venv),)
-ifneq ($(shell $(python) -c 'import pip' 2>&1 || echo broken),)
+ifneq ($(shell $(python) -c 'import pip' >/dev/null 2>&1 || echo broken),)
 $(stamps)/venv $(stamps)/run $(stamps)/dev: force
 endif
 endif
