@@ -60,7 +60,7 @@ def of_model(model: ModelInfo) -> Problem | None:
             waiting=True,
         )
     if model.state == "failed":
-        why = f" The backend says: {model.error}" if model.error else ""
+        why = f" The backend says: {model.error.rstrip('.')}." if model.error else ""
         return Problem(
             f"The model {model.title} could not be loaded.{why}",
             "Choose another model in the sidebar, or mend this one and start the backend again.",

@@ -32,5 +32,5 @@ def show() -> None:
 
 def _titled(model: ModelInfo) -> str:
     """Name a model, with its state where that keeps it from answering."""
-    state = {"ready": "", "loading": " (loading)", "failed": " (could not be loaded)"}
+    state = {"ready": "", "loading": " (loading)", "failed": " (failed)"}
     return model.title + state[model.state]

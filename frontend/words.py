@@ -26,7 +26,7 @@ def percent(probability: float) -> str:
 
 def plain(text: str) -> str:
     """Escape text from elsewhere (labels, file names) so that Markdown shows it as it is."""
-    return _MARKDOWN.sub(r"\\\1", " ".join(text.split()))
+    return _MARKDOWN.sub(r"\\\1", re.sub(r"\s+", " ", text))
 
 
 def noun(label: str, kind: str) -> str:

@@ -1,0 +1,62 @@
+"""A tiny HTTP server that answers whatever a test tells it to."""
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
+
+
+@dataclass
+class Answer:
+    """One answer to every request; `silence` in seconds comes before it."""
+
+    body: bytes = b"{}"
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    silence: float = 0
+
+
+@dataclass
+class Asked:
+    """A request as it arrived."""
+
+    path: str
+    body: bytes
+
+
+@contextmanager
+def serving(answer: Answer) -> Iterator[tuple[str, list[Asked]]]:
+    """Yield the address of a server that gives `answer`, and the list of what it was asked."""
+    asked: list[Asked] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def log_message(self, *_: object) -> None:
+            """Stay silent."""
+
+        def answer(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            asked.append(Asked(self.path, body))
+            time.sleep(answer.silence)
+            self.send_response(answer.status)
+            for name, value in answer.headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(answer.body)))
+            self.end_headers()
+            self.wfile.write(answer.body)
+
+        do_GET = do_POST = answer  # noqa: N815 (the names that http.server looks for)
+
+        def handle(self) -> None:
+            with suppress(BrokenPipeError, ConnectionResetError):  # the client gave up waiting
+                super().handle()
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}", asked
+        finally:
+            server.shutdown()
+            thread.join()

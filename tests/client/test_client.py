@@ -1,0 +1,187 @@
+"""The client against a real backend, and against servers that misbehave."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from client import (
+    BackendError,
+    BackendUnreachable,
+    Classification,
+    Client,
+    InvalidAnswer,
+    ItemError,
+)
+from tests.client.server import Answer, serving
+from tests.conftest import free_port
+from tests.pictures import encoded, seven
+
+SEVEN = encoded(seven())
+ANSWER: dict[str, Any] = {
+    "id": "1",
+    "filename": "x.png",
+    "model": {"name": "m", "version": "1"},
+    "prediction": "7",
+    "confidence": 0.9,
+    "top": [{"label": "7", "index": 7, "probability": 0.9}],
+    "timings_ms": {"decode": 1, "queue": 0, "inference": 2},
+    "a field of the future": {"deep": [1]},
+}
+
+
+@pytest.fixture
+def client(backend_url: str) -> Iterator[Client]:
+    with Client(backend_url) as client:
+        yield client
+
+
+def ask(answer: Answer, **options: Any) -> Classification:
+    with serving(answer) as (url, _), Client(url, **options) as client:
+        return client.classify(SEVEN, filename="x.png")
+
+
+def test_a_seven_is_read(client: Client) -> None:
+    answer = client.classify(SEVEN, filename="seven.png", top_k=3)
+    assert answer.prediction == "7"
+    assert answer.top[0].label == "7"
+    assert answer.top[0].probability == answer.confidence
+    assert len(answer.top) == 3
+    assert answer.probabilities is not None
+    assert sum(answer.probabilities) == pytest.approx(1, abs=1e-3)
+    assert answer.timings.inference > 0
+
+
+def test_the_models_and_the_service_introduce_themselves(client: Client) -> None:
+    models = client.models()
+    model = models.get(models.default)
+    assert model is not None
+    assert model.state == "ready"
+    assert model.labels == tuple("0123456789")
+    assert model.input.kind == "digit"
+    assert client.ready()
+    assert client.info().name
+
+
+@pytest.mark.parametrize(
+    "name", ["ü 日本.png", 'a"b\\c.png', "two\r\nlines\x00.png", "../../etc/passwd", "\udcff", ""]
+)
+def test_any_file_name_is_carried(client: Client, name: str) -> None:
+    assert client.classify(SEVEN, filename=name).filename == name
+    assert [item.filename for item in client.classify_batch([(name, SEVEN)])] == [name]
+
+
+def test_a_batch_answers_in_order_and_a_bad_picture_fails_alone(client: Client) -> None:
+    images = [("a.png", SEVEN), ("b.png", b"not a picture"), ("c.png", SEVEN)]
+    first, second, third = client.classify_batch(images)
+    assert isinstance(first, Classification)
+    assert isinstance(third, Classification)
+    assert (first.prediction, third.prediction) == ("7", "7")
+    assert isinstance(second, ItemError)
+    assert second.filename == "b.png"
+    assert second.error.status == 415
+    assert second.error.code == "unsupported_image"
+    assert second.error.detail
+
+
+def test_an_empty_batch_asks_nothing() -> None:
+    with Client("http://127.0.0.1:1") as client:
+        assert list(client.classify_batch([])) == []
+
+
+def test_an_unknown_model_is_refused_by_name(client: Client) -> None:
+    with pytest.raises(BackendError) as caught:
+        client.classify(SEVEN, filename="x.png", model="no such model")
+    assert (caught.value.status, caught.value.code) == (404, "unknown_model")
+    assert caught.value.request_id
+
+
+def test_fields_of_the_future_are_let_pass_and_missing_ones_are_none() -> None:
+    answer = ask(Answer(json.dumps(ANSWER).encode()))
+    assert answer.prediction == "7"
+    assert answer.probabilities is None
+    assert answer.in_distribution is None
+
+
+def test_nothing_listening_is_unreachable() -> None:
+    url = f"http://127.0.0.1:{free_port()}"
+    with Client(url) as client, pytest.raises(BackendUnreachable) as caught:
+        client.models()
+    assert caught.value.url == url
+    assert not caught.value.timed_out
+
+
+def test_silence_is_not_waited_out() -> None:
+    with pytest.raises(BackendUnreachable) as caught:
+        ask(Answer(silence=1), read_timeout=0.1)
+    assert caught.value.timed_out
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"<html>hello</html>",
+        b"",
+        b"[]",
+        b"[" * 100_000,
+        b"\xff\xfe",
+        json.dumps(ANSWER | {"confidence": "high"}).encode(),
+        json.dumps(ANSWER | {"confidence": float("nan")}).encode(),
+        json.dumps(ANSWER | {"top": {}}).encode(),
+        json.dumps({"status": "ok"}).encode(),
+    ],
+)
+def test_an_answer_that_is_none_is_invalid(body: bytes) -> None:
+    with pytest.raises(InvalidAnswer):
+        ask(Answer(body))
+
+
+def test_busy_says_when_to_come_back() -> None:
+    problem = {"status": 429, "code": "queue_full", "detail": "Too much.", "request_id": "r1"}
+    with pytest.raises(BackendError) as caught:
+        ask(Answer(json.dumps(problem).encode(), 429, {"Retry-After": "7"}))
+    error = caught.value
+    assert (error.status, error.code, error.retry_after) == (429, "queue_full", 7)
+    assert error.request_id == "r1"
+
+
+def test_a_refusal_by_something_in_between_is_an_error_too() -> None:
+    with pytest.raises(BackendError) as caught:
+        ask(Answer(b"<html>Bad gateway</html>", 502, {"X-Request-ID": "r2"}))
+    assert (caught.value.status, caught.value.code) == (502, "")
+    assert caught.value.request_id == "r2"
+
+
+def test_a_redirect_is_told_and_not_followed() -> None:
+    with pytest.raises(BackendError) as caught:
+        ask(Answer(status=302, headers={"Location": "https://elsewhere.example/"}))
+    assert "https://elsewhere.example/" in caught.value.detail
+
+
+def test_a_batch_that_breaks_off_keeps_what_arrived() -> None:
+    line = json.dumps(ANSWER).encode() + b"\n"
+    with serving(Answer(line)) as (url, _), Client(url) as client:
+        results = client.classify_batch([("a", SEVEN), ("b", SEVEN)])
+        assert next(results).filename == "a"
+        with pytest.raises(InvalidAnswer):
+            next(results)
+
+
+def test_not_ready_is_no_error() -> None:
+    with serving(Answer(b'{"status": 503}', 503)) as (url, _), Client(url) as client:
+        assert client.ready() is False
+
+
+def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    assert ask(Answer(json.dumps(ANSWER).encode())).prediction == "7"
+
+
+def test_the_model_and_top_k_are_sent() -> None:
+    with serving(Answer(json.dumps(ANSWER).encode())) as (url, asked), Client(url) as client:
+        client.classify(SEVEN, filename="x.png", model="a model", top_k=3)
+    assert asked[0].path == "/classify?model=a+model&top_k=3"
+    assert SEVEN in asked[0].body
