@@ -28,7 +28,13 @@ def main() -> None:
         sys.exit(f"error: {variable}={first['input']}: {first['msg']}")
     except ArtifactError as error:
         sys.exit(f"error: {error}")
-    uvicorn.run(app, host=settings.host, port=settings.port, timeout_graceful_shutdown=_GRACE)
+    uvicorn.run(
+        app,
+        host=settings.host,
+        port=settings.port,
+        access_log=False,  # the application writes its own, without queries
+        timeout_graceful_shutdown=_GRACE,
+    )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The only wiring point: settings in, application out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
@@ -20,10 +20,14 @@ from backend.settings import Settings
 DESCRIPTION = "Classifies pictures. Errors are RFC 9457 problems with a code and a request id."
 
 
-def create_app(settings: Settings | None = None) -> FastAPI:
+def create_app(
+    settings: Settings | None = None,
+    load_runtime: Callable[..., runtimes.Runtime] = runtimes.load,
+) -> FastAPI:
     """Build the application; models are found now and loaded once it starts.
 
-    Raises ArtifactError where there is no model to serve.
+    `load_runtime` is `runtimes.load`, or a test's stand-in for it. Raises ArtifactError where
+    there is no model to serve.
     """
     settings = settings or Settings()
     folders = discover(settings.models_dir, settings.models)
@@ -32,7 +36,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     def build(artifact: Artifact) -> Classifier:
         return Classifier(
             artifact,
-            runtimes.load(artifact, settings.runtime, threads=settings.threads or None),
+            load_runtime(artifact, settings.runtime, threads=settings.threads or None),
             max_pixels=settings.max_pixels,
             max_batch=settings.max_batch,
             queue_size=settings.queue_size,
@@ -40,7 +44,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        catalog = Catalog(folders, default, build)
+        catalog = Catalog(folders, default, build, patience=settings.timeout)
         # In the background, so that /health answers while the models load.
         loading = asyncio.create_task(catalog.load())
         try:

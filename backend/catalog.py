@@ -4,6 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Literal
@@ -38,13 +39,21 @@ class Entry:
 
 
 class Catalog:
-    """The served models. `build` makes a classifier from a verified model folder."""
+    """The served models. `build` makes a classifier from a verified model folder.
+
+    A request waits at most `patience` seconds for a model that is still loading.
+    """
 
     def __init__(
-        self, folders: Mapping[str, Path], default: str, build: Callable[[Artifact], Classifier]
+        self,
+        folders: Mapping[str, Path],
+        default: str,
+        build: Callable[[Artifact], Classifier],
+        patience: float = 5.0,
     ) -> None:
         self.default: Final = default
         self._build = build
+        self._patience = patience
         self._entries: Final = {name: Entry(name, folder) for name, folder in folders.items()}
 
     async def load(self) -> None:
@@ -64,15 +73,16 @@ class Catalog:
             entry.settled.set()
 
     async def get(self, name: str | None = None) -> Classifier:
-        """Return the classifier `name` (None: the default one), waiting while it loads.
+        """Return the classifier `name` (None: the default one), waiting a while if it loads.
 
-        Raises UnknownModelError, or ModelNotReadyError where it failed to load.
+        Raises UnknownModelError, or ModelNotReadyError where it failed or takes too long to load.
         """
         entry = self._entries.get(name or self.default)
         if entry is None:
             served = ", ".join(self._entries)
             raise UnknownModelError(f"No such model is served. Served are: {served}.")
-        await entry.settled.wait()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(entry.settled.wait(), self._patience)
         return self._ready(entry)
 
     def require_ready(self) -> None:

@@ -60,8 +60,8 @@ async def predict(
     if uploads.is_form(request) or media_type.startswith("image/"):
         return await classify(request, catalog, settings, model)
     body = await limits.read(request, settings.max_bytes)
+    classifier = await catalog.get(model)
     async with deadline(settings.timeout):
-        classifier = await catalog.get(model)
         query = await asyncio.to_thread(pixel_json.parse, body, classifier.manifest.preprocess)
         predictions = await classifier.classify_inputs(query.inputs)
     return _json(_shaped(query.field, predictions))
@@ -81,8 +81,9 @@ async def predict_nn(
     data = _from_data_url(text)
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The picture is larger than {settings.max_bytes:,} bytes.")
+    classifier = await catalog.get(model)
     async with deadline(settings.timeout):
-        prediction = await (await catalog.get(model)).classify(data)
+        prediction = await classifier.classify(data)
     best = int(prediction.ranking[0])
     return _json({"result": best, "error": "", "data": prediction.probabilities.tolist()})
 
