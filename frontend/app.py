@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from frontend import sidebar
+from frontend import serving, sidebar
 
 HERE = Path(__file__).parent
 
@@ -19,5 +19,6 @@ page = st.navigation(
     ]
 )
 st.html(HERE / "assets" / "page.css")
+serving.refresh()
 sidebar.show()
 page.run()

@@ -35,5 +35,6 @@ def _advice(text: str) -> str:
 @st.fragment(run_every=POLL)
 def _watch(problem: Problem) -> None:
     """Run the page again as soon as the problem is gone, or has become another one."""
+    serving.refresh()
     if serving.ready() != problem:
         st.rerun()

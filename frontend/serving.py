@@ -12,7 +12,7 @@ from frontend.discovery import AddressError, backend_url
 from frontend.problems import Problem
 
 CHOICE = "model"
-FRESH = 2  # seconds for which the list of models is believed
+_SERVED = "served"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,19 +24,23 @@ class Service:
     model: ModelInfo
 
 
+def refresh() -> None:
+    """Ask the backend what it serves: once in every run of the page, so that all parts agree."""
+    st.session_state[_SERVED] = _look()
+
+
 def current() -> Service | Problem:
     """Return the service with the chosen model, or why there is none, in words."""
-    try:
-        url = backend_url(os.environ)
-        models = _models(url)
-    except AddressError as error:
-        return Problem(str(error), "Set it to an address such as http://localhost:8000.")
-    except ClientError as error:
-        return problems.of(error)
+    if _SERVED not in st.session_state:
+        refresh()
+    served: tuple[Client, Models] | Problem = st.session_state[_SERVED]
+    if isinstance(served, Problem):
+        return served
+    client, models = served
     model = models.get(st.session_state.get(CHOICE)) or models.get(models.default)
     if model is None and not models.models:
         return problems.no_models()
-    return Service(_client(url), models, model or models.models[0])
+    return Service(client, models, model or models.models[0])
 
 
 def ready() -> Service | Problem:
@@ -58,6 +62,11 @@ def _client(url: str) -> Client:
     return Client(url)
 
 
-@st.cache_data(ttl=FRESH, show_spinner=False)
-def _models(url: str) -> Models:
-    return _client(url).models()
+def _look() -> tuple[Client, Models] | Problem:
+    try:
+        client = _client(backend_url(os.environ))
+        return client, client.models()
+    except AddressError as error:
+        return Problem(str(error), "Set it to an address such as http://localhost:8000.")
+    except ClientError as error:
+        return problems.of(error)
