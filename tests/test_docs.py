@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 from pydantic.fields import FieldInfo
-from pydantic_core import PydanticUndefined
 
 from backend.api.errors import CATALOGUE
 from backend.app import create_app
@@ -21,7 +20,7 @@ def variable(name: str, field: FieldInfo) -> str:
 
 
 def default(field: FieldInfo) -> str:
-    if field.default is PydanticUndefined:
+    if field.default_factory:
         return "by system"
     return f"`{field.default}`" if str(field.default) else "empty"
 

@@ -1,0 +1,82 @@
+"""Each requirements file names what the code it is for imports; serving needs no torch."""
+
+import ast
+import re
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+OURS = {"backend", "client", "deploy", "frontend", "tests", "training"}
+ON_REQUEST = {"torch", "safetensors"}  # imported only where the torch runtime is asked for
+FLOORS = {
+    "starlette": "1.6",
+    "python-multipart": "0.0.32",
+    "pillow": "13",
+    "h11": "0.16",
+    "streamlit": "1.54",
+}
+
+
+def normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def named(file: str) -> dict[str, str]:
+    """Distribution -> the rest of its line, in `file` and the files it includes."""
+    found: dict[str, str] = {}
+    for line in (ROOT / file).read_text().splitlines():
+        text = line.split("#")[0].strip()
+        if text.startswith("-r"):
+            found |= named(text.removeprefix("-r").strip())
+        elif text:
+            name, rest = re.fullmatch(r"([\w.-]+)(.*)", text).groups()  # type: ignore[union-attr]
+            found[normal(name)] = rest
+    return found
+
+
+def imported(files: Iterable[Path]) -> Iterator[str]:
+    """Distributions of everything that is imported anywhere in `files` and is not ours."""
+    distributions = packages_distributions()
+    for file in files:
+        for node in ast.walk(ast.parse(file.read_text())):
+            names: list[str] = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for top in {name.split(".")[0] for name in names} - OURS - sys.stdlib_module_names:
+                assert top in distributions, f"{file}: {top} is not installed"
+                yield normal(distributions[top][0])
+
+
+@pytest.mark.parametrize(
+    ("file", "folders"),
+    [
+        ("requirements_serving.txt", ["backend"]),
+        ("requirements_frontend.txt", ["frontend", "client"]),
+        ("requirements_run.txt", ["deploy"]),
+        ("requirements_dev.txt", ["backend", "client", "deploy", "frontend", "tests", "training"]),
+    ],
+)
+def test_what_is_imported_is_named(file: str, folders: list[str]) -> None:
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    optional = ON_REQUEST if file == "requirements_serving.txt" else set()
+    assert set(imported(sources)) - optional <= set(named(file))
+
+
+def test_serving_and_running_need_no_torch() -> None:
+    for file in ("requirements_serving.txt", "requirements_run.txt"):
+        assert not {"torch", "torchvision"} & set(named(file))
+    assert {"torch", "torchvision"} <= set(named("requirements_backend.txt"))
+
+
+@pytest.mark.parametrize("file", sorted(path.name for path in ROOT.glob("requirements_*.txt")))
+def test_known_holes_stay_closed_and_no_new_major_version_slips_in(file: str) -> None:
+    for name, rest in named(file).items():
+        assert re.match(r">=[\d.]+,<\d", rest), f"{name} has no floor or no bound"
+        if name in FLOORS:
+            assert rest.startswith(f">={FLOORS[name]},"), name
