@@ -186,6 +186,14 @@ def test_an_empty_torch_index_skips_the_try(checkout: Checkout) -> None:
     assert "-r requirements_dev.txt" in only
 
 
+def test_train_downloads_unless_told_where_the_data_is(checkout: Checkout) -> None:
+    checkout.add_python()
+    checkout.make("train")
+    assert "training.train mnist-cnn --out models/" in checkout.calls.read_text()
+    checkout.make("train", "DATA=some where")
+    assert "training.train mnist-cnn --data some where --out models/" in checkout.calls.read_text()
+
+
 def test_images_are_built_with_the_engine_that_was_named(checkout: Checkout) -> None:
     assert "CONTAINER_ENGINE" in said(checkout.make("images", "CONTAINER_ENGINE=absent"))
     checkout.add_python("engine")
