@@ -6,6 +6,7 @@ from http.cookiejar import DefaultCookiePolicy
 from types import TracebackType
 
 import requests
+from requests.adapters import HTTPAdapter
 
 from client.answers import Classification, Info, ItemError, Models
 from client.errors import BackendError, BackendUnreachable, InvalidAnswer
@@ -22,6 +23,7 @@ from client.url import base_url, is_loopback
 
 CONNECT_TIMEOUT = 3.05  # just above the 3 s after which TCP sends a lost first packet again
 READ_TIMEOUT = 30.0
+CONNECTIONS = 32  # kept open; threads beyond that open one of their own
 
 Part = tuple[str, tuple[str, bytes, str]]
 
@@ -45,6 +47,8 @@ class Client:
         self._timeout = (connect_timeout, read_timeout)
         self._session = requests.Session()
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
         # A proxy meant for the internet must not be asked for this very machine.
         self._session.trust_env = not is_loopback(self.url)
 

@@ -13,14 +13,16 @@ FEW = 5  # bars for one of several pictures; a picture on its own shows all it w
 
 def show_one(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
     """Show the answer for a picture on its own."""
+    if isinstance(outcome, ClientError):
+        notices.show(problems.of(outcome))
+        _picture(picture, width=280)
+        return
+    show_words(outcome, model)
     left, right = st.columns([2, 3], gap="medium")
     with left:
         _picture(picture, width=280)
     with right:
-        if isinstance(outcome, ClientError):
-            notices.show(problems.of(outcome))
-        else:
-            show_answer(outcome, model)
+        show_figures(outcome, model)
 
 
 def show_row(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
@@ -34,18 +36,29 @@ def show_row(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
                 problem = problems.of(outcome)
                 st.error(f"{words.plain(problem.what)} {words.plain(problem.advice)}")
             else:
-                show_answer(outcome, model, bars=FEW)
+                show_words(outcome, model)
+                show_figures(outcome, model, bars=FEW)
 
 
-def show_answer(result: Classification, model: ModelInfo, bars: int | None = None) -> None:
-    """Show the words, the chart with the likeliest `bars` labels, and where the time went."""
-    said = words.answer(result, model.input.kind)
-    st.subheader(words.plain(said), anchor=False)
+def show_words(result: Classification, model: ModelInfo) -> None:
+    """Show the answer in words."""
+    st.subheader(words.plain(words.answer(result, model.input.kind)), anchor=False)
     if promise := words.coverage(result, model.input.kind):
         st.markdown(words.plain(promise))
+
+
+def show_figures(result: Classification, model: ModelInfo, bars: int | None = None) -> None:
+    """Show the chart with the likeliest `bars` labels, and where the time went."""
     guesses = [(guess.label, guess.probability) for guess in result.top[:bars]]
-    st.altair_chart(probability_chart(guesses), alt=f"Probabilities. {said}")
+    st.altair_chart(probability_chart(guesses), alt=f"Probabilities. {said(result, model)}")
     st.caption(words.timings(result.timings))
+
+
+def said(outcome: Outcome, model: ModelInfo) -> str:
+    """Return an outcome in one sentence."""
+    if isinstance(outcome, ClientError):
+        return problems.of(outcome).what
+    return words.answer(outcome, model.input.kind)
 
 
 def _picture(picture: Picture, width: int) -> None:

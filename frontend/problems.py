@@ -83,6 +83,11 @@ def is_lasting(error: ClientError) -> bool:
 
 
 def _refusal(error: BackendError) -> Problem:
+    match error.code:
+        case "broken_image":
+            return Problem("This picture is damaged.", "Save or take it again.")
+        case "empty_file":
+            return Problem("This file is empty.", "Choose another one.")
     match error.status:
         case 413:
             return Problem("This picture is too large.", error.detail or "Send a smaller one.")

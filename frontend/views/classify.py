@@ -6,6 +6,7 @@ import streamlit as st
 
 from frontend import answers, asking, intake, notices, serving, words
 from frontend.asking import MOST_PICTURES, Outcome
+from frontend.components import announce
 from frontend.pictures import Picture
 from frontend.serving import Service
 
@@ -32,6 +33,8 @@ def show_results(service: Service, pictures: Sequence[Picture]) -> None:
         st.warning(f"Only the first {MOST_PICTURES} of {len(pictures)} pictures are read.")
         pictures = pictures[:MOST_PICTURES]
     outcomes = _ask(service, pictures)
+    token = " ".join([service.model.name, *(picture.digest for picture in pictures)])
+    announce.show(_said(service, outcomes), token=token, key="answer")
     if len(pictures) == 1:
         answers.show_one(pictures[0], outcomes[0], service.model)
     else:
@@ -52,6 +55,13 @@ def _ask(service: Service, pictures: Sequence[Picture]) -> list[Outcome]:
         outcomes = asking.ask(service.client, service.model, pictures, serving.memory(), progress)
     place.empty()
     return outcomes
+
+
+def _said(service: Service, outcomes: Sequence[Outcome]) -> str:
+    """Return what a screen reader is told."""
+    if len(outcomes) > 1:
+        return _summary(outcomes)
+    return answers.said(outcomes[0], service.model)
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from client import ClientError
-from frontend import answers, asking, notices, problems, serving, words
+from frontend import answers, asking, notices, problems, serving
 from frontend.asking import Outcome
 from frontend.components import drawing_pad
 from frontend.pictures import Picture
@@ -44,9 +44,7 @@ def _said(service: Service | Problem, outcome: Outcome | None) -> str:
         return service.what
     if outcome is None:
         return ""
-    if isinstance(outcome, ClientError):
-        return problems.of(outcome).what
-    return words.answer(outcome, service.model.input.kind)
+    return answers.said(outcome, service.model)
 
 
 def _show(service: Service | Problem, picture: Picture | None, outcome: Outcome | None) -> None:
@@ -57,7 +55,8 @@ def _show(service: Service | Problem, picture: Picture | None, outcome: Outcome 
     elif isinstance(outcome, ClientError):
         notices.show(problems.of(outcome))
     else:
-        answers.show_answer(outcome, service.model)
+        answers.show_words(outcome, service.model)
+        answers.show_figures(outcome, service.model)
         with st.container(border=True, width="content"):
             st.image(picture.content, width=SENT_WIDTH, alt="The drawing as the model was sent it")
             st.caption("What the model was sent")

@@ -130,7 +130,7 @@ def test_of_several_uploads_the_broken_one_fails_alone(visit: Open) -> None:
     upload(page, file("one.png"), file("broken.png", SEVEN[:90]), file("two.png"))
     expect(page.get_by_text("2 pictures read, 1 could not be.")).to_be_visible()
     expect(answer(page)).to_have_count(2)
-    expect(page.get_by_role("alert")).to_contain_text("cannot be read")
+    expect(page.get_by_role("alert")).to_contain_text("This picture is damaged")
     expect(page.get_by_test_id("stMain").get_by_text("broken.png").last).to_be_visible()
 
 
@@ -160,6 +160,7 @@ def test_a_photo_is_read_and_the_camera_waits_until_it_is_asked_for(visit: Open)
     expect(page.locator("input[type=file]")).to_be_attached()
     expect(page.locator("video")).to_have_count(0)
     page.get_by_text("Use the camera").click()
+    page.wait_for_function("document.querySelector('video')?.videoWidth > 0")
     page.get_by_role("button", name="Take photo").click()
     expect(page.get_by_alt_text("The picture photo")).to_be_visible()
 
@@ -204,6 +205,13 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(visit: Open, path: st
                           document.querySelector('[data-testid=stMain]').scrollWidth)"""
     )
     assert width <= 360
+
+
+def test_a_phone_scrolls_to_the_answer_and_it_is_read_out(visit: Open) -> None:
+    page = visit(width=360)
+    page.get_by_role("button", name="An 8 in thick red").click()
+    expect(answer(page)).to_be_in_viewport()
+    expect(page.get_by_role("status").filter(has_text="an 8 (")).to_have_count(1)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

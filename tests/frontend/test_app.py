@@ -1,6 +1,7 @@
 """The pages without a browser, against a real backend."""
 
 import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from client import Client
+from tests.client.server import Answer, serving
 from tests.conftest import free_port
 from tests.pictures import encoded, seven
 
@@ -127,6 +129,54 @@ def test_the_model_can_be_chosen(start: Start, backend_url: str) -> None:
         served = client.models()
     assert app.sidebar.selectbox[0].value == served.default
     assert app.sidebar.selectbox[0].options == [model.title for model in served.models]
+
+
+def models(**states: str) -> Answer:
+    """Return an answer to /models: names with their state, or their kind of input if ready."""
+    served = [
+        {
+            "name": name,
+            "title": name.upper(),
+            "state": state if state in ("loading", "failed") else "ready",
+            "error": "The weights are damaged." if state == "failed" else None,
+            "labels": ["0", "1"],
+            "input": {"kind": "image" if state == "image" else "digit", "shape": [1, 28, 28]},
+        }
+        for name, state in states.items()
+    ]
+    return Answer(json.dumps({"default": next(iter(states), None), "models": served}).encode())
+
+
+def test_the_choice_is_kept_on_another_page(start: Start) -> None:
+    with serving(models(first="digit", second="image")) as (url, _):
+        app = start(url)
+        assert "a handwritten digit" in shown(app)
+        app.sidebar.selectbox[0].select("second").run()
+        assert "Give it a picture" in shown(app)
+        app.switch_page(DRAW).run()
+        assert app.sidebar.selectbox[0].value == "second"
+        assert "not made for drawings of digits" in shown(app)
+
+
+@pytest.mark.parametrize("page", ["views/classify.py", DRAW])
+def test_a_model_that_cannot_answer_yet_or_at_all_is_told(start: Start, page: str) -> None:
+    with serving(models(big="loading", bad="failed")) as (url, _):
+        app = start(url).switch_page(page).run()
+        assert "The model BIG is still loading." in shown(app)
+        assert app.sidebar.selectbox[0].options == ["BIG (loading)", "BAD (failed)"]
+        app.sidebar.selectbox[0].select("bad").run()
+        assert "The weights are damaged." in shown(app)
+        assert "Choose another model" in shown(app)
+
+
+def test_a_backend_without_models_is_told(start: Start) -> None:
+    with serving(models()) as (url, _):
+        assert "The backend serves no model yet." in shown(start(url))
+
+
+def test_something_else_at_the_address_is_told_in_words(start: Start) -> None:
+    with serving(Answer(b"<html>")) as (url, _):
+        assert "does not speak as our backend" in shown(start(url))
 
 
 @pytest.mark.parametrize("page", ["views/classify.py", DRAW])

@@ -23,6 +23,13 @@ def test_a_busy_backend_says_when_to_come_back() -> None:
     assert "7 seconds" in problem.advice
 
 
+def test_a_damaged_picture_and_an_empty_file_are_told_apart() -> None:
+    damaged = problems.of(BackendError(status=400, code="broken_image", detail="…"))
+    empty = problems.of(BackendError(status=400, code="empty_file", detail="…"))
+    assert damaged.what == "This picture is damaged."
+    assert empty.what == "This file is empty."
+
+
 def test_an_unexpected_failure_gives_the_request_to_look_up() -> None:
     assert "r2" in problems.of(BackendError(status=500, request_id="r2")).advice
 
