@@ -1,0 +1,105 @@
+"""Read labelled digits: MNIST's idx files, and UCI's digits by other writers."""
+
+import gzip
+import math
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+FILES = {
+    "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
+    "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
+}
+UCI_TRAINING = 1200  # the first so many of UCI's digits train, the rest validate
+
+
+class DataError(Exception):
+    """The data asked for is not there, or not what it should be; the text says what to do."""
+
+
+@dataclass(frozen=True)
+class Digits:
+    """`pixels` (N, H, W) uint8, white ink on black, and `labels` (N,) uint8, 0-9."""
+
+    pixels: NDArray[np.uint8]
+    labels: NDArray[np.uint8]
+
+    def __post_init__(self) -> None:
+        if len(self.pixels) != len(self.labels):
+            raise DataError(f"{len(self.pixels)} pictures but {len(self.labels)} labels")
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def __getitem__(self, index: slice) -> "Digits":
+        return Digits(self.pixels[index], self.labels[index])
+
+
+def read_mnist(folder: Path, split: str) -> Digits:
+    """Read the `train` or `test` split from a folder of MNIST's four `.gz` files.
+
+    Raises DataError where a file is missing or damaged.
+    """
+    images, labels = (_read_idx(folder / name) for name in FILES[split])
+    if images.ndim != 3 or labels.ndim != 1:
+        raise DataError(f"{folder} holds idx files, but not pictures and their labels")
+    return Digits(images, labels)
+
+
+def find_mnist(folder: Path | None, cache: Path) -> Path:
+    """Return the folder with MNIST's files; without a folder they are downloaded to `cache`."""
+    if folder is None:
+        return _download(cache)
+    missing = [name for names in FILES.values() for name in names if not (folder / name).is_file()]
+    if missing:
+        raise DataError(
+            f"{folder} does not hold MNIST: {', '.join(missing)} missing. "
+            "Name the folder with the four .gz files, or leave --data out to download them."
+        )
+    return folder
+
+
+def read_uci() -> tuple[Digits, Digits]:
+    """UCI's optical digits (8x8, CC BY 4.0), as scikit-learn carries them: training, validation.
+
+    The two halves are other writers than MNIST's.
+    """
+    from sklearn.datasets import load_digits
+
+    bunch = load_digits()
+    pixels = np.minimum(bunch.images * 16, 255).astype(np.uint8)
+    digits = Digits(pixels, bunch.target.astype(np.uint8))
+    return digits[:UCI_TRAINING], digits[UCI_TRAINING:]
+
+
+def _download(cache: Path) -> Path:
+    import training.torchvision_shim  # noqa: F401, I001 (before torchvision)
+    from torchvision.datasets import MNIST
+
+    try:
+        MNIST(str(cache), download=True)
+    except (OSError, RuntimeError) as error:
+        raise DataError(
+            f"MNIST could not be downloaded ({error}); name its folder with --data"
+        ) from error
+    return cache / "MNIST" / "raw"
+
+
+def _read_idx(path: Path) -> NDArray[np.uint8]:
+    """Read an idx file of unsigned bytes (LeCun's format: two zeros, type, rank, sizes, data)."""
+    try:
+        raw = gzip.decompress(path.read_bytes())
+    except FileNotFoundError:
+        raise DataError(f"{path} does not exist") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise DataError(f"{path} is not a readable gzip file") from error
+    if len(raw) < 4 or raw[:3] != b"\0\0\x08":
+        raise DataError(f"{path} is not an idx file of bytes")
+    start = 4 + 4 * raw[3]
+    shape = tuple(int(size) for size in np.frombuffer(raw[4:start], dtype=">u4"))
+    if len(raw) != start + math.prod(shape):
+        raise DataError(f"{path} is cut short")
+    return np.frombuffer(raw, dtype=np.uint8, offset=start).reshape(shape)

@@ -1,0 +1,55 @@
+"""What the digit classifier learns from, and what it is checked on: MNIST and foreign hands."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from backend.inference.preprocess import Preprocess
+from training.data import Digits, read_mnist, read_uci
+from training.pool import Recipe, build_pool, render_nothing
+
+VALIDATION = 5_000  # the last so many of MNIST's training digits validate
+NOTHING = 10  # the label of a field without a digit: every class is as probable
+UCI_VARIANTS, PEN_VARIANTS, NOTHING_COUNT = 30, 4_000, 4_000
+
+
+@dataclass(frozen=True)
+class Source:
+    """Fields to learn from; `share` of them, drawn anew, is seen in each epoch."""
+
+    digits: Digits
+    share: float
+
+
+def training_sources(mnist: Path, spec: Preprocess, cache: Path, workers: int) -> list[Source]:
+    """MNIST as it is and through the channels, UCI's writers, the imaginary pen, and nothing."""
+    known = read_mnist(mnist, "train")[:-VALIDATION]
+    uci, _ = read_uci()
+    scenes = build_pool(Recipe(known, 2, seed=1), spec, cache, "mnist", workers)
+    foreign = build_pool(Recipe(uci, UCI_VARIANTS, seed=2), spec, cache, "uci", workers)
+    written = build_pool(Recipe(None, PEN_VARIANTS, seed=3), spec, cache, "pen", workers)
+    nothing = render_nothing(NOTHING_COUNT, spec, seed=4)
+    blank = Digits(nothing, np.full(len(nothing), NOTHING, dtype=np.uint8))
+    return [
+        Source(known, 1.0),
+        Source(scenes, 0.5),
+        Source(foreign, 0.4),
+        Source(written, 0.35),
+        Source(blank, 0.4),
+    ]
+
+
+def validation_sets(mnist: Path, spec: Preprocess, cache: Path, workers: int) -> dict[str, Digits]:
+    """Digits that are not learnt from: MNIST's, and three kinds of foreign handwriting."""
+    held = read_mnist(mnist, "train")[-VALIDATION:]
+    _, uci = read_uci()
+    scans = Recipe(held[:3000], 1, seed=11, coarse=1.0)
+    other = Recipe(uci, 3, seed=12, coarse=0.5, plain=True)
+    written = Recipe(None, 300, seed=13, coarse=0.5)
+    return {
+        "mnist": held,
+        "coarse scans": build_pool(scans, spec, cache, "scans-validation", workers),
+        "other writers": build_pool(other, spec, cache, "uci-validation", workers),
+        "imaginary pen": build_pool(written, spec, cache, "pen-validation", workers),
+    }
