@@ -23,16 +23,30 @@ def pad(page: Page) -> Locator:
     return page.get_by_label("Drawing pad")
 
 
-def draw_seven(page: Page) -> None:
+def stroke_on(page: Page) -> list[tuple[float, float]]:
+    """Return the stroke of a 7 in coordinates of the page."""
     pad(page).scroll_into_view_if_needed()
     box = pad(page).bounding_box()
     assert box is not None
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in STROKE]
+    return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in STROKE]
+
+
+def draw_seven(page: Page) -> None:
+    points = stroke_on(page)
     page.mouse.move(*points[0])
     page.mouse.down()
     for point in points[1:]:
         page.mouse.move(*point, steps=6)
     page.mouse.up()
+
+
+def draw_seven_with_a_finger(page: Page) -> None:
+    points = stroke_on(page)
+    finger = page.context.new_cdp_session(page)
+    for i, (x, y) in enumerate(points):
+        kind = "touchMove" if i else "touchStart"
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
 
 
 def answer(page: Page) -> Locator:
@@ -196,7 +210,7 @@ def test_a_backend_that_goes_away_is_told_and_the_drawing_waits_for_it(
 def test_a_phone_shows_the_page_without_scrolling_sideways(visit: Open, path: str) -> None:
     page = visit(path, width=360)
     if path == "/draw":
-        draw_seven(page)
+        draw_seven_with_a_finger(page)
     else:
         page.get_by_role("button", name="A 7 in white chalk").click()
     expect_seven(page)
