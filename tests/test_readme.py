@@ -50,7 +50,7 @@ def run(command: str, checkout: Path, url: str = "") -> str:
 
 
 def test_every_command_is_tried_here() -> None:
-    assert {line.split()[0] for line in COMMANDS} == {"make", "curl", "printf", ".venv/bin/python"}
+    assert {line.split()[0] for line in COMMANDS} == {"make", "curl", ".venv/bin/python"}
 
 
 def test_the_words_for_make_exist() -> None:
@@ -79,8 +79,8 @@ def test_the_python_example_prints_the_digit(checkout: Path, backend_url: str) -
 
 def test_the_checkpoint_of_the_pytorch_example_becomes_a_model(checkout: Path) -> None:
     torch.save(networks.build("mnist-net").state_dict(), checkout / "mnist_cnn.pt")
-    for command in commands("printf") + commands(".venv/bin/python"):
-        run(command, checkout)
+    (command,) = commands(".venv/bin/python")
+    run(command, checkout)
     model = artifact.read(checkout / "models" / "my-digits")
     assert model.manifest.labels == tuple("0123456789")
     assert model.onnx is not None
