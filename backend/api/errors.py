@@ -107,6 +107,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
     app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(Exception, _on_unforeseen)
 
 
 def respond(body: dict[str, object], headers: Mapping[str, str] | None = None) -> Response:
@@ -126,7 +127,7 @@ async def _on_invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"][1:])
-    detail = f"{where}: {first['msg']}"
+    detail = f"{where}: {first['msg']}."
     return respond(problem(422, "invalid_parameter", detail, request.state.request_id))
 
 
@@ -136,6 +137,12 @@ async def _on_http(request: Request, error: Exception) -> Response:
     detail = f"{request.method} {request.url.path}: {HTTPStatus(error.status_code).phrase}."
     body = problem(error.status_code, code, detail, request.state.request_id)
     return respond(body, error.headers)
+
+
+async def _on_unforeseen(request: Request, error: Exception) -> Response:
+    request_id: str = request.state.request_id
+    # Starlette answers this one outside of all middleware, so the header is set here.
+    return respond(describe(error, request_id), {"X-Request-ID": request_id})
 
 
 async def _on_disconnect(request: Request, _: Exception) -> Response:

@@ -1,0 +1,24 @@
+"""The application in this process, on a fake model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from backend.inference.runtimes.fake_runtime import FakeRuntime
+from tests.fake_models import serve, write_model
+
+
+@pytest.fixture
+def models_dir(tmp_path: Path) -> Path:
+    write_model(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def client(models_dir: Path) -> Iterator[TestClient]:
+    """A client of a model that always answers 7."""
+    runtime = FakeRuntime(10, winner=lambda _: 7)
+    with serve(models_dir, runtime, max_bytes=100_000, max_batch_bytes=400_000) as client:
+        yield client

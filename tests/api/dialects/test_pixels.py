@@ -1,0 +1,208 @@
+"""What clients of the tutorials' digit services send, and what they expect back."""
+
+import base64
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+
+from backend.inference.runtimes.fake_runtime import FakeRuntime
+from backend.inference.types import Floats
+from tests.api.problems import problem
+from tests.fake_models import serve
+from tests.pictures import encoded, seven
+
+SEVEN = encoded(seven())
+MEAN, STD = 0.1307, 0.3081
+
+
+def brightness(item: Floats) -> int:
+    """The fake model's answer: how bright the field is, 0 for black to 9 for white."""
+    return round(float((item * STD + MEAN).mean()) * 9)
+
+
+@pytest.fixture
+def client(models_dir: Path) -> Iterator[TestClient]:
+    with serve(models_dir, FakeRuntime(10, winner=brightness)) as client:
+        yield client
+
+
+def field(digit: int) -> list[int]:
+    """A row whose brightness is `digit`."""
+    row = np.zeros(784, dtype=int)
+    row[: round(784 * digit / 9)] = 255
+    return [int(value) for value in row]
+
+
+def best(row: list[float]) -> int:
+    return int(np.argmax(row))
+
+
+def test_input_rows_give_rows_of_probabilities(client: TestClient) -> None:
+    rows = client.post("/predict", json={"input": [field(3), field(8)]}).json()
+    assert [best(row) for row in rows] == [3, 8]
+    assert {len(row) for row in rows} == {10}
+    assert sum(rows[0]) == pytest.approx(1, abs=1e-5)
+
+
+def test_five_hundred_rows_are_answered_in_order(client: TestClient) -> None:
+    rows = client.post("/predict", json={"input": [field(i % 10) for i in range(500)]}).json()
+    assert [best(row) for row in rows] == [i % 10 for i in range(500)]
+
+
+def test_one_bare_row_is_a_batch_of_one(client: TestClient) -> None:
+    assert [best(row) for row in client.post("/predict", json={"input": field(4)}).json()] == [4]
+
+
+@pytest.mark.parametrize(
+    "scaled",
+    [
+        lambda pixels: (pixels / 255 - MEAN) / STD,
+        lambda pixels: pixels / 255,
+        lambda pixels: pixels / 127.5 - 1,
+        lambda pixels: pixels,
+    ],
+)
+def test_features_are_understood_however_they_were_normalized(
+    client: TestClient, scaled: Any
+) -> None:
+    features = scaled(np.array(field(6), dtype=float)).reshape(1, 28, 28).tolist()
+    assert client.post("/predict", json={"features": features}).json() == {"result": "6"}
+
+
+def test_an_image_of_comma_separated_numbers(client: TestClient) -> None:
+    body = {"image": ", ".join(map(str, field(5)))}
+    assert client.post("/predict", json=body).json() == {"prediction": "5"}
+
+
+@pytest.mark.parametrize("shape", [(784,), (28, 28), (28, 28, 1), (1, 28, 28)])
+@pytest.mark.parametrize("scale", [1, 255])
+def test_instances_of_every_shape(client: TestClient, shape: tuple[int, ...], scale: int) -> None:
+    instances = (np.array([field(2), field(9)]) / scale).reshape(2, *shape).tolist()
+    rows = client.post("/predict", json={"instances": instances}).json()["predictions"]
+    assert [best(row) for row in rows] == [2, 9]
+
+
+@pytest.mark.parametrize("part", ["image", "file"])
+def test_an_uploaded_picture_is_answered_as_by_classify(client: TestClient, part: str) -> None:
+    answer = client.post("/predict", files={part: ("a.png", SEVEN)}).json()
+    assert answer["filename"] == "a.png"
+    assert answer["prediction"] in set("0123456789")
+
+
+BLACK = field(0)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"input": [BLACK[:-1]]},
+        {"input": [BLACK, BLACK[:-1]]},
+        {"input": []},
+        {"input": [[]]},
+        {"input": [[BLACK]]},
+        {"input": [[0] * 56] * 14},
+        {"input": "0,1"},
+        {"input": {"a": 1}},
+        {"input": None},
+        {"input": 5},
+        {"input": [["x"] * 784]},
+        {"input": [["1"] * 784]},
+        {"input": [[None] * 784]},
+        {"input": [[True] * 784]},
+        {"input": [[256, *BLACK[1:]]]},
+        {"input": [[-1, *BLACK[1:]]]},
+        {"input": [[10**30, *BLACK[1:]]]},
+        {"features": [BLACK, BLACK]},
+        {"features": [[300.0, -5.0, *BLACK[2:]]]},
+        {"image": "0,0"},
+        {"image": ",".join(["x"] * 784)},
+        {"image": ",".join(["nan"] * 784)},
+        {"image": [0] * 784},
+        {"instances": [[[[[0]]]]]},
+        {"unknown": 1},
+        {},
+        [],
+        "text",
+        7,
+    ],
+)
+def test_wrong_pixels_are_422_with_one_error_and_no_echo(client: TestClient, body: Any) -> None:
+    response = client.post("/predict", json=body)
+    problem(response, 422, "invalid_pixels")
+    assert len(response.content) < 500
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
+def test_numbers_that_are_not_finite_are_422(client: TestClient, number: str) -> None:
+    content = '{"input": [[' + ",".join([number, *["0"] * 783]) + "]]}"
+    body = problem(client.post("/predict", content=content), 422, "invalid_pixels")
+    assert "finite" in body["detail"]
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"input": [[0,]]}', b"[" * 5000])
+def test_what_is_no_json_is_malformed(client: TestClient, content: bytes) -> None:
+    problem(client.post("/predict", content=content), 400, "malformed_request")
+
+
+def test_two_megabytes_of_wrong_types_get_a_short_answer(client: TestClient) -> None:
+    body = json.dumps({"input": [["x"] * 784] * 500})
+    response = client.post("/predict", content=body)
+    problem(response, 422, "invalid_pixels")
+    assert len(response.content) < 500
+
+
+DRAWING = "data:image/png;base64," + base64.b64encode(SEVEN).decode()
+
+
+@pytest.mark.parametrize("path", ["/predict_nn", "/predict_nn/"])
+def test_a_drawing_in_the_query(client: TestClient, path: str) -> None:
+    answer = client.post(f"{path}?drawing_data={quote(DRAWING)}").json()
+    assert set(answer) == {"result", "error", "data"}
+    assert answer["error"] == ""
+    assert len(answer["data"]) == 10
+    assert answer["result"] == best(answer["data"])
+
+
+def test_a_drawing_is_the_same_however_it_is_sent(client: TestClient) -> None:
+    answers = [
+        client.post("/predict_nn/", params={"drawing_data": DRAWING}),
+        client.post(f"/predict_nn/?drawing_data={DRAWING}"),  # pluses arrive as spaces
+        client.post("/predict_nn/", data={"drawing_data": DRAWING}),
+        client.post("/predict_nn/", json={"drawing_data": DRAWING}),
+        client.post("/predict_nn/", files={"drawing_data": (None, DRAWING)}),
+        client.post("/predict_nn/", content=DRAWING),
+    ]
+    assert {answer.status_code for answer in answers} == {200}
+    assert len({answer.text for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "code"),
+    [
+        ("data:image/png;base64,????", 400, "malformed_request"),
+        ("data:image/png;base64,", 400, "empty_file"),
+        ("data:image/png;base64,aGVsbG8=", 415, "unsupported_image"),
+        ("data:image/png;base64,aGVsbG8", 400, "malformed_request"),
+    ],
+)
+def test_a_drawing_that_is_none_is_a_problem(
+    client: TestClient, text: str, status: int, code: str
+) -> None:
+    problem(client.post("/predict_nn/", data={"drawing_data": text}), status, code)
+
+
+def test_a_missing_drawing_says_what_to_send(client: TestClient) -> None:
+    for request in ({}, {"json": {"a": 1}}, {"data": {"a": "1"}}, {"files": {"a": b"1"}}):
+        response = client.post("/predict_nn/", **request)  # type: ignore[arg-type]
+        assert response.status_code == 400
+        assert response.json()["code"] in {"missing_file", "malformed_request"}
+
+
+def test_home_greets(client: TestClient) -> None:
+    assert "Hello" in client.get("/home").json()["message"]

@@ -1,0 +1,68 @@
+"""Every failure has one shape, and no exception's own words leave the process."""
+
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from backend.api.errors import CATALOGUE, RequestError
+from backend.inference import errors
+from backend.inference.errors import PrismError
+from backend.inference.types import Floats
+from tests.api.problems import problem
+from tests.fake_models import serve
+from tests.pictures import encoded, seven
+
+
+def leaves(kind: type[PrismError]) -> set[type[PrismError]]:
+    below = kind.__subclasses__()
+    return {leaf for child in below for leaf in leaves(child)} if below else {kind}
+
+
+def test_every_error_of_the_tree_that_a_client_can_meet_has_a_code() -> None:
+    operators_only = {errors.ArtifactError, errors.RuntimeMissingError}
+    known = {kind for kind in leaves(PrismError) if kind.__module__.startswith("backend")}
+    assert known - operators_only == set(CATALOGUE)
+    assert issubclass(RequestError, PrismError)
+
+
+def test_codes_are_unique() -> None:
+    codes = [code for _, code in CATALOGUE.values()]
+    assert len(codes) == len(set(codes))
+
+
+def test_an_unknown_path_and_a_wrong_method_are_problems(client: TestClient) -> None:
+    problem(client.get("/nowhere"), 404, "not_found")
+    response = client.get("/classify")
+    problem(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "POST"
+
+
+class Secretive:
+    """Works for the warm-up, then fails with words that nobody outside may read."""
+
+    name = "secretive"
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, batch: Floats) -> Floats:
+        self.calls += 1
+        if self.calls > 1:
+            raise RuntimeError("secret at /home/somebody 0xdeadbeef")
+        return batch.reshape(len(batch), -1)[:, :10]
+
+
+def test_an_unforeseen_failure_says_nothing_of_itself(
+    models_dir: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve(models_dir, Secretive()) as client:
+        single = client.post("/classify", files={"file": encoded(seven())})
+        batch = client.post("/classify/batch", files={"file": encoded(seven())})
+    body = problem(single, 500, "internal_error")
+    assert "secret" not in single.text
+    assert "secret" not in batch.text
+    assert batch.json()["code"] == "internal_error"
+    logged = caplog.text
+    assert body["request_id"] in logged
+    assert "secret at" in logged

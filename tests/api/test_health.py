@@ -1,0 +1,64 @@
+"""What probes and people ask first."""
+
+import threading
+from pathlib import Path
+
+from starlette.testclient import TestClient
+
+from backend import __version__
+from backend.app import create_app
+from backend.inference.artifact import Artifact
+from backend.inference.runtimes import Runtime
+from backend.inference.runtimes.fake_runtime import FakeRuntime
+from backend.settings import Settings
+from tests.api.problems import problem
+from tests.pictures import encoded, seven
+
+
+def test_health_answers_while_the_model_loads_and_ready_only_after(models_dir: Path) -> None:
+    gate = threading.Event()
+
+    def slow_load(_: Artifact, *__: object, **___: object) -> Runtime:
+        gate.wait()
+        return FakeRuntime(10)
+
+    app = create_app(Settings(models_dir=models_dir, timeout=0.1), slow_load)
+    with TestClient(app) as client:
+        try:
+            assert client.get("/health").json() == {"status": "ok"}
+            response = client.get("/ready")
+            problem(response, 503, "not_ready")
+            assert response.headers["retry-after"] == "1"
+            assert client.get("/models").json()["models"][0]["state"] == "loading"
+            picture = {"file": encoded(seven())}
+            problem(client.post("/classify", files=picture), 503, "not_ready")
+        finally:
+            gate.set()
+        assert client.post("/classify", files=picture).status_code in {200, 503}
+        while client.get("/ready").status_code != 200:
+            pass
+        assert client.get("/ready").json() == {"status": "ready"}
+
+
+def test_the_root_says_what_this_is_and_every_link_of_it_answers(client: TestClient) -> None:
+    info = client.get("/").json()
+    assert (info["name"], info["version"]) == ("Prism", __version__)
+    for name in ("docs", "openapi", "models", "health", "ready"):
+        assert client.get(info["links"][name]).status_code == 200
+
+
+def test_every_response_has_a_request_id_and_keeps_the_clients_own(client: TestClient) -> None:
+    ids = {client.get("/health").headers["x-request-id"] for _ in range(2)}
+    assert len(ids) == 2
+    kept = client.get("/health", headers={"X-Request-ID": "mine-1"})
+    assert kept.headers["x-request-id"] == "mine-1"
+    odd = client.get("/health", headers={"X-Request-ID": "a b" + "x" * 300})
+    assert odd.headers["x-request-id"] not in {"", "a b" + "x" * 300}
+
+
+def test_openapi_shows_how_to_upload_and_what_comes_back(client: TestClient) -> None:
+    schema = client.get("/openapi.json").json()
+    post = schema["paths"]["/classify"]["post"]
+    assert {"multipart/form-data", "image/*"} <= set(post["requestBody"]["content"])
+    assert "example" in schema["components"]["schemas"]["Classification"]
+    assert {"200", "4XX", "5XX"} <= set(post["responses"])

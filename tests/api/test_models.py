@@ -1,0 +1,40 @@
+"""GET /models tells what is served, and what failed and why."""
+
+from pathlib import Path
+
+from starlette.testclient import TestClient
+
+from backend.inference import artifact
+from tests.api.problems import problem
+from tests.fake_models import DIGITS, serve, write_model
+from tests.pictures import encoded, seven
+
+
+def wait(client: TestClient) -> None:
+    while any(model["state"] == "loading" for model in client.get("/models").json()["models"]):
+        pass
+
+
+def test_a_ready_model_is_described(client: TestClient) -> None:
+    wait(client)
+    body = client.get("/models").json()
+    (model,) = body["models"]
+    assert body["default"] == model["name"] == "fake"
+    assert (model["state"], model["version"], model["runtime"]) == ("ready", "1", "fake")
+    assert model["labels"] == list(DIGITS)
+    assert model["input"] == {"kind": "digit", "shape": [1, 28, 28]}
+
+
+def test_a_bad_folder_fails_alone_and_says_why(models_dir: Path) -> None:
+    bad = write_model(models_dir, "damaged")
+    (bad / artifact.ONNX).write_bytes(b"changed")
+    with serve(models_dir, default_model="fake") as client:
+        wait(client)
+        models = {model["name"]: model for model in client.get("/models").json()["models"]}
+        assert models["fake"]["state"] == "ready"
+        assert models["damaged"]["state"] == "failed"
+        assert "SHA-256" in models["damaged"]["error"]
+        assert str(models_dir) not in models["damaged"]["error"]
+        picture = {"file": encoded(seven())}
+        assert client.post("/classify", files=picture).status_code == 200
+        problem(client.post("/classify?model=damaged", files=picture), 503, "not_ready")

@@ -1,0 +1,166 @@
+"""The running service, as its users meet it: many at once, odd files, and the end of its life."""
+
+import os
+import signal
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.conftest import ROOT, free_port, wait_until_ready
+from tests.pictures import encoded, noise, seven
+
+EXAMPLES = ROOT / "frontend" / "examples"
+
+
+@pytest.fixture(scope="module")
+def service(backend_url: str) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=backend_url, timeout=30) as client:
+        yield client
+
+
+def prediction(service: httpx.Client, data: bytes, name: str = "digit.png") -> str:
+    response = service.post("/classify", files={"file": (name, data)})
+    assert response.status_code == 200, response.text
+    return str(response.json()["prediction"])
+
+
+def test_256_uploads_under_one_name_each_get_their_own_answer(service: httpx.Client) -> None:
+    """The tutorial that wrote uploads to disk under their name mixed up half of them."""
+    digits = sorted(EXAMPLES.glob("*.png"))
+    alone = {path: prediction(service, path.read_bytes()) for path in digits}
+    assert len(set(alone.values())) >= 4
+    asked = [digits[i % len(digits)] for i in range(256)]
+    with ThreadPoolExecutor(32) as pool:
+        together = list(pool.map(lambda path: prediction(service, path.read_bytes()), asked))
+    assert together == [alone[path] for path in asked]
+
+
+def test_all_digits_drawn_with_a_mouse_are_read_right(
+    service: httpx.Client, test_data: Path
+) -> None:
+    paths = sorted((test_data / "digits" / "mouse_drawn").glob("*/*.png"))
+    assert len(paths) == 32
+    wrong = {
+        str(path): answer
+        for path in paths
+        if (answer := prediction(service, path.read_bytes())) != path.parent.name
+    }
+    assert not wrong
+
+
+@pytest.mark.parametrize("size", [16, 28, 100, 1000, 4000])
+@pytest.mark.parametrize(
+    ("ink", "paper"), [("black", "white"), ("white", "black"), ("#333", "#bbb"), ("navy", "#fe8")]
+)
+def test_a_seven_is_a_seven_of_any_size_and_color(
+    service: httpx.Client, size: int, ink: str, paper: str
+) -> None:
+    assert prediction(service, encoded(seven(size, ink=ink, paper=paper))) == "7"
+
+
+def test_a_seven_on_a_transparent_page_is_a_seven(service: httpx.Client) -> None:
+    for color in ((0, 0, 0), (255, 255, 255)):
+        mask = seven(100).convert("L").point(lambda value: 255 - value)
+        page = Image.new("RGBA", mask.size, (*color, 0))
+        page.putalpha(mask)
+        assert prediction(service, encoded(page)) == "7"
+
+
+def test_a_seven_in_a_corner_of_a_large_page_is_a_seven(service: httpx.Client) -> None:
+    page = Image.new("RGB", (1200, 900), "#eee")
+    page.paste(seven(150, paper="#eee"), (1000, 60))
+    assert prediction(service, encoded(page)) == "7"
+
+
+def odd_files() -> Iterator[tuple[str, bytes]]:
+    """Files at the edge of what is a picture, and beyond."""
+    for size in ((1, 1), (1, 3000), (3000, 1), (2, 2)):
+        yield f"{size} white", encoded(Image.new("RGB", size, "white"))
+        yield f"{size} noise", encoded(noise(*size))
+    yield "blank", encoded(Image.new("L", (300, 300), 255))
+    yield (
+        "static",
+        encoded(
+            Image.fromarray(
+                np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+            )
+        ),
+    )
+    yield "large", encoded(Image.new("1", (7000, 7000)))
+    yield "larger", encoded(Image.new("1", (8000, 8000)))
+    whole = {form: encoded(noise(), form) for form in ("PNG", "JPEG", "GIF", "WEBP", "BMP")}
+    rng = np.random.default_rng(1)
+    for form, data in whole.items():
+        for share in (0.05, 0.3, 0.9):
+            yield f"{form} cut at {share}", data[: int(share * len(data))]
+        for number in range(10):
+            damaged = bytearray(data)
+            for place in rng.integers(0, len(data), 5):
+                damaged[place] = rng.integers(0, 256)
+            yield f"{form} damaged {number}", bytes(damaged)
+    for data in (b"", b"\0", b"GIF89a", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP", b"BM", b"<svg/>"):
+        yield repr(data), data
+
+
+def test_no_odd_file_is_a_5xx(service: httpx.Client) -> None:
+    for name, data in odd_files():
+        response = service.post("/classify", files={"file": (name, data)})
+        assert response.status_code < 500, f"{name}: {response.text}"
+        if response.status_code != 200:
+            assert response.json()["code"], name
+
+
+def test_health_answers_at_once_while_16_large_uploads_are_worked_on(backend_url: str) -> None:
+    photo = encoded(noise(4000, 3000), "JPEG")
+
+    def upload(_: int) -> int:
+        return httpx.post(f"{backend_url}/classify", files={"file": photo}, timeout=60).status_code
+
+    with ThreadPoolExecutor(16) as pool, httpx.Client(base_url=backend_url) as probe:
+        uploads = [pool.submit(upload, number) for number in range(32)]
+        waits = []
+        while not all(done.done() for done in uploads):
+            started = time.perf_counter()
+            assert probe.get("/health").status_code == 200
+            waits.append(time.perf_counter() - started)
+        assert {done.result() for done in uploads} <= {200, 504}
+    assert len(waits) >= 5
+    assert statistics.median(waits) < 0.1  # the promise to probes: inference never blocks the loop
+
+
+def test_sigterm_stops_the_service_and_loses_no_accepted_request() -> None:
+    port = free_port()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backend"], cwd=ROOT, env=os.environ | {"PORT": str(port)}
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        wait_until_ready(url, process)
+        photo = encoded(noise(4000, 3000), "JPEG")
+        with ThreadPoolExecutor(4) as pool, httpx.Client(timeout=30) as client:
+            sent = [
+                pool.submit(client.post, f"{url}/classify", files={"file": photo}) for _ in range(4)
+            ]
+            first = sent[0].result()
+            process.send_signal(signal.SIGTERM)
+            statuses = []
+            for done in sent[1:]:
+                try:
+                    statuses.append(done.result().status_code)
+                except httpx.TransportError:
+                    statuses.append(0)  # not accepted any more
+        assert first.status_code == 200
+        assert set(statuses) <= {200, 503, 0}
+        assert process.wait(timeout=10) in {0, -signal.SIGTERM}
+    finally:
+        process.kill()
+        process.wait()

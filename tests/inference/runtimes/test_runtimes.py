@@ -1,0 +1,74 @@
+"""Both runtimes give the same answers, and ONNX Runtime does without torch."""
+
+import os
+import sys
+from pathlib import Path
+from subprocess import run
+
+import numpy as np
+import pytest
+
+from backend.inference import artifact, runtimes
+from backend.inference.errors import ArtifactError, InferenceError
+from tests.conftest import ROOT
+from tests.fake_models import write_model
+
+SHIPPED = ROOT / "models" / "mnist-cnn"
+
+
+def test_both_runtimes_agree_on_the_same_pictures() -> None:
+    model = artifact.read(SHIPPED)
+    batch = np.random.default_rng(0).normal(0, 1, (16, 1, 28, 28)).astype(np.float32)
+    onnx, torch = (runtimes.load(model, name) for name in ("onnx", "torch"))
+    assert (onnx.name, torch.name) == ("onnx", "torch")
+    np.testing.assert_allclose(onnx(batch), torch(batch), atol=1e-4)
+
+
+def test_serving_with_onnx_never_imports_torch() -> None:
+    code = """
+import asyncio, sys
+from starlette.testclient import TestClient
+from backend.app import create_app
+from tests.pictures import encoded, seven
+with TestClient(create_app()) as client:
+    answer = client.post("/classify", files={"file": encoded(seven())}).json()
+assert answer["prediction"] == "7", answer
+print(*sys.modules)
+"""
+    done = run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"PRISM_RUNTIME": "onnx"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not {"torch", "torchvision", "safetensors"} & set(done.stdout.split())
+
+
+def test_auto_is_onnx_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "_gpu", lambda: False)
+    assert runtimes.load(artifact.read(SHIPPED)).name == "onnx"
+
+
+def test_auto_is_torch_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "_gpu", lambda: True)
+    assert runtimes.load(artifact.read(SHIPPED)).name == "torch"
+
+
+def test_a_damaged_graph_is_one_clear_error(tmp_path: Path) -> None:
+    model = artifact.read(write_model(tmp_path))
+    with pytest.raises(ArtifactError, match=r"model\.onnx is not a valid ONNX graph"):
+        runtimes.load(model, "onnx")
+
+
+def test_a_model_without_weights_says_which_runtime_serves_it(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="PRISM_RUNTIME=onnx"):
+        runtimes.load(artifact.read(write_model(tmp_path)), "torch")
+
+
+@pytest.mark.parametrize("name", ["onnx", "torch"])
+def test_an_input_of_another_shape_is_an_inference_error(name: runtimes.RuntimeName) -> None:
+    runtime = runtimes.load(artifact.read(SHIPPED), name)
+    with pytest.raises(InferenceError):
+        runtime(np.zeros((1, 3, 5, 5), dtype=np.float32))

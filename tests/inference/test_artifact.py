@@ -1,0 +1,69 @@
+"""A model folder is what its manifest says, or one clear error."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from backend.inference import artifact
+from backend.inference.errors import ArtifactError
+from tests.fake_models import DIGITS, write_model
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return write_model(tmp_path)
+
+
+def edit(folder: Path, **fields: Any) -> None:
+    path = folder / artifact.MANIFEST
+    path.write_text(json.dumps(json.loads(path.read_text()) | fields))
+
+
+def test_what_was_written_is_read_again(folder: Path) -> None:
+    model = artifact.read(folder)
+    assert model.manifest.labels == DIGITS
+    assert model.onnx == folder / artifact.ONNX
+    assert model.weights is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"format": 2, "future": 1}, "format 2.*update Prism"),
+        ({"labels": ["only one"]}, "labels"),
+        ({"surprise": 1}, "surprise"),
+        ({"name": "../evil"}, "name"),
+        ({"preprocess": {"kind": "digit", "std": 0}}, "std"),
+        ({"files": {}}, "neither"),
+        ({"files": {"../model.onnx": "0" * 64}}, "not a plain file"),
+        ({"files": {"model.onnx": "0" * 64}}, "SHA-256 differs"),
+        ({"files": {"weights.safetensors": "0" * 64}}, "weights.safetensors is missing"),
+    ],
+)
+def test_a_wrong_manifest_is_one_error_that_names_folder_and_reason(
+    folder: Path, fields: dict[str, Any], reason: str
+) -> None:
+    edit(folder, **fields)
+    with pytest.raises(ArtifactError, match=reason) as caught:
+        artifact.read(folder)
+    assert str(folder) in str(caught.value)
+
+
+def test_a_file_that_was_changed_is_refused(folder: Path) -> None:
+    (folder / artifact.ONNX).write_bytes(b"another")
+    with pytest.raises(ArtifactError, match="SHA-256 differs"):
+        artifact.read(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "\x00", "{" * 10_000])
+def test_a_manifest_that_is_no_json_object_is_refused(folder: Path, text: str) -> None:
+    (folder / artifact.MANIFEST).write_text(text)
+    with pytest.raises(ArtifactError, match=r"manifest\.json"):
+        artifact.read(folder)
+
+
+def test_a_folder_without_a_manifest_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="not a model folder"):
+        artifact.read(tmp_path)

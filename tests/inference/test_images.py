@@ -1,0 +1,191 @@
+"""Any picture comes out as the same upright RGB picture, any broken one as our own error."""
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from backend.inference.errors import (
+    BrokenImageError,
+    EmptyImageError,
+    ImageError,
+    ImageTooLargeError,
+    UnsupportedImageError,
+)
+from backend.inference.images import decode
+from tests.pictures import encoded, noise, seven
+
+
+def difference(one: Image.Image, other: Image.Image) -> int:
+    """Largest difference of any channel of any pixel, in levels of 255."""
+    return int(np.abs(np.asarray(one, dtype=int) - np.asarray(other, dtype=int)).max())
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "GIF", "WEBP", "JPEG"])
+def test_every_format_is_read_as_rgb(form: str) -> None:
+    options = {"lossless": True} if form == "WEBP" else {"quality": 95} if form == "JPEG" else {}
+    image = decode(encoded(seven(), form, **options))
+    assert (image.mode, image.size) == ("RGB", (64, 64))
+    assert difference(image, seven()) <= (40 if form == "JPEG" else 2)
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA"])
+def test_every_mode_of_a_png_shows_the_same_picture(mode: str) -> None:
+    assert (
+        difference(decode(encoded(seven().convert(mode))), seven().convert("L").convert("RGB")) <= 2
+    )
+
+
+def test_a_cmyk_jpeg_shows_the_same_picture_as_rgb() -> None:
+    cmyk = noise().convert("CMYK")
+    image = decode(encoded(cmyk, "JPEG", quality=100, subsampling=0))
+    assert difference(image, cmyk.convert("RGB")) <= 8  # what JPEG itself loses
+
+
+def test_sixteen_bits_become_eight() -> None:
+    grey = noise().convert("L")
+    wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
+    assert difference(decode(encoded(wide)), grey.convert("RGB")) <= 1
+
+
+def test_transparency_is_laid_on_white() -> None:
+    drawn = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    drawn.paste((0, 0, 0, 255), (2, 2, 6, 6))
+    image = decode(encoded(drawn))
+    assert image.getpixel((0, 0)) == (255, 255, 255)
+    assert image.getpixel((3, 3)) == (0, 0, 0)
+
+
+def test_white_ink_on_nothing_is_laid_on_black() -> None:
+    drawn = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
+    drawn.paste((255, 255, 255, 255), (2, 2, 6, 6))
+    image = decode(encoded(drawn))
+    assert image.getpixel((0, 0)) == (0, 0, 0)
+    assert image.getpixel((3, 3)) == (255, 255, 255)
+
+
+def test_a_transparent_palette_entry_is_transparency() -> None:
+    drawn = Image.new("P", (4, 4), 0)
+    drawn.putpalette([255, 0, 0, 0, 0, 255])
+    drawn.putpixel((1, 1), 1)
+    image = decode(encoded(drawn, "GIF", transparency=0))
+    assert image.getpixel((0, 0)) == (255, 255, 255)
+    assert image.getpixel((1, 1)) == (0, 0, 255)
+
+
+def test_the_first_frame_of_a_gif_counts() -> None:
+    frames = [seven(), seven(ink="white", paper="black")]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert difference(decode(data), seven()) <= 2
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_photo_is_turned_upright(orientation: int) -> None:
+    turned = {
+        1: [],
+        2: [Image.Transpose.FLIP_LEFT_RIGHT],
+        3: [Image.Transpose.ROTATE_180],
+        4: [Image.Transpose.FLIP_TOP_BOTTOM],
+        5: [Image.Transpose.TRANSPOSE],
+        6: [Image.Transpose.ROTATE_90],
+        7: [Image.Transpose.TRANSVERSE],
+        8: [Image.Transpose.ROTATE_270],
+    }
+    stored = noise(48, 32)
+    for method in turned[orientation]:
+        stored = stored.transpose(method)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = decode(encoded(stored, "PNG", exif=exif))
+    assert image.size == (48, 32)
+    assert difference(image, noise(48, 32)) == 0
+
+
+def test_real_photos_of_every_orientation_come_out_alike(test_data: Path) -> None:
+    for shape in ("Landscape", "Portrait"):
+        paths = sorted((test_data / "exif").glob(f"{shape}_*.jpg"))
+        small = [decode(path.read_bytes()).resize((24, 24)) for path in paths]
+        assert len(small) == 9
+        for other in small[1:]:
+            gap = np.abs(np.asarray(other, dtype=int) - np.asarray(small[0], dtype=int))
+            assert gap.mean() < 8
+
+
+def test_a_damaged_exif_block_does_not_spoil_the_picture() -> None:
+    data = encoded(seven(), "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff broken")
+    assert decode(data).size == (64, 64)
+
+
+def test_an_empty_file_is_called_empty() -> None:
+    with pytest.raises(EmptyImageError):
+        decode(b"")
+
+
+@pytest.mark.parametrize("data", [b"hello", b"<svg/>", b"%PDF-1.7", bytes(1000)])
+def test_what_is_no_picture_is_unsupported(data: bytes) -> None:
+    with pytest.raises(UnsupportedImageError, match="JPEG, PNG, WebP, BMP or GIF"):
+        decode(data)
+
+
+def test_a_tiff_is_unsupported_whatever_it_is_called() -> None:
+    with pytest.raises(UnsupportedImageError):
+        decode(encoded(seven(), "TIFF"))
+
+
+@pytest.mark.parametrize("form", ["PNG", "BMP", "GIF", "WEBP", "JPEG"])
+def test_half_a_file_is_broken(form: str) -> None:
+    data = encoded(noise(200, 200), form)
+    with pytest.raises(BrokenImageError, match="damaged"):
+        decode(data[: len(data) // 2])
+
+
+def test_the_pixel_limit_holds_before_anything_is_decoded() -> None:
+    width, height = 100_000, 100_000
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    bomb = b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+        for name, body in chunks
+    )
+    with pytest.raises(ImageTooLargeError, match="100000 x 100000"):
+        decode(bomb)
+    with pytest.raises(ImageTooLargeError):
+        decode(encoded(seven(64)), max_pixels=64 * 64 - 1)
+    assert decode(encoded(seven(64)), max_pixels=64 * 64).size == (64, 64)
+
+
+def test_real_corrupt_pngs_raise_our_own_errors(test_data: Path) -> None:
+    paths = sorted((test_data / "bad" / "pngsuite").glob("*.png"))
+    assert len(paths) == 14
+    for path in paths:
+        if path.name == "xcsn0g01.png":  # a wrong checksum: either answer will do
+            continue
+        with pytest.raises(ImageError):
+            decode(path.read_bytes())
+
+
+FILES = [encoded(noise(), form) for form in ("PNG", "BMP", "GIF", "WEBP", "JPEG")]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    data=st.sampled_from(FILES),
+    edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=20),
+    length=st.floats(0.1, 1),
+)
+def test_a_damaged_file_is_read_or_refused_never_worse(
+    data: bytes, edits: list[tuple[float, int]], length: float
+) -> None:
+    damaged = bytearray(data[: max(1, int(len(data) * length))])
+    for place, value in edits:
+        damaged[int(place * len(damaged))] = value
+    try:
+        image = decode(bytes(damaged), max_pixels=1_000_000)
+    except ImageError:
+        return
+    assert image.mode == "RGB"

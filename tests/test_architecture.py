@@ -1,0 +1,111 @@
+"""Imports point one way; a new arrow has to be argued for here first."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+
+PACKAGES = ("backend", "client", "evaluation", "frontend", "training", "deploy", "tests")
+
+# Lower rooms know nothing of higher ones.
+LAYERS = (
+    ("backend.inference.errors", "backend.inference.types"),
+    (
+        "backend.inference.images",
+        "backend.inference.strokes",
+        "backend.inference.ink",
+        "backend.inference.preprocess",
+        "backend.inference.networks",
+        "backend.inference.calibration",
+        "backend.inference.batcher",
+        "backend.inference.artifact",
+        "backend.inference.runtimes",
+    ),
+    ("backend.inference.classifier",),
+    ("backend.catalog", "backend.settings"),
+    ("backend.api",),
+    ("backend.app",),
+    ("backend.__main__",),
+)
+
+MAY_IMPORT = {
+    "backend": {"backend"},
+    "client": {"client"},
+    "frontend": {"frontend", "client", "evaluation"},
+    "training": {"training", "backend"},
+    "deploy": {"deploy", "client"},
+}
+
+WEB = {"fastapi", "starlette", "uvicorn", "pydantic_settings"}
+TORCH_ROOMS = {"backend.inference.networks", "backend.inference.runtimes.torch_runtime"}
+
+
+def modules(package: str) -> Iterator[tuple[str, Path]]:
+    for path in sorted((ROOT / package).rglob("*.py")):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        yield name.removesuffix(".__init__"), path
+
+
+def imports(path: Path, *, top_level: bool = False) -> set[str]:
+    tree = ast.parse(path.read_text())
+    nodes = ast.iter_child_nodes(tree) if top_level else ast.walk(tree)
+    found: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            module = node.module or ""
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def layer(name: str) -> int | None:
+    for number, rooms in enumerate(LAYERS):
+        if any(name == room or name.startswith(f"{room}.") for room in rooms):
+            return number
+    return None
+
+
+@pytest.mark.parametrize("package", sorted(MAY_IMPORT))
+def test_a_package_imports_only_what_it_may(package: str) -> None:
+    forbidden = set(PACKAGES) - MAY_IMPORT[package]
+    for name, path in modules(package):
+        wrong = {found for found in imports(path) if found.split(".")[0] in forbidden}
+        assert not wrong, f"{name} imports {wrong}"
+
+
+def test_the_backends_rooms_know_nothing_of_those_above() -> None:
+    for name, path in modules("backend"):
+        here = layer(name)
+        if here is None:
+            assert name in {"backend", "backend.inference"}, f"{name} has no place in LAYERS"
+            continue
+        for found in imports(path):
+            there = layer(found)
+            assert there is None or there <= here, f"{name} imports {found}"
+
+
+def test_the_core_knows_no_web_framework_and_no_settings() -> None:
+    for name, path in modules("backend/inference"):
+        assert not {found.split(".")[0] for found in imports(path)} & WEB, name
+
+
+def test_torch_is_imported_in_its_two_rooms_only() -> None:
+    for name, path in modules("backend"):
+        if name not in TORCH_ROOMS:
+            top = {found.split(".")[0] for found in imports(path, top_level=True)}
+            assert not {"torch", "torchvision", "safetensors"} & top, name
+
+
+def test_the_batcher_knows_only_a_callable() -> None:
+    ours = {found for found in imports(ROOT / "backend/inference/batcher.py") if "backend" in found}
+    assert all(
+        found.startswith(("backend.inference.errors", "backend.inference.types")) for found in ours
+    )
+
+
+def test_streamlit_stays_out_of_finding_the_backend() -> None:
+    assert "streamlit" not in imports(ROOT / "frontend" / "discovery.py")

@@ -1,0 +1,65 @@
+"""Settings come from the environment, and wrong ones refuse to boot with one line."""
+
+import os
+import sys
+from pathlib import Path
+from subprocess import run
+
+import pytest
+from pydantic import ValidationError
+
+from backend.settings import Settings
+from tests.conftest import ROOT
+
+
+def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PRISM_MAX_BYTES", "123")
+    monkeypatch.setenv("PRISM_RUNTIME", "torch")
+    monkeypatch.setenv("PORT", "9000")
+    settings = Settings()
+    assert (settings.max_bytes, settings.runtime, settings.port) == (123, "torch", 9000)
+
+
+def test_settings_cannot_change_once_read() -> None:
+    with pytest.raises(ValidationError):
+        Settings().port = 1
+
+
+def test_the_data_folder_lies_outside_the_tree() -> None:
+    assert not Settings().data_dir.is_relative_to(ROOT)
+
+
+def test_every_setting_says_what_it_is_for() -> None:
+    assert all(field.description for field in Settings.model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "many"),
+        ("PORT", "70000"),
+        ("PRISM_MAX_BYTES", "0"),
+        ("PRISM_TIMEOUT", "-1"),
+        ("PRISM_RUNTIME", "tpu"),
+        ("PRISM_QUEUE_SIZE", "1.5"),
+        ("PRISM_MODELS_DIR", "nowhere"),
+        ("PRISM_MODELS", "cats"),
+        ("PRISM_DEFAULT_MODEL", "cats"),
+    ],
+)
+def test_a_wrong_setting_is_one_line_that_names_it(
+    variable: str, value: str, tmp_path: Path
+) -> None:
+    done = run(
+        [sys.executable, "-m", "backend"],
+        cwd=ROOT,
+        env=os.environ | {variable: value},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert variable in line
