@@ -19,6 +19,8 @@ python := .venv/bin/python
 stamps := .venv/.stamps
 log := install.log
 pip := PIP_USER=0 $(python) -m pip --disable-pip-version-check install --no-input
+is_new := import sys; sys.exit(sys.version_info < (3, 11))
+has_venv := import ensurepip, venv
 say_why := { printf 'The installation failed: %s (all of it: $(log))\n' \
 	"$$(grep -m1 -i '^error' $(log) || tail -n1 $(log))" >&2; exit 1; }
 
@@ -71,12 +73,17 @@ $(stamps)/dev: $(wildcard requirements_*.txt) | $(stamps)/venv
 	@$(pip) -r requirements_dev.txt >>$(log) 2>&1 || $(say_why)
 	@touch $(stamps)/run $@
 
+# A .venv that works is kept, whoever made it.
 $(stamps)/venv:
-	@found=; for candidate in $(PYTHON); do \
-		"$$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 || continue; \
-		found=$$candidate; "$$candidate" -c 'import ensurepip, venv' >/dev/null 2>&1 && break; done; \
+	@if $(python) -c 'import pip' >/dev/null 2>&1; then \
+		$(python) -c '$(is_new)' || \
+			{ echo "The Python in .venv is older than 3.11. Remove .venv and try again." >&2; exit 1; }; \
+		mkdir -p $(stamps); touch $@; exit; fi; \
+	found=; for candidate in $(PYTHON); do \
+		"$$candidate" -c '$(is_new)' >/dev/null 2>&1 || continue; \
+		found=$$candidate; "$$candidate" -c '$(has_venv)' >/dev/null 2>&1 && break; done; \
 	test -n "$$found" || { echo "Prism needs Python 3.11 or newer. Install it, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }; \
-	"$$found" -c 'import ensurepip, venv' >/dev/null 2>&1 || \
+	"$$found" -c '$(has_venv)' >/dev/null 2>&1 || \
 		{ echo "$$found comes without its venv module. Install it (Debian, Ubuntu: apt install python3-venv), or name another Python: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }; \
 	"$$found" -m venv --clear .venv >$(log) 2>&1 || $(say_why); \
 	mkdir -p $(stamps); touch $@

@@ -99,6 +99,17 @@ def test_another_python_is_found_by_itself(checkout: Checkout) -> None:
     assert (checkout.folder / ".venv/bin/python").exists()
 
 
+def test_an_environment_that_somebody_else_made_is_kept(checkout: Checkout) -> None:
+    checkout.add_python()
+    environment = checkout.folder / ".venv" / "bin"
+    environment.mkdir(parents=True)
+    shutil.copy(checkout.bin / "python3", environment / "python")
+    assert "older than 3.11" in said(checkout.make("setup", lacks="old"))
+    assert checkout.make("setup").returncode == 0
+    assert checkout.installed()
+    assert "venv" not in checkout.calls.read_text().replace("requirements", "")
+
+
 def test_a_failed_install_is_one_line_that_names_the_log_and_is_tried_again(
     checkout: Checkout,
 ) -> None:
