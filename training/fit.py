@@ -24,12 +24,13 @@ class Schedule:
     """How long and how fast to learn: `rate` is the peak of a one-cycle schedule (Smith 2018)."""
 
     epochs: int = 8
-    batch: int = 128
-    rate: float = 2e-3
+    batch: int = 256
+    rate: float = 3e-3
     decay: float = 1e-4
     averaging: float = 0.998  # of the weights, per step; steadier than the last epoch's own
     smoothing: float = 0.02
     seed: int = 20
+    bfloat16: bool = False  # three times as fast where the CPU has avx512_bf16, slower elsewhere
 
 
 def fit(
@@ -60,7 +61,10 @@ def fit(
         for pixels, labels in batches:
             fields = torch.from_numpy(pixels).float().div_(255).unsqueeze_(1)
             inputs = (augment(fields, generator) - spec.mean) / spec.std
-            loss = loss_of(network(inputs), targets[labels])
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            with torch.autocast("cpu", torch.bfloat16, enabled=schedule.bfloat16):
+                outputs = network(inputs)
+            loss = loss_of(outputs.float(), targets[labels])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

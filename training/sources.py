@@ -32,9 +32,9 @@ def training_sources(mnist: Path, spec: Preprocess, cache: Path, workers: int) -
     nothing = render_nothing(NOTHING_COUNT, spec, seed=4)
     blank = Digits(nothing, np.full(len(nothing), NOTHING, dtype=np.uint8))
     return [
-        Source(known, 1.0),
-        Source(scenes, 0.5),
-        Source(foreign, 0.4),
+        Source(known, 0.6),
+        Source(scenes, 0.4),
+        Source(foreign, 0.35),
         Source(written, 0.35),
         Source(blank, 0.4),
     ]
