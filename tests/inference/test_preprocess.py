@@ -1,0 +1,156 @@
+"""A digit is presented as MNIST was made, whatever picture it came in."""
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from pydantic import ValidationError
+
+from backend.inference.preprocess import (
+    DigitPreprocess,
+    find_digit,
+    input_shape,
+    normalize,
+    preprocess,
+)
+from tests.pictures import seven
+
+SPEC = DigitPreprocess()
+Field = NDArray[np.uint8]
+
+
+def likeness(one: Field, other: Field) -> float:
+    """Correlation of two fields: 1 for the same picture, 0 for unrelated ones."""
+    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
+
+
+def box(field: Field) -> tuple[int, int]:
+    rows, columns = field.any(axis=1), field.any(axis=0)
+    return int(np.ptp(np.flatnonzero(rows))) + 1, int(np.ptp(np.flatnonzero(columns))) + 1
+
+
+EXPECTED = find_digit(seven(200), SPEC)
+
+
+def test_a_digit_fits_the_box_and_is_centred_by_its_mass() -> None:
+    assert EXPECTED.shape == (28, 28)
+    assert EXPECTED.dtype == np.uint8
+    assert max(box(EXPECTED)) == 20
+    mass = EXPECTED.astype(float)
+    rows, columns = np.indices(mass.shape)
+    for axis in (rows, columns):
+        assert abs((axis * mass).sum() / mass.sum() - 14) <= 0.6  # where MNIST has it
+
+
+def test_ink_is_white_on_black() -> None:
+    assert EXPECTED[0, 0] == 0
+    assert EXPECTED.max() == 255
+
+
+@pytest.mark.parametrize(
+    ("ink", "paper"),
+    [
+        ("white", "black"),
+        ("#444", "#999"),
+        ("#888", "#bbb"),
+        ("red", "white"),
+        ("#06c", "#ff9"),
+        ("yellow", "#114"),
+    ],
+)
+def test_any_ink_on_any_paper_is_the_same_digit(ink: str, paper: str) -> None:
+    assert likeness(find_digit(seven(200, ink=ink, paper=paper), SPEC), EXPECTED) > 0.95
+
+
+@pytest.mark.parametrize("size", [28, 40, 64, 500, 3000])
+def test_any_size_is_the_same_digit(size: int) -> None:
+    assert likeness(find_digit(seven(size), SPEC), EXPECTED) > 0.75
+
+
+@pytest.mark.parametrize("place", [(0, 0), (600, 10), (10, 700), (650, 720)])
+def test_a_digit_anywhere_on_a_large_page_is_the_same_digit(place: tuple[int, int]) -> None:
+    page = Image.new("RGB", (900, 950), "white")
+    page.paste(seven(200), place)
+    assert likeness(find_digit(page, SPEC), EXPECTED) > 0.8
+
+
+def test_specks_are_dropped() -> None:
+    picture = seven(200)
+    draw = ImageDraw.Draw(picture)
+    for x, y in ((5, 5), (190, 10), (10, 190), (195, 195)):
+        draw.rectangle((x, y, x + 2, y + 2), fill="black")
+    assert likeness(find_digit(picture, SPEC), EXPECTED) > 0.95
+
+
+def test_a_detached_stroke_is_kept() -> None:
+    picture = Image.new("L", (100, 100), 255)
+    draw = ImageDraw.Draw(picture)
+    draw.line((30, 20, 30, 85), fill=0, width=8)
+    draw.line((50, 20, 80, 20), fill=0, width=8)  # apart, like the bar of a 5
+    assert find_digit(picture, SPEC)[:, 18:].any()
+
+
+def test_uneven_light_does_not_hide_the_digit() -> None:
+    light = np.linspace(1.0, 0.55, 300)[np.newaxis, :, np.newaxis]
+    shaded = (np.asarray(seven(300, paper="#eee")) * light).astype(np.uint8)
+    assert likeness(find_digit(Image.fromarray(shaded), SPEC), EXPECTED) > 0.85
+
+
+def test_noise_of_the_sensor_does_not_hide_the_digit() -> None:
+    noisy = np.asarray(seven(300, paper="#ddd"), dtype=float)
+    noisy += np.random.default_rng(0).normal(0, 8, noisy.shape)
+    picture = Image.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+    assert likeness(find_digit(picture, SPEC), EXPECTED) > 0.85
+
+
+def test_a_thin_pen_is_as_visible_as_a_thick_one() -> None:
+    picture = Image.new("L", (400, 400), 255)
+    ImageDraw.Draw(picture).line([(100, 80), (300, 80), (180, 340)], fill=0, width=3)
+    assert find_digit(picture, SPEC).max() >= 200
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("color", ["white", "black", "#7f7f7f"])
+def test_a_blank_picture_is_a_blank_field(mode: str, color: str) -> None:
+    assert not find_digit(Image.new(mode, (50, 40), color), SPEC).any()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (1, 5000), (5000, 1), (10_000, 2), (37, 1000)])
+def test_no_picture_is_too_odd(size: tuple[int, int]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8)
+    for picture in (Image.fromarray(pixels), Image.new("RGB", size)):
+        field = find_digit(picture, SPEC)
+        assert field.shape == (28, 28)
+
+
+def test_raw_pixels_are_normalized_and_not_searched() -> None:
+    pixels = np.zeros((2, 28, 28), dtype=np.uint8)
+    pixels[1, 0, 0] = 255
+    inputs = normalize(pixels, SPEC)
+    assert inputs.shape == (2, 1, 28, 28)
+    assert inputs.dtype == np.float32
+    assert inputs[0, 0, 0, 0] == pytest.approx(-0.1307 / 0.3081, abs=1e-5)
+    assert inputs[1, 0, 0, 0] == pytest.approx((1 - 0.1307) / 0.3081, abs=1e-5)
+
+
+def test_a_picture_becomes_one_normalized_input() -> None:
+    prepared = preprocess(seven(), SPEC)
+    assert prepared.shape == input_shape(SPEC) == (1, 28, 28)
+    np.testing.assert_array_equal(prepared, normalize(find_digit(seven(), SPEC)[None], SPEC)[0])
+
+
+def test_mnists_own_digits_stay_as_they_are(test_data: Path) -> None:
+    raw = gzip.decompress((test_data / "mnist" / "t10k-images-idx3-ubyte.gz").read_bytes())
+    digits = np.frombuffer(raw, dtype=np.uint8, offset=16).reshape(-1, 28, 28)[:200]
+    alike = [likeness(find_digit(Image.fromarray(digit), SPEC), digit) for digit in digits]
+    assert np.median(alike) > 0.95
+    assert min(alike) > 0.6
+
+
+@pytest.mark.parametrize("fields", [{"std": 0}, {"box": 30}, {"size": 0}, {"surprise": 1}])
+def test_a_spec_out_of_range_is_refused(fields: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        DigitPreprocess.model_validate(fields)

@@ -1,0 +1,65 @@
+"""Renderings for training: digits stay digits, and the same recipe gives the same pool."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from backend.inference.preprocess import DigitPreprocess
+from training import channels, pen, styles
+from training.data import Digits
+from training.pool import Recipe, build_pool, render_nothing
+
+SPEC = DigitPreprocess()
+
+
+@pytest.mark.parametrize("digit", range(10))
+def test_the_imaginary_pen_writes_every_digit_each_time_another_way(digit: int) -> None:
+    rng = np.random.default_rng(digit)
+    first, second = (np.asarray(pen.write(digit, rng)) for _ in range(2))
+    assert first.shape == (128, 128)
+    assert first.max() == 255
+    assert (first != second).any()
+
+
+@pytest.mark.parametrize("digit", sorted(styles.SHARE))
+def test_other_countries_habits_add_ink_and_take_none(digit: int) -> None:
+    rng = np.random.default_rng(0)
+    glyph = pen.write(digit, rng)
+    before = np.asarray(glyph, dtype=int)
+    restyled = [np.asarray(styles.restyle(glyph, digit, rng), dtype=int) for _ in range(20)]
+    assert any((after > before).any() for after in restyled)
+    assert all((after >= before).all() for after in restyled)
+
+
+def test_a_coarse_scan_is_dark_ink_on_white_paper() -> None:
+    rng = np.random.default_rng(0)
+    scan = np.asarray(channels.coarse_scan(pen.write(3, rng), rng))
+    assert scan[0, 0] == 255
+    assert scan.min() < 60
+
+
+def test_a_pool_holds_every_variant_with_its_label_and_is_kept(tmp_path: Path) -> None:
+    source = Digits(np.stack([_field(d) for d in (3, 8)]), np.array([3, 8], dtype=np.uint8))
+    recipe = Recipe(source, 5, seed=1)
+    pool = build_pool(recipe, SPEC, tmp_path, "test", 1)
+    assert pool.pixels.shape[1:] == (28, 28)
+    assert sorted(set(pool.labels.tolist())) == [3, 8]
+    assert 8 <= len(pool) <= 10
+    (kept,) = tmp_path.glob("*.npz")
+    again = build_pool(recipe, SPEC, tmp_path, "test", 1)
+    np.testing.assert_array_equal(again.pixels, pool.pixels)
+    kept.unlink()
+    fresh = build_pool(recipe, SPEC, tmp_path, "test", 1)
+    np.testing.assert_array_equal(fresh.pixels, pool.pixels)
+
+
+def test_fields_without_a_digit_are_blank_at_times() -> None:
+    fields = render_nothing(20, SPEC, seed=0)
+    blank = ~fields.any(axis=(1, 2))
+    assert 2 <= blank.sum() < 20
+
+
+def _field(digit: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    picture = pen.write(digit, np.random.default_rng(digit))
+    return np.asarray(picture.resize((28, 28)), dtype=np.uint8)
