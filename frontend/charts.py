@@ -36,14 +36,21 @@ def probability_chart(guesses: Iterable[tuple[str, float]]) -> alt.LayerChart:
             sort=list(frame["label"]),
             title=None,
             axis=alt.Axis(
-                labelFontSize=14, labelLimit=150, labelOverlap=False, ticks=False, domain=False
+                labelFontSize=14,
+                labelColor="currentColor",
+                labelLimit=150,
+                labelOverlap=False,
+                ticks=False,
+                domain=False,
             ),
         ),
         x=alt.X(
             "probability:Q",
             scale=alt.Scale(domain=[0, 1], nice=False),
             title=None,
-            axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1], grid=True),
+            axis=alt.Axis(
+                format=".0%", values=[0, 0.25, 0.5, 0.75, 1], grid=True, labelColor="currentColor"
+            ),
         ),
         tooltip=[
             alt.Tooltip("label:N", title="Label"),

@@ -30,7 +30,12 @@ class Pad {
       ink.lineWidth = width;
       ink.beginPath();
       ink.moveTo(...points[0]);
-      for (const point of points) ink.lineTo(...point);
+      for (let i = 1; i < points.length; i++) {
+        const [from, to] = [points[i - 1], points[i]]; // curves through the middles are smooth
+        ink.quadraticCurveTo(...from, (from[0] + to[0]) / 2, (from[1] + to[1]) / 2);
+      }
+      const [x, y] = points.at(-1);
+      ink.lineTo(x + 0.01, y); // a line of no length would leave no dot
       ink.stroke();
     }
     for (const button of this.buttons) button.disabled = this.strokes.length === 0;

@@ -62,7 +62,9 @@ def file(name: str, content: bytes = SEVEN) -> FilePayload:
 
 
 def upload(page: Page, *files: FilePayload) -> None:
-    page.locator("input[type=file]").first.set_input_files(list(files))
+    chooser = page.locator("input[type=file]").first
+    expect(chooser).to_be_attached()
+    chooser.set_input_files(list(files))
 
 
 def ink(page: Page) -> int:
@@ -109,6 +111,13 @@ def test_the_pad_is_drawn_on_with_the_keyboard(visit: Open) -> None:
     expect(answer(page)).to_contain_text("a 1 (")
 
 
+def test_a_click_leaves_a_dot(visit: Open) -> None:
+    page = visit("/draw")
+    pad(page).click()
+    expect(answer(page)).to_be_visible()
+    assert ink(page) > 100
+
+
 def test_a_wider_pen_leaves_more_ink(visit: Open) -> None:
     page = visit("/draw")
     draw_seven(page)
@@ -142,7 +151,7 @@ def test_an_uploaded_picture_is_read(visit: Open) -> None:
 def test_of_several_uploads_the_broken_one_fails_alone(visit: Open) -> None:
     page = visit()
     upload(page, file("one.png"), file("broken.png", SEVEN[:90]), file("two.png"))
-    expect(page.get_by_text("2 pictures read, 1 could not be.")).to_be_visible()
+    expect(page.get_by_text("2 pictures read, 1 could not be.").first).to_be_visible()
     expect(answer(page)).to_have_count(2)
     expect(page.get_by_role("alert")).to_contain_text("This picture is damaged")
     expect(page.get_by_test_id("stMain").get_by_text("broken.png").last).to_be_visible()
@@ -237,6 +246,7 @@ def test_the_page_is_accessible(visit: Open, path: str, scheme: str) -> None:
     else:
         upload(page, file("seven.png"), file("broken.png", b"broken"))
     expect_seven(page)
+    expect(page.get_by_role("button", name="Stop")).to_have_count(0)  # shown while a page runs
     rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
     results = Axe().run(page, options=rules)
     assert results.violations_count == 0, results.generate_report()
