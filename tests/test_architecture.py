@@ -21,6 +21,7 @@ LAYERS = (
         "backend.inference.networks",
         "backend.inference.calibration",
         "backend.inference.batcher",
+        "backend.inference.budget",
         "backend.inference.artifact",
         "backend.inference.runtimes",
     ),

@@ -16,6 +16,7 @@ import numpy as np
 from backend.inference import calibration, images
 from backend.inference.artifact import Artifact, Manifest
 from backend.inference.batcher import Batcher
+from backend.inference.budget import Budget
 from backend.inference.errors import ArtifactError, InferenceError
 from backend.inference.preprocess import input_shape, preprocess
 from backend.inference.runtimes import Runtime
@@ -45,6 +46,8 @@ class Classifier:
         self.manifest: Manifest = artifact.manifest
         self.runtime_name = runtime.name
         self._max_pixels = max_pixels
+        # A decoded pixel takes up to 12 bytes: the largest picture may be in memory once.
+        self._pixels = Budget(max_pixels)
         self._max_batch = max_batch
         self._runtime = runtime
         self._warm_up(artifact)
@@ -75,8 +78,10 @@ class Classifier:
         self._batcher.close()
 
     def _prepare(self, data: bytes) -> Floats:
-        image = images.decode(data, max_pixels=self._max_pixels)
-        return preprocess(image, self.manifest.preprocess)[np.newaxis]
+        image = images.open_image(data, max_pixels=self._max_pixels)
+        with self._pixels.take(image.width * image.height):
+            rgb = images.load_rgb(image)
+            return preprocess(rgb, self.manifest.preprocess)[np.newaxis]
 
     def _forward(self, rows: Floats) -> Floats:
         return calibration.probabilities(self._runtime(rows), self.manifest.output)

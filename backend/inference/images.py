@@ -65,6 +65,11 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
     black where white would hide the drawing. Raises EmptyImageError, UnsupportedImageError,
     BrokenImageError, or ImageTooLargeError where width times height exceeds `max_pixels`.
     """
+    return load_rgb(open_image(data, max_pixels=max_pixels))
+
+
+def open_image(data: bytes, *, max_pixels: int) -> Image.Image:
+    """Read a file's header only: its format and size; the raises of `decode`."""
     if not data:
         raise EmptyImageError("The file is empty. Choose a picture and send it again.")
     image = _open(data)
@@ -74,6 +79,11 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
             f"The picture has {width} x {height} pixels; at most {max_pixels:,} are read. "
             "Scale it down and send it again."
         )
+    return image
+
+
+def load_rgb(image: Image.Image) -> Image.Image:
+    """Decode an opened image: the second half of `decode`."""
     try:
         image.load()
         return _to_rgb(_upright(image))
