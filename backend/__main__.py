@@ -11,7 +11,7 @@ from backend.app import create_app
 from backend.inference.errors import ArtifactError
 from backend.settings import Settings
 
-_GRACE = 8  # seconds; the platform kills after 10
+_GRACE = 4  # seconds that a client who dawdles can hold up the end
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
 
 def test_settings_cannot_change_once_read() -> None:
     with pytest.raises(ValidationError):
-        Settings().port = 1
+        Settings().port = 1  # type: ignore[misc]
 
 
 def test_the_data_folder_lies_outside_the_tree() -> None:

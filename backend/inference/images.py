@@ -21,11 +21,15 @@ from backend.inference.errors import (
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 DEFAULT_MAX_PIXELS: Final = 50_000_000
+# A progressive JPEG of a few kilobytes can make a decoder pass over all pixels thousands of times.
+MAX_SCANNED: Final = 1_000_000_000
 
 # The limit below is checked against the header before decoding, and is stricter than Pillow's.
 Image.MAX_IMAGE_PIXELS = None
 
 _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF87a", b"GIF89a")
+
+_SCAN: Final = b"\xff\xda"
 
 _DECODE_ERRORS: Final = (
     OSError,
@@ -78,6 +82,11 @@ def open_image(data: bytes, *, max_pixels: int) -> Image.Image:
         raise ImageTooLargeError(
             f"The picture has {width} x {height} pixels; at most {max_pixels:,} are read. "
             "Scale it down and send it again."
+        )
+    if image.format in ("JPEG", "MPO") and data.count(_SCAN) * width * height > MAX_SCANNED:
+        raise ImageTooLargeError(
+            "The JPEG is stored in so many scans that it takes too long to read. Save it again "
+            "and send the new file."
         )
     return image
 

@@ -159,6 +159,15 @@ def test_the_pixel_limit_holds_before_anything_is_decoded() -> None:
     assert decode(encoded(seven(64)), max_pixels=64 * 64).size == (64, 64)
 
 
+def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
+    data = encoded(Image.new("L", (2000, 2000)), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    bomb = data[:last] + data[last:-2] * 1000 + data[-2:]
+    assert decode(data).size == (2000, 2000)
+    with pytest.raises(ImageTooLargeError, match="scans"):
+        decode(bomb)
+
+
 def test_real_corrupt_pngs_raise_our_own_errors(test_data: Path) -> None:
     paths = sorted((test_data / "bad" / "pngsuite").glob("*.png"))
     assert len(paths) == 14

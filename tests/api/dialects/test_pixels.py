@@ -199,7 +199,7 @@ def test_a_drawing_that_is_none_is_a_problem(
 
 def test_a_missing_drawing_says_what_to_send(client: TestClient) -> None:
     for request in ({}, {"json": {"a": 1}}, {"data": {"a": "1"}}, {"files": {"a": b"1"}}):
-        response = client.post("/predict_nn/", **request)  # type: ignore[arg-type]
+        response = client.post("/predict_nn/", **request)
         assert response.status_code == 400
         assert response.json()["code"] in {"missing_file", "malformed_request"}
 
