@@ -77,13 +77,17 @@ class Catalog:
 
         Raises UnknownModelError, or ModelNotReadyError where it failed or takes too long to load.
         """
-        entry = self._entries.get(name or self.default)
-        if entry is None:
-            served = ", ".join(self._entries)
-            raise UnknownModelError(f"No such model is served. Served are: {served}.")
+        entry = self.entry(name or self.default)
         with suppress(TimeoutError):
             await asyncio.wait_for(entry.settled.wait(), self._patience)
         return self._ready(entry)
+
+    def entry(self, name: str) -> Entry:
+        """Return the model `name` as it is now; raises UnknownModelError."""
+        if name not in self._entries:
+            served = ", ".join(self._entries)
+            raise UnknownModelError(f"No such model is served. Served are: {served}.")
+        return self._entries[name]
 
     def require_ready(self) -> None:
         """Raise ModelNotReadyError unless the default model can answer now."""

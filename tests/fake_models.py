@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from backend.app import create_app
 from backend.inference import artifact
 from backend.inference.artifact import Artifact, Manifest
-from backend.inference.preprocess import DigitPreprocess
+from backend.inference.digits import DigitPreprocess
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.settings import Settings
@@ -23,7 +23,7 @@ def write_model(models_dir: Path, name: str = "fake", **fields: Any) -> Path:
     folder = models_dir / name
     folder.mkdir(parents=True)
     (folder / artifact.ONNX).write_bytes(b"placeholder")
-    given = {"name": name, "version": "1", "architecture": "fake", "labels": DIGITS, "files": {}}
+    given = {"name": name, "version": "1", "architecture": "onnx", "labels": DIGITS, "files": {}}
     manifest = Manifest.model_validate(given | {"preprocess": DigitPreprocess()} | fields)
     artifact.write_manifest(folder, manifest)
     return folder

@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from backend.inference import torchvision
+
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
@@ -76,11 +78,8 @@ def read_uci() -> tuple[Digits, Digits]:
 
 
 def _download(cache: Path) -> Path:
-    import training.torchvision_shim  # noqa: F401, I001 (before torchvision)
-    from torchvision.datasets import MNIST
-
     try:
-        MNIST(str(cache), download=True)
+        torchvision.load("datasets").MNIST(str(cache), download=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"MNIST could not be downloaded ({error}); name its folder with --data"

@@ -7,13 +7,13 @@ from PIL import Image
 from torch import nn
 from tqdm import tqdm
 
-from backend.inference.artifact import Manifest
-from backend.inference.preprocess import DigitPreprocess, find_digit, normalize
+from backend.inference.artifact import Artifact, Manifest
+from backend.inference.digits import DigitPreprocess, find_digit, normalize
 from training.data import Digits, read_mnist
-from training.export import Exported, export
+from training.export import export
 from training.fit import accuracy
+from training.labels import DIGITS
 
-LABELS = tuple("0123456789")
 PARITY_IMAGES = 1_000
 
 CARD = """# {name}
@@ -56,7 +56,7 @@ def export_digits(
     out: Path,
     spec: DigitPreprocess,
     checks: dict[str, Digits],
-) -> Exported:
+) -> Artifact:
     """Measure a digit network on MNIST's test digits and `checks`, and write `out/name`."""
     test = read_mnist(mnist, "test")
     metrics = {
@@ -84,7 +84,7 @@ def export_digits(
         description="Reads one handwritten digit, 0 to 9.",
         license="Apache-2.0",
         architecture=name,
-        labels=LABELS,
+        labels=DIGITS,
         preprocess=spec,
         metrics={key: round(value, 4) for key, value in metrics.items()},
         files={},

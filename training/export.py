@@ -1,58 +1,89 @@
-"""A trained network -> a model folder: safetensors, ONNX checked against torch, manifest, card."""
+"""A network or a graph -> a model folder: weights, ONNX, manifest, card."""
 
+import statistics
+import time
 import warnings
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import onnx
 import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from backend.inference import artifact
+from backend.inference import artifact, runtimes
 from backend.inference.artifact import Artifact, Manifest
 from backend.inference.errors import ArtifactError
-from backend.inference.preprocess import input_shape
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
 
-MAX_GAP = 1e-4  # between the outputs of torch and of ONNX Runtime
-
-
-@dataclass(frozen=True)
-class Exported:
-    """The folder that was written, and the largest gap between its two runtimes' outputs."""
-
-    artifact: Artifact
-    parity: float
+MAX_GAP = 1e-4  # between the outputs of torch and of ONNX Runtime, relative to the largest above 1
+_TIMED = 10
 
 
 def export(
     network: nn.Module, manifest: Manifest, folder: Path, probe: Floats, card: str
-) -> Exported:
-    """Write `network` as the model folder `folder`, which must not be another model's.
+) -> Artifact:
+    """Write `network` as the model folder `folder`.
 
     `probe` (N, *input) is what torch and ONNX Runtime are compared on; the gap goes into the
-    manifest's metrics as `onnx_parity`. Raises ArtifactError where it exceeds 1e-4.
+    manifest's metrics as `onnx_parity` and into the card. Raises ArtifactError where it exceeds
+    1e-4.
     """
     network = network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    folder.mkdir(parents=True, exist_ok=True)
-    # Without its manifest a half-written folder is not taken for a model.
-    (folder / artifact.MANIFEST).unlink(missing_ok=True)
+    _prepare(folder)
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_file(tensors, folder / artifact.WEIGHTS)
     (folder / artifact.WEIGHTS).chmod(0o644)
     _write_onnx(network, manifest, folder / artifact.ONNX)
     gap = _gap(network, folder / artifact.ONNX, probe)
-    if gap > MAX_GAP:
-        raise ArtifactError(f"{folder}: torch and ONNX Runtime differ by {gap:.1e}")
     manifest = manifest.model_copy(update={"metrics": manifest.metrics | {"onnx_parity": gap}})
     (folder / artifact.CARD).write_text(card.format(parity=gap), encoding="utf-8")
-    return Exported(artifact.write_manifest(folder, manifest), gap)
+    return artifact.write_manifest(folder, manifest)
+
+
+def export_graph(graph: onnx.ModelProto, manifest: Manifest, folder: Path, card: str) -> Artifact:
+    """Write an ONNX graph as the model folder `folder`; it has no weights for torch."""
+    _prepare(folder)
+    onnx.save(graph, folder / artifact.ONNX)
+    (folder / artifact.WEIGHTS).unlink(missing_ok=True)
+    (folder / artifact.CARD).write_text(card, encoding="utf-8")
+    return artifact.write_manifest(folder, manifest)
+
+
+def report(model: Artifact, probe: Floats) -> list[str]:
+    """Classify `probe` in each runtime; say where the model is, its size, answers and times."""
+    files = [model.folder / name for name in model.manifest.files]
+    size = sum(path.stat().st_size for path in files) / 1e6
+    lines = [f"wrote {model.folder} ({size:.1f} MB, {len(model.manifest.labels)} classes)"]
+    names: list[runtimes.RuntimeName] = ["onnx", "torch"] if model.weights else ["onnx"]
+    for name in names:
+        runtime = runtimes.load(model, name)
+        first = probe[:1]
+        label = model.manifest.labels[int(runtime(first).argmax())]
+        seconds = []
+        for _ in range(_TIMED):
+            started = time.perf_counter()
+            runtime(first)
+            seconds.append(time.perf_counter() - started)
+        spent = statistics.median(seconds) * 1e3
+        lines.append(f"{name}: {spent:.1f} ms an image; the probe is called {label!r}")
+    if "onnx_parity" in model.manifest.metrics:
+        gap = model.manifest.metrics["onnx_parity"]
+        lines.append(f"torch and ONNX Runtime differ by {gap:.1e} at most")
+    else:
+        lines.append("there are no weights for torch: ONNX Runtime serves it in any case")
+    return lines
+
+
+def _prepare(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    # Without its manifest a half-written folder is not taken for a model.
+    (folder / artifact.MANIFEST).unlink(missing_ok=True)
 
 
 def _write_onnx(network: nn.Module, manifest: Manifest, path: Path) -> None:
-    example = torch.zeros(2, *input_shape(manifest.preprocess))
+    example = torch.zeros(2, *manifest.preprocess.input_shape)
     with warnings.catch_warnings(action="ignore"):  # the exporter's own, about its internals
         torch.onnx.export(
             network,
@@ -68,7 +99,10 @@ def _write_onnx(network: nn.Module, manifest: Manifest, path: Path) -> None:
 
 
 def _gap(network: nn.Module, path: Path, probe: Floats) -> float:
-    """Largest absolute difference between the outputs of both runtimes on `probe`."""
+    """Largest difference between the outputs of both runtimes on `probe`, where it is allowed."""
     with torch.inference_mode():
         expected = network(torch.from_numpy(probe)).numpy()
-    return float(np.abs(OnnxRuntime(path)(probe) - expected).max())
+    gap = float(np.abs(OnnxRuntime(path)(probe) - expected).max())
+    if not gap <= MAX_GAP * max(1.0, float(np.abs(expected).max())):
+        raise ArtifactError(f"{path.parent}: torch and ONNX Runtime differ by {gap:.1e}")
+    return gap

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from backend.inference.preprocess import Preprocess, normalize
+from backend.inference.digits import DigitPreprocess, normalize
 from training.augment import augment
 from training.data import Digits
 from training.sources import NOTHING, Source
@@ -36,7 +36,7 @@ class Schedule:
 def fit(
     network: nn.Module,
     sources: list[Source],
-    spec: Preprocess,
+    spec: DigitPreprocess,
     schedule: Schedule,
     after_epoch: Callable[[int, nn.Module], None],
 ) -> nn.Module:
@@ -76,7 +76,7 @@ def fit(
     return trained.eval()
 
 
-def accuracy(network: nn.Module, digits: Digits, spec: Preprocess) -> float:
+def accuracy(network: nn.Module, digits: Digits, spec: DigitPreprocess) -> float:
     """Share of `digits` whose label is the network's first choice."""
     inputs = torch.from_numpy(normalize(digits.pixels, spec))
     network.eval()

@@ -1,7 +1,10 @@
-"""A checkpoint of one of our architectures -> a model folder that serves.
+"""Make a model folder of a classifier from elsewhere.
 
-    .venv/bin/python -m training.package NAME --architecture mnist-net --checkpoint mnist_cnn.pt \\
-        --out DIR
+    .venv/bin/python -m training.package NAME --architecture torchvision/mobilenet_v2 \\
+        --checkpoint FILE --labels FILE --out DIR
+
+Instead of --checkpoint, --pretrained takes torchvision's published weights; instead of both,
+--onnx FILE takes any ONNX classifier.
 """
 
 import argparse
@@ -9,30 +12,36 @@ import hashlib
 import re
 import sys
 from pathlib import Path
+from urllib.error import URLError
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from PIL import Image
 from torch import Tensor, nn
 
-from backend.inference import networks
-from backend.inference.artifact import NAME_PATTERN, Manifest
+from backend.inference import networks, torchvision
+from backend.inference.artifact import NAME_PATTERN, Artifact, Manifest
+from backend.inference.checkpoint import CheckpointError, read_state_dict
+from backend.inference.digits import DigitPreprocess
 from backend.inference.errors import ArtifactError
-from backend.inference.preprocess import DigitPreprocess, find_digit, normalize
+from backend.inference.preprocess import Preprocess, preprocess
 from backend.inference.types import Floats
-from training import pen
-from training.digits import LABELS
-from training.export import Exported, export
+from training import foreign, pen
+from training.export import export, export_graph, report
+from training.foreign import ForeignError, Graph
+from training.labels import LabelsError, default_labels, read_labels
+from training.specs import PRESETS, SpecError, of_weights, read_spec
 
-PROBES_PER_DIGIT = 10
+PROBES = 8
 
 CARD = """# {name}
 
-The architecture `{architecture}` with the weights of the checkpoint `{checkpoint}`
-(SHA-256 `{sha256}`).
+{origin}
 
-Largest difference between torch and ONNX Runtime on {probes} drawn digits: {{parity:.1e}}.
+Classes: {classes}. Pictures are prepared as `{preprocess}`.
+"""
+PARITY = """
+Largest difference between torch and ONNX Runtime on {probes} pictures: {{parity:.1e}}.
 """
 
 
@@ -40,139 +49,226 @@ class PackageError(Exception):
     """What was given cannot become a model folder; the text says why."""
 
 
-def package(
+def package_network(
     name: str,
     architecture: str,
-    checkpoint: Path,
+    tensors: dict[str, Tensor],
     out: Path,
     *,
-    labels: tuple[str, ...] = LABELS,
-    sha256: str | None = None,
-) -> Exported:
-    """Write the model folder `out/name` from a state dict (.safetensors, or torch's .pt).
+    labels: tuple[str, ...] | None,
+    spec: Preprocess,
+    origin: str,
+) -> tuple[Artifact, Floats]:
+    """Write the folder `out/name` of a network and its weights.
 
-    Raises PackageError or ArtifactError where the checkpoint does not fit.
+    Returns it and the inputs that it was tried on.
+    Raises PackageError where weights, labels and architecture do not fit together.
     """
-    network = networks.build(architecture)
-    digest = _verify(checkpoint, sha256)
-    _load_strictly(network, read_state_dict(checkpoint), checkpoint, architecture)
-    spec = DigitPreprocess()
+    classes = len(labels) if labels else _classes(tensors)
+    network = networks.build(architecture, classes).eval()
+    _load_strictly(network, tensors, architecture)
+    labels = labels or default_labels(classes)
     probe = _probe(spec)
     with torch.inference_mode():
-        outputs = network.eval()(torch.from_numpy(probe[:1])).shape[1]
+        outputs = network(torch.from_numpy(probe)).shape[1]
     if outputs != len(labels):
         raise PackageError(
             f"{architecture} has {outputs} outputs, but there are {len(labels)} labels"
         )
-    manifest = Manifest(
+    manifest = _manifest(name, architecture, labels, spec, origin)
+    card = _card(manifest, origin) + PARITY.format(probes=len(probe))
+    return export(network, manifest, out / name, probe, card), probe
+
+
+def package_graph(
+    name: str,
+    graph: Graph,
+    out: Path,
+    *,
+    labels: tuple[str, ...] | None,
+    spec: Preprocess,
+    output: foreign.Output | None,
+    origin: str,
+) -> tuple[Artifact, Floats]:
+    """Write the folder `out/name` of an ONNX classifier; the raises of `package_network`."""
+    _require_fit(graph, spec)
+    probe = _probe(spec)
+    scores = foreign.scores(graph, probe)
+    labels = labels or default_labels(scores.shape[1])
+    if len(labels) != scores.shape[1]:
+        raise PackageError(
+            f"the graph has {scores.shape[1]} outputs, but there are {len(labels)} labels"
+        )
+    kind = output or foreign.tell_output(scores)
+    manifest = _manifest(name, "onnx", labels, spec, origin).model_copy(update={"output": kind})
+    return export_graph(graph.model, manifest, out / name, _card(manifest, origin)), probe
+
+
+def _manifest(
+    name: str, architecture: str, labels: tuple[str, ...], spec: Preprocess, origin: str
+) -> Manifest:
+    return Manifest(
         name=name,
         version="1",
         title=name,
-        description=f"{architecture}, packaged from {checkpoint.name}",
+        description=origin,
         architecture=architecture,
         labels=labels,
         preprocess=spec,
         files={},
     )
+
+
+def _card(manifest: Manifest, origin: str) -> str:
+    spec = manifest.preprocess.model_dump_json().replace("{", "{{").replace("}", "}}")
     card = CARD.format(
-        name=name,
-        architecture=architecture,
-        checkpoint=checkpoint.name,
-        sha256=digest,
-        probes=len(probe),
+        name=manifest.name, origin=origin, classes=len(manifest.labels), preprocess=spec
     )
-    return export(network, manifest, out / name, probe, card)
+    return card if manifest.architecture != "onnx" else card.replace("{{", "{").replace("}}", "}")
 
 
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name; never unpickles anything but tensors.
+def _classes(tensors: dict[str, Tensor]) -> int:
+    """How many classes a checkpoint was trained for: the length of its last layer."""
+    return len(list(tensors.values())[-1]) if tensors else 0
 
-    A state dict nested under `state_dict` or `model_state_dict`, and names that begin with
-    `module.` (from DataParallel), are understood. Raises PackageError otherwise.
-    """
-    found: object
+
+def _load_strictly(network: nn.Module, tensors: dict[str, Tensor], architecture: str) -> None:
     try:
-        if path.suffix == ".safetensors":
-            found = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, EOFError, ValueError, RuntimeError, LookupError) as error:
-        raise PackageError(f"{path} cannot be read as a checkpoint") from error
-    except Exception as error:  # pickle.UnpicklingError: something other than tensors
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        reason = lines[0][:200] if lines else "it has other tensors"
+        raise PackageError(f"the checkpoint does not fit {architecture}: {reason}") from error
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise PackageError("the checkpoint holds weights that are not finite")
+
+
+def _require_fit(graph: Graph, spec: Preprocess) -> None:
+    shape = spec.input_shape
+    fits = len(shape) == len(graph.shape) and all(
+        wanted in (None, given) for wanted, given in zip(graph.shape, shape, strict=True)
+    )
+    if not fits:
         raise PackageError(
-            f"{path} holds more than tensors and is not loaded; save model.state_dict() instead"
-        ) from error
-    for key in ("state_dict", "model_state_dict"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
-    ):
-        raise PackageError(f"{path} holds no state dict; save model.state_dict()")
-    return {key.removeprefix("module."): value for key, value in found.items()}
+            f"the graph wants inputs of shape {graph.shape}, but the preprocessing makes {shape}; "
+            "describe it in a JSON file and name that with --preprocess"
+        )
+
+
+def _probe(spec: Preprocess) -> Floats:
+    """Pictures as inputs, to try a model on: drawn digits, or clouds of color."""
+    rng = np.random.default_rng(0)
+    pictures = [
+        pen.write(digit, rng) if isinstance(spec, DigitPreprocess) else _clouds(rng)
+        for digit in range(PROBES)
+    ]
+    return np.stack([preprocess(picture.convert("RGB"), spec) for picture in pictures])
+
+
+def _clouds(rng: np.random.Generator) -> Image.Image:
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    return coarse.resize((400, 300), Image.Resampling.BICUBIC)
 
 
 def _verify(path: Path, expected: str | None) -> str:
+    """The SHA-256 of a file; raises PackageError where it is absent or not the `expected` one."""
     if not path.is_file():
-        raise PackageError(f"there is no checkpoint {path}")
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        raise PackageError(f"there is no file {path}")
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
     if expected is not None and digest != expected.lower():
         raise PackageError(f"{path} has SHA-256 {digest}, not the one given")
     return digest
 
 
-def _load_strictly(
-    network: nn.Module, tensors: dict[str, Tensor], path: Path, architecture: str
-) -> None:
+def _pretrained(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...], Preprocess]:
+    """Torchvision's published weights of an architecture, their labels and preprocessing."""
+    family, _, name = architecture.partition("/")
+    if family != "torchvision":
+        raise PackageError("--pretrained is for architectures of torchvision/")
+    networks.build(architecture)
+    weights = torchvision.load("models").get_model_weights(name).DEFAULT
+    spec = of_weights(weights)
     try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        raise PackageError(f"{path} does not fit {architecture}: {_mismatch(error)}") from error
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise PackageError(f"{path} holds weights that are not finite")
+        tensors = weights.get_state_dict(progress=False, check_hash=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise PackageError(
+            f"the weights could not be downloaded from {weights.url}; go online, or fetch that "
+            "file elsewhere and name it with --checkpoint"
+        ) from error
+    return tensors, tuple(weights.meta["categories"]), spec
 
 
-def _mismatch(error: RuntimeError) -> str:
-    lines = [line.strip() for line in str(error).splitlines()[1:]]
-    return lines[0] if lines else "other tensors than the architecture's"
-
-
-def _probe(spec: DigitPreprocess) -> Floats:
-    """Drawn digits as inputs, to compare the runtimes on."""
-    rng = np.random.default_rng(0)
-    drawn = [pen.write(digit, rng) for digit in range(10) for _ in range(PROBES_PER_DIGIT)]
-    return normalize(np.stack([find_digit(picture, spec) for picture in drawn]), spec)
+def package(given: argparse.Namespace) -> list[str]:
+    """Do what the command line says; returns the lines of the report."""
+    labels = read_labels(given.labels) if given.labels else None
+    if given.onnx:
+        digest = _verify(given.onnx, given.sha256)
+        graph = foreign.read_graph(given.onnx)
+        preset = given.preprocess or ("imagenet" if graph.channels == 3 else "digit")
+        spec = read_spec(preset, graph.side)
+        if preset in PRESETS:
+            spec = spec.model_copy(update={"layout": graph.layout})
+        origin = f"The ONNX classifier `{given.onnx.name}` (SHA-256 `{digest}`)."
+        made, probe = package_graph(
+            given.name,
+            graph,
+            given.out,
+            labels=labels,
+            spec=spec,
+            output=given.output,
+            origin=origin,
+        )
+        return report(made, probe)
+    if given.pretrained:
+        tensors, known, spec = _pretrained(given.architecture)
+        labels = labels or known
+        spec = read_spec(given.preprocess) if given.preprocess else spec
+        origin = f"The architecture `{given.architecture}` with torchvision's published weights."
+    else:
+        digest = _verify(given.checkpoint, given.sha256)
+        tensors = read_state_dict(given.checkpoint)
+        own = given.architecture in networks.ARCHITECTURES
+        spec = read_spec(given.preprocess or ("digit" if own else "imagenet"))
+        origin = (
+            f"The architecture `{given.architecture}` with the weights of the checkpoint "
+            f"`{given.checkpoint.name}` (SHA-256 `{digest}`)."
+        )
+    made, probe = package_network(
+        given.name, given.architecture, tensors, given.out, labels=labels, spec=spec, origin=origin
+    )
+    return report(made, probe)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Read the command line; exit with one line where something does not fit."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.package", description="Make a model folder from a checkpoint."
+        prog="python -m training.package",
+        description="Make a model folder of a classifier from elsewhere.",
     )
     parser.add_argument("name", help="of the model; its folder is OUT/NAME")
-    parser.add_argument("--architecture", required=True, choices=sorted(networks.ARCHITECTURES))
-    parser.add_argument("--checkpoint", type=Path, required=True, help=".pt or .safetensors")
-    parser.add_argument("--labels", type=Path, help="a text file, one label a line")
-    parser.add_argument("--sha256", help="that the checkpoint must have")
-    parser.add_argument("--out", type=Path, default=Path("models"))
+    ours = ", ".join(sorted(networks.ARCHITECTURES))
+    parser.add_argument("--architecture", help=f"torchvision/NAME, or one of ours: {ours}")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, help="a state dict: .pt, .pth or .safetensors")
+    source.add_argument("--pretrained", action="store_true", help="torchvision's own weights")
+    source.add_argument("--onnx", type=Path, help="an ONNX classifier instead of an architecture")
+    parser.add_argument("--labels", type=Path, help="one label a line, or a JSON list")
+    parser.add_argument("--preprocess", help="imagenet, digit, or a JSON file")
+    parser.add_argument("--output", choices=["logits", "probabilities"], help="of an ONNX graph")
+    parser.add_argument("--sha256", help="that the checkpoint or the ONNX file must have")
+    parser.add_argument("--out", type=Path, default=Path("models"), help="default: models")
     given = parser.parse_args(arguments)
     if not re.fullmatch(NAME_PATTERN, given.name):
         parser.error("NAME is made of small letters, digits, dots, dashes and underscores")
+    if bool(given.architecture) == bool(given.onnx):
+        parser.error("--checkpoint and --pretrained need --architecture; --onnx goes without")
     try:
-        labels = LABELS if given.labels is None else tuple(given.labels.read_text().splitlines())
-        exported = package(
-            given.name,
-            given.architecture,
-            given.checkpoint,
-            given.out,
-            labels=labels,
-            sha256=given.sha256,
-        )
-    except (PackageError, ArtifactError, OSError) as error:
+        print("\n".join(package(given)))
+    except (PackageError, CheckpointError, ForeignError, SpecError, LabelsError) as error:
         sys.exit(f"error: {error}")
-    print(
-        f"wrote {exported.artifact.folder}; torch and ONNX differ by {exported.parity:.1e} at most"
-    )
+    except (ArtifactError, OSError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

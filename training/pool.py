@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
+from backend.inference import digits as digit_search
 from backend.inference import ink, strokes
-from backend.inference import preprocess as preprocessing
-from backend.inference.preprocess import Preprocess, find_digit
+from backend.inference.digits import DigitPreprocess, find_digit
 from training import channels, pen, styles
 from training.data import Digits
 
@@ -42,7 +42,9 @@ class Recipe:
     plain: bool = False
 
 
-def build_pool(recipe: Recipe, spec: Preprocess, cache: Path, name: str, workers: int) -> Digits:
+def build_pool(
+    recipe: Recipe, spec: DigitPreprocess, cache: Path, name: str, workers: int
+) -> Digits:
     """Return the pool of a recipe: fields (N, size, size); built once, then read from `cache`."""
     path = cache / f"{name}-{_fingerprint(recipe, spec)}.npz"
     if path.is_file():
@@ -61,7 +63,7 @@ def build_pool(recipe: Recipe, spec: Preprocess, cache: Path, name: str, workers
     return digits
 
 
-def render_nothing(count: int, spec: Preprocess, seed: int) -> NDArray[np.uint8]:
+def render_nothing(count: int, spec: DigitPreprocess, seed: int) -> NDArray[np.uint8]:
     """Fields (count, size, size) of pictures without a digit, a tenth of them blank."""
     rng = np.random.default_rng(seed)
     fields = [find_digit(channels.nothing(rng), spec) for _ in range(count)]
@@ -79,7 +81,7 @@ def _tasks(recipe: Recipe) -> Iterator[Task]:
         yield number, digits[start : start + CHUNK]
 
 
-def _render(task: Task, recipe: Recipe, spec: Preprocess) -> tuple[NDArray[np.uint8], ...]:
+def _render(task: Task, recipe: Recipe, spec: DigitPreprocess) -> tuple[NDArray[np.uint8], ...]:
     number, digits = task
     rng = np.random.default_rng((recipe.seed, number))
     fields = np.stack([find_digit(_picture(int(digit), recipe, rng), spec) for digit in digits])
@@ -106,13 +108,13 @@ def _picture(index: int, recipe: Recipe, rng: Generator) -> Image.Image:
     return channels.cropped(glyph, rng) if kind > 0.9 else channels.pen_scan(glyph, rng)
 
 
-def _fingerprint(recipe: Recipe, spec: Preprocess) -> str:
+def _fingerprint(recipe: Recipe, spec: DigitPreprocess) -> str:
     """Changes with whatever changes the pool: data, recipe, spec and code."""
     told = (recipe.variants, recipe.seed, recipe.coarse, recipe.plain, spec.model_dump_json())
     digest = hashlib.sha256(repr(told).encode())
     if recipe.source is not None:
         digest.update(recipe.source.pixels.tobytes() + recipe.source.labels.tobytes())
-    for module in (ink, strokes, preprocessing, channels, pen, styles):
+    for module in (ink, strokes, digit_search, channels, pen, styles):
         digest.update(Path(str(module.__file__)).read_bytes())
     digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()[:16]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from backend.inference.preprocess import Preprocess
+from backend.inference.digits import DigitPreprocess
 from training.data import Digits, read_mnist, read_uci
 from training.pool import Recipe, build_pool, render_nothing
 
@@ -22,7 +22,7 @@ class Source:
     share: float
 
 
-def training_sources(mnist: Path, spec: Preprocess, cache: Path, workers: int) -> list[Source]:
+def training_sources(mnist: Path, spec: DigitPreprocess, cache: Path, workers: int) -> list[Source]:
     """MNIST as it is and through the channels, UCI's writers, the imaginary pen, and nothing."""
     known = read_mnist(mnist, "train")[:-VALIDATION]
     uci, _ = read_uci()
@@ -40,7 +40,9 @@ def training_sources(mnist: Path, spec: Preprocess, cache: Path, workers: int) -
     ]
 
 
-def validation_sets(mnist: Path, spec: Preprocess, cache: Path, workers: int) -> dict[str, Digits]:
+def validation_sets(
+    mnist: Path, spec: DigitPreprocess, cache: Path, workers: int
+) -> dict[str, Digits]:
     """Digits that are not learnt from: MNIST's, and three kinds of foreign handwriting."""
     held = read_mnist(mnist, "train")[-VALIDATION:]
     _, uci = read_uci()

@@ -15,8 +15,8 @@ import torch
 from torch import nn
 
 from backend.inference import networks
+from backend.inference.digits import DigitPreprocess
 from backend.inference.errors import ArtifactError
-from backend.inference.preprocess import DigitPreprocess
 from training.data import DataError, find_mnist
 from training.digits import export_digits
 from training.fit import Schedule, accuracy, fit
@@ -45,8 +45,8 @@ def train(name: str, mnist: Path, out: Path, schedule: Schedule, threads: int) -
 
     trained = fit(network, sources, spec, schedule, after_epoch)
 
-    exported = export_digits(trained, name, mnist, out, spec, checks)
-    print(f"wrote {exported.artifact.folder}: {exported.artifact.manifest.metrics}")
+    model = export_digits(trained, name, mnist, out, spec, checks)
+    print(f"wrote {model.folder}: {model.manifest.metrics}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -1,9 +1,9 @@
-"""GET /models."""
+"""GET /models, GET /models/{name}."""
 
 from fastapi import APIRouter
 
 from backend.api.deps import CatalogDep
-from backend.api.schemas import Models, model_info
+from backend.api.schemas import PROBLEM_RESPONSES, ModelDetail, Models, model_detail, model_info
 
 router = APIRouter(tags=["models"])
 
@@ -14,3 +14,9 @@ async def models(catalog: CatalogDep) -> Models:
     return Models(
         default=catalog.default, models=[model_info(entry) for entry in catalog.entries()]
     )
+
+
+@router.get("/models/{name}", summary="One model, with its card", responses=PROBLEM_RESPONSES)
+def model(name: str, catalog: CatalogDep) -> ModelDetail:
+    """Tell all that is known of one served model."""
+    return model_detail(catalog.entry(name))

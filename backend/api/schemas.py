@@ -3,7 +3,7 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.catalog import Entry, State
-from backend.inference.preprocess import input_shape
+from backend.inference.artifact import CARD
 from backend.inference.types import Prediction
 
 
@@ -113,10 +113,17 @@ class ModelInfo(BaseModel):
     state: State
     error: str | None = None
     runtime: str | None = None
+    architecture: str | None = None
     labels: list[str] = []
     input: ModelInput | None = None
     metrics: dict[str, float] = {}
     license: str | None = None
+
+
+class ModelDetail(ModelInfo):
+    """One served model, with its card."""
+
+    card: str | None = Field(default=None, description="the model card, Markdown")
 
 
 class Models(BaseModel):
@@ -190,6 +197,13 @@ def classification(
     }
 
 
+def model_detail(entry: Entry) -> ModelDetail:
+    """`model_info` with the card, where the model's folder has one."""
+    path = entry.folder / CARD
+    card = path.read_text("utf-8", "replace") if entry.classifier and path.is_file() else None
+    return ModelDetail(**model_info(entry).model_dump(), card=card)
+
+
 def model_info(entry: Entry) -> ModelInfo:
     """Say what is known of a served model; little while it loads."""
     if entry.classifier is None:
@@ -202,9 +216,10 @@ def model_info(entry: Entry) -> ModelInfo:
         description=manifest.description,
         state=entry.state,
         runtime=entry.classifier.runtime_name,
+        architecture=manifest.architecture,
         labels=list(manifest.labels),
         input=ModelInput(
-            kind=manifest.preprocess.kind, shape=list(input_shape(manifest.preprocess))
+            kind=manifest.preprocess.kind, shape=list(manifest.preprocess.input_shape)
         ),
         metrics=manifest.metrics,
         license=manifest.license,

@@ -23,6 +23,8 @@ ONNX: Final = "model.onnx"
 CARD: Final = "README.md"
 FORMAT: Final = 1
 
+# The architectures of `networks`, which is not imported here because it needs torch.
+OURS: Final = ("mnist-cnn", "mnist-net")
 NAME_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -38,7 +40,10 @@ class Manifest(BaseModel):
     title: str = ""
     description: str = ""
     license: str | None = None
-    architecture: str = Field(description="a name that `networks.build` knows")
+    architecture: str = Field(
+        description="one of ours, torchvision/NAME, or onnx for a graph without weights",
+        pattern=rf"^({'|'.join(OURS)}|torchvision/[a-z0-9_]+|onnx)$",
+    )
     output: Literal["logits", "probabilities"] = "logits"
     labels: tuple[str, ...] = Field(min_length=2, description="in the order of the outputs")
     preprocess: Preprocess

@@ -18,7 +18,7 @@ from backend.inference.artifact import Artifact, Manifest
 from backend.inference.batcher import Batcher
 from backend.inference.budget import Budget
 from backend.inference.errors import ArtifactError, InferenceError
-from backend.inference.preprocess import input_shape, preprocess
+from backend.inference.preprocess import preprocess
 from backend.inference.runtimes import Runtime
 from backend.inference.types import Floats, Prediction, Timings
 
@@ -96,7 +96,7 @@ class Classifier:
         ]
 
     def _warm_up(self, artifact: Artifact) -> None:
-        blank = np.zeros((1, *input_shape(self.manifest.preprocess)), dtype=np.float32)
+        blank = np.zeros((1, *self.manifest.preprocess.input_shape), dtype=np.float32)
         try:
             shape = self._forward(blank).shape
         except InferenceError as error:

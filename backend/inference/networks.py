@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from backend.inference import torchvision
 from backend.inference.errors import ArtifactError
 
 
@@ -80,11 +81,35 @@ def _block(channels: int, filters: int) -> tuple[nn.Module, ...]:
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {"mnist-cnn": MnistCnn, "mnist-net": MnistNet}
 
 
-def build(architecture: str) -> nn.Module:
-    """Return a new network of one of our `ARCHITECTURES`; raises ArtifactError for other names."""
-    try:
-        make = ARCHITECTURES[architecture]
-    except KeyError:
+def build(architecture: str, classes: int = 10) -> nn.Module:
+    """Return a new network: one of our `ARCHITECTURES`, or `torchvision/NAME` for `classes`.
+
+    Raises ArtifactError for other names, and where torchvision is not installed.
+    """
+    family, _, name = architecture.partition("/")
+    if family == "torchvision" and name:
+        return _from_torchvision(name, classes)
+    if architecture not in ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
-        raise ArtifactError(f"unknown architecture {architecture!r}; known are {known}") from None
-    return make()
+        raise ArtifactError(
+            f"unknown architecture {architecture!r}; known are {known} and torchvision/NAME"
+        )
+    return ARCHITECTURES[architecture]()
+
+
+def _from_torchvision(name: str, classes: int) -> nn.Module:
+    try:
+        models = torchvision.load("models")
+    except ImportError as error:
+        raise ArtifactError(
+            f"torchvision/{name} needs torchvision: pip install -r requirements_backend.txt"
+        ) from error
+    if name not in models.list_models(module=models):
+        raise ArtifactError(f"torchvision has no classifier called {name!r}")
+    # The weights come from the model folder: drawing random ones first would only cost time.
+    options = {"init_weights": False} if name in _DRAWS_SLOWLY else {}
+    network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
+    return network
+
+
+_DRAWS_SLOWLY = ("googlenet", "inception_v3")

@@ -38,3 +38,15 @@ def test_a_bad_folder_fails_alone_and_says_why(models_dir: Path) -> None:
         picture = {"file": encoded(seven())}
         assert client.post("/classify", files=picture).status_code == 200
         problem(client.post("/classify?model=damaged", files=picture), 503, "not_ready")
+
+
+def test_one_model_is_told_with_its_card(models_dir: Path) -> None:
+    folder = write_model(models_dir, "carded")
+    (folder / artifact.CARD).write_text("# A card")
+    with serve(models_dir) as client:
+        wait(client)
+        model = client.get("/models/carded").json()
+        assert model["card"] == "# A card"
+        assert (model["state"], model["labels"]) == ("ready", list(DIGITS))
+        assert client.get("/models/fake").json()["card"] is None
+        problem(client.get("/models/nowhere"), 404, "unknown_model")

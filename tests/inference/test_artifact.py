@@ -34,6 +34,7 @@ def test_what_was_written_is_read_again(folder: Path) -> None:
         ({"format": 2, "future": 1}, "format 2.*update Prism"),
         ({"labels": ["only one"]}, "labels"),
         ({"surprise": 1}, "surprise"),
+        ({"architecture": "resnet-9000"}, "architecture"),
         ({"name": "../evil"}, "name"),
         ({"preprocess": {"kind": "digit", "std": 0}}, "std"),
         ({"files": {}}, "neither"),

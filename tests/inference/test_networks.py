@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from backend.inference import networks
+from backend.inference import artifact, networks
 from backend.inference.errors import ArtifactError
 
 
@@ -39,6 +39,21 @@ def test_mnist_net_gives_log_probabilities() -> None:
     network = networks.build("mnist-net").eval()
     scores = network(torch.randn(4, 1, 28, 28))
     torch.testing.assert_close(scores.exp().sum(1), torch.ones(4))
+
+
+def test_a_manifest_may_name_every_architecture_of_ours() -> None:
+    assert set(artifact.OURS) == set(networks.ARCHITECTURES)
+
+
+def test_torchvisions_architectures_are_built_for_any_number_of_classes() -> None:
+    network = networks.build("torchvision/squeezenet1_0", 7).eval()
+    assert network(torch.zeros(1, 3, 64, 64)).shape == (1, 7)
+
+
+@pytest.mark.parametrize("name", ["resnet9000", "fcos_resnet50_fpn", "r3d_18", "detection"])
+def test_what_is_no_classifier_of_torchvision_is_refused(name: str) -> None:
+    with pytest.raises(ArtifactError, match=name):
+        networks.build(f"torchvision/{name}", 10)
 
 
 def test_an_unknown_architecture_says_which_are_known() -> None:

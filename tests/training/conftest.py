@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.inference.preprocess import DigitPreprocess, find_digit
+from backend.inference.digits import DigitPreprocess, find_digit
 from training import pen
 from training.data import FILES
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from backend.inference.preprocess import DigitPreprocess
+from backend.inference.digits import DigitPreprocess
 from tests.training.conftest import drawn
 from training.augment import augment
 from training.data import Digits

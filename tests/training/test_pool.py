@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.inference.preprocess import DigitPreprocess
+from backend.inference.digits import DigitPreprocess
 from training import channels, pen, styles
 from training.data import Digits
 from training.pool import Recipe, build_pool, render_nothing

@@ -11,8 +11,8 @@ import orjson
 from numpy.typing import NDArray
 
 from backend.api.errors import MalformedRequestError
+from backend.inference.digits import DigitPreprocess, normalize
 from backend.inference.errors import PixelsError
-from backend.inference.preprocess import Preprocess, normalize
 from backend.inference.types import Floats
 
 Field = Literal["input", "features", "image", "instances"]
@@ -28,7 +28,7 @@ class PixelQuery:
     inputs: Floats
 
 
-def parse(body: bytes, spec: Preprocess) -> PixelQuery:
+def parse(body: bytes, spec: DigitPreprocess) -> PixelQuery:
     """Read one of the four fields out of a JSON body.
 
     Raises PixelsError for a missing field, wrong shapes, types and ranges, with the first error
@@ -47,7 +47,7 @@ def parse(body: bytes, spec: Preprocess) -> PixelQuery:
     raise PixelsError("Send a JSON object with 'input', 'features', 'image' or 'instances'.")
 
 
-def _normalize(pixels: NDArray[np.float64], field: Field, spec: Preprocess) -> Floats:
+def _normalize(pixels: NDArray[np.float64], field: Field, spec: DigitPreprocess) -> Floats:
     low, high = pixels.min(), pixels.max()
     if field in ("features", "instances"):
         if low < 0:
@@ -59,14 +59,14 @@ def _normalize(pixels: NDArray[np.float64], field: Field, spec: Preprocess) -> F
     return normalize(pixels, spec)
 
 
-def _already_normalized(pixels: NDArray[np.float64], spec: Preprocess) -> Floats:
+def _already_normalized(pixels: NDArray[np.float64], spec: DigitPreprocess) -> Floats:
     """Values below zero have been shifted: to [-1, 1], or by the model's own mean and deviation."""
     darkest = -spec.mean / spec.std
     if pixels.min() < darkest - 0.01:
         if pixels.min() < -1 or pixels.max() > 1:
             raise PixelsError("A pixel is outside every range that is understood.")
         return normalize((pixels + 1) * 127.5, spec)
-    return pixels[:, np.newaxis].astype(np.float32)
+    return pixels.astype(np.float32).reshape(-1, *spec.input_shape)
 
 
 def _numbers(value: object, field: Field, size: int) -> NDArray[np.float64]:

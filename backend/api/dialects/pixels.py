@@ -7,6 +7,7 @@ go through the model's normalization only.
 import asyncio
 import base64
 import binascii
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qs
 
@@ -20,7 +21,10 @@ from backend.api.deps import CatalogDep, ModelParam, SettingsDep, deadline
 from backend.api.dialects import pixel_json
 from backend.api.errors import MalformedRequestError, MissingFileError
 from backend.api.schemas import PROBLEM_RESPONSES
-from backend.inference.errors import ImageTooLargeError
+from backend.catalog import Catalog
+from backend.inference.classifier import Classifier
+from backend.inference.digits import DigitPreprocess
+from backend.inference.errors import ImageTooLargeError, ModelNotReadyError, PixelsError
 from backend.inference.types import Prediction
 
 router = APIRouter(tags=["digit dialects"], responses=PROBLEM_RESPONSES)
@@ -60,9 +64,9 @@ async def predict(
     if uploads.is_form(request) or media_type.startswith("image/"):
         return await classify(request, catalog, settings, model)
     body = await limits.read(request, settings.max_bytes)
-    classifier = await catalog.get(model)
+    classifier, spec = await _digit_model(catalog, model)
     async with deadline(settings.timeout):
-        query = await asyncio.to_thread(pixel_json.parse, body, classifier.manifest.preprocess)
+        query = await asyncio.to_thread(pixel_json.parse, body, spec)
         predictions = await classifier.classify_inputs(query.inputs)
     return _json(_shaped(query.field, predictions))
 
@@ -92,6 +96,18 @@ async def predict_nn(
 async def home() -> dict[str, str]:
     """Say hello and where to send a digit."""
     return {"message": "Hello! POST a picture of a digit to /classify, or its pixels to /predict."}
+
+
+async def _digit_model(catalog: Catalog, name: str | None) -> tuple[Classifier, DigitPreprocess]:
+    """The model `name`, else the default one, else the first by name that reads digits."""
+    names = [name] if name else [catalog.default, *(entry.name for entry in catalog.entries())]
+    for candidate in names:
+        with suppress(ModelNotReadyError):
+            classifier = await catalog.get(candidate)
+            spec = classifier.manifest.preprocess
+            if isinstance(spec, DigitPreprocess):
+                return classifier, spec
+    raise PixelsError("Raw pixels are for models that read digits. Send a picture to /classify.")
 
 
 def _shaped(field: pixel_json.Field, predictions: list[Prediction]) -> object:

@@ -28,11 +28,14 @@ class Runtime(Protocol):
 def load(artifact: Artifact, name: RuntimeName = "auto", *, threads: int | None = None) -> Runtime:
     """Load `artifact` into the runtime `name`, which `auto` chooses by what is here.
 
+    A model that came as ONNX has no network for torch and runs in ONNX Runtime all the same.
     `threads` bounds the threads of one forward pass (default: the runtime's own choice). Raises
     ArtifactError for a damaged network and RuntimeMissingError where torch is not installed.
     """
     if name == "auto":
         name = _choose(artifact)
+    if name == "torch" and artifact.weights is None:
+        name = "onnx"
     if name == "onnx":
         from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 

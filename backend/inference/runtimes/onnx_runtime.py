@@ -9,6 +9,11 @@ from backend.inference.errors import ArtifactError, InferenceError
 from backend.inference.types import Floats
 
 _WARNINGS_OFF = 3
+_TYPES = {
+    "tensor(double)": np.float64,
+    "tensor(float16)": np.float16,
+    "tensor(uint8)": np.uint8,
+}
 
 
 class OnnxRuntime:
@@ -29,13 +34,25 @@ class OnnxRuntime:
             )
         except Exception as error:  # onnxruntime raises a class for each of its status codes
             raise ArtifactError(f"{path.parent}: {path.name} is not a valid ONNX graph") from error
-        self._input = self._session.get_inputs()[0].name
+        first = self._session.get_inputs()[0]
+        self._input = first.name
+        self._type = _TYPES.get(first.type, np.float32)
+        # Some exporters fix the batch, mostly at one: such a graph is fed piece by piece.
+        self._fixed = first.shape[0] if first.shape and isinstance(first.shape[0], int) else None
         self._output = self._session.get_outputs()[0].name
 
     def __call__(self, batch: Floats) -> Floats:
         """Inputs (N, *input) -> outputs (N, C)."""
+        if self._fixed is None:
+            return self._run(batch)
+        size = self._fixed
+        padded = np.concatenate([batch, np.repeat(batch[-1:], -len(batch) % size, axis=0)])
+        parts = [self._run(padded[start : start + size]) for start in range(0, len(padded), size)]
+        return np.concatenate(parts)[: len(batch)]
+
+    def _run(self, batch: Floats) -> Floats:
         try:
-            (outputs,) = self._session.run([self._output], {self._input: batch})
+            (outputs,) = self._session.run([self._output], {self._input: batch.astype(self._type)})
         except Exception as error:
             raise InferenceError("The model could not be run on this input.") from error
-        return np.asarray(outputs, dtype=np.float32)
+        return np.asarray(outputs, dtype=np.float32).reshape(len(batch), -1)

@@ -30,13 +30,14 @@ class TorchRuntime:
         if threads is not None:
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        network = networks.build(artifact.manifest.architecture)
+        manifest = artifact.manifest
+        network = networks.build(manifest.architecture, len(manifest.labels))
         try:
             network.load_state_dict(load_file(artifact.weights))
         except (RuntimeError, SafetensorError, OSError) as error:
             raise ArtifactError(
                 f"{artifact.folder}: {artifact.weights.name} does not fit the architecture "
-                f"{artifact.manifest.architecture}"
+                f"{manifest.architecture}"
             ) from error
         self._network = network.eval().to(self._device)
 

@@ -9,13 +9,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from pydantic import ValidationError
 
-from backend.inference.preprocess import (
-    DigitPreprocess,
-    find_digit,
-    input_shape,
-    normalize,
-    preprocess,
-)
+from backend.inference.digits import DigitPreprocess, find_digit, normalize
+from backend.inference.preprocess import preprocess
 from tests.pictures import seven
 
 SPEC = DigitPreprocess()
@@ -138,7 +133,7 @@ def test_raw_pixels_are_normalized_and_not_searched() -> None:
 
 def test_a_picture_becomes_one_normalized_input() -> None:
     prepared = preprocess(seven(), SPEC)
-    assert prepared.shape == input_shape(SPEC) == (1, 28, 28)
+    assert prepared.shape == SPEC.input_shape == (1, 28, 28)
     np.testing.assert_array_equal(prepared, normalize(find_digit(seven(), SPEC)[None], SPEC)[0])
 
 

@@ -1,0 +1,102 @@
+"""Photographs are prepared as torchvision prepares them."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydantic import ValidationError
+
+from backend.inference import torchvision
+from backend.inference.images import decode
+from backend.inference.photos import Interpolation, PhotoPreprocess, prepare_photo
+from tests.pictures import noise
+
+PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+
+
+def theirs(
+    image: Image.Image, spec: PhotoPreprocess
+) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    transforms = torchvision.load("transforms")
+    resize = list(spec.resize) if isinstance(spec.resize, tuple) else spec.resize
+    steps = (
+        []
+        if resize is None
+        else [
+            transforms.Resize(
+                resize, transforms.InterpolationMode(spec.interpolation), antialias=True
+            )
+        ]
+    )
+    steps += [transforms.CenterCrop(spec.crop), transforms.ToTensor()]
+    steps += [transforms.Normalize(spec.mean, spec.std)]
+    prepared: np.ndarray[tuple[int, ...], np.dtype[np.float32]] = transforms.Compose(steps)(
+        image
+    ).numpy()
+    return prepared
+
+
+def gap(image: Image.Image, spec: PhotoPreprocess) -> float:
+    """Largest difference from torchvision, in levels of 255."""
+    return float(np.abs(prepare_photo(image, spec) - theirs(image, spec)).max() * 255)
+
+
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
+@pytest.mark.parametrize(
+    "size", [(500, 375), (375, 500), (224, 224), (80, 60), (1001, 333), (37, 700)]
+)
+def test_every_pixel_agrees_with_torchvision(
+    size: tuple[int, int], interpolation: Interpolation
+) -> None:
+    assert gap(noise(*size), PhotoPreprocess(interpolation=interpolation, **PLAIN)) <= 2
+
+
+@pytest.mark.parametrize("resize", [None, (100, 300), 200])
+def test_a_crop_that_is_larger_than_the_picture_is_padded_as_by_torchvision(
+    resize: int | tuple[int, int] | None,
+) -> None:
+    assert gap(noise(211, 150), PhotoPreprocess(resize=resize, **PLAIN)) <= 2
+
+
+def test_real_photographs_agree_with_torchvision(test_data: Path) -> None:
+    paths = sorted((test_data / "imagenet" / "samples").glob("*.JPEG"))[::20]
+    assert len(paths) == 10
+    for path in paths:
+        assert gap(decode(path.read_bytes()), PhotoPreprocess(**PLAIN)) <= 2
+
+
+def test_the_normalization_is_torchvisions() -> None:
+    spec = PhotoPreprocess()
+    np.testing.assert_allclose(
+        prepare_photo(noise(300, 300), spec), theirs(noise(300, 300), spec), atol=2 / 255 / 0.22
+    )
+
+
+def test_the_layout_is_the_models() -> None:
+    first = prepare_photo(noise(300, 200), PhotoPreprocess())
+    last = prepare_photo(noise(300, 200), PhotoPreprocess(layout="NHWC"))
+    assert first.shape == PhotoPreprocess().input_shape == (3, 224, 224)
+    assert last.shape == PhotoPreprocess(layout="NHWC").input_shape == (224, 224, 3)
+    np.testing.assert_array_equal(first.transpose(1, 2, 0), last)
+
+
+def test_a_grey_model_gets_one_channel() -> None:
+    spec = PhotoPreprocess(channels=1, mean=(0.5,), std=(0.5,), crop=(32, 32), resize=32)
+    assert prepare_photo(noise(50, 60), spec).shape == (1, 32, 32)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1), (3, 2)])
+def test_no_picture_is_too_odd(size: tuple[int, int]) -> None:
+    prepared = prepare_photo(Image.new("RGB", size, "red"), PhotoPreprocess())
+    assert prepared.shape == (3, 224, 224)
+    assert np.isfinite(prepared).all()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"std": (0.0, 1.0, 1.0)}, {"mean": (0.5,)}, {"crop": (0, 10)}, {"interpolation": "magic"}],
+)
+def test_a_spec_out_of_range_is_refused(fields: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        PhotoPreprocess.model_validate(fields)
