@@ -1,16 +1,21 @@
-"""A checkpoint becomes a model folder that serves, or one line says why not."""
+"""A classifier from elsewhere becomes a model folder that serves, or one line says why not."""
 
 import hashlib
-import pickle
+import json
+import socket
+import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from torch import nn
 
 from backend.inference import artifact, networks, runtimes
-from training.package import PackageError, main, package, read_state_dict
+from backend.inference.artifact import Artifact
+from backend.inference.types import Floats
+from training.package import main
 
 
 @pytest.fixture
@@ -22,86 +27,246 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
+def run(*arguments: str | Path) -> None:
+    main([str(argument) for argument in arguments])
+
+
+def refused(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the command; return the one line that it ends with."""
+    with pytest.raises(SystemExit) as caught:
+        run(*arguments)
+    said = f"{caught.value.code}" if isinstance(caught.value.code, str) else capsys.readouterr().err
+    return said.strip().splitlines()[-1]
+
+
+def agree(model: Artifact, batch: Floats) -> None:
+    onnx, network = (runtimes.load(model, name)(batch) for name in ("onnx", "torch"))
+    np.testing.assert_allclose(onnx, network, atol=1e-4 * max(1, float(np.abs(network).max())))
+
+
 def test_the_pytorch_examples_checkpoint_becomes_a_folder_that_serves(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["net", "--architecture", "mnist-net", "--checkpoint", str(checkpoint),
-          "--out", str(tmp_path)])  # fmt: skip
-    assert "wrote" in capsys.readouterr().out
+    run("net", "--architecture", "mnist-net", "--checkpoint", checkpoint, "--out", tmp_path)
+    told = capsys.readouterr().out
+    assert "MB, 10 classes" in told
+    assert "onnx: " in told
+    assert "torch: " in told
+    assert "differ by" in told
     model = artifact.read(tmp_path / "net")
     assert model.manifest.labels == tuple("0123456789")
+    assert model.manifest.preprocess.kind == "digit"
     assert model.manifest.metrics["onnx_parity"] <= 1e-4
     network = networks.build("mnist-net").eval()
     network.load_state_dict(torch.load(checkpoint, weights_only=True))
     batch = np.random.default_rng(0).normal(0, 1, (3, 1, 28, 28)).astype(np.float32)
     with torch.inference_mode():
         expected = network(torch.from_numpy(batch)).numpy()
-    for name in ("onnx", "torch"):
-        np.testing.assert_allclose(runtimes.load(model, name)(batch), expected, atol=1e-4)
+    np.testing.assert_allclose(runtimes.load(model, "onnx")(batch), expected, atol=1e-4)
+    agree(model, batch)
 
 
-def test_nested_and_prefixed_state_dicts_and_safetensors_are_understood(
-    checkpoint: Path, tmp_path: Path
+def test_a_torchvision_checkpoint_of_ones_own_classes(tmp_path: Path) -> None:
+    labels = tmp_path / "labels.json"
+    labels.write_text(json.dumps(["cat", "dog", "crane", "crane"]))
+    path = tmp_path / "own.pth"
+    network = networks.build("torchvision/squeezenet1_0", 4)
+    torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, path)
+    run("own", "--architecture", "torchvision/squeezenet1_0", "--checkpoint", path,
+        "--labels", labels, "--out", tmp_path)  # fmt: skip
+    model = artifact.read(tmp_path / "own")
+    assert model.manifest.labels == ("cat", "dog", "crane", "crane")
+    assert model.manifest.preprocess.input_shape == (3, 224, 224)
+    agree(model, np.random.default_rng(0).normal(0, 1, (2, 3, 224, 224)).astype(np.float32))
+
+
+def test_real_weights_take_imagenets_labels_where_none_are_given(
+    test_data: Path, tmp_path: Path
 ) -> None:
-    plain = read_state_dict(checkpoint)
-    nested = tmp_path / "nested.pt"
-    prefixed = {f"module.{name}": tensor for name, tensor in plain.items()}
-    torch.save({"epoch": 3, "state_dict": prefixed}, nested)
-    safe = tmp_path / "safe.safetensors"
-    save_file(plain, safe)
-    for path in (nested, safe):
-        found = read_state_dict(path)
-        assert all(torch.equal(found[name], plain[name]) for name in plain)
+    weights = test_data / "weights" / "squeezenet1_0.pth"
+    run("squeeze", "--architecture", "torchvision/squeezenet1_0", "--checkpoint", weights,
+        "--out", tmp_path)  # fmt: skip
+    labels = artifact.read(tmp_path / "squeeze").manifest.labels
+    assert (len(labels), labels[1]) == (1000, "goldfish")
 
 
-class Evil:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (print, ("run",))
+def test_published_weights_without_a_network_say_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def offline(*_: object, **__: object) -> None:
+        raise socket.gaierror("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr(socket, "getaddrinfo", offline)
+    said = refused("m", "--architecture", "torchvision/resnet18", "--pretrained",
+                   "--out", tmp_path, capsys=capsys)  # fmt: skip
+    assert "could not be downloaded from https://" in said
+    assert "--checkpoint" in said
 
 
-def test_a_pickle_is_never_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "evil.pt"
-    path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(PackageError):
-        read_state_dict(path)
-    torch.save({"state_dict": Evil()}, path)
-    with pytest.raises(PackageError, match="state_dict"):
-        read_state_dict(path)
-    assert "run" not in capsys.readouterr().out
+def test_published_weights_bring_their_labels_and_preprocessing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = networks.build("torchvision/squeezenet1_0", 1000)
+    weights = networks.torchvision.load("models").SqueezeNet1_0_Weights
+    monkeypatch.setattr(weights, "get_state_dict", lambda *_, **__: network.state_dict())
+    run("s", "--architecture", "torchvision/squeezenet1_0", "--pretrained", "--out", tmp_path)
+    manifest = artifact.read(tmp_path / "s").manifest
+    assert manifest.labels[1] == "goldfish"
+    assert manifest.preprocess.model_dump()["resize"] == 256
 
 
-def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
-    path = tmp_path / "other.pt"
-    torch.save(torch.nn.Linear(3, 3).state_dict(), path)
-    with pytest.raises(PackageError, match="does not fit mnist-net"):
-        package("net", "mnist-net", path, tmp_path)
+class Last(nn.Module):
+    """A classifier of 3 classes, channels last, that gives probabilities or logits."""
+
+    def __init__(self, softmax: bool) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+        self.softmax = softmax
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = self.linear(x.mean((1, 2)))
+        return scores.softmax(1) if self.softmax else scores
 
 
-def test_weights_that_are_not_finite_are_refused(checkpoint: Path, tmp_path: Path) -> None:
-    tensors = read_state_dict(checkpoint)
-    tensors["fc2.bias"][0] = float("nan")
-    torch.save(tensors, checkpoint)
-    with pytest.raises(PackageError, match="not finite"):
-        package("net", "mnist-net", checkpoint, tmp_path)
+def graph(path: Path, network: nn.Module, *shape: int, batch: int | None = None) -> Path:
+    with warnings.catch_warnings(action="ignore"):  # the exporter's own
+        torch.onnx.export(
+            network.eval(),
+            (torch.zeros(batch or 2, *shape),),
+            path,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+            dynamic_shapes=None if batch else ({0: torch.export.Dim("n")},),
+        )
+    return path
 
 
-def test_the_checksum_is_verified(checkpoint: Path, tmp_path: Path) -> None:
-    right = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
-    with pytest.raises(PackageError, match="SHA-256"):
-        package("net", "mnist-net", checkpoint, tmp_path, sha256="0" * 64)
-    package("net", "mnist-net", checkpoint, tmp_path, sha256=right.upper())
+@pytest.mark.parametrize("softmax", [True, False])
+def test_a_foreign_graph_is_understood_by_looking_and_trying(
+    tmp_path: Path, softmax: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = graph(tmp_path / "g.onnx", Last(softmax), 96, 96, 3)
+    run("foreign", "--onnx", path, "--out", tmp_path)
+    assert "3 classes" in capsys.readouterr().out
+    model = artifact.read(tmp_path / "foreign")
+    assert model.manifest.output == ("probabilities" if softmax else "logits")
+    assert model.manifest.labels == ("0", "1", "2")
+    assert model.manifest.preprocess.input_shape == (96, 96, 3)
+    assert runtimes.load(model, "torch").name == "onnx"
+
+
+def test_the_kind_of_output_can_be_said(tmp_path: Path) -> None:
+    path = graph(tmp_path / "g.onnx", Last(True), 32, 32, 3)
+    run("foreign", "--onnx", path, "--output", "logits", "--out", tmp_path)
+    assert artifact.read(tmp_path / "foreign").manifest.output == "logits"
+
+
+def test_a_graph_whose_batch_is_fixed_answers_any_batch(tmp_path: Path) -> None:
+    path = graph(tmp_path / "g.onnx", Last(False), 32, 32, 3, batch=1)
+    run("foreign", "--onnx", path, "--out", tmp_path)
+    runtime = runtimes.load(artifact.read(tmp_path / "foreign"))
+    batch = np.random.default_rng(0).normal(0, 1, (5, 32, 32, 3)).astype(np.float32)
+    together = runtime(batch)
+    assert together.shape == (5, 3)
+    np.testing.assert_array_equal(together[3], runtime(batch[3:4])[0])
+
+
+def test_a_graph_of_digits_is_prepared_as_digits(tmp_path: Path) -> None:
+    path = graph(tmp_path / "g.onnx", nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), 28, 28, 1)
+    run("digits", "--onnx", path, "--out", tmp_path)
+    preprocess = artifact.read(tmp_path / "digits").manifest.preprocess
+    assert (preprocess.kind, preprocess.input_shape) == ("digit", (28, 28, 1))
+
+
+def test_a_json_file_says_how_pictures_are_prepared(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = graph(tmp_path / "g.onnx", Last(True), 32, 32, 3)
+    spec = tmp_path / "spec.json"
+    fields = {"kind": "image", "resize": [32, 32], "crop": [32, 32], "layout": "NHWC",
+              "mean": [0, 0, 0], "std": [1, 1, 1]}  # fmt: skip
+    spec.write_text(json.dumps(fields))
+    run("foreign", "--onnx", path, "--preprocess", spec, "--out", tmp_path)
+    found = artifact.read(tmp_path / "foreign").manifest.preprocess
+    assert found.model_dump()["mean"] == (0, 0, 0)
+    spec.write_text(json.dumps(fields | {"crop": [64, 64]}))
+    said = refused("foreign", "--onnx", path, "--preprocess", spec, "--out", tmp_path,
+                   capsys=capsys)  # fmt: skip
+    assert "(64, 64, 3)" in said
+    spec.write_text(json.dumps(fields | {"std": [0, 1, 1]}))
+    said = refused("foreign", "--onnx", path, "--preprocess", spec, "--out", tmp_path,
+                   capsys=capsys)  # fmt: skip
+    assert "spec.json" in said
+    assert "std" in said
+
+
+def test_the_checksum_is_verified(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("net", "--architecture", "mnist-net", "--checkpoint", checkpoint, "--out", tmp_path)
+    assert "SHA-256" in refused(*given, "--sha256", "0" * 64, capsys=capsys)
+    run(*given, "--sha256", hashlib.sha256(checkpoint.read_bytes()).hexdigest().upper())
+
+
+def spoil(checkpoint: Path, change: dict[str, Any]) -> None:
+    torch.save(torch.load(checkpoint, weights_only=True) | change, checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"fc2.bias": torch.full((10,), torch.nan)}, "not finite"),
+        ({"fc2.bias": torch.zeros(9)}, "does not fit mnist-net"),
+        ({"surprise": torch.zeros(10)}, "does not fit mnist-net"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    checkpoint: Path,
+    tmp_path: Path,
+    change: dict[str, Any],
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    spoil(checkpoint, change)
+    assert said in refused("net", "--architecture", "mnist-net", "--checkpoint", checkpoint,
+                           "--out", tmp_path, capsys=capsys)  # fmt: skip
+    assert not (tmp_path / "net").exists()
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["net", "--checkpoint", "absent.pt"], "no checkpoint absent.pt"),
-        (["Bad Name", "--checkpoint", "absent.pt"], "NAME is made of"),
+        (["net", "--architecture", "mnist-net", "--checkpoint", "absent.pt"], "no file absent.pt"),
+        (["Bad Name", "--onnx", "absent.onnx"], "NAME is made of"),
+        (["net", "--onnx", "absent.onnx"], "no file absent.onnx"),
+        (["net", "--checkpoint", "absent.pt"], "need --architecture"),
+        (["net", "--architecture", "mnist-net", "--pretrained"], "torchvision/"),
+        (["net", "--architecture", "torchvision/resnet9000", "--pretrained"], "resnet9000"),
+        (["net"], "required"),
     ],
 )
 def test_what_was_typed_wrong_is_one_line(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main([*arguments, "--architecture", "mnist-net"])
-    assert said in f"{caught.value.code}{capsys.readouterr().err}"
+    assert said in refused(*arguments, capsys=capsys)
+
+
+def test_labels_that_do_not_fit_are_refused(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = tmp_path / "labels.txt"
+    labels.write_text("cat\ndog\n")
+    said = refused("net", "--architecture", "mnist-net", "--checkpoint", checkpoint,
+                   "--labels", labels, "--out", tmp_path, capsys=capsys)  # fmt: skip
+    assert "10 outputs" in said
+    assert "2 labels" in said
+
+
+def test_a_file_that_is_no_onnx_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "no.onnx"
+    path.write_bytes(b"hello")
+    assert "not a valid ONNX file" in refused("n", "--onnx", path, capsys=capsys)
