@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from backend.inference import artifact, networks, runtimes
+from backend.inference import artifact, networks, runtimes, torchvision
 from backend.inference.artifact import Artifact
 from backend.inference.types import Floats
 from training.package import main
@@ -108,7 +108,7 @@ def test_published_weights_bring_their_labels_and_preprocessing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = networks.build("torchvision/squeezenet1_0", 1000)
-    weights = networks.torchvision.load("models").SqueezeNet1_0_Weights
+    weights = torchvision.load("models").SqueezeNet1_0_Weights
     monkeypatch.setattr(weights, "get_state_dict", lambda *_, **__: network.state_dict())
     run("s", "--architecture", "torchvision/squeezenet1_0", "--pretrained", "--out", tmp_path)
     manifest = artifact.read(tmp_path / "s").manifest
