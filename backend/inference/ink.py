@@ -114,13 +114,17 @@ def _scale(raised: Field, min_contrast: float, rough: bool) -> Ink | None:
 
 
 def _unrule(raised: Field, min_contrast: float) -> None:
-    """Take ruled lines, fainter than the ink and across the whole picture, out of the rows."""
-    ruled = np.flatnonzero((raised > 0.5 * min_contrast).mean(axis=1) > 0.8)
-    if len(ruled):
-        line = np.median(raised[ruled], axis=1)
-        faint = line < 0.75 * float(raised.max())
-        rows = raised[ruled[faint]]
-        raised[ruled[faint]] = np.where(rows > 1.4 * line[faint, np.newaxis], rows, 0)
+    """Take ruled lines, thin, even, fainter than the ink and from side to side, out of the rows."""
+    crossed = np.flatnonzero((raised > 0.5 * min_contrast).mean(axis=1) > 0.9)
+    if not len(crossed):
+        return
+    thickest = max(3, len(raised) // 32)
+    ends = np.flatnonzero(np.diff(crossed) > 1) + 1
+    for rows in np.split(crossed, ends):
+        low, line = np.quantile(raised[rows], (0.15, 0.5))
+        if len(rows) <= thickest and low > 0.5 * line and line < 0.75 * raised.max():
+            levels = raised[rows[0] : rows[-1] + 1]
+            levels[levels < 1.4 * line] = 0
 
 
 def _grey(image: Image.Image) -> NDArray[np.uint8]:
