@@ -22,7 +22,7 @@ Reads one handwritten digit, 0 to 9: a convolutional network of {parameters:,} p
 
 ## Made by
 
-    .venv/bin/python -m training.train {name} --data DIR --out models/
+    .venv/bin/python -m training.train {name} --data DIR --out models/ --bfloat16
 
 Trained on the first 55,000 training digits of MNIST (LeCun, Cortes; CC BY-SA 3.0), as they are and
 through renderings of coarse scans, pens, paper and light; on 1,200 digits of the UCI optical
@@ -45,7 +45,13 @@ digits of new writers and scanners may come out worse.
 ## Limits
 
 One digit a picture. It says a digit of any picture, a face too: probabilities are not calibrated.
-Photographs with more dark things in view than the digit may be read wrongly.
+Photographs with more dark things in view than the digit may be read wrongly, and so may a digit
+that touches the edge of a shadow or of the sheet.
+
+## Licence
+
+Weights and code: Apache-2.0. The data they were made from: MNIST, CC BY-SA 3.0; UCI's digits,
+CC BY 4.0. No picture of either is part of this folder.
 """
 
 

@@ -5,6 +5,7 @@ the box around what was written. It imports numpy and Pillow only.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from backend.inference.strokes import Box, main_strokes
 
 WORK_SIDE = 192  # longest side of the picture that is searched, in pixels
 RULED_SIDE = 64  # smaller pictures are a digit and little else: no ruled paper is expected
+SMOOTH = 12.0  # levels of 255 that paper in smooth light may stray from a quadratic surface
 FINE_SIDE = 96  # a digit smaller than this is looked at again, closer, where there is detail
 
 Field = NDArray[np.float32]
@@ -21,10 +23,14 @@ Field = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Ink:
-    """Ink of shape (H, W), float32 in [0, 1], and the `box` (left, top, right, bottom) of it."""
+    """Ink of shape (H, W), float32 in [0, 1], and the `box` (left, top, right, bottom) of it.
+
+    It `leans_in` where much of it lies on the picture's border, as a shadow does.
+    """
 
     field: Field
     box: Box
+    leans_in: bool
 
 
 def find_ink(image: Image.Image, min_contrast: float) -> Ink | None:
@@ -65,54 +71,60 @@ def _extract(image: Image.Image, min_contrast: float) -> Ink | None:
     if high - low < min_contrast:
         return None
     height, width = grey.shape
-    edge = np.concatenate((grey[0], grey[-1], grey[:, 0], grey[:, -1]))
+    edge = np.concatenate(_edges(grey))
     edge.sort()
     quartile = len(edge) // 4
     paper = int(edge[2 * quartile])
     spread = int(edge[-1 - quartile]) - int(edge[quartile])
-    uneven = spread > 0.1 * (high - low) and min(height, width) >= 16
-    if uneven:
-        raised = _flatten(grey)
-    else:
-        if high - paper == paper - low or spread > 0.5 * (high - low):
-            # The edge cannot tell: what is written covers less than half of the picture.
-            paper = int(np.median(grey))
-        raised = np.subtract(grey, paper, dtype=np.float32)
-        if paper - low > high - paper:
-            np.negative(raised, out=raised)
+    large_enough = min(height, width) >= 16
+    if large_enough and spread > 0.1 * (high - low):
+        return _scale(_flatten(grey), min_contrast, rough=True)
+    if high - paper == paper - low or spread > 0.5 * (high - low):
+        # The edge cannot tell: what is written covers less than half of the picture.
+        paper = int(np.median(grey))
+    raised = np.subtract(grey, paper, dtype=np.float32)
+    if paper - low > high - paper:
+        np.negative(raised, out=raised)
+    ink = _scale(raised, min_contrast, rough=False)
+    if ink is not None and ink.leans_in and large_enough:
+        # A shadow perhaps, or the end of the sheet, taken for ink.
+        flat = _scale(_flatten(grey), min_contrast, rough=True)
+        return ink if flat is None or flat.leans_in else flat
+    return ink
+
+
+def _scale(raised: Field, min_contrast: float, rough: bool) -> Ink | None:
+    """Set paper to 0 and full stroke to 1, drop rules and specks, and box what is left."""
     np.maximum(raised, 0, out=raised)
-    return _scale(raised, min_contrast, uneven)
-
-
-def _scale(raised: Field, min_contrast: float, uneven: bool) -> Ink | None:
-    """Set paper to 0 and full stroke to 1, drop specks, and box what is left."""
+    if min(raised.shape) >= RULED_SIDE:
+        _unrule(raised, min_contrast)
+        _unrule(raised.T, min_contrast)
     cut, full = _levels(raised)
     if full < min_contrast:
         return None
     floor = 0.06 * full
-    if uneven:
+    if rough:
         floor = max(floor, _noise(raised, cut))
         if full < 2 * floor:
             return None
     field = (raised - floor) * (1.0 / (full - floor))
     np.clip(field, 0, 1, out=field)
-    if uneven or min(field.shape) >= RULED_SIDE:
-        _unrule(field)
-        _unrule(field.T)
     found = main_strokes(field)
-    if found is None:
-        return None
-    return Ink(*found)
+    return None if found is None else Ink(*found)
 
 
-def _unrule(field: Field) -> None:
-    """Take ruled lines, fainter than the ink and across the whole picture, out of the rows."""
-    ruled = np.flatnonzero((field > 0.1).mean(axis=1) > 0.8)
-    if len(ruled):
-        line = np.median(field[ruled], axis=1)
-        faint = line < 0.75
-        lines = ruled[faint]
-        field[lines] = np.maximum(field[lines] - 1.25 * line[faint, np.newaxis], 0)
+def _unrule(raised: Field, min_contrast: float) -> None:
+    """Take ruled lines, thin, even, fainter than the ink and from side to side, out of the rows."""
+    crossed = np.flatnonzero((raised > 0.5 * min_contrast).mean(axis=1) > 0.9)
+    if not len(crossed):
+        return
+    thickest = max(3, len(raised) // 32)
+    ends = np.flatnonzero(np.diff(crossed) > 1) + 1
+    for rows in np.split(crossed, ends):
+        low, line = np.quantile(raised[rows], (0.15, 0.5))
+        if len(rows) <= thickest and low > 0.5 * line and line < 0.75 * raised.max():
+            levels = raised[rows[0] : rows[-1] + 1]
+            levels[levels < 1.4 * line] = 0
 
 
 def _grey(image: Image.Image) -> NDArray[np.uint8]:
@@ -128,7 +140,7 @@ def _grey(image: Image.Image) -> NDArray[np.uint8]:
     ):
         return np.asarray(green)
     pixels = np.asarray(image)
-    edge = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+    edge = np.concatenate(_edges(pixels))
     away = pixels.astype(np.float32) - np.median(edge, axis=0).astype(np.float32)
     far = np.abs(away).max(axis=2)
     towards = away[far >= 0.6 * far.max()].mean(axis=0)
@@ -153,14 +165,45 @@ def _flatten(grey: NDArray[np.uint8]) -> Field:
     if float((rise**3).sum()) < 0:  # strokes are narrow: the longer tail is theirs
         picture = ImageChops.invert(picture)
     small = picture.reduce(max(1, -(-max(grey.shape) // 48)))
+    light = _smooth_light(np.asarray(small, dtype=np.float32))
+    paper = Image.fromarray(light) if light is not None else _shaded_paper(small)
+    large = paper.resize(picture.size, Image.Resampling.BILINEAR)
+    raised: Field = np.subtract(np.asarray(picture), np.asarray(large), dtype=np.float32)
+    return raised
+
+
+def _smooth_light(values: Field) -> Field | None:
+    """Fit a quadratic surface to the paper below the ink; None where light has an edge."""
+    height, width = values.shape
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    terms = np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=-1).reshape(-1, 6)
+    flat = values.ravel()
+    kept = np.ones(len(flat), dtype=bool)
+    rest = flat
+    for _ in range(5):
+        chosen = terms[kept]
+        fit = np.linalg.solve(chosen.T @ chosen + 1e-3 * np.eye(6), chosen.T @ flat[kept])
+        rest = flat - terms @ fit.astype(np.float32)
+        kept = rest <= max(3.0, 1.5 * float(np.median(np.abs(rest))))
+    above = Image.fromarray(rest.reshape(values.shape))
+    width_of_shadows = 2 * (max(values.shape) // 7) + 1
+    thick = np.asarray(above.filter(ImageFilter.MinFilter(width_of_shadows)))
+    stray = max(SMOOTH, 0.1 * float(np.ptp(values)))
+    if float(np.quantile(rest, 0.02)) < -stray or float(thick.max()) > stray:
+        return None
+    return (flat - rest).reshape(values.shape)
+
+
+def _shaded_paper(small: Image.Image) -> Image.Image:
+    """The paper behind the ink where shadows have edges: an opening, wider than any stroke."""
     window = 2 * (max(small.size) // 8) + 1
     # One cell more than was eroded: the soft edge of a shadow stays below the paper's level.
     opened = small.filter(ImageFilter.MinFilter(window)).filter(ImageFilter.MaxFilter(window + 2))
-    paper = opened.filter(ImageFilter.GaussianBlur(0.5)).resize(
-        picture.size, Image.Resampling.BILINEAR
-    )
-    raised: Field = np.subtract(np.asarray(picture), np.asarray(paper), dtype=np.float32)
-    return raised
+    return opened.filter(ImageFilter.GaussianBlur(0.5))
+
+
+def _edges(values: NDArray[Any]) -> tuple[NDArray[Any], ...]:
+    return values[0], values[-1], values[:, 0], values[:, -1]
 
 
 def _levels(raised: Field) -> tuple[float, float]:

@@ -15,21 +15,23 @@ KEEP_NEAR = 0.6  # further away than this (of the main part's longer side) is so
 
 @dataclass(slots=True)
 class Part:
-    """A connected part: its box and how many pixels it has."""
+    """A connected part: its box, how many pixels it has, and how many on the picture's border."""
 
     left: int
     top: int
     right: int
     bottom: int
     mass: int
+    contact: int = 0
 
     @property
     def side(self) -> int:
         return max(self.right - self.left, self.bottom - self.top)
 
 
-def main_strokes(field: NDArray[np.float32]) -> tuple[NDArray[np.float32], Box] | None:
-    """Return `field` (H, W, in [0, 1]) without specks and the box of its strokes.
+def main_strokes(field: NDArray[np.float32]) -> tuple[NDArray[np.float32], Box, bool] | None:
+    """Return `field` (H, W, in [0, 1]) without specks, the box of its strokes, and
+    whether the main one leans in from the picture's border.
 
     None where nothing is inked. Detached strokes stay, such as the bar of a 5.
     """
@@ -39,10 +41,13 @@ def main_strokes(field: NDArray[np.float32]) -> tuple[NDArray[np.float32], Box] 
     if not len(inked_rows):
         return None
     box = _box(inked_rows, inked_columns)
-    if len(inked_rows) == box[3] - box[1] and len(inked_columns) == box[2] - box[0]:
-        return field, box  # no gap anywhere: one part, or specks that cannot move the box
+    gapless = len(inked_rows) == box[3] - box[1] and len(inked_columns) == box[2] - box[0]
+    inside = box[0] > 0 and box[1] > 0 and box[2] < mask.shape[1] and box[3] < mask.shape[0]
+    if gapless and inside:
+        return field, box, False  # one part, or specks that cannot move the box
     labels, parts = connected_parts(mask)
-    kept = _written(parts, mask.shape)
+    main = max(parts, key=lambda part: _weight(part, mask.shape))
+    kept = _written(parts, main, mask.shape)
     if len(kept) < len(parts):
         chosen = np.zeros(len(parts) + 1, dtype=bool)
         chosen[[index + 1 for index in kept]] = True
@@ -56,17 +61,15 @@ def main_strokes(field: NDArray[np.float32]) -> tuple[NDArray[np.float32], Box] 
         sides[:, :-1] |= grown[:, 1:]
         field = np.where(sides, field, np.float32(0))
         box = _box(np.flatnonzero(keep.any(axis=1)), np.flatnonzero(keep.any(axis=0)))
-    return field, box
+    return field, box, _leans_in(main, mask.shape)
 
 
 def _box(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Box:
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
-def _written(parts: list[Part], shape: tuple[int, ...]) -> list[int]:
+def _written(parts: list[Part], main: Part, shape: tuple[int, ...]) -> list[int]:
     """Which parts belong to what was written: the main one and its near companions."""
-    main_index = max(range(len(parts)), key=lambda index: _weight(parts[index], shape))
-    main = parts[main_index]
     kept = []
     for index, part in enumerate(parts):
         gap = max(
@@ -77,21 +80,22 @@ def _written(parts: list[Part], shape: tuple[int, ...]) -> list[int]:
         )
         large = part.mass >= KEEP_MASS * main.mass and part.side >= KEEP_SIDE * main.side
         near = gap <= KEEP_NEAR * main.side
-        if index == main_index or (large and near and not _is_edge(part, shape)):
+        foreign = _leans_in(part, shape) and not main.contact
+        if part is main or (large and near and not foreign):
             kept.append(index)
     return kept
 
 
 def _weight(part: Part, shape: tuple[int, ...]) -> float:
-    return part.mass * part.side * (0.01 if _is_edge(part, shape) else 1.0)
+    return part.mass * part.side * (0.01 if _leans_in(part, shape) else 1.0)
 
 
-def _is_edge(part: Part, shape: tuple[int, ...]) -> bool:
-    """A ruled line or the end of the sheet: thin, and from border to border of the picture."""
+def _leans_in(part: Part, shape: tuple[int, ...]) -> bool:
+    """The end of the sheet, a shadow or a ruled line: on the border, or from side to side."""
     height, width = shape
-    across = part.left == 0 and part.right == width and part.bottom - part.top < 0.15 * height
-    down = part.top == 0 and part.bottom == height and part.right - part.left < 0.15 * width
-    return across or down
+    across = part.right - part.left == width and part.bottom - part.top < 0.15 * height
+    down = part.bottom - part.top == height and part.right - part.left < 0.15 * width
+    return across or down or part.contact > 0.4 * part.side
 
 
 def connected_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Part]]:
@@ -136,6 +140,10 @@ def connected_parts(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], list[Pa
         part.left, part.right = min(part.left, start), max(part.right, end)
         part.bottom = row + 1
         part.mass += end - start
+        if row in (0, height - 1):
+            part.contact += end - start
+        else:
+            part.contact += (start == 0) + (end == width)
         of_run[index] = number + 1
     labels = np.zeros(mask.shape, dtype=np.int32)
     labels[mask] = np.repeat(of_run, ends - starts)
