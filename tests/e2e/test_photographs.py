@@ -1,0 +1,54 @@
+"""Real photographs, through a packaged model and the running service."""
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.conftest import ROOT, free_port, wait_until_ready
+from training import package
+
+
+@pytest.fixture(scope="module")
+def models_dir(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models")
+    weights = test_data / "weights" / "mobilenet_v2.pth"
+    labels = test_data / "imagenet" / "imagenet-simple-labels.json"
+    package.main(["photos", "--architecture", "torchvision/mobilenet_v2", "--checkpoint",
+                  str(weights), "--labels", str(labels), "--out", str(folder)])  # fmt: skip
+    return folder
+
+
+@pytest.fixture(params=["onnx", "torch"])
+def url(models_dir: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+    port = free_port()
+    given = {"PORT": str(port), "PRISM_MODELS_DIR": str(models_dir), "PRISM_TIMEOUT": "30"}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backend"],
+        cwd=ROOT,
+        env=os.environ | given | {"PRISM_RUNTIME": request.param},
+    )
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def test_154_of_200_photographs_are_recognized(url: str, test_data: Path) -> None:
+    folder = test_data / "imagenet"
+    rows = list(csv.DictReader((folder / "labels.csv").read_text().splitlines()))
+    assert len(rows) == 200
+    right = 0
+    with httpx.Client(base_url=url, timeout=60) as client:
+        for row in rows:
+            picture = (folder / "samples" / row["file"]).read_bytes()
+            answer = client.post("/classify?top_k=1", files={"file": picture}).json()
+            right += answer["top"][0]["index"] == int(row["index"])
+    assert right >= 154
