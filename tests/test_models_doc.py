@@ -1,0 +1,49 @@
+"""What docs/models.md tells people to type, typed."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import torch
+from pydantic import TypeAdapter
+
+from backend.inference import artifact, networks
+from backend.inference.preprocess import Preprocess
+from tests.conftest import ROOT
+from tests.fake_models import serve
+from tests.pictures import encoded, noise
+
+TEXT = (ROOT / "docs" / "models.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", TEXT, re.S)
+
+
+def test_the_five_minutes_end_with_a_model_that_serves(tmp_path: Path) -> None:
+    for name in ("backend", "training"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / "models").mkdir()
+    (python,) = blocks("python")
+    assert "mobilenet_v2(num_classes=3)" in python
+    # The same checkpoint, built without an import that fails where torchvision is for CUDA.
+    network = networks.build("torchvision/mobilenet_v2", 3)
+    torch.save(network.state_dict(), tmp_path / "pets.pth")
+    package, start = blocks("bash")
+    command = package.replace(".venv/bin/python", shlex.quote(sys.executable))
+    done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert start.split() == ["PRISM_DEFAULT_MODEL=pets", "make", "run"]
+    assert artifact.read(tmp_path / "models" / "pets").manifest.labels == ("cat", "dog", "rabbit")
+    with serve(tmp_path / "models", default_model="pets") as client:
+        answer = client.post("/classify", files={"file": encoded(noise(300, 200))}).json()
+    assert answer["model"]["name"] == "pets"
+    assert answer["prediction"] in {"cat", "dog", "rabbit"}
+
+
+def test_the_json_of_the_preprocessing_is_one() -> None:
+    (json, *_) = blocks("json")
+    spec = TypeAdapter[Preprocess](Preprocess).validate_json(json)
+    assert spec.input_shape == (224, 224, 3)
