@@ -8,6 +8,7 @@ to stop. Here a handler only notes the wish; the loop acts on it.
 from __future__ import annotations
 
 import datetime
+import os
 import signal
 import sys
 import threading
@@ -35,6 +36,8 @@ class Output(Printer):  # type: ignore[misc]  # honcho carries no types
             super().write(message)
         except OSError:
             self.closed = True
+            # What is still buffered would be written at the very end, and fail there.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.fileno())
 
 
 class Services(Manager):  # type: ignore[misc]  # honcho carries no types

@@ -33,7 +33,7 @@ PATIENCE = 30_000  # ms, for busy machines: every wait ends as soon as it can
 Open = Callable[..., Page]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """A Chromium that is installed on this machine; without one these tests are skipped."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
@@ -48,9 +48,9 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def one_gate(backend_url: str) -> Iterator[Gate]:
-    """The gate between the page and the backend, for the whole session."""
+    """The gate between the page and the backend, for the whole module."""
     target = urlsplit(backend_url)
     gate = Gate((target.hostname or "", target.port or 0), free_port())
     gate.open()
@@ -65,7 +65,7 @@ def gate(one_gate: Gate) -> Iterator[Gate]:
     one_gate.open()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def frontend_url(
     browser: Browser, one_gate: Gate, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:

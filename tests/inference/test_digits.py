@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageChops, ImageDraw
 from pydantic import ValidationError
 
 from backend.inference.digits import DigitPreprocess, find_digit, normalize
@@ -92,6 +92,31 @@ def test_uneven_light_does_not_hide_the_digit() -> None:
     light = np.linspace(1.0, 0.55, 300)[np.newaxis, :, np.newaxis]
     shaded = (np.asarray(seven(300, paper="#eee")) * light).astype(np.uint8)
     assert likeness(find_digit(Image.fromarray(shaded), SPEC), EXPECTED) > 0.85
+
+
+def test_a_shadow_across_the_paper_does_not_hide_the_digit() -> None:
+    shaded = np.asarray(seven(300, paper="#ddd")).copy()
+    shaded[:, 200:] = (shaded[:, 200:] * 0.6).astype(np.uint8)
+    assert likeness(find_digit(Image.fromarray(shaded), SPEC), find_digit(seven(300), SPEC)) > 0.7
+
+
+def test_ruled_lines_are_not_ink() -> None:
+    page = seven(300)
+    ruled = np.asarray(page).copy()
+    ruled[20::40] = np.minimum(ruled[20::40], 160)
+    assert likeness(find_digit(Image.fromarray(ruled), SPEC), find_digit(page, SPEC)) > 0.95
+
+
+def test_a_digit_that_fills_its_picture_keeps_its_bars() -> None:
+    filled = seven(200).crop(ImageChops.invert(seven(200)).getbbox())
+    assert likeness(find_digit(filled, SPEC), EXPECTED) > 0.9
+
+
+def test_what_reaches_in_from_the_border_is_not_the_digit() -> None:
+    page = Image.new("RGB", (400, 400), "#ddd")
+    page.paste(seven(200, paper="#ddd"), (150, 150))
+    ImageDraw.Draw(page).polygon([(0, 0), (110, 0), (0, 110)], fill="#222")
+    assert likeness(find_digit(page, SPEC), EXPECTED) > 0.9
 
 
 def test_noise_of_the_sensor_does_not_hide_the_digit() -> None:
