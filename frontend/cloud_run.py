@@ -143,7 +143,7 @@ def _here(environ: Mapping[str, str], project: str) -> tuple[str | None, str]:
                 raise Trouble("The metadata server does not say which region this is.")
             number, region = found.groups()
             is_ours = not project or project.isdecimal() or get("project/project-id") == project
-        except requests.RequestException as exc:
+        except (requests.RequestException, ValueError) as exc:
             raise Trouble("The metadata server does not answer.") from exc
     return (number if is_ours else None), region
 
@@ -155,8 +155,8 @@ def _load() -> None:
     os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")
     try:
         importlib.import_module("google.cloud.run_v2")
-    except ImportError as exc:
-        raise Trouble("The package google-cloud-run is not installed.") from exc
+    except Exception as exc:  # not installed, or not of one version with what it stands on
+        raise Trouble(f"Google's library cannot be loaded ({type(exc).__name__}).") from exc
 
 
 def _asked(target: Target) -> str:

@@ -79,6 +79,27 @@ class TestAsking:
             cloud_run.ask(BACKEND)
         assert time.monotonic() - began < 3.5
 
+    @pytest.mark.parametrize("error", [ImportError, TypeError])
+    def test_a_library_that_does_not_load_is_told(
+        self, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+    ) -> None:
+        def fail(_: str) -> None:
+            raise error
+
+        monkeypatch.setattr("importlib.import_module", fail)
+        with pytest.raises(Trouble, match="library cannot be loaded"):
+            cloud_run.ask(BACKEND)
+
+    def test_a_library_that_loads_slowly_is_not_waited_for(
+        self, api: AdminApi, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("importlib.import_module", lambda _: api.over.wait(timeout=30))
+        monkeypatch.setattr(cloud_run, "STEP", 0.2)
+        began = time.monotonic()
+        with pytest.raises(Trouble, match="too long to load"):
+            cloud_run.ask(BACKEND)
+        assert time.monotonic() - began < 2
+
     @pytest.mark.parametrize("uri", ["", "nonsense"])
     def test_a_service_without_an_address_is_told(self, api: AdminApi, uri: str) -> None:
         api.services = dict.fromkeys(api.services, uri)
