@@ -1,4 +1,4 @@
-# The web page. BACKEND says where the backend is:
+# The web page. It finds the backend by itself on Cloud Run; elsewhere BACKEND says where it is:
 #   docker build -f frontend.dockerfile -t prism-frontend .
 
 # ---- packages: only these layers are slow, and only a requirements file changes them.
@@ -24,8 +24,7 @@ ENV PATH=/opt/prism/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
-    PORT=8501 \
-    BACKEND=http://localhost:8000
+    PORT=8501
 COPY --from=packages /opt/prism /opt/prism
 WORKDIR /app
 COPY .streamlit/ .streamlit/

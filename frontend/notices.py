@@ -23,6 +23,8 @@ def show(problem: Problem) -> None:
         st.info(text, icon=":material/hourglass_top:")
     else:
         st.error(text, icon=":material/error:")
+    for note in problem.notes:
+        st.caption(plain(note))
     if problem.passing:
         st.button("Try again", icon=":material/refresh:")
 

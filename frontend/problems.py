@@ -1,8 +1,9 @@
 """What went wrong, in words for the person in front of the page."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from client import BackendError, BackendUnreachable, ClientError, InvalidAnswer, ModelInfo
+from frontend.discovery import Address, AddressError, Way
 
 ONE_PICTURE = frozenset({400, 413, 415, 422})  # these tell of the picture, not of the service
 FORMATS = "JPEG, PNG, WebP, BMP or GIF"
@@ -10,12 +11,36 @@ FORMATS = "JPEG, PNG, WebP, BMP or GIF"
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """`what` is wrong and what to do about it; `passing` where waiting alone may mend it."""
+    """`what` is wrong and what to do about it; `passing` where waiting alone may mend it.
+
+    `notes` are for whoever runs the service.
+    """
 
     what: str
     advice: str
     passing: bool = False
     waiting: bool = False
+    notes: tuple[str, ...] = ()
+
+
+def at(address: Address, error: ClientError) -> Problem:
+    """Say why there is no service at `address`, and how that address came about."""
+    problem = replace(of(error), notes=(f"Backend: {address}", *address.troubles))
+    placed = address.how in (Way.SETTING, Way.DEFAULT) and not address.troubles
+    if placed or not _is_absence(error):
+        return problem
+    advice = "Check that its service is deployed, or set BACKEND to where it runs."
+    return replace(problem, advice=advice, passing=True)
+
+
+def of_address(error: AddressError) -> Problem:
+    """Say that a setting keeps the backend from being found."""
+    return Problem(str(error), "Or set BACKEND to an address such as http://localhost:8000.")
+
+
+def is_silent(error: ClientError) -> bool:
+    """Tell whether no backend of ours is behind `error`: what a backend says has a code."""
+    return not (isinstance(error, BackendError) and error.code)
 
 
 def of(error: ClientError) -> Problem:
@@ -29,13 +54,13 @@ def of(error: ClientError) -> Problem:
             )
         case BackendUnreachable():
             return unreachable(error.url)
-        case BackendError():
-            return _refusal(error)
-        case InvalidAnswer():
+        case InvalidAnswer() | BackendError(status=404, code=""):
             return Problem(
                 "Something answers at the backend's address, but it does not speak as our backend.",
                 "Check that BACKEND names the Prism backend, and that both are of one version.",
             )
+        case BackendError():
+            return _refusal(error)
         case _:
             return Problem("The question could not be asked.", "Try again.", passing=True)
 
@@ -80,6 +105,16 @@ def no_models() -> Problem:
 def is_lasting(error: ClientError) -> bool:
     """Tell whether the same picture would be refused again."""
     return isinstance(error, BackendError) and error.status in ONE_PICTURE
+
+
+def _is_absence(error: ClientError) -> bool:
+    """Tell whether the backend is somewhere else, or nowhere."""
+    match error:
+        case BackendUnreachable():
+            return not error.timed_out
+        case BackendError():
+            return error.status == 404 and not error.code
+    return isinstance(error, InvalidAnswer)
 
 
 def _refusal(error: BackendError) -> Problem:

@@ -8,7 +8,7 @@ import streamlit as st
 from client import Client, ClientError, ModelInfo, Models
 from frontend import problems
 from frontend.asking import Memory
-from frontend.discovery import AddressError, backend_url
+from frontend.discovery import Address, AddressError, Discovery
 from frontend.problems import Problem
 
 CHOICE = "model"
@@ -22,6 +22,7 @@ class Service:
     client: Client
     models: Models
     model: ModelInfo
+    address: Address
 
 
 def refresh() -> None:
@@ -33,14 +34,14 @@ def current() -> Service | Problem:
     """Return the service with the chosen model, or why there is none, in words."""
     if _SERVED not in st.session_state:
         refresh()
-    served: tuple[Client, Models] | Problem = st.session_state[_SERVED]
+    served: tuple[Client, Models, Address] | Problem = st.session_state[_SERVED]
     if isinstance(served, Problem):
         return served
-    client, models = served
+    client, models, address = served
     model = models.get(st.session_state.get(CHOICE)) or models.get(models.default)
     if model is None and not models.models:
         return problems.no_models()
-    return Service(client, models, model or models.models[0])
+    return Service(client, models, model or models.models[0], address)
 
 
 def ready() -> Service | Problem:
@@ -62,11 +63,21 @@ def _client(url: str) -> Client:
     return Client(url)
 
 
-def _look() -> tuple[Client, Models] | Problem:
+@st.cache_resource(show_spinner=False)
+def finder() -> Discovery:
+    """Return what looks for the backend, one for all sessions."""
+    return Discovery()
+
+
+def _look() -> tuple[Client, Models, Address] | Problem:
     try:
-        client = _client(backend_url(os.environ))
-        return client, client.models()
+        address = finder().address(os.environ)
     except AddressError as error:
-        return Problem(str(error), "Set it to an address such as http://localhost:8000.")
+        return problems.of_address(error)
+    client = _client(address.url)
+    try:
+        return client, client.models(), address
     except ClientError as error:
-        return problems.of(error)
+        if problems.is_silent(error):
+            finder().doubt(address)
+        return problems.at(address, error)

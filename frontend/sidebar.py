@@ -1,4 +1,4 @@
-"""The sidebar: which model answers, and what is known of it."""
+"""The sidebar: which model answers, what is known of it, and which backend runs it."""
 
 import streamlit as st
 
@@ -28,6 +28,7 @@ def show() -> None:
             st.caption(plain(model.description))
         if accuracy := model.metrics.get("test_accuracy"):
             st.caption(f"Right on {plain(percent(accuracy))} of its test pictures.")
+        st.caption(plain(f"Backend: {service.address}"))
 
 
 def _titled(model: ModelInfo) -> str:

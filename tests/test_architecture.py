@@ -118,5 +118,12 @@ def test_the_batcher_knows_only_a_callable() -> None:
     )
 
 
-def test_streamlit_stays_out_of_finding_the_backend() -> None:
-    assert "streamlit" not in imports(ROOT / "frontend" / "discovery.py")
+@pytest.mark.parametrize("name", ["discovery.py", "cloud_run.py"])
+def test_streamlit_stays_out_of_finding_the_backend(name: str) -> None:
+    assert "streamlit" not in imports(ROOT / "frontend" / name)
+
+
+def test_the_libraries_of_google_load_only_when_they_are_needed() -> None:
+    for name, path in modules("frontend"):
+        eager = {found.split(".")[0] for found in imports(path, top_level=True)}
+        assert not {"google", "grpc"} & eager, name

@@ -3,7 +3,7 @@
 import ast
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
@@ -38,6 +38,19 @@ def named(file: str) -> dict[str, str]:
     return found
 
 
+def distribution(module: str, known: Mapping[str, Sequence[str]]) -> str:
+    """Name the distribution of `module`; several of them share the top level `google`."""
+    top, *rest = module.split(".")
+    if top != "google":
+        return normal(known[top][0])
+    under = rest[1] if rest[0] == "cloud" else rest[0]
+    return {
+        "api_core": "google-api-core",
+        "auth": "google-auth",
+        "run_v2": "google-cloud-run",
+    }[under]
+
+
 def imported(files: Iterable[Path]) -> Iterator[str]:
     """Distributions of everything that is imported anywhere in `files` and is not ours."""
     distributions = packages_distributions()
@@ -48,9 +61,11 @@ def imported(files: Iterable[Path]) -> Iterator[str]:
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
                 names = [node.module]
-            for top in {name.split(".")[0] for name in names} - OURS - sys.stdlib_module_names:
-                assert top in distributions, f"{file}: {top} is not installed"
-                yield normal(distributions[top][0])
+            for name in names:
+                top = name.split(".")[0]
+                if top not in OURS and top not in sys.stdlib_module_names:
+                    assert top in distributions, f"{file}: {top} is not installed"
+                    yield distribution(name, distributions)
 
 
 @pytest.mark.parametrize(

@@ -65,6 +65,12 @@ def test_the_default_target_of_the_backend_has_no_torch() -> None:
     assert "torch" not in last
 
 
+def test_the_image_of_the_page_leaves_open_where_the_backend_is() -> None:
+    settings = re.findall(r"^ENV (.*?[^\\])$", read("frontend.dockerfile"), re.M | re.S)
+    assert settings
+    assert not any("BACKEND" in setting for setting in settings), "Cloud Run would not be asked"
+
+
 def test_only_named_folders_get_into_a_build() -> None:
     rules = [line for line in read(".dockerignore").splitlines() if line and line[0] != "#"]
     assert rules[0] == "*"
