@@ -1,6 +1,7 @@
 """Where pictures come from: files, the camera, the clipboard, the examples."""
 
 from collections.abc import Sequence
+from functools import partial
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
@@ -25,7 +26,7 @@ def chosen() -> Sequence[Picture]:
 
 
 def show(kind: str | None) -> None:
-    """Offer every way to choose pictures; the examples only where the model reads digits."""
+    """Offer every way to choose pictures; examples are of the `kind` that the model reads."""
     key = f"{_FILES} {st.session_state.setdefault(_ROUND, 0)}"
     st.file_uploader(
         "Pictures from your device",
@@ -38,12 +39,12 @@ def show(kind: str | None) -> None:
     paste.show(key=_PASTE, on_paste=_take_paste)
     if st.toggle("Use the camera", key="camera on"):
         st.camera_input("Hold the picture before the camera", key=_CAMERA, on_change=_take_photo)
-    if kind == "digit":
+    if kind is not None:
         gallery.show(
             "Or try one of these:",
-            [(example.says, example.png) for example in examples.load()],
-            key=_GALLERY,
-            on_pick=_take_example,
+            examples.load(kind),
+            key=f"{_GALLERY} {kind}",
+            on_pick=partial(_take_example, kind),
         )
 
 
@@ -68,8 +69,8 @@ def _take_paste() -> None:
         st.session_state[_CHOSEN] = [picture]
 
 
-def _take_example() -> None:
-    index = gallery.picked(_GALLERY)
-    if index is not None and 0 <= index < len(examples.load()):
-        example = examples.load()[index]
-        st.session_state[_CHOSEN] = [Picture(example.name, example.png)]
+def _take_example(kind: str) -> None:
+    index = gallery.picked(f"{_GALLERY} {kind}")
+    shown = examples.load(kind)
+    if index is not None and 0 <= index < len(shown):
+        st.session_state[_CHOSEN] = [Picture(shown[index].name, shown[index].content)]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import streamlit as st
 
+from frontend.examples import Example
+
 HERE = Path(__file__).parent
 
 _gallery = st.components.v2.component(
@@ -16,13 +18,14 @@ _gallery = st.components.v2.component(
 )
 
 
-def show(
-    title: str, pictures: Sequence[tuple[str, bytes]], *, key: str, on_pick: Callable[[], None]
-) -> None:
-    """Show (description, PNG) pairs as buttons and call `on_pick` when one is clicked."""
+def show(title: str, pictures: Sequence[Example], *, key: str, on_pick: Callable[[], None]) -> None:
+    """Show pictures as buttons and call `on_pick` when one is clicked."""
     shown = [
-        {"says": says, "src": f"data:image/png;base64,{base64.b64encode(png).decode()}"}
-        for says, png in pictures
+        {
+            "says": picture.says,
+            "src": f"data:{picture.media_type};base64,{base64.b64encode(picture.content).decode()}",
+        }
+        for picture in pictures
     ]
     _gallery(key=key, data={"title": title, "pictures": shown}, on_pick_change=on_pick)
 

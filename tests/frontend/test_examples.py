@@ -1,6 +1,9 @@
 """The pictures to click."""
 
+from io import BytesIO
+
 import pytest
+from PIL import Image
 
 from client import Client
 from frontend import examples
@@ -8,11 +11,21 @@ from frontend import examples
 DIGITS = {"two": "2", "three": "3", "four": "4", "five": "5", "seven": "7", "eight": "8"}
 
 
-@pytest.mark.parametrize("example", examples.load(), ids=lambda example: str(example.name))
+@pytest.mark.parametrize("example", examples.load("digit"), ids=lambda example: str(example.name))
 def test_every_example_is_read_as_what_it_shows(
     backend_url: str, example: examples.Example
 ) -> None:
     digit = DIGITS[example.name.removesuffix(".png")]
     assert digit in example.says
     with Client(backend_url) as client:
-        assert client.classify(example.png, filename=example.name).prediction == digit
+        assert client.classify(example.content, filename=example.name).prediction == digit
+
+
+def test_models_of_photographs_get_photographs() -> None:
+    photos = examples.load("image")
+    assert {example.name for example in photos}.isdisjoint(
+        example.name for example in examples.load("digit")
+    )
+    for example in photos:
+        assert example.media_type == "image/jpeg"
+        assert max(Image.open(BytesIO(example.content)).size) <= 400
