@@ -32,7 +32,9 @@ class Settings(BaseSettings):
         "auto", description="auto, onnx or torch; auto: torch on a GPU, else onnx"
     )
     timeout: PositiveFloat = Field(
-        5.0, description="seconds from a received request to its answer, else 504"
+        5.0,
+        description="seconds from a received picture to its answer, else 504; "
+        "a model that still loads is waited for as long",
     )
     max_bytes: PositiveInt = Field(20_000_000, description="bytes of one picture's file at most")
     max_pixels: PositiveInt = Field(50_000_000, description="pixels of one picture at most")
@@ -40,7 +42,7 @@ class Settings(BaseSettings):
         100_000_000, description="bytes of one request to /classify/batch at most"
     )
     queue_size: PositiveInt = Field(
-        256, description="pictures of one model that may wait for the forward pass, else 429"
+        512, description="pictures of one model that may be decoded or wait at a time, else 429"
     )
     max_batch: PositiveInt = Field(32, description="pictures in one forward pass at most")
     threads: NonNegativeInt = Field(

@@ -12,7 +12,7 @@ Key = tuple[str, str, str]
 
 MOST_PICTURES = 100
 BATCH_PICTURES = 16
-BATCH_BYTES = 16_000_000  # stays below the 20 MB a backend takes in one request by default
+BATCH_BYTES = 16_000_000  # a batch that is sent again after a failure should not take long
 TOP = 10
 
 

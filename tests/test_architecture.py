@@ -14,6 +14,7 @@ PACKAGES = ("backend", "client", "evaluation", "frontend", "training", "deploy",
 LAYERS = (
     ("backend.inference.errors", "backend.inference.types"),
     (
+        "backend.inference.jpeg",
         "backend.inference.images",
         "backend.inference.strokes",
         "backend.inference.ink",

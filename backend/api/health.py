@@ -9,12 +9,14 @@ from backend.api.schemas import PROBLEM_RESPONSES, Info, Status
 router = APIRouter(tags=["health"])
 
 
+@router.head("/health", include_in_schema=False)
 @router.get("/health", summary="The process lives")
 async def health() -> Status:
     """Answer at once, whatever the models do."""
     return Status(status="ok")
 
 
+@router.head("/ready", include_in_schema=False)
 @router.get("/ready", summary="The default model answers", responses=PROBLEM_RESPONSES)
 async def ready(catalog: CatalogDep) -> Status:
     """Answer 200 once the default model can classify, 503 before."""
@@ -22,6 +24,7 @@ async def ready(catalog: CatalogDep) -> Status:
     return Status(status="ready")
 
 
+@router.head("/", include_in_schema=False)
 @router.get("/", summary="What this is")
 async def info() -> Info:
     """Name, version and where to go next."""

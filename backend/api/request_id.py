@@ -3,6 +3,7 @@
 One log line a request, without the query: a drawing may be in it.
 """
 
+import asyncio
 import logging
 import re
 import time
@@ -12,9 +13,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
+from backend.api.errors import describe, respond
+from backend.inference.errors import ClosedError
+
 log = logging.getLogger("prism.access")
 
 HEADER: Final = "X-Request-ID"
+_ENDING: Final = ClosedError("The service is shutting down. Send the request again.")
 _PROBES: Final = ("/health", "/ready")
 _SANE: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
@@ -46,6 +51,11 @@ class RequestId:
 
         try:
             await self._app(scope, receive, send_with_id)
+        except asyncio.CancelledError:
+            if status:
+                raise
+            # The server gave the request up because it ends: say so, in the shape of all failures.
+            await respond(describe(_ENDING, request_id))(scope, receive, send_with_id)
         finally:
             level = logging.DEBUG if scope["path"] in _PROBES else logging.INFO
             spent = (time.perf_counter() - started) * 1e3

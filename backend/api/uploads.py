@@ -3,8 +3,10 @@
 A file's name is echoed in the answer and used for nothing else.
 """
 
+import re
 from dataclasses import dataclass, field
 from typing import Final
+from urllib.parse import unquote
 
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
@@ -12,6 +14,7 @@ from starlette.requests import Request
 
 from backend.api import limits
 from backend.api.errors import (
+    BodyTooLargeError,
     MalformedRequestError,
     MissingFileError,
     UnsupportedMediaTypeError,
@@ -20,6 +23,7 @@ from backend.inference.errors import ImageTooLargeError
 
 FILE_FIELDS: Final = ("file", "image", "files")
 _RAW_TYPES: Final = ("image/", "application/octet-stream")
+_EXTENDED_NAME: Final = re.compile(rb"(?i)filename\*\s*=\s*utf-8'[^']*'([!-:<-~]+)")  # RFC 5987
 _FORM_OVERHEAD: Final = 100_000
 _MAX_PARTS: Final = 10_000
 _MAX_HEADER: Final = 8_000
@@ -47,13 +51,16 @@ class Upload:
 async def read_one(request: Request, max_bytes: int) -> Upload:
     """Read the one picture of a request: the field `file` or `image`, or the raw body.
 
-    Raises MissingFileError, MalformedRequestError, UnsupportedMediaTypeError or
-    BodyTooLargeError; a picture beyond `max_bytes` comes back as `oversized`.
+    Raises MissingFileError, MalformedRequestError or UnsupportedMediaTypeError; a picture beyond
+    `max_bytes` comes back as `oversized`.
     """
-    if is_form(request):
-        return first_file(await read_form(request, max_bytes + _FORM_OVERHEAD, max_bytes))
-    if _media_type(request).startswith(_RAW_TYPES):
-        return Upload("file", None, bytearray(await limits.read(request, max_bytes)))
+    try:
+        if is_form(request):
+            return first_file(await read_form(request, max_bytes + _FORM_OVERHEAD, max_bytes))
+        if is_picture(request):
+            return Upload("file", None, bytearray(await limits.read(request, max_bytes)))
+    except BodyTooLargeError:
+        return Upload("file", oversized=True)
     raise UnsupportedMediaTypeError(
         "Send the picture as multipart/form-data in the field 'file', or as the raw body with "
         "an image/* Content-Type."
@@ -61,7 +68,10 @@ async def read_one(request: Request, max_bytes: int) -> Upload:
 
 
 async def read_many(request: Request, max_bytes: int, max_total: int) -> list[Upload]:
-    """Read every picture of a form, in order; the raises of `read_one`."""
+    """Read every picture of a form, in order.
+
+    Raises what `read_one` does, and BodyTooLargeError beyond `max_total` bytes.
+    """
     if not is_form(request):
         raise UnsupportedMediaTypeError(
             "Send the pictures as multipart/form-data, each in a field 'file'."
@@ -76,11 +86,17 @@ def is_form(request: Request) -> bool:
     return _media_type(request) == "multipart/form-data"
 
 
+def is_picture(request: Request) -> bool:
+    """Whether the body claims to be a picture, or does not say what it is."""
+    return _media_type(request).startswith(_RAW_TYPES)
+
+
 def first_file(parts: list[Upload]) -> Upload:
     """Return the first part that holds a picture; raises MissingFileError where none does."""
-    for part in parts:
-        if part.name in FILE_FIELDS:
-            return part
+    files = [part for part in parts if part.name in FILE_FIELDS]
+    # A browser sends an unused input as a nameless, empty file.
+    for part in sorted(files, key=lambda part: not part.data and not part.filename):
+        return part
     raise MissingFileError("The form has no field 'file'. Send the picture in a field 'file'.")
 
 
@@ -145,7 +161,9 @@ class _Form:
             _, options = parse_options_header(bytes(self._value))
             part = self.parts[-1]
             part.name = options.get(b"name", b"").decode("utf-8", "replace")
-            if b"filename" in options:
+            if extended := _EXTENDED_NAME.search(self._value):
+                part.filename = unquote(extended[1].decode("ascii"), errors="replace")
+            elif b"filename" in options:
                 part.filename = options[b"filename"].decode("utf-8", "replace")
         self._header.clear()
         self._value.clear()

@@ -17,7 +17,7 @@ from backend.inference import calibration, images
 from backend.inference.artifact import Artifact, Manifest
 from backend.inference.batcher import Batcher
 from backend.inference.budget import Budget
-from backend.inference.errors import ArtifactError, InferenceError
+from backend.inference.errors import ArtifactError, InferenceError, QueueFullError
 from backend.inference.preprocess import preprocess
 from backend.inference.runtimes import Runtime
 from backend.inference.types import Floats, Prediction, Timings
@@ -37,7 +37,7 @@ class Classifier:
         *,
         max_pixels: int = images.DEFAULT_MAX_PIXELS,
         max_batch: int = 32,
-        queue_size: int = 256,
+        queue_size: int = 512,
     ) -> None:
         """Warm the runtime with one blank input.
 
@@ -46,9 +46,11 @@ class Classifier:
         self.manifest: Manifest = artifact.manifest
         self.runtime_name = runtime.name
         self._max_pixels = max_pixels
-        # A decoded pixel takes up to 12 bytes: the largest picture may be in memory once.
+        # A decoded pixel takes some 8 bytes until it is reduced: only so many at a time.
         self._pixels = Budget(max_pixels)
         self._max_batch = max_batch
+        self._queue_size = queue_size
+        self._waiting = 0  # pictures that are decoded or queued; the event loop alone counts them
         self._runtime = runtime
         self._warm_up(artifact)
         self._batcher = Batcher(self._forward, max_batch=max_batch, queue_size=queue_size)
@@ -60,11 +62,17 @@ class Classifier:
         Raises an ImageError for a picture that cannot be used, QueueFullError and ClosedError
         where no work is taken, InferenceError where the model fails.
         """
-        loop = asyncio.get_running_loop()
-        started = time.perf_counter()
-        rows = await loop.run_in_executor(self._decoders, self._prepare, data)
-        decoded = time.perf_counter() - started
-        return (await self._predict(rows, decoded))[0]
+        if self._waiting >= self._queue_size:
+            raise QueueFullError("Too many pictures are waiting. Try again in a moment.")
+        self._waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            started = time.perf_counter()
+            rows = await loop.run_in_executor(self._decoders, self._prepare, data)
+            decoded = time.perf_counter() - started
+            return (await self._predict(rows, decoded))[0]
+        finally:
+            self._waiting -= 1
 
     async def classify_inputs(self, rows: Floats) -> list[Prediction]:
         """Classify inputs of shape (N, *input), already as the network wants them."""
@@ -73,8 +81,8 @@ class Classifier:
         return [answer for part in parts for answer in await self._predict(part, 0.0)]
 
     def close(self) -> None:
-        """Finish what was accepted and stop the threads."""
-        self._decoders.shutdown(wait=True)
+        """Finish what is queued and stop the threads; who still decodes is not waited for."""
+        self._decoders.shutdown(wait=False, cancel_futures=True)
         self._batcher.close()
 
     def _prepare(self, data: bytes) -> Floats:

@@ -18,6 +18,7 @@ from backend.inference.errors import (
     ImageTooLargeError,
     UnsupportedImageError,
 )
+from backend.inference.jpeg import scans
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 DEFAULT_MAX_PIXELS: Final = 50_000_000
@@ -29,7 +30,9 @@ Image.MAX_IMAGE_PIXELS = None
 
 _SIGNATURES: Final = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"BM", b"GIF87a", b"GIF89a")
 
-_SCAN: Final = b"\xff\xda"
+# Reads that a parser may make of one file: honest files need some hundreds.
+MAX_STEPS: Final = 50_000
+_MIN_ROW: Final = 64  # a row costs something however short it is
 
 _DECODE_ERRORS: Final = (
     OSError,
@@ -78,12 +81,13 @@ def open_image(data: bytes, *, max_pixels: int) -> Image.Image:
         raise EmptyImageError("The file is empty. Choose a picture and send it again.")
     image = _open(data)
     width, height = image.size
-    if width * height > max_pixels:
+    if _cost(image) > max_pixels:
         raise ImageTooLargeError(
-            f"The picture has {width} x {height} pixels; at most {max_pixels:,} are read. "
+            f"The picture has {width} x {height} pixels, which is more than is read (at most "
+            f"{max_pixels:,}; a half of that with transparency or in CMYK, a quarter interlaced). "
             "Scale it down and send it again."
         )
-    if image.format in ("JPEG", "MPO") and data.count(_SCAN) * width * height > MAX_SCANNED:
+    if image.format in ("JPEG", "MPO") and scans(data) * width * height > MAX_SCANNED:
         raise ImageTooLargeError(
             "The JPEG is stored in so many scans that it takes too long to read. Save it again "
             "and send the new file."
@@ -96,6 +100,8 @@ def load_rgb(image: Image.Image) -> Image.Image:
     try:
         image.load()
         return _to_rgb(_upright(image))
+    except BrokenImageError:
+        raise
     except _DECODE_ERRORS as error:
         raise _broken() from error
     except MemoryError as error:
@@ -104,9 +110,39 @@ def load_rgb(image: Image.Image) -> Image.Image:
         ) from error
 
 
+class _BoundedFile(io.BytesIO):
+    """A file that ends in an error where a reader makes too many small steps.
+
+    Pillow walks the segments of a file in Python: millions of empty ones would keep it for minutes.
+    """
+
+    _steps = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._steps += 1
+        if self._steps > MAX_STEPS:
+            raise BrokenImageError(
+                "The picture is made of too many pieces to be read. Save it again and send the "
+                "new file."
+            )
+        return super().read(size)
+
+
+def _cost(image: Image.Image) -> int:
+    """Pixels to decode, more for what takes several times the work or memory of plain RGB."""
+    width, height = image.size
+    pixels = max(width, _MIN_ROW) * height
+    if image.info.get("interlace"):
+        return 4 * pixels
+    plain = image.mode != "CMYK" and not image.has_transparency_data
+    return pixels if plain else 2 * pixels
+
+
 def _open(data: bytes) -> Image.Image:
     try:
-        return Image.open(io.BytesIO(data), formats=FORMATS)
+        return Image.open(_BoundedFile(data), formats=FORMATS)
+    except BrokenImageError:
+        raise
     except UnidentifiedImageError as error:
         if data.startswith(_SIGNATURES) or (data[:4] == b"RIFF" and data[8:12] == b"WEBP"):
             raise _broken() from error

@@ -85,7 +85,7 @@ def test_an_unknown_model_is_404_and_says_which_there_are(client: TestClient) ->
         (b"hello", 415, "unsupported_image"),
         (SEVEN[:100], 400, "broken_image"),
         (bytes(100_001), 413, "image_too_large"),
-        (bytes(300_000), 413, "body_too_large"),
+        (bytes(300_000), 413, "image_too_large"),
     ],
 )
 def test_a_bad_picture_is_a_4xx_with_a_code(
@@ -137,6 +137,34 @@ def test_a_filename_is_echoed_and_nothing_else(
     assert answer["prediction"] == "7"
     assert answer["filename"] == name
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def form(disposition: str, content: bytes = SEVEN) -> tuple[bytes, dict[str, str]]:
+    head = f"--x\r\nContent-Disposition: form-data; {disposition}\r\n\r\n".encode()
+    return head + content + b"\r\n--x--\r\n", {"Content-Type": "multipart/form-data; boundary=x"}
+
+
+def test_a_filename_in_another_alphabet_is_understood_as_browsers_and_libraries_send_it(
+    client: TestClient,
+) -> None:
+    content, headers = form('name="file"; filename="na.png"; filename*=utf-8\'\'na%C3%AFve.png')
+    answer = client.post("/classify", content=content, headers=headers).json()
+    assert answer["filename"] == "naïve.png"
+
+
+def test_an_input_that_the_browser_left_empty_is_passed_over(client: TestClient) -> None:
+    files = [("file", ("", b"")), ("file", ("seven.png", SEVEN))]
+    assert client.post("/classify", files=files).json()["filename"] == "seven.png"
+
+
+def test_the_log_has_one_line_a_request_and_never_its_query(
+    client: TestClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "prism.access")
+    client.post("/classify?top_k=3&secret=drawing", files={"file": SEVEN})
+    (line,) = [record.getMessage() for record in caplog.records if record.name == "prism.access"]
+    assert "POST '/classify' 200" in line
+    assert "secret" not in line
 
 
 def test_a_full_queue_is_429_with_retry_after(models_dir: Path) -> None:

@@ -3,6 +3,7 @@
 import threading
 from pathlib import Path
 
+import pytest
 from starlette.testclient import TestClient
 
 from backend import __version__
@@ -54,6 +55,12 @@ def test_every_response_has_a_request_id_and_keeps_the_clients_own(client: TestC
     assert kept.headers["x-request-id"] == "mine-1"
     odd = client.get("/health", headers={"X-Request-ID": "a b" + "x" * 300})
     assert odd.headers["x-request-id"] not in {"", "a b" + "x" * 300}
+
+
+@pytest.mark.parametrize("path", ["/", "/health", "/ready"])
+def test_monitors_that_send_head_are_answered(client: TestClient, path: str) -> None:
+    response = client.head(path)
+    assert (response.status_code, response.content) == (200, b"")
 
 
 def test_openapi_shows_how_to_upload_and_what_comes_back(client: TestClient) -> None:

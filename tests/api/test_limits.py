@@ -22,7 +22,7 @@ def pieces(count: int) -> Iterator[bytes]:
 
 
 def test_a_stream_without_a_length_is_stopped_at_the_limit(client: TestClient) -> None:
-    problem(client.post("/classify", content=pieces(11), headers=RAW), 413, "body_too_large")
+    problem(client.post("/classify", content=pieces(11), headers=RAW), 413, "image_too_large")
 
 
 def test_a_stream_far_beyond_the_limit_is_not_read_to_its_end() -> None:
@@ -50,4 +50,4 @@ def test_a_client_that_waits_for_100_continue_is_refused_before_it_sends(
 ) -> None:
     headers = RAW | {"Expect": "100-continue", "Content-Length": "200000"}
     response = client.post("/classify", content=b"", headers=headers)
-    problem(response, 413, "body_too_large")
+    problem(response, 413, "image_too_large")

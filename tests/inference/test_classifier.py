@@ -4,6 +4,7 @@ import asyncio
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from subprocess import run
 
@@ -13,9 +14,14 @@ import pytest
 from backend.inference import artifact
 from backend.inference.artifact import Artifact
 from backend.inference.classifier import Classifier
-from backend.inference.errors import ArtifactError, ImageError, ImageTooLargeError
+from backend.inference.errors import (
+    ArtifactError,
+    ImageError,
+    ImageTooLargeError,
+    QueueFullError,
+)
 from backend.inference.runtimes.fake_runtime import FakeRuntime
-from backend.inference.types import Floats
+from backend.inference.types import Floats, Prediction
 from tests.fake_models import write_model
 from tests.pictures import encoded, seven
 
@@ -66,6 +72,35 @@ def test_many_inputs_go_in_parts_and_come_back_in_order(model: Artifact) -> None
         classifier.close()
     assert [prediction.top(1)[0].label for prediction in predictions] == list("0123456789")
     assert max(runtime.batches) == 4
+
+
+def test_large_pictures_take_from_one_budget_of_pixels(
+    classifier: Classifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    take = classifier._pixels.take
+
+    def counted(units: int) -> AbstractContextManager[None]:
+        taken.append(units)
+        return take(units)
+
+    monkeypatch.setattr(classifier._pixels, "take", counted)
+    asyncio.run(classifier.classify(encoded(seven(64))))
+    assert taken == [64 * 64]
+
+
+def test_pictures_that_still_are_decoded_count_as_waiting(model: Artifact) -> None:
+    classifier = Classifier(model, FakeRuntime(10), queue_size=2)
+
+    async def three() -> list[object]:
+        sent = (classifier.classify(encoded(seven())) for _ in range(3))
+        return list(await asyncio.gather(*sent, return_exceptions=True))
+
+    try:
+        answers = asyncio.run(three())
+    finally:
+        classifier.close()
+    assert [type(answer) for answer in answers] == [Prediction, Prediction, QueueFullError]
 
 
 def test_the_event_loop_goes_on_while_the_model_works(model: Artifact) -> None:

@@ -3,6 +3,7 @@
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from backend.inference.errors import (
     UnsupportedImageError,
 )
 from backend.inference.images import decode
+from backend.inference.jpeg import scans
 from tests.pictures import encoded, noise, seven
 
 
@@ -166,6 +168,56 @@ def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
     assert decode(data).size == (2000, 2000)
     with pytest.raises(ImageTooLargeError, match="scans"):
         decode(bomb)
+
+
+def test_what_lies_behind_a_jpeg_or_in_its_thumbnail_is_no_scan() -> None:
+    data = encoded(noise(2000, 1500), "JPEG", progressive=True)
+    film = b"\xff\xda random bytes of a phone's film " * 10_000
+    assert scans(data + film) == scans(data) == data.count(b"\xff\xda")
+    comment = b"\xff\xfe" + (2 + len(film[:60_000])).to_bytes(2, "big") + film[:60_000]
+    assert scans(data[:2] + comment + data[2:]) == scans(data)
+    assert decode(data + film).size == (2000, 1500)
+
+
+def chunk(name: bytes, body: bytes) -> bytes:
+    checksum = zlib.crc32(name + body)
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", checksum)
+
+
+PNG = encoded(seven())
+GIF = encoded(seven(), "GIF")
+PIECES = {
+    "JPEG of comments": b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1_000_000,
+    "JPEG of fill bytes": b"\xff\xd8" + b"\xff" * 5_000_000,
+    "JPEG of profiles": b"\xff\xd8" + b"\xff\xe2\x00\x10ICC_PROFILE\x00\x01\x01" * 300_000,
+    "PNG of texts": PNG[:33] + chunk(b"tEXt", b"a\x00b") * 300_000 + PNG[33:],
+    "PNG of empty data": PNG[:-12] + chunk(b"IDAT", b"") * 300_000 + PNG[-12:],
+    "GIF of comments": GIF[:13] + b"\x21\xfe\x00" * 1_000_000 + GIF[13:],
+}
+
+
+@pytest.mark.parametrize("name", PIECES)
+def test_a_file_of_a_million_pieces_is_refused_after_some_thousands(name: str) -> None:
+    with pytest.raises(BrokenImageError, match="too many pieces"):
+        decode(PIECES[name])
+
+
+@pytest.mark.parametrize(
+    ("picture", "options", "share"),
+    [
+        (Image.new("RGB", (100, 100)), {}, 1),
+        (Image.new("RGBA", (100, 100)), {}, 2),
+        (Image.new("P", (100, 100)), {"transparency": 0}, 2),
+        (Image.new("L", (1, 10_000)), {}, 64),
+    ],
+)
+def test_what_costs_more_to_decode_counts_for_more_pixels(
+    picture: Image.Image, options: dict[str, Any], share: int
+) -> None:
+    data = encoded(picture, **options)
+    assert decode(data, max_pixels=10_000 * share).size == picture.size
+    with pytest.raises(ImageTooLargeError):
+        decode(data, max_pixels=10_000 * share - 1)
 
 
 def test_real_corrupt_pngs_raise_our_own_errors(test_data: Path) -> None:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 import orjson
@@ -17,7 +17,7 @@ from backend.inference.types import Floats
 
 Field = Literal["input", "features", "image", "instances"]
 
-_NOT_FINITE: Final = re.compile(rb"[\[,:]\s*-?(?:NaN|Infinity|nan|inf|[\d.]+[eE]\+?\d{3,})")
+_NOT_FINITE: Final = re.compile(rb"(?i)nan|inf|\d[\d.]*e\+?\d{3,}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ def parse(body: bytes, spec: DigitPreprocess) -> PixelQuery:
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        if _NOT_FINITE.search(body):
+        if _NOT_FINITE.match(body[max(0, error.pos - 1) :].lstrip(b" [,:-")):
             raise _not_finite() from error
         raise MalformedRequestError("The body is not valid JSON.") from error
     for field in get_args(Field):
@@ -48,42 +48,46 @@ def parse(body: bytes, spec: DigitPreprocess) -> PixelQuery:
 
 
 def _normalize(pixels: NDArray[np.float64], field: Field, spec: DigitPreprocess) -> Floats:
-    low, high = pixels.min(), pixels.max()
+    """Pictures (N, size, size) as the model's inputs; each tells its own scale."""
     if field in ("features", "instances"):
-        if low < 0:
-            return _already_normalized(pixels, spec)
-        if high <= 1:
-            pixels = pixels * 255
-    if low < 0 or high > 255:
-        raise PixelsError(f"{field}: a pixel is outside 0 to 255.")
-    return normalize(pixels, spec)
+        return np.concatenate([_rescaled(picture[np.newaxis], field, spec) for picture in pixels])
+    return normalize(_in_range(pixels, field), spec)
 
 
-def _already_normalized(pixels: NDArray[np.float64], spec: DigitPreprocess) -> Floats:
-    """Values below zero have been shifted: to [-1, 1], or by the model's own mean and deviation."""
+def _rescaled(picture: NDArray[np.float64], field: Field, spec: DigitPreprocess) -> Floats:
+    """One picture in 0 to 255, 0 to 1, -1 to 1, or normalized as the model's own are."""
+    low, high = picture.min(), picture.max()
+    if low >= 0:
+        return normalize(_in_range(picture * 255 if high <= 1 else picture, field), spec)
     darkest = -spec.mean / spec.std
-    if pixels.min() < darkest - 0.01:
-        if pixels.min() < -1 or pixels.max() > 1:
-            raise PixelsError("A pixel is outside every range that is understood.")
-        return normalize((pixels + 1) * 127.5, spec)
-    return pixels.astype(np.float32).reshape(-1, *spec.input_shape)
+    if low >= darkest - 0.01:
+        return picture.astype(np.float32).reshape(-1, *spec.input_shape)
+    if low < -1 or high > 1:
+        raise PixelsError(f"{field}: a pixel is outside every range that is understood.")
+    return normalize((picture + 1) * 127.5, spec)
+
+
+def _in_range(pixels: NDArray[np.float64], field: Field) -> NDArray[np.float64]:
+    if pixels.min() < 0 or pixels.max() > 255:
+        raise PixelsError(f"{field}: a pixel is outside 0 to 255.")
+    return pixels
 
 
 def _numbers(value: object, field: Field, size: int) -> NDArray[np.float64]:
-    """Nested lists of numbers -> (N, size, size); every level is checked before the next."""
-    if not isinstance(value, list):
-        raise PixelsError(f"{field}: a list of numbers is expected.")
-    flat: list[object] = value
-    shape = [len(flat)]
-    while flat and isinstance(flat[0], list):
-        length = len(flat[0])
-        if len(shape) > 3 or any(type(row) is not list or len(row) != length for row in flat):
-            raise _wrong_shape(field, size)
-        flat = list(chain.from_iterable(flat))  # type: ignore[arg-type]
-        shape.append(length)
+    """Nested lists of numbers -> (N, size, size); the first one's shape decides for all."""
+    shape: list[int] = []
+    first = value
+    while isinstance(first, list) and first and len(shape) < 5:
+        shape.append(len(first))
+        first = first[0]
     one = [[size * size], [size, size], [size, size, 1], [1, size, size]]
-    if not flat or (shape not in one and (shape[1:] not in one or field == "features")):
+    if shape not in one and (shape[1:] not in one or field == "features"):
         raise _wrong_shape(field, size)
+    flat: Any = value
+    for length in shape[1:]:
+        if any(type(row) is not list or len(row) != length for row in flat):
+            raise _wrong_shape(field, size)
+        flat = list(chain.from_iterable(flat))
     return _finite(flat, field).reshape(-1, size, size)
 
 

@@ -5,11 +5,8 @@ go through the model's normalization only.
 """
 
 import asyncio
-import base64
-import binascii
 from contextlib import suppress
 from typing import Any, Final
-from urllib.parse import parse_qs
 
 import orjson
 from fastapi import APIRouter, Query, Request
@@ -18,8 +15,7 @@ from starlette.responses import Response
 from backend.api import limits, uploads
 from backend.api.classify import classify
 from backend.api.deps import CatalogDep, ModelParam, SettingsDep, deadline
-from backend.api.dialects import pixel_json
-from backend.api.errors import MalformedRequestError, MissingFileError
+from backend.api.dialects import data_url, pixel_json
 from backend.api.schemas import PROBLEM_RESPONSES
 from backend.catalog import Catalog
 from backend.inference.classifier import Classifier
@@ -60,8 +56,7 @@ async def predict(
 
     A form or a raw picture is answered as by /classify.
     """
-    media_type = request.headers.get("content-type", "")
-    if uploads.is_form(request) or media_type.startswith("image/"):
+    if uploads.is_form(request) or uploads.is_picture(request):
         return await classify(request, catalog, settings, model)
     body = await limits.read(request, settings.max_bytes)
     classifier, spec = await _digit_model(catalog, model)
@@ -81,8 +76,8 @@ async def predict_nn(
     model: ModelParam = None,
 ) -> Response:
     """Take `drawing_data` from the query, a form, JSON, or the body itself."""
-    text = drawing_data or await _drawing(request, settings.max_bytes)
-    data = _from_data_url(text)
+    sent = drawing_data or await _drawing(request, settings.max_bytes)
+    data = await asyncio.to_thread(data_url.decode, sent)
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The picture is larger than {settings.max_bytes:,} bytes.")
     classifier = await catalog.get(model)
@@ -134,40 +129,7 @@ async def _drawing(request: Request, max_bytes: int) -> str:
     limit = 2 * max_bytes  # base64 and URL quoting make the text longer than the picture
     if uploads.is_form(request):
         for part in await uploads.read_form(request, limit, limit):
-            if part.name == "drawing_data":
+            if part.name == data_url.FIELD and part.data:
                 return part.data.decode("ascii", "replace")
-        raise _missing()
-    text = (await limits.read(request, limit)).decode("ascii", "replace").strip()
-    if text.startswith("{"):
-        return _json_field(text)
-    fields = parse_qs(text) if text.startswith("drawing_data=") else {}
-    text = fields["drawing_data"][0] if fields else text
-    if not text:
-        raise _missing()
-    return text
-
-
-def _json_field(text: str) -> str:
-    try:
-        value = orjson.loads(text)["drawing_data"]
-    except (orjson.JSONDecodeError, KeyError) as error:
-        raise _missing() from error
-    if not isinstance(value, str):
-        raise _missing()
-    return value
-
-
-def _missing() -> MissingFileError:
-    return MissingFileError("Send the drawing as drawing_data=data:image/png;base64,…")
-
-
-def _from_data_url(text: str) -> bytes:
-    _, _, payload = text.rpartition(",")
-    # A plus sign that was not quoted in a query arrives as a space.
-    payload = payload.strip().replace(" ", "+").replace("\n", "").replace("\r", "")
-    try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise MalformedRequestError(
-            "drawing_data is not a data URL. Send data:image/png;base64, and the picture in base64."
-        ) from error
+        raise data_url.missing()
+    return await asyncio.to_thread(data_url.find, await limits.read(request, limit))

@@ -188,7 +188,8 @@ def test_a_drawing_is_the_same_however_it_is_sent(client: TestClient) -> None:
         ("data:image/png;base64,????", 400, "malformed_request"),
         ("data:image/png;base64,", 400, "empty_file"),
         ("data:image/png;base64,aGVsbG8=", 415, "unsupported_image"),
-        ("data:image/png;base64,aGVsbG8", 400, "malformed_request"),
+        ("data:image/png;base64,aGVsbG8", 415, "unsupported_image"),
+        ("data:image/png;base64,a", 400, "malformed_request"),
     ],
 )
 def test_a_drawing_that_is_none_is_a_problem(
@@ -202,6 +203,34 @@ def test_a_missing_drawing_says_what_to_send(client: TestClient) -> None:
         response = client.post("/predict_nn/", **request)
         assert response.status_code == 400
         assert response.json()["code"] in {"missing_file", "malformed_request"}
+
+
+@pytest.mark.parametrize(
+    "body", ["drawing_data=&x=1", "x=1", "drawing_data=", "drawing_data=&" + "a=1&" * 1000]
+)
+def test_a_form_without_a_drawing_is_a_problem(client: TestClient, body: str) -> None:
+    headers = {"Content-Type": "application/x-www-form-urlencoded"}
+    response = client.post("/predict_nn/", content=body, headers=headers)
+    assert response.status_code == 400
+    assert response.json()["code"] in {"missing_file", "malformed_request"}
+
+
+def test_a_drawing_among_other_fields_is_found(client: TestClient) -> None:
+    response = client.post("/predict_nn/", data={"csrf": "abc", "drawing_data": DRAWING})
+    assert response.status_code == 200
+
+
+def test_each_picture_of_a_batch_tells_its_own_scale(client: TestClient) -> None:
+    row = np.array(field(6))
+    body = {"instances": [(row / 255).tolist(), row.tolist(), (row / 127.5 - 1).tolist()]}
+    rows = client.post("/predict", json=body).json()["predictions"]
+    assert [best(row) for row in rows] == [6, 6, 6]
+
+
+@pytest.mark.parametrize("media_type", ["IMAGE/PNG", "application/octet-stream"])
+def test_a_raw_picture_is_taken_whatever_it_claims(client: TestClient, media_type: str) -> None:
+    response = client.post("/predict", content=SEVEN, headers={"Content-Type": media_type})
+    assert response.json()["prediction"] in set("0123456789")
 
 
 def test_home_greets(client: TestClient) -> None:
