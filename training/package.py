@@ -12,12 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from backend.inference import networks
 from backend.inference.artifact import NAME_PATTERN, Manifest
+from backend.inference.checkpoint import read_state_dict
 from backend.inference.errors import ArtifactError
 from backend.inference.preprocess import DigitPreprocess, find_digit, normalize
 from backend.inference.types import Floats
@@ -55,7 +54,9 @@ def package(
     """
     network = networks.build(architecture)
     digest = _verify(checkpoint, sha256)
-    _load_strictly(network, read_state_dict(checkpoint), checkpoint, architecture)
+    _load_strictly(
+        network, read_state_dict(checkpoint, network.state_dict()), checkpoint, architecture
+    )
     spec = DigitPreprocess()
     probe = _probe(spec)
     with torch.inference_mode():
@@ -82,34 +83,6 @@ def package(
         probes=len(probe),
     )
     return export(network, manifest, out / name, probe, card)
-
-
-def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read tensors by name; never unpickles anything but tensors.
-
-    A state dict nested under `state_dict` or `model_state_dict`, and names that begin with
-    `module.` (from DataParallel), are understood. Raises PackageError otherwise.
-    """
-    found: object
-    try:
-        if path.suffix == ".safetensors":
-            found = load_file(path)
-        else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, EOFError, ValueError, RuntimeError, LookupError) as error:
-        raise PackageError(f"{path} cannot be read as a checkpoint") from error
-    except Exception as error:  # pickle.UnpicklingError: something other than tensors
-        raise PackageError(
-            f"{path} holds more than tensors and is not loaded; save model.state_dict() instead"
-        ) from error
-    for key in ("state_dict", "model_state_dict"):
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
-    ):
-        raise PackageError(f"{path} holds no state dict; save model.state_dict()")
-    return {key.removeprefix("module."): value for key, value in found.items()}
 
 
 def _verify(path: Path, expected: str | None) -> str:

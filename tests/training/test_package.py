@@ -1,16 +1,15 @@
 """A checkpoint becomes a model folder that serves, or one line says why not."""
 
 import hashlib
-import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from backend.inference import artifact, networks, runtimes
-from training.package import PackageError, main, package, read_state_dict
+from backend.inference.checkpoint import read_state_dict
+from training.package import PackageError, main, package
 
 
 @pytest.fixture
@@ -38,36 +37,6 @@ def test_the_pytorch_examples_checkpoint_becomes_a_folder_that_serves(
         expected = network(torch.from_numpy(batch)).numpy()
     for name in ("onnx", "torch"):
         np.testing.assert_allclose(runtimes.load(model, name)(batch), expected, atol=1e-4)
-
-
-def test_nested_and_prefixed_state_dicts_and_safetensors_are_understood(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    plain = read_state_dict(checkpoint)
-    nested = tmp_path / "nested.pt"
-    prefixed = {f"module.{name}": tensor for name, tensor in plain.items()}
-    torch.save({"epoch": 3, "state_dict": prefixed}, nested)
-    safe = tmp_path / "safe.safetensors"
-    save_file(plain, safe)
-    for path in (nested, safe):
-        found = read_state_dict(path)
-        assert all(torch.equal(found[name], plain[name]) for name in plain)
-
-
-class Evil:
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        return (print, ("run",))
-
-
-def test_a_pickle_is_never_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = tmp_path / "evil.pt"
-    path.write_bytes(pickle.dumps(Evil()))
-    with pytest.raises(PackageError):
-        read_state_dict(path)
-    torch.save({"state_dict": Evil()}, path)
-    with pytest.raises(PackageError, match="state_dict"):
-        read_state_dict(path)
-    assert "run" not in capsys.readouterr().out
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
