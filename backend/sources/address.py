@@ -100,7 +100,7 @@ def _locate(location: str, models_dir: Path) -> str:
         return location
     here = Path(location)
     if not here.is_absolute() and not re.match(r"\.\.?[/\\]", location):
-        if here.name != location or location == "..":
+        if not location or here.name != location or location == "..":
             raise ArtifactError(f"{location!r} is neither a name nor an address; a path has ./")
         here = models_dir / location
         if not here.is_dir():

@@ -21,7 +21,7 @@ class Sink:
 
     def __init__(self, path: Path, limit: int) -> None:
         self.limit: Final = limit
-        self._file = path.open("xb", buffering=0)
+        self._file = path.open("xb")
         self._digest = hashlib.sha256()
         self.size = 0
 
