@@ -88,7 +88,7 @@ def _renew(shelf: Shelf, order: Order) -> Path:
 def _folder(shelf: Shelf, remote: Remote, draft: Path, order: Order) -> Path:
     """Fetch the manifest, then what it lists, unless that is here already."""
     left = order.max_bytes
-    with Sink(draft / artifact.MANIFEST, min(left, MAX_MANIFEST)) as sink:
+    with Sink(draft / artifact.MANIFEST, MAX_MANIFEST, "its manifest is far too long") as sink:
         version = remote.save(artifact.MANIFEST, sink)
     _check_pin(order.address, sink)
     current = Current(revision=sink.sha256, origin=sink.sha256, version=version or "")

@@ -26,12 +26,12 @@ class Bucket:
     """What lies under `gs://bucket/prefix`."""
 
     def __init__(self, url: str) -> None:
-        """Raises SourceError where there are no credentials."""
+        """Raises UnreachableError where there are no credentials: the platform's come by network."""
         name, _, self._prefix = url.removeprefix("gs://").partition("/")
         try:
             self._bucket = storage.Client(project=None).bucket(name)
         except (auth.DefaultCredentialsError, OSError, ValueError) as error:
-            raise SourceError(
+            raise UnreachableError(
                 "there are no Google credentials here; run `gcloud auth application-default "
                 "login`, or set GOOGLE_APPLICATION_CREDENTIALS"
             ) from error

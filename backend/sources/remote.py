@@ -12,6 +12,7 @@ from backend.inference.errors import SourceError, UnreachableError
 CHUNK: Final = 1 << 16
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 20.0
+TOO_LARGE: Final = "there are more bytes than PRISM_SOURCE_MAX_BYTES allows"
 _ATTEMPTS: Final = 3
 _PAUSE: Final = 0.2  # seconds before the second attempt, then twice that
 
@@ -19,8 +20,10 @@ _PAUSE: Final = 0.2  # seconds before the second attempt, then twice that
 class Sink:
     """A new file that is counted and hashed while it is written."""
 
-    def __init__(self, path: Path, limit: int) -> None:
+    def __init__(self, path: Path, limit: int, too_large: str = TOO_LARGE) -> None:
+        """`too_large` is the reason where the file exceeds `limit` bytes."""
         self.limit: Final = limit
+        self._too_large = too_large
         self._file = path.open("xb")
         self._digest = hashlib.sha256()
         self.size = 0
@@ -38,7 +41,7 @@ class Sink:
     def expect(self, size: int | None) -> None:
         """Raise SourceError where a file of `size` bytes would exceed the limit."""
         if size is not None and size > self.limit:
-            raise SourceError("there are more bytes than PRISM_SOURCE_MAX_BYTES allows")
+            raise SourceError(self._too_large)
 
     def restart(self) -> None:
         """Forget what was written."""

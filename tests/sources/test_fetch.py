@@ -137,7 +137,7 @@ def test_the_bound_is_for_all_files_together(
 
 def test_an_endless_manifest_is_refused(order: Order, server: FileServer) -> None:
     server.files[MANIFEST] = b" " * (MAX_MANIFEST + 1)
-    with pytest.raises(SourceError, match="PRISM_SOURCE_MAX_BYTES"):
+    with pytest.raises(SourceError, match="manifest is far too long"):
         fetch(order)
 
 

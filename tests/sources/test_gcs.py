@@ -143,8 +143,18 @@ def test_missing_credentials_say_what_to_do(
 ) -> None:
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
-    with pytest.raises(SourceError, match="no Google credentials here"):
+    with pytest.raises(UnreachableError, match="no Google credentials here"):
         fetch(make_order(FOLDER))
+
+
+@pytest.mark.usefixtures("bucket")
+def test_a_filled_cache_needs_no_credentials(
+    make_order: MakeOrder, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = fetch(make_order(FOLDER)).folder
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
+    assert fetch(make_order(FOLDER)).folder == folder
 
 
 def test_without_googles_client_the_reason_says_what_to_install(
