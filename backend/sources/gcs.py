@@ -26,7 +26,7 @@ class Bucket:
     """What lies under `gs://bucket/prefix`."""
 
     def __init__(self, url: str) -> None:
-        """Raises UnreachableError where there are no credentials: the platform's come by network."""
+        """Raises UnreachableError without credentials: the platform's come over the network."""
         name, _, self._prefix = url.removeprefix("gs://").partition("/")
         try:
             self._bucket = storage.Client(project=None).bucket(name)

@@ -103,6 +103,7 @@ def test_a_changed_file_is_no_model_and_no_earlier_copy_hides_that(
 def test_more_bytes_than_allowed_are_refused_before_they_come(
     server: FileServer, make_order: MakeOrder
 ) -> None:
+    server.answers[ONNX] = lambda handler: handler.begin(200, 200_000)
     with pytest.raises(SourceError, match="PRISM_SOURCE_MAX_BYTES"):
         fetch(make_order(f"{server.url}/fake", max_bytes=100_000))
 

@@ -56,7 +56,16 @@ def test_what_is_not_in_a_bucket_says_so(address: str, make_order: MakeOrder) ->
 
 
 @pytest.mark.usefixtures("bucket")
-def test_a_bucket_is_held_to_the_bound_of_bytes(make_order: MakeOrder) -> None:
+def test_a_bucket_is_held_to_the_bound_of_bytes_before_they_come(
+    make_order: MakeOrder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = storage.Blob.download_to_file
+
+    def small_only(blob: storage.Blob, *rest: Any, **given: Any) -> None:
+        assert blob.size < 100_000
+        real(blob, *rest, **given)
+
+    monkeypatch.setattr(storage.Blob, "download_to_file", small_only)
     with pytest.raises(SourceError, match="PRISM_SOURCE_MAX_BYTES"):
         fetch(make_order(FOLDER, max_bytes=100_000))
 
