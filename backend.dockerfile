@@ -9,8 +9,11 @@
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
-COPY requirements_serving.txt ./
-RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_serving.txt \
+# GCS=1 adds what models at gs:// addresses need.
+ARG GCS=
+COPY requirements_serving.txt requirements_gcs.txt ./
+RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile \
+        -r requirements_serving.txt ${GCS:+-r requirements_gcs.txt} \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 
 FROM packages AS packages-torch

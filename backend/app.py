@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
 
@@ -16,6 +16,7 @@ from backend.inference import runtimes
 from backend.inference.artifact import Artifact
 from backend.inference.classifier import Classifier
 from backend.settings import Settings
+from backend.sources.library import Library
 
 DESCRIPTION = "Classifies pictures. Errors are RFC 9457 problems with a code and a request id."
 
@@ -30,8 +31,8 @@ def create_app(
     there is no model to serve.
     """
     settings = settings or Settings()
-    folders = discover(settings.models_dir, settings.models)
-    default = choose_default(folders, settings.default_model)
+    addresses = discover(settings.models_dir, settings.models)
+    default = choose_default(addresses, settings.default_model)
 
     def build(artifact: Artifact) -> Classifier:
         return Classifier(
@@ -44,13 +45,27 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
-        catalog = Catalog(folders, default, build, patience=settings.timeout)
+        library = Library(
+            settings.data_dir / "models",
+            max_bytes=settings.source_max_bytes,
+            seconds=settings.source_timeout,
+            cache_bytes=settings.cache_max_bytes,
+            allow_private=settings.allow_private_sources,
+        )
+        catalog = Catalog(addresses, default, library.obtain, build, patience=settings.timeout)
+
+        async def load() -> None:
+            await catalog.load()
+            await asyncio.to_thread(library.trim)
+
         # In the background, so that /health answers while the models load.
-        loading = asyncio.create_task(catalog.load())
+        loading = asyncio.create_task(load())
         try:
             yield State(catalog=catalog, settings=settings)
         finally:
             loading.cancel()
+            with suppress(asyncio.CancelledError):
+                await loading
             await asyncio.to_thread(catalog.close)
 
     app = FastAPI(title="Prism", version=__version__, description=DESCRIPTION, lifespan=lifespan)

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from backend.inference.errors import (
     ModelNotReadyError,
     UnknownModelError,
 )
+from backend.sources.address import Address, parse, without_secrets
 
 log = logging.getLogger("prism.catalog")
 
@@ -31,46 +33,45 @@ class Entry:
     """One served model; `classifier` is there once `state` is ready, `error` once it failed."""
 
     name: str
-    folder: Path
+    address: Address
     state: State = "loading"
     classifier: Classifier | None = None
     error: str | None = None
+    folder: Path | None = None
     settled: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Catalog:
-    """The served models. `build` makes a classifier from a verified model folder.
+    """The served models.
 
-    A request waits at most `patience` seconds for a model that is still loading.
+    `obtain` gives a local folder of what lies at an address, `build` makes a classifier of it. A
+    request waits at most `patience` seconds for a model that is still loading.
     """
 
     def __init__(
         self,
-        folders: Mapping[str, Path],
+        addresses: Mapping[str, Address],
         default: str,
+        obtain: Callable[[Address], Awaitable[Path]],
         build: Callable[[Artifact], Classifier],
         patience: float = 5.0,
     ) -> None:
         self.default: Final = default
+        self._obtain = obtain
         self._build = build
         self._patience = patience
-        self._entries: Final = {name: Entry(name, folder) for name, folder in folders.items()}
+        self._entries: Final = {name: Entry(name, address) for name, address in addresses.items()}
 
     async def load(self) -> None:
-        """Load and warm every model, the default first; one that fails leaves the others be."""
-        for entry in sorted(self._entries.values(), key=lambda entry: entry.name != self.default):
-            started = time.perf_counter()
-            try:
-                entry.classifier = await asyncio.to_thread(self._load, entry.folder)
-            except Exception as error:
-                entry.state = "failed"
-                entry.error = _reason(error, entry)
-                log.error("%s failed: %s", entry.name, error, exc_info=_unforeseen(error))
-            else:
-                entry.state = "ready"
-                runtime, seconds = entry.classifier.runtime_name, time.perf_counter() - started
-                log.info("%s is ready (%s, loaded in %.2f s)", entry.name, runtime, seconds)
-            entry.settled.set()
+        """Load and warm every model, the default first; one that fails leaves the others be.
+
+        They are fetched side by side and loaded one after the other, as each arrives.
+        """
+        turn = asyncio.Lock()
+        default_first = sorted(self._entries.values(), key=lambda entry: entry.name != self.default)
+        async with asyncio.TaskGroup() as group:
+            for entry in default_first:
+                group.create_task(self._settle(entry, turn))
 
     async def get(self, name: str | None = None) -> Classifier:
         """Return the classifier `name` (None: the default one), waiting a while if it loads.
@@ -103,8 +104,27 @@ class Catalog:
             if entry.classifier is not None:
                 entry.classifier.close()
 
-    def _load(self, folder: Path) -> Classifier:
-        return self._build(artifact.read(folder))
+    async def _settle(self, entry: Entry, turn: asyncio.Lock) -> None:
+        try:
+            entry.folder = await self._obtain(entry.address)
+            async with turn:
+                started = time.perf_counter()
+                entry.classifier = await asyncio.to_thread(self._load, entry.folder, entry.name)
+        except Exception as error:
+            entry.state = "failed"
+            entry.error = _reason(error, entry)
+            log.error("%s failed: %s", entry.name, error, exc_info=_unforeseen(error))
+        else:
+            entry.state = "ready"
+            runtime, seconds = entry.classifier.runtime_name, time.perf_counter() - started
+            log.info("%s is ready (%s, loaded in %.2f s)", entry.name, runtime, seconds)
+        entry.settled.set()
+
+    def _load(self, folder: Path, name: str) -> Classifier:
+        found = artifact.read(folder)
+        # The operator's name for it is the one that answers carry.
+        manifest = found.manifest.model_copy(update={"name": name})
+        return self._build(found.model_copy(update={"manifest": manifest}))
 
     def _ready(self, entry: Entry) -> Classifier:
         if entry.classifier is None:
@@ -113,28 +133,23 @@ class Catalog:
         return entry.classifier
 
 
-def discover(models_dir: Path, names: str = "") -> dict[str, Path]:
-    """Find the model folders in `models_dir`: those in the comma-separated `names`, else all.
+def discover(models_dir: Path, names: str = "") -> dict[str, Address]:
+    """Find the models to serve: the comma-separated `names`, else every folder in `models_dir`.
 
-    Raises ArtifactError where there is none, or none of a given name.
+    Each of `names` is the name of a folder there, or `name=address`. Raises ArtifactError where
+    there is none, or where one is malformed or a local one is not there.
     """
-    wanted = [name.strip() for name in names.split(",") if name.strip()]
-    if wanted:
-        folders = {name: models_dir / name for name in wanted}
-        if lost := [name for name in wanted if not _is_model(folders[name], models_dir)]:
-            raise ArtifactError(
-                f"PRISM_MODELS names {lost[0]!r}, but {models_dir} holds no model folder of it"
-            )
-        return folders
+    if wanted := [name.strip() for name in names.split(",") if name.strip()]:
+        return _named(wanted, models_dir)
     if not models_dir.is_dir():
         raise ArtifactError(f"PRISM_MODELS_DIR: there is no folder {models_dir}")
     found = {path.parent.name: path.parent for path in models_dir.glob(f"*/{artifact.MANIFEST}")}
     if not found:
         raise ArtifactError(f"PRISM_MODELS_DIR: {models_dir} holds no model folder")
-    return dict(sorted(found.items()))
+    return {name: Address(location=str(folder)) for name, folder in sorted(found.items())}
 
 
-def choose_default(names: Mapping[str, Path], wanted: str = "") -> str:
+def choose_default(names: Mapping[str, object], wanted: str = "") -> str:
     """Return the default's name: `wanted`, else `mnist-cnn` where it is served, else the first.
 
     Raises ArtifactError where `wanted` is not served.
@@ -144,8 +159,21 @@ def choose_default(names: Mapping[str, Path], wanted: str = "") -> str:
     return wanted or (PREFERRED if PREFERRED in names else min(names))
 
 
-def _is_model(folder: Path, models_dir: Path) -> bool:
-    return folder.parent == models_dir and folder.is_dir()
+def _named(items: Iterable[str], models_dir: Path) -> dict[str, Address]:
+    found: dict[str, Address] = {}
+    for item in items:
+        name, equals, address = item.partition("=")
+        try:
+            if equals and not re.fullmatch(artifact.NAME_PATTERN, name):
+                raise ArtifactError(f"{without_secrets(item)}: write name=address")
+            if name in found:
+                raise ArtifactError(f"{name} stands there twice")
+            found[name] = parse(address if equals else item, models_dir)
+            if not equals and Path(item).name != item:
+                raise ArtifactError(f"{found[name].shown} has no name: write name=address")
+        except ArtifactError as error:
+            raise ArtifactError(f"PRISM_MODELS: {error}") from error
+    return found
 
 
 def _unforeseen(error: Exception) -> bool:
@@ -153,7 +181,9 @@ def _unforeseen(error: Exception) -> bool:
 
 
 def _reason(error: Exception, entry: Entry) -> str:
-    """Why a model failed, without the path that only the operator's log shows."""
+    """Why a model failed, without the paths that only the operator's log shows."""
     if _unforeseen(error):
         return "could not be loaded; the service's log says why"
-    return str(error).replace(str(entry.folder), entry.name)
+    reason = str(error).replace(str(entry.folder), entry.name)
+    here = entry.address.scheme == "file"
+    return reason.replace(entry.address.location, entry.name) if here else reason

@@ -21,7 +21,9 @@ class Settings(BaseSettings):
     port: Port = Field(8000, validation_alias="PORT", description="port to listen on")
     models_dir: Path = Field(Path("models"), description="folder that holds the model folders")
     models: str = Field(
-        "", description="names of the models to serve, comma-separated; empty: every folder there"
+        "",
+        description="models to serve, comma-separated, each a name or name=address; "
+        "empty: every folder there",
     )
     default_model: str = Field(
         "",
@@ -51,4 +53,17 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("prism"),
         description="folder for what the service keeps; a user data folder outside the tree",
+    )
+    source_timeout: PositiveFloat = Field(
+        300.0, description="seconds in which one model is fetched from its address, else it fails"
+    )
+    source_max_bytes: PositiveInt = Field(
+        2_000_000_000, description="bytes of one fetched model at most"
+    )
+    cache_max_bytes: NonNegativeInt = Field(
+        10_000_000_000,
+        description="bytes of fetched models to keep; those used longest ago are removed",
+    )
+    allow_private_sources: bool = Field(
+        False, description="true: models may come from private networks and over http"
     )

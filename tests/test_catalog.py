@@ -31,6 +31,43 @@ def test_a_name_that_is_not_there_refuses_to_boot(models_dir: Path, names: str) 
         discover(models_dir, names)
 
 
+def test_an_address_takes_the_place_of_a_folder_under_the_name_it_is_given(
+    models_dir: Path,
+) -> None:
+    found = discover(
+        models_dir,
+        f"ant, photos=gs://bucket/mobilenet,other={models_dir}/zebra,digits=https://h/a.pt#mnist-net",
+    )
+    assert list(found) == ["ant", "photos", "other", "digits"]
+    assert found["photos"].location == "gs://bucket/mobilenet"
+    assert found["digits"].architecture == "mnist-net"
+    assert found["other"].folder == models_dir / "zebra"
+    assert choose_default(found) == "ant"
+    assert choose_default(found, "photos") == "photos"
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        "https://host/a",
+        "https://me:secret@host/a?key=secret",
+        "Bad Name=gs://bucket/a",
+        "=gs://bucket/a",
+        "a=",
+        "ant,ant=zebra",
+        "a=ftp://host/a",
+        "a=gs://bucket/a.pt",
+        "a=gs://bucket/a@sha256=1",
+    ],
+)
+def test_a_malformed_address_refuses_to_boot_with_one_line_without_secrets(
+    names: str, models_dir: Path
+) -> None:
+    with pytest.raises(ArtifactError, match=r"^PRISM_MODELS: [^\n]*$") as caught:
+        discover(models_dir, names)
+    assert "secret" not in str(caught.value)
+
+
 def test_a_folder_without_models_refuses_to_boot(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="holds no model folder"):
         discover(tmp_path)

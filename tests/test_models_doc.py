@@ -31,7 +31,7 @@ def test_the_five_minutes_end_with_a_model_that_serves(tmp_path: Path) -> None:
     # The same checkpoint, built without an import that fails where torchvision is for CUDA.
     network = networks.build("torchvision/mobilenet_v2", 3)
     torch.save(network.state_dict(), tmp_path / "pets.pth")
-    package, start = blocks("bash")
+    package, start, _ = blocks("bash")
     command = package.replace(".venv/bin/python", shlex.quote(sys.executable))
     done = subprocess.run(command, shell=True, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

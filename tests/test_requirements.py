@@ -11,12 +11,16 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 OURS = {"backend", "client", "deploy", "frontend", "tests", "training"}
-ON_REQUEST = {"torch", "safetensors"}  # imported only where the torch runtime is asked for
+# Imported only where the torch runtime, a bare checkpoint or a gs:// address asks for it.
+ON_REQUEST = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "google-auth"}
+NAMESPACES = {"google", "google.cloud"}
 FLOORS = {
     "starlette": "1.6",
     "python-multipart": "0.0.32",
     "pillow": "13",
     "h11": "0.16",
+    "urllib3": "2.6",
+    "filelock": "3.20.1",
     "streamlit": "1.54",
 }
 
@@ -38,17 +42,15 @@ def named(file: str) -> dict[str, str]:
     return found
 
 
-def distribution(module: str, known: Mapping[str, Sequence[str]]) -> str:
-    """Name the distribution of `module`; several of them share the top level `google`."""
-    top, *rest = module.split(".")
-    if top != "google":
-        return normal(known[top][0])
-    under = rest[1] if rest[0] == "cloud" else rest[0]
-    return {
-        "api_core": "google-api-core",
-        "auth": "google-auth",
-        "run_v2": "google-cloud-run",
-    }[under]
+def distribution(module: str, distributions: Mapping[str, Sequence[str]]) -> str:
+    """What `module` is installed with; many distributions share the package `google`."""
+    first, *rest = module.split(".")
+    if first == "google":
+        depth = 3 if rest[:1] == ["cloud"] else 2
+        name = "-".join(module.replace("_", "-").split(".")[:depth])
+        return name.removesuffix("-v2")  # the version of an API, not of its package
+    assert first in distributions, f"{first} is not installed"
+    return normal(distributions[first][0])
 
 
 def imported(files: Iterable[Path]) -> Iterator[str]:
@@ -60,11 +62,11 @@ def imported(files: Iterable[Path]) -> Iterator[str]:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                names = [node.module]
+                # Of a namespace the parts are packages of their own: `from google.cloud import x`.
+                parts = [alias.name for alias in node.names] if node.module in NAMESPACES else [""]
+                names = [f"{node.module}.{part}".rstrip(".") for part in parts]
             for name in names:
-                top = name.split(".")[0]
-                if top not in OURS and top not in sys.stdlib_module_names:
-                    assert top in distributions, f"{file}: {top} is not installed"
+                if name.split(".")[0] not in OURS | sys.stdlib_module_names:
                     yield distribution(name, distributions)
 
 

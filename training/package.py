@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from backend.inference import networks, torchvision
 from backend.inference.artifact import NAME_PATTERN, Artifact, Manifest
-from backend.inference.checkpoint import CheckpointError, read_state_dict
+from backend.inference.checkpoint import read_state_dict, without_shared_prefix
 from backend.inference.digits import DigitPreprocess
 from backend.inference.errors import ArtifactError
 from backend.inference.preprocess import Preprocess, preprocess
@@ -66,6 +66,7 @@ def package_network(
     """
     classes = len(labels) if labels else _classes(tensors)
     network = networks.build(architecture, classes).eval()
+    tensors = without_shared_prefix(tensors, network.state_dict())
     _load_strictly(network, tensors, architecture)
     labels = labels or default_labels(classes)
     probe = _probe(spec)
@@ -265,7 +266,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--checkpoint and --pretrained need --architecture; --onnx goes without")
     try:
         print("\n".join(package(given)))
-    except (PackageError, CheckpointError, ForeignError, SpecError, LabelsError) as error:
+    except (PackageError, ForeignError, SpecError, LabelsError) as error:
         sys.exit(f"error: {error}")
     except (ArtifactError, OSError) as error:
         sys.exit(f"error: {error}")

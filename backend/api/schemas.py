@@ -199,8 +199,8 @@ def classification(
 
 def model_detail(entry: Entry) -> ModelDetail:
     """`model_info` with the card, where the model's folder has one."""
-    path = entry.folder / CARD
-    card = path.read_text("utf-8", "replace") if entry.classifier and path.is_file() else None
+    path = entry.folder / CARD if entry.folder and entry.classifier else None
+    card = path.read_text("utf-8", "replace") if path and path.is_file() else None
     return ModelDetail(**model_info(entry).model_dump(), card=card)
 
 

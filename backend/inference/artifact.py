@@ -9,6 +9,7 @@ models/mnist-cnn/
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -26,6 +27,7 @@ FORMAT: Final = 1
 
 # The architectures of `networks`, which is not imported here because it needs torch.
 OURS: Final = ("mnist-cnn", "mnist-net")
+PLAIN_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,127}")
 NAME_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -83,11 +85,9 @@ def read(folder: Path) -> Artifact:
     or of a newer format, a file is missing or differs from its checksum, or the weights are not
     finite or not as many as the manifest says.
     """
-    manifest = _read_manifest(folder)
+    manifest = read_manifest(folder)
     for name, expected in manifest.files.items():
         path = folder / name
-        if Path(name).name != name:
-            raise ArtifactError(f"{folder}: the manifest names {name!r}, which is not a plain file")
         if not path.is_file():
             raise ArtifactError(f"{folder}: {name} is missing")
         if _sha256(path) != expected:
@@ -95,8 +95,6 @@ def read(folder: Path) -> Artifact:
                 f"{folder}: {name} is not the file that the manifest describes (SHA-256 differs); "
                 "copy the folder again"
             )
-    if not {ONNX, WEIGHTS} & manifest.files.keys():
-        raise ArtifactError(f"{folder}: the manifest lists neither {ONNX} nor {WEIGHTS}")
     model = Artifact(folder=folder, manifest=manifest)
     if model.weights is not None:
         elements = count_elements(model.weights)
@@ -126,7 +124,12 @@ def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
     return read(folder)
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of `folder`; the files that it lists need not be there yet.
+
+    Raises ArtifactError, naming the folder and the reason, where it is missing, damaged or of a
+    newer format, or lists no network, or something that is not a plain file of the folder.
+    """
     path = folder / MANIFEST
     try:
         text = path.read_text(encoding="utf-8")
@@ -136,9 +139,15 @@ def _read_manifest(folder: Path) -> Manifest:
         raise ArtifactError(f"{folder}: {MANIFEST} cannot be read") from error
     _refuse_newer(folder, text)
     try:
-        return Manifest.model_validate_json(text)
+        manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         raise ArtifactError(f"{folder}: {MANIFEST}: {_first_reason(error)}") from error
+    for name in manifest.files:
+        if not PLAIN_FILE.fullmatch(name) or name == MANIFEST:
+            raise ArtifactError(f"{folder}: the manifest names {name!r}, which is not a plain file")
+    if not {ONNX, WEIGHTS} & manifest.files.keys():
+        raise ArtifactError(f"{folder}: the manifest lists neither {ONNX} nor {WEIGHTS}")
+    return manifest
 
 
 def _refuse_newer(folder: Path, text: str) -> None:

@@ -9,6 +9,8 @@ PrismError
 ├── PixelsError                a row of raw pixels has the wrong shape, type or range
 ├── ModelError                 the model, not the picture, is at fault
 │   ├── ArtifactError          a model folder that cannot be read or trusted
+│   ├── SourceError            an address that gives no model folder
+│   │   └── UnreachableError   nobody answers there; an earlier copy may do
 │   ├── RuntimeMissingError    the runtime asked for is not installed
 │   ├── UnknownModelError      no model of that name is served
 │   ├── ModelNotReadyError     the model is still loading, or failed to load
@@ -19,7 +21,8 @@ PrismError
 
 The text of each is written for the person who sent the picture or runs the service: it never
 holds a path, a memory address or another library's words, except ArtifactError, which names the
-folder and is shown to the operator only.
+folder and is shown to the operator only, and SourceError, which names the address, always without
+its query and credentials.
 """
 
 
@@ -57,6 +60,14 @@ class ModelError(PrismError):
 
 class ArtifactError(ModelError):
     """A model folder that cannot be read or trusted."""
+
+
+class SourceError(ModelError):
+    """An address that gives no model folder."""
+
+
+class UnreachableError(SourceError):
+    """Nobody answers there; an earlier copy may do."""
 
 
 class RuntimeMissingError(ModelError):

@@ -1,0 +1,109 @@
+"""A checkpoint is read for its tensors only, however it was saved."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from backend.inference import artifact, networks, runtimes
+from backend.inference.checkpoint import read_state_dict, write_folder
+from backend.inference.errors import ArtifactError
+
+
+@pytest.fixture
+def plain() -> dict[str, Tensor]:
+    torch.manual_seed(0)
+    return dict(networks.build("mnist-net").state_dict())
+
+
+def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+    return found.keys() == expected.keys() and all(
+        torch.equal(found[name], expected[name]) for name in expected
+    )
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model.", "net.", "model.module.", "module.a."])
+@pytest.mark.parametrize("nested", [None, "state_dict", "model_state_dict"])
+def test_nested_and_prefixed_state_dicts_are_understood(
+    plain: dict[str, Tensor], prefix: str, nested: str | None, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.ckpt"
+    named = {f"{prefix}{name}": tensor for name, tensor in plain.items()}
+    torch.save({"epoch": 3, nested: named} if nested else named, path)
+    assert same(read_state_dict(path, plain), plain)
+
+
+def test_safetensors_are_read(plain: dict[str, Tensor], tmp_path: Path) -> None:
+    save_file(plain, tmp_path / "model.safetensors")
+    assert same(read_state_dict(tmp_path / "model.safetensors"), plain)
+
+
+def test_a_prefix_stays_where_taking_it_off_does_not_give_the_names(
+    plain: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "model.pt"
+    torch.save({f"net.{name}": tensor for name, tensor in plain.items()}, path)
+    assert all(name.startswith("net.") for name in read_state_dict(path, ["weight", "bias"]))
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return (print, ("run",))
+
+
+def test_a_pickle_is_never_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "evil.pt"
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ArtifactError):
+        read_state_dict(path)
+    torch.save({"state_dict": Evil()}, path)
+    with pytest.raises(ArtifactError, match="state_dict"):
+        read_state_dict(path)
+    assert "run" not in capsys.readouterr().out
+
+
+def test_a_bare_checkpoint_becomes_a_folder_that_torch_serves(
+    plain: dict[str, Tensor], tmp_path: Path
+) -> None:
+    torch.save(plain, tmp_path / "a.pt")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    write_folder(tmp_path / "a.pt", "mnist-net", folder, "mnist_cnn.pt")
+    model = artifact.read(folder)
+    assert model.manifest.labels == tuple("0123456789")
+    assert model.onnx is None
+    network = networks.build("mnist-net").eval()
+    network.load_state_dict(plain)
+    batch = torch.rand(3, 1, 28, 28)
+    with torch.inference_mode():
+        expected = network(batch)
+    outputs = torch.from_numpy(runtimes.load(model)(batch.numpy()))
+    assert torch.allclose(outputs, expected, atol=1e-5)
+
+
+def test_a_checkpoint_that_does_not_fit_or_is_not_finite_is_refused(
+    plain: dict[str, Tensor], tmp_path: Path
+) -> None:
+    path = tmp_path / "a.pt"
+    torch.save(plain, path)
+    with pytest.raises(ArtifactError, match="does not fit the architecture mnist-cnn"):
+        write_folder(path, "mnist-cnn", tmp_path, "a.pt")
+    with pytest.raises(ArtifactError, match="unknown architecture"):
+        write_folder(path, "resnet", tmp_path, "a.pt")
+    plain["fc2.bias"][0] = float("nan")
+    torch.save(plain, path)
+    with pytest.raises(ArtifactError, match="not finite"):
+        write_folder(path, "mnist-net", tmp_path, "a.pt")
+
+
+def test_an_architecture_that_does_not_read_digits_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for network in (torch.nn.Linear(3, 3), torch.nn.Flatten()):
+        monkeypatch.setattr(networks, "build", lambda _, network=network: network)
+        torch.save(network.state_dict(), tmp_path / "a.pt")
+        with pytest.raises(ArtifactError, match="does not read digits"):
+            write_folder(tmp_path / "a.pt", "other", tmp_path, "a.pt")
