@@ -47,7 +47,9 @@ def fetch(order: Order) -> Fetched:
     address, cache = order.address, Cache(order.cache)
     try:
         with cache.hold(address.key, order.seconds) as shelf:
-            return Fetched(folder=_pinned(shelf, address) or _renew(shelf, order))
+            # A pin is part of the key, so what is kept here is what it names.
+            pinned = _kept(shelf) if address.pin else None
+            return Fetched(folder=pinned or _renew(shelf, order))
     except UnreachableError as error:
         if copy := last_copy(order):
             return Fetched(folder=copy, note=f"{address.shown}: {error}; using the copy kept here")
@@ -57,19 +59,13 @@ def fetch(order: Order) -> Fetched:
 
 
 def last_copy(order: Order) -> Path | None:
-    """What the address gave last, if it is kept and what the pin asks for."""
-    shelf = Cache(order.cache).shelf(order.address.key)
-    current = shelf.current()
-    if current is None or order.address.pin not in {None, current.origin}:
-        return None
-    return shelf.find(current.revision)
+    """What the address gave last, if it is kept and undamaged."""
+    return _kept(Cache(order.cache).shelf(order.address.key))
 
 
-def _pinned(shelf: Shelf, address: Address) -> Path | None:
+def _kept(shelf: Shelf) -> Path | None:
     current = shelf.current()
-    if address.pin is None or current is None or current.origin != address.pin:
-        return None
-    return shelf.find(current.revision)
+    return shelf.find(current.revision) if current else None
 
 
 def _renew(shelf: Shelf, order: Order) -> Path:
@@ -102,7 +98,6 @@ def _folder(shelf: Shelf, remote: Remote, draft: Path, order: Order) -> Path:
         if sink.sha256 != expected:
             raise SourceError(f"{name} is not the file that the manifest describes (SHA-256)")
         left -= sink.size
-    artifact.read(draft)
     copy = shelf.keep(draft)
     shelf.note(current)
     return copy

@@ -5,6 +5,7 @@ import hashlib
 import logging
 import sys
 from asyncio.subprocess import PIPE
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -101,12 +102,16 @@ async def _ask(order: Order) -> bytes:
     assert process.stdout is not None  # noqa: S101
     try:
         process.stdin.write(order.model_dump_json().encode() + b"\n")
-        return await process.stdout.read()
-    finally:
-        if process.returncode is None:
+        answer = await process.stdout.read()
+        await process.wait()
+    except BaseException:
+        with suppress(ProcessLookupError):
             process.kill()
         await process.wait()
+        raise
+    finally:
         process.stdin.close()
+    return answer
 
 
 def _check_pin(address: Address, folder: Path) -> None:

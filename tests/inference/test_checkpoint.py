@@ -65,10 +65,12 @@ def test_a_pickle_is_never_run(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "run" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("prefix", ["", "net."])
 def test_a_bare_checkpoint_becomes_a_folder_that_torch_serves(
-    plain: dict[str, Tensor], tmp_path: Path
+    prefix: str, plain: dict[str, Tensor], tmp_path: Path
 ) -> None:
-    torch.save(plain, tmp_path / "a.pt")
+    named = {f"{prefix}{name}": tensor for name, tensor in plain.items()}
+    torch.save({"state_dict": named}, tmp_path / "a.pt")
     folder = tmp_path / "folder"
     folder.mkdir()
     write_folder(tmp_path / "a.pt", "mnist-net", folder, "mnist_cnn.pt")

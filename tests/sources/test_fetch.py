@@ -186,8 +186,11 @@ def test_reasons_hold_no_secrets(server: FileServer, make_order: MakeOrder) -> N
 
 def test_damage_in_the_cache_is_noticed_and_mended(order: Order, server: FileServer) -> None:
     folder = fetch(order).folder
-    for name in (artifact.ONNX, artifact.MANIFEST):
-        (folder / name).write_bytes(b"{}")
+    other = (folder / artifact.MANIFEST).read_bytes().replace(b'"version": "1"', b'"version": "2"')
+    for name, damage in (
+        (artifact.ONNX, b""), (artifact.MANIFEST, b"{}"), (artifact.MANIFEST, other)
+    ):  # fmt: skip
+        (folder / name).write_bytes(damage)
         assert fetch(order).folder == folder
         assert (folder / name).read_bytes() == server.files[f"fake/{name}"]
 

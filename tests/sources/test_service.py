@@ -1,5 +1,6 @@
 """The whole service on models from addresses."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -76,7 +77,9 @@ def test_nothing_waits_for_a_model_that_does_not_come(models_dir: Path, server: 
         picture = {"file": encoded(seven())}
         assert client.post("/classify?model=local", files=picture).status_code == 200
         assert client.post("/classify?model=slow", files=picture).status_code == 503
+        leaving = time.monotonic()
     # The end of the service was the end of the download.
+    assert time.monotonic() - leaving < 10
     with served(models_dir, models, default_model="slow", timeout=0.2) as client:
         assert client.get("/ready").status_code == 503
 
