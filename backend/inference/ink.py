@@ -11,12 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from backend.inference.strokes import Box, main_strokes
+from backend.inference.panel import page_inside
+from backend.inference.strokes import INKED, Box, main_strokes
 
 WORK_SIDE = 192  # longest side of the picture that is searched, in pixels
 RULED_SIDE = 64  # smaller pictures are a digit and little else: no ruled paper is expected
 SMOOTH = 12.0  # levels of 255 that paper in smooth light may stray from a quadratic surface
 FINE_SIDE = 96  # a digit smaller than this is looked at again, closer, where there is detail
+PAGES = 3  # a page in a frame in a picture of a desk
 
 Field = NDArray[np.float32]
 
@@ -33,19 +35,30 @@ class Ink:
     leans_in: bool
 
 
-def find_ink(image: Image.Image, min_contrast: float) -> Ink | None:
+def find_ink(image: Image.Image, min_contrast: float, depth: int = PAGES) -> Ink | None:
     """Return the ink of a picture of any size and mode, or None where nothing is written.
 
-    `min_contrast` (levels of 255) is how far ink has to differ from its paper.
+    `min_contrast` (levels of 255) is how far ink has to differ from its paper; a sheet or frame
+    is looked into up to `depth` times.
     """
+    image, ink = _look(image, min_contrast)
+    if ink is None:
+        return None
+    page = page_inside(ink.field >= INKED, image) if depth else None
+    written = None if page is None else find_ink(page, min_contrast, depth - 1)
+    return written or ink
+
+
+def _look(image: Image.Image, min_contrast: float) -> tuple[Image.Image, Ink | None]:
+    """The ink of a picture, or of the part of it where there is any, and that part."""
     reduced, factor = _reduce(image)
     ink = _extract(reduced, min_contrast)
     if ink is None or factor == 1:
-        return ink
+        return image, ink
     left, top, right, bottom = ink.box
     side = max(right - left, bottom - top)
     if side >= FINE_SIDE:
-        return ink
+        return image, ink
     margin = max(4, round(0.3 * side))
     outer = (
         max(0, left - margin) * factor,
@@ -53,8 +66,9 @@ def find_ink(image: Image.Image, min_contrast: float) -> Ink | None:
         min(image.width, (right + margin) * factor),
         min(image.height, (bottom + margin) * factor),
     )
-    closer, _ = _reduce(image.crop(outer))
-    return _extract(closer, min_contrast) or ink
+    closer = image.crop(outer)
+    found = _extract(_reduce(closer)[0], min_contrast)
+    return (image, ink) if found is None else (closer, found)
 
 
 def _reduce(image: Image.Image) -> tuple[Image.Image, int]:
