@@ -145,6 +145,13 @@ def test_a_frame_around_the_digit_is_not_ink(frame: Box, turn: int) -> None:
     assert likeness(find_digit(page.rotate(turn, fillcolor="white"), SPEC), expected) > 0.85
 
 
+def test_a_border_of_uneven_width_is_not_ink() -> None:
+    expected = find_digit(seven(280), SPEC)
+    picture = Image.new("RGB", (280, 280), "black")
+    picture.paste(seven(280).crop((1, 1, 276, 277)), (1, 1))
+    assert likeness(find_digit(picture, SPEC), expected) > 0.9
+
+
 def test_an_angular_zero_is_no_frame() -> None:
     page = Image.new("L", (200, 200), 255)
     ImageDraw.Draw(page).rectangle((60, 40, 140, 160), outline=0, width=8)
