@@ -11,12 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from backend.inference.strokes import Box, main_strokes
+from backend.inference.panel import page_inside
+from backend.inference.rules import unrule
+from backend.inference.strokes import INKED, Box, main_strokes
 
 WORK_SIDE = 192  # longest side of the picture that is searched, in pixels
 RULED_SIDE = 64  # smaller pictures are a digit and little else: no ruled paper is expected
 SMOOTH = 12.0  # levels of 255 that paper in smooth light may stray from a quadratic surface
 FINE_SIDE = 96  # a digit smaller than this is looked at again, closer, where there is detail
+PAGES = 3  # a page in a frame in a picture of a desk
 
 Field = NDArray[np.float32]
 
@@ -25,27 +28,43 @@ Field = NDArray[np.float32]
 class Ink:
     """Ink of shape (H, W), float32 in [0, 1], and the `box` (left, top, right, bottom) of it.
 
-    It `leans_in` where much of it lies on the picture's border, as a shadow does.
+    It `leans_in` where much of it lies on the picture's border, as a shadow does; it is `rough`
+    where the light was uneven.
     """
 
     field: Field
     box: Box
     leans_in: bool
+    rough: bool
 
 
-def find_ink(image: Image.Image, min_contrast: float) -> Ink | None:
+def find_ink(image: Image.Image, min_contrast: float, depth: int = PAGES) -> Ink | None:
     """Return the ink of a picture of any size and mode, or None where nothing is written.
 
-    `min_contrast` (levels of 255) is how far ink has to differ from its paper.
+    `min_contrast` (levels of 255) is how far ink has to differ from its paper; a sheet or frame
+    is looked into up to `depth` times.
     """
+    whole = image
+    image, ink = _look(whole, min_contrast)
+    if ink is None:
+        return None
+    page = page_inside(ink.field >= INKED, image) if depth else None
+    if page is None and depth and ink.rough and min(whole.size) >= RULED_SIDE:
+        page = page_inside(_light(whole), whole)
+    written = None if page is None else find_ink(page, min_contrast, depth - 1)
+    return written or ink
+
+
+def _look(image: Image.Image, min_contrast: float) -> tuple[Image.Image, Ink | None]:
+    """The ink of a picture, or of the part of it where there is any, and that part."""
     reduced, factor = _reduce(image)
     ink = _extract(reduced, min_contrast)
     if ink is None or factor == 1:
-        return ink
+        return image, ink
     left, top, right, bottom = ink.box
     side = max(right - left, bottom - top)
     if side >= FINE_SIDE:
-        return ink
+        return image, ink
     margin = max(4, round(0.3 * side))
     outer = (
         max(0, left - margin) * factor,
@@ -53,8 +72,18 @@ def find_ink(image: Image.Image, min_contrast: float) -> Ink | None:
         min(image.width, (right + margin) * factor),
         min(image.height, (bottom + margin) * factor),
     )
-    closer, _ = _reduce(image.crop(outer))
-    return _extract(closer, min_contrast) or ink
+    closer = image.crop(outer)
+    found = _extract(_reduce(closer)[0], min_contrast)
+    return (image, ink) if found is None else (closer, found)
+
+
+def _light(image: Image.Image) -> NDArray[np.bool_]:
+    """What is lighter than the rest, such as a sheet in light too uneven for one desk."""
+    grey = np.asarray(_reduce(image)[0].convert("L"), dtype=np.float32)
+    light = grey > _levels(grey)[0]
+    # Paper in a shadow is not so dark: what is written there belongs to the same page.
+    dark = float(np.quantile(grey[~light], 0.75)) < 0.55 * float(grey.max())
+    return light if dark else np.zeros_like(light)
 
 
 def _reduce(image: Image.Image) -> tuple[Image.Image, int]:
@@ -97,8 +126,8 @@ def _scale(raised: Field, min_contrast: float, rough: bool) -> Ink | None:
     """Set paper to 0 and full stroke to 1, drop rules and specks, and box what is left."""
     np.maximum(raised, 0, out=raised)
     if min(raised.shape) >= RULED_SIDE:
-        _unrule(raised, min_contrast)
-        _unrule(raised.T, min_contrast)
+        unrule(raised, min_contrast)
+        unrule(raised.T, min_contrast)
     cut, full = _levels(raised)
     if full < min_contrast:
         return None
@@ -110,21 +139,7 @@ def _scale(raised: Field, min_contrast: float, rough: bool) -> Ink | None:
     field = (raised - floor) * (1.0 / (full - floor))
     np.clip(field, 0, 1, out=field)
     found = main_strokes(field)
-    return None if found is None else Ink(*found)
-
-
-def _unrule(raised: Field, min_contrast: float) -> None:
-    """Take ruled lines, thin, even, fainter than the ink and from side to side, out of the rows."""
-    crossed = np.flatnonzero((raised > 0.5 * min_contrast).mean(axis=1) > 0.9)
-    if not len(crossed):
-        return
-    thickest = max(3, len(raised) // 32)
-    ends = np.flatnonzero(np.diff(crossed) > 1) + 1
-    for rows in np.split(crossed, ends):
-        low, line = np.quantile(raised[rows], (0.15, 0.5))
-        if len(rows) <= thickest and low > 0.5 * line and line < 0.75 * raised.max():
-            levels = raised[rows[0] : rows[-1] + 1]
-            levels[levels < 1.4 * line] = 0
+    return None if found is None else Ink(*found, rough)
 
 
 def _grey(image: Image.Image) -> NDArray[np.uint8]:

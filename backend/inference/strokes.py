@@ -11,6 +11,8 @@ INKED = 0.3  # from here on a pixel counts as written
 KEEP_MASS = 0.03  # a part with less of the ink than this is a speck, unless it is long
 KEEP_SIDE = 0.2  # long: this much of the main part's longer side
 KEEP_NEAR = 0.6  # further away than this (of the main part's longer side) is something else
+FLAT = 0.2  # a line across is at most so high for its width
+FOOT_GAP = 0.05  # an underline is so far (of the digit's height) below a narrow digit
 
 
 @dataclass(slots=True)
@@ -27,6 +29,10 @@ class Part:
     @property
     def side(self) -> int:
         return max(self.right - self.left, self.bottom - self.top)
+
+    @property
+    def flat(self) -> bool:
+        return self.bottom - self.top <= FLAT * (self.right - self.left)
 
 
 def main_strokes(field: NDArray[np.float32]) -> tuple[NDArray[np.float32], Box, bool] | None:
@@ -46,7 +52,10 @@ def main_strokes(field: NDArray[np.float32]) -> tuple[NDArray[np.float32], Box, 
     if gapless and inside:
         return field, box, False  # one part, or specks that cannot move the box
     labels, parts = connected_parts(mask)
-    main = max(parts, key=lambda part: _weight(part, mask.shape))
+    upright = [part for part in parts if not part.flat] or parts
+    body = max(upright, key=lambda part: _weight(part, mask.shape))
+    written = [part for part in parts if not _underlines(part, body)]
+    main = max(written, key=lambda part: _weight(part, mask.shape))
     kept = _written(parts, main, mask.shape)
     if len(kept) < len(parts):
         chosen = np.zeros(len(parts) + 1, dtype=bool)
@@ -80,10 +89,20 @@ def _written(parts: list[Part], main: Part, shape: tuple[int, ...]) -> list[int]
         )
         large = part.mass >= KEEP_MASS * main.mass and part.side >= KEEP_SIDE * main.side
         near = gap <= KEEP_NEAR * main.side
-        foreign = _leans_in(part, shape) and not main.contact
+        foreign = (_leans_in(part, shape) and not main.contact) or _underlines(part, main)
         if part is main or (large and near and not foreign):
             kept.append(index)
     return kept
+
+
+def _underlines(part: Part, body: Part) -> bool:
+    """A line below what was written, from beyond its left to beyond its right."""
+    height, width = body.bottom - body.top, body.right - body.left
+    # The foot of a 1 is wider than the 1 too, but all but touches it.
+    gap = FOOT_GAP * height if width < 0.4 * height else 0
+    below = part.top >= body.bottom + gap
+    beyond = part.left <= body.left and body.right <= part.right
+    return part.flat and below and beyond and part.right - part.left > 1.1 * width
 
 
 def _weight(part: Part, shape: tuple[int, ...]) -> float:

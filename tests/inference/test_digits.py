@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from backend.inference.digits import DigitPreprocess, find_digit, normalize
 from backend.inference.preprocess import preprocess
+from backend.inference.strokes import Box
 from tests.pictures import seven
 
 SPEC = DigitPreprocess()
@@ -105,6 +106,97 @@ def test_ruled_lines_are_not_ink() -> None:
     ruled = np.asarray(page).copy()
     ruled[20::40] = np.minimum(ruled[20::40], 160)
     assert likeness(find_digit(Image.fromarray(ruled), SPEC), find_digit(page, SPEC)) > 0.95
+
+
+@pytest.mark.parametrize("turn", [0, 5])
+@pytest.mark.parametrize("desk", [30, 90])
+def test_a_sheet_on_a_dark_desk_is_not_ink(desk: int, turn: int) -> None:
+    photo = Image.new("RGB", (700, 750), (desk, desk, desk))
+    sheet = seven(360, paper="#eee").convert("RGBA").rotate(turn, expand=True)
+    photo.paste(sheet, (150, 170), sheet)
+    expected = find_digit(seven(360).rotate(turn, fillcolor="white"), SPEC)
+    assert likeness(find_digit(photo, SPEC), expected) > 0.85
+
+
+def test_a_small_digit_on_a_large_sheet_on_a_desk_is_seen_closely() -> None:
+    photo = Image.new("RGB", (900, 900), "#333")
+    photo.paste("#eee", (200, 200, 700, 700))
+    photo.paste(seven(100, paper="#eee"), (280, 500))
+    assert likeness(find_digit(photo, SPEC), EXPECTED) > 0.85
+
+
+@pytest.mark.parametrize("size", [28, 280])
+@pytest.mark.parametrize(("ink", "paper"), [("black", "white"), ("white", "black")])
+def test_a_border_around_the_picture_is_not_ink(ink: str, paper: str, size: int) -> None:
+    picture = seven(size, ink=ink, paper=paper)
+    expected = find_digit(picture, SPEC)
+    ImageDraw.Draw(picture).rectangle(
+        (0, 0, size - 1, size - 1), outline=ink, width=max(1, size // 93)
+    )
+    assert likeness(find_digit(picture, SPEC), expected) > 0.85
+
+
+@pytest.mark.parametrize("turn", [0, 2])
+@pytest.mark.parametrize("frame", [(10, 10, 289, 289), (55, 45, 245, 265)])
+def test_a_frame_around_the_digit_is_not_ink(frame: Box, turn: int) -> None:
+    page = seven(300)
+    expected = find_digit(page.rotate(turn, fillcolor="white"), SPEC)
+    ImageDraw.Draw(page).rectangle(frame, outline="black", width=4)
+    assert likeness(find_digit(page.rotate(turn, fillcolor="white"), SPEC), expected) > 0.85
+
+
+def test_a_border_of_uneven_width_is_not_ink() -> None:
+    expected = find_digit(seven(280), SPEC)
+    picture = Image.new("RGB", (280, 280), "black")
+    picture.paste(seven(280).crop((1, 1, 276, 277)), (1, 1))
+    assert likeness(find_digit(picture, SPEC), expected) > 0.9
+
+
+def test_an_angular_zero_is_no_frame() -> None:
+    page = Image.new("L", (200, 200), 255)
+    ImageDraw.Draw(page).rectangle((60, 40, 140, 160), outline=0, width=8)
+    field = find_digit(page, SPEC)
+    assert max(box(field)) == 20
+    assert not field[10:18, 12:16].any()
+
+
+def test_an_angular_eight_is_no_frame() -> None:
+    page = Image.new("L", (200, 200), 255)
+    draw = ImageDraw.Draw(page)
+    draw.rectangle((60, 40, 140, 160), outline=0, width=8)
+    draw.line((60, 100, 140, 100), fill=0, width=8)
+    assert find_digit(page, SPEC)[:, 14].astype(bool).sum() < 14
+    assert max(box(find_digit(page, SPEC))) == 20
+    assert min(box(find_digit(page, SPEC))) > 10
+
+
+def test_rules_down_the_page_are_not_ink() -> None:
+    page = seven(300)
+    squared = np.asarray(page).copy()
+    for column in (20, 21):
+        squared[:, column::40] = np.minimum(squared[:, column::40], 150)
+    assert likeness(find_digit(Image.fromarray(squared), SPEC), find_digit(page, SPEC)) > 0.95
+
+
+def test_a_shadow_much_larger_than_the_digit_is_not_ink() -> None:
+    page = Image.new("L", (400, 400), 235)
+    page.paste(seven(60, paper="#ebebeb").convert("L"), (330, 330))
+    ImageDraw.Draw(page).polygon([(0, 0), (150, 0), (0, 240)], fill=90)
+    assert likeness(find_digit(page, SPEC), EXPECTED) > 0.75
+
+
+def test_an_underline_is_not_part_of_the_digit() -> None:
+    page = seven(200)
+    ImageDraw.Draw(page).line((30, 184, 170, 180), fill="black", width=6)
+    assert likeness(find_digit(page, SPEC), EXPECTED) > 0.95
+
+
+def test_a_detached_foot_stays_with_its_one() -> None:
+    page = Image.new("L", (200, 200), 255)
+    draw = ImageDraw.Draw(page)
+    draw.line((100, 20, 100, 160), fill=0, width=12)
+    draw.line((60, 170, 140, 170), fill=0, width=12)
+    assert find_digit(page, SPEC)[:, 10:18].all(axis=1).any()
 
 
 def test_a_digit_that_fills_its_picture_keeps_its_bars() -> None:
