@@ -17,6 +17,8 @@ LAYERS = (
         "backend.inference.jpeg",
         "backend.inference.images",
         "backend.inference.strokes",
+        "backend.inference.rules",
+        "backend.inference.panel",
         "backend.inference.ink",
         "backend.inference.digits",
         "backend.inference.photos",
