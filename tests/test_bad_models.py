@@ -58,7 +58,7 @@ def edited(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) ->
 
 
 def not_finite(folder: Path) -> None:
-    edited(folder, lambda tensors: next(iter(tensors.values())).view(-1)[:1].fill_(np.nan))
+    edited(folder, lambda tensors: tensors["classifier.2.bias"].fill_(np.nan))
 
 
 def other_shapes(folder: Path) -> None:
