@@ -8,11 +8,10 @@ from torch import nn
 from tqdm import tqdm
 
 from backend.inference.artifact import Artifact, Manifest
-from backend.inference.digits import DigitPreprocess, find_digit, normalize
+from backend.inference.digits import LABELS, DigitPreprocess, find_digit, normalize
 from training.data import Digits, read_mnist
 from training.export import export
 from training.fit import accuracy
-from training.labels import DIGITS
 
 PARITY_IMAGES = 1_000
 
@@ -90,7 +89,7 @@ def export_digits(
         description="Reads one handwritten digit, 0 to 9.",
         license="Apache-2.0",
         architecture=name,
-        labels=DIGITS,
+        labels=LABELS,
         preprocess=spec,
         metrics={key: round(value, 4) for key, value in metrics.items()},
         files={},

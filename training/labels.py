@@ -5,7 +5,6 @@ from pathlib import Path
 
 from backend.inference import torchvision
 
-DIGITS = tuple("0123456789")
 IMAGENET_CLASSES = 1000
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from backend.inference import artifact
 from backend.inference.artifact import Artifact, Manifest
-from backend.inference.digits import DigitPreprocess
+from backend.inference.digits import LABELS, DigitPreprocess
 from backend.inference.errors import ArtifactError, RuntimeMissingError
 
 try:
@@ -21,7 +21,6 @@ except ModuleNotFoundError as error:
         "`pip install -r requirements_backend.txt`, or package the checkpoint as a model folder"
     ) from error
 
-DIGITS = tuple("0123456789")
 NESTED = ("state_dict", "model_state_dict")
 
 
@@ -81,7 +80,7 @@ def write_folder(path: Path, architecture: str, folder: Path, title: str) -> Art
         title=title,
         description=f"{architecture}, served from a bare checkpoint",
         architecture=architecture,
-        labels=DIGITS,
+        labels=LABELS,
         preprocess=DigitPreprocess(),
         files={},
     )
@@ -118,7 +117,7 @@ def _require_digits(network: nn.Module, architecture: str) -> None:
             shape = tuple(network.eval()(blank).shape)
     except RuntimeError:
         shape = ()
-    if shape != (1, len(DIGITS)):
+    if shape != (1, len(LABELS)):
         raise ArtifactError(
             f"{architecture} does not read digits; package its checkpoint as a model folder, "
             "which says how pictures are prepared and what the labels are"

@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 from backend.inference.ink import Ink, find_ink
 
 OVERSAMPLING = 3  # thin strokes are thickened at this multiple of the final resolution
+LABELS = tuple("0123456789")  # of the models that read digits
 
 
 class DigitPreprocess(BaseModel, frozen=True, extra="forbid"):
