@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -11,6 +12,7 @@ from backend.api import classify, errors, health, models
 from backend.api.deps import State
 from backend.api.dialects import pixels
 from backend.api.request_id import RequestId
+from backend.api.shortcut import Shortcut
 from backend.catalog import Catalog, choose_default, discover
 from backend.inference import runtimes
 from backend.inference.artifact import Artifact
@@ -37,10 +39,12 @@ def create_app(
     def build(artifact: Artifact) -> Classifier:
         return Classifier(
             artifact,
-            load_runtime(artifact, settings.runtime, threads=settings.threads or None),
+            partial(load_runtime, artifact, settings.runtime),
+            threads=settings.threads or None,
             max_pixels=settings.max_pixels,
             max_batch=settings.max_batch,
             queue_size=settings.queue_size,
+            scaled_decoding=settings.scaled_decoding,
         )
 
     @asynccontextmanager
@@ -56,6 +60,7 @@ def create_app(
 
         async def load() -> None:
             await catalog.load()
+            await catalog.tune(settings.data_dir / "plans" if settings.measure else None)
             await asyncio.to_thread(library.trim)
 
         # In the background, so that /health answers while the models load.
@@ -69,6 +74,7 @@ def create_app(
             await asyncio.to_thread(catalog.close)
 
     app = FastAPI(title="Prism", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app.add_middleware(Shortcut)
     app.add_middleware(RequestId)
     errors.install(app)
     for module in (classify, models, health, pixels):

@@ -79,9 +79,17 @@ class Catalog:
         Raises UnknownModelError, or ModelNotReadyError where it failed or takes too long to load.
         """
         entry = self.entry(name or self.default)
+        if entry.classifier is not None:
+            return entry.classifier
         with suppress(TimeoutError):
             await asyncio.wait_for(entry.settled.wait(), self._patience)
         return self._ready(entry)
+
+    async def tune(self, plans: Path | None) -> None:
+        """Choose each model's plan, one after the other; see `Classifier.tune`."""
+        for entry in self._entries.values():
+            if entry.classifier is not None:
+                await asyncio.to_thread(entry.classifier.tune, plans)
 
     def entry(self, name: str) -> Entry:
         """Return the model `name` as it is now; raises UnknownModelError."""

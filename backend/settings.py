@@ -35,8 +35,11 @@ class Settings(BaseSettings):
     )
     timeout: PositiveFloat = Field(
         5.0,
-        description="seconds from a received picture to its answer, else 504; "
-        "a model that still loads is waited for as long",
+        description="seconds from a received picture to its answer, else 504; a request may "
+        "ask for less; a model that still loads is waited for as long",
+    )
+    body_timeout: PositiveFloat = Field(
+        30.0, description="seconds in which the body of a request has to arrive, else 408"
     )
     max_bytes: PositiveInt = Field(20_000_000, description="bytes of one picture's file at most")
     max_pixels: PositiveInt = Field(50_000_000, description="pixels of one picture at most")
@@ -44,11 +47,17 @@ class Settings(BaseSettings):
         100_000_000, description="bytes of one request to /classify/batch at most"
     )
     queue_size: PositiveInt = Field(
-        512, description="pictures of one model that may be decoded or wait at a time, else 429"
+        512, description="pictures of one model that may be inside at a time, else 429"
     )
     max_batch: PositiveInt = Field(32, description="pictures in one forward pass at most")
     threads: NonNegativeInt = Field(
-        0, description="threads of one forward pass; 0: the runtime's own choice"
+        0, description="processors to plan for; 0: as many as the container's limit allows"
+    )
+    measure: bool = Field(
+        True, description="true: measure in idle moments how the work is best spread"
+    )
+    scaled_decoding: bool = Field(
+        True, description="true: decode a JPEG at reduced scale where the model needs few pixels"
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("prism"),

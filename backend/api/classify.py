@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 from ulid import ULID
 
-from backend.api import errors, uploads
+from backend.api import errors, patience, uploads
 from backend.api.deps import (
     CatalogDep,
     ModelParam,
@@ -18,10 +18,11 @@ from backend.api.deps import (
     RequestIdDep,
     SettingsDep,
     TopKParam,
-    deadline,
 )
+from backend.api.multipart import Upload
 from backend.api.schemas import PROBLEM_RESPONSES, Classification, ModelRef, classification
 from backend.inference.classifier import Classifier
+from backend.inference.types import Prediction
 
 router = APIRouter(tags=["classify"])
 
@@ -29,6 +30,12 @@ router = APIRouter(tags=["classify"])
 _BATCH_IN_FLIGHT: Final = 16
 
 _FILE: Final = {"type": "string", "format": "binary"}
+_TIMEOUT_HEADER: Final = {
+    "name": patience.HEADER,
+    "in": "header",
+    "schema": {"type": "number", "exclusiveMinimum": 0},
+    "description": "seconds after which the answer is of no use; PRISM_TIMEOUT at most",
+}
 
 
 def _form(**properties: object) -> dict[str, object]:
@@ -36,17 +43,19 @@ def _form(**properties: object) -> dict[str, object]:
 
 
 _ONE_PICTURE: Final[dict[str, Any]] = {
+    "parameters": [_TIMEOUT_HEADER],
     "requestBody": {
         "required": True,
         "description": "JPEG, PNG, WebP, BMP or GIF (its first frame), judged by content.",
         "content": {"multipart/form-data": _form(file=_FILE), "image/*": {"schema": _FILE}},
-    }
+    },
 }
 _MANY_PICTURES: Final[dict[str, Any]] = {
+    "parameters": [_TIMEOUT_HEADER],
     "requestBody": {
         "required": True,
         "content": {"multipart/form-data": _form(file={"type": "array", "items": _FILE})},
-    }
+    },
 }
 
 
@@ -67,11 +76,16 @@ async def classify(
     probabilities: ProbabilitiesParam = True,
 ) -> Response:
     """Classify the picture in the form field `file` (or `image`), or sent as the raw body."""
-    upload = await uploads.read_one(request, settings.max_bytes)
+    within = patience.allowed(request, settings.timeout)
     classifier = await catalog.get(model)
-    async with deadline(settings.timeout):
-        answer = await _answer(classifier, upload, settings.max_bytes, top_k, probabilities)
-    return Response(orjson.dumps(answer), media_type="application/json")
+    classifier.require_room(within)  # before the body is read: refusing has to be cheap
+    upload = await uploads.read_one(request, settings.max_bytes)
+    content = upload.content(settings.max_bytes)
+    prediction = await patience.unless_gone(request, classifier.classify(content, within))
+    answer = _answer(classifier, prediction, upload, top_k, probabilities)
+    return Response(
+        orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json"
+    )
 
 
 @router.post(
@@ -98,22 +112,24 @@ async def classify_batch(
     probabilities: ProbabilitiesParam = True,
 ) -> Response:
     """Classify every `file` of the form; a bad picture is an error line, the others succeed."""
-    many = await uploads.read_many(request, settings.max_bytes, settings.max_batch_bytes)
+    within = patience.allowed(request, settings.timeout)
     classifier = await catalog.get(model)
+    many = await uploads.read_many(request, settings.max_bytes, settings.max_batch_bytes)
 
-    async def line(upload: uploads.Upload) -> bytes:
+    async def line(upload: Upload) -> bytes:
         try:
-            async with deadline(settings.timeout):
-                answer = await _answer(classifier, upload, settings.max_bytes, top_k, probabilities)
+            content = upload.content(settings.max_bytes)
+            prediction = await classifier.classify(content, within)
+            answer = _answer(classifier, prediction, upload, top_k, probabilities)
         except Exception as error:
             answer = errors.describe(error, request_id) | {"filename": upload.filename}
-        return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
     return StreamingResponse(_in_order(many, line), media_type="application/x-ndjson")
 
 
 async def _in_order(
-    many: list[uploads.Upload], line: Callable[[uploads.Upload], Awaitable[bytes]]
+    many: list[Upload], line: Callable[[Upload], Awaitable[bytes]]
 ) -> AsyncIterator[bytes]:
     """Work on a few pictures at a time and yield their lines in the order they came."""
     running: deque[asyncio.Future[bytes]] = deque()
@@ -129,16 +145,16 @@ async def _in_order(
             task.cancel()
 
 
-async def _answer(
+def _answer(
     classifier: Classifier,
-    upload: uploads.Upload,
-    max_bytes: int,
+    prediction: Prediction,
+    upload: Upload,
     top_k: int,
     probabilities: bool,
 ) -> dict[str, object]:
     manifest = classifier.manifest
     return classification(
-        await classifier.classify(upload.content(max_bytes)),
+        prediction,
         answer_id=str(ULID()),
         filename=upload.filename,
         model=ModelRef(name=manifest.name, version=manifest.version),

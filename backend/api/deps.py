@@ -1,14 +1,10 @@
 """What a route asks for, as annotated parameters."""
 
-import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Annotated, TypedDict
 
 from fastapi import Depends, Query, Request
 
 from backend.catalog import Catalog
-from backend.inference.errors import DeadlineError
 from backend.settings import Settings
 
 
@@ -46,15 +42,3 @@ TopKParam = Annotated[
 ProbabilitiesParam = Annotated[
     bool, Query(description="whether `probabilities`, one for each class, is in the answer")
 ]
-
-
-@asynccontextmanager
-async def deadline(seconds: float) -> AsyncIterator[None]:
-    """Bound what runs inside; raises DeadlineError after `seconds`."""
-    try:
-        async with asyncio.timeout(seconds):
-            yield
-    except TimeoutError as error:
-        raise DeadlineError(
-            f"The answer took longer than {seconds:g} s and was given up. Try again in a moment."
-        ) from error

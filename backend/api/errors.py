@@ -5,6 +5,7 @@ never leaves the process.
 """
 
 import logging
+import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
@@ -56,6 +57,14 @@ class BodyTooLargeError(RequestError):
     """More bytes than the route takes."""
 
 
+class BodyTimeoutError(RequestError):
+    """The body did not arrive in time."""
+
+
+class InvalidParameterError(RequestError):
+    """A parameter out of range that no framework checks."""
+
+
 CATALOGUE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     EmptyImageError: (400, "empty_file"),
     BrokenImageError: (400, "broken_image"),
@@ -66,6 +75,8 @@ CATALOGUE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     MissingFileError: (400, "missing_file"),
     UnsupportedMediaTypeError: (415, "unsupported_media_type"),
     BodyTooLargeError: (413, "body_too_large"),
+    BodyTimeoutError: (408, "body_timeout"),
+    InvalidParameterError: (422, "invalid_parameter"),
     UnknownModelError: (404, "unknown_model"),
     QueueFullError: (429, "queue_full"),
     ModelNotReadyError: (503, "not_ready"),
@@ -74,7 +85,6 @@ CATALOGUE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     InferenceError: (500, "inference_failed"),
 }
 
-_RETRY_AFTER: Final = {429: "1", 503: "1"}
 _HTTP_CODES: Final = {400: "malformed_request", 404: "not_found", 405: "method_not_allowed"}
 _INTERNAL: Final = "Something went wrong in the service. Its log, under the request id, says what."
 
@@ -106,21 +116,31 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(PrismError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(ClientDisconnect, _on_disconnect)
+    app.add_exception_handler(ClientDisconnect, _on_error)
     app.add_exception_handler(Exception, _on_unforeseen)
 
 
 def respond(body: dict[str, object], headers: Mapping[str, str] | None = None) -> Response:
     """A problem as a response."""
-    status = int(str(body["status"]))
-    extra = {"Retry-After": _RETRY_AFTER[status]} if status in _RETRY_AFTER else {}
-    return Response(
-        orjson.dumps(body), status, {**extra, **(headers or {})}, media_type=PROBLEM_TYPE
-    )
+    return Response(orjson.dumps(body), int(str(body["status"])), headers, media_type=PROBLEM_TYPE)
+
+
+def answer(error: Exception, request_id: str) -> Response:
+    """The response that `error` stands for."""
+    if isinstance(error, ClientDisconnect):
+        return Response(status_code=499)  # nobody is there to read it; proxies log this number
+    headers = {}
+    if isinstance(error, QueueFullError):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    elif isinstance(error, ModelNotReadyError | ClosedError):
+        headers["Retry-After"] = "1"
+    elif isinstance(error, BodyTimeoutError):
+        headers["Connection"] = "close"  # the rest of the body would be taken for a request
+    return respond(describe(error, request_id), headers)
 
 
 async def _on_error(request: Request, error: Exception) -> Response:
-    return respond(describe(error, request.state.request_id))
+    return answer(error, request.state.request_id)
 
 
 async def _on_invalid(request: Request, error: Exception) -> Response:
@@ -143,7 +163,3 @@ async def _on_unforeseen(request: Request, error: Exception) -> Response:
     request_id: str = request.state.request_id
     # Starlette answers this one outside of all middleware, so the header is set here.
     return respond(describe(error, request_id), {"X-Request-ID": request_id})
-
-
-async def _on_disconnect(request: Request, _: Exception) -> Response:
-    return Response(status_code=400)  # nobody is there to read it

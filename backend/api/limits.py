@@ -1,11 +1,13 @@
-"""Bodies within bounds: bytes are counted as they arrive."""
+"""Bodies within bounds: bytes are counted as they arrive, and the time that they take."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
-from backend.api.errors import BodyTooLargeError, MalformedRequestError
+from backend.api.errors import BodyTimeoutError, BodyTooLargeError, MalformedRequestError
+from backend.settings import Settings
 
 # A client that is still sending rarely reads an early answer and sees a broken pipe instead, so
 # what is too much is read on and thrown away, up to this multiple of the limit.
@@ -16,7 +18,8 @@ async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
     """Yield the body piece by piece.
 
     Raises BodyTooLargeError once more than `limit` bytes have come (or are announced by a client
-    that waits for `100 Continue`), MalformedRequestError for a Content-Length that is no number.
+    that waits for `100 Continue`), BodyTimeoutError where they take too long, ClientDisconnect
+    where they never come, MalformedRequestError for a Content-Length that is no number.
     """
     announced = request.headers.get("content-length", "0")
     if not announced.isdecimal():
@@ -25,20 +28,33 @@ async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
         "expect" in request.headers or int(announced) > _DISCARD * limit
     ):
         raise _too_large(limit)
-    received = 0
-    async for chunk in request.stream():
+    settings: Settings = request.state.settings
+    received, more = 0, True
+    deadline = asyncio.get_running_loop().time() + settings.body_timeout
+    while more and received <= _DISCARD * limit:
+        try:
+            async with asyncio.timeout_at(deadline):
+                message = await request.receive()
+        except TimeoutError as error:
+            raise BodyTimeoutError(
+                f"The request was not complete after {settings.body_timeout:g} s. Send it again, "
+                "or send a smaller picture."
+            ) from error
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        more = message.get("more_body", False)
+        chunk: bytes = message.get("body", b"")
         received += len(chunk)
         if received <= limit:
             yield chunk
-        elif received > _DISCARD * limit:
-            break
     if received > limit:
         raise _too_large(limit)
 
 
 async def read(request: Request, limit: int) -> bytes:
     """Read a whole body of at most `limit` bytes."""
-    return b"".join([chunk async for chunk in chunks(request, limit)])
+    pieces = [chunk async for chunk in chunks(request, limit)]
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def _too_large(limit: int) -> BodyTooLargeError:

@@ -168,10 +168,14 @@ def classification(
     top_k: int,
     probabilities: bool,
 ) -> dict[str, object]:
-    """Fill a `Classification`, as plain data: validating one's own answer would only cost time."""
+    """Fill a `Classification`, as data for orjson, NumPy's floats included.
+
+    Validating one's own answer would only cost time.
+    """
+    floats = prediction.probabilities
     top = [
-        {"label": score.label, "index": score.index, "probability": score.probability}
-        for score in prediction.top(top_k)
+        {"label": prediction.labels[index], "index": index, "probability": floats[index]}
+        for index in prediction.ranking[:top_k].tolist()
     ]
     answer: dict[str, object] = {
         "id": answer_id,
@@ -182,7 +186,7 @@ def classification(
         "top": top,
     }
     if probabilities:
-        answer["probabilities"] = prediction.probabilities.tolist()
+        answer["probabilities"] = floats
     timings = prediction.timings
     return answer | {
         "prediction_set": None,

@@ -1,118 +1,196 @@
 """A bounded, work-conserving micro-batcher over any callable.
 
-While the callable is idle, what is queued goes at once, alone if it is alone; while it is busy,
-arrivals gather, up to `max_batch` rows. There is no waiting window.
+While a runner is idle, what is queued goes at once, alone if it is alone; while all are busy,
+arrivals gather, up to `max_batch`. There is no waiting window.
 """
 
+import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Final, Generic, Literal, TypeVar
 
-import numpy as np
+from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
 
-from backend.inference.errors import ClosedError, QueueFullError
-from backend.inference.types import Floats
+T = TypeVar("T")
+R = TypeVar("R")
+
+Reason = Literal["alone", "gathered", "full"]
+
+FOREVER: Final = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
-class Batched:
-    """The rows that came out for one item, and the seconds it waited and ran."""
+class Batch(Generic[T]):
+    """What one runner works on, and why it went: alone, all that had gathered, or a full batch.
 
-    outputs: Floats
-    queue: float
-    inference: float
+    `alone` says that nobody else was running or waiting at that moment.
+    """
+
+    items: list[T]
+    reason: Reason
+
+    @property
+    def alone(self) -> bool:
+        """Whether all cores are this batch's."""
+        return self.reason == "alone"
 
 
 @dataclass(slots=True)
-class _Item:
-    rows: Floats
-    future: Future[Batched] = field(default_factory=Future)
-    arrived: float = field(default_factory=time.perf_counter)
+class _Entry(Generic[T, R]):
+    item: T
+    expires: float
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[R]
 
 
-class Batcher:
-    """Feeds `run`, a function from (N, ...) to (N, ...), from one thread of its own.
+class Batcher(Generic[T, R]):
+    """Feeds `run` from `runners` threads of its own.
 
-    `queue_size` bounds the items that wait. An item that was cancelled while it waited costs no
-    forward pass, and one that makes `run` fail fails alone.
+    `run` takes a Batch and gives one answer, or one exception, for each of its items, in order.
+    `queue_size` bounds the items that wait. An item that was cancelled or whose time is over
+    while it waited is never run, and its batch-mates do not notice.
     """
 
     def __init__(
-        self, run: Callable[[Floats], Floats], *, max_batch: int = 32, queue_size: int = 256
+        self,
+        run: Callable[[Batch[T]], Sequence[R | Exception]],
+        *,
+        runners: int = 1,
+        max_batch: int = 32,
+        queue_size: int = 512,
     ) -> None:
         self._run = run
-        self._max_batch: Final = max_batch
         self._queue_size: Final = queue_size
-        self._items: deque[_Item] = deque()
+        self._entries: deque[_Entry[T, R]] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._thread = threading.Thread(target=self._loop, name="prism-batcher", daemon=True)
-        self._thread.start()
+        self._busy = 0  # runners that work
+        self._wanted = 0  # runners that there should be
+        self._alive: set[int] = set()  # their numbers; one that is not wanted ends
+        self._threads: list[threading.Thread] = []
+        self._max_batch = max_batch
+        self.resize(runners, max_batch)
 
-    def submit(self, rows: Floats) -> Future[Batched]:
-        """Queue an item of shape (n, ...), n rows that stay together.
+    @property
+    def waiting(self) -> int:
+        """Items that no runner has taken yet."""
+        return len(self._entries)
 
-        Raises QueueFullError at once where `queue_size` items wait, ClosedError after `close`.
+    @property
+    def busy(self) -> bool:
+        """Whether a runner works or an item waits."""
+        return self._busy > 0 or bool(self._entries)
+
+    def submit(self, item: T, expires: float = FOREVER) -> asyncio.Future[R]:
+        """Queue an item from the running event loop; cancelling the future gives it up.
+
+        After `expires`, in seconds of `time.perf_counter`, it is not run any more and fails with
+        DeadlineError. Raises QueueFullError at once where `queue_size` items wait, ClosedError
+        after `close`.
         """
-        item = _Item(rows)
+        loop = asyncio.get_running_loop()
+        entry = _Entry[T, R](item, expires, loop, loop.create_future())
         with self._changed:
             if self._closed:
                 raise ClosedError("The service is shutting down. Send the request again.")
-            if len(self._items) >= self._queue_size:
+            if len(self._entries) >= self._queue_size:
                 raise QueueFullError("Too many pictures are waiting. Try again in a moment.")
-            self._items.append(item)
+            self._entries.append(entry)
             self._changed.notify()
-        return item.future
+        return entry.future
+
+    def resize(self, runners: int, max_batch: int) -> None:
+        """Work with another number of runners and another largest batch from now on."""
+        with self._changed:
+            self._max_batch = max_batch
+            self._wanted = runners
+            for number in set(range(runners)) - self._alive:
+                self._alive.add(number)
+                self._threads.append(
+                    threading.Thread(
+                        target=self._work,
+                        args=(number,),
+                        name=f"prism-runner-{number}",
+                        daemon=True,
+                    )
+                )
+                self._threads[-1].start()
+            self._changed.notify_all()
 
     def close(self) -> None:
-        """Take no more items, finish those that wait, and stop the thread."""
+        """Take no more items, finish those that wait, and stop the threads."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join()
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()
 
-    def _loop(self) -> None:
-        while batch := self._next():
-            self._serve(batch)
+    def _work(self, number: int) -> None:
+        while entries := self._next(number):
+            self._serve(*entries)
+            with self._changed:
+                self._busy -= 1
 
-    def _next(self) -> list[_Item]:
-        """Wait for work and take as much as fits; nothing only when closed and empty."""
-        batch: list[_Item] = []
+    def _next(self, number: int) -> tuple[list[_Entry[T, R]], Reason] | None:
+        """Wait for work and take what is due; nothing when closed and empty, or not wanted."""
         with self._changed:
-            while not batch:
-                while not self._items:
+            while number < self._wanted:
+                if not self._entries:
                     if self._closed:
-                        return []
+                        break
                     self._changed.wait()
-                self._take(batch)
-        return batch
+                    continue
+                batch = self._take()
+                if batch[0]:
+                    self._busy += 1
+                    return batch
+            self._alive.discard(number)
+            self._changed.notify()  # what woke this runner is for another one
+            return None
 
-    def _take(self, batch: list[_Item]) -> None:
-        rows = 0
-        while self._items and (not batch or rows + len(self._items[0].rows) <= self._max_batch):
-            item = self._items.popleft()
-            if item.future.set_running_or_notify_cancel():
-                batch.append(item)
-                rows += len(item.rows)
+    def _take(self) -> tuple[list[_Entry[T, R]], Reason]:
+        """Take this runner's share: what waits is spread over the runners that are free."""
+        free = max(self._wanted - self._busy, 1)
+        share = min(-(-len(self._entries) // free), self._max_batch)
+        taken: list[_Entry[T, R]] = []
+        now = time.perf_counter()
+        while self._entries and len(taken) < share:
+            entry = self._entries.popleft()
+            if entry.future.cancelled():
+                continue
+            if entry.expires <= now:
+                entry.loop.call_soon_threadsafe(_deliver, ((entry, _late()),))
+                continue
+            taken.append(entry)
+        if len(taken) == 1 and not self._busy and not self._entries:
+            return taken, "alone"
+        return taken, "full" if len(taken) == self._max_batch else "gathered"
 
-    def _serve(self, batch: list[_Item]) -> None:
-        started = time.perf_counter()
+    def _serve(self, entries: list[_Entry[T, R]], reason: Reason) -> None:
+        answers: Sequence[R | Exception]
         try:
-            outputs = self._run(np.concatenate([item.rows for item in batch]))
+            answers = self._run(Batch([entry.item for entry in entries], reason))
         except Exception as error:
-            if len(batch) == 1:
-                batch[0].future.set_exception(error)
-                return
-            for item in batch:
-                self._serve([item])
-            return
-        seconds = time.perf_counter() - started
-        start = 0
-        for item in batch:
-            end = start + len(item.rows)
-            item.future.set_result(Batched(outputs[start:end], started - item.arrived, seconds))
-            start = end
+            answers = [error] * len(entries)
+        pairs = list(zip(entries, answers, strict=True))
+        for loop, group in groupby(pairs, key=lambda pair: pair[0].loop):
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(_deliver, list(group))
+
+
+def _deliver(answers: Sequence[tuple[_Entry[T, R], R | Exception]]) -> None:
+    for entry, answer in answers:
+        if entry.future.done():  # its caller has gone
+            continue
+        if isinstance(answer, Exception):
+            entry.future.set_exception(answer)
+        else:
+            entry.future.set_result(answer)
+
+
+def _late() -> DeadlineError:
+    return DeadlineError("The picture waited longer than it may. Try again in a moment.")

@@ -1,116 +1,201 @@
 """The facade: the bytes of a picture in, a prediction out.
 
 artifact = artifact.read(Path("models/mnist-cnn"))
-classifier = Classifier(artifact, runtimes.load(artifact))
+classifier = Classifier(artifact, partial(runtimes.load, artifact))
 prediction = await classifier.classify(Path("seven.png").read_bytes())
 prediction.top(3)
 """
 
 import asyncio
-import os
 import time
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
 
 import numpy as np
 
-from backend.inference import calibration, images
+from backend.inference import images
 from backend.inference.artifact import Artifact, Manifest
-from backend.inference.batcher import Batcher
-from backend.inference.budget import Budget
-from backend.inference.errors import ArtifactError, InferenceError, QueueFullError
-from backend.inference.preprocess import preprocess
-from backend.inference.runtimes import Runtime
+from backend.inference.batcher import FOREVER, Batcher
+from backend.inference.cpus import cores, cpu_limit
+from backend.inference.decoder import Decoder, Input
+from backend.inference.engine import Answer, Engine, Load
+from backend.inference.errors import DeadlineError, QueueFullError
+from backend.inference.observer import SILENT, Observer
+from backend.inference.pace import Pace
+from backend.inference.plan import Interrupted, Plan
 from backend.inference.types import Floats, Prediction, Timings
+
+# An answer that would come this close to the deadline is refused: the pace is only an estimate.
+_ROOM: Final = 0.8
 
 
 class Classifier:
     """Decode -> preprocess -> batch -> calibrate -> label, for one model.
 
-    Decoding and preprocessing run on a private pool of threads (Pillow releases the interpreter's
-    lock while it works), the forward pass on the batcher's thread; the event loop only waits.
+    Pictures are decoded and run by the batcher's threads; only tiny ones are decoded on the event
+    loop, where handing them over would cost more. The loop alone counts who is inside.
     """
 
     def __init__(
         self,
         artifact: Artifact,
-        runtime: Runtime,
+        load: Load,
         *,
+        threads: int | None = None,
         max_pixels: int = images.DEFAULT_MAX_PIXELS,
         max_batch: int = 32,
         queue_size: int = 512,
+        scaled_decoding: bool = True,
+        observer: Observer = SILENT,
     ) -> None:
-        """Warm the runtime with one blank input.
+        """Load the network for `threads` (default: the processors there are) and warm it.
 
         Raises ArtifactError where the network does not give one finite number per label.
         """
-        self.manifest: Manifest = artifact.manifest
-        self.runtime_name = runtime.name
-        self._max_pixels = max_pixels
-        # A decoded pixel takes some 8 bytes until it is reduced: only so many at a time.
-        self._pixels = Budget(max_pixels)
+        threads = threads or cores(cpu_limit())
+        self.manifest: Final[Manifest] = artifact.manifest
+        self._decoder = Decoder(
+            artifact.manifest.preprocess, max_pixels=max_pixels, scaled=scaled_decoding
+        )
+        self._engine = Engine(
+            artifact, load, self._decoder, threads=threads, max_batch=max_batch, observer=observer
+        )
+        self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="prism-decode")
         self._max_batch = max_batch
         self._queue_size = queue_size
-        self._waiting = 0  # pictures that are decoded or queued; the event loop alone counts them
-        self._runtime = runtime
-        self._warm_up(artifact)
-        self._batcher = Batcher(self._forward, max_batch=max_batch, queue_size=queue_size)
-        self._decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="prism-decode")
+        self._observer = observer
+        self._pace = Pace(self._engine.seconds_each)
+        self._entered = 0
+        self._batcher: Batcher[bytes | Input, Answer] = Batcher(
+            self._engine,
+            runners=self.plan.runners,
+            max_batch=self.plan.max_batch,
+            queue_size=queue_size,
+        )
 
-    async def classify(self, data: bytes) -> Prediction:
+    @property
+    def runtime_name(self) -> str:
+        """`onnx` or `torch`."""
+        return self._engine.runtime_name
+
+    @property
+    def plan(self) -> Plan:
+        """How the work is spread over the processors now."""
+        return self._engine.plan
+
+    @property
+    def waiting(self) -> int:
+        """Pictures that are inside and not yet run."""
+        return self._batcher.waiting
+
+    def require_room(self, within: float | None = None) -> None:
+        """Raise QueueFullError where a picture would be refused, or answered after `within` s."""
+        full = self._pace.inside >= self._queue_size
+        wait = self._pace.wait
+        if full or (within is not None and wait > _ROOM * within):
+            self._observer.shed("queue_full" if full else "too_slow")
+            raise QueueFullError(
+                "More pictures are waiting than can be answered in time. Try again later.",
+                retry_after=wait,
+            )
+
+    async def classify(self, data: bytes, within: float | None = None) -> Prediction:
         """Classify one picture, given as the bytes of its file.
 
         Raises an ImageError for a picture that cannot be used, QueueFullError and ClosedError
-        where no work is taken, InferenceError where the model fails.
+        where no work is taken, DeadlineError after `within` seconds, InferenceError where the
+        model fails. Cancelling it gives the picture up before it costs a forward pass.
         """
-        if self._waiting >= self._queue_size:
-            raise QueueFullError("Too many pictures are waiting. Try again in a moment.")
-        self._waiting += 1
-        try:
-            loop = asyncio.get_running_loop()
-            started = time.perf_counter()
-            rows = await loop.run_in_executor(self._decoders, self._prepare, data)
-            decoded = time.perf_counter() - started
-            return (await self._predict(rows, decoded))[0]
-        finally:
-            self._waiting -= 1
+        async with self._inside(within) as expires:
+            item = await self._decoded(data)
+            queued = time.perf_counter()
+            answer = await self._batcher.submit(item, expires)
+            spent = time.perf_counter() - queued
+            waited = spent - answer.inference - (0 if isinstance(item, Input) else answer.decode)
+            self._observer.answered(answer.decode, waited, answer.inference)
+            return self._predictions(answer, waited)[0]
 
-    async def classify_inputs(self, rows: Floats) -> list[Prediction]:
-        """Classify inputs of shape (N, *input), already as the network wants them."""
+    async def classify_inputs(self, rows: Floats, within: float | None = None) -> list[Prediction]:
+        """Classify inputs of shape (N, *input), already as the network wants them.
+
+        Raises what `classify` does, but for an ImageError.
+        """
         size = self._max_batch
-        parts = [rows[start : start + size] for start in range(0, len(rows), size)]
-        return [answer for part in parts for answer in await self._predict(part, 0.0)]
+        parts = [Input(rows[start : start + size]) for start in range(0, len(rows), size)]
+        async with self._inside(within) as expires:
+            queued = time.perf_counter()
+            answers = [await self._batcher.submit(part, expires) for part in parts]
+            inference = sum(answer.inference for answer in answers)
+            waited = time.perf_counter() - queued - inference
+            self._observer.answered(0.0, waited, inference)
+            return [one for answer in answers for one in self._predictions(answer, waited)]
+
+    def tune(self, plans: Path | None) -> None:
+        """Choose how the work is spread, measuring in idle moments; blocks until it is chosen.
+
+        What was measured is kept in the folder `plans`; with None nothing is measured.
+        """
+        self._spread(self._engine.spread())
+        if plans is not None:
+            with suppress(Interrupted):
+                self._spread(self._engine.survey(plans, self._activity))
 
     def close(self) -> None:
         """Finish what is queued and stop the threads; who still decodes is not waited for."""
+        self._engine.stop()
         self._decoders.shutdown(wait=False, cancel_futures=True)
         self._batcher.close()
 
-    def _prepare(self, data: bytes) -> Floats:
-        image = images.open_image(data, max_pixels=self._max_pixels)
-        with self._pixels.take(image.width * image.height):
-            rgb = images.load_rgb(image)
-            return preprocess(rgb, self.manifest.preprocess)[np.newaxis]
+    @asynccontextmanager
+    async def _inside(self, within: float | None) -> AsyncIterator[float]:
+        """Admit one piece of work and see how it ends; gives the time at which it expires."""
+        self.require_room(within)
+        self._observer.admitted()
+        started = time.perf_counter()
+        self._pace.enter(started)
+        self._entered += 1
+        served = True
+        try:
+            async with asyncio.timeout(within):
+                yield started + within if within else FOREVER
+        except (TimeoutError, DeadlineError) as error:
+            served = False
+            self._observer.expired()
+            raise DeadlineError(
+                f"The answer took longer than {within:g} s and was given up. Try again later."
+            ) from error
+        except asyncio.CancelledError:
+            served = False
+            self._observer.abandoned()
+            raise
+        except Exception as error:
+            self._observer.failed(error)
+            raise
+        finally:
+            self._pace.leave(time.perf_counter(), served=served)
 
-    def _forward(self, rows: Floats) -> Floats:
-        return calibration.probabilities(self._runtime(rows), self.manifest.output)
+    async def _decoded(self, data: bytes) -> bytes | Input:
+        """Decode what is tiny here, and the rest in threads of its own where the plan has them."""
+        if (tiny := self._decoder.decode_tiny(data)) is not None:
+            return tiny
+        if not self.plan.decoders:
+            return data
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._decoders, self._decoder.decode, data)
 
-    async def _predict(self, rows: Floats, decoded: float) -> list[Prediction]:
-        done = await asyncio.wrap_future(self._batcher.submit(rows))
-        timings = Timings(decoded * 1e3, done.queue * 1e3, done.inference * 1e3)
-        ranking = np.argsort(-done.outputs, axis=1, kind="stable")
+    def _predictions(self, answer: Answer, waited: float) -> list[Prediction]:
+        timings = Timings(answer.decode * 1e3, waited * 1e3, answer.inference * 1e3)
+        ranking = np.argsort(-answer.outputs, axis=1, kind="stable")
         return [
             Prediction(self.manifest.labels, probabilities, order, timings)
-            for probabilities, order in zip(done.outputs, ranking, strict=True)
+            for probabilities, order in zip(answer.outputs, ranking, strict=True)
         ]
 
-    def _warm_up(self, artifact: Artifact) -> None:
-        blank = np.zeros((1, *self.manifest.preprocess.input_shape), dtype=np.float32)
-        try:
-            shape = self._forward(blank).shape
-        except InferenceError as error:
-            raise ArtifactError(f"{artifact.folder}: the network fails on a blank input") from error
-        if shape != (1, len(self.manifest.labels)):
-            raise ArtifactError(
-                f"{artifact.folder}: the network gives {shape[-1]} outputs, but the manifest has "
-                f"{len(self.manifest.labels)} labels"
-            )
+    def _activity(self) -> int | None:
+        return None if self._pace.inside else self._entered
+
+    def _spread(self, plan: Plan) -> None:
+        self._batcher.resize(plan.runners, plan.max_batch)

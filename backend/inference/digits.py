@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 from backend.inference.ink import Ink, find_ink
 
 OVERSAMPLING = 3  # thin strokes are thickened at this multiple of the final resolution
+DECODED_SIDE = 768
 LABELS = tuple("0123456789")  # of the models that read digits
 
 
@@ -36,6 +37,11 @@ class DigitPreprocess(BaseModel, frozen=True, extra="forbid"):
     layout: Literal["NCHW", "NHWC", "NHW", "flat"] = Field(
         "NCHW", description="of the model's input; flat: (N, size * size)"
     )
+
+    @property
+    def decoded_side(self) -> int | None:
+        """Pixels that the shorter side keeps in scaled decoding: a digit may be a small part."""
+        return DECODED_SIDE
 
     @property
     def input_shape(self) -> tuple[int, ...]:

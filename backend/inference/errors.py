@@ -87,7 +87,11 @@ class InferenceError(ModelError):
 
 
 class QueueFullError(PrismError):
-    """More work than the queue holds."""
+    """More work than the queue holds, or than is done in time; `retry_after` seconds may help."""
+
+    def __init__(self, message: str, retry_after: float = 1.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class DeadlineError(PrismError):

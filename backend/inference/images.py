@@ -95,6 +95,17 @@ def open_image(data: bytes, *, max_pixels: int) -> Image.Image:
     return image
 
 
+def reduce(image: Image.Image, side: int) -> None:
+    """Have an opened JPEG decoded at 1/2, 1/4 or 1/8, no side shorter than `side` pixels.
+
+    The decoder then computes the smaller picture straight from the frequencies. Other formats
+    stay as they are.
+    """
+    scale = min(image.size) // side
+    if scale >= 2:
+        image.draft(None, (image.width // scale, image.height // scale))
+
+
 def load_rgb(image: Image.Image) -> Image.Image:
     """Decode an opened image: the second half of `decode`."""
     try:

@@ -36,6 +36,14 @@ class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
         return self
 
     @property
+    def decoded_side(self) -> int | None:
+        """Pixels that the shorter side keeps in scaled decoding; None: all that there are."""
+        if self.resize is None:
+            return None
+        longest = self.resize if isinstance(self.resize, int) else max(self.resize)
+        return longest + longest // 4
+
+    @property
     def input_shape(self) -> tuple[int, ...]:
         """Shape of one input, without the batch."""
         height, width = self.crop

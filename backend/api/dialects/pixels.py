@@ -12,9 +12,9 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from backend.api import limits, uploads
+from backend.api import limits, patience, uploads
 from backend.api.classify import classify
-from backend.api.deps import CatalogDep, ModelParam, SettingsDep, deadline
+from backend.api.deps import CatalogDep, ModelParam, SettingsDep
 from backend.api.dialects import data_url, pixel_json
 from backend.api.schemas import PROBLEM_RESPONSES
 from backend.catalog import Catalog
@@ -58,11 +58,13 @@ async def predict(
     """
     if uploads.is_form(request) or uploads.is_picture(request):
         return await classify(request, catalog, settings, model)
-    body = await limits.read(request, settings.max_bytes)
+    within = patience.allowed(request, settings.timeout)
     classifier, spec = await _digit_model(catalog, model)
-    async with deadline(settings.timeout):
-        query = await asyncio.to_thread(pixel_json.parse, body, spec)
-        predictions = await classifier.classify_inputs(query.inputs)
+    classifier.require_room(within)
+    body = await limits.read(request, settings.max_bytes)
+    query = await asyncio.to_thread(pixel_json.parse, body, spec)
+    answers = classifier.classify_inputs(query.inputs, within)
+    predictions = await patience.unless_gone(request, answers)
     return _json(_shaped(query.field, predictions))
 
 
@@ -80,9 +82,9 @@ async def predict_nn(
     data = await asyncio.to_thread(data_url.decode, sent)
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The picture is larger than {settings.max_bytes:,} bytes.")
+    within = patience.allowed(request, settings.timeout)
     classifier = await catalog.get(model)
-    async with deadline(settings.timeout):
-        prediction = await classifier.classify(data)
+    prediction = await patience.unless_gone(request, classifier.classify(data, within))
     best = int(prediction.ranking[0])
     return _json({"result": best, "error": "", "data": prediction.probabilities.tolist()})
 

@@ -12,11 +12,15 @@ RuntimeName = Literal["auto", "onnx", "torch"]
 
 
 class Runtime(Protocol):
-    """A loaded network. One thread at a time calls it."""
+    """A loaded network."""
 
     @property
     def name(self) -> str:
         """What `GET /models` shows: `onnx` or `torch`."""
+
+    @property
+    def concurrent(self) -> bool:
+        """Whether several threads gain from calling it at a time; else one at a time does."""
 
     def __call__(self, batch: Floats) -> Floats:
         """Inputs of shape (N, *input), float32 -> outputs of shape (N, C), float32.

@@ -16,6 +16,7 @@ class FakeRuntime:
     """
 
     name = "fake"
+    concurrent = False
 
     def __init__(
         self,

@@ -20,6 +20,7 @@ class OnnxRuntime:
     """Runs `model.onnx`, a graph with one input (N, *input) and one output (N, C)."""
 
     name = "onnx"
+    concurrent = True
 
     def __init__(self, path: Path, *, threads: int | None = None) -> None:
         options = ort.SessionOptions()

@@ -21,6 +21,7 @@ class TorchRuntime:
     """Builds the manifest's architecture and loads `weights.safetensors` into it, strictly."""
 
     name = "torch"
+    concurrent = False
 
     def __init__(self, artifact: Artifact, *, threads: int | None = None) -> None:
         if artifact.weights is None:

@@ -1,0 +1,61 @@
+"""The bytes of a picture -> one input of the model."""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from PIL import Image
+
+from backend.inference import images
+from backend.inference.budget import Budget
+from backend.inference.preprocess import Preprocess, preprocess
+from backend.inference.types import Floats
+
+_TINY: Final = 4_096  # pixels of a picture, or numbers of an input
+_TINY_FILE: Final = 4 * _TINY  # bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """Rows of shape (n, *input), float32, and the seconds that decoding them took."""
+
+    rows: Floats
+    seconds: float = 0.0
+
+
+class Decoder:
+    """Decodes and preprocesses as `spec` says; many threads may call it at a time.
+
+    With `scaled`, a JPEG is decoded at a reduced scale where the model needs few of its pixels.
+    """
+
+    def __init__(self, spec: Preprocess, *, max_pixels: int, scaled: bool = True) -> None:
+        self._spec = spec
+        self._max_pixels = max_pixels
+        self._side = spec.decoded_side if scaled else None
+        self._small_input = math.prod(spec.input_shape) <= _TINY
+        # A decoded pixel takes some 8 bytes until it is reduced: only so many at a time.
+        self._pixels = Budget(max_pixels)
+
+    def decode(self, data: bytes) -> Input:
+        """Decode and preprocess a file; raises an ImageError where it cannot be used."""
+        started = time.perf_counter()
+        return self._prepare(images.open_image(data, max_pixels=self._max_pixels), started)
+
+    def decode_tiny(self, data: bytes) -> Input | None:
+        """`decode` where that costs less than to hand the picture to another thread, else None."""
+        if len(data) > _TINY_FILE or not self._small_input:
+            return None
+        started = time.perf_counter()
+        image = images.open_image(data, max_pixels=self._max_pixels)
+        return self._prepare(image, started) if image.width * image.height <= _TINY else None
+
+    def _prepare(self, image: Image.Image, started: float) -> Input:
+        if self._side is not None:
+            images.reduce(image, self._side)
+        with self._pixels.take(image.width * image.height):
+            rgb = images.load_rgb(image)
+            rows = preprocess(rgb, self._spec)[np.newaxis]
+        return Input(rows, time.perf_counter() - started)
