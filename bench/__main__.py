@@ -1,11 +1,10 @@
 """Measure, and print a table.
 
-    .venv-bench/bin/python -m bench --only digits --rounds 3 --seconds 4
-    .venv-bench/bin/python -m bench --contenders prism,raw --only resnet50,mobilenet
+.venv-bench/bin/python -m bench --only digits --rounds 3 --seconds 4
+.venv-bench/bin/python -m bench --contenders prism,raw --only resnet50,mobilenet
 """
 
 import argparse
-import shlex
 import subprocess
 import sys
 import time
@@ -50,10 +49,7 @@ def _report(results: Sequence[Result]) -> str:
     figures = [figure for result in results for figure in result.figures]
     machines = list(dict.fromkeys(result.machine for result in results))
     commands = [
-        shlex.join(
-            ["make", "bench"]
-            + [f"ARGS=--only {one.scenario} --rounds {one.rounds} --seconds {one.seconds:g}"]
-        )
+        f"make bench ARGS='--only {one.scenario} --rounds {one.rounds} --seconds {one.seconds:g}'"
         for one in results
     ]
     lines = [table.render(figures), ""]

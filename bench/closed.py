@@ -43,7 +43,7 @@ class _Loop:
 
     def _answered(self, connection: Connection, status: int) -> None:
         now = perf_counter()
-        self._records.answers.append(Answer(now, now - connection.sent, 0.0, status))
+        self._records.answers.append(Answer(now, now - connection.due, status))
         if self._over:
             return
         if connection.alive:

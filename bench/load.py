@@ -22,8 +22,6 @@ from bench.records import Answer, Records
 from bench.stats import quantile
 from bench.wire import get, upload
 
-LATE = 0.010  # seconds after its time at which a request counts as sent late
-
 
 @dataclass(frozen=True)
 class Job:
@@ -65,7 +63,7 @@ class Outcome:
     rejected: Latency
     statuses: dict[str, int] = field(default_factory=dict)  # "0": the connection broke
     unanswered: int = 0
-    late: float = 0.0  # share of requests that were sent too late by the generator itself
+    late: float = 0.0  # share of requests that the generator itself came too late for
     cpu_ms: float = 0.0  # of the generator, for each answer
 
     @property
@@ -83,9 +81,7 @@ def run(job: Job) -> Outcome:
         loop = closed_loop(job.port, requests, job.clients, job.warm, job.seconds)
     else:
         patience = job.deadline + 1
-        loop = open_loop(
-            job.port, requests, job.clients, job.rate, job.warm, job.seconds, patience
-        )
+        loop = open_loop(job.port, requests, job.clients, job.rate, job.warm, job.seconds, patience)
     before = time.process_time()
     records = _runner(loop)
     cpu = time.process_time() - before
@@ -104,7 +100,7 @@ def summary(records: Records, deadline: float, cpu: float = 0.0) -> Outcome:
         rejected=_latency([answer for answer in answers if answer.status in (429, 503)]),
         statuses={str(k): n for k, n in sorted(Counter(a.status for a in answers).items())},
         unanswered=records.unanswered,
-        late=sum(answer.delay > LATE for answer in answers) / max(1, len(answers)),
+        late=records.late,
         cpu_ms=1000 * cpu / max(1, len(records.answers)),
     )
 
@@ -137,8 +133,8 @@ def to_json(outcome: Outcome) -> str:
 def from_json(text: str) -> Outcome:
     """Read what `to_json` wrote."""
     read = json.loads(text)
-    groups = {name: Latency(**read.pop(name)) for name in ("accepted", "rejected")}
-    return Outcome(**read, **groups)
+    accepted, rejected = (Latency(**read.pop(name)) for name in ("accepted", "rejected"))
+    return Outcome(**read, accepted=accepted, rejected=rejected)
 
 
 if __name__ == "__main__":

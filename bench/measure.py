@@ -40,10 +40,10 @@ def start(job: Job) -> "subprocess.Popen[str]":
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdin is not None
-    process.stdin.write(json.dumps(asdict(job)))
-    process.stdin.close()
-    process.stdin = None  # `communicate` would flush it once more
+    if process.stdin is not None:
+        process.stdin.write(json.dumps(asdict(job)))
+        process.stdin.close()
+        process.stdin = None  # `communicate` would flush it once more
     return process
 
 

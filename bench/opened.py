@@ -3,10 +3,14 @@
 import asyncio
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from time import perf_counter
 
 from bench.records import Answer, Records
 from bench.wire import BROKEN, Connection, connect
+
+_STEP = 0.0005  # seconds; uvloop rounds to 1 ms, and a request must not come before its time
+LATE = 0.010  # seconds after its time at which a request counts as late
 
 
 async def open_loop(
@@ -34,21 +38,26 @@ class _Loop:
         self._due: deque[float] = deque()  # of requests that no connection was free for
         self._opening: set[asyncio.Task[None]] = set()
         self._pending = 0
+        self._drained = asyncio.Event()
 
     async def run(self, rate: float, warm: float, seconds: float, patience: float) -> Records:
-        begin = perf_counter()
+        begin, late = perf_counter(), 0
+        total = int(rate * (warm + seconds))
         self._records = Records(begin + warm, begin + warm + seconds)
-        for number in range(int(rate * (warm + seconds))):
+        for number in range(total):
             due = begin + number / rate
             ahead = due - perf_counter()
             if ahead > 0:
-                await asyncio.sleep(ahead)
+                await asyncio.sleep(ahead + _STEP)
             elif number % 32 == 0:
                 await asyncio.sleep(0)  # behind the schedule: answers have to be read all the same
+            late += perf_counter() - due > LATE
             self._ask(due)
-        give_up = perf_counter() + patience
-        while self._pending and perf_counter() < give_up:
-            await asyncio.sleep(0.02)
+        self._records.late = late / max(1, total)
+        with suppress(TimeoutError):
+            self._drained.clear()
+            if self._pending:
+                await asyncio.wait_for(self._drained.wait(), patience)
         self._records.unanswered = self._pending
         for task in self._opening:
             task.cancel()
@@ -79,15 +88,14 @@ class _Loop:
         except OSError:
             if self._due:
                 now, due = perf_counter(), self._due.popleft()
-                self._record(Answer(now, now - due, 0.0, BROKEN))
+                self._record(Answer(now, now - due, BROKEN))
             return
         self._all.add(connection)
         self._take(connection)
 
     def _answered(self, connection: Connection, status: int) -> None:
         now = perf_counter()
-        delay = connection.sent - connection.due
-        self._record(Answer(now, now - connection.due, delay, status))
+        self._record(Answer(now, now - connection.due, status))
         if connection.alive:
             self._take(connection)
         else:
@@ -97,6 +105,8 @@ class _Loop:
 
     def _record(self, answer: Answer) -> None:
         self._pending -= 1
+        if not self._pending:
+            self._drained.set()
         self._records.answers.append(answer)
 
     def _take(self, connection: Connection) -> None:

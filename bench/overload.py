@@ -63,15 +63,13 @@ class Overload:
     def _figures(
         self, factor: int, found: list[tuple[Outcome, Outcome]], saturated: list[float]
     ) -> list[Figure]:
-        kept = [load.goodput / base for (load, _), base in zip(found, saturated, strict=True)]
-        refused = [load.rejected.p99 for load, _ in found]
+        kept = [flood.goodput / base for (flood, _), base in zip(found, saturated, strict=True)]
+        refused = [flood.rejected.p99 for flood, _ in found]
         health = [probe.accepted.p99 for _, probe in found]
-        late = max(load.late for load, _ in found)
-        answers = f"late sends {late:.1%}, answers {_statuses(found)}"
+        late = max(flood.late for flood, _ in found)
+        answers = f"generator late {late:.1%}, answers {_statuses(found)}"
         return [
-            Figure(
-                self.title, f"{factor}x, goodput / saturated", "", kept, at_least(0.9), answers
-            ),
+            Figure(self.title, f"{factor}x, goodput / saturated", "", kept, at_least(0.9), answers),
             Figure(self.title, f"{factor}x, rejections p99", "ms", refused, at_most(50)),
             Figure(self.title, f"{factor}x, /health p99", "ms", health, at_most(100)),
         ]
@@ -88,9 +86,9 @@ def _beside_probe(job: Job, rate: float) -> tuple[Outcome, Outcome]:
 
 def _statuses(found: list[tuple[Outcome, Outcome]]) -> str:
     total: dict[str, int] = {}
-    for load, _ in found:
-        for status, count in load.statuses.items():
+    for flood, _ in found:
+        for status, count in flood.statuses.items():
             total[status] = total.get(status, 0) + count
-        if load.unanswered:
-            total["none"] = total.get("none", 0) + load.unanswered
+        if flood.unanswered:
+            total["none"] = total.get("none", 0) + flood.unanswered
     return ", ".join(f"{count} × {status}" for status, count in sorted(total.items()))

@@ -74,9 +74,9 @@ def photograph(source: Path, size: tuple[int, int], target: int, *, seed: int) -
         box = (x * width, y * height, (x + 0.9) * width, (y + 0.9) * height)
         enlarged = image.convert("RGB").resize(size, Image.Resampling.BICUBIC, box=box)
     grain = rng.normal(0, _GRAIN, (size[1], size[0], 3))
-    image = Image.fromarray((np.asarray(enlarged) + grain).clip(0, 255).astype(np.uint8))
+    noisy = Image.fromarray((np.asarray(enlarged) + grain).clip(0, 255).astype(np.uint8))
     return min(
-        (_jpeg(image, quality) for quality in _qualities(image, target)),
+        (_jpeg(noisy, quality) for quality in _qualities(noisy, target)),
         key=lambda data: abs(len(data) - target),
     )
 

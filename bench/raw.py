@@ -93,9 +93,7 @@ def session(model: Path, threads: int) -> Callable[[Floats], Floats]:
     return forward
 
 
-def measure(
-    model: Path, pictures: Sequence[bytes], seconds: float, *, bare: bool = False
-) -> Limit:
+def measure(model: Path, pictures: Sequence[bytes], seconds: float, *, bare: bool = False) -> Limit:
     """Try every arrangement for `seconds` each; with `bare` only the first one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     cores = cores or 1

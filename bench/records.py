@@ -10,7 +10,6 @@ class Answer(NamedTuple):
 
     at: float
     latency: float  # from the time that the request was due
-    delay: float  # by which the generator sent it late
     status: int
 
 
@@ -22,6 +21,7 @@ class Records:
     end: float
     answers: list[Answer] = field(default_factory=list)
     unanswered: int = 0
+    late: float = 0.0  # share of requests that the generator itself came too late for
 
     def counted(self) -> list[Answer]:
         """The answers of the counted time.

@@ -130,10 +130,8 @@ def _pinned(cpus: Sequence[int]) -> Iterator[None]:
 def _stop(process: "subprocess.Popen[bytes]") -> None:
     """End the process, and what it left of its session."""
     process.terminate()
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOPPING)
-    except subprocess.TimeoutExpired:
-        pass
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # its own session: it leads the group
     process.wait()

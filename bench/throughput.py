@@ -36,9 +36,7 @@ class Throughput:
 
     def run(self, options: Options, say: Say) -> list[Figure]:
         """Measure every round; the raw limit takes its turn like a server."""
-        taking_part = [
-            one for one in self.contenders if options.wanted(one.name) and one.installed
-        ]
+        taking_part = [one for one in self.contenders if options.wanted(one.name) and one.installed]
         runs: dict[str, list[Outcome]] = {one.name: [] for one in taking_part}
         limits: list[Limit] = []
         for number in range(options.rounds):

@@ -41,12 +41,12 @@ class Connection(asyncio.Protocol):
     """A keep-alive connection with at most one request under way.
 
     `answered(connection, status)` is called once for each `send`, with BROKEN where the connection
-    ended before the answer did. `due` and `sent` are times of `perf_counter`, in seconds.
+    ended before the answer did. `due` is a time of `perf_counter`, in seconds.
     """
 
     def __init__(self, answered: Callable[["Connection", int], None]) -> None:
         self.alive = False
-        self.due = self.sent = 0.0
+        self.due = 0.0
         self._answered = answered
         self._waiting = False
         self._buffer = bytearray()
@@ -60,8 +60,7 @@ class Connection(asyncio.Protocol):
 
     def send(self, request: bytes, due: float | None = None) -> None:
         """Send a request; `due` is when it should have been sent (default: now)."""
-        self.sent = perf_counter()
-        self.due = self.sent if due is None else due
+        self.due = perf_counter() if due is None else due
         self._waiting = True
         self._transport.write(request)
 

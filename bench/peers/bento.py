@@ -10,7 +10,7 @@ from PIL.Image import Image
 from bench.peers import given
 
 
-@bentoml.service  # type: ignore[untyped-decorator]  # not installed where types are checked
+@bentoml.service
 class Classifier:
     """The eager torch network."""
 

@@ -11,7 +11,7 @@ from bench.peers import given
 from bench.peers.graph import Graph
 
 
-@bentoml.service  # type: ignore[untyped-decorator]  # not installed where types are checked
+@bentoml.service
 class Classifier:
     """The folder's graph."""
 
