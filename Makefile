@@ -17,14 +17,17 @@ PYTHON ?= python3 python3.13 python3.12 python3.11 python3.14 python
 
 python := .venv/bin/python
 stamps := .venv/.stamps
+peers := .venv-bench/bin/python
 log := install.log
-pip := PIP_USER=0 $(python) -m pip --disable-pip-version-check install --no-input
+install := -m pip --disable-pip-version-check install --no-input
+pip := PIP_USER=0 $(python) $(install)
+into_peers := PIP_USER=0 $(peers) $(install)
 is_new := import sys; sys.exit(sys.version_info < (3, 11))
 has_venv := import ensurepip, venv
 say_why := { printf 'The installation failed: %s (all of it: $(log))\n' \
 	"$$(grep -m1 -i '^error' $(log) || tail -n1 $(log))" >&2; exit 1; }
 
-.PHONY: help run test check setup train load images force
+.PHONY: help run test check setup train load bench images force
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
@@ -50,6 +53,10 @@ load: $(stamps)/dev ## load-test a running backend (USERS=16 SECONDS=30 BACKEND_
 	@$(python) -m locust --headless --only-summary --users $(USERS) --spawn-rate $(USERS) \
 		--run-time $(SECONDS)s --host http://localhost:$(BACKEND_PORT)
 
+# The models are packaged by what development has installed; all else is in an environment of its own.
+bench: $(stamps)/dev .venv-bench/.stamp ## compare with other servers and the machine itself (ARGS='--only digits'; --help)
+	@$(peers) -m bench $(ARGS)
+
 images: ## build both container images (CONTAINER_ENGINE=docker)
 	@command -v $(firstword $(CONTAINER_ENGINE)) >/dev/null || \
 		{ echo "$(firstword $(CONTAINER_ENGINE)) is not installed; name another engine: make images CONTAINER_ENGINE=podman" >&2; exit 1; }
@@ -65,13 +72,22 @@ $(stamps)/run: requirements_run.txt requirements_serving.txt requirements_fronte
 
 # torch and torchvision come first and alone, without their dependencies: only those two are asked
 # of the CPU index, once. Where it does not answer, the last step takes them from the default one.
-$(stamps)/dev: $(wildcard requirements_*.txt) | $(stamps)/venv
+$(stamps)/dev: $(filter-out requirements_bench.txt,$(wildcard requirements_*.txt)) | $(stamps)/venv
 	@echo "Installing what development needs into .venv (the first time this takes some minutes) ..."
 	@: >$(log)
 	@test -z "$(TORCH_INDEX)" || $(pip) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \
 		-c requirements_backend.txt torch torchvision >>$(log) 2>&1 || true
 	@$(pip) -r requirements_dev.txt >>$(log) 2>&1 || $(say_why)
 	@touch $(stamps)/run $@
+
+.venv-bench/.stamp: requirements_bench.txt requirements_serving.txt | $(stamps)/venv
+	@echo "Installing what the benchmark needs into .venv-bench (the first time this takes some minutes) ..."
+	@: >$(log)
+	@$(peers) -c 'import pip' >/dev/null 2>&1 || $(python) -m venv --clear .venv-bench >$(log) 2>&1 || $(say_why)
+	@test -z "$(TORCH_INDEX)" || $(into_peers) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \
+		-c requirements_backend.txt torch torchvision >>$(log) 2>&1 || true
+	@$(into_peers) -r requirements_bench.txt >>$(log) 2>&1 || $(say_why)
+	@touch $@
 
 # A .venv that works is kept, whoever made it.
 $(stamps)/venv:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import ROOT
 
-PACKAGES = ("backend", "client", "evaluation", "frontend", "training", "deploy", "tests")
+PACKAGES = ("backend", "bench", "client", "evaluation", "frontend", "training", "deploy", "tests")
 
 # Lower rooms know nothing of higher ones.
 LAYERS = (
@@ -44,6 +44,7 @@ LAYERS = (
 
 MAY_IMPORT = {
     "backend": {"backend"},
+    "bench": {"bench"},
     "client": {"client"},
     "frontend": {"frontend", "client", "evaluation"},
     "training": {"training", "backend"},

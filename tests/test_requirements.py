@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"backend", "client", "deploy", "frontend", "tests", "training"}
+OURS = {"backend", "bench", "client", "deploy", "frontend", "tests", "training"}
 # Imported only where the torch runtime, a bare checkpoint or a gs:// address asks for it.
 ON_REQUEST = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "google-auth"}
+# Installed in the benchmark's own environment only, each under the name that is imported.
+PEERS = {"bentoml", "litserve"}
 NAMESPACES = {"google", "google.cloud"}
 FLOORS = {
     "starlette": "1.6",
@@ -49,6 +51,8 @@ def distribution(module: str, distributions: Mapping[str, Sequence[str]]) -> str
         depth = 3 if rest[:1] == ["cloud"] else 2
         name = "-".join(module.replace("_", "-").split(".")[:depth])
         return name.removesuffix("-v2")  # the version of an API, not of its package
+    if first in PEERS:
+        return first
     assert first in distributions, f"{first} is not installed"
     return normal(distributions[first][0])
 
@@ -76,6 +80,7 @@ def imported(files: Iterable[Path]) -> Iterator[str]:
         ("requirements_serving.txt", ["backend"]),
         ("requirements_frontend.txt", ["frontend", "client"]),
         ("requirements_run.txt", ["deploy"]),
+        ("requirements_bench.txt", ["bench"]),
         ("requirements_dev.txt", ["backend", "client", "deploy", "frontend", "tests", "training"]),
     ],
 )

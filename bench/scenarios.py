@@ -1,0 +1,86 @@
+"""What is measured, and what should be reached."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from bench.contenders import NOOP, PEERS, PRISM, Contender
+from bench.figures import Figure, at_least
+from bench.measure import Options
+from bench.overload import Overload
+from bench.presence import ColdStart, Memory
+from bench.throughput import Single, Throughput
+
+
+class Scenario(Protocol):
+    """A name for the command line, a title for the table, and a way to run it."""
+
+    @property
+    def name(self) -> str:
+        """As in `--only`."""
+
+    @property
+    def title(self) -> str:
+        """As in the table."""
+
+    @property
+    def contenders(self) -> tuple[Contender, ...]:
+        """The servers that it can measure."""
+
+    def run(self, options: Options, say: Callable[[str], None]) -> list[Figure]:
+        """Measure; `say` is told of each step."""
+
+
+SCENARIOS: tuple[Scenario, ...] = (
+    Throughput(
+        name="resnet50",
+        title="ResNet-50, photo, 16 clients",
+        model="resnet50",
+        kind="photo",
+        contenders=(PRISM, *PEERS),
+        raw=True,
+        targets={"raw": at_least(0.95), "torch": at_least(2), "onnx": at_least(1.15)},
+    ),
+    Throughput(
+        name="mobilenet",
+        title="MobileNetV3-large, photo, 16 clients",
+        model="mobilenet_v3_large",
+        kind="photo",
+        contenders=(PRISM, *PEERS),
+        raw=True,
+        targets={"raw": at_least(0.85), "torch": at_least(3), "onnx": at_least(1.3)},
+    ),
+    Throughput(
+        name="large",
+        title="MobileNetV3-large, 12-megapixel photo, 16 clients",
+        model="mobilenet_v3_large",
+        kind="large",
+        contenders=(PRISM, *PEERS),
+        raw=True,
+        targets={"raw": None, "peer": at_least(4)},
+    ),
+    Throughput(
+        name="digits",
+        title="digits, PNG of 240x240, 16 clients",
+        model="mnist-cnn",
+        kind="digit",
+        contenders=(PRISM, NOOP),
+        targets={"noop": at_least(0.6)},
+    ),
+    Throughput(
+        name="tiny",
+        title="digits, PNG of 28x28, 16 clients",
+        model="mnist-cnn",
+        kind="tiny",
+        contenders=(PRISM, NOOP),
+        targets={"noop": None},
+    ),
+    ColdStart(name="cold", title="start to first answer, digits"),
+    Single(name="single", title="ResNet-50, photo, one client", model="resnet50", kind="photo"),
+    Overload(
+        name="overload",
+        title="overload, MobileNetV3-large, photo",
+        model="mobilenet_v3_large",
+        kind="photo",
+    ),
+    Memory(name="memory", title="idle, digits, memory of all processes"),
+)
