@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend.catalog import Entry, State
 from backend.inference.artifact import CARD
+from backend.inference.plan import Plan
 from backend.inference.types import Prediction
 
 
@@ -124,6 +125,9 @@ class ModelDetail(ModelInfo):
     """One served model, with its card."""
 
     card: str | None = Field(default=None, description="the model card, Markdown")
+    plan: Plan | None = Field(
+        default=None, description="how its work is spread over the processors now"
+    )
 
 
 class Models(BaseModel):
@@ -205,7 +209,8 @@ def model_detail(entry: Entry) -> ModelDetail:
     """`model_info` with the card, where the model's folder has one."""
     path = entry.folder / CARD if entry.folder and entry.classifier else None
     card = path.read_text("utf-8", "replace") if path and path.is_file() else None
-    return ModelDetail(**model_info(entry).model_dump(), card=card)
+    plan = entry.classifier.plan if entry.classifier else None
+    return ModelDetail(**model_info(entry).model_dump(), card=card, plan=plan)
 
 
 def model_info(entry: Entry) -> ModelInfo:
