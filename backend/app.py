@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 
 from backend import __version__
-from backend.api import classify, errors, health, models
+from backend.api import classify, errors, health, metrics, models
 from backend.api.deps import State
 from backend.api.dialects import pixels
 from backend.api.request_id import RequestId
@@ -17,6 +17,7 @@ from backend.inference.artifact import Artifact
 from backend.inference.classifier import Classifier
 from backend.settings import Settings
 from backend.sources.library import Library
+from backend.telemetry.metrics import Metrics
 
 DESCRIPTION = "Classifies pictures. Errors are RFC 9457 problems with a code and a request id."
 
@@ -32,6 +33,7 @@ def create_app(
     """
     settings = settings or Settings()
     addresses = discover(settings.models_dir, settings.models)
+    counts = Metrics(errors.code_of)
     default = choose_default(addresses, settings.default_model)
 
     def build(artifact: Artifact) -> Classifier:
@@ -41,6 +43,7 @@ def create_app(
             max_pixels=settings.max_pixels,
             max_batch=settings.max_batch,
             queue_size=settings.queue_size,
+            observer=counts.observer(artifact.manifest.name),
         )
 
     @asynccontextmanager
@@ -61,7 +64,7 @@ def create_app(
         # In the background, so that /health answers while the models load.
         loading = asyncio.create_task(load())
         try:
-            yield State(catalog=catalog, settings=settings)
+            yield State(catalog=catalog, settings=settings, metrics=counts)
         finally:
             loading.cancel()
             with suppress(asyncio.CancelledError):
@@ -69,8 +72,8 @@ def create_app(
             await asyncio.to_thread(catalog.close)
 
     app = FastAPI(title="Prism", version=__version__, description=DESCRIPTION, lifespan=lifespan)
-    app.add_middleware(RequestId)
+    app.add_middleware(RequestId, metrics=counts)
     errors.install(app)
-    for module in (classify, models, health, pixels):
+    for module in (classify, models, health, metrics, pixels):
         app.include_router(module.router)
     return app

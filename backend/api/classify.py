@@ -68,6 +68,7 @@ async def classify(
 ) -> Response:
     """Classify the picture in the form field `file` (or `image`), or sent as the raw body."""
     upload = await uploads.read_one(request, settings.max_bytes)
+    request.state.model_name = catalog.entry(model or catalog.default).name
     classifier = await catalog.get(model)
     async with deadline(settings.timeout):
         answer = await _answer(classifier, upload, settings.max_bytes, top_k, probabilities)
@@ -99,6 +100,7 @@ async def classify_batch(
 ) -> Response:
     """Classify every `file` of the form; a bad picture is an error line, the others succeed."""
     many = await uploads.read_many(request, settings.max_bytes, settings.max_batch_bytes)
+    request.state.model_name = catalog.entry(model or catalog.default).name
     classifier = await catalog.get(model)
 
     async def line(upload: uploads.Upload) -> bytes:

@@ -10,6 +10,7 @@ from fastapi import Depends, Query, Request
 from backend.catalog import Catalog
 from backend.inference.errors import DeadlineError
 from backend.settings import Settings
+from backend.telemetry.metrics import Metrics
 
 
 class State(TypedDict):
@@ -17,6 +18,7 @@ class State(TypedDict):
 
     catalog: Catalog
     settings: Settings
+    metrics: Metrics
 
 
 async def _catalog(request: Request) -> Catalog:

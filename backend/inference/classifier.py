@@ -18,6 +18,7 @@ from backend.inference.artifact import Artifact, Manifest
 from backend.inference.batcher import Batcher
 from backend.inference.budget import Budget
 from backend.inference.errors import ArtifactError, InferenceError, QueueFullError
+from backend.inference.observer import SILENT, Observer
 from backend.inference.preprocess import preprocess
 from backend.inference.runtimes import Runtime
 from backend.inference.types import Floats, Prediction, Timings
@@ -38,6 +39,7 @@ class Classifier:
         max_pixels: int = images.DEFAULT_MAX_PIXELS,
         max_batch: int = 32,
         queue_size: int = 512,
+        observer: Observer = SILENT,
     ) -> None:
         """Warm the runtime with one blank input.
 
@@ -52,6 +54,7 @@ class Classifier:
         self._queue_size = queue_size
         self._waiting = 0  # pictures that are decoded or queued; the event loop alone counts them
         self._runtime = runtime
+        self._observer = observer
         self._warm_up(artifact)
         self._batcher = Batcher(self._forward, max_batch=max_batch, queue_size=queue_size)
         self._decoders = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="prism-decode")
@@ -63,16 +66,30 @@ class Classifier:
         where no work is taken, InferenceError where the model fails.
         """
         if self._waiting >= self._queue_size:
+            self._observer.shed("queue_full")
             raise QueueFullError("Too many pictures are waiting. Try again in a moment.")
         self._waiting += 1
+        self._observer.admitted()
+        self._observer.depth(self._waiting)
         try:
             loop = asyncio.get_running_loop()
             started = time.perf_counter()
             rows = await loop.run_in_executor(self._decoders, self._prepare, data)
             decoded = time.perf_counter() - started
-            return (await self._predict(rows, decoded))[0]
+            prediction = (await self._predict(rows, decoded))[0]
+        except asyncio.CancelledError:
+            self._observer.abandoned()
+            raise
+        except Exception as error:
+            self._observer.failed(error)
+            raise
+        else:
+            spent = prediction.timings
+            self._observer.answered(spent.decode / 1e3, spent.queue / 1e3, spent.inference / 1e3)
+            return prediction
         finally:
             self._waiting -= 1
+            self._observer.depth(self._waiting)
 
     async def classify_inputs(self, rows: Floats) -> list[Prediction]:
         """Classify inputs of shape (N, *input), already as the network wants them."""

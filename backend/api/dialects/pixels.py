@@ -60,6 +60,7 @@ async def predict(
         return await classify(request, catalog, settings, model)
     body = await limits.read(request, settings.max_bytes)
     classifier, spec = await _digit_model(catalog, model)
+    request.state.model_name = classifier.manifest.name
     async with deadline(settings.timeout):
         query = await asyncio.to_thread(pixel_json.parse, body, spec)
         predictions = await classifier.classify_inputs(query.inputs)
@@ -80,6 +81,7 @@ async def predict_nn(
     data = await asyncio.to_thread(data_url.decode, sent)
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The picture is larger than {settings.max_bytes:,} bytes.")
+    request.state.model_name = catalog.entry(model or catalog.default).name
     classifier = await catalog.get(model)
     async with deadline(settings.timeout):
         prediction = await classifier.classify(data)
