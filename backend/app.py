@@ -17,6 +17,7 @@ from backend.inference.artifact import Artifact
 from backend.inference.classifier import Classifier
 from backend.settings import Settings
 from backend.sources.library import Library
+from backend.telemetry import traces
 from backend.telemetry.metrics import Metrics
 
 DESCRIPTION = "Classifies pictures. Errors are RFC 9457 problems with a code and a request id."
@@ -34,16 +35,19 @@ def create_app(
     settings = settings or Settings()
     addresses = discover(settings.models_dir, settings.models)
     counts = Metrics(errors.code_of)
+    tracing = traces.start()
     default = choose_default(addresses, settings.default_model)
 
     def build(artifact: Artifact) -> Classifier:
+        name = artifact.manifest.name
+        counted = counts.observer(name)
         return Classifier(
             artifact,
             load_runtime(artifact, settings.runtime, threads=settings.threads or None),
             max_pixels=settings.max_pixels,
             max_batch=settings.max_batch,
             queue_size=settings.queue_size,
-            observer=counts.observer(artifact.manifest.name),
+            observer=tracing.observer(counted, name) if tracing else counted,
         )
 
     @asynccontextmanager
@@ -70,8 +74,19 @@ def create_app(
             with suppress(asyncio.CancelledError):
                 await loading
             await asyncio.to_thread(catalog.close)
+            if tracing:
+                await asyncio.to_thread(tracing.close)
 
-    app = FastAPI(title="Prism", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Prism",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        telemetry=tracing.config if tracing else traces.OFF,
+    )
+    if tracing:
+        app.add_middleware(tracing.annotate)
+    # The outermost: what is further in knows the id.
     app.add_middleware(RequestId, metrics=counts)
     errors.install(app)
     for module in (classify, models, health, metrics, pixels):
