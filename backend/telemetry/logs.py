@@ -113,7 +113,7 @@ class Json:
             return orjson.dumps(entry, option=_OPTIONS)
         except TypeError:  # a lone surrogate, which is no UTF-8
             entry["time"] = entry["time"].isoformat()
-            return json.dumps(entry).encode() + b"\n"
+            return json.dumps(entry, ensure_ascii=False).encode(errors="replace") + b"\n"
 
     def _place(self, entry: dict[str, Any], request: Request) -> None:
         entry["request_id"] = request.id
