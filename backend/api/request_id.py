@@ -23,6 +23,7 @@ log = logging.getLogger("prism.access")
 
 _HEADER: Final = b"x-request-id"
 _ENDING: Final = ClosedError("The service is shutting down. Send the request again.")
+_LONGEST: Final = 1024  # characters of a path in the log
 _SANE: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
@@ -76,9 +77,10 @@ class RequestId:
             method, model = scope["method"], state.get("model_name", "")
             route = getattr(scope.get("route"), "path_format", "")
             self._metrics.ended(method, route, model, status, seconds)
-            level = logging.DEBUG if scope["path"] in PROBES else logging.INFO
+            path = scope["path"]
+            level = logging.DEBUG if path in PROBES else logging.INFO
             if log.isEnabledFor(level):
-                log.handle(_record(level, Access(method, scope["path"], status, seconds, model)))
+                log.handle(_record(level, Access(method, path[:_LONGEST], status, seconds, model)))
 
 
 def _record(level: int, access: Access) -> logging.LogRecord:

@@ -8,6 +8,7 @@ answers with the sum.
 import os
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Final
 
 from prometheus_client import (
@@ -48,6 +49,8 @@ class Metrics:
     """
 
     def __init__(self, code_of: Callable[[BaseException], str] = lambda _: "error") -> None:
+        if SHARED:
+            Path(os.environ[FOLDER]).mkdir(parents=True, exist_ok=True)
         self._code_of = code_of
         self._registry = CollectorRegistry()
         counter = partial(Counter, registry=self._registry)
