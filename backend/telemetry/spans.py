@@ -88,8 +88,9 @@ class Annotate:
         span.set_attribute("prism.request_id", request.id)
 
         async def send_named(message: Scope) -> None:
-            if message["type"] == "http.response.start":
-                span.set_attribute("prism.model", scope["state"].get("model_name", ""))
+            model = scope["state"].get("model_name")
+            if model and message["type"] == "http.response.start":
+                span.set_attribute("prism.model", model)
             await send(message)
 
         await self._app(scope, receive, send_named)
