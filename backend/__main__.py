@@ -1,6 +1,5 @@
 """`python -m backend`: the backend alone."""
 
-import logging
 import sys
 import warnings
 
@@ -10,16 +9,17 @@ from pydantic import ValidationError
 from backend.app import create_app
 from backend.inference.errors import ArtifactError
 from backend.settings import Settings
+from backend.telemetry import logs
 
 _GRACE = 4  # seconds that a client who dawdles can hold up the end
 
 
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C; exit with one line where a setting is wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
     warnings.filterwarnings("ignore", module="PIL")
     try:
         settings = Settings()
+        logs.configure(settings.log_format, settings.log_level)
         app = create_app(settings)
     except ValidationError as error:
         first = error.errors()[0]
@@ -32,6 +32,7 @@ def main() -> None:
         app,
         host=settings.host,
         port=settings.port,
+        log_config=None,  # its records go where ours do
         access_log=False,  # the application writes its own, without queries
         timeout_graceful_shutdown=_GRACE,
     )

@@ -8,6 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.inference.runtimes import RuntimeName
+from backend.telemetry import logs
 
 Port = Annotated[int, Field(ge=0, le=65535)]
 
@@ -75,4 +76,11 @@ class Settings(BaseSettings):
     )
     allow_private_sources: bool = Field(
         False, description="true: models may come from private networks and over http"
+    )
+    log_format: logs.Format = Field(
+        "auto",
+        description="auto, json or text; auto: text where the log goes to a terminal, else JSON",
+    )
+    log_level: logs.Level = Field(
+        "info", description="debug, info, warning or error: the least that is logged"
     )

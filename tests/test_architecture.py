@@ -12,7 +12,7 @@ PACKAGES = ("backend", "bench", "client", "evaluation", "frontend", "training", 
 
 # Lower rooms know nothing of higher ones.
 LAYERS = (
-    ("backend.inference.errors", "backend.inference.types"),
+    ("backend.inference.errors", "backend.inference.types", "backend.inference.observer"),
     (
         "backend.inference.jpeg",
         "backend.inference.images",
@@ -36,7 +36,7 @@ LAYERS = (
     ),
     ("backend.inference.classifier",),
     ("backend.sources",),
-    ("backend.catalog", "backend.settings"),
+    ("backend.catalog", "backend.settings", "backend.telemetry"),
     ("backend.api",),
     ("backend.app",),
     ("backend.__main__",),
@@ -119,9 +119,8 @@ def test_torch_is_imported_in_its_rooms_only() -> None:
 
 def test_the_batcher_knows_only_a_callable() -> None:
     ours = {found for found in imports(ROOT / "backend/inference/batcher.py") if "backend" in found}
-    assert all(
-        found.startswith(("backend.inference.errors", "backend.inference.types")) for found in ours
-    )
+    known = tuple(f"backend.inference.{room}" for room in ("errors", "types", "observer"))
+    assert all(found.startswith(known) for found in ours)
 
 
 @pytest.mark.parametrize("name", ["discovery.py", "cloud_run.py"])
