@@ -10,6 +10,7 @@ from backend import __version__
 from backend.api import classify, errors, health, models
 from backend.api.deps import State
 from backend.api.dialects import pixels
+from backend.api.draining import Drain, Draining
 from backend.api.request_id import RequestId
 from backend.catalog import Catalog, choose_default, discover
 from backend.inference import runtimes
@@ -69,6 +70,8 @@ def create_app(
             await asyncio.to_thread(catalog.close)
 
     app = FastAPI(title="Prism", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app.state.drain = Drain()
+    app.add_middleware(Draining, drain=app.state.drain)
     app.add_middleware(RequestId)
     errors.install(app)
     for module in (classify, models, health, pixels):
