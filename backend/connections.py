@@ -86,6 +86,8 @@ class Connection(asyncio.Protocol):
         """Close the connection if it is at rest; to be asked again until it has gone."""
         if self.transport.is_closing() or self._answering() or self._body:
             return
+        if self.transport.get_write_buffer_size():
+            return  # a slow reader has not got all of it yet
         if self._since is not None and now - self._since < _PATIENCE:
             return
         if not self._readable():

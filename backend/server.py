@@ -78,7 +78,8 @@ class Server(uvicorn.Server):
         """Finish what was accepted, close what is at rest, then end the application."""
         self._asked = self._asked or time.monotonic()
         log.info("ending: finishing what was accepted")
-        _end_within(END + 0.4 - self._spent())
+        if threading.current_thread() is threading.main_thread():
+            _end_within(END + 0.4 - self._spent())
         await self._stop_listening(sockets or [])
         await self._until(GRACE, self._finished)
         await self._give_up()
