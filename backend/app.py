@@ -11,12 +11,14 @@ from backend import __version__
 from backend.api import classify, errors, health, metrics, models
 from backend.api.deps import State
 from backend.api.dialects import pixels
+from backend.api.draining import Drain, Draining
 from backend.api.request_id import RequestId
 from backend.api.shortcut import Shortcut
 from backend.catalog import Catalog, choose_default, discover
 from backend.inference import runtimes
 from backend.inference.artifact import Artifact
 from backend.inference.classifier import Classifier
+from backend.inference.cpus import cores, cpu_limit
 from backend.settings import Settings
 from backend.sources.library import Library
 from backend.telemetry import traces
@@ -46,7 +48,7 @@ def create_app(
         return Classifier(
             artifact,
             partial(load_runtime, artifact, settings.runtime),
-            threads=settings.threads or None,
+            threads=settings.threads or cores(cpu_limit(), settings.workers),
             max_pixels=settings.max_pixels,
             max_batch=settings.max_batch,
             queue_size=settings.queue_size,
@@ -89,9 +91,11 @@ def create_app(
         lifespan=lifespan,
         telemetry=tracing.config if tracing else traces.OFF,
     )
+    app.state.drain = Drain()
     app.add_middleware(Shortcut)
     if tracing:
         app.add_middleware(tracing.annotate)
+    app.add_middleware(Draining, drain=app.state.drain)
     # The outermost: what is further in knows the id.
     app.add_middleware(RequestId, metrics=counts)
     errors.install(app)

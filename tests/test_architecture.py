@@ -38,7 +38,10 @@ LAYERS = (
     ("backend.sources",),
     ("backend.catalog", "backend.settings", "backend.telemetry"),
     ("backend.api",),
-    ("backend.app",),
+    ("backend.app", "backend.sockets"),
+    ("backend.connections",),
+    ("backend.server", "backend.workers"),
+    ("backend.service",),
     ("backend.__main__",),
 )
 
