@@ -5,6 +5,7 @@ the box around what was written. It imports numpy and Pillow only.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ FINE_SIDE = 96  # a digit smaller than this is looked at again, closer, where th
 PAGES = 3  # a page in a frame in a picture of a desk
 
 _LEVELS = np.arange(256)
+_RIDGE = 1e-3 * np.eye(6)  # keeps the fit of light defined where few pixels are paper
 
 Field = NDArray[np.float32]
 
@@ -196,35 +198,40 @@ def _flatten(grey: NDArray[np.uint8]) -> Field:
     """Remove uneven light: what rises above its surroundings, float32 (H, W), ink positive."""
     picture = Image.fromarray(grey)
     smooth = picture.filter(ImageFilter.BoxBlur(max(1, min(grey.shape) / 8)))
-    rise = np.subtract(grey, np.asarray(smooth), dtype=np.float32)
-    if float((rise**3).sum()) < 0:  # strokes are narrow: the longer tail is theirs
+    rise = np.subtract(grey, pixels_of(smooth), dtype=np.float32)
+    if float((rise * rise * rise).sum()) < 0:  # strokes are narrow: the longer tail is theirs
         picture = ImageChops.invert(picture)
     small = picture.reduce(max(1, -(-max(grey.shape) // 48)))
-    light = _smooth_light(np.asarray(small, dtype=np.float32))
+    light = _smooth_light(pixels_of(small).astype(np.float32))
     paper = Image.fromarray(light) if light is not None else _shaded_paper(small)
     large = paper.resize(picture.size, Image.Resampling.BILINEAR)
-    raised: Field = np.subtract(np.asarray(picture), np.asarray(large), dtype=np.float32)
+    raised: Field = np.subtract(pixels_of(picture), np.asarray(large), dtype=np.float32)
     return raised
 
 
 def _smooth_light(values: Field) -> Field | None:
     """Fit a quadratic surface to the paper below the ink; None where light has an edge."""
-    height, width = values.shape
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    terms = np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=-1).reshape(-1, 6)
+    terms = _quadratic(*values.shape)
     flat = values.ravel()
     kept = np.ones(len(flat), dtype=bool)
     rest = flat
     for _ in range(5):
-        chosen = terms[kept]
-        fit = np.linalg.solve(chosen.T @ chosen + 1e-3 * np.eye(6), chosen.T @ flat[kept])
+        chosen = terms.compress(kept, axis=0)
+        fit = np.linalg.solve(chosen.T @ chosen + _RIDGE, chosen.T @ flat[kept])
         rest = flat - terms @ fit.astype(np.float32)
         kept = rest <= max(3.0, 1.5 * float(np.median(np.abs(rest))))
     shadows = thin(rest.reshape(values.shape), max(values.shape) // 7)
     stray = max(SMOOTH, 0.1 * float(np.ptp(values)))
-    if float(np.quantile(rest, 0.02)) < -stray or float(shadows.max()) > stray:
+    if float(shadows.max()) > stray or float(np.quantile(rest, 0.02)) < -stray:
         return None
     return (flat - rest).reshape(values.shape)
+
+
+@lru_cache(maxsize=32)
+def _quadratic(height: int, width: int) -> Field:
+    """The terms of a quadratic in x and y from -1 to 1: (H * W, 6)."""
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    return np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=-1).reshape(-1, 6)
 
 
 def _shaded_paper(small: Image.Image) -> Image.Image:

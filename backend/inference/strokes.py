@@ -46,7 +46,8 @@ def main_strokes(field: NDArray[np.float32]) -> tuple[NDArray[np.float32], Box, 
     None where nothing is inked. Detached strokes stay, such as the bar of a 5.
     """
     mask = field >= INKED
-    inked_rows, inked_columns = np.nonzero(mask.any(axis=1))[0], np.nonzero(mask.any(axis=0))[0]
+    inked_rows = np.logical_or.reduce(mask, axis=1).nonzero()[0]
+    inked_columns = np.logical_or.reduce(mask, axis=0).nonzero()[0]
     if not len(inked_rows):
         return None
     box = _box(inked_rows, inked_columns)
