@@ -1,6 +1,7 @@
 """The only wiring point: settings in, application out."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -69,6 +70,8 @@ def create_app(
 
         async def load() -> None:
             await catalog.load()
+            gc.collect()
+            gc.freeze()  # what is here now stays: collections need not look at it again
             await catalog.tune(settings.data_dir / "plans" if settings.measure else None)
             await asyncio.to_thread(library.trim)
 

@@ -17,10 +17,10 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from backend.inference.runtimes import Runtime
 
 _BATCHES: Final = (1, 4, 16)
-_ROUNDS: Final = 3
+_ROUNDS: Final = 5
 _PROBE: Final = 0.05  # seconds that one measurement takes at least
 _HANDOVER: Final = 0.0002  # seconds that a batch costs around its forward pass
-_WORTH: Final = 1.05  # a gain below this is noise, or not worth a longer wait in larger batches
+_WORTH: Final = 1.1  # a gain below this is noise, or not worth a longer wait in larger batches
 
 
 class Plan(BaseModel):
