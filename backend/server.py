@@ -78,13 +78,15 @@ class Server(uvicorn.Server):
         """Finish what was accepted, close what is at rest, then end the application."""
         self._asked = self._asked or time.monotonic()
         log.info("ending: finishing what was accepted")
-        if threading.current_thread() is threading.main_thread():
-            _end_within(END + 0.4 - self._spent())
         await self._stop_listening(sockets or [])
-        await self._until(GRACE, self._finished)
+        # A process that was stopped for a while has outlived its time, and still says so.
+        await self._until(max(GRACE, self._spent() + _FLUSH), self._finished)
         await self._give_up()
+        left = max(END - self._spent(), _FLUSH)
+        if threading.current_thread() is threading.main_thread():
+            _end_within(left + _FLUSH)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.lifespan.shutdown(), max(END - self._spent(), 0.1))
+            await asyncio.wait_for(self.lifespan.shutdown(), left)
 
     async def _stop_listening(self, inherited: list[socket.socket]) -> None:
         listeners = [sock.fileno() for server in self.servers for sock in server.sockets]

@@ -52,8 +52,10 @@ def test_a_folder_that_the_operator_named_is_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(METRICS, str(tmp_path))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        with socket.create_connection(listener.getsockname()) as client:
-            Workers(serve_once, 1, listener).run()
-            assert client.recv(1000).decode() == str(tmp_path)
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listener,
+        socket.create_connection(listener.getsockname()) as client,
+    ):
+        Workers(serve_once, 1, listener).run()
+        assert client.recv(1000).decode() == str(tmp_path)
     assert tmp_path.is_dir()
