@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -73,13 +72,5 @@ async def settled(*futures: Awaitable[T]) -> list[T | BaseException]:
 async def until(condition: Callable[[], Any]) -> None:
     """Wait until `condition` holds."""
     async with asyncio.timeout(WAIT):
-        while not condition():
-            await asyncio.sleep(0.001)  # noqa: ASYNC110 (threads set no asyncio.Event)
-
-
-def wait_until(condition: Callable[[], Any]) -> None:
-    """Wait until `condition` holds, where there is no event loop."""
-    end = time.monotonic() + WAIT
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.001)
+        while not condition():  # noqa: ASYNC110 - what is waited for happens in threads
+            await asyncio.sleep(0.001)
