@@ -86,7 +86,7 @@ def test_an_item_of_several_rows_keeps_them_together(model: Artifact) -> None:
 def test_a_bad_picture_never_reaches_the_network_and_spoils_nothing(model: Artifact) -> None:
     load, observer = Loaded(), Batches()
     run = engine(model, load, observer=observer)
-    broken = grey(2)[:60]
+    broken = grey(2)[:45]
     answers = run(Batch([grey(1), broken, grey(3)], "full"))
     assert digits(answers) == [1, BrokenImageError, 3]
     assert load.asked() == [[[1, 3]]]
