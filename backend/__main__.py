@@ -1,41 +1,14 @@
-"""`python -m backend`: the backend alone."""
+"""`python -m backend`: the backend alone.
 
-import logging
-import sys
-import warnings
+Every worker process imports this file again: what is heavy is imported by the one that needs it.
+"""
 
-import uvicorn
-from pydantic import ValidationError
+import signal
 
-from backend.app import create_app
-from backend.inference.errors import ArtifactError
-from backend.settings import Settings
-
-_GRACE = 4  # seconds that a client who dawdles can hold up the end
-
-
-def main() -> None:
-    """Serve until SIGTERM or Ctrl-C; exit with one line where a setting is wrong."""
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s: %(message)s")
-    warnings.filterwarnings("ignore", module="PIL")
-    try:
-        settings = Settings()
-        app = create_app(settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0])
-        variable = name if name == "PORT" else f"PRISM_{name.upper()}"
-        sys.exit(f"error: {variable}={first['input']}: {first['msg']}")
-    except ArtifactError as error:
-        sys.exit(f"error: {error}")
-    uvicorn.run(
-        app,
-        host=settings.host,
-        port=settings.port,
-        access_log=False,  # the application writes its own, without queries
-        timeout_graceful_shutdown=_GRACE,
-    )
-
+# A Ctrl-C during the imports that follow ends the process quietly, without a traceback.
+signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 if __name__ == "__main__":
+    from backend.service import main
+
     main()

@@ -8,17 +8,21 @@ from functools import partial
 from fastapi import FastAPI
 
 from backend import __version__
-from backend.api import classify, errors, health, models
+from backend.api import classify, errors, health, metrics, models
 from backend.api.deps import State
 from backend.api.dialects import pixels
+from backend.api.draining import Drain, Draining
 from backend.api.request_id import RequestId
 from backend.api.shortcut import Shortcut
 from backend.catalog import Catalog, choose_default, discover
 from backend.inference import runtimes
 from backend.inference.artifact import Artifact
 from backend.inference.classifier import Classifier
+from backend.inference.cpus import cores, cpu_limit
 from backend.settings import Settings
 from backend.sources.library import Library
+from backend.telemetry import traces
+from backend.telemetry.metrics import Metrics
 
 DESCRIPTION = "Classifies pictures. Errors are RFC 9457 problems with a code and a request id."
 
@@ -34,17 +38,22 @@ def create_app(
     """
     settings = settings or Settings()
     addresses = discover(settings.models_dir, settings.models)
+    counts = Metrics(errors.code_of)
+    tracing = traces.start()
     default = choose_default(addresses, settings.default_model)
 
     def build(artifact: Artifact) -> Classifier:
+        name = artifact.manifest.name
+        counted = counts.observer(name)
         return Classifier(
             artifact,
             partial(load_runtime, artifact, settings.runtime),
-            threads=settings.threads or None,
+            threads=settings.threads or cores(cpu_limit(), settings.workers),
             max_pixels=settings.max_pixels,
             max_batch=settings.max_batch,
             queue_size=settings.queue_size,
             scaled_decoding=settings.scaled_decoding,
+            observer=tracing.observer(counted, name) if tracing else counted,
         )
 
     @asynccontextmanager
@@ -66,17 +75,30 @@ def create_app(
         # In the background, so that /health answers while the models load.
         loading = asyncio.create_task(load())
         try:
-            yield State(catalog=catalog, settings=settings)
+            yield State(catalog=catalog, settings=settings, metrics=counts)
         finally:
             loading.cancel()
             with suppress(asyncio.CancelledError):
                 await loading
             await asyncio.to_thread(catalog.close)
+            if tracing:
+                await asyncio.to_thread(tracing.close)
 
-    app = FastAPI(title="Prism", version=__version__, description=DESCRIPTION, lifespan=lifespan)
+    app = FastAPI(
+        title="Prism",
+        version=__version__,
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        telemetry=tracing.config if tracing else traces.OFF,
+    )
+    app.state.drain = Drain()
     app.add_middleware(Shortcut)
-    app.add_middleware(RequestId)
+    if tracing:
+        app.add_middleware(tracing.annotate)
+    app.add_middleware(Draining, drain=app.state.drain)
+    # The outermost: what is further in knows the id.
+    app.add_middleware(RequestId, metrics=counts)
     errors.install(app)
-    for module in (classify, models, health, pixels):
+    for module in (classify, models, health, metrics, pixels):
         app.include_router(module.router)
     return app

@@ -8,17 +8,32 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.inference.runtimes import RuntimeName
+from backend.telemetry import logs
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+Workers = Annotated[int, Field(ge=1, le=64)]
 
 
 class Settings(BaseSettings):
-    """Read from variables named PRISM_ and the field's name in capitals (PORT as it is)."""
+    """Read from variables named PRISM_ and the field's name in capitals.
+
+    PORT and WEB_CONCURRENCY are called what platforms call them.
+    """
 
     model_config = SettingsConfigDict(env_prefix="PRISM_", frozen=True, populate_by_name=True)
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
     port: Port = Field(8000, validation_alias="PORT", description="port to listen on")
+    workers: Workers = Field(
+        1, validation_alias="WEB_CONCURRENCY", description="processes that serve, 64 at most"
+    )
+    max_connections: PositiveInt = Field(
+        1000, description="connections that one process keeps open at most, else 503"
+    )
+    header_timeout: PositiveFloat = Field(
+        10.0,
+        description="seconds for the head of a request to come in, else its connection is closed",
+    )
     models_dir: Path = Field(Path("models"), description="folder that holds the model folders")
     models: str = Field(
         "",
@@ -75,4 +90,11 @@ class Settings(BaseSettings):
     )
     allow_private_sources: bool = Field(
         False, description="true: models may come from private networks and over http"
+    )
+    log_format: logs.Format = Field(
+        "auto",
+        description="auto, json or text; auto: text where the log goes to a terminal, else JSON",
+    )
+    log_level: logs.Level = Field(
+        "info", description="debug, info, warning or error: the least that is logged"
     )

@@ -108,7 +108,8 @@ def _wait_for_plan(port: int, model: str) -> None:
         with contextlib.closing(connection):
             connection.request("GET", f"/models/{model}")
             told = json.loads(connection.getresponse().read())
-        if told.get("plan", "absent") is not None:
+        plan = told.get("plan", {"measured": True})
+        if plan and plan["measured"]:
             return
         time.sleep(0.2)
 

@@ -37,7 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     services.add_process(
         "backend",
         _command("-m", "backend"),
-        env={**common, "PORT": str(ports.backend_port)},
+        # A person reads along, although the log goes through a pipe.
+        env={"PRISM_LOG_FORMAT": "text", **common, "PORT": str(ports.backend_port)},
         cwd=ROOT,
     )
     services.add_process(

@@ -14,6 +14,15 @@ import pytest
 ROOT = Path(__file__).parent.parent
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What the service keeps stays out of the user's home, and nothing measures beside tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PRISM_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+        patch.setenv("PRISM_MEASURE", "false")
+        yield
+
+
 @pytest.fixture(scope="session")
 def test_data() -> Path:
     """The folder of real data; skips, saying so, where there is none."""

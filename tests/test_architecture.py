@@ -12,7 +12,7 @@ PACKAGES = ("backend", "bench", "client", "evaluation", "frontend", "training", 
 
 # Lower rooms know nothing of higher ones.
 LAYERS = (
-    ("backend.inference.errors", "backend.inference.types"),
+    ("backend.inference.errors", "backend.inference.types", "backend.inference.observer"),
     (
         "backend.inference.jpeg",
         "backend.inference.images",
@@ -42,9 +42,12 @@ LAYERS = (
     ("backend.inference.engine",),
     ("backend.inference.classifier",),
     ("backend.sources",),
-    ("backend.catalog", "backend.settings"),
+    ("backend.catalog", "backend.settings", "backend.telemetry"),
     ("backend.api",),
-    ("backend.app",),
+    ("backend.app", "backend.sockets"),
+    ("backend.connections",),
+    ("backend.server", "backend.workers"),
+    ("backend.service",),
     ("backend.__main__",),
 )
 
@@ -125,9 +128,8 @@ def test_torch_is_imported_in_its_rooms_only() -> None:
 
 def test_the_batcher_knows_only_a_callable() -> None:
     ours = {found for found in imports(ROOT / "backend/inference/batcher.py") if "backend" in found}
-    assert all(
-        found.startswith(("backend.inference.errors", "backend.inference.types")) for found in ours
-    )
+    known = tuple(f"backend.inference.{room}" for room in ("errors", "types", "observer"))
+    assert all(found.startswith(known) for found in ours)
 
 
 @pytest.mark.parametrize("name", ["discovery.py", "cloud_run.py"])

@@ -4,7 +4,7 @@ import ast
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 from pathlib import Path
 
 import pytest
@@ -15,7 +15,13 @@ OURS = {"backend", "bench", "client", "deploy", "frontend", "tests", "training"}
 ON_REQUEST = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "google-auth"}
 # Installed in the benchmark's own environment only, each under the name that is imported.
 PEERS = {"bentoml", "litserve"}
-NAMESPACES = {"google", "google.cloud"}
+# Imported only where OpenTelemetry's variables ask for traces.
+TRACES = {
+    "opentelemetry-api",
+    "opentelemetry-sdk",
+    "opentelemetry-exporter-otlp-proto-http",
+}
+NAMESPACES = {"google", "google.cloud", "opentelemetry"}
 FLOORS = {
     "starlette": "1.6",
     "python-multipart": "0.0.32",
@@ -31,6 +37,9 @@ def normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+INSTALLED = {normal(dist.name) for dist in distributions()}
+
+
 def named(file: str) -> dict[str, str]:
     """Distribution -> the rest of its line, in `file` and the files it includes."""
     found: dict[str, str] = {}
@@ -44,8 +53,8 @@ def named(file: str) -> dict[str, str]:
     return found
 
 
-def distribution(module: str, distributions: Mapping[str, Sequence[str]]) -> str:
-    """What `module` is installed with; many distributions share the package `google`."""
+def distribution(module: str, packages: Mapping[str, Sequence[str]]) -> str:
+    """What `module` is installed with; many share the packages `google` and `opentelemetry`."""
     first, *rest = module.split(".")
     if first == "google":
         depth = 3 if rest[:1] == ["cloud"] else 2
@@ -53,13 +62,16 @@ def distribution(module: str, distributions: Mapping[str, Sequence[str]]) -> str
         return name.removesuffix("-v2")  # the version of an API, not of its package
     if first in PEERS:
         return first
-    assert first in distributions, f"{first} is not installed"
-    return normal(distributions[first][0])
+    if first == "opentelemetry":
+        names = (normal(f"{first}-{'-'.join(rest[:depth])}") for depth in range(len(rest), 0, -1))
+        return next((name for name in names if name in INSTALLED), "opentelemetry-api")
+    assert first in packages, f"{first} is not installed"
+    return normal(packages[first][0])
 
 
 def imported(files: Iterable[Path]) -> Iterator[str]:
     """Distributions of everything that is imported anywhere in `files` and is not ours."""
-    distributions = packages_distributions()
+    packages = packages_distributions()
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
             names: list[str] = []
@@ -71,7 +83,7 @@ def imported(files: Iterable[Path]) -> Iterator[str]:
                 names = [f"{node.module}.{part}".rstrip(".") for part in parts]
             for name in names:
                 if name.split(".")[0] not in OURS | sys.stdlib_module_names:
-                    yield distribution(name, distributions)
+                    yield distribution(name, packages)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +98,7 @@ def imported(files: Iterable[Path]) -> Iterator[str]:
 )
 def test_what_is_imported_is_named(file: str, folders: list[str]) -> None:
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    optional = ON_REQUEST if file == "requirements_serving.txt" else set()
+    optional = ON_REQUEST | TRACES if file == "requirements_serving.txt" else set()
     assert set(imported(sources)) - optional <= set(named(file))
 
 
@@ -94,6 +106,10 @@ def test_serving_and_running_need_no_torch() -> None:
     for file in ("requirements_serving.txt", "requirements_run.txt"):
         assert not {"torch", "torchvision"} & set(named(file))
     assert {"torch", "torchvision"} <= set(named("requirements_backend.txt"))
+
+
+def test_what_traces_import_is_named() -> None:
+    assert set(named("requirements_otel.txt")) == TRACES
 
 
 @pytest.mark.parametrize("file", sorted(path.name for path in ROOT.glob("requirements_*.txt")))

@@ -6,6 +6,7 @@ from fastapi import Depends, Query, Request
 
 from backend.catalog import Catalog
 from backend.settings import Settings
+from backend.telemetry.metrics import Metrics
 
 
 class State(TypedDict):
@@ -13,6 +14,7 @@ class State(TypedDict):
 
     catalog: Catalog
     settings: Settings
+    metrics: Metrics
 
 
 async def _catalog(request: Request) -> Catalog:

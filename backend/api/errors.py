@@ -85,6 +85,7 @@ CATALOGUE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     InferenceError: (500, "inference_failed"),
 }
 
+_UNFORESEEN: Final = (500, "internal_error")
 _HTTP_CODES: Final = {400: "malformed_request", 404: "not_found", 405: "method_not_allowed"}
 _INTERNAL: Final = "Something went wrong in the service. Its log, under the request id, says what."
 
@@ -101,14 +102,25 @@ def problem(status: int, code: str, detail: str, request_id: str) -> dict[str, o
     }
 
 
+def code_of(error: BaseException) -> str:
+    """The code of the problem that `error` stands for."""
+    return _known(error)[1]
+
+
 def describe(error: Exception, request_id: str) -> dict[str, object]:
     """The problem that `error` stands for; an unforeseen one is logged and called internal."""
+    status, code = _known(error)
+    if code != _UNFORESEEN[1]:
+        return problem(status, code, str(error), request_id)
+    log.error("request %s failed", request_id, exc_info=error)
+    return problem(status, code, _INTERNAL, request_id)
+
+
+def _known(error: BaseException) -> tuple[int, str]:
     for kind in type(error).__mro__:
         if kind in CATALOGUE:
-            status, code = CATALOGUE[kind]
-            return problem(status, code, str(error), request_id)
-    log.error("request %s failed", request_id, exc_info=error)
-    return problem(500, "internal_error", _INTERNAL, request_id)
+            return CATALOGUE[kind]
+    return _UNFORESEEN
 
 
 def install(app: FastAPI) -> None:

@@ -36,5 +36,6 @@ async def info() -> Info:
         "models": "/models",
         "health": "/health",
         "ready": "/ready",
+        "metrics": "/metrics",
     }
     return Info(name="Prism", version=__version__, links=links)

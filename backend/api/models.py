@@ -1,6 +1,6 @@
 """GET /models, GET /models/{name}."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 
 from backend.api.deps import CatalogDep
 from backend.api.schemas import PROBLEM_RESPONSES, ModelDetail, Models, model_detail, model_info
@@ -17,6 +17,8 @@ async def models(catalog: CatalogDep) -> Models:
 
 
 @router.get("/models/{name}", summary="One model, with its card", responses=PROBLEM_RESPONSES)
-def model(name: str, catalog: CatalogDep) -> ModelDetail:
+def model(request: Request, name: str, catalog: CatalogDep) -> ModelDetail:
     """Tell all that is known of one served model."""
-    return model_detail(catalog.entry(name))
+    entry = catalog.entry(name)
+    request.state.model_name = entry.name
+    return model_detail(entry)

@@ -157,6 +157,7 @@ class Classifier:
         started = time.perf_counter()
         self._pace.enter(started)
         self._entered += 1
+        self._observer.depth(self._pace.inside)
         served = True
         try:
             async with asyncio.timeout(within):
@@ -176,6 +177,7 @@ class Classifier:
             raise
         finally:
             self._pace.leave(time.perf_counter(), served=served)
+            self._observer.depth(self._pace.inside)
 
     async def _decoded(self, data: bytes) -> bytes | Input:
         """Decode what is tiny here, and the rest in threads of its own where the plan has them."""

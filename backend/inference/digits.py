@@ -9,14 +9,17 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 from pydantic import BaseModel, Field, model_validator
 
-from backend.inference.ink import Ink, find_ink
+from backend.inference.ink import Ink, find_ink, pixels_of
+from backend.inference.strokes import thicken
 
 OVERSAMPLING = 3  # thin strokes are thickened at this multiple of the final resolution
 DECODED_SIDE = 768
 LABELS = tuple("0123456789")  # of the models that read digits
+
+_PLACES = np.arange(256.0)  # along a side of the field
 
 
 class DigitPreprocess(BaseModel, frozen=True, extra="forbid"):
@@ -63,7 +66,8 @@ def normalize(pixels: NDArray[np.generic], spec: DigitPreprocess) -> NDArray[np.
     For pictures that already are as the model sees them: no digit is searched for.
     """
     scale = np.float32(1 / (255 * spec.std))
-    inputs = np.asarray(pixels, dtype=np.float32) * scale - np.float32(spec.mean / spec.std)
+    inputs: NDArray[np.float32] = np.multiply(pixels, scale, dtype=np.float32)
+    inputs -= np.float32(spec.mean / spec.std)
     return inputs.reshape(-1, *spec.input_shape)
 
 
@@ -84,23 +88,22 @@ def _fit(ink: Ink, spec: DigitPreprocess) -> NDArray[np.uint8]:
     scale = spec.box / max(right - left, bottom - top)
     width = max(1, round((right - left) * scale))
     height = max(1, round((bottom - top) * scale))
-    picture = Image.fromarray((ink.field[top:bottom, left:right] * 255).astype(np.uint8))
+    full_strokes = (ink.field[top:bottom, left:right] * 255).astype(np.uint8)
+    size = (right - left, bottom - top)
+    picture = Image.frombuffer("L", size, full_strokes, "raw", "L", 0, 1)
     small = picture.resize(
         (width, height), Image.Resampling.BOX if scale < 0.5 else Image.Resampling.HAMMING
     )
-    pixels = np.asarray(small)
+    pixels = pixels_of(small)
     stroke = _stroke_width(pixels)
     if stroke < spec.min_stroke:
         thick = picture.resize(
             (width * OVERSAMPLING, height * OVERSAMPLING), Image.Resampling.BILINEAR
         )
-        grow = round((spec.min_stroke - stroke) * OVERSAMPLING / 2)
-        if grow > 0:
-            thick = thick.filter(ImageFilter.MaxFilter(2 * grow + 1))
-        pixels = np.asarray(thick.reduce(OVERSAMPLING))
-    full = int(
-        np.partition(pixels, -max(1, pixels.size // 20), axis=None)[-max(1, pixels.size // 20)]
-    )
+        grown = thicken(pixels_of(thick), round((spec.min_stroke - stroke) * OVERSAMPLING / 2))
+        pixels = pixels_of(Image.fromarray(grown).reduce(OVERSAMPLING))
+    darkest = max(1, pixels.size // 20)
+    full = int(np.partition(pixels, -darkest, axis=None)[-darkest])
     if 0 < full < 255:
         pixels = np.minimum(pixels * np.float32(255 / full), 255).astype(np.uint8)
     return pixels
@@ -108,7 +111,9 @@ def _fit(ink: Ink, spec: DigitPreprocess) -> NDArray[np.uint8]:
 
 def _stroke_width(pixels: NDArray[np.uint8]) -> float:
     """Mean width of the strokes in pixels: twice the area over the length of the outline."""
-    padded = np.pad(pixels, 1).astype(np.float32)
+    height, width = pixels.shape
+    padded = np.zeros((height + 2, width + 2), dtype=np.float32)
+    padded[1:-1, 1:-1] = pixels
     down = padded[1:, :-1] - padded[:-1, :-1]
     across = padded[:-1, 1:] - padded[:-1, :-1]
     outline = float(np.sqrt(down * down + across * across).sum())
@@ -118,10 +123,11 @@ def _stroke_width(pixels: NDArray[np.uint8]) -> float:
 def _centre(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
     """Put the centre of mass in the middle of a black field, as far as the ink stays inside."""
     height, width = pixels.shape
-    columns, rows = pixels.sum(axis=0, dtype=np.int64), pixels.sum(axis=1, dtype=np.int64)
-    total = max(1, int(rows.sum()))
-    x = int(columns @ np.arange(width)) / total
-    y = int(rows @ np.arange(height)) / total
+    mass = pixels.astype(np.float64)
+    columns, rows = mass.sum(axis=0), mass.sum(axis=1)
+    total = max(1.0, float(rows.sum()))
+    x = float(columns @ _PLACES[:width]) / total
+    y = float(rows @ _PLACES[:height]) / total
     left = min(max(round(size / 2 - x), 0), size - width)
     top = min(max(round(size / 2 - y), 0), size - height)
     field = np.zeros((size, size), dtype=np.uint8)

@@ -151,15 +151,19 @@ class Engine:
             return []
         started = time.perf_counter()
         try:
-            outputs = self._forward(np.concatenate([one.rows for one in inputs]), network)
+            outputs = self._forward(_joined(inputs), network)
         except Exception as error:
             if len(inputs) == 1:
                 return [error]
             return [answer for one in inputs for answer in self._answers([one], network)]
         seconds = time.perf_counter() - started
-        ends = np.cumsum([len(one.rows) for one in inputs])[:-1]
-        parts = np.split(outputs, ends)
-        return [Answer(part, one.seconds, seconds) for one, part in zip(inputs, parts, strict=True)]
+        answers: list[Answer | Exception] = []
+        start = 0
+        for one in inputs:
+            end = start + len(one.rows)
+            answers.append(Answer(outputs[start:end], one.seconds, seconds))
+            start = end
+        return answers
 
     def _forward(self, rows: Floats, network: Runtime) -> Floats:
         return calibration.probabilities(network(rows), self._artifact.manifest.output)
@@ -176,6 +180,10 @@ class Engine:
                 f"{folder}: the network gives {shape[-1]} outputs, but the manifest has "
                 f"{len(manifest.labels)} labels"
             )
+
+
+def _joined(inputs: list[Input]) -> Floats:
+    return inputs[0].rows if len(inputs) == 1 else np.concatenate([one.rows for one in inputs])
 
 
 @contextmanager

@@ -5,21 +5,25 @@ the box around what was written. It imports numpy and Pillow only.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from backend.inference.panel import page_inside
+from backend.inference.panel import SMALLEST, page_inside
 from backend.inference.rules import unrule
-from backend.inference.strokes import INKED, Box, main_strokes
+from backend.inference.strokes import INKED, Box, main_strokes, thicken, thin
 
 WORK_SIDE = 192  # longest side of the picture that is searched, in pixels
 RULED_SIDE = 64  # smaller pictures are a digit and little else: no ruled paper is expected
 SMOOTH = 12.0  # levels of 255 that paper in smooth light may stray from a quadratic surface
 FINE_SIDE = 96  # a digit smaller than this is looked at again, closer, where there is detail
 PAGES = 3  # a page in a frame in a picture of a desk
+
+_LEVELS = np.arange(256)
+_RIDGE = 1e-3 * np.eye(6)  # keeps the fit of light defined where few pixels are paper
 
 Field = NDArray[np.float32]
 
@@ -48,7 +52,9 @@ def find_ink(image: Image.Image, min_contrast: float, depth: int = PAGES) -> Ink
     image, ink = _look(whole, min_contrast)
     if ink is None:
         return None
-    page = page_inside(ink.field >= INKED, image) if depth else None
+    left, top, right, bottom = ink.box
+    framing = depth and min(right - left, bottom - top) >= SMALLEST
+    page = page_inside(ink.field >= INKED, image) if framing else None
     if page is None and depth and ink.rough and min(whole.size) >= RULED_SIDE:
         page = page_inside(_light(whole), whole)
     written = None if page is None else find_ink(page, min_contrast, depth - 1)
@@ -136,85 +142,104 @@ def _scale(raised: Field, min_contrast: float, rough: bool) -> Ink | None:
         floor = max(floor, _noise(raised, cut))
         if full < 2 * floor:
             return None
-    field = (raised - floor) * (1.0 / (full - floor))
-    np.clip(field, 0, 1, out=field)
-    found = main_strokes(field)
+    raised -= floor
+    raised *= 1.0 / (full - floor)
+    np.maximum(raised, 0, out=raised)
+    np.minimum(raised, 1, out=raised)
+    found = main_strokes(raised)
     return None if found is None else Ink(*found, rough)
 
 
 def _grey(image: Image.Image) -> NDArray[np.uint8]:
     """One channel in which ink and paper differ most, uint8 (H, W)."""
     if image.mode == "L":
-        return np.asarray(image)
+        return pixels_of(image)
     if image.mode != "RGB":
         image = image.convert("RGB")
-    red, green, blue = image.split()
-    if (
-        max(_peak(ImageChops.difference(red, green)), _peak(ImageChops.difference(green, blue)))
-        < 24
-    ):
-        return np.asarray(green)
-    pixels = np.asarray(image)
+    data = image.tobytes()
+    red, green, blue = data[::3], data[1::3], data[2::3]
+    if max(_apart(red, green), _apart(green, blue)) < 24:
+        return np.frombuffer(green, dtype=np.uint8).reshape(image.height, image.width)
+    pixels = np.frombuffer(data, dtype=np.uint8).reshape(image.height, image.width, 3)
     edge = np.concatenate(_edges(pixels))
     away = pixels.astype(np.float32) - np.median(edge, axis=0).astype(np.float32)
-    far = np.abs(away).max(axis=2)
+    far = _largest(np.abs(away))
     towards = away[far >= 0.6 * far.max()].mean(axis=0)
     length = float(np.linalg.norm(towards))
     if length < 24:  # as much lighter as darker: no one direction leads from paper to ink
-        return np.asarray(image.convert("L"))
+        return pixels_of(image.convert("L"))
     along = away @ (towards / length)
     # Dark is ink, as on paper; what is lighter than the paper's own median is still paper.
     grey: NDArray[np.uint8] = np.clip(215 - along, 0, 255).astype(np.uint8)
     return grey
 
 
-def _peak(channel: Image.Image) -> int:
-    return int(channel.getextrema()[1])  # type: ignore[arg-type]
+def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of a picture of mode L, uint8 (H, W), read-only."""
+    return np.frombuffer(image.tobytes(), dtype=np.uint8).reshape(image.height, image.width)
+
+
+def _apart(one: bytes, other: bytes) -> int:
+    """The largest difference between two channels; that of a grey picture costs next to nothing."""
+    if one == other:
+        return 0
+    first, second = np.frombuffer(one, dtype=np.uint8), np.frombuffer(other, dtype=np.uint8)
+    return int((np.maximum(first, second) - np.minimum(first, second)).max())
+
+
+def _largest(values: Field) -> Field:
+    """The largest of three channels: (H, W, 3) -> (H, W)."""
+    first, second, third = values.transpose(2, 0, 1)
+    largest: Field = np.maximum(np.maximum(first, second), third)
+    return largest
 
 
 def _flatten(grey: NDArray[np.uint8]) -> Field:
     """Remove uneven light: what rises above its surroundings, float32 (H, W), ink positive."""
     picture = Image.fromarray(grey)
     smooth = picture.filter(ImageFilter.BoxBlur(max(1, min(grey.shape) / 8)))
-    rise = np.subtract(grey, np.asarray(smooth), dtype=np.float32)
-    if float((rise**3).sum()) < 0:  # strokes are narrow: the longer tail is theirs
+    rise = np.subtract(grey, pixels_of(smooth), dtype=np.float32)
+    if float((rise * rise * rise).sum()) < 0:  # strokes are narrow: the longer tail is theirs
         picture = ImageChops.invert(picture)
     small = picture.reduce(max(1, -(-max(grey.shape) // 48)))
-    light = _smooth_light(np.asarray(small, dtype=np.float32))
+    light = _smooth_light(pixels_of(small).astype(np.float32))
     paper = Image.fromarray(light) if light is not None else _shaded_paper(small)
     large = paper.resize(picture.size, Image.Resampling.BILINEAR)
-    raised: Field = np.subtract(np.asarray(picture), np.asarray(large), dtype=np.float32)
+    raised: Field = np.subtract(pixels_of(picture), np.asarray(large), dtype=np.float32)
     return raised
 
 
 def _smooth_light(values: Field) -> Field | None:
     """Fit a quadratic surface to the paper below the ink; None where light has an edge."""
-    height, width = values.shape
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    terms = np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=-1).reshape(-1, 6)
+    terms = _quadratic(*values.shape)
     flat = values.ravel()
     kept = np.ones(len(flat), dtype=bool)
     rest = flat
     for _ in range(5):
-        chosen = terms[kept]
-        fit = np.linalg.solve(chosen.T @ chosen + 1e-3 * np.eye(6), chosen.T @ flat[kept])
+        chosen = terms.compress(kept, axis=0)
+        fit = np.linalg.solve(chosen.T @ chosen + _RIDGE, chosen.T @ flat[kept])
         rest = flat - terms @ fit.astype(np.float32)
         kept = rest <= max(3.0, 1.5 * float(np.median(np.abs(rest))))
-    above = Image.fromarray(rest.reshape(values.shape))
-    width_of_shadows = 2 * (max(values.shape) // 7) + 1
-    thick = np.asarray(above.filter(ImageFilter.MinFilter(width_of_shadows)))
+    shadows = thin(rest.reshape(values.shape), max(values.shape) // 7)
     stray = max(SMOOTH, 0.1 * float(np.ptp(values)))
-    if float(np.quantile(rest, 0.02)) < -stray or float(thick.max()) > stray:
+    if float(shadows.max()) > stray or float(np.quantile(rest, 0.02)) < -stray:
         return None
     return (flat - rest).reshape(values.shape)
 
 
+@lru_cache(maxsize=32)
+def _quadratic(height: int, width: int) -> Field:
+    """The terms of a quadratic in x and y from -1 to 1: (H * W, 6)."""
+    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
+    return np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=-1).reshape(-1, 6)
+
+
 def _shaded_paper(small: Image.Image) -> Image.Image:
     """The paper behind the ink where shadows have edges: an opening, wider than any stroke."""
-    window = 2 * (max(small.size) // 8) + 1
+    reach = max(small.size) // 8
     # One cell more than was eroded: the soft edge of a shadow stays below the paper's level.
-    opened = small.filter(ImageFilter.MinFilter(window)).filter(ImageFilter.MaxFilter(window + 2))
-    return opened.filter(ImageFilter.GaussianBlur(0.5))
+    opened = thicken(thin(pixels_of(small), reach), reach + 1)
+    return Image.fromarray(opened).filter(ImageFilter.GaussianBlur(0.5))
 
 
 def _edges(values: NDArray[Any]) -> tuple[NDArray[Any], ...]:
@@ -223,19 +248,18 @@ def _edges(values: NDArray[Any]) -> tuple[NDArray[Any], ...]:
 
 def _levels(raised: Field) -> tuple[float, float]:
     """The level that parts paper from ink (Otsu 1979) and that of a full stroke."""
-    counts = np.bincount(raised.astype(np.uint8).ravel(), minlength=256).astype(np.float64)
-    levels = np.arange(256.0)
-    below = counts.cumsum()
-    mass = (counts * levels).cumsum()
-    total, whole = below[-1], mass[-1]
-    above = total - below
-    with np.errstate(divide="ignore", invalid="ignore"):
-        between = np.square(whole * below - total * mass) / (below * above)
-    cut = int(np.nanargmax(np.where(above > 0, between, np.nan))) if above[0] > 0 else 0
-    inked = counts[cut + 1 :].cumsum()
-    if not len(inked) or inked[-1] == 0:
-        return float(cut), float(cut)
-    full = cut + 1 + int(np.searchsorted(inked, 0.8 * inked[-1]))
+    counts = np.bincount(raised.astype(np.uint8).ravel(), minlength=256)
+    seen = counts.nonzero()[0]
+    lowest, highest = int(seen[0]), int(seen[-1])
+    if lowest == highest:
+        return float(lowest), float(lowest)
+    below, mass = counts.cumsum(), (counts * _LEVELS).cumsum()
+    total, whole = int(below[-1]), int(mass[-1])
+    darker, weight = below[lowest:highest], mass[lowest:highest]
+    apart = np.square(whole * darker - total * weight, dtype=np.float64)
+    cut = lowest + int((apart / (darker * (total - darker))).argmax())
+    inked = below[cut + 1 :] - below[cut]
+    full = cut + 1 + int(inked.searchsorted(0.8 * inked[-1]))
     return float(cut), float(full)
 
 

@@ -35,7 +35,7 @@ class Observer(Protocol):
         """A forward pass over `size` pictures begins; why it has that size."""
 
     def depth(self, waiting: int) -> None:
-        """So many pictures wait now."""
+        """So many pictures are inside now: admitted, and not answered yet."""
 
 
 class SilentObserver:

@@ -8,7 +8,9 @@ import math
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
+
+from backend.inference.strokes import thin
 
 SQUARE = 0.95  # how much of the quadrilateral of its corners a rectangle fills, at least
 SMALLEST = 20  # a page has at least so many pixels each way
@@ -98,7 +100,9 @@ def _inner(mask: Mask, hull: Mask) -> Mask | None:
     if side - 2 * (rim + 1) < SMALLEST:
         return None
     # Ink may come as near as a pixel, and the edge may be as soft.
-    inside = [_shrink(hull, rim + more) for more in range(3)]
+    inside = [_shrink(hull, rim)]
+    for _ in range(2):
+        inside.append(_shrink(inside[-1], 1))
     for outer, inner in itertools.pairwise(inside):
         edge = outer & ~inner
         if np.count_nonzero(edge & ~mask) <= TOUCHING * np.count_nonzero(edge):
@@ -109,6 +113,7 @@ def _inner(mask: Mask, hull: Mask) -> Mask | None:
 def _shrink(mask: Mask, width: int) -> Mask:
     if not width:
         return mask
-    padded = Image.fromarray(np.pad(mask, width).astype(np.uint8))
-    shrunk = np.asarray(padded.filter(ImageFilter.MinFilter(2 * width + 1))) > 0
-    return shrunk[width:-width, width:-width]
+    shrunk = thin(mask, width)
+    shrunk[:width] = shrunk[-width:] = False
+    shrunk[:, :width] = shrunk[:, -width:] = False
+    return shrunk

@@ -56,12 +56,14 @@ def prepare_photo(image: Image.Image, spec: PhotoPreprocess) -> NDArray[np.float
     """Resize, crop and normalize an RGB image of any size; float32 of `spec.input_shape`."""
     if spec.channels == 1:
         image = image.convert("L")
-    pixels = np.asarray(_crop(image, spec), dtype=np.float32).reshape(*spec.crop, spec.channels)
-    mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
-    scaled = (pixels / np.float32(255) - mean) / std
-    if spec.layout == "NHWC":
-        return scaled
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1))
+    channels = _crop(image, spec).split()
+    inputs = np.empty(spec.input_shape, dtype=np.float32)
+    planes = inputs if spec.layout == "NCHW" else inputs.transpose(2, 0, 1)
+    for plane, channel, mean, std in zip(planes, channels, spec.mean, spec.std, strict=True):
+        plane[:] = np.frombuffer(channel.tobytes(), dtype=np.uint8).reshape(spec.crop)
+        plane /= 255 * std
+        plane -= mean / std
+    return inputs
 
 
 def _crop(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:

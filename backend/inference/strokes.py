@@ -1,6 +1,7 @@
 """Tell strokes from specks: connected parts of an ink field, and which of them were written."""
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ KEEP_SIDE = 0.2  # long: this much of the main part's longer side
 KEEP_NEAR = 0.6  # further away than this (of the main part's longer side) is something else
 FLAT = 0.2  # a line across is at most so high for its width
 FOOT_GAP = 0.05  # an underline is so far (of the digit's height) below a narrow digit
+
+
+Pixel = TypeVar("Pixel", np.bool_, np.uint8, np.float32)
 
 
 @dataclass(slots=True)
@@ -42,8 +46,8 @@ def main_strokes(field: NDArray[np.float32]) -> tuple[NDArray[np.float32], Box, 
     None where nothing is inked. Detached strokes stay, such as the bar of a 5.
     """
     mask = field >= INKED
-    rows, columns = mask.any(axis=1), mask.any(axis=0)
-    inked_rows, inked_columns = np.flatnonzero(rows), np.flatnonzero(columns)
+    inked_rows = np.logical_or.reduce(mask, axis=1).nonzero()[0]
+    inked_columns = np.logical_or.reduce(mask, axis=0).nonzero()[0]
     if not len(inked_rows):
         return None
     box = _box(inked_rows, inked_columns)
@@ -62,15 +66,31 @@ def main_strokes(field: NDArray[np.float32]) -> tuple[NDArray[np.float32], Box, 
         chosen[[index + 1 for index in kept]] = True
         keep = chosen[labels]
         # The soft edge around a kept stroke stays with it.
-        grown = keep.copy()
-        grown[1:] |= keep[:-1]
-        grown[:-1] |= keep[1:]
-        sides = grown.copy()
-        sides[:, 1:] |= grown[:, :-1]
-        sides[:, :-1] |= grown[:, 1:]
-        field = np.where(sides, field, np.float32(0))
+        field = np.where(thicken(keep, 1), field, np.float32(0))
         box = _box(np.flatnonzero(keep.any(axis=1)), np.flatnonzero(keep.any(axis=0)))
     return field, box, _leans_in(main, mask.shape)
+
+
+def thicken(values: NDArray[Pixel], reach: int) -> NDArray[Pixel]:
+    """The largest of the values (H, W) within `reach` pixels of each, across and down."""
+    return _furthest(values, reach, np.maximum)
+
+
+def thin(values: NDArray[Pixel], reach: int) -> NDArray[Pixel]:
+    """The smallest of the values (H, W) within `reach` pixels of each, across and down."""
+    return _furthest(values, reach, np.minimum)
+
+
+def _furthest(values: NDArray[Pixel], reach: int, further: np.ufunc) -> NDArray[Pixel]:
+    for _ in ("across", "down"):
+        values, reached = values.T.copy(), 0
+        while reached < reach:  # twice as far each time: a wide window costs little more
+            step = min(reached + 1, reach - reached)
+            before = values.copy()
+            further(values[step:], before[:-step], out=values[step:])
+            further(values[:-step], before[step:], out=values[:-step])
+            reached += step
+    return values
 
 
 def _box(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Box:

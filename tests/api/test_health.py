@@ -44,7 +44,7 @@ def test_health_answers_while_the_model_loads_and_ready_only_after(models_dir: P
 def test_the_root_says_what_this_is_and_every_link_of_it_answers(client: TestClient) -> None:
     info = client.get("/").json()
     assert (info["name"], info["version"]) == ("Prism", __version__)
-    for name in ("docs", "openapi", "models", "health", "ready"):
+    for name in ("docs", "openapi", "models", "health", "ready", "metrics"):
         assert client.get(info["links"][name]).status_code == 200
 
 

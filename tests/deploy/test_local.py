@@ -63,6 +63,7 @@ def test_both_answer_where_it_says_and_ctrl_c_stops_both_within_five_seconds() -
         assert "<html" in httpx.get(frontend).text
         assert re.search(r"backend +\|", run.text), "the logs name who speaks"
         assert re.search(r"frontend +\|", run.text)
+        assert re.search(r"backend +\|\S* \S*INFO: ", run.text), "a person reads along"
 
         pressed = time.monotonic()
         run.press(CTRL_C)

@@ -1,10 +1,6 @@
 """The running service, as its users meet it: many at once, odd files, and the end of its life."""
 
-import os
-import signal
 import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.conftest import ROOT, free_port, wait_until_ready
+from tests.conftest import ROOT
 from tests.pictures import encoded, noise, seven
 
 EXAMPLES = ROOT / "frontend" / "examples"
@@ -135,32 +131,3 @@ def test_health_answers_at_once_while_16_large_uploads_are_worked_on(backend_url
         assert {done.result() for done in uploads} <= {200, 504}
     assert len(waits) >= 5
     assert statistics.median(waits) < 0.1  # the promise to probes: inference never blocks the loop
-
-
-def test_sigterm_stops_the_service_and_loses_no_accepted_request() -> None:
-    port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "backend"], cwd=ROOT, env=os.environ | {"PORT": str(port)}
-    )
-    url = f"http://127.0.0.1:{port}"
-    try:
-        wait_until_ready(url, process)
-        photo = encoded(noise(4000, 3000), "JPEG")
-        with ThreadPoolExecutor(4) as pool, httpx.Client(timeout=30) as client:
-            sent = [
-                pool.submit(client.post, f"{url}/classify", files={"file": photo}) for _ in range(4)
-            ]
-            first = sent[0].result()
-            process.send_signal(signal.SIGTERM)
-            statuses = []
-            for done in sent[1:]:
-                try:
-                    statuses.append(done.result().status_code)
-                except httpx.TransportError:
-                    statuses.append(0)  # not accepted any more
-        assert first.status_code == 200
-        assert set(statuses) <= {200, 503, 0}
-        assert process.wait(timeout=10) in {0, -signal.SIGTERM}
-    finally:
-        process.kill()
-        process.wait()

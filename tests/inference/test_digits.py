@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageDraw
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from pydantic import ValidationError
 
 from backend.inference.digits import DigitPreprocess, find_digit, normalize
 from backend.inference.preprocess import preprocess
-from backend.inference.strokes import Box
+from backend.inference.strokes import Box, thicken, thin
 from tests.pictures import seven
 
 SPEC = DigitPreprocess()
@@ -79,6 +79,29 @@ def test_specks_are_dropped() -> None:
     for x, y in ((5, 5), (190, 10), (10, 190), (195, 195)):
         draw.rectangle((x, y, x + 2, y + 2), fill="black")
     assert likeness(find_digit(picture, SPEC), EXPECTED) > 0.95
+
+
+@pytest.mark.parametrize("mode", ["L", "RGBA"])
+def test_a_grey_picture_is_the_same_digit_in_any_mode(mode: str) -> None:
+    np.testing.assert_array_equal(find_digit(seven(200).convert(mode), SPEC), EXPECTED)
+
+
+@pytest.mark.parametrize("size", [28, 200])
+def test_the_picture_itself_is_left_as_it_is(size: int) -> None:
+    for picture in (seven(size), seven(size, ink="red"), seven(size).convert("L")):
+        before = picture.tobytes()
+        find_digit(picture, SPEC)
+        assert picture.tobytes() == before
+
+
+@pytest.mark.parametrize("reach", [0, 1, 2, 5, 40])
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (30, 20)])
+def test_strokes_are_thickened_and_thinned_by_a_square(size: tuple[int, int], reach: int) -> None:
+    values = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
+    picture, window = Image.fromarray(values), 2 * reach + 1
+    thick, slim = ImageFilter.MaxFilter(window), ImageFilter.MinFilter(window)
+    np.testing.assert_array_equal(thicken(values, reach), np.asarray(picture.filter(thick)))
+    np.testing.assert_array_equal(thin(values, reach), np.asarray(picture.filter(slim)))
 
 
 def test_a_detached_stroke_is_kept() -> None:

@@ -73,6 +73,15 @@ def test_the_normalization_is_torchvisions() -> None:
     )
 
 
+@pytest.mark.parametrize("level", [0, 100, 255])
+def test_every_channel_has_its_own_mean_and_deviation(level: int) -> None:
+    spec = PhotoPreprocess(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
+    prepared = prepare_photo(Image.new("RGB", (300, 300), (level, 0, 255)), spec)
+    expected = ((level / 255 - 0.1) / 0.4, -0.2 / 0.5, 0.7 / 0.6)
+    for plane, value in zip(prepared, expected, strict=True):
+        np.testing.assert_allclose(plane, value, atol=1e-6)
+
+
 def test_the_layout_is_the_models() -> None:
     first = prepare_photo(noise(300, 200), PhotoPreprocess())
     last = prepare_photo(noise(300, 200), PhotoPreprocess(layout="NHWC"))

@@ -60,6 +60,7 @@ async def predict(
         return await classify(request, catalog, settings, model)
     within = patience.allowed(request, settings.timeout)
     classifier, spec = await _digit_model(catalog, model)
+    request.state.model_name = classifier.manifest.name
     classifier.require_room(within)
     body = await limits.read(request, settings.max_bytes)
     query = await asyncio.to_thread(pixel_json.parse, body, spec)
@@ -83,6 +84,7 @@ async def predict_nn(
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The picture is larger than {settings.max_bytes:,} bytes.")
     within = patience.allowed(request, settings.timeout)
+    request.state.model_name = catalog.entry(model or catalog.default).name
     classifier = await catalog.get(model)
     prediction = await patience.unless_gone(request, classifier.classify(data, within))
     best = int(prediction.ranking[0])

@@ -53,7 +53,8 @@ class OnnxRuntime:
 
     def _run(self, batch: Floats) -> Floats:
         try:
-            (outputs,) = self._session.run([self._output], {self._input: batch.astype(self._type)})
+            feed = {self._input: batch.astype(self._type, copy=False)}
+            (outputs,) = self._session.run([self._output], feed)
         except Exception as error:
             raise InferenceError("The model could not be run on this input.") from error
         return np.asarray(outputs, dtype=np.float32).reshape(len(batch), -1)

@@ -1,0 +1,51 @@
+"""A backend process of a test's own: a free port, an end by its pid."""
+
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+import httpx
+
+from tests.conftest import ROOT, free_port, wait_until_ready
+
+
+class Backend:
+    """`python -m backend` with these settings; what it writes goes to the file `log`, if any."""
+
+    def __init__(self, log: Path | None = None, **environ: str) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log: IO[bytes] | None = log.open("wb") if log else None
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "backend"],
+            cwd=ROOT,
+            env={**os.environ, "PORT": str(self.port), **environ},
+            stderr=self._log,
+        )
+
+    def __enter__(self) -> "Backend":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
+    ) -> None:
+        self.process.kill()
+        self.process.wait()
+        if self._log:
+            self._log.close()
+
+    def wait_until_ready(self) -> None:
+        """Wait until it can classify."""
+        wait_until_ready(self.url, self.process)
+
+    def get(self, path: str) -> httpx.Response:
+        """Ask on a connection of its own."""
+        return httpx.get(self.url + path, timeout=10)
+
+    def connect(self) -> socket.socket:
+        """A bare connection."""
+        return socket.create_connection(("127.0.0.1", self.port), timeout=10)

@@ -1,0 +1,203 @@
+"""Every line of the log is one record, which Google Cloud's logging and a person can read."""
+
+import io
+import logging
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+
+from backend.inference.runtimes.fake_runtime import FakeRuntime
+from backend.telemetry import logs
+from backend.telemetry.request import Request, current
+from tests.conftest import ROOT
+from tests.fake_models import serve, write_model
+from tests.pictures import encoded, seven
+from tests.telemetry.conftest import Written
+
+NASTY = 'a\nERROR: forged\r\n{"severity": "CRITICAL"}\x1b[31m\x00\x85\u2028\ud800"'
+
+
+def record(
+    message: str, *args: object, level: int = logging.INFO, **extra: Any
+) -> logging.LogRecord:
+    return logging.getLogger("prism.test").makeRecord(
+        "prism.test", level, "", 0, message, args, extra.pop("exc_info", None), extra=extra
+    )
+
+
+def as_json(made: logging.LogRecord, project: str = "") -> dict[str, Any]:
+    line = logs.Json(project)(made)
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
+    return dict(orjson.loads(line))
+
+
+def failure() -> Any:
+    try:
+        raise ValueError(NASTY)
+    except ValueError:
+        return sys.exc_info()
+
+
+def test_a_record_has_the_fields_that_google_cloud_looks_for() -> None:
+    entry = as_json(record("%d models", 3, level=logging.WARNING))
+    assert (entry["severity"], entry["message"]) == ("WARNING", "3 models")
+    assert entry["logger"] == "prism.test"
+    assert abs(datetime.fromisoformat(entry["time"]).timestamp() - time.time()) < 60
+    assert entry["time"].endswith("Z")
+
+
+@pytest.mark.parametrize(
+    ("level", "severity"),
+    [(5, "DEBUG"), (10, "DEBUG"), (20, "INFO"), (25, "INFO"), (30, "WARNING"), (40, "ERROR"),
+     (50, "CRITICAL"), (60, "CRITICAL")],
+)  # fmt: skip
+def test_every_level_is_a_severity(level: int, severity: str) -> None:
+    assert as_json(record("x", level=level))["severity"] == severity
+
+
+def test_a_failure_carries_its_traceback_where_error_reporting_looks() -> None:
+    entry = as_json(record("request failed", level=logging.ERROR, exc_info=failure()))
+    assert entry["message"] == "request failed"
+    assert entry["stack_trace"].startswith("Traceback (most recent call last):\n")
+    assert "ValueError" in entry["stack_trace"]
+
+
+@pytest.mark.parametrize("made", [record("%s", NASTY), record("failed", exc_info=failure())])
+def test_nothing_that_a_client_sends_breaks_a_line(made: logging.LogRecord) -> None:
+    as_json(made)
+    first, *rest = logs.text(made).decode().splitlines()
+    assert first.startswith("INFO: ")
+    assert all(line.startswith("    ") for line in rest)
+    assert rest or not made.exc_info
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", logs.text(made).decode())
+
+
+def in_request(request: Request, make: Callable[[], Any]) -> Any:
+    token = current.set(request)
+    try:
+        return make()
+    finally:
+        current.reset(token)
+
+
+def test_what_is_logged_during_a_request_names_it() -> None:
+    request = Request("abc")
+    assert in_request(request, lambda: as_json(record("x")))["request_id"] == "abc"
+    assert in_request(request, lambda: logs.text(record("x"))) == b"INFO: x [abc]\n"
+    assert in_request(request, lambda: logs.text(record("x abc"))) == b"INFO: x abc\n"
+    assert "request_id" not in as_json(record("x"))
+
+
+def test_a_trace_is_linked_where_the_project_is_known() -> None:
+    traced = Request("abc", (f"00-{'1' * 32}-{'2' * 16}-01".encode(), b""))
+    entry = in_request(traced, lambda: as_json(record("x"), "proj"))
+    assert entry["logging.googleapis.com/trace"] == f"projects/proj/traces/{'1' * 32}"
+    assert entry["logging.googleapis.com/spanId"] == "2" * 16
+    assert entry["logging.googleapis.com/trace_sampled"] is True
+    entry = in_request(traced, lambda: as_json(record("x")))
+    assert entry["trace_id"] == "1" * 32
+    assert not [key for key in entry if key.startswith("logging.")]
+
+
+def test_a_requests_line_tells_what_was_asked_and_how_it_ended(
+    tmp_path: Path, written: Written
+) -> None:
+    write_model(tmp_path)
+    with serve(tmp_path, FakeRuntime(10)) as client:
+        headers = {"X-Request-ID": "mine", "X-Cloud-Trace-Context": f"{'1' * 32}/2;o=1"}
+        picture = {"file": encoded(seven())}
+        client.post("/classify?secret=drawing", files=picture, headers=headers)
+        client.get("/health")
+        client.get("/metrics")
+        client.get("/no%0Awhere?secret=drawing")
+    lines = [line for line in written() if line["logger"] == "prism.access"]
+    classified, missing = lines
+    asked = classified["httpRequest"]
+    assert asked.pop("latency").endswith("s")
+    assert asked == {"requestMethod": "POST", "requestUrl": "/classify", "status": 200}
+    assert (classified["model"], classified["request_id"]) == ("fake", "mine")
+    assert classified["logging.googleapis.com/spanId"] == f"{2:016x}"
+    assert missing["httpRequest"]["requestUrl"] == "/no\nwhere"
+    assert "model" not in missing
+    assert "drawing" not in str(lines)
+
+
+def test_an_unforeseen_failure_is_logged_under_its_request(
+    tmp_path: Path, written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_model(tmp_path)
+    with serve(tmp_path) as client:
+        monkeypatch.setattr("backend.api.models.model_info", lambda _: 1 / 0)
+        client.get("/models", headers={"X-Request-ID": "mine"})
+    (failed,) = [line for line in written() if line["severity"] == "ERROR"]
+    assert failed["request_id"] == "mine"
+    assert "ZeroDivisionError" in failed["stack_trace"]
+
+
+def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:
+    stream = io.BytesIO()
+    stream.close()
+    logs.Lines(logs.text, stream).emit(record("x"))
+
+
+@pytest.mark.parametrize("chosen", ["json", "text", "auto"])
+def test_all_that_the_service_says_comes_in_the_form_that_was_chosen(
+    chosen: str,
+) -> None:
+    """`auto` is JSON here: what the service says goes into a pipe."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "backend"],
+        cwd=ROOT,
+        env=os.environ | {"PORT": str(port), "PRISM_LOG_FORMAT": chosen},
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert process.stderr is not None
+    seen: list[bytes] = []
+    for line in process.stderr:
+        seen.append(line)
+        if b"running on" in line:
+            break
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/models") as answer:
+        assert answer.status == 200
+    process.send_signal(signal.SIGTERM)
+    out, rest = process.communicate(timeout=20)
+    assert out == b""
+    lines = seen + rest.splitlines()
+    if chosen == "text":
+        assert any(line.startswith(b"INFO: GET '/models' 200") for line in lines)
+        assert not any(line.startswith(b"{") for line in lines)
+        return
+    entries = [orjson.loads(line) for line in lines]
+    assert {"uvicorn.error", "prism.access", "prism.catalog"} <= {e["logger"] for e in entries}
+    assert [e["httpRequest"]["status"] for e in entries if "httpRequest" in e] == [200]
+
+
+def test_other_libraries_are_heard_when_they_warn_only() -> None:
+    code = (
+        "import logging, warnings; from backend.telemetry import logs;"
+        "logs.configure('json', 'debug');"
+        "logging.getLogger('PIL.Image').info('noise'); logging.getLogger('prism.x').debug('ours');"
+        "logging.getLogger('PIL').warning('heard'); warnings.warn('old')"
+    )
+    run = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True)
+    messages = [orjson.loads(line)["message"] for line in run.stderr.splitlines()]
+    assert messages[:2] == ["ours", "heard"]
+    assert "UserWarning: old" in messages[2]
+    assert len(messages) == 3
