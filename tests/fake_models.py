@@ -1,19 +1,26 @@
 """Model folders and applications for tests that need no real network."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from starlette.testclient import TestClient
 
 from backend.app import create_app
 from backend.inference import artifact
 from backend.inference.artifact import Artifact, Manifest
 from backend.inference.digits import DigitPreprocess
+from backend.inference.errors import InferenceError
+from backend.inference.photos import PhotoPreprocess
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
+from backend.inference.types import Floats
 from backend.settings import Settings
+from tests.pictures import encoded
 
 DIGITS = tuple("0123456789")
 
@@ -27,6 +34,59 @@ def write_model(models_dir: Path, name: str = "fake", **fields: Any) -> Path:
     manifest = Manifest.model_validate(given | {"preprocess": DigitPreprocess()} | fields)
     artifact.write_manifest(folder, manifest)
     return folder
+
+
+# A model that reads flat grey pictures: the picture `grey(k)` is answered with k.
+GREY = PhotoPreprocess(resize=None, crop=(8, 8), channels=1, mean=(0,), std=(1,))
+_STEP = 20  # levels of 255 between two of them
+
+
+def grey(digit: int, side: int = 8) -> bytes:
+    """A PNG of one level of grey; one of 8x8 is tiny, one of more than 64x64 is not."""
+    return encoded(Image.new("L", (side, side), _STEP * digit))
+
+
+def level(item: Floats) -> int:
+    """The `digit` of a `grey` picture, from the input made of it."""
+    return round(float(item.mean()) * 255 / _STEP)
+
+
+class GreyRuntime:
+    """Answers `grey` pictures; those at the level `bad` make the forward pass fail.
+
+    `hold` lets no forward pass go on, `release` all; `asked` has the digits of every batch that
+    was begun.
+    """
+
+    name = "grey"
+
+    def __init__(
+        self, *, concurrent: bool = True, threads: int = 1, bad: int | None = None
+    ) -> None:
+        self.concurrent = concurrent
+        self.threads = threads
+        self.asked: list[list[int]] = []
+        self._bad = bad
+        self._open = threading.Event()
+        self._open.set()
+
+    def hold(self) -> None:
+        """Keep forward passes from now on, and forget the earlier ones."""
+        self.asked.clear()
+        self._open.clear()
+
+    def release(self) -> None:
+        """Let them go on."""
+        self._open.set()
+
+    def __call__(self, batch: Floats) -> Floats:
+        """Inputs (N, 1, 8, 8) -> logits (N, 10)."""
+        digits = [level(item) for item in batch]
+        self.asked.append(digits)
+        assert self._open.wait(60)
+        if self._bad in digits:
+            raise InferenceError("The model could not be run on this input.")
+        return np.eye(10, dtype=np.float32)[digits] * 9
 
 
 def fake_load(runtime: Runtime | None = None) -> Callable[..., Runtime]:
@@ -43,6 +103,7 @@ def serve(
     models_dir: Path, runtime: Runtime | None = None, **settings: Any
 ) -> Iterator[TestClient]:
     """Run the application in this process on the models in `models_dir`, with a fake runtime."""
-    app = create_app(Settings(models_dir=models_dir, **settings), fake_load(runtime))
+    kept = {"measure": False, "data_dir": models_dir.parent / "data"}  # nothing of the user's
+    app = create_app(Settings(models_dir=models_dir, **kept | settings), fake_load(runtime))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Final, Generic, Literal, TypeVar
@@ -163,7 +164,7 @@ class Batcher(Generic[T, R]):
             if entry.future.cancelled():
                 continue
             if entry.expires <= now:
-                entry.loop.call_soon_threadsafe(_deliver, ((entry, _late()),))
+                _hand_over(entry.loop, [(entry, _late())])
                 continue
             taken.append(entry)
         if len(taken) == 1 and not self._busy and not self._entries:
@@ -178,8 +179,14 @@ class Batcher(Generic[T, R]):
             answers = [error] * len(entries)
         pairs = list(zip(entries, answers, strict=True))
         for loop, group in groupby(pairs, key=lambda pair: pair[0].loop):
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(_deliver, list(group))
+            _hand_over(loop, list(group))
+
+
+def _hand_over(
+    loop: asyncio.AbstractEventLoop, answers: Sequence[tuple[_Entry[T, R], R | Exception]]
+) -> None:
+    with suppress(RuntimeError):  # the loop has ended, and with it whoever waited
+        loop.call_soon_threadsafe(_deliver, answers)
 
 
 def _deliver(answers: Sequence[tuple[_Entry[T, R], R | Exception]]) -> None:

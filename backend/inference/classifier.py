@@ -22,7 +22,7 @@ from backend.inference.batcher import FOREVER, Batcher
 from backend.inference.cpus import cores, cpu_limit
 from backend.inference.decoder import Decoder, Input
 from backend.inference.engine import Answer, Engine, Load
-from backend.inference.errors import DeadlineError, QueueFullError
+from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
 from backend.inference.observer import SILENT, Observer
 from backend.inference.pace import Pace
 from backend.inference.plan import Interrupted, Plan
@@ -185,8 +185,11 @@ class Classifier:
             return tiny
         if not self.plan.decoders:
             return data
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._decoders, self._decoder.decode, data)
+        try:
+            decoding = self._decoders.submit(self._decoder.decode, data)
+        except RuntimeError as error:  # closed
+            raise ClosedError("The service is shutting down. Send the request again.") from error
+        return await asyncio.wrap_future(decoding)
 
     def _predictions(self, answer: Answer, waited: float) -> list[Prediction]:
         timings = Timings(answer.decode * 1e3, waited * 1e3, answer.inference * 1e3)

@@ -42,10 +42,17 @@ class Decoder:
     def decode(self, data: bytes) -> Input:
         """Decode and preprocess a file; raises an ImageError where it cannot be used."""
         started = time.perf_counter()
-        return self._prepare(images.open_image(data, max_pixels=self._max_pixels), started)
+        image = images.open_image(data, max_pixels=self._max_pixels)
+        if self._side is not None:
+            images.reduce(image, self._side)
+        with self._pixels.take(image.width * image.height):
+            return self._prepare(image, started)
 
     def decode_tiny(self, data: bytes) -> Input | None:
-        """`decode` where that costs less than to hand the picture to another thread, else None."""
+        """`decode` where that costs less than to hand the picture to another thread, else None.
+
+        It takes no part in the budget of pixels: the event loop must not wait for it.
+        """
         if len(data) > _TINY_FILE or not self._small_input:
             return None
         started = time.perf_counter()
@@ -53,9 +60,5 @@ class Decoder:
         return self._prepare(image, started) if image.width * image.height <= _TINY else None
 
     def _prepare(self, image: Image.Image, started: float) -> Input:
-        if self._side is not None:
-            images.reduce(image, self._side)
-        with self._pixels.take(image.width * image.height):
-            rgb = images.load_rgb(image)
-            rows = preprocess(rgb, self._spec)[np.newaxis]
+        rows = preprocess(images.load_rgb(image), self._spec)[np.newaxis]
         return Input(rows, time.perf_counter() - started)

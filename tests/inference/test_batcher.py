@@ -1,144 +1,184 @@
 """The batcher gives everyone their own answer, in few batches, and refuses what does not fit."""
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+import time
 
-import numpy as np
 import pytest
 
-from backend.inference.batcher import Batched, Batcher
-from backend.inference.errors import ClosedError, QueueFullError
-from backend.inference.types import Floats
+from backend.inference.batcher import Batcher
+from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
+from tests.inference.work import FATAL, UNLUCKY, WAIT, Work, running, settled, together, until
 
-WAIT = 10
-
-
-def row(value: float, count: int = 1) -> Floats:
-    return np.full((count, 1), value, dtype=np.float32)
+pytestmark = pytest.mark.anyio
 
 
-class Gate:
-    """A function that doubles its rows, once it is let; it remembers its batches."""
-
-    def __init__(self) -> None:
-        self.started = threading.Semaphore(0)
-        self.open = threading.Event()
-        self.batches: list[list[float]] = []
-
-    def __call__(self, rows: Floats) -> Floats:
-        self.batches.append(rows[:, 0].tolist())
-        self.started.release()
-        assert self.open.wait(WAIT)
-        if (rows == 13).any():
-            raise ValueError("unlucky")
-        return rows * 2
-
-
-@contextmanager
-def running(run: Callable[[Floats], Floats], **options: int) -> Iterator[Batcher]:
-    batcher = Batcher(run, **options)
-    try:
-        yield batcher
-    finally:
-        batcher.close()
-
-
-def value(future: Future[Batched]) -> float:
-    return float(future.result(WAIT).outputs[0, 0])
-
-
-def busy(batcher: Batcher, gate: Gate) -> Future[Batched]:
-    """Submit an item and wait until the function works on it."""
-    first = batcher.submit(row(0))
-    assert gate.started.acquire(timeout=WAIT)
+async def busy(batcher: Batcher[int, int], work: Work) -> asyncio.Future[int]:
+    """Submit the item 0 and wait until it is worked on."""
+    first = batcher.submit(0)
+    await until(lambda: work.batches)
     return first
 
 
-def test_everyone_gets_their_own_answer() -> None:
-    with running(lambda rows: rows * 2, max_batch=8) as batcher:
-        futures = [batcher.submit(row(i)) for i in range(100)]
-        assert [value(future) for future in futures] == [2 * i for i in range(100)]
+async def test_everyone_gets_their_own_answer() -> None:
+    with running(Work(), max_batch=8, runners=3) as batcher:
+        answers = await together(*(batcher.submit(i) for i in range(300)))
+    assert answers == [2 * i for i in range(300)]
 
 
-def test_what_comes_alone_goes_at_once_and_alone() -> None:
-    gate = Gate()
-    gate.open.set()
-    with running(gate) as batcher:
-        assert value(batcher.submit(row(1))) == 2
-        assert value(batcher.submit(row(2))) == 4
-    assert gate.batches == [[1], [2]]
+async def test_what_comes_alone_goes_at_once_and_alone() -> None:
+    work = Work()
+    with running(work, runners=2) as batcher:
+        assert [await together(batcher.submit(i)) for i in (1, 2, 3)] == [[2], [4], [6]]
+    assert work.items == [[1], [2], [3]]
+    assert work.reasons == ["alone"] * 3
+    assert all(batch.alone for batch in work.batches)
 
 
-def test_arrivals_gather_while_the_function_is_busy_up_to_the_limit() -> None:
-    gate = Gate()
-    with running(gate, max_batch=3) as batcher:
-        futures = [busy(batcher, gate), *(batcher.submit(row(i)) for i in range(1, 6))]
-        gate.open.set()
-        assert [value(future) for future in futures] == [0, 2, 4, 6, 8, 10]
-    assert gate.batches == [[0], [1, 2, 3], [4, 5]]
+async def test_arrivals_gather_while_the_runner_is_busy_up_to_the_largest_batch() -> None:
+    work = Work(held=True)
+    with running(work, max_batch=3) as batcher:
+        futures = [await busy(batcher, work), *(batcher.submit(i) for i in range(1, 6))]
+        assert batcher.waiting == 5
+        work.open.set()
+        assert await together(*futures) == [0, 2, 4, 6, 8, 10]
+    assert work.items == [[0], [1, 2, 3], [4, 5]]
+    assert work.reasons == ["alone", "full", "gathered"]
 
 
-def test_the_rows_of_one_item_stay_together() -> None:
-    gate = Gate()
-    with running(gate, max_batch=4) as batcher:
-        busy(batcher, gate)
-        first, second = batcher.submit(row(1, 3)), batcher.submit(row(2, 2))
-        gate.open.set()
-        assert first.result(WAIT).outputs.shape == (3, 1)
-        assert second.result(WAIT).outputs[:, 0].tolist() == [4, 4]
-    assert gate.batches == [[0], [1, 1, 1], [2, 2]]
+async def test_one_that_comes_while_another_is_inside_is_not_called_alone() -> None:
+    work = Work(held=True)
+    with running(work, runners=2) as batcher:
+        first = await busy(batcher, work)
+        second = batcher.submit(1)
+        await until(lambda: len(work.batches) == 2)
+        work.open.set()
+        assert await together(first, second) == [0, 2]
+    assert work.reasons == ["alone", "gathered"]
 
 
-def test_a_full_queue_is_refused_at_once() -> None:
-    gate = Gate()
-    with running(gate, queue_size=2) as batcher:
-        busy(batcher, gate)
-        waiting = [batcher.submit(row(1)), batcher.submit(row(2))]
+async def test_it_is_busy_from_the_first_item_to_the_last_answer() -> None:
+    work = Work(held=True)
+    with running(work) as batcher:
+        assert not batcher.busy
+        first = await busy(batcher, work)
+        assert batcher.busy
+        work.open.set()
+        await together(first)
+        await until(lambda: not batcher.busy)
+
+
+async def test_a_full_queue_is_refused_at_once() -> None:
+    work = Work(held=True)
+    with running(work, queue_size=2) as batcher:
+        await busy(batcher, work)
+        waiting = [batcher.submit(1), batcher.submit(2)]
         with pytest.raises(QueueFullError):
-            batcher.submit(row(3))
-        gate.open.set()
-        assert [value(future) for future in waiting] == [2, 4]
+            batcher.submit(3)
+        work.open.set()
+        assert await together(*waiting) == [2, 4]
+        assert await together(batcher.submit(4)) == [8]
 
 
-def test_a_cancelled_item_costs_nothing_and_hurts_nobody() -> None:
-    gate = Gate()
-    with running(gate) as batcher:
-        busy(batcher, gate)
-        gone, stays = batcher.submit(row(1)), batcher.submit(row(2))
+async def test_a_cancelled_item_costs_nothing_and_hurts_nobody() -> None:
+    work = Work(held=True)
+    with running(work) as batcher:
+        await busy(batcher, work)
+        gone, stays = batcher.submit(1), batcher.submit(2)
         assert gone.cancel()
-        gate.open.set()
-        assert value(stays) == 4
-    assert gate.batches == [[0], [2]]
+        work.open.set()
+        assert await together(stays) == [4]
+    assert work.items == [[0], [2]]
 
 
-def test_an_item_that_fails_fails_alone() -> None:
-    gate = Gate()
-    with running(gate) as batcher:
-        busy(batcher, gate)
-        good, bad, fine = (batcher.submit(row(i)) for i in (1, 13, 2))
-        gate.open.set()
-        assert (value(good), value(fine)) == (2, 4)
+async def test_an_item_that_is_given_up_while_it_is_worked_on_hurts_nobody() -> None:
+    work = Work(held=True)
+    with running(work) as batcher:
+        first = await busy(batcher, work)
+        mates = [batcher.submit(i) for i in (1, 2, 3)]
+        first.cancel()
+        work.open.set()
+        assert await together(*mates) == [2, 4, 6]
+        mates = [batcher.submit(i) for i in (4, 5)]
+        assert await together(*mates) == [8, 10]
+
+
+async def test_an_item_whose_time_is_over_is_told_so_and_never_worked_on() -> None:
+    work = Work(held=True)
+    with running(work) as batcher:
+        await busy(batcher, work)
+        now = time.perf_counter()
+        late, stays = batcher.submit(1, now), batcher.submit(2, now + 10 * WAIT)
+        work.open.set()
+        assert await together(stays) == [4]
+        with pytest.raises(DeadlineError):
+            await together(late)
+    assert work.items == [[0], [2]]
+
+
+async def test_a_queue_of_nothing_but_given_up_items_is_passed_over() -> None:
+    work = Work(held=True)
+    with running(work, max_batch=2) as batcher:
+        await busy(batcher, work)
+        for i in range(1, 6):
+            batcher.submit(i).cancel()
+        late = [batcher.submit(i, time.perf_counter()) for i in range(6, 9)]
+        work.open.set()
+        answers = await settled(*late)
+        assert {type(answer) for answer in answers} == {DeadlineError}
+        assert await together(batcher.submit(9)) == [18]
+    assert work.items == [[0], [9]]
+
+
+async def test_an_item_that_fails_fails_alone() -> None:
+    work = Work(held=True)
+    with running(work) as batcher:
+        await busy(batcher, work)
+        good, bad, fine = (batcher.submit(i) for i in (1, UNLUCKY, 2))
+        work.open.set()
+        assert await together(good, fine) == [2, 4]
         with pytest.raises(ValueError, match="unlucky"):
-            bad.result(WAIT)
+            await together(bad)
+    assert work.items == [[0], [1, UNLUCKY, 2]]
 
 
-def test_closing_finishes_what_was_accepted_and_takes_no_more() -> None:
-    gate = Gate()
-    batcher = Batcher(gate)
-    futures = [busy(batcher, gate), batcher.submit(row(1))]
+async def test_a_run_that_raises_fails_its_batch_and_the_next_one_is_well() -> None:
+    work = Work(held=True)
+    with running(work) as batcher:
+        await busy(batcher, work)
+        batch = [batcher.submit(i) for i in (1, FATAL, 2)]
+        work.open.set()
+        answers = await settled(*batch)
+        assert [str(answer) for answer in answers] == ["all is lost"] * 3
+        assert await together(batcher.submit(3)) == [6]
+        await until(lambda: not batcher.busy)
+
+
+async def test_closing_finishes_what_was_accepted_and_takes_no_more() -> None:
+    work = Work(held=True)
+    batcher = Batcher[int, int](work, max_batch=2)
+    futures = [await busy(batcher, work), *(batcher.submit(i) for i in (1, 2, 3))]
     closing = threading.Thread(target=batcher.close)
     closing.start()
-    gate.open.set()
+    work.open.set()
+    assert await together(*futures) == [0, 2, 4, 6]
     closing.join(WAIT)
-    assert [value(future) for future in futures] == [0, 2]
+    assert not closing.is_alive()
     with pytest.raises(ClosedError):
-        batcher.submit(row(2))
+        batcher.submit(4)
 
 
-def test_the_time_in_the_queue_and_in_the_function_is_told() -> None:
-    with running(lambda rows: rows) as batcher:
-        done = batcher.submit(row(1)).result(WAIT)
-    assert done.queue >= 0
-    assert done.inference >= 0
+@pytest.mark.parametrize("expires", [float("inf"), 0.0])
+async def test_an_event_loop_that_has_ended_meanwhile_hurts_nobody(expires: float) -> None:
+    work = Work(held=True)
+    with running(work) as batcher:
+        first = await busy(batcher, work)
+
+        async def leave() -> None:
+            batcher.submit(1, expires)
+
+        await asyncio.to_thread(asyncio.run, leave())
+        second = batcher.submit(2)
+        work.open.set()
+        assert await together(first, second) == [0, 4]
+        assert await together(batcher.submit(3)) == [6]
