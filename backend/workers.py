@@ -20,8 +20,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Final
 
-from backend.telemetry.metrics import FOLDER as METRICS
-from backend.telemetry.metrics import forget_worker
+from backend.telemetry.metrics import FOLDER, forget_worker
 
 log = logging.getLogger("prism.workers")
 
@@ -154,13 +153,13 @@ def _wakened_by_signals(
 @contextmanager
 def _folder_for_metrics() -> Iterator[None]:
     """Where the workers' figures are added up, unless the operator has named a folder."""
-    if METRICS in os.environ:
+    if FOLDER in os.environ:
         yield
         return
     folder = tempfile.mkdtemp(prefix="prism-metrics-")
-    os.environ[METRICS] = folder
+    os.environ[FOLDER] = folder
     try:
         yield
     finally:
-        del os.environ[METRICS]
+        del os.environ[FOLDER]
         shutil.rmtree(folder, ignore_errors=True)

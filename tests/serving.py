@@ -14,6 +14,7 @@ from backend.api.draining import Drain, Draining
 from backend.api.request_id import RequestId
 from backend.connections import Connection, Preferred, Shared
 from backend.server import Server
+from backend.telemetry.metrics import Metrics
 
 
 class Running:
@@ -57,7 +58,7 @@ def running(
     """Serve `app` on a free port, with ids for its requests and refusals at its end."""
     drain = Drain()
     config = uvicorn.Config(
-        RequestId(Draining(app, drain)), http=protocol, lifespan="off", log_config=None
+        RequestId(Draining(app, drain), Metrics()), http=protocol, lifespan="off", log_config=None
     )
     server = Server(config, Shared(drain, max_connections, header_timeout))
     listener = socket.create_server(("127.0.0.1", 0))

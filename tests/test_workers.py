@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.workers import METRICS, Workers
+from backend.telemetry.metrics import FOLDER
+from backend.workers import Workers
 
 
 def fail(listener: socket.socket, lifeline: Connection) -> None:
@@ -23,7 +24,7 @@ def serve_once(listener: socket.socket, lifeline: Connection) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     lifeline.send_bytes(b"serves")
     connection, _ = listener.accept()
-    connection.sendall(os.environ[METRICS].encode())
+    connection.sendall(os.environ[FOLDER].encode())
     connection.close()
     os.kill(os.getppid(), signal.SIGTERM)
     time.sleep(30)
@@ -38,20 +39,20 @@ def test_a_worker_that_cannot_start_is_one_line(caplog: pytest.LogCaptureFixture
 
 
 def test_workers_share_a_folder_that_goes_with_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv(METRICS, raising=False)
+    monkeypatch.delenv(FOLDER, raising=False)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         with socket.create_connection(listener.getsockname()) as client:
             assert Workers(serve_once, 1, listener).run() == signal.SIGTERM
             folder = client.recv(1000).decode()
         assert "prism-metrics-" in folder
         assert not Path(folder).exists()
-        assert METRICS not in os.environ
+        assert FOLDER not in os.environ
 
 
 def test_a_folder_that_the_operator_named_is_kept(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setenv(METRICS, str(tmp_path))
+    monkeypatch.setenv(FOLDER, str(tmp_path))
     with (
         socket.create_server(("127.0.0.1", 0)) as listener,
         socket.create_connection(listener.getsockname()) as client,
