@@ -81,11 +81,11 @@ def get(path: str = "/", *headers: str) -> bytes:
 
 def read(connection: socket.socket) -> bytes:
     """All that comes until the other side closes."""
-    data = b""
+    data = bytearray()  # bytes would be copied with every piece
     with connection:
         while more := connection.recv(65536):
             data += more
-    return data
+    return bytes(data)
 
 
 def read_until(connection: socket.socket, words: bytes) -> None:
