@@ -47,7 +47,7 @@ class Services(Manager):  # type: ignore[misc]  # honcho carries no types
     `say`. After a stop was asked for, what still runs `stop_within` seconds later is killed.
     """
 
-    def __init__(self, when_started: Callable[[Services], None], stop_within: float = 4.0) -> None:
+    def __init__(self, when_started: Callable[[Services], None], stop_within: float = 8.0) -> None:
         super().__init__(printer=Output(sys.stdout))
         self._when_started = when_started
         self._stop_within = stop_within

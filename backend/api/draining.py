@@ -6,7 +6,7 @@ from typing import Final, Protocol
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.api.errors import describe, respond
+from backend.api.errors import answer
 from backend.inference.errors import ClosedError
 
 ACCEPTED: Final = "accepted"
@@ -74,12 +74,12 @@ def _part(scope: Scope, start: Message) -> None:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    headers = {}
+    response = answer(_ENDING, scope["state"]["request_id"])
     if "expect" in Headers(scope=scope):
-        headers["Connection"] = "close"  # the client holds its body back for this very answer
+        response.headers["Connection"] = "close"  # the client holds its body back for this answer
     elif not await _read_to_the_end(receive):
         return
-    await respond(describe(_ENDING, scope["state"]["request_id"]), headers)(scope, receive, send)
+    await response(scope, receive, send)
 
 
 async def _read_to_the_end(receive: Receive) -> bool:

@@ -13,7 +13,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
-from backend.api.errors import describe, respond
+from backend.api.errors import answer
 from backend.inference.errors import ClosedError
 from backend.telemetry.logs import Access
 from backend.telemetry.metrics import Metrics
@@ -70,7 +70,7 @@ class RequestId:
             if status:
                 raise
             # The server gave the request up because it ends: say so, in the shape of all failures.
-            await respond(describe(_ENDING, request_id))(scope, receive, send_with_id)
+            await answer(_ENDING, request_id)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
             status = status or 500
