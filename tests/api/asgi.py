@@ -31,7 +31,7 @@ class Caller:
         self._messages: asyncio.Queue[Message] = asyncio.Queue()
         for message in messages:
             self.say(message)
-        self._task = asyncio.ensure_future(app(scope, self._receive, self._send))  # type: ignore[arg-type]
+        self._task = asyncio.ensure_future(app(scope, self._receive, self._send))
 
     def say(self, message: Message) -> None:
         """Send one more piece, or leave."""

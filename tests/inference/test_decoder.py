@@ -34,7 +34,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
         sizes.append(found.size)
         return found
 
-    monkeypatch.setattr(module.images, "load_rgb", load)
+    monkeypatch.setattr(images, "load_rgb", load)
     return sizes
 
 
