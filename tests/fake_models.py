@@ -98,12 +98,17 @@ def fake_load(runtime: Runtime | None = None) -> Callable[..., Runtime]:
     return load
 
 
+def settings_for(models_dir: Path, **settings: Any) -> Settings:
+    """Settings that leave the user's own data folder alone and measure nothing."""
+    kept: dict[str, Any] = {"measure": False, "data_dir": models_dir.parent / "data"}
+    return Settings(models_dir=models_dir, **kept | settings)
+
+
 @contextmanager
 def serve(
     models_dir: Path, runtime: Runtime | None = None, **settings: Any
 ) -> Iterator[TestClient]:
     """Run the application in this process on the models in `models_dir`, with a fake runtime."""
-    kept = {"measure": False, "data_dir": models_dir.parent / "data"}  # nothing of the user's
-    app = create_app(Settings(models_dir=models_dir, **kept | settings), fake_load(runtime))
+    app = create_app(settings_for(models_dir, **settings), fake_load(runtime))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

@@ -1,12 +1,15 @@
 """Which models are served."""
 
+import time
 from pathlib import Path
 
 import pytest
 
 from backend.catalog import choose_default, discover
+from backend.inference import artifact
 from backend.inference.errors import ArtifactError
-from tests.fake_models import write_model
+from tests.fake_models import GREY, GreyRuntime, serve, write_model
+from tests.inference.work import WAIT
 
 
 @pytest.fixture
@@ -83,3 +86,25 @@ def test_the_default_is_the_digit_model_else_the_first_by_name(models_dir: Path)
     assert choose_default(folders) == "ant"
     with pytest.raises(ArtifactError, match="PRISM_DEFAULT_MODEL=cat"):
         choose_default(folders, "cat")
+
+
+def test_every_model_that_loads_is_planned_for_and_the_plans_are_kept(tmp_path: Path) -> None:
+    for name in ("ant", "bee", "damaged"):
+        folder = write_model(tmp_path / "models", name, preprocess=GREY)
+        (folder / artifact.ONNX).write_bytes(name.encode())
+        if name != "damaged":
+            artifact.write_manifest(folder, artifact.read_manifest(folder))
+    end = time.monotonic() + WAIT
+    with serve(tmp_path / "models", GreyRuntime(), measure=True, data_dir=tmp_path / "data"):
+        while len(list((tmp_path / "data" / "plans").glob("*.json"))) < 2:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+
+
+def test_nothing_is_measured_where_that_is_turned_off(tmp_path: Path) -> None:
+    write_model(tmp_path / "models", preprocess=GREY)
+    runtime = GreyRuntime()
+    with serve(tmp_path / "models", runtime, measure=False, data_dir=tmp_path / "data") as client:
+        assert client.post("/classify", content=b"", headers={"Content-Type": "image/png"})
+    assert len(runtime.asked) == 2  # the warm-up
+    assert not (tmp_path / "data" / "plans").exists()

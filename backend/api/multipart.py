@@ -13,9 +13,8 @@ from backend.inference.errors import ImageTooLargeError
 
 _EXTENDED_NAME: Final = re.compile(rb"(?i)filename\*\s*=\s*utf-8'[^']*'([!-:<-~]+)")  # RFC 5987
 _PLAIN_HEAD: Final = re.compile(
-    rb'content-disposition: form-data; name="(file|image)"; filename="([^"\\%\r\n]*)"'
-    rb"(?:\r\ncontent-type: [^\r\n]*)?",
-    re.IGNORECASE,
+    rb'(?i:content-disposition: form-data); name="(file|image)"; filename="([^"\\%*\r\n]*)"'
+    rb"(?:\r\n(?i:content-type): [^\r\n]*)?"
 )
 _MAX_PARTS: Final = 10_000
 _MAX_HEADER: Final = 8_000
@@ -62,7 +61,7 @@ def only_part(body: bytes, boundary: bytes, max_part: int) -> Upload | None:
     start, end = head_end + 4, body.find(closing, head_end + 4)
     if head is None or end < 0 or body[end + len(closing) :] not in (b"--\r\n", b"--"):
         return None
-    name, filename = head[1].decode("ascii").lower(), head[2].decode("utf-8", "replace")
+    name, filename = head[1].decode("ascii"), head[2].decode("utf-8", "replace")
     if end - start > max_part:
         return Upload(name, filename, oversized=True)
     return Upload(name, filename, body[start:end])

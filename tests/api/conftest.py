@@ -11,6 +11,12 @@ from tests.fake_models import serve, write_model
 
 
 @pytest.fixture
+def anyio_backend() -> str:
+    """Tests that are coroutines run on one event loop with the application."""
+    return "asyncio"
+
+
+@pytest.fixture
 def models_dir(tmp_path: Path) -> Path:
     write_model(tmp_path)
     return tmp_path

@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import pytest
+from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
-from backend.api.errors import CATALOGUE, RequestError
+from backend.api.errors import CATALOGUE, RequestError, answer
 from backend.inference import errors
-from backend.inference.errors import PrismError
+from backend.inference.errors import ClosedError, PrismError, QueueFullError
 from backend.inference.types import Floats
 from tests.api.problems import problem
 from tests.fake_models import serve
@@ -39,16 +40,17 @@ def test_an_unknown_path_and_a_wrong_method_are_problems(client: TestClient) -> 
 
 
 class Secretive:
-    """Works for the warm-up, then fails with words that nobody outside may read."""
+    """Works for the two runs of the warm-up, then fails with words that nobody outside may read."""
 
     name = "secretive"
+    concurrent = True
 
     def __init__(self) -> None:
         self.calls = 0
 
     def __call__(self, batch: Floats) -> Floats:
         self.calls += 1
-        if self.calls > 1:
+        if self.calls > 2:
             raise RuntimeError("secret at /home/somebody 0xdeadbeef")
         return batch.reshape(len(batch), -1)[:, :10]
 
@@ -66,3 +68,21 @@ def test_an_unforeseen_failure_says_nothing_of_itself(
     logged = caplog.text
     assert body["request_id"] in logged
     assert "secret at" in logged
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.0, "1"), (0.2, "1"), (1.0, "1"), (1.01, "2"), (41.7, "42")]
+)
+def test_how_long_to_wait_is_told_in_whole_seconds(seconds: float, told: str) -> None:
+    response = answer(QueueFullError("Busy.", retry_after=seconds), "id")
+    assert (response.status_code, response.headers["retry-after"]) == (429, told)
+
+
+def test_who_meets_the_end_of_the_service_may_come_back_soon() -> None:
+    response = answer(ClosedError("Ending."), "id")
+    assert (response.status_code, response.headers["retry-after"]) == (503, "1")
+
+
+def test_a_client_that_has_gone_is_logged_by_its_number_and_told_nothing() -> None:
+    response = answer(ClientDisconnect(), "id")
+    assert (response.status_code, response.body) == (499, b"")

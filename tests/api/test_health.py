@@ -11,8 +11,8 @@ from backend.app import create_app
 from backend.inference.artifact import Artifact
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
-from backend.settings import Settings
 from tests.api.problems import problem
+from tests.fake_models import settings_for
 from tests.pictures import encoded, seven
 
 
@@ -23,7 +23,7 @@ def test_health_answers_while_the_model_loads_and_ready_only_after(models_dir: P
         gate.wait()
         return FakeRuntime(10)
 
-    app = create_app(Settings(models_dir=models_dir, timeout=0.1), slow_load)
+    app = create_app(settings_for(models_dir, timeout=0.1), slow_load)
     with TestClient(app) as client:
         try:
             assert client.get("/health").json() == {"status": "ok"}

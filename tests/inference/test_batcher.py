@@ -60,9 +60,9 @@ async def test_one_that_comes_while_another_is_inside_is_not_called_alone() -> N
 async def test_it_is_busy_from_the_first_item_to_the_last_answer() -> None:
     work = Work(held=True)
     with running(work) as batcher:
-        assert not batcher.busy
+        await until(lambda: not batcher.busy)
         first = await busy(batcher, work)
-        assert batcher.busy
+        await until(lambda: batcher.busy)
         work.open.set()
         await together(first)
         await until(lambda: not batcher.busy)

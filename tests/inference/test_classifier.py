@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from subprocess import run
+from typing import Any
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def classifier(model: Artifact) -> Iterator[Classifier]:
     classifier.close()
 
 
-def classify_with(model: Artifact, runtime: Runtime, **options: int) -> Classifier:
+def classify_with(model: Artifact, runtime: Runtime, **options: Any) -> Classifier:
     return Classifier(model, partial(fake_load(runtime), model), **options)
 
 

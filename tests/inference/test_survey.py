@@ -1,7 +1,8 @@
 """A plan is measured once in idle moments, kept, and found again."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,7 +85,7 @@ class Surveying(threading.Thread):
     def __init__(self, engine: Engine, plans: Path, activity: Callable[[], int | None]) -> None:
         super().__init__()
         self.found: Plan | type[Interrupted] | None = None
-        self._ask = lambda: engine.survey(plans, activity)
+        self._ask = partial(engine.survey, plans, activity)
         self.start()
 
     def run(self) -> None:
@@ -154,7 +155,7 @@ def test_where_nothing_can_be_kept_it_measures_all_the_same(
 
 
 @pytest.fixture
-def waiting(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Event]:
+def waiting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Set once somebody asks for the lock."""
     asked = threading.Event()
 
