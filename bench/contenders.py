@@ -38,6 +38,7 @@ class Contender:
             "PORT": str(port),
             "PRISM_MODELS_DIR": str(model.parent),
             "PRISM_MODELS": model.name,
+            "PRISM_MEASURE": "true",
             "PRISM_DATA_DIR": str(CACHE / "data"),
         }
 
