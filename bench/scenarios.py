@@ -72,10 +72,16 @@ SCENARIOS: tuple[Scenario, ...] = (
         model="mnist-cnn",
         kind="tiny",
         contenders=(PRISM, NOOP),
-        targets={"noop": None},
+        targets={"noop": at_least(0.6)},
     ),
     ColdStart(name="cold", title="start to first answer, digits"),
     Single(name="single", title="ResNet-50, photo, one client", model="resnet50", kind="photo"),
+    Overload(
+        name="overload50",
+        title="overload, ResNet-50, photo",
+        model="resnet50",
+        kind="photo",
+    ),
     Overload(
         name="overload",
         title="overload, MobileNetV3-large, photo",

@@ -29,7 +29,7 @@ from backend.inference.plan import Interrupted, Plan
 from backend.inference.types import Floats, Prediction, Timings
 
 # An answer that would come this close to the deadline is refused: the pace is only an estimate.
-_ROOM: Final = 0.8
+_ROOM: Final = 0.7
 
 
 class Classifier:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-_HALF_LIFE: Final = 2.0  # seconds of work after which a measurement counts half
+_HALF_LIFE: Final = 1.0  # seconds of work after which a measurement counts half
 
 
 class Pace:
