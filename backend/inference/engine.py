@@ -103,8 +103,12 @@ class Engine:
         """
         path = folder / f"{self._key()}.json"
         with _only_one(path, self._stopped.is_set):
-            found = plan.read(path) or self._measure(activity)
-            _keep(path, found)
+            found = plan.read(path)
+            if found is None:
+                found = self._measure(activity)
+                _keep(path, found)
+            else:
+                log.info("%s: plan of an earlier start: %s", self._artifact.manifest.name, found)
         if found.threads > 1:
             self._together = self._alone
         elif found.alone_threads == 1:
