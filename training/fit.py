@@ -23,7 +23,7 @@ CLASSES = 10
 class Schedule:
     """How long and how fast to learn: `rate` is the peak of a one-cycle schedule (Smith 2018)."""
 
-    epochs: int = 9
+    epochs: int = 16
     batch: int = 256
     rate: float = 3e-3
     decay: float = 1e-4

@@ -39,42 +39,57 @@ class MnistNet(nn.Module):
 
 
 class MnistCnn(nn.Module):
-    """The shipped digit classifier: three stages of two 3x3 convolutions, then two linear layers.
+    """The shipped digit classifier: 3x3 convolutions at 28, 14, 7 and 3 pixels, two linear layers.
 
-    Maps (N, 1, 28, 28) to logits (N, 10).
+    Maps (N, 1, 28, 28) to logits (N, 10) in 8.2 million multiply-adds an image: what an image costs
+    bounds what a core can serve. So only two convolutions read the whole field, most work is done
+    at 7x7, and filters come in sixteens, as the kernels of ONNX Runtime take them.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self.features = nn.Sequential(
-            *_block(1, 32),
-            *_block(32, 32),
+            *_block(1, 16),
+            *_block(16, 32, stride=2),
+            _Residual(*_convolution(32, 32)),
             nn.MaxPool2d(2),
             *_block(32, 64),
-            *_block(64, 64),
+            _Residual(*_block(64, 64), *_convolution(64, 64)),
             nn.MaxPool2d(2),
-            *_block(64, 96),
-            *_block(96, 96),
-            nn.MaxPool2d(2),
+            *_block(64, 128),
         )
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Dropout(0.3),
-            nn.Linear(96 * 3 * 3, 192),
+            nn.Dropout(0.1),
+            nn.Linear(128 * 3 * 3, 128),
             nn.ReLU(),
-            nn.Dropout(0.3),
-            nn.Linear(192, 10),
+            nn.Dropout(0.1),
+            nn.Linear(128, 10),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.classifier(self.features(x))  # type: ignore[no-any-return]
 
 
-def _block(channels: int, filters: int) -> tuple[nn.Module, ...]:
+class _Residual(nn.Module):
+    """Adds what `layers` make of the input to the input (He et al. 2015)."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.layers(x))
+
+
+def _block(channels: int, filters: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    return (*_convolution(channels, filters, stride), nn.ReLU())
+
+
+def _convolution(channels: int, filters: int, stride: int = 1) -> tuple[nn.Module, ...]:
     return (
-        nn.Conv2d(channels, filters, 3, padding=1, bias=False),
+        nn.Conv2d(channels, filters, 3, stride, padding=1, bias=False),
         nn.BatchNorm2d(filters),
-        nn.ReLU(),
     )
 
 

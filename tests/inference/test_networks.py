@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from backend.inference import artifact, networks
 from backend.inference.errors import ArtifactError
@@ -16,6 +17,13 @@ def test_every_architecture_gives_ten_scores(architecture: str) -> None:
 def test_the_shipped_network_fits_two_megabytes() -> None:
     parameters = networks.build("mnist-cnn").state_dict().values()
     assert sum(tensor.numel() * tensor.element_size() for tensor in parameters) <= 2_000_000
+
+
+def test_the_shipped_network_spends_at_most_nine_million_multiply_adds_on_an_image() -> None:
+    network = networks.build("mnist-cnn").eval()
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 1, 28, 28))
+    assert counter.get_total_flops() / 2 <= 9_000_000
 
 
 def test_mnist_net_is_the_net_of_the_pytorch_example() -> None:
