@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
 from backend.inference.runtimes import Runtime
 
-_BATCHES: Final = (1, 4, 16)
+_BATCHES: Final = (4, 16)  # smaller ones spare nobody a wait worth the handing over
 _ROUNDS: Final = 5
 _PROBE: Final = 0.05  # seconds that one measurement takes at least
 _HANDOVER: Final = 0.0002  # seconds that a batch costs around its forward pass
@@ -65,7 +65,7 @@ def many_runners(threads: int, max_batch: int) -> Plan:
         threads=1,
         runners=threads,
         alone_threads=threads,
-        max_batch=min(4, max_batch),
+        max_batch=min(_BATCHES[0], max_batch),
     )
 
 
