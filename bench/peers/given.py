@@ -60,26 +60,43 @@ class _Digits(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        for before, after in ((1, 32), (32, 64), (64, 96)):
-            for channels in (before, after):
-                layers += [
-                    nn.Conv2d(channels, after, 3, padding=1, bias=False),
-                    nn.BatchNorm2d(after),
-                    nn.ReLU(),
-                ]
-            layers.append(nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
+        self.features = nn.Sequential(
+            *_convolution(1, 16),
+            nn.ReLU(),
+            *_convolution(16, 32, stride=2),
+            nn.ReLU(),
+            _Residual(*_convolution(32, 32)),
+            nn.MaxPool2d(2),
+            *_convolution(32, 64),
+            nn.ReLU(),
+            _Residual(*_convolution(64, 64), nn.ReLU(), *_convolution(64, 64)),
+            nn.MaxPool2d(2),
+            *_convolution(64, 128),
+            nn.ReLU(),
+        )
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            nn.Dropout(0.3),
-            nn.Linear(96 * 3 * 3, 192),
+            nn.Dropout(0.1),
+            nn.Linear(128 * 3 * 3, 128),
             nn.ReLU(),
-            nn.Dropout(0.3),
-            nn.Linear(192, 10),
+            nn.Dropout(0.1),
+            nn.Linear(128, 10),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(N, 1, 28, 28) -> logits (N, 10)."""
         logits: torch.Tensor = self.classifier(self.features(x))
         return logits
+
+
+class _Residual(nn.Module):
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(x + self.layers(x))
+
+
+def _convolution(before: int, after: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after)
