@@ -1,9 +1,8 @@
 """The only wiring point: settings in, application out."""
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
@@ -70,8 +69,6 @@ def create_app(
 
         async def load() -> None:
             await catalog.load()
-            gc.collect()
-            gc.freeze()  # what is here now stays: collections need not look at it again
             await catalog.tune(settings.data_dir / "plans" if settings.measure else None)
             await asyncio.to_thread(library.trim)
 
@@ -81,8 +78,7 @@ def create_app(
             yield State(catalog=catalog, settings=settings, metrics=counts)
         finally:
             loading.cancel()
-            with suppress(asyncio.CancelledError):
-                await loading
+            await asyncio.gather(loading, return_exceptions=True)
             await asyncio.to_thread(catalog.close)
             if tracing:
                 await asyncio.to_thread(tracing.close)

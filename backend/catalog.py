@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
@@ -73,8 +74,10 @@ class Catalog:
             for entry in default_first:
                 group.create_task(self._settle(entry, turn))
 
-    async def get(self, name: str | None = None) -> Classifier:
+    async def get(self, name: str | None = None, within: float | None = None) -> Classifier:
         """Return the classifier `name` (None: the default one), waiting a while if it loads.
+
+        It waits no longer than `within` seconds.
 
         Raises UnknownModelError, or ModelNotReadyError where it failed or takes too long to load.
         """
@@ -82,14 +85,17 @@ class Catalog:
         if entry.classifier is not None:
             return entry.classifier
         with suppress(TimeoutError):
-            await asyncio.wait_for(entry.settled.wait(), self._patience)
+            seconds = self._patience if within is None else min(within, self._patience)
+            await asyncio.wait_for(entry.settled.wait(), seconds)
         return self._ready(entry)
 
     async def tune(self, plans: Path | None) -> None:
-        """Choose each model's plan, one after the other; see `Classifier.tune`."""
-        for entry in self._entries.values():
-            if entry.classifier is not None:
-                await asyncio.to_thread(entry.classifier.tune, plans)
+        """Choose each model's plan; with a folder for `plans`, by measuring in idle moments."""
+        for entry, classifier in self._loaded():
+            await self._try(entry, classifier.spread)
+        for entry, classifier in self._loaded():
+            if plans is not None:
+                await self._try(entry, partial(classifier.survey, plans, self._activity))
 
     def entry(self, name: str) -> Entry:
         """Return the model `name` as it is now; raises UnknownModelError."""
@@ -111,6 +117,20 @@ class Catalog:
         for entry in self._entries.values():
             if entry.classifier is not None:
                 entry.classifier.close()
+
+    def _loaded(self) -> list[tuple[Entry, Classifier]]:
+        return [(one, one.classifier) for one in self._entries.values() if one.classifier]
+
+    def _activity(self) -> int | None:
+        """How many pictures came so far, None while some are inside, whichever their model."""
+        each = [classifier.activity for _, classifier in self._loaded()]
+        return None if None in each else sum(count or 0 for count in each)
+
+    async def _try(self, entry: Entry, step: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(step)
+        except Exception:
+            log.exception("%s serves on, but its plan could not be chosen", entry.name)
 
     async def _settle(self, entry: Entry, turn: asyncio.Lock) -> None:
         try:

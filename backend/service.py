@@ -1,6 +1,7 @@
 """The service as processes: settings in, one server or several workers."""
 
 import asyncio
+import gc
 import signal
 import socket
 import sys
@@ -58,6 +59,8 @@ def serve(
             lifeline.send_bytes(b"serves")
             asyncio.get_running_loop().add_reader(lifeline.fileno(), _orphaned, server, lifeline)
 
+    gc.collect()
+    gc.freeze()  # what is here now stays: collections need not look at it again
     _allow_files(settings.max_connections + _SPARE_FILES)
     shared = Shared(app.state.drain, settings.max_connections, settings.header_timeout)
     server = Server(
@@ -80,7 +83,7 @@ def _prepare() -> tuple[Settings, FastAPI]:
         name = str(first["loc"][0])
         variable = name if name.isupper() else f"PRISM_{name.upper()}"
         sys.exit(f"error: {variable}={first['input']}: {first['msg']}")
-    except ArtifactError as error:
+    except (ArtifactError, OSError) as error:  # the latter of a folder for metrics, say
         sys.exit(f"error: {error}")
 
 

@@ -7,7 +7,8 @@ import pytest
 
 from backend.catalog import choose_default, discover
 from backend.inference import artifact
-from backend.inference.errors import ArtifactError
+from backend.inference.errors import ArtifactError, InferenceError
+from backend.inference.types import Floats
 from tests.fake_models import GREY, GreyRuntime, serve, write_model
 from tests.inference.work import WAIT
 
@@ -108,3 +109,23 @@ def test_nothing_is_measured_where_that_is_turned_off(tmp_path: Path) -> None:
         assert client.post("/classify", content=b"", headers={"Content-Type": "image/png"})
     assert len(runtime.asked) == 2  # the warm-up
     assert not (tmp_path / "data" / "plans").exists()
+
+
+def test_a_network_that_takes_one_at_a_time_is_planned_for_and_harms_no_other(
+    tmp_path: Path,
+) -> None:
+    class OneByOne(GreyRuntime):
+        def __call__(self, batch: Floats) -> Floats:
+            if len(batch) > 1:
+                raise InferenceError("one at a time")
+            return super().__call__(batch)
+
+    for name in ("ant", "bee"):
+        folder = write_model(tmp_path / "models", name, preprocess=GREY)
+        (folder / artifact.ONNX).write_bytes(name.encode())
+        artifact.write_manifest(folder, artifact.read_manifest(folder))
+    end = time.monotonic() + WAIT
+    with serve(tmp_path / "models", OneByOne(), measure=True, data_dir=tmp_path / "d") as client:
+        while not (client.get("/models/bee").json()["plan"] or {}).get("measured"):
+            assert time.monotonic() < end
+        assert client.get("/models/ant").json()["plan"]["max_batch"] == 1

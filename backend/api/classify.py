@@ -78,7 +78,7 @@ async def classify(
     """Classify the picture in the form field `file` (or `image`), or sent as the raw body."""
     within = patience.allowed(request, settings.timeout)
     request.state.model_name = catalog.entry(model or catalog.default).name
-    classifier = await catalog.get(model)
+    classifier = await catalog.get(model, within)
     classifier.require_room(within)  # before the body is read: refusing has to be cheap
     upload = await uploads.read_one(request, settings.max_bytes)
     content = upload.content(settings.max_bytes)
@@ -115,12 +115,13 @@ async def classify_batch(
     """Classify every `file` of the form; a bad picture is an error line, the others succeed."""
     within = patience.allowed(request, settings.timeout)
     request.state.model_name = catalog.entry(model or catalog.default).name
-    classifier = await catalog.get(model)
+    classifier = await catalog.get(model, within)
     many = await uploads.read_many(request, settings.max_bytes, settings.max_batch_bytes)
 
     async def line(upload: Upload) -> bytes:
         try:
             content = upload.content(settings.max_bytes)
+            await patience.until(lambda: classifier.has_room(within), within)
             prediction = await classifier.classify(content, within)
             answer = _answer(classifier, prediction, upload, top_k, probabilities)
         except Exception as error:

@@ -101,6 +101,11 @@ class Form:
         except FormParserError as error:
             raise _malformed() from error
 
+    def close(self) -> None:
+        """Let go of what was read, at once: parser and form refer to each other."""
+        del self._parser
+        self._parts = []
+
     def finish(self) -> list[Upload]:
         """The parts, in order."""
         if not self._ended:

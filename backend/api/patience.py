@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
@@ -14,6 +14,7 @@ T = TypeVar("T")
 HEADER: Final = "X-Request-Timeout"
 # Most answers are quicker than this, and are spared the watch.
 _WATCH_AFTER: Final = 0.02
+_LOOK_AGAIN: Final = 0.02
 
 
 def allowed(request: Request, limit: float) -> float:
@@ -31,6 +32,13 @@ def allowed(request: Request, limit: float) -> float:
     if not seconds > 0:
         raise InvalidParameterError(f"{HEADER}: a positive number of seconds is expected.")
     return min(seconds, limit)
+
+
+async def until(ready: Callable[[], bool], within: float) -> None:
+    """Wait until `ready`, so many seconds at most."""
+    end = asyncio.get_running_loop().time() + within
+    while not ready() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+        await asyncio.sleep(_LOOK_AGAIN)
 
 
 async def unless_gone(request: Request, work: Awaitable[T]) -> T:

@@ -1,5 +1,7 @@
 """The body of a request -> the pictures and fields in it."""
 
+import asyncio
+from contextlib import closing
 from typing import Final
 
 from starlette.requests import Request
@@ -11,6 +13,7 @@ from backend.api.multipart import Form, Upload
 FILE_FIELDS: Final = ("file", "image", "files")
 _RAW_TYPES: Final = ("image/", "application/octet-stream")
 _FORM_OVERHEAD: Final = 100_000
+_PIECE: Final = 65_536  # bytes of a form that are parsed at a time
 
 
 async def read_one(request: Request, max_bytes: int) -> Upload:
@@ -52,9 +55,10 @@ async def read_form(request: Request, max_total: int, max_part: int) -> list[Upl
     A part beyond `max_part` bytes is marked `oversized` and dropped as it arrives.
     """
     form = Form(multipart.boundary(request.headers.get("content-type", "")), max_part)
-    async for chunk in limits.chunks(request, max_total):
-        form.write(chunk)
-    return form.finish()
+    with closing(form):
+        async for chunk in limits.chunks(request, max_total):
+            form.write(chunk)
+        return form.finish()
 
 
 def is_form(request: Request) -> bool:
@@ -81,9 +85,11 @@ async def _read_form_of_one(request: Request, max_bytes: int) -> Upload:
     body = await limits.read(request, max_bytes + _FORM_OVERHEAD)
     if only := multipart.only_part(body, boundary, max_bytes):
         return only
-    form = Form(boundary, max_bytes)
-    form.write(body)
-    return first_file(form.finish())
+    with closing(Form(boundary, max_bytes)) as form:
+        for start in range(0, len(body), _PIECE):
+            form.write(body[start : start + _PIECE])
+            await asyncio.sleep(0)  # a form may be made to take seconds: others have their turn
+        return first_file(form.finish())
 
 
 def _media_type(request: Request) -> str:

@@ -33,6 +33,7 @@ class Batch(Generic[T]):
 
     items: list[T]
     reason: Reason
+    is_wanted: Callable[[int], bool] = lambda _: True  # by its place: not given up meanwhile
 
     @property
     def alone(self) -> bool:
@@ -52,7 +53,8 @@ class Batcher(Generic[T, R]):
     """Feeds `run` from `runners` threads of its own.
 
     `run` takes a Batch and gives one answer, or one exception, for each of its items, in order.
-    `queue_size` bounds the items that wait. An item that was cancelled or whose time is over
+    `max_batch` bounds what its items `weigh` together, unless one alone is heavier. `queue_size`
+    bounds the items that wait. An item that was cancelled or whose time is over
     while it waited is never run, and its batch-mates do not notice.
     """
 
@@ -63,8 +65,10 @@ class Batcher(Generic[T, R]):
         runners: int = 1,
         max_batch: int = 32,
         queue_size: int = 512,
+        weigh: Callable[[T], int] = lambda _: 1,
     ) -> None:
         self._run = run
+        self._weigh = weigh
         self._queue_size: Final = queue_size
         self._entries: deque[_Entry[T, R]] = deque()
         self._changed = threading.Condition()
@@ -99,6 +103,8 @@ class Batcher(Generic[T, R]):
             if self._closed:
                 raise ClosedError("The service is shutting down. Send the request again.")
             if len(self._entries) >= self._queue_size:
+                self._entries = deque(one for one in self._entries if not one.future.done())
+            if len(self._entries) >= self._queue_size:
                 raise QueueFullError("Too many pictures are waiting. Try again in a moment.")
             self._entries.append(entry)
             self._changed.notify()
@@ -107,6 +113,8 @@ class Batcher(Generic[T, R]):
     def resize(self, runners: int, max_batch: int) -> None:
         """Work with another number of runners and another largest batch from now on."""
         with self._changed:
+            if self._closed:
+                return
             self._max_batch = max_batch
             self._wanted = runners
             for number in set(range(runners)) - self._alive:
@@ -158,15 +166,18 @@ class Batcher(Generic[T, R]):
         free = max(self._wanted - self._busy, 1)
         share = min(-(-len(self._entries) // free), self._max_batch)
         taken: list[_Entry[T, R]] = []
+        weight = 0
         now = time.perf_counter()
         while self._entries and len(taken) < share:
-            entry = self._entries.popleft()
-            if entry.future.cancelled():
-                continue
-            if entry.expires <= now:
+            entry = self._entries[0]
+            if entry.future.done() or entry.expires <= now:
+                self._entries.popleft()
                 _hand_over(entry.loop, [(entry, _late())])
                 continue
-            taken.append(entry)
+            weight += self._weigh(entry.item)
+            if taken and weight > self._max_batch:
+                break
+            taken.append(self._entries.popleft())
         if len(taken) == 1 and not self._busy and not self._entries:
             return taken, "alone"
         return taken, "full" if len(taken) == self._max_batch else "gathered"
@@ -174,7 +185,8 @@ class Batcher(Generic[T, R]):
     def _serve(self, entries: list[_Entry[T, R]], reason: Reason) -> None:
         answers: Sequence[R | Exception]
         try:
-            answers = self._run(Batch([entry.item for entry in entries], reason))
+            items = [entry.item for entry in entries]
+            answers = self._run(Batch(items, reason, lambda at: not entries[at].future.done()))
         except Exception as error:
             answers = [error] * len(entries)
         pairs = list(zip(entries, answers, strict=True))

@@ -8,7 +8,7 @@ prediction.top(3)
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -74,6 +74,7 @@ class Classifier:
             runners=self.plan.runners,
             max_batch=self.plan.max_batch,
             queue_size=queue_size,
+            weigh=_rows,
         )
 
     @property
@@ -91,16 +92,21 @@ class Classifier:
         """Pictures that are inside and not yet run."""
         return self._batcher.waiting
 
+    def has_room(self, within: float | None = None) -> bool:
+        """Whether a picture would be taken in now, and answered within so many seconds."""
+        in_time = within is None or self._pace.wait <= _ROOM * within
+        return in_time and self._pace.inside < self._queue_size
+
     def require_room(self, within: float | None = None) -> None:
-        """Raise QueueFullError where a picture would be refused, or answered after `within` s."""
+        """Raise QueueFullError where there is no room; it is counted as a refusal."""
+        if self.has_room(within):
+            return
         full = self._pace.inside >= self._queue_size
-        wait = self._pace.wait
-        if full or (within is not None and wait > _ROOM * within):
-            self._observer.shed("queue_full" if full else "too_slow")
-            raise QueueFullError(
-                "More pictures are waiting than can be answered in time. Try again later.",
-                retry_after=wait,
-            )
+        self._observer.shed("queue_full" if full else "too_slow")
+        raise QueueFullError(
+            "More pictures are waiting than can be answered in time. Try again later.",
+            retry_after=self._pace.wait,
+        )
 
     async def classify(self, data: bytes, within: float | None = None) -> Prediction:
         """Classify one picture, given as the bytes of its file.
@@ -133,15 +139,23 @@ class Classifier:
             self._observer.answered(0.0, waited, inference)
             return [one for answer in answers for one in self._predictions(answer, waited)]
 
-    def tune(self, plans: Path | None) -> None:
-        """Choose how the work is spread, measuring in idle moments; blocks until it is chosen.
+    @property
+    def activity(self) -> int | None:
+        """How many pictures came so far, None while some are inside."""
+        return None if self._pace.inside else self._entered
 
-        What was measured is kept in the folder `plans`; with None nothing is measured.
+    def spread(self) -> None:
+        """Spread the work over the processors as is right for most networks; blocks."""
+        self._apply(self._engine.spread())
+
+    def survey(self, plans: Path, activity: Callable[[], int | None]) -> None:
+        """Spread it as measuring in idle moments says; blocks until then, or until `close`.
+
+        What was measured is kept in the folder `plans`. `activity` tells what the whole service
+        does, as the property does for this model.
         """
-        self._spread(self._engine.spread())
-        if plans is not None:
-            with suppress(Interrupted):
-                self._spread(self._engine.survey(plans, self._activity))
+        with suppress(Interrupted):
+            self._apply(self._engine.survey(plans, activity))
 
     def close(self) -> None:
         """Finish what is queued and stop the threads; who still decodes is not waited for."""
@@ -199,8 +213,9 @@ class Classifier:
             for probabilities, order in zip(answer.outputs, ranking, strict=True)
         ]
 
-    def _activity(self) -> int | None:
-        return None if self._pace.inside else self._entered
-
-    def _spread(self, plan: Plan) -> None:
+    def _apply(self, plan: Plan) -> None:
         self._batcher.resize(plan.runners, plan.max_batch)
+
+
+def _rows(item: bytes | Input) -> int:
+    return len(item.rows) if isinstance(item, Input) else 1

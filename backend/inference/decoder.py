@@ -13,8 +13,7 @@ from backend.inference.budget import Budget
 from backend.inference.preprocess import Preprocess, preprocess
 from backend.inference.types import Floats
 
-_TINY: Final = 4_096  # pixels of a picture, or numbers of an input
-_TINY_FILE: Final = 4 * _TINY  # bytes
+_TINY: Final = 4_096  # bytes of a file, pixels of a picture, numbers of an input
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,12 @@ class Decoder:
         """Decode and preprocess a file; raises an ImageError where it cannot be used."""
         started = time.perf_counter()
         image = images.open_image(data, max_pixels=self._max_pixels)
+        pixels = image.width * image.height
         if self._side is not None:
             images.reduce(image, self._side)
-        with self._pixels.take(image.width * image.height):
+        if not image.info.get("progressive"):  # its decoder holds all of them, however reduced
+            pixels = image.width * image.height
+        with self._pixels.take(pixels):
             return self._prepare(image, started)
 
     def decode_tiny(self, data: bytes) -> Input | None:
@@ -53,7 +55,7 @@ class Decoder:
 
         It takes no part in the budget of pixels: the event loop must not wait for it.
         """
-        if len(data) > _TINY_FILE or not self._small_input:
+        if len(data) > _TINY or not self._small_input:
             return None
         started = time.perf_counter()
         image = images.open_image(data, max_pixels=self._max_pixels)

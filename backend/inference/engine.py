@@ -21,7 +21,7 @@ from backend.inference import calibration, plan
 from backend.inference.artifact import Artifact
 from backend.inference.batcher import Batch
 from backend.inference.decoder import Decoder, Input
-from backend.inference.errors import ArtifactError, InferenceError
+from backend.inference.errors import ArtifactError, ClosedError, InferenceError
 from backend.inference.observer import Observer
 from backend.inference.plan import Plan
 from backend.inference.runtimes import Runtime
@@ -80,10 +80,10 @@ class Engine:
 
     def __call__(self, batch: Batch[bytes | Input]) -> Sequence[Answer | Exception]:
         """One answer or failure for each item; a bad picture never reaches the network."""
-        inputs = [self._input(item) for item in batch.items]
+        inputs = [self._input(item, batch.is_wanted, at) for at, item in enumerate(batch.items)]
         good = [one for one in inputs if isinstance(one, Input)]
         if good:
-            self._observer.batch(len(good), batch.reason)
+            self._observer.batch(sum(len(one.rows) for one in good), batch.reason)
         network = self._alone if batch.alone else self._together
         answers = iter(self._answers(good, network))
         return [next(answers) if isinstance(one, Input) else one for one in inputs]
@@ -141,13 +141,15 @@ class Engine:
         log.info("%s: plan measured in %.1f s: %s", self._artifact.manifest.name, seconds, found)
         return found
 
-    def _input(self, item: bytes | Input) -> Input | Exception:
-        if isinstance(item, Input):
-            return item
+    def _input(
+        self, item: bytes | Input, is_wanted: Callable[[int], bool], at: int
+    ) -> Input | Exception:
         try:
-            return self._decoder.decode(item)
+            found = item if isinstance(item, Input) else self._decoder.decode(item)
         except Exception as error:
             return error
+        # Decoding takes its time: whoever has gone meanwhile costs no forward pass.
+        return found if is_wanted(at) else ClosedError("Nobody waits for this picture any more.")
 
     def _answers(self, inputs: list[Input], network: Runtime) -> list[Answer | Exception]:
         """Probabilities of inputs in one forward pass; one that makes it fail fails alone."""
@@ -201,7 +203,7 @@ def _only_one(path: Path, stopped: Callable[[], bool]) -> Iterator[None]:
                 raise plan.Interrupted
             with suppress(Timeout):
                 lock.acquire(timeout=0.5)
-    except OSError:  # nothing can be kept there: every worker measures for itself
+    except (OSError, NotImplementedError):  # nothing can be kept there: each worker measures
         log.warning("the measured plan cannot be kept in %s", path.parent)
     try:
         yield

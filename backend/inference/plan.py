@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
+from backend.inference.errors import InferenceError
 from backend.inference.runtimes import Runtime
 
 _BATCHES: Final = (4, 16)  # smaller ones spare nobody a wait worth the handing over
@@ -148,11 +149,14 @@ class Survey:
         found: dict[int, float] = {}
         sizes = [size for size in _BATCHES if size < self._max_batch] + [self._max_batch]
         for smaller, size in zip([0, *sizes], sizes, strict=False):
-            (rate,) = self._rates([(runtime, callers, size)])
+            try:
+                (rate,) = self._rates([(runtime, callers, size)])
+            except InferenceError:  # a graph that takes one at a time
+                break
             found[size] = 1 / (1 / rate + _HANDOVER / size)
             if smaller and found[size] < _WORTH * found[smaller]:
                 break
-        return found
+        return found or {1: self._rates([(runtime, callers, 1)])[0]}
 
     def _rates(self, candidates: list[tuple[Runtime, int, int]]) -> list[float]:
         """Pictures per second, the best of some rounds: noise only ever slows down."""

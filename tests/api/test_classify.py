@@ -242,3 +242,11 @@ def test_the_model_is_chosen_by_name(models_dir: Path) -> None:
         answer = client.post("/classify?model=other", files={"file": encoded(noise())}).json()
     assert answer["model"] == {"name": "other", "version": "2"}
     assert answer["prediction"] == "a"
+
+
+def test_a_batch_waits_for_its_own_pictures_instead_of_being_refused(models_dir: Path) -> None:
+    with serve(models_dir, queue_size=2) as client:
+        files = [("file", (f"{number}.png", SEVEN)) for number in range(20)]
+        lines = client.post("/classify/batch", files=files).text.splitlines()
+    assert len(lines) == 20
+    assert all("prediction" in json.loads(line) for line in lines)

@@ -1,5 +1,8 @@
 """The short way through a form of one picture gives what the long way gives, or leaves it."""
 
+import gc
+import weakref
+
 import httpx
 import pytest
 import requests
@@ -143,3 +146,16 @@ def test_what_libraries_send_is_read_alike(library: str, name: str) -> None:
     if name == "seven.png":
         assert short is not None
     assert short is None or same(short, long)
+
+
+def test_a_form_is_let_go_of_at_once() -> None:
+    """Not only when a collection comes along: forms of 100 MB would pile up until then."""
+    form = Form(b"b", 100)
+    known = weakref.ref(form)
+    gc.disable()
+    try:
+        form.close()
+        del form
+        assert known() is None
+    finally:
+        gc.enable()

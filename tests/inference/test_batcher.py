@@ -182,3 +182,39 @@ async def test_an_event_loop_that_has_ended_meanwhile_hurts_nobody(expires: floa
         work.open.set()
         assert await together(first, second) == [0, 4]
         assert await together(batcher.submit(3)) == [6]
+
+
+async def test_items_that_were_given_up_take_no_place_in_the_queue() -> None:
+    work = Work(held=True)
+    with running(work, queue_size=2) as batcher:
+        await busy(batcher, work)
+        for gone in (batcher.submit(1), batcher.submit(2)):
+            gone.cancel()
+        await together(asyncio.sleep(0))
+        stays = batcher.submit(3)
+        work.open.set()
+        assert await together(stays) == [6]
+    assert work.items == [[0], [3]]
+
+
+async def test_a_batch_holds_no_more_than_its_items_weigh() -> None:
+    work = Work(held=True)
+    batcher = Batcher[int, int](work, max_batch=10, weigh=lambda item: item)
+    try:
+        futures = [await busy(batcher, work), *(batcher.submit(i) for i in (4, 5, 3, 20, 1))]
+        work.open.set()
+        assert await together(*futures) == [0, 8, 10, 6, 40, 2]
+    finally:
+        work.open.set()
+        batcher.close()
+    assert work.items == [[0], [4, 5], [3], [20], [1]]
+
+
+async def test_a_batch_tells_who_gave_up_while_it_runs() -> None:
+    work = Work(held=True)
+    with running(work) as batcher:
+        first = await busy(batcher, work)
+        assert work.batches[0].is_wanted(0)
+        first.cancel()
+        assert not work.batches[0].is_wanted(0)
+        work.open.set()

@@ -177,15 +177,15 @@ async def test_tuning_measures_once_keeps_it_and_works_as_it_says(tmp_path: Path
     plans = tmp_path / "plans"
     classifier = classify_with(model, GreyRuntime(), threads=2)
     try:
-        await asyncio.to_thread(classifier.tune, None)
+        await asyncio.to_thread(classifier.spread)
         assert classifier.plan == Plan(threads=1, runners=2, alone_threads=2, max_batch=4)
         assert not plans.exists()
-        await asyncio.to_thread(classifier.tune, plans)
+        await asyncio.to_thread(classifier.survey, plans, lambda: classifier.activity)
         assert classifier.plan.measured
         (kept,) = plans.glob("*.json")
         found = Plan(threads=1, runners=2, alone_threads=1, max_batch=2, measured=True)
         kept.write_text(found.model_dump_json())
-        await asyncio.to_thread(classifier.tune, plans)
+        await asyncio.to_thread(classifier.survey, plans, lambda: classifier.activity)
         assert classifier.plan == found
         answers = await together(*(classifier.classify(grey(i)) for i in range(10)))
         assert [answer.top(1)[0].index for answer in answers] == list(range(10))
@@ -203,7 +203,8 @@ def test_closing_ends_a_measurement(tmp_path: Path) -> None:
         runtime.hold()
         inside = asyncio.ensure_future(classifier.classify(grey(1)))
         await until(lambda: runtime.asked)
-        tuning = asyncio.create_task(asyncio.to_thread(classifier.tune, tmp_path / "plans"))
+        survey = partial(classifier.survey, tmp_path / "plans", lambda: classifier.activity)
+        tuning = asyncio.create_task(asyncio.to_thread(survey))
         await until(lambda: list((tmp_path / "plans").glob("*.lock")))
         closing = asyncio.create_task(asyncio.to_thread(classifier.close))
         await together(tuning)  # though the picture still is inside

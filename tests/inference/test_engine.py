@@ -9,7 +9,7 @@ from backend.inference.artifact import Artifact
 from backend.inference.batcher import Batch
 from backend.inference.decoder import Decoder, Input
 from backend.inference.engine import Answer, Engine
-from backend.inference.errors import ArtifactError, BrokenImageError, InferenceError
+from backend.inference.errors import ArtifactError, BrokenImageError, ClosedError, InferenceError
 from backend.inference.observer import SilentObserver
 from tests.fake_models import GREY, GreyRuntime, grey, write_model
 
@@ -132,3 +132,14 @@ def test_a_second_network_is_loaded_only_where_side_by_side_may_gain(
 def test_a_network_that_fails_on_a_blank_input_is_refused(model: Artifact) -> None:
     with pytest.raises(ArtifactError, match="blank input"):
         engine(model, Loaded(bad=0))
+
+
+def test_a_picture_that_was_given_up_while_it_was_decoded_costs_no_forward_pass(
+    model: Artifact,
+) -> None:
+    load = Loaded()
+    run = engine(model, load)
+    answers = run(Batch([grey(1), grey(2)], "gathered", lambda at: at == 1))
+    assert isinstance(answers[0], ClosedError)
+    assert isinstance(answers[1], Answer)
+    assert load.asked() == [[[2]]]

@@ -45,7 +45,7 @@ class Work:
 
 @contextmanager
 def running(
-    work: Callable[[Batch[int]], Sequence[int | Exception]], **options: int
+    work: Callable[[Batch[int]], Sequence[int | Exception]], **options: Any
 ) -> Iterator[Batcher[int, int]]:
     """A batcher of `work`, closed at the end; what is held is let go before."""
     batcher = Batcher[int, int](work, **options)
