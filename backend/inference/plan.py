@@ -21,7 +21,6 @@ _BATCHES: Final = (4, 16)  # smaller ones spare nobody a wait worth the handing 
 _ROUNDS: Final = 5
 _PROBE: Final = 0.05  # seconds that one measurement takes at least
 _HANDOVER: Final = 0.0002  # seconds that a batch costs around its forward pass
-_ENOUGH: Final = 2000.0  # pictures per second: more than one process can take in over HTTP
 _WORTH: Final = 1.1  # a gain below this is noise, or not worth a longer wait in larger batches
 
 
@@ -123,15 +122,6 @@ class Survey:
         if self._narrow is None:
             found = one_runner(self._wide, self._threads, _smallest_good(wide))
             return found.model_copy(update={"measured": True})
-        single = self._batches(self._narrow, 1)
-        if max(single.values()) > _ENOUGH:  # a second runner would only fight for the interpreter
-            return Plan(
-                threads=1,
-                runners=1,
-                alone_threads=1,
-                max_batch=_smallest_good(single),
-                measured=True,
-            )
         narrow = self._batches(self._narrow, self._threads)
         alone = self._rates([(self._wide, 1, 1), (self._narrow, 1, 1)])
         wide_alone = alone[0] > _WORTH * alone[1]

@@ -78,13 +78,6 @@ def test_four_runners_where_threads_do_not_help_one_forward_pass(clock: Clock) -
     assert (found.runners, found.threads, found.measured) == (4, 1, True)
 
 
-def test_one_runner_of_one_thread_where_it_outruns_what_comes_in(clock: Clock) -> None:
-    wide = Costly(clock, lambda size: 0.0001 * size)
-    narrow = Costly(clock, lambda size: 0.0002 * size)
-    found = survey(wide, narrow)
-    assert (found.runners, found.threads, found.alone_threads) == (1, 1, 1)
-
-
 def test_one_runner_over_all_processors_where_that_is_faster(clock: Clock) -> None:
     wide = Costly(clock, lambda size: 0.002 * size)
     narrow = Costly(clock, lambda size: 0.004 * size)
