@@ -78,6 +78,10 @@ class Connection(asyncio.Protocol):
         if not self._readable():
             super().timeout_keep_alive_handler()  # type: ignore[misc]
 
+    def has_asked(self) -> bool:
+        """Whether no head is still to come in."""
+        return self._since is None
+
     def is_last(self) -> bool:
         """Whether nothing follows the request that is being answered."""
         more = self._since is not None or self._body or getattr(self, "pipeline", None)
