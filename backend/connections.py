@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
     scope: Any
     connections: set[Any]
     server_state: Any
+    timeout_keep_alive_task: asyncio.TimerHandle | None
 
     def __init__(
         self,
@@ -57,6 +58,7 @@ class Connection(asyncio.Protocol):
         self._shared = server_state
         self._since: float | None = None
         self._body = False
+        self._heard = 0.0  # when the last bytes came
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection, or refuse it where there are too many."""
@@ -66,10 +68,19 @@ class Connection(asyncio.Protocol):
         super().connection_made(transport)
         self._since = self.loop.time()
 
+    def data_received(self, data: bytes) -> None:
+        """Note when bytes came, whatever they are."""
+        self._heard = self.loop.time()
+        super().data_received(data)
+
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection, but not in the moment in which a request arrives."""
         if not self._readable():
             super().timeout_keep_alive_handler()  # type: ignore[misc]
+
+    def has_asked(self) -> bool:
+        """Whether no head is still to come in."""
+        return self._since is None
 
     def is_last(self) -> bool:
         """Whether nothing follows the request that is being answered."""
@@ -77,9 +88,15 @@ class Connection(asyncio.Protocol):
         return not (more or self._readable())
 
     def expire(self, now: float) -> None:
-        """Close a connection whose head has taken too long."""
-        late = self._since is not None and now - self._since > self._shared.header_timeout
-        if late and not self._answering():
+        """Close a connection whose head has taken too long, or that went silent in between.
+
+        Any bytes after an answer end uvicorn's patience with an idle connection: a bare line end,
+        or the rest of a body that was answered early.
+        """
+        if self._answering() or (self._since is None and self.timeout_keep_alive_task):
+            return
+        since = self._heard if self._since is None else self._since
+        if now - since > self._shared.header_timeout:
             self.transport.close()
 
     def retire(self, now: float) -> None:

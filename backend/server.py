@@ -23,15 +23,19 @@ log = logging.getLogger("prism.server")
 LINGER: Final = 1.0  # until then it listens on after SIGTERM, refusing, so that clients move on
 GRACE: Final = 6.5  # until then what was accepted may finish
 END: Final = 7.5  # until then the models' threads may finish
+ALONE: Final = 0.2  # until then one of several may hear that all end, else it ends alone
 
 _SETTLE: Final = 0.05  # seconds in which a connection that has begun is made
+_BEGIN: Final = 0.5  # seconds in which a client that got through to one of several asks
 _FLUSH: Final = 0.4  # seconds in which what was given up is told so
 
 
 class Server(uvicorn.Server):
     """One process that serves until a signal.
 
-    A second signal ends it at once, unless it is `one_of_many`: their parent sees to that.
+    A second signal ends it at once, unless it is one of many: their parent sees to that. Such a
+    one may end alone, as long as not `all_end`: then it leaves the listener to the others, at
+    once, and refuses nobody.
     """
 
     def __init__(
@@ -39,12 +43,12 @@ class Server(uvicorn.Server):
         config: uvicorn.Config,
         shared: Shared,
         *,
-        one_of_many: bool = False,
+        all_end: Callable[[], bool] | None = None,
         when_started: Callable[["Server"], None] = lambda _: None,
     ) -> None:
         super().__init__(config)
         self.server_state: Shared = shared
-        self._one_of_many = one_of_many
+        self._all_end = all_end
         self._when_started = when_started
         self._asked = 0.0  # when the signal came
         self._lingers = False
@@ -52,14 +56,15 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to end; runs between any two instructions, however busy the loop is."""
         if self.server_state.drain.draining:
-            if not self._one_of_many:
+            if self._all_end is None:
                 _die(sig)
             return
         super().handle_exit(sig, frame)
         self.should_exit = False  # not yet: `on_tick` says when
-        self._asked = time.monotonic()
+        self._asked = self._asked or time.monotonic()
         self._lingers = self.started and sig == signal.SIGTERM
-        self.server_state.drain.begin()
+        if not self._is_alone():
+            self.server_state.drain.begin()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
@@ -71,14 +76,19 @@ class Server(uvicorn.Server):
         over = await super().on_tick(counter)
         if counter % 10 == 0:
             self._sweep()
-        draining = self.server_state.drain.draining
-        return over or (draining and not (self._lingers and self._spent() < LINGER))
+        if not (self._asked or self.server_state.drain.draining):
+            return over
+        listens = LINGER if self._lingers else 0.0
+        return over or self._spent() >= (ALONE if self._is_alone() else listens)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish what was accepted, close what is at rest, then end the application."""
         self._asked = self._asked or time.monotonic()
         log.info("ending: finishing what was accepted")
-        await self._stop_listening(sockets or [])
+        if self._is_alone():
+            await self._leave_listener(sockets or [])
+        else:
+            await self._stop_listening(sockets or [])
         # A process that was stopped for a while has outlived its time, and still says so.
         await self._until(max(GRACE, self._spent() + _FLUSH), self._finished)
         await self._give_up()
@@ -97,6 +107,16 @@ class Server(uvicorn.Server):
             settled + 0.5,
             lambda: self._spent() > settled and not any(map(sockets.readable, listeners)),
         )
+        await self._close(inherited)
+
+    async def _leave_listener(self, inherited: list[socket.socket]) -> None:
+        await self._close(inherited)
+        await self._until(
+            self._spent() + _BEGIN, lambda: all(one.has_asked() for one in self._connections())
+        )
+        self.server_state.drain.begin()
+
+    async def _close(self, inherited: list[socket.socket]) -> None:
         for server in self.servers:
             server.close()
         for sock in inherited:
@@ -138,6 +158,10 @@ class Server(uvicorn.Server):
 
     def _connections(self) -> list[Connection]:
         return [one for one in self.server_state.connections if isinstance(one, Connection)]
+
+    def _is_alone(self) -> bool:
+        draining = self.server_state.drain.draining
+        return self._all_end is not None and not draining and not self._all_end()
 
     def _spent(self) -> float:
         return time.monotonic() - self._asked

@@ -23,6 +23,7 @@ from backend.telemetry import logs
 from backend.workers import Workers
 
 _CANNOT_START: Final = 3  # uvicorn's exit status where the port is taken, say
+_PASSED_ON: Final = 0.1  # seconds from a lifeline's end to the parent's signal, at most
 _SPARE_FILES: Final = 512  # beside the connections: refused ones, models, libraries
 
 
@@ -56,16 +57,16 @@ def serve(
 
     def tell(server: Server) -> None:
         if lifeline is not None:
-            lifeline.send_bytes(b"serves")
+            with suppress(OSError):  # the parent has gone, or ends: to be read below
+                lifeline.send_bytes(b"serves")
             asyncio.get_running_loop().add_reader(lifeline.fileno(), _orphaned, server, lifeline)
 
     gc.collect()
     gc.freeze()  # what is here now stays: collections need not look at it again
     _allow_files(settings.max_connections + _SPARE_FILES)
     shared = Shared(app.state.drain, settings.max_connections, settings.header_timeout)
-    server = Server(
-        _config(settings, app), shared, one_of_many=lifeline is not None, when_started=tell
-    )
+    all_end = lifeline.poll if lifeline else None  # it can be read once the parent has let go
+    server = Server(_config(settings, app), shared, all_end=all_end, when_started=tell)
     with suppress(KeyboardInterrupt):  # a way to ask for the end, raised again at the end
         server.run([listener] if listener else None)
     if not server.started:
@@ -101,8 +102,10 @@ def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
 
 
 def _orphaned(server: Server, lifeline: Connection) -> None:
-    asyncio.get_running_loop().remove_reader(lifeline.fileno())
-    server.handle_exit(signal.SIGTERM, None)
+    loop = asyncio.get_running_loop()
+    loop.remove_reader(lifeline.fileno())
+    # A parent that ends, and was not killed, says next by which signal.
+    loop.call_later(_PASSED_ON, server.handle_exit, signal.SIGTERM, None)
 
 
 def _allow_files(wanted: int) -> None:

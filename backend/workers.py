@@ -34,7 +34,7 @@ Work = Callable[[socket.socket, Connection], None]
 
 @dataclass(slots=True)
 class Worker:
-    """One process; its `lifeline` says when it serves, and tells it when the parent has gone."""
+    """One process; its `lifeline` says when it serves, and ends when the parent or all end."""
 
     process: SpawnProcess
     lifeline: Connection
@@ -118,6 +118,7 @@ class Workers:
         self._end = time.monotonic() + _END
         self._listener.close()  # the workers have it too: the last of them ends it
         for worker in self._workers:
+            worker.lifeline.close()  # before the signal, which is meant for all
             with suppress(ProcessLookupError):
                 os.kill(worker.process.pid or 0, sig)
 

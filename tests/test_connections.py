@@ -18,7 +18,7 @@ PROTOCOLS = sorted({Preferred, H11Connection}, key=lambda one: one.__name__)
 
 
 async def greet(scope: Scope, receive: Receive, send: Send) -> None:
-    while (await receive()).get("more_body"):
+    while scope["path"] != "/early" and (await receive()).get("more_body"):
         pass
     await PlainTextResponse(f"hello {scope['path']}")(scope, receive, send)
 
@@ -87,6 +87,42 @@ def test_a_slow_body_is_not_a_slow_head(protocol: type[Connection]) -> None:
             time.sleep(0.4)
             connection.sendall(b"x")
         assert read(connection).endswith(b"hello /slow")
+
+
+EARLY = b"POST /early HTTP/1.1\r\nHost: here\r\nContent-Length: 7\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_", "more"), [(get("/first"), b"\r\n"), (get("/first"), b"\r"), (EARLY, b"x")]
+)
+def test_bytes_after_an_answer_do_not_keep_a_connection(
+    protocol: type[Connection], request_: bytes, more: bytes
+) -> None:
+    with running(greet, protocol, header_timeout=0.5) as service:
+        connection = service.connect(request_)
+        read_until(connection, b"hello")
+        connection.sendall(more)
+        assert b"hello" not in read(connection)  # it ends
+
+
+def test_the_body_of_a_request_answered_early_may_come_slowly(protocol: type[Connection]) -> None:
+    with running(greet, protocol, header_timeout=1.5) as service:
+        connection = service.connect(EARLY)
+        read_until(connection, b"hello /early")
+        for _ in range(7):
+            time.sleep(0.4)
+            connection.sendall(b"x")
+        connection.sendall(get("/next", "Connection: close"))
+        assert read(connection).endswith(b"hello /next")
+
+
+def test_an_idle_connection_outlasts_the_time_of_a_head(protocol: type[Connection]) -> None:
+    with running(greet, protocol, header_timeout=0.5) as service:
+        connection = service.connect(get("/first"))
+        read_until(connection, b"hello /first")
+        time.sleep(1.5)  # longer than a head may take, not longer than a connection may idle
+        connection.sendall(get("/next", "Connection: close"))
+        assert read(connection).endswith(b"hello /next")
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT])

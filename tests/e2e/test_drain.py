@@ -121,6 +121,27 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_left_behind(tmp_path: Pat
     assert not list(scratch.glob("prism*"))
 
 
+@pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_the_end_of_one_worker_is_not_that_of_the_service(
+    sig: signal.Signals, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    digit = encoded(noise(28, 28), "PNG")
+    with Backend(log, WEB_CONCURRENCY="2", PRISM_TIMEOUT="30") as backend:
+        text = wait_for(log, "is ready", 2)
+        worker = int(re.findall(r"Started server process \[(\d+)\]", text)[0])
+        os.kill(worker, sig)
+        if sig == signal.SIGKILL:  # what it had accepted is lost with it
+            wait_for(log, "another takes its place", 1)
+        after = 0
+        while after < 50:
+            answer = httpx.post(f"{backend.url}/classify", files={"file": digit}, timeout=40)
+            assert answer.status_code == 200
+            after += log.read_text().count("is ready") == 3
+        backend.process.terminate()
+        assert backend.process.wait(timeout=BUDGET) == -signal.SIGTERM
+
+
 def answers(backend: Backend) -> bool:
     """Whether anybody listens."""
     try:
