@@ -61,7 +61,6 @@ def serve(
                 lifeline.send_bytes(b"serves")
             asyncio.get_running_loop().add_reader(lifeline.fileno(), _orphaned, server, lifeline)
 
-    gc.collect()
     gc.freeze()  # what is here now stays: collections need not look at it again
     _allow_files(settings.max_connections + _SPARE_FILES)
     shared = Shared(app.state.drain, settings.max_connections, settings.header_timeout)

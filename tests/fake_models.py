@@ -89,6 +89,23 @@ class GreyRuntime:
         return np.eye(10, dtype=np.float32)[digits] * 9
 
 
+class FailingRuntime:
+    """Works for the two runs of the warm-up, then fails with `words`."""
+
+    name = "failing"
+    concurrent = True
+
+    def __init__(self, words: str) -> None:
+        self._calls = 0
+        self._words = words
+
+    def __call__(self, batch: Floats) -> Floats:
+        self._calls += 1
+        if self._calls > 2:
+            raise RuntimeError(self._words)
+        return batch.reshape(len(batch), -1)[:, :10]
+
+
 def fake_load(runtime: Runtime | None = None) -> Callable[..., Runtime]:
     """A stand-in for `runtimes.load` that gives `runtime`, or a fake one."""
 

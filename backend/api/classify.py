@@ -18,6 +18,7 @@ from backend.api.deps import (
     RequestIdDep,
     SettingsDep,
     TopKParam,
+    choose,
 )
 from backend.api.multipart import Upload
 from backend.api.schemas import PROBLEM_RESPONSES, Classification, ModelRef, classification
@@ -77,8 +78,7 @@ async def classify(
 ) -> Response:
     """Classify the picture in the form field `file` (or `image`), or sent as the raw body."""
     within = patience.allowed(request, settings.timeout)
-    request.state.model_name = catalog.entry(model or catalog.default).name
-    classifier = await catalog.get(model, within)
+    classifier = await choose(request, catalog, model, within)
     classifier.require_room(within)  # before the body is read: refusing has to be cheap
     upload = await uploads.read_one(request, settings.max_bytes)
     content = upload.content(settings.max_bytes)
@@ -114,8 +114,7 @@ async def classify_batch(
 ) -> Response:
     """Classify every `file` of the form; a bad picture is an error line, the others succeed."""
     within = patience.allowed(request, settings.timeout)
-    request.state.model_name = catalog.entry(model or catalog.default).name
-    classifier = await catalog.get(model, within)
+    classifier = await choose(request, catalog, model, within)
     many = await uploads.read_many(request, settings.max_bytes, settings.max_batch_bytes)
 
     async def line(upload: Upload) -> bytes:

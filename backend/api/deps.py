@@ -5,6 +5,7 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Query, Request
 
 from backend.catalog import Catalog
+from backend.inference.classifier import Classifier
 from backend.settings import Settings
 from backend.telemetry.metrics import Metrics
 
@@ -34,6 +35,16 @@ async def _request_id(request: Request) -> str:
 CatalogDep = Annotated[Catalog, Depends(_catalog)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
 RequestIdDep = Annotated[str, Depends(_request_id)]
+
+
+async def choose(request: Request, catalog: Catalog, name: str | None, within: float) -> Classifier:
+    """The classifier `name` (None: the default one), noted in the request for those who count.
+
+    One that still loads is waited for, `within` seconds at most.
+    """
+    request.state.model_name = catalog.entry(name or catalog.default).name
+    return await catalog.get(name, within)
+
 
 ModelParam = Annotated[
     str | None, Query(max_length=64, description="name of a served model; default: the default one")

@@ -12,7 +12,6 @@ from backend.inference.errors import ClosedError
 ACCEPTED: Final = "accepted"
 CONNECTION: Final = "connection"
 
-_ENDING: Final = ClosedError("The service is shutting down. Send the request again.")
 _STILL_ANSWERED: Final = ("/health", "/metrics", "/")
 
 
@@ -74,7 +73,7 @@ def _part(scope: Scope, start: Message) -> None:
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    response = answer(_ENDING, scope["state"]["request_id"])
+    response = answer(ClosedError(), scope["state"]["request_id"])
     if "expect" in Headers(scope=scope):
         response.headers["Connection"] = "close"  # the client holds its body back for this answer
     elif not await _read_to_the_end(receive):

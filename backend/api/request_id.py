@@ -22,7 +22,6 @@ from backend.telemetry.request import PROBES, Request, current
 log = logging.getLogger("prism.access")
 
 _HEADER: Final = b"x-request-id"
-_ENDING: Final = ClosedError("The service is shutting down. Send the request again.")
 _LONGEST: Final = 1024  # characters of a path in the log
 _SANE: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
@@ -70,7 +69,7 @@ class RequestId:
             if status:
                 raise
             # The server gave the request up because it ends: say so, in the shape of all failures.
-            await answer(_ENDING, request_id)(scope, receive, send_with_id)
+            await answer(ClosedError(), request_id)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
             status = status or 500

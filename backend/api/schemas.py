@@ -178,8 +178,8 @@ def classification(
     """
     floats = prediction.probabilities
     top = [
-        {"label": prediction.labels[index], "index": index, "probability": floats[index]}
-        for index in prediction.ranking[:top_k].tolist()
+        {"label": score.label, "index": score.index, "probability": floats[score.index]}
+        for score in prediction.top(top_k)
     ]
     answer: dict[str, object] = {
         "id": answer_id,

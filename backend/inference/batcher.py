@@ -101,7 +101,7 @@ class Batcher(Generic[T, R]):
         entry = _Entry[T, R](item, expires, loop, loop.create_future())
         with self._changed:
             if self._closed:
-                raise ClosedError("The service is shutting down. Send the request again.")
+                raise ClosedError
             if len(self._entries) >= self._queue_size:
                 self._entries = deque(one for one in self._entries if not one.future.done())
             if len(self._entries) >= self._queue_size:

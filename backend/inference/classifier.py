@@ -202,7 +202,7 @@ class Classifier:
         try:
             decoding = self._decoders.submit(self._decoder.decode, data)
         except RuntimeError as error:  # closed
-            raise ClosedError("The service is shutting down. Send the request again.") from error
+            raise ClosedError from error
         return await asyncio.wrap_future(decoding)
 
     def _predictions(self, answer: Answer, waited: float) -> list[Prediction]:

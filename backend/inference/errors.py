@@ -100,3 +100,8 @@ class DeadlineError(PrismError):
 
 class ClosedError(PrismError):
     """Shutting down, no new work is taken."""
+
+    def __init__(
+        self, message: str = "The service is shutting down. Send the request again."
+    ) -> None:
+        super().__init__(message)

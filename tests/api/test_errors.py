@@ -9,9 +9,8 @@ from starlette.testclient import TestClient
 from backend.api.errors import CATALOGUE, RequestError, answer
 from backend.inference import errors
 from backend.inference.errors import ClosedError, PrismError, QueueFullError
-from backend.inference.types import Floats
 from tests.api.problems import problem
-from tests.fake_models import serve
+from tests.fake_models import FailingRuntime, serve
 from tests.pictures import encoded, seven
 
 
@@ -39,26 +38,10 @@ def test_an_unknown_path_and_a_wrong_method_are_problems(client: TestClient) -> 
     assert response.headers["allow"] == "POST"
 
 
-class Secretive:
-    """Works for the two runs of the warm-up, then fails with words that nobody outside may read."""
-
-    name = "secretive"
-    concurrent = True
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, batch: Floats) -> Floats:
-        self.calls += 1
-        if self.calls > 2:
-            raise RuntimeError("secret at /home/somebody 0xdeadbeef")
-        return batch.reshape(len(batch), -1)[:, :10]
-
-
 def test_an_unforeseen_failure_says_nothing_of_itself(
     models_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with serve(models_dir, Secretive()) as client:
+    with serve(models_dir, FailingRuntime("secret at /home/somebody 0xdeadbeef")) as client:
         single = client.post("/classify", files={"file": encoded(seven())})
         batch = client.post("/classify/batch", files={"file": encoded(seven())})
     body = problem(single, 500, "internal_error")

@@ -16,9 +16,8 @@ from backend.app import create_app
 from backend.inference.artifact import Artifact
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
-from backend.inference.types import Floats
 from tests.api.problems import problem
-from tests.fake_models import serve, settings_for
+from tests.fake_models import FailingRuntime, serve, settings_for
 from tests.pictures import encoded, seven
 
 SEVEN = encoded(seven())
@@ -124,26 +123,10 @@ def test_a_model_that_is_not_ready_is_told_alike(loading: TestClient) -> None:
     assert shape(short) == shape(long)
 
 
-class Failing:
-    """Works for the warm-up only."""
-
-    name = "failing"
-    concurrent = True
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, batch: Floats) -> Floats:
-        self.calls += 1
-        if self.calls > 2:
-            raise RuntimeError("secret")
-        return batch.reshape(len(batch), -1)[:, :10]
-
-
 def test_an_unforeseen_failure_is_told_alike(
     models_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with serve(models_dir, Failing()) as client:
+    with serve(models_dir, FailingRuntime("secret")) as client:
         short, long = both(client, **REQUESTS["form"])
     identity = problem(short, 500, "internal_error")["request_id"]
     assert "secret" not in short.text

@@ -11,23 +11,12 @@ import httpx
 import pytest
 
 from tests.conftest import ROOT, free_port, wait_until_ready
-from training import package
-
-
-@pytest.fixture(scope="module")
-def models_dir(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("models")
-    weights = test_data / "weights" / "mobilenet_v2.pth"
-    labels = test_data / "imagenet" / "imagenet-simple-labels.json"
-    package.main(["photos", "--architecture", "torchvision/mobilenet_v2", "--checkpoint",
-                  str(weights), "--labels", str(labels), "--out", str(folder)])  # fmt: skip
-    return folder
 
 
 @pytest.fixture(params=["onnx", "torch"])
-def url(models_dir: Path, request: pytest.FixtureRequest) -> Iterator[str]:
+def url(photo_models: Path, request: pytest.FixtureRequest) -> Iterator[str]:
     port = free_port()
-    given = {"PORT": str(port), "PRISM_MODELS_DIR": str(models_dir), "PRISM_TIMEOUT": "30"}
+    given = {"PORT": str(port), "PRISM_MODELS_DIR": str(photo_models), "PRISM_TIMEOUT": "30"}
     process = subprocess.Popen(
         [sys.executable, "-m", "backend"],
         cwd=ROOT,

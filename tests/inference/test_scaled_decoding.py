@@ -12,7 +12,6 @@ from backend.inference.artifact import Artifact
 from backend.inference.decoder import Decoder
 from tests.conftest import ROOT
 from tests.pictures import encoded, noise
-from training import package
 
 
 def differing(model: Artifact, pictures: list[bytes]) -> list[int]:
@@ -27,14 +26,9 @@ def differing(model: Artifact, pictures: list[bytes]) -> list[int]:
 
 
 @pytest.fixture(scope="module")
-def photos(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+def photos(photo_models: Path) -> Artifact:
     """MobileNetV2 with real weights."""
-    folder = tmp_path_factory.mktemp("models")
-    weights = test_data / "weights" / "mobilenet_v2.pth"
-    labels = test_data / "imagenet" / "imagenet-simple-labels.json"
-    package.main(["photos", "--architecture", "torchvision/mobilenet_v2", "--checkpoint",
-                  str(weights), "--labels", str(labels), "--out", str(folder)])  # fmt: skip
-    return artifact.read(folder / "photos")
+    return artifact.read(photo_models / "photos")
 
 
 def enlarged(data: bytes, times: int) -> bytes:

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from backend.api import limits, patience, uploads
 from backend.api.classify import classify
-from backend.api.deps import CatalogDep, ModelParam, SettingsDep
+from backend.api.deps import CatalogDep, ModelParam, SettingsDep, choose
 from backend.api.dialects import data_url, pixel_json
 from backend.api.schemas import PROBLEM_RESPONSES
 from backend.catalog import Catalog
@@ -84,8 +84,7 @@ async def predict_nn(
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The picture is larger than {settings.max_bytes:,} bytes.")
     within = patience.allowed(request, settings.timeout)
-    request.state.model_name = catalog.entry(model or catalog.default).name
-    classifier = await catalog.get(model)
+    classifier = await choose(request, catalog, model, within)
     prediction = await patience.unless_gone(request, classifier.classify(data, within))
     best = int(prediction.ranking[0])
     return _json({"result": best, "error": "", "data": prediction.probabilities.tolist()})
