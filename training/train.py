@@ -33,10 +33,11 @@ from training.foreign import scores
 from training.run import Run, RunError
 from training.schedule import Schedule
 from training.sources import Source, training_sources, validation_sets
+from training.tracking import TRACKERS, Parameters, Patient, TrackingError, tracked
 
 RUNS = Path("runs")
 PARITY_IMAGES = 1_000
-SCHEDULES = {"mnist-cnn": Schedule(), "mnist-mlp": Schedule()}
+SCHEDULES = {"mnist-cnn": Schedule(), "mnist-mlp": Schedule(epochs=40)}
 KINDS = {
     "mnist-cnn": "a convolutional network",
     "mnist-mlp": "a network of two hidden dense layers",
@@ -63,7 +64,9 @@ class Task:
     threads: int
 
 
-def train_network(task: Task, run: Run, schedule: Schedule, fresh: bool) -> dict[str, Any]:
+def train_network(
+    task: Task, run: Run, tracker: Patient, schedule: Schedule, fresh: bool
+) -> dict[str, Any]:
     """Train one of our networks and write its folder; returns the summary of the run.
 
     Goes on from the checkpoints of `run`, unless it is to start `fresh`.
@@ -89,6 +92,7 @@ def train_network(task: Task, run: Run, schedule: Schedule, fresh: bool) -> dict
 
     def after_epoch(history: list[Record]) -> None:
         run.record(history)
+        tracker.log(len(history), history[-1])
         print(json.dumps({name: round(v, 5) for name, v in history[-1].items()}), flush=True)
 
     fitted = fit(network, sources, checks, spec, schedule, checkpoints, after_epoch)
@@ -143,7 +147,7 @@ def train_tree(task: Task, run: Run) -> dict[str, Any]:
     measured = measure(reader, task.mnist, checks)
     model = export_graph(graph.model, measured.manifest, task.out / task.name, measured.card)
     run.draw_test(measured)
-    return {**_summary(model), "settings": tree.SETTINGS}
+    return {**_summary(model), "settings": dict(tree.SETTINGS)}
 
 
 def _fields(task: Task) -> tuple[list[Source], dict[str, Digits]]:
@@ -156,19 +160,26 @@ def _summary(model: Artifact) -> dict[str, Any]:
     return {"model": model.manifest.name, "metrics": model.manifest.metrics}
 
 
-def train(task: Task, epochs: int | None, bfloat16: bool, fresh: bool) -> None:
+def train(
+    task: Task, *, epochs: int | None, bfloat16: bool, fresh: bool, track: str | None
+) -> None:
     """Train the model that `task` names, in its run folder."""
     run = Run(RUNS / task.name)
-    with run.locked():
+    schedule = dataclasses.replace(SCHEDULES.get(task.name, Schedule()), bfloat16=bfloat16)
+    schedule = dataclasses.replace(schedule, epochs=epochs or schedule.epochs)
+    settings: Parameters = dataclasses.asdict(schedule)
+    if task.name == TREE:
+        settings = tree.SETTINGS
+    with run.locked(), tracked(track, RUNS, task.name, settings, fresh=fresh) as tracker:
         if task.name == TREE:
             summary = train_tree(task, run)
         else:
-            schedule = dataclasses.replace(SCHEDULES[task.name], bfloat16=bfloat16)
-            if epochs is not None:
-                schedule = dataclasses.replace(schedule, epochs=epochs)
-            summary = train_network(task, run, schedule, fresh)
+            summary = train_network(task, run, tracker, schedule, fresh)
         run.summarize(summary)
-        print(f"wrote {task.out / task.name}: {summary['metrics']}; the run is in {run.folder}")
+        tracker.log(summary.get("epochs", 1), summary["metrics"])
+        for path in run.results():
+            tracker.artifact(path)
+    print(f"wrote {task.out / task.name}: {summary['metrics']}; the run is in {run.folder}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -187,16 +198,26 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument(
         "--fresh", action="store_true", help="start over, whatever an earlier run has kept"
     )
+    parser.add_argument("--track", choices=TRACKERS, help="also tell this tracker of the run")
     given = parser.parse_args(arguments)
     if given.threads < 1 or (given.epochs is not None and given.epochs < 1):
         parser.error("--epochs and --threads are 1 or more")
     try:
         task = Task(given.model, find_mnist(given.data, RUNS / "data"), given.out, given.threads)
-        train(task, given.epochs, given.bfloat16, given.fresh)
-    except (DataError, ArtifactError, CheckpointError, FitError, RunError, OSError) as error:
+        train(
+            task,
+            epochs=given.epochs,
+            bfloat16=given.bfloat16,
+            fresh=given.fresh,
+            track=given.track,
+        )
+    except (ArtifactError, CheckpointError, DataError, FitError) as error:
+        sys.exit(f"error: {error}")
+    except (RunError, TrackingError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        sys.exit("stopped; the same command goes on from the last finished epoch")
+        print("stopped; the same command goes on from the last finished epoch", file=sys.stderr)
+        sys.exit(130)
 
 
 if __name__ == "__main__":

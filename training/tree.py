@@ -1,5 +1,6 @@
 """A decision tree on the pixels, as ONNX: what a network is worth is the distance to it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -12,7 +13,11 @@ from training.foreign import Graph, read_graph
 from training.sources import NOTHING, Source
 
 SEED = 20
-SETTINGS = {"criterion": "entropy", "min_samples_leaf": 2, "random_state": SEED}
+SETTINGS: Mapping[str, str | int] = {
+    "criterion": "entropy",
+    "min_samples_leaf": 2,
+    "random_state": SEED,
+}
 SPEC = DigitPreprocess(layout="flat", mean=0, std=1)  # pixels in [0, 1]
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 

@@ -34,3 +34,17 @@ def small_mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_idx(folder / images, pixels)
         write_idx(folder / labels, truth)
     return folder
+
+
+@pytest.fixture(scope="session")
+def pools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests render once for all."""
+    return tmp_path_factory.mktemp("pools")
+
+
+@pytest.fixture
+def workplace(tmp_path: Path, pools: Path) -> Path:
+    """A folder to train in: what is rendered there is kept for other tests."""
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "pools").symlink_to(pools)
+    return tmp_path

@@ -1,6 +1,7 @@
 """The training script, from its command line to a folder that serves."""
 
 import json
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -8,28 +9,19 @@ import pytest
 
 from backend.inference import artifact, runtimes
 from backend.inference.digits import DigitPreprocess, normalize
+from tests.training import small
 from tests.training.conftest import drawn
 from training import sources, train
-
-
-@pytest.fixture(scope="session")
-def pools(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the tests render once for all."""
-    return tmp_path_factory.mktemp("pools")
+from training.run import Run
 
 
 @pytest.fixture
-def few(tmp_path: Path, pools: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def few(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder in which the sources are small."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "runs").mkdir()
-    (tmp_path / "runs" / "pools").symlink_to(pools)
-    for name, value in FEW.items():
+    monkeypatch.chdir(workplace)
+    for name, value in small.SOURCES.items():
         monkeypatch.setattr(sources, name, value)
-    return tmp_path
-
-
-FEW = {"VALIDATION": 10, "UCI_VARIANTS": 1, "PEN_VARIANTS": 2, "NOTHING_COUNT": 10}
+    return workplace
 
 
 @pytest.mark.parametrize("name", ["mnist-cnn", "mnist-mlp", "mnist-tree"])
@@ -92,6 +84,29 @@ def test_a_run_with_other_settings_is_not_gone_on_with(small_mnist: Path, few: P
     train.main(command)
     with pytest.raises(SystemExit, match=r"other settings.*--fresh"):
         train.main([*command, "--bfloat16"])
+
+
+def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(
+    small_mnist: Path, workplace: Path
+) -> None:
+    command = ["mnist-mlp", "--data", str(small_mnist), "--epochs", "3", "--out"]
+    killed = small.run(workplace, *command, "killed", die_after=1)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (workplace / "killed").exists()
+    resumed = small.run(workplace, *command, "killed")
+    assert "going on after epoch 1" in resumed.stdout
+    whole = small.run(workplace, *command, "whole", "--fresh")
+    assert "going on" not in whole.stdout
+    once, twice = (artifact.read(workplace / name / "mnist-mlp") for name in ("killed", "whole"))
+    assert once.manifest.files == twice.manifest.files
+    assert artifact.WEIGHTS in once.manifest.files
+
+
+def test_two_trainings_do_not_share_a_run_folder(
+    small_mnist: Path, few: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Run(few / "runs" / "mnist-mlp").locked(), pytest.raises(SystemExit, match="another"):
+        train.main(["mnist-mlp", "--data", str(small_mnist), "--out", "out"])
 
 
 @pytest.mark.parametrize(
