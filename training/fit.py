@@ -13,8 +13,8 @@ from tqdm import tqdm
 
 from backend.inference.digits import DigitPreprocess, normalize
 from training.augment import augment
-from training.data import Digits
-from training.sources import NOTHING, Source
+from training.data import NOTHING, Digits
+from training.sources import Source
 
 CLASSES = 10
 

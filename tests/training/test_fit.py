@@ -8,9 +8,9 @@ from torch import nn
 from backend.inference.digits import DigitPreprocess
 from tests.training.conftest import drawn
 from training.augment import augment
-from training.data import Digits
+from training.data import NOTHING, Digits
 from training.fit import Schedule, accuracy, fit
-from training.sources import NOTHING, Source
+from training.sources import Source
 
 SPEC = DigitPreprocess()
 FEW = Schedule(epochs=3, batch=10, rate=3e-3, averaging=0.5)
