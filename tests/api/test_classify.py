@@ -4,6 +4,7 @@ import json
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
@@ -19,7 +20,7 @@ def test_a_form_is_answered_in_full(client: TestClient) -> None:
     answer = client.post("/classify", files={"file": ("my seven.png", SEVEN)}).json()
     assert set(answer) == {
         "id", "filename", "model", "prediction", "confidence", "top", "probabilities",
-        "prediction_set", "coverage", "in_distribution", "stored", "timings_ms",
+        "prediction_set", "coverage", "in_distribution", "ood_score", "stored", "timings_ms",
     }  # fmt: skip
     assert answer["filename"] == "my seven.png"
     assert answer["model"] == {"name": "fake", "version": "1"}
@@ -29,6 +30,7 @@ def test_a_form_is_answered_in_full(client: TestClient) -> None:
     assert len(answer["probabilities"]) == 10
     assert sum(answer["probabilities"]) == pytest.approx(1, abs=1e-5)
     assert answer["prediction_set"] is answer["coverage"] is answer["in_distribution"] is None
+    assert answer["ood_score"] == pytest.approx(-np.log(np.exp(5) + 9))
     assert set(answer["timings_ms"]) == {"decode", "queue", "inference"}
 
 
