@@ -10,6 +10,7 @@ import torch
 from pydantic import TypeAdapter
 
 from backend.inference import artifact, networks
+from backend.inference.calibration import Calibration
 from backend.inference.preprocess import Preprocess
 from tests.conftest import ROOT
 from tests.fake_models import serve
@@ -44,6 +45,14 @@ def test_the_five_minutes_end_with_a_model_that_serves(tmp_path: Path) -> None:
 
 
 def test_the_json_of_the_preprocessing_is_one() -> None:
-    (json, *_) = blocks("json")
+    json, _ = blocks("json")
     spec = TypeAdapter[Preprocess](Preprocess).validate_json(json)
     assert spec.input_shape == (224, 224, 3)
+
+
+def test_the_json_of_the_calibration_is_one_and_its_fields_are_told() -> None:
+    _, json = blocks("json")
+    assert Calibration.model_validate_json(json).pictures == 5000
+    section = TEXT.split("### Calibration")[1].split("\n## ")[0]
+    for name in Calibration.model_fields:
+        assert f"`{name}`" in section
