@@ -81,7 +81,9 @@ def _told(fitted: Calibration, correct: float) -> list[str]:
     if any(one.coverage == max(COVERAGES) and not one.min_probability for one in fitted.sets):
         lines.append(f"too few pictures to promise {max(COVERAGES):.0%}: such a set has all labels")
     if fitted.max_ood_score is None:
-        lines.append("it cannot tell pictures that are not of its world: that takes logits, of 199 pictures")
+        lines.append(
+            "it cannot tell pictures that are not of its world: that takes logits, of 199 pictures"
+        )
     else:
         lines.append(
             f"pictures that score more than {fitted.max_ood_score:.2f} are strangers to it"
