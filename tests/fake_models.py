@@ -24,6 +24,21 @@ from tests.pictures import encoded
 
 DIGITS = tuple("0123456789")
 
+# Made up: unsure answers are given more labels, and no logit above 1 means no digit.
+CALIBRATION: dict[str, Any] = {
+    "temperature": 1.5,
+    "sets": [
+        {"coverage": 0.9, "min_confidence": 0.5, "min_probability": 0.2},
+        {"coverage": 0.9, "min_confidence": 0, "min_probability": 0.1},
+        {"coverage": 0.95, "min_confidence": 0, "min_probability": 0.05},
+        {"coverage": 0.99, "min_confidence": 0, "min_probability": 0.02},
+    ],
+    "max_ood_score": -3.3,
+    "pictures": 100,
+    "source": "made up",
+    "mean_set_size": {"0.9": 1.0, "0.95": 1.1, "0.99": 1.5},
+}
+
 
 def write_model(models_dir: Path, name: str = "fake", **fields: Any) -> Path:
     """Write a model folder whose network is only a placeholder."""

@@ -56,7 +56,7 @@ MAY_IMPORT = {
     "bench": {"bench"},
     "client": {"client"},
     "frontend": {"frontend", "client", "evaluation"},
-    "training": {"training", "backend"},
+    "training": {"training", "backend", "evaluation"},
     "deploy": {"deploy", "client"},
 }
 

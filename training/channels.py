@@ -121,28 +121,6 @@ def cropped(glyph: Image.Image, rng: Generator) -> Image.Image:
     return ImageChops.invert(padded)
 
 
-def nothing(rng: Generator) -> Image.Image:
-    """A picture without a digit: specks, noise, a smear, a block."""
-    kind = int(rng.integers(0, 4))
-    side = int(rng.integers(20, 90))
-    if kind == 0:
-        noise = rng.normal(128, rng.uniform(20, 90), (side, side))
-        picture = Image.fromarray(np.clip(noise, 0, 255).astype(np.uint8))
-        return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 2)))
-    values = np.full((side, side), 255, dtype=np.uint8)
-    if kind == 1:
-        for _ in range(int(rng.integers(1, 15))):
-            x, y = rng.integers(0, side, 2)
-            values[y : y + int(rng.integers(1, 4)), x : x + int(rng.integers(1, 4))] = 0
-    elif kind == 2:
-        cloud = Image.fromarray(rng.integers(0, 256, (6, 6), dtype=np.uint8))
-        values = np.asarray(cloud.resize((side, side), Image.Resampling.BICUBIC))
-    else:
-        x, y, right, bottom = rng.uniform(0.05, 0.4, 4) * side
-        values[int(y) : side - int(bottom), int(x) : side - int(right)] = 0
-    return Image.fromarray(values)
-
-
 def _tight(glyph: Image.Image) -> Image.Image:
     bounds = glyph.point(lambda value: 255 * (value > 90)).getbbox()
     return glyph if bounds is None else glyph.crop(bounds)

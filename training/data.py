@@ -15,6 +15,7 @@ FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
     "test": ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"),
 }
+NOTHING = 10  # the label of a field without a digit
 UCI_TRAINING = 1200  # the first so many of UCI's digits train, the rest validate
 
 

@@ -19,9 +19,9 @@ from backend.inference.digits import DigitPreprocess, normalize
 from backend.inference.types import Floats
 from training.augment import augment
 from training.checkpoints import Checkpoints, State
-from training.data import Digits
+from training.data import NOTHING, Digits
 from training.schedule import Schedule
-from training.sources import NOTHING, Source
+from training.sources import Source
 
 Record = dict[str, float]  # the figures of one epoch, by name
 

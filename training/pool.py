@@ -1,4 +1,4 @@
-"""Pools of digits as the model sees them: rendered once through the channels, then kept.
+"""Pools of digits, and of what is none, as the model sees them: rendered once, then kept.
 
 Every field of a pool went through `find_digit`, the code that serves, so that training meets
 what serving will meet.
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -18,12 +19,15 @@ from PIL import Image
 from tqdm import tqdm
 
 from backend.inference import digits as digit_search
-from backend.inference import ink, strokes
+from backend.inference import ink, panel, rules, strokes
 from backend.inference.digits import DigitPreprocess, find_digit
-from training import channels, pen, styles
-from training.data import Digits
+from training import channels, nothing, pen, styles
+from training.data import NOTHING, Digits
 
 CHUNK = 500
+_SEARCH = (ink, panel, rules, strokes, digit_search)
+
+Fields = NDArray[np.uint8]
 Draw = Callable[[Generator], Image.Image]
 
 
@@ -47,28 +51,50 @@ def build_pool(
 ) -> Digits:
     """Return the pool of a recipe: fields (N, size, size); built once, then read from `cache`."""
     path = cache / f"{name}-{_fingerprint(recipe, spec)}.npz"
-    if path.is_file():
-        with np.load(path) as kept:
-            return Digits(kept["pixels"], kept["labels"])
-    tasks = list(_tasks(recipe))
-    render = partial(_render, recipe=recipe, spec=spec)
+    if not path.is_file():
+        render = partial(_render, recipe=recipe, spec=spec)
+        fields, labels = _in_parallel(render, list(_tasks(recipe)), name, workers)
+        inked = fields.any(axis=(1, 2))
+        _keep(path, fields[inked], labels[inked])
+    return _read(path)
+
+
+def build_nothing(
+    count: int, seed: int, spec: DigitPreprocess, cache: Path, name: str, workers: int
+) -> Digits:
+    """Return what the model sees of `count` pictures without a digit, all labelled NOTHING.
+
+    Those of which it sees nothing at all are a twentieth at most.
+    """
+    path = cache / f"{name}-{_fingerprint((count, seed), spec)}.npz"
+    if not path.is_file():
+        tasks = [(seed, start, min(CHUNK, count - start)) for start in range(0, count, CHUNK)]
+        (fields,) = _in_parallel(partial(_render_nothing, spec=spec), tasks, name, workers)
+        inked = fields[fields.any(axis=(1, 2))]
+        blank = np.zeros((len(inked) // 20, spec.size, spec.size), dtype=np.uint8)
+        fields = np.concatenate((inked, blank))
+        _keep(path, fields, np.full(len(fields), NOTHING, dtype=np.uint8))
+    return _read(path)
+
+
+def _in_parallel(
+    render: Callable[[Any], tuple[Fields, ...]], tasks: list[Any], name: str, workers: int
+) -> tuple[Fields, ...]:
     with multiprocessing.get_context("fork").Pool(workers) as pool:
         parts = list(tqdm(pool.imap(render, tasks), total=len(tasks), desc=f"rendering {name}"))
-    fields = np.concatenate([fields for fields, _ in parts])
-    labels = np.concatenate([labels for _, labels in parts])
-    inked = fields.any(axis=(1, 2))
-    digits = Digits(fields[inked], labels[inked])
-    cache.mkdir(parents=True, exist_ok=True)
-    np.savez(path, pixels=digits.pixels, labels=digits.labels)
-    return digits
+    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
-def render_nothing(count: int, spec: DigitPreprocess, seed: int) -> NDArray[np.uint8]:
-    """Fields (count, size, size) of pictures without a digit, a tenth of them blank."""
-    rng = np.random.default_rng(seed)
-    fields = [find_digit(channels.nothing(rng), spec) for _ in range(count)]
-    blank = np.zeros_like(fields[0])
-    return np.stack([blank if index % 10 == 0 else field for index, field in enumerate(fields)])
+def _keep(path: Path, fields: Fields, labels: Fields) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".tmp.npz")
+    np.savez(draft, pixels=fields, labels=labels)
+    draft.replace(path)  # a run that is killed leaves no half of a pool
+
+
+def _read(path: Path) -> Digits:
+    with np.load(path) as kept:
+        return Digits(kept["pixels"], kept["labels"])
 
 
 Task = tuple[int, NDArray[np.int64]]  # a chunk's number and its digits
@@ -81,12 +107,18 @@ def _tasks(recipe: Recipe) -> Iterator[Task]:
         yield number, digits[start : start + CHUNK]
 
 
-def _render(task: Task, recipe: Recipe, spec: DigitPreprocess) -> tuple[NDArray[np.uint8], ...]:
+def _render(task: Task, recipe: Recipe, spec: DigitPreprocess) -> tuple[Fields, Fields]:
     number, digits = task
     rng = np.random.default_rng((recipe.seed, number))
     fields = np.stack([find_digit(_picture(int(digit), recipe, rng), spec) for digit in digits])
     labels = digits if recipe.source is None else recipe.source.labels[digits]
     return fields, labels.astype(np.uint8)
+
+
+def _render_nothing(task: tuple[int, int, int], spec: DigitPreprocess) -> tuple[Fields]:
+    seed, start, count = task
+    rng = np.random.default_rng((seed, start))
+    return (np.stack([find_digit(nothing.picture(rng), spec) for _ in range(count)]),)
 
 
 def _picture(index: int, recipe: Recipe, rng: Generator) -> Image.Image:
@@ -108,13 +140,18 @@ def _picture(index: int, recipe: Recipe, rng: Generator) -> Image.Image:
     return channels.cropped(glyph, rng) if kind > 0.9 else channels.pen_scan(glyph, rng)
 
 
-def _fingerprint(recipe: Recipe, spec: DigitPreprocess) -> str:
-    """Changes with whatever changes the pool: data, recipe, spec and code."""
-    told = (recipe.variants, recipe.seed, recipe.coarse, recipe.plain, spec.model_dump_json())
-    digest = hashlib.sha256(repr(told).encode())
-    if recipe.source is not None:
-        digest.update(recipe.source.pixels.tobytes() + recipe.source.labels.tobytes())
-    for module in (ink, strokes, digit_search, channels, pen, styles):
+def _fingerprint(recipe: Recipe | tuple[int, int], spec: DigitPreprocess) -> str:
+    """Changes with whatever changes the pool: data, recipe (or count and seed), spec and code."""
+    digest = hashlib.sha256(spec.model_dump_json().encode())
+    if isinstance(recipe, Recipe):
+        told = (recipe.variants, recipe.seed, recipe.coarse, recipe.plain)
+        digest.update(repr(told).encode())
+        modules = [*_SEARCH, channels, pen, styles]
+        if recipe.source is not None:
+            digest.update(recipe.source.pixels.tobytes() + recipe.source.labels.tobytes())
+    else:
+        digest.update(repr(recipe).encode())
+        modules = [*_SEARCH, nothing]
+    for module in modules:
         digest.update(Path(str(module.__file__)).read_bytes())
-    digest.update(Path(__file__).read_bytes())
     return digest.hexdigest()[:16]

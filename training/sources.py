@@ -3,15 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from backend.inference.digits import DigitPreprocess
 from training.data import Digits, read_mnist, read_uci
-from training.pool import Recipe, build_pool, render_nothing
+from training.pool import Recipe, build_nothing, build_pool
 
 VALIDATION = 5_000  # the last so many of MNIST's training digits validate
-NOTHING = 10  # the label of a field without a digit: every class is as probable
-UCI_VARIANTS, PEN_VARIANTS, NOTHING_COUNT = 30, 4_000, 4_000
+UCI_VARIANTS, PEN_VARIANTS, NOTHING_COUNT = 30, 4_000, 24_000
 
 
 @dataclass(frozen=True)
@@ -29,14 +26,13 @@ def training_sources(mnist: Path, spec: DigitPreprocess, cache: Path, workers: i
     scenes = build_pool(Recipe(known, 2, seed=1), spec, cache, "mnist", workers)
     foreign = build_pool(Recipe(uci, UCI_VARIANTS, seed=2), spec, cache, "uci", workers)
     written = build_pool(Recipe(None, PEN_VARIANTS, seed=3), spec, cache, "pen", workers)
-    nothing = render_nothing(NOTHING_COUNT, spec, seed=4)
-    blank = Digits(nothing, np.full(len(nothing), NOTHING, dtype=np.uint8))
+    nothing = build_nothing(NOTHING_COUNT, 4, spec, cache, "nothing", workers)
     return [
         Source(known, 0.6),
         Source(scenes, 0.4),
         Source(foreign, 0.35),
         Source(written, 0.35),
-        Source(blank, 0.4),
+        Source(nothing, 0.8),
     ]
 
 
@@ -55,3 +51,8 @@ def validation_sets(
         "other writers": build_pool(other, spec, cache, "uci-validation", workers),
         "imaginary pen": build_pool(written, spec, cache, "pen-validation", workers),
     }
+
+
+def validation_nothing(spec: DigitPreprocess, cache: Path, workers: int) -> Digits:
+    """Fields without a digit that are not learnt from; the photographs are the same."""
+    return build_nothing(3_000, 14, spec, cache, "nothing-validation", workers)

@@ -9,8 +9,9 @@ import onnx
 from sklearn.tree import DecisionTreeClassifier
 
 from backend.inference.digits import DigitPreprocess, normalize
+from training.data import NOTHING
 from training.foreign import Graph, read_graph
-from training.sources import NOTHING, Source
+from training.sources import Source
 
 SEED = 20
 SETTINGS: Mapping[str, str | int] = {

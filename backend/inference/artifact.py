@@ -11,10 +11,11 @@ import hashlib
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from backend.inference.calibration import Calibration, OutputKind
 from backend.inference.errors import ArtifactError
 from backend.inference.preprocess import Preprocess
 from backend.inference.weights import count_elements
@@ -47,16 +48,27 @@ class Manifest(BaseModel):
         description="one of ours, torchvision/NAME, or onnx for a graph without weights",
         pattern=rf"^({'|'.join(OURS)}|torchvision/[a-z0-9_]+|onnx)$",
     )
-    output: Literal["logits", "probabilities"] = "logits"
+    output: OutputKind = "logits"
     labels: tuple[str, ...] = Field(min_length=2, description="in the order of the outputs")
     preprocess: Preprocess
     metrics: dict[str, float] = Field(
         default_factory=dict, description="measured figures, accuracies as fractions of 1"
     )
+    calibration: Calibration | None = None
     elements: int | None = Field(
         default=None, ge=1, description="numbers in the weights, all tensors together"
     )
     files: dict[str, Sha256] = Field(description="SHA-256 of every other file of the folder")
+
+    @model_validator(mode="after")
+    def _check_score(self) -> "Manifest":
+        can_tell = self.calibration is not None and self.calibration.max_ood_score is not None
+        if can_tell and self.output == "probabilities":
+            raise ValueError(
+                "calibration.max_ood_score must be null for a model that gives probabilities: "
+                "the score is made of logits"
+            )
+        return self
 
 
 class Artifact(BaseModel):
@@ -119,7 +131,10 @@ def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
     elements = count_elements(folder / WEIGHTS) if WEIGHTS in files else None
     manifest = manifest.model_copy(update={"files": files, "elements": elements})
     draft = folder / f".{MANIFEST}.tmp"
-    draft.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    # Who reads this format without knowing of calibration reads what has none.
+    left_out = {"calibration"} if manifest.calibration is None else set[str]()
+    text = manifest.model_dump_json(indent=2, exclude=left_out)
+    draft.write_text(text + "\n", encoding="utf-8")
     draft.replace(folder / MANIFEST)
     return read(folder)
 

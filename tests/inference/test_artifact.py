@@ -8,7 +8,7 @@ import pytest
 
 from backend.inference import artifact
 from backend.inference.errors import ArtifactError
-from tests.fake_models import DIGITS, write_model
+from tests.fake_models import CALIBRATION, DIGITS, write_model
 
 
 @pytest.fixture
@@ -28,9 +28,21 @@ def test_what_was_written_is_read_again(folder: Path) -> None:
     assert model.weights is None
 
 
+def test_a_calibration_is_read_again_and_its_absence_leaves_no_trace(tmp_path: Path) -> None:
+    calibrated = artifact.read(write_model(tmp_path, "calibrated", calibration=CALIBRATION))
+    assert calibrated.manifest.calibration is not None
+    assert calibrated.manifest.calibration.temperature == 1.5
+    plain = write_model(tmp_path, "plain")
+    assert artifact.read(plain).manifest.calibration is None
+    assert "calibration" not in json.loads((plain / artifact.MANIFEST).read_text())
+
+
 @pytest.mark.parametrize(
     ("fields", "reason"),
     [
+        ({"calibration": CALIBRATION | {"temperature": 0}}, "calibration.temperature"),
+        ({"calibration": CALIBRATION | {"sets": []}}, "calibration: .*coverage 0.9"),
+        ({"calibration": CALIBRATION, "output": "probabilities"}, "max_ood_score must be null"),
         ({"format": 2, "future": 1}, "format 2.*update Prism"),
         ({"labels": ["only one"]}, "labels"),
         ({"surprise": 1}, "surprise"),

@@ -1,10 +1,27 @@
-"""Outputs become probabilities."""
+"""Outputs become probabilities, prediction sets, and a score of how strange a picture is."""
+
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from backend.inference.calibration import probabilities
+from backend.inference.calibration import (
+    COVERAGES,
+    Calibration,
+    SetSize,
+    SetThreshold,
+    ood_scores,
+    prediction_sets,
+    probabilities,
+)
 from backend.inference.errors import InferenceError
+from backend.inference.types import Floats
+from tests.fake_models import CALIBRATION
+
+
+def rows(*wanted: list[float]) -> Floats:
+    return np.array(wanted, dtype=np.float32)
 
 
 def test_logits_go_through_the_softmax() -> None:
@@ -17,8 +34,9 @@ def test_log_probabilities_stay_as_they_are() -> None:
     np.testing.assert_allclose(probabilities(logs, "logits"), np.exp(logs), rtol=1e-6)
 
 
-def test_huge_logits_do_not_overflow() -> None:
-    result = probabilities(np.array([[1e4, 0]], dtype=np.float32), "logits")
+@pytest.mark.parametrize("temperature", [0.5, 1, 2])
+def test_huge_logits_do_not_overflow(temperature: float) -> None:
+    result = probabilities(rows([1e4, 0]), "logits", temperature)
     np.testing.assert_array_equal(result, [[1, 0]])
 
 
@@ -37,3 +55,128 @@ def test_what_is_not_finite_is_an_error(bad: float) -> None:
 def test_what_cannot_be_probabilities_is_an_error(row: list[float]) -> None:
     with pytest.raises(InferenceError, match="no probabilities"):
         probabilities(np.array([row], dtype=np.float32), "probabilities")
+
+
+@pytest.mark.parametrize(
+    ("temperature", "odds"), [(2, (2, 1, 1)), (1, (4, 1, 1)), (0.5, (16, 1, 1))]
+)
+def test_a_temperature_above_one_makes_less_sure_and_one_below_more(
+    temperature: float, odds: tuple[float, ...]
+) -> None:
+    likely = rows([4 / 6, 1 / 6, 1 / 6])
+    logits: Floats = np.log(likely) + 3
+    for result in (
+        probabilities(logits, "logits", temperature),
+        probabilities(likely, "probabilities", temperature),
+    ):
+        np.testing.assert_allclose(result[0] * sum(odds), odds, rtol=1e-5)
+
+
+@pytest.mark.parametrize("temperature", [1e-3, 1e3])
+@pytest.mark.parametrize("kind", ["logits", "probabilities"])
+def test_the_most_extreme_temperatures_leave_probabilities(kind: Any, temperature: float) -> None:
+    outputs = np.random.default_rng(0).uniform(0, 1e-3, (3, 1000)).astype(np.float32)
+    result = probabilities(outputs, kind, temperature)
+    assert np.isfinite(result).all()
+    np.testing.assert_allclose(result.sum(axis=1), 1, rtol=1e-4)
+    first = outputs.argmax(axis=1)
+    np.testing.assert_array_equal(result[range(3), first], result.max(axis=1))
+
+
+def test_the_score_is_the_free_energy_of_the_logits() -> None:
+    logits = np.array([[0, 0], [3, -1], [1e4, 0]], dtype=np.float32)
+    expected = [-np.log(2), -np.log(np.exp(3) + np.exp(-1)), -1e4]
+    np.testing.assert_allclose(ood_scores(logits), expected, rtol=1e-6)
+
+
+def thresholds(*groups: tuple[float, float]) -> tuple[SetThreshold, ...]:
+    """(min_confidence, min_probability) of the coverage 0.9."""
+    return tuple(SetThreshold(coverage=0.9, min_confidence=c, min_probability=p) for c, p in groups)
+
+
+def labels(probabilities: Floats, sets: tuple[SetThreshold, ...]) -> list[list[int]]:
+    """The labels in each set, checked to be as many as one answer alone is told."""
+    found = prediction_sets(probabilities, sets, 0.9)
+    size = SetSize(sets)
+    assert [size(row, 0.9) for row in probabilities] == found.sum(axis=1).tolist()
+    return [np.flatnonzero(row).tolist() for row in found]
+
+
+def test_labels_that_reach_the_threshold_belong_to_the_set() -> None:
+    answers = rows([0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4])
+    assert labels(answers, thresholds((0, 0.3))) == [[0, 1], [2], [0, 1, 2]]
+
+
+def test_a_set_is_never_empty() -> None:
+    answers = rows([0.6, 0.3, 0.1], [1, 0, 0], [0.3, 0.4, 0.3])
+    assert labels(answers, thresholds((0, 1))) == [[0], [0], [1]]
+
+
+def test_of_several_groups_the_most_confident_that_is_reached_counts() -> None:
+    sets = thresholds((0.5, 0.3), (0, 0.1), (0.9, 0.02))
+    answers = rows([0.4, 0.3, 0.15, 0.15], [0.5, 0.3, 0.15, 0.05], [0.9, 0.05, 0.03, 0.02])
+    assert labels(answers, sets) == [[0, 1, 2, 3], [0, 1], [0, 1, 2, 3]]
+
+
+def test_a_coverage_without_thresholds_is_an_error() -> None:
+    sets = thresholds((0, 0.3))
+    for ask in (
+        lambda: SetSize(sets)(rows([1])[0], 0.5),
+        lambda: prediction_sets(rows([1]), sets, 0.5),
+    ):
+        with pytest.raises(ValueError, match=r"coverage of 0\.5"):
+            ask()
+
+
+def test_one_answer_has_the_set_that_all_answers_together_have() -> None:
+    random = np.random.default_rng(0)
+    logits = (random.normal(size=(500, 10)) * 3).astype(np.float32)
+    answers = probabilities(logits, "logits", 1.3)
+    calibration = Calibration.model_validate(CALIBRATION)
+    size = SetSize(calibration.sets)
+    seen = set()
+    for coverage in COVERAGES:
+        sizes = prediction_sets(answers, calibration.sets, coverage).sum(axis=1)
+        assert [size(row, coverage) for row in answers] == sizes.tolist()
+        seen |= set(sizes.tolist())
+    assert min(seen) == 1
+    assert len(seen) > 2
+
+
+def test_a_set_of_a_thousand_classes_is_found() -> None:
+    logits = np.random.default_rng(0).normal(size=(5, 1000)).astype(np.float32)
+    answers = probabilities(logits, "logits")
+    # The tenth largest is the threshold itself: what reaches it belongs.
+    floor = float(np.sort(answers[0])[-10])
+    assert SetSize(thresholds((0, floor)))(answers[0], 0.9) == 10
+
+
+def test_a_calibration_is_read_as_it_was_written() -> None:
+    calibration = Calibration.model_validate(CALIBRATION)
+    assert Calibration.model_validate_json(calibration.model_dump_json()) == calibration
+
+
+SETS = CALIBRATION["sets"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"temperature": 0}, "temperature"),
+        ({"temperature": -1}, "temperature"),
+        ({"temperature": float("inf")}, "temperature"),
+        ({"temperature": float("nan")}, "temperature"),
+        ({"max_ood_score": float("nan")}, "max_ood_score"),
+        ({"pictures": 0}, "pictures"),
+        ({"surprise": 1}, "surprise"),
+        ({"sets": []}, "coverage 0.9, min_confidence 0"),
+        ({"sets": SETS[:-1]}, "coverage 0.99, min_confidence 0"),
+        ({"sets": [*SETS, SETS[0]]}, "two thresholds"),
+        ({"sets": [*SETS, SETS[0] | {"coverage": 0.5}]}, "0.5, which is none of"),
+        ({"sets": [*SETS, SETS[0] | {"min_confidence": 1.5}]}, "min_confidence"),
+        ({"mean_set_size": {"0.9": 1.0}}, "mean_set_size"),
+    ],
+)
+def test_a_calibration_that_cannot_be_used_is_refused(fields: dict[str, Any], reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        Calibration.model_validate(CALIBRATION | fields)

@@ -11,10 +11,10 @@ from backend.inference.digits import DigitPreprocess
 from tests.training.conftest import drawn
 from training.augment import augment
 from training.checkpoints import Checkpoints
-from training.data import Digits
+from training.data import NOTHING, Digits
 from training.fit import FitError, Fitted, accuracy, fit, loss_of, outputs_of
 from training.schedule import Schedule
-from training.sources import NOTHING, Source
+from training.sources import Source
 
 SPEC = DigitPreprocess()
 FEW = Schedule(epochs=3, batch=10, rate=3e-3, averaging=0.5)

@@ -7,8 +7,8 @@ import pytest
 
 from backend.inference.digits import DigitPreprocess
 from training import channels, pen, styles
-from training.data import Digits
-from training.pool import Recipe, build_pool, render_nothing
+from training.data import NOTHING, Digits
+from training.pool import Recipe, build_nothing, build_pool
 
 SPEC = DigitPreprocess()
 
@@ -54,10 +54,14 @@ def test_a_pool_holds_every_variant_with_its_label_and_is_kept(tmp_path: Path) -
     np.testing.assert_array_equal(fresh.pixels, pool.pixels)
 
 
-def test_fields_without_a_digit_are_blank_at_times() -> None:
-    fields = render_nothing(20, SPEC, seed=0)
-    blank = ~fields.any(axis=(1, 2))
-    assert 2 <= blank.sum() < 20
+def test_what_the_model_sees_of_pictures_without_a_digit_is_nothing_and_seldom_blank(
+    tmp_path: Path,
+) -> None:
+    pool = build_nothing(60, 0, SPEC, tmp_path, "nothing", 1)
+    assert set(pool.labels.tolist()) == {NOTHING}
+    blank = ~pool.pixels.any(axis=(1, 2))
+    assert 1 <= blank.sum() <= len(pool) / 20
+    assert 20 <= len(pool) <= 60
 
 
 def _field(digit: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:

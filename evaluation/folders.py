@@ -1,0 +1,34 @@
+"""Folders that reports go to."""
+
+import re
+from datetime import datetime
+from pathlib import Path
+
+from evaluation.errors import ReportError
+
+
+def new_folder(out: Path | None, name: str) -> Path:
+    """Make the folder `out`, or one named after `name` and the time; never one with a report.
+
+    Raises ReportError where it cannot be made, or holds something.
+    """
+    if out is None:
+        plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "model"
+        time = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        out = _free(Path(f"evaluation-{plain}-{time}"))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise ReportError(f"{out} is not empty; name another folder with --out")
+    except OSError as error:
+        raise ReportError(f"{out} cannot be made: {error.strerror}") from error
+    return out
+
+
+def _free(path: Path) -> Path:
+    number = 2
+    free = path
+    while free.exists():
+        free = path.with_name(f"{path.name}-{number}")
+        number += 1
+    return free

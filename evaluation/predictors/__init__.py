@@ -1,0 +1,1 @@
+"""Classifiers to measure: a model folder on this machine, or a backend at a URL."""

@@ -1,0 +1,205 @@
+"""A model behind a URL, asked through the backend's batches."""
+
+import inspect
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final
+
+import numpy as np
+
+from client import (
+    BackendError,
+    BackendUnreachable,
+    Classification,
+    Client,
+    ClientError,
+    InvalidAnswer,
+    ItemError,
+    ModelInfo,
+    Models,
+)
+from evaluation.errors import PredictorError
+from evaluation.types import Answer, Failure
+
+REQUEST_PICTURES: Final = 32
+REQUEST_BYTES: Final = 8_000_000
+REQUESTS: Final = 2  # in flight: one is on its way while the other is worked on
+TRIES: Final = 5
+MAX_WAIT: Final = 60.0  # s, however long the backend asks for
+_PASSING: Final = frozenset({408, 429, 502, 503, 504})
+_TOO_LARGE: Final = 413
+
+Result = Answer | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class _Later:
+    """Refused for the moment; `seconds` as the backend asked for, `silent` where none answered."""
+
+    reason: str
+    seconds: float | None = None
+    silent: bool = False
+
+
+class ServedPredictor:
+    """Asks the backend at `url` about its model `model` (None: its default).
+
+    What it refuses for the moment is asked again, after the time that it names; a `stop` that is
+    set ends the waiting. Close it, or use it in a `with`. Raises PredictorError where the backend
+    or the model is not there.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        model: str | None = None,
+        *,
+        coverage: float = 0.95,
+        stop: threading.Event | None = None,
+        pause: float = 1.0,
+    ) -> None:
+        try:
+            self._client = Client(url)
+            served = self._client.models()
+        except (ValueError, ClientError) as error:
+            raise PredictorError(f"{url}: {error}") from error
+        self._url = self._client.url
+        self._options = _options(coverage)
+        self._stop = stop or threading.Event()
+        self._pause = pause
+        self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="served-predictor")
+        info = _find(served, model, self._url)
+        self.name: Final = info.name
+        self.version: Final = info.version
+        self.labels: Final = info.labels
+
+    def __enter__(self) -> "ServedPredictor":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._pool.shutdown(cancel_futures=True)
+        self._client.close()
+
+    def __call__(self, contents: Iterator[bytes]) -> Iterator[Result]:
+        """Answer the pictures in order, some requests of moderate size in flight."""
+        flying: deque[Future[list[Result]]] = deque()
+        for part in _parts(contents):
+            flying.append(self._pool.submit(self._ask, part))
+            if len(flying) == REQUESTS:
+                yield from flying.popleft().result()
+        while flying:
+            yield from flying.popleft().result()
+
+    def _ask(self, pictures: Sequence[bytes]) -> list[Result]:
+        """Ask until each picture has an answer, a refusal that stays, or was refused too often."""
+        results: dict[int, Result] = {}
+        left = list(range(len(pictures)))
+        for attempt in range(TRIES):
+            answers = zip(left, self._once([pictures[at] for at in left]), strict=True)
+            later: dict[int, _Later] = {}
+            for at, answer in answers:
+                if isinstance(answer, _Later):
+                    later[at] = answer
+                else:
+                    results[at] = answer
+            left = list(later)
+            if not left:
+                break
+            if attempt + 1 < TRIES:
+                self._wait(later.values(), self._pause * 2**attempt)
+        else:
+            if all(one.silent for one in later.values()):
+                raise PredictorError(f"{self._url} answers no more: {later[left[0]].reason}")
+            results |= {at: Failure(one.reason) for at, one in later.items()}
+        return [results[at] for at in range(len(pictures))]
+
+    def _once(self, pictures: Sequence[bytes]) -> list[Result | _Later]:
+        """One request; in halves where it is too large for the backend."""
+        parts = [("picture", content) for content in pictures]
+        try:
+            answers = self._client.classify_batch(parts, model=self.name, top_k=1, **self._options)
+            return [self._result(answer) for answer in answers]
+        except BackendError as error:
+            if error.status == _TOO_LARGE and len(pictures) > 1:
+                middle = len(pictures) // 2
+                return self._once(pictures[:middle]) + self._once(pictures[middle:])
+            if error.status == _TOO_LARGE:
+                return [Failure(_words(error))]
+            if error.status in _PASSING:
+                return [_Later(_words(error), error.retry_after)] * len(pictures)
+            raise PredictorError(f"{self._url} refuses: {_words(error)}") from error
+        except (BackendUnreachable, InvalidAnswer) as error:
+            return [_Later(str(error), silent=True)] * len(pictures)
+
+    def _result(self, answer: Classification | ItemError) -> Result | _Later:
+        if isinstance(answer, ItemError):
+            reason = _words(answer.error)
+            return _Later(reason) if answer.error.status in _PASSING else Failure(reason)
+        if answer.probabilities is None or len(answer.probabilities) != len(self.labels):
+            raise PredictorError(f"{self._url} gives no probability for each of the labels")
+        return _answer(answer)
+
+    def _wait(self, refusals: Iterable[_Later], pause: float) -> None:
+        """Wait as long as the backend asks for, else for the `pause`; no longer than a minute."""
+        asked = max(one.seconds or pause for one in refusals)
+        if self._stop.wait(min(asked, MAX_WAIT)):
+            raise PredictorError("it was stopped by the user")
+
+
+def _answer(answer: Classification) -> Answer:
+    return Answer(
+        probabilities=np.array(answer.probabilities, np.float32),
+        prediction_set=answer.prediction_set,
+        coverage=answer.coverage,
+        in_distribution=answer.in_distribution,
+        # Until the client's Classification has the field: then `answer.ood_score`.
+        ood_score=getattr(answer, "ood_score", None),
+        seconds=(answer.timings.decode + answer.timings.inference) / 1e3,
+    )
+
+
+def _options(coverage: float) -> dict[str, Any]:
+    # Until the client has the parameter: then `coverage=` in the call itself.
+    known = inspect.signature(Client.classify_batch).parameters
+    return {"coverage": coverage} if "coverage" in known else {}
+
+
+def _find(served: Models, name: str | None, url: str) -> ModelInfo:
+    info = served.get(name or served.default)
+    if info is None:
+        known = ", ".join(model.name for model in served.models)
+        raise PredictorError(f"{url} serves no model {name!r}; it serves {known}")
+    if info.state != "ready":
+        raise PredictorError(f"{url}: the model {info.name} is not ready ({info.state})")
+    return info
+
+
+def _parts(contents: Iterator[bytes]) -> Iterator[list[bytes]]:
+    """Gather pictures into requests of moderate size."""
+    part: list[bytes] = []
+    size = 0
+    for content in contents:
+        if part and (len(part) == REQUEST_PICTURES or size + len(content) > REQUEST_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(content)
+        size += len(content)
+    if part:
+        yield part
+
+
+def _words(error: BackendError) -> str:
+    return error.detail or error.title or str(error)

@@ -1,0 +1,72 @@
+"""A CSV of paths and labels; the paths are relative to it and stay below its folder."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from evaluation.errors import SourceError
+from evaluation.sources.folder import read_file
+from evaluation.sources.source import Item, Source
+
+PATHS: Final = ("path", "file", "filename", "image", "picture", "name")
+LABELS: Final = ("label", "class", "target", "category")
+_DELIMITERS: Final = ",;\t"
+
+
+def open_table(path: Path) -> Source:
+    """Read the CSV at `path`: one line per picture, under a header such as `path,label`.
+
+    Raises SourceError, naming the line, where a column is missing, a path leads out of the CSV's
+    folder or stands there twice, or a label is empty.
+    """
+    root = path.parent.resolve()
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            items = list(_items(path, file.read().splitlines(keepends=True), root))
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not text in UTF-8; save it as such") from error
+    except csv.Error as error:
+        raise SourceError(f"{path} is not a CSV: {error}") from error
+    if not items:
+        raise SourceError(f"{path} holds no line below its header")
+
+    def read(index: int) -> bytes:
+        return read_file(root / items[index].name)
+
+    return Source(path.name, items, read)
+
+
+def _items(path: Path, lines: Sequence[str], root: Path) -> Iterator[Item]:
+    header = lines[0] if lines else ""
+    rows = csv.reader(lines, delimiter=max(_DELIMITERS, key=header.count), strict=True)
+    names = [name.strip().lower() for name in next(rows, [])]
+    where, what = _column(path, names, PATHS), _column(path, names, LABELS)
+    seen: set[str] = set()
+    for row in rows:
+        if not any(cell.strip() for cell in row):
+            continue
+        line = f"{path}, line {rows.line_num}"
+        if len(row) <= max(where, what):
+            raise SourceError(f"{line}: {len(row)} columns, but the header has {len(names)}")
+        name, label = row[where].strip(), row[what].strip()
+        if not name or not label:
+            raise SourceError(f"{line}: the {'path' if label else 'label'} is empty")
+        if "\0" in name or not (root / name).resolve().is_relative_to(root):
+            raise SourceError(f"{line}: {name!r} leads out of the folder of the CSV")
+        if name in seen:
+            raise SourceError(f"{line}: {name} stands there twice")
+        seen.add(name)
+        yield Item(name, label)
+
+
+def _column(path: Path, names: Sequence[str], wanted: Sequence[str]) -> int:
+    found = next((name for name in wanted if name in names), None)
+    if found is None:
+        raise SourceError(
+            f"{path}: no column is called {wanted[0]}; the first line names the columns, "
+            "as path,label"
+        )
+    return names.index(found)
