@@ -10,7 +10,13 @@ from unittest import mock
 
 from tests.conftest import ROOT
 
-SOURCES = {"VALIDATION": 10, "UCI_VARIANTS": 1, "PEN_VARIANTS": 2, "NOTHING_COUNT": 10}
+SOURCES = {
+    "VALIDATION": 10,
+    "UCI_VARIANTS": 1,
+    "PEN_VARIANTS": 2,
+    "NOTHING_COUNT": 10,
+    "NOTHING_VALIDATION": 10,
+}
 
 
 def run(
