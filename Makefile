@@ -7,6 +7,7 @@ MAKEFLAGS += --no-builtin-rules --no-print-directory
 BACKEND_PORT ?= 8000
 FRONTEND_PORT ?= 8501
 DATA ?=
+MODEL ?= mnist-cnn
 USERS ?= 16
 SECONDS ?= 30
 CONTAINER_ENGINE ?= docker
@@ -46,8 +47,8 @@ check: $(stamps)/dev ## check formatting, lint and types
 setup: $(stamps)/dev ## install everything for development into .venv
 	@echo "Ready: .venv holds everything for development."
 
-train: $(stamps)/dev ## train the shipped model into models/ (DATA=folder of the MNIST files, else downloaded)
-	@$(python) -m training.train mnist-cnn $(if $(DATA),--data "$(DATA)") --out models/
+train: $(stamps)/dev ## train MODEL=mnist-cnn into models/ (DATA=folder of the MNIST files, else downloaded)
+	@$(python) -m training.train $(MODEL) $(if $(DATA),--data "$(DATA)") --out models/
 
 load: $(stamps)/dev ## load-test a running backend (USERS=16 SECONDS=30 BACKEND_PORT=8000)
 	@$(python) -m locust --headless --only-summary --users $(USERS) --spawn-rate $(USERS) \

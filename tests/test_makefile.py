@@ -205,6 +205,12 @@ def test_train_downloads_unless_told_where_the_data_is(checkout: Checkout) -> No
     assert "training.train mnist-cnn --data some where --out models/" in checkout.calls.read_text()
 
 
+def test_train_makes_the_model_that_is_named(checkout: Checkout) -> None:
+    checkout.add_python()
+    checkout.make("train", "MODEL=mnist-tree")
+    assert "training.train mnist-tree --out models/" in checkout.calls.read_text()
+
+
 def test_images_are_built_with_the_engine_that_was_named(checkout: Checkout) -> None:
     assert "CONTAINER_ENGINE" in said(checkout.make("images", "CONTAINER_ENGINE=absent"))
     checkout.add_python("engine")

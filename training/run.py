@@ -6,6 +6,7 @@ runs/mnist-cnn/
   summary.json    settings, the best epoch, the figures of the final test
   confusion.*     of the final test, as CSV and PNG
   roc.*           each digit against the others, as JSON and PNG
+  reliability.png how confidence and accuracy agree
   checkpoints/    what a killed run goes on from
 """
 
@@ -17,13 +18,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from filelock import FileLock, Timeout
 
 from backend.inference.calibration import probabilities
 from backend.inference.digits import LABELS
+from evaluation import charts, metrics
 from training import figures
 from training.digits import Measured
 from training.fit import Record
+
+RESULTS = (".jsonl", ".json", ".csv", ".png")
 
 
 class RunError(Exception):
@@ -58,21 +63,31 @@ class Run:
         self._write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
     def draw_curves(self, history: list[Record]) -> None:
-        self._write("curves.png", figures.png(figures.curves(history)))
+        self._write("curves.png", charts.png(figures.curves(history)))
 
     def draw_test(self, measured: Measured) -> None:
-        """Write the confusion matrix and the ROC curves of the final test, raw pixels."""
-        scores = probabilities(measured.outputs, measured.manifest.output)
-        matrix = figures.confusion_matrix(measured.test.labels, scores)
+        """Write confusion matrix, ROC curves and reliability of the final test, raw pixels."""
+        calibration = measured.manifest.calibration
+        scaled = probabilities(
+            measured.outputs,
+            measured.manifest.output,
+            calibration.temperature if calibration else 1.0,
+        )
+        found = metrics.measure(LABELS, scaled, measured.test.labels.astype(np.intp))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["true / read", *LABELS])
-        writer.writerows([label, *row] for label, row in zip(LABELS, matrix.tolist(), strict=True))
+        rows = zip(LABELS, found.confusion.tolist(), strict=True)
+        writer.writerows([label, *row] for label, row in rows)
         self._write("confusion.csv", text.getvalue().encode())
-        self._write("confusion.png", figures.png(figures.draw_confusion(matrix)))
-        curves = figures.roc_curves(measured.test.labels, scores)
+        self._write("confusion.png", charts.png(charts.confusion(found.confusion, LABELS)))
+        curves = [
+            {"label": c.label, "auc": c.auc, "fpr": c.fpr.tolist(), "tpr": c.tpr.tolist()}
+            for c in found.curves
+        ]
         self._write("roc.json", (json.dumps(curves) + "\n").encode())
-        self._write("roc.png", figures.png(figures.draw_roc(curves)))
+        self._write("roc.png", charts.png(charts.roc(found.curves, found.macro_auc)))
+        self._write("reliability.png", charts.png(charts.reliability(found.reliability)))
 
     def results(self) -> list[Path]:
         """The files that tell how the run went, as far as they are written."""
@@ -82,6 +97,3 @@ class Run:
         draft = self.folder / f".{name}.tmp"
         draft.write_bytes(content)
         draft.replace(self.folder / name)
-
-
-RESULTS = (".jsonl", ".json", ".csv", ".png")
