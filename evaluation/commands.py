@@ -132,7 +132,7 @@ def _measure(data: _Data, model: Predictor, stop: threading.Event) -> Evaluation
         )
 
 
-def _advance(bar: tqdm[NoReturn], done: int) -> None:
+def _advance(bar: "tqdm[NoReturn]", done: int) -> None:
     bar.update(done - bar.n)
 
 
