@@ -64,7 +64,7 @@ class Run:
                 self._keep(sample, answer)
                 progress(len(self.records))
         except PredictorError as error:
-            if not self.records:
+            if not self.records and not cancelled():
                 raise
             self.stopped = str(error)
         else:
