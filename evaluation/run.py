@@ -68,9 +68,11 @@ class Run:
                 raise
             self.stopped = str(error)
         else:
+            done = len(self.records)
             if self._next(pending):
                 self.stopped = "the model answered fewer pictures than it was given"
-            progress(len(self.records))
+            if len(self.records) > done:
+                progress(len(self.records))
         self.seconds = time.perf_counter() - started
 
     @property

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"backend", "bench", "client", "deploy", "frontend", "tests", "training"}
+OURS = {"backend", "bench", "client", "deploy", "evaluation", "frontend", "tests", "training"}
 # Imported only where the torch runtime, a bare checkpoint or a gs:// address asks for it.
 ON_REQUEST = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "google-auth"}
 # Installed in the benchmark's own environment only, each under the name that is imported.
@@ -92,8 +92,12 @@ def imported(files: Iterable[Path]) -> Iterator[str]:
         ("requirements_serving.txt", ["backend"]),
         ("requirements_frontend.txt", ["frontend", "client"]),
         ("requirements_run.txt", ["deploy"]),
+        ("requirements_evaluation.txt", ["evaluation"]),
         ("requirements_bench.txt", ["bench"]),
-        ("requirements_dev.txt", ["backend", "client", "deploy", "frontend", "tests", "training"]),
+        (
+            "requirements_dev.txt",
+            ["backend", "client", "deploy", "evaluation", "frontend", "tests", "training"],
+        ),
     ],
 )
 def test_what_is_imported_is_named(file: str, folders: list[str]) -> None:

@@ -18,7 +18,8 @@ def test_four_pictures_are_counted_as_by_hand() -> None:
     assert found.accuracy == 0.75
     assert found.confusion.tolist() == [[2, 0], [1, 1]]
     a, b = found.classes
-    assert (a.precision, a.recall, a.support) == (pytest.approx(2 / 3), 1.0, 2)
+    assert a.precision == pytest.approx(2 / 3)
+    assert (a.recall, a.support) == (1.0, 2)
     assert (b.precision, b.recall, b.support) == (1.0, 0.5, 2)
     assert found.macro.recall == 0.75
     assert found.weighted.precision == pytest.approx(5 / 6)

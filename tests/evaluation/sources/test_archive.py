@@ -73,7 +73,7 @@ def test_a_zip_that_was_written_to_a_pipe_is_read(tmp_path: Path) -> None:
             return len(bytes(data))  # type: ignore[call-overload]
 
     pipe = Pipe()
-    with ZipFile(pipe, "w", ZIP_DEFLATED) as archive:  # type: ignore[arg-type]
+    with ZipFile(pipe, "w", ZIP_DEFLATED) as archive:
         archive.writestr("7/a.png", gray())
         archive.writestr("7/b.png", gray())
     (tmp_path / "set.zip").write_bytes(pipe.data)
