@@ -7,6 +7,7 @@ print(answer.prediction, answer.confidence)
 """
 
 from client.answers import (
+    Calibration,
     Classification,
     Guess,
     Info,
@@ -24,6 +25,7 @@ from client.url import base_url
 __all__ = [
     "BackendError",
     "BackendUnreachable",
+    "Calibration",
     "Classification",
     "Client",
     "ClientError",

@@ -40,8 +40,10 @@ class Classification:
     """The answer for one image.
 
     `filename` is the name the caller gave. `top` is sorted, the likeliest first. `probabilities`
-    are in label order. What a model or a backend does not provide (a prediction set with its
-    coverage, whether the image looks like the training data, whether it was stored) is None.
+    are in label order. One of the labels in `prediction_set` is right with the probability
+    `coverage`. The larger `ood_score`, the less the image is like what the model knows. What a
+    model or a backend does not provide (a prediction set with its coverage, whether the image looks
+    like the training data, whether it was stored) is None.
     """
 
     id: str
@@ -56,6 +58,7 @@ class Classification:
     in_distribution: bool | None
     stored: bool | None
     timings: Timings
+    ood_score: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +78,27 @@ class InputSpec:
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """What makes a model's probabilities honest, and on how many pictures that was fitted.
+
+    `mean_set_size` has the number of labels that a prediction set held on average, by coverage:
+    these are the coverages that can be asked for. An image whose `ood_score` is larger than
+    `max_ood_score` is not of the model's world; None where the model cannot tell.
+    """
+
+    temperature: float
+    max_ood_score: float | None
+    pictures: int
+    source: str
+    mean_set_size: Mapping[float, float]
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One served model. `error` says why its state is "failed"; `metrics` were measured."""
+    """One served model. `error` says why its state is "failed"; `metrics` were measured.
+
+    `calibration` is None where the model, or the backend, knows of none.
+    """
 
     name: str
     version: str
@@ -89,6 +111,7 @@ class ModelInfo:
     input: InputSpec
     metrics: Mapping[str, float]
     license: str | None
+    calibration: Calibration | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,10 +74,18 @@ class Client:
         filename: str,
         model: str | None = None,
         top_k: int | None = None,
+        coverage: float | None = None,
     ) -> Classification:
-        """Classify one image, given as the bytes of an image file."""
+        """Classify one image, given as the bytes of an image file.
+
+        `coverage` is the share of answers whose prediction set should hold the right label: 0.9,
+        0.95 (what None means) or 0.99.
+        """
         with self._answer(
-            "POST", "/classify", query=_query(model, top_k), files=[_part(filename, image)]
+            "POST",
+            "/classify",
+            query=_query(model, top_k, coverage),
+            files=[_part(filename, image)],
         ) as response:
             return parse_classification(_json(response), filename)
 
@@ -87,6 +95,7 @@ class Client:
         *,
         model: str | None = None,
         top_k: int | None = None,
+        coverage: float | None = None,
     ) -> Iterator[Classification | ItemError]:
         """Classify (file name, bytes) pairs: one result for each, in order, as each is ready.
 
@@ -99,7 +108,7 @@ class Client:
         with self._answer(
             "POST",
             "/classify/batch",
-            query=_query(model, top_k),
+            query=_query(model, top_k, coverage),
             files=[_part(name, content) for name, content in images],
         ) as response:
             arrived = 0
@@ -169,9 +178,9 @@ def _timed_out(error: requests.RequestException) -> bool:
     return "read timed out" in str(error).lower()
 
 
-def _query(model: str | None, top_k: int | None) -> dict[str, str]:
-    query = {"model": model, "top_k": None if top_k is None else str(top_k)}
-    return {key: value for key, value in query.items() if value is not None}
+def _query(model: str | None, top_k: int | None, coverage: float | None) -> dict[str, str]:
+    query = {"model": model, "top_k": top_k, "coverage": coverage}
+    return {key: str(value) for key, value in query.items() if value is not None}
 
 
 def _part(filename: str, content: bytes) -> Part:

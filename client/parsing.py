@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from client.answers import (
+    Calibration,
     Classification,
     Guess,
     Info,
@@ -51,6 +52,7 @@ def parse_classification(obj: Object, filename: str | None) -> Classification:
         timings=Timings(
             *(_number(timings.get(k, 0.0), k) for k in ("decode", "queue", "inference"))
         ),
+        ood_score=_optional(obj, "ood_score", _number),
     )
 
 
@@ -117,7 +119,30 @@ def _model(value: Any) -> ModelInfo:
         ),
         metrics={key: float(n) for key, n in metrics.items() if _is_number(n)},
         license=_optional(obj, "license", _text),
+        calibration=_optional(obj, "calibration", _calibration),
     )
+
+
+def _calibration(value: Any, field: str) -> Calibration:
+    obj = _object(value, field)
+    sizes = _object(obj.get("mean_set_size"), "mean_set_size")
+    return Calibration(
+        temperature=_number(obj.get("temperature"), "temperature"),
+        max_ood_score=_optional(obj, "max_ood_score", _number),
+        pictures=int(_number(obj.get("pictures"), "pictures")),
+        source=_words(obj.get("source")),
+        mean_set_size={
+            _coverage(key): _number(size, "mean_set_size") for key, size in sizes.items()
+        },
+    )
+
+
+def _coverage(key: str) -> float:
+    """Read a name in `mean_set_size`: JSON has no numbers there."""
+    try:
+        return _share(float(key), "mean_set_size")
+    except ValueError as exc:
+        raise InvalidAnswer("mean_set_size has a coverage that is not a number") from exc
 
 
 def _guess(value: Any) -> Guess:

@@ -43,22 +43,25 @@ def show_row(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
 def show_words(result: Classification, model: ModelInfo) -> None:
     """Show the answer in words."""
     st.subheader(words.plain(words.answer(result, model.input.kind)), anchor=False)
-    if promise := words.coverage(result, model.input.kind):
-        st.markdown(words.plain(promise))
+    if addition := words.addition(result, model.input.kind):
+        st.markdown(words.plain(addition))
 
 
 def show_figures(result: Classification, model: ModelInfo, bars: int | None = None) -> None:
     """Show the chart with the likeliest `bars` labels, and where the time went."""
     guesses = [(guess.label, guess.probability) for guess in result.top[:bars]]
     st.altair_chart(probability_chart(guesses), alt=f"Probabilities. {said(result, model)}")
+    if result.in_distribution is False:
+        st.caption("The bars only say which label is closer than the others.")
     st.caption(words.timings(result.timings))
 
 
 def said(outcome: Outcome, model: ModelInfo) -> str:
-    """Return an outcome in one sentence."""
+    """Return an outcome as it is told to those who do not see it."""
     if isinstance(outcome, ClientError):
         return problems.of(outcome).what
-    return words.answer(outcome, model.input.kind)
+    kind = model.input.kind
+    return " ".join(filter(None, [words.answer(outcome, kind), words.addition(outcome, kind)]))
 
 
 def _picture(picture: Picture, width: int) -> None:

@@ -2,13 +2,15 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypedDict
 
 from client import BackendError, Classification, Client, ClientError, ItemError, ModelInfo
 from frontend.pictures import Picture
 from frontend.problems import is_lasting
 
 Outcome = Classification | ClientError
-Key = tuple[str, str, str]
+Key = tuple[str, str, str, float | None]
 
 MOST_PICTURES = 100
 BATCH_PICTURES = 16
@@ -16,32 +18,48 @@ BATCH_BYTES = 16_000_000  # a batch that is sent again after a failure should no
 TOP = 10
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a picture: the model, and the coverage of its prediction set, if any."""
+
+    model: ModelInfo
+    coverage: float | None = None
+
+
+class Options(TypedDict):
+    """What the client is told of a question."""
+
+    model: str
+    top_k: int | None
+    coverage: float | None
+
+
 class Memory:
-    """The last outcomes, by content and model. Passing troubles are not kept, only answers."""
+    """The last outcomes, by content and question. Passing troubles are not kept, only answers."""
 
     def __init__(self, limit: int = 2 * MOST_PICTURES) -> None:
         self._limit = limit
         self._kept: OrderedDict[Key, Outcome] = OrderedDict()
 
-    def get(self, picture: Picture, model: ModelInfo) -> Outcome | None:
+    def get(self, picture: Picture, question: Question) -> Outcome | None:
         """Return what is known of this picture, or None."""
-        key = _key(picture, model)
+        key = _key(picture, question)
         if key in self._kept:
             self._kept.move_to_end(key)
         return self._kept.get(key)
 
-    def put(self, picture: Picture, model: ModelInfo, outcome: Outcome) -> None:
+    def put(self, picture: Picture, question: Question, outcome: Outcome) -> None:
         """Keep an outcome that asking again would not change."""
         if isinstance(outcome, ClientError) and not is_lasting(outcome):
             return
-        self._kept[_key(picture, model)] = outcome
+        self._kept[_key(picture, question)] = outcome
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)
 
 
 def ask(
     client: Client,
-    model: ModelInfo,
+    question: Question,
     pictures: Sequence[Picture],
     memory: Memory,
     progress: Callable[[int, int], None] = lambda done, total: None,
@@ -51,28 +69,28 @@ def ask(
     A picture that cannot be read fails alone. Where the backend itself fails, the rest of the
     pictures share that error. `progress(done, total)` is told of every picture asked for.
     """
-    unknown = {p.digest: p for p in pictures if memory.get(p, model) is None}
+    unknown = {p.digest: p for p in pictures if memory.get(p, question) is None}
     outcomes: dict[str, Outcome] = {}
-    for picture, outcome in _outcomes(client, model, list(unknown.values())):
-        memory.put(picture, model, outcome)
+    for picture, outcome in _outcomes(client, question, list(unknown.values())):
+        memory.put(picture, question, outcome)
         outcomes[picture.digest] = outcome
         progress(len(outcomes), len(unknown))
-    return [outcomes.get(p.digest) or _known(memory, p, model) for p in pictures]
+    return [outcomes.get(p.digest) or _known(memory, p, question) for p in pictures]
 
 
-def _known(memory: Memory, picture: Picture, model: ModelInfo) -> Outcome:
-    outcome = memory.get(picture, model)
+def _known(memory: Memory, picture: Picture, question: Question) -> Outcome:
+    outcome = memory.get(picture, question)
     assert outcome is not None, "asked for, or known before"  # noqa: S101
     return outcome
 
 
 def _outcomes(
-    client: Client, model: ModelInfo, pictures: Sequence[Picture]
+    client: Client, question: Question, pictures: Sequence[Picture]
 ) -> Iterator[tuple[Picture, Outcome]]:
     answered = 0
     try:
         for batch in _batches(pictures):
-            for picture, outcome in zip(batch, _batch(client, model, batch), strict=False):
+            for picture, outcome in zip(batch, _batch(client, question, batch), strict=False):
                 answered += 1
                 yield picture, outcome
     except ClientError as error:
@@ -93,29 +111,37 @@ def _batches(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
         yield batch
 
 
-def _batch(client: Client, model: ModelInfo, batch: Sequence[Picture]) -> Iterator[Outcome]:
-    top = min(TOP, len(model.labels)) or None
+def _batch(client: Client, question: Question, batch: Sequence[Picture]) -> Iterator[Outcome]:
     if len(batch) > 1:
         images = [(picture.name, picture.content) for picture in batch]
         try:
-            for item in client.classify_batch(images, model=model.name, top_k=top):
+            for item in client.classify_batch(images, **_options(question)):
                 yield item.error if isinstance(item, ItemError) else item
             return
         except BackendError as error:
             if error.status != 413:
                 raise
     for picture in batch:
-        yield _alone(client, model, picture, top)
+        yield _alone(client, question, picture)
 
 
-def _alone(client: Client, model: ModelInfo, picture: Picture, top: int | None) -> Outcome:
+def _alone(client: Client, question: Question, picture: Picture) -> Outcome:
     try:
-        return client.classify(picture.content, filename=picture.name, model=model.name, top_k=top)
+        return client.classify(picture.content, filename=picture.name, **_options(question))
     except BackendError as error:
         if is_lasting(error):
             return error
         raise
 
 
-def _key(picture: Picture, model: ModelInfo) -> Key:
-    return (picture.digest, model.name, model.version)
+def _options(question: Question) -> Options:
+    return {
+        "model": question.model.name,
+        "top_k": min(TOP, len(question.model.labels)) or None,
+        "coverage": question.coverage,
+    }
+
+
+def _key(picture: Picture, question: Question) -> Key:
+    model = question.model
+    return (picture.digest, model.name, model.version, question.coverage)

@@ -7,22 +7,29 @@ import streamlit as st
 
 from client import Client, ClientError, ModelInfo, Models
 from frontend import problems
-from frontend.asking import Memory
+from frontend.asking import Memory, Question
 from frontend.discovery import Address, AddressError, Discovery
 from frontend.problems import Problem
 
 CHOICE = "model"
+COVERAGE = "coverage"
 _SERVED = "served"
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A backend that answers, and the model to ask."""
+    """A backend that answers, the model to ask, and the coverage that is wished for, if any."""
 
     client: Client
     models: Models
     model: ModelInfo
     address: Address
+    coverage: float | None
+
+    @property
+    def question(self) -> Question:
+        """What is asked of every picture."""
+        return Question(self.model, self.coverage)
 
 
 def refresh() -> None:
@@ -38,10 +45,12 @@ def current() -> Service | Problem:
     if isinstance(served, Problem):
         return served
     client, models, address = served
-    model = models.get(st.session_state.get(CHOICE)) or models.get(models.default)
-    if model is None and not models.models:
+    if not models.models:
         return problems.no_models()
-    return Service(client, models, model or models.models[0], address)
+    model = models.get(st.session_state.get(CHOICE)) or models.get(models.default)
+    model = model or models.models[0]
+    coverage = st.session_state.get(COVERAGE) if model.calibration else None
+    return Service(client, models, model, address, coverage)
 
 
 def ready() -> Service | Problem:

@@ -9,6 +9,8 @@ SURE = 0.95
 LIKELY = 0.75
 EVEN = 0.5
 WORTH_NAMING = 0.05
+MOST_LABELS = 10  # of a prediction set; the others are counted
+HONEST = 0.03  # how far off percentages may be, on average, to be taken at their word
 
 _MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
 
@@ -31,17 +33,18 @@ def plain(text: str) -> str:
 
 def noun(label: str, kind: str) -> str:
     """Name a label in a sentence: "a 7", "an 8", or the label itself where it is no digit."""
-    if kind == "digit" and label.isascii() and label.isdigit():
-        return f"an {label}" if label.startswith("8") else f"a {label}"
-    return f"“{label}”"
+    bare = _bare(label, kind)
+    if bare != label:
+        return bare
+    return f"an {label}" if label.startswith("8") else f"a {label}"
 
 
 def answer(result: Classification, kind: str) -> str:
     """Say what the model reads and how sure it is; `kind` is the model's kind of input."""
-    first, *others = [_named(guess, kind) for guess in _worth_naming(result)]
     if result.in_distribution is False:
         what = "a digit" if kind == "digit" else "anything this model knows"
-        return f"This does not look like {what}. The closest would be {first}."
+        return f"This does not look like {what}."
+    first, *others = [_named(guess, kind) for guess in _worth_naming(result)]
     if result.confidence >= SURE:
         return f"This is {first}."
     if result.confidence >= LIKELY:
@@ -51,15 +54,41 @@ def answer(result: Classification, kind: str) -> str:
     return f"Hard to say: perhaps {_alternatives([first, *others])}."
 
 
+def addition(result: Classification, kind: str) -> str | None:
+    """Say what is to be known besides the answer: what is promised, or what would be closest."""
+    if result.in_distribution is False:
+        return f"The closest would be {noun(result.prediction, kind)}."
+    return coverage(result, kind)
+
+
 def coverage(result: Classification, kind: str) -> str | None:
     """Say what the prediction set promises, or None where the model is not calibrated."""
-    if result.prediction_set is None or result.coverage is None:
+    if not result.prediction_set or result.coverage is None:
         return None
-    share = percent(result.coverage)
-    if not result.prediction_set:
-        return f"No label is likely enough to be promised at {share}."
-    labels = _alternatives([noun(label, kind) for label in result.prediction_set])
-    return f"With a promise kept for {share} of such pictures: {labels}."
+    first, *others = result.prediction_set
+    promise = f"with {level(result.coverage)} coverage."
+    if not others:
+        name = noun(first, kind)
+        return f"{name[0].upper()}{name[1:]}, {promise}"
+    named = [_bare(label, kind) for label in result.prediction_set[:MOST_LABELS]]
+    if rest := len(result.prediction_set) - len(named):
+        named.append(f"one of {rest} more")
+    return f"{_alternatives(named)}: one of these {promise}"
+
+
+def level(share: float) -> str:
+    """Write a coverage in (0, 1), which is exactly what it says."""
+    return f"{100 * share:g} %"
+
+
+def calibration(error: float) -> str:
+    """Say how far percentages can be taken at their word, by the expected calibration error."""
+    off = f"{100 * error:.1f}" if error >= 0.0005 else "less than 0.1"
+    if error > HONEST:
+        return f"Its percentages are off by {off} points on average."
+    return (
+        f"When it says 90 %, it is right about 90 % of the time (off by {off} points on average)."
+    )
 
 
 def timings(spent: Timings) -> str:
@@ -84,6 +113,10 @@ def _worth_naming(result: Classification) -> Sequence[Guess]:
         if guess.label != result.prediction and guess.probability >= WORTH_NAMING
     ]
     return [first, *others[:2]]
+
+
+def _bare(label: str, kind: str) -> str:
+    return label if kind == "digit" and label.isascii() and label.isdigit() else f"“{label}”"
 
 
 def _named(guess: Guess, kind: str) -> str:

@@ -1,12 +1,16 @@
 """Fixtures that more than one folder of tests uses."""
 
+import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -56,9 +60,52 @@ def free_port() -> int:
 @pytest.fixture(scope="session")
 def backend_url() -> Iterator[str]:
     """Address of a real backend process that serves the shipped models and is ready."""
+    with _backend() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def calibrated_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a real backend that serves `calibrated`, the default, and `plain`.
+
+    Both are the shipped network. The calibration is made up: for 99 % a set holds every label,
+    for less the likely ones, and smooth noise is no digit.
+    """
+    models = tmp_path_factory.mktemp("calibrated")
+    for name, fields in (("plain", {}), ("calibrated", _calibrated())):
+        folder = models / name
+        shutil.copytree(ROOT / "models" / "mnist-cnn", folder)
+        path = folder / "manifest.json"
+        manifest = json.loads(path.read_text()) | {"name": name, "title": name, "metrics": {}}
+        manifest.pop("calibration", None)
+        path.write_text(json.dumps(manifest | fields))
+    with _backend(PRISM_MODELS_DIR=str(models), PRISM_DEFAULT_MODEL="calibrated") as url:
+        yield url
+
+
+def _calibrated() -> dict[str, Any]:
+    least = {0.9: 0.5, 0.95: 0.3, 0.99: 0}
+    calibration = {
+        "temperature": 1,
+        "sets": [
+            {"coverage": coverage, "min_confidence": 0, "min_probability": probability}
+            for coverage, probability in least.items()
+        ],
+        "max_ood_score": -3.5,
+        "pictures": 100,
+        "source": "made up",
+        "mean_set_size": {"0.9": 1.0, "0.95": 1.1, "0.99": 10},
+    }
+    return {"calibration": calibration, "metrics": {"test_ece": 0.002}}
+
+
+@contextmanager
+def _backend(**environ: str) -> Iterator[str]:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "backend"], cwd=ROOT, env={**os.environ, "PORT": str(port)}
+        [sys.executable, "-m", "backend"],
+        cwd=ROOT,
+        env={**os.environ, "PORT": str(port), **environ},
     )
     url = f"http://127.0.0.1:{port}"
     try:

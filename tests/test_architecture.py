@@ -57,7 +57,7 @@ MAY_IMPORT = {
     "client": {"client"},
     "evaluation": {"evaluation", "backend", "client"},
     "frontend": {"frontend", "client", "evaluation"},
-    "training": {"training", "backend"},
+    "training": {"training", "backend", "evaluation"},
     "deploy": {"deploy", "client"},
 }
 

@@ -107,10 +107,14 @@ def fit_sets(scaled: Floats, truth: NDArray[np.intp]) -> tuple[SetThreshold, ...
 
 
 def fit_limit(logits: Floats) -> float | None:
-    """The out-of-distribution score that a share of REFUSED exceeds; None: too few pictures."""
+    """The out-of-distribution score that a share of REFUSED exceeds.
+
+    None with too few pictures, and for log-probabilities, whose energy is 0 whatever the picture.
+    """
     scores = np.sort(ood_scores(logits))
     beyond = math.floor(REFUSED * (len(scores) + 1))
-    return float(scores[-beyond]) if beyond else None
+    tells = scores[-1] - scores[0] > 1e-3
+    return float(scores[-beyond]) if beyond and tells else None
 
 
 def _reached(of_truth: Floats, coverage: float) -> float:

@@ -1,51 +1,49 @@
 """The shipped digit models: their measured figures, manifest and card."""
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
-from torch import nn
 from tqdm import tqdm
 
-from backend.inference.artifact import Artifact, Manifest
-from backend.inference.digits import LABELS, DigitPreprocess, find_digit, normalize
+from backend.inference.artifact import Manifest
+from backend.inference.digits import LABELS, DigitPreprocess, find_digit
+from backend.inference.types import Floats
 from training.data import Digits, read_mnist
-from training.export import export
 from training.fit import accuracy
-
-PARITY_IMAGES = 1_000
 
 CARD = """# {name}
 
-Reads one handwritten digit, 0 to 9: a convolutional network of {parameters:,} parameters.
+Reads one handwritten digit, 0 to 9: {kind}.
 
 ## Made by
 
-    .venv/bin/python -m training.train {name} --data DIR --out models/ --bfloat16
+    .venv/bin/python -m training.train {name} --data DIR --out models/{flags}
 
-Trained on the first 55,000 training digits of MNIST (LeCun, Cortes; CC BY-SA 3.0), as they are and
-through renderings of coarse scans, pens, paper and light; on 1,200 digits of the UCI optical
-recognition set (Alpaydin, Kaynak; CC BY 4.0) in the same renderings; on digits written by an
-imaginary pen (`training/pen.py`); and on fields without a digit, for which every class is as
-probable. The weights are an average over the last steps.
+{learning}
+
+The digits are the first 55,000 training digits of MNIST (LeCun, Cortes; CC BY-SA 3.0), as they are
+and through renderings of coarse scans, pens, paper and light; 1,200 digits of the UCI optical
+recognition set (Alpaydin, Kaynak; CC BY 4.0) in the same renderings; and digits written by an
+imaginary pen (`training/pen.py`).
 
 ## Measured
 
 | what | figure |
 | --- | --- |
-| MNIST test, 10,000 digits, raw pixels | {test:.2%} |
-| MNIST test, as pictures (dark on white), through the search for the digit | {pictures:.2%} |
-| {checks}
-| largest difference of torch and ONNX Runtime, {parity_images:,} test digits | {{parity:.1e}} |
+| {rows} |
 
 The validation sets were not learnt from, but the renderings of the training are also theirs:
-digits of new writers and scanners may come out worse.
+digits of new writers and scanners may come out worse.{choice}
 
 ## Limits
 
-One digit a picture. It says a digit of any picture, a face too: probabilities are not calibrated.
-Photographs with more dark things in view than the digit may be read wrongly, and so may a digit
-that touches the edge of a shadow or of the sheet.
+One digit a picture. Photographs with more dark things in view than the digit may be read wrongly,
+and so may a digit that touches the edge of a shadow or of the sheet.
 
 ## Licence
 
@@ -54,54 +52,86 @@ CC BY 4.0. No picture of either is part of this folder.
 """
 
 
-def export_digits(
-    network: nn.Module,
-    name: str,
-    mnist: Path,
-    out: Path,
-    spec: DigitPreprocess,
-    checks: dict[str, Digits],
-) -> Artifact:
-    """Measure a digit network on MNIST's test digits and `checks`, and write `out/name`."""
+@dataclass(frozen=True)
+class Reader:
+    """A trained classifier of fields, and what its card says of it in words.
+
+    `outputs_of` turns fields, uint8 (N, 28, 28), into outputs (N, 10).
+    """
+
+    name: str
+    architecture: str
+    kind: str
+    learning: str
+    spec: DigitPreprocess
+    output: Literal["logits", "probabilities"]
+    outputs_of: Callable[[NDArray[np.uint8]], Floats]
+    flags: str = ""  # of the command that made it, beside the usual ones
+    choice: str = ""  # how the validation sets bore on it
+    rows: Mapping[str, str] | None = None  # of the card's table, beside the accuracies
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A reader's manifest and card, and its outputs (N, 10) for MNIST's test digits."""
+
+    manifest: Manifest
+    card: str
+    test: Digits
+    outputs: Floats
+
+
+def measure(reader: Reader, mnist: Path, checks: Mapping[str, Digits]) -> Measured:
+    """Measure `reader` on MNIST's test digits, raw and as pictures, and on the validation sets."""
     test = read_mnist(mnist, "test")
+    outputs = reader.outputs_of(test.pixels)
+    pictures = as_pictures(test, reader.spec)
     metrics = {
-        "test_accuracy": accuracy(network, test, spec),
-        "test_accuracy_pictures": accuracy(network, as_pictures(test, spec), spec),
+        "test_accuracy": accuracy(outputs, test.labels),
+        "test_accuracy_pictures": accuracy(reader.outputs_of(pictures.pixels), test.labels),
     }
-    found = {
-        what: (len(digits), accuracy(network, digits, spec)) for what, digits in checks.items()
+    validated = {what: reader.outputs_of(digits.pixels) for what, digits in checks.items()}
+    rows = {
+        f"MNIST test, {len(test):,} digits, raw pixels": f"{metrics['test_accuracy']:.2%}",
+        "MNIST test, as pictures (dark on white), through the search for the digit": (
+            f"{metrics['test_accuracy_pictures']:.2%}"
+        ),
+        **{
+            f"validation: {what}, {len(digits):,} digits": (
+                f"{accuracy(validated[what], digits.labels):.2%}"
+            )
+            for what, digits in checks.items()
+        },
+        **(reader.rows or {}),
     }
-    rows = "\n| ".join(
-        f"validation: {w}, {n:,} digits | {share:.2%} |" for w, (n, share) in found.items()
-    )
-    card = CARD.format(
-        name=name,
-        parameters=sum(parameter.numel() for parameter in network.parameters()),
-        test=metrics["test_accuracy"],
-        pictures=metrics["test_accuracy_pictures"],
-        checks=rows,
-        parity_images=PARITY_IMAGES,
-    )
     manifest = Manifest(
-        name=name,
+        name=reader.name,
         version="1",
         title="Handwritten digits",
-        description="Reads one handwritten digit, 0 to 9.",
+        description=f"Reads one handwritten digit, 0 to 9: {reader.kind}.",
         license="Apache-2.0",
-        architecture=name,
+        architecture=reader.architecture,
+        output=reader.output,
         labels=LABELS,
-        preprocess=spec,
+        preprocess=reader.spec,
         metrics={key: round(value, 4) for key, value in metrics.items()},
         files={},
     )
-    probe = normalize(test.pixels[:PARITY_IMAGES], spec)
-    return export(network, manifest, out / name, np.ascontiguousarray(probe), card)
+    card = CARD.format(
+        name=reader.name,
+        kind=reader.kind,
+        learning=reader.learning,
+        flags=reader.flags,
+        rows=" |\n| ".join(f"{what} | {figure}" for what, figure in rows.items()),
+        choice=reader.choice,
+    )
+    return Measured(manifest, card, test, outputs)
 
 
 def as_pictures(digits: Digits, spec: DigitPreprocess) -> Digits:
     """What the model sees when `digits` are sent as pictures, dark ink on white."""
     fields = [
         find_digit(Image.fromarray(255 - pixels), spec)
-        for pixels in tqdm(digits.pixels, desc="reading pictures")
+        for pixels in tqdm(digits.pixels, desc="reading pictures", disable=None)
     ]
     return Digits(np.stack(fields), digits.labels)

@@ -26,9 +26,13 @@ from backend.inference.digits import DigitPreprocess
 from backend.inference.errors import ArtifactError
 from backend.inference.preprocess import Preprocess, preprocess
 from backend.inference.types import Floats
+from evaluation.errors import EvaluationError
+from evaluation.sources import open_source
 from training import foreign, pen
+from training.calibrate import CalibrationError
 from training.export import export, export_graph, report
 from training.foreign import ForeignError, Graph
+from training.held_out import calibrate_folder
 from training.labels import LabelsError, default_labels, read_labels
 from training.specs import PRESETS, SpecError, of_weights, read_spec
 
@@ -202,6 +206,16 @@ def _pretrained(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...], 
 
 def package(given: argparse.Namespace) -> list[str]:
     """Do what the command line says; returns the lines of the report."""
+    if given.calibrate is None:
+        return report(*_made(given))
+    with open_source(given.calibrate) as source:
+        made, probe = _made(given)
+        made, lines = calibrate_folder(made, source)
+    return [*report(made, probe), *lines]
+
+
+def _made(given: argparse.Namespace) -> tuple[Artifact, Floats]:
+    """The folder, and the inputs that it was tried on."""
     labels = read_labels(given.labels) if given.labels else None
     if given.onnx:
         digest = _verify(given.onnx, given.sha256)
@@ -211,7 +225,7 @@ def package(given: argparse.Namespace) -> list[str]:
         if preset in PRESETS:
             spec = spec.model_copy(update={"layout": graph.layout})
         origin = f"The ONNX classifier `{given.onnx.name}` (SHA-256 `{digest}`)."
-        made, probe = package_graph(
+        return package_graph(
             given.name,
             graph,
             given.out,
@@ -220,7 +234,6 @@ def package(given: argparse.Namespace) -> list[str]:
             output=given.output,
             origin=origin,
         )
-        return report(made, probe)
     if given.pretrained:
         tensors, known, spec = _pretrained(given.architecture)
         labels = labels or known
@@ -235,10 +248,9 @@ def package(given: argparse.Namespace) -> list[str]:
             f"The architecture `{given.architecture}` with the weights of the checkpoint "
             f"`{given.checkpoint.name}` (SHA-256 `{digest}`)."
         )
-    made, probe = package_network(
+    return package_network(
         given.name, given.architecture, tensors, given.out, labels=labels, spec=spec, origin=origin
     )
-    return report(made, probe)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -258,6 +270,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--preprocess", help="imagenet, digit, or a JSON file")
     parser.add_argument("--output", choices=["logits", "probabilities"], help="of an ONNX graph")
     parser.add_argument("--sha256", help="that the checkpoint or the ONNX file must have")
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="SOURCE",
+        help="labelled pictures that the model did not learn from: a folder of class folders, a "
+        "zip of such, a CSV of paths and labels",
+    )
     parser.add_argument("--out", type=Path, default=Path("models"), help="default: models")
     given = parser.parse_args(arguments)
     if not re.fullmatch(NAME_PATTERN, given.name):
@@ -266,9 +285,9 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--checkpoint and --pretrained need --architecture; --onnx goes without")
     try:
         print("\n".join(package(given)))
-    except (PackageError, ForeignError, SpecError, LabelsError) as error:
+    except (PackageError, ForeignError, SpecError, LabelsError, CalibrationError) as error:
         sys.exit(f"error: {error}")
-    except (ArtifactError, OSError) as error:
+    except (ArtifactError, EvaluationError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

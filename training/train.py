@@ -2,51 +2,173 @@
 
     .venv/bin/python -m training.train mnist-cnn --data DIR --out models/
 
-DIR holds MNIST's four .gz files; without --data they are downloaded. The pools that are rendered
-first, the averaged weights of the last epoch and the log of each are kept in runs/.
+The models are mnist-cnn, mnist-mlp and mnist-tree. DIR holds MNIST's four .gz files; without --data
+they are downloaded. What is rendered first, the figures of each epoch and of the final test, and
+what a killed run goes on from lie in runs/: after a kill, the same command again goes on from the
+last finished epoch.
 """
 
 import argparse
+import dataclasses
 import json
 import sys
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
 
 from backend.inference import networks
-from backend.inference.digits import DigitPreprocess
+from backend.inference.artifact import Artifact
+from backend.inference.digits import DigitPreprocess, normalize
 from backend.inference.errors import ArtifactError
-from training.data import DataError, find_mnist
-from training.digits import export_digits
-from training.fit import Schedule, accuracy, fit
-from training.sources import training_sources, validation_sets
+from training import tree
+from training.checkpoints import CheckpointError, Checkpoints, digest
+from training.data import DataError, Digits, find_mnist
+from training.digits import Reader, measure
+from training.export import export, export_graph
+from training.fit import FitError, Record, fit, outputs_of
+from training.foreign import scores
+from training.run import Run, RunError
+from training.schedule import Schedule
+from training.sources import Source, training_sources, validation_sets
 
 RUNS = Path("runs")
+PARITY_IMAGES = 1_000
+SCHEDULES = {"mnist-cnn": Schedule(), "mnist-mlp": Schedule()}
+KINDS = {
+    "mnist-cnn": "a convolutional network",
+    "mnist-mlp": "a network of two hidden dense layers",
+}
+TREE = "mnist-tree"
+LEARNING = """\
+The weights are averages over the last steps of epoch {best} of {epochs}, which had the least loss
+on the validation sets; `runs/` keeps the figures of each epoch. Fields without a digit were learnt
+as an eleventh class whose logit is always 0, so that the logarithm of the sum of the exponentials
+of the ten logits is the log-odds of a digit against none."""
+CHOICE = " They chose the epoch, too."
+TREE_LEARNING = """\
+scikit-learn's decision tree on the pixels, converted to ONNX: it shows what a network is worth.
+It has not learnt what is no digit."""
 
 
-def train(name: str, mnist: Path, out: Path, schedule: Schedule, threads: int) -> None:
-    """Train the architecture `name` and write the model folder `out/name`."""
-    torch.set_num_threads(threads)
-    torch.manual_seed(schedule.seed)
-    network = networks.build(name)
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """What is trained, from what, where to."""
+
+    name: str
+    mnist: Path
+    out: Path
+    threads: int
+
+
+def train_network(task: Task, run: Run, schedule: Schedule, fresh: bool) -> dict[str, Any]:
+    """Train one of our networks and write its folder; returns the summary of the run.
+
+    Goes on from the checkpoints of `run`, unless it is to start `fresh`.
+    """
     spec = DigitPreprocess()
-    run = RUNS / name
-    run.mkdir(parents=True, exist_ok=True)
-    sources = training_sources(mnist, spec, RUNS / "pools", threads)
-    checks = validation_sets(mnist, spec, RUNS / "pools", threads)
+    torch.set_num_threads(task.threads)
+    torch.manual_seed(schedule.seed)
+    network = networks.build(task.name)
+    sources, checks = _fields(task)
+    settings = dataclasses.asdict(schedule)
+    del settings["epochs"]  # more of them only go on
+    checkpoints = Checkpoints(
+        run.checkpoints,
+        {
+            "network": repr(network),
+            "settings": json.dumps(settings | {"preprocess": spec.model_dump()}),
+            "shares": repr([source.share for source in sources]),
+            "data": digest([*(source.digits for source in sources), *checks.values()]),
+        },
+    )
+    if fresh:
+        checkpoints.clear()
 
-    def after_epoch(epoch: int, average: nn.Module) -> None:
-        figures = {
-            check: round(accuracy(average, digits, spec), 4) for check, digits in checks.items()
-        }
-        print(json.dumps({"epoch": epoch, **figures}), flush=True)
-        torch.save(average.state_dict(), run / "weights.pt")
+    def after_epoch(history: list[Record]) -> None:
+        run.record(history)
+        print(json.dumps({name: round(v, 5) for name, v in history[-1].items()}), flush=True)
 
-    trained = fit(network, sources, spec, schedule, after_epoch)
+    fitted = fit(network, sources, checks, spec, schedule, checkpoints, after_epoch)
+    run.record(fitted.history)
+    run.draw_curves(fitted.history)
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    reader = Reader(
+        name=task.name,
+        architecture=task.name,
+        kind=f"{KINDS[task.name]}, {parameters:,} parameters",
+        learning=LEARNING.format(best=fitted.best, epochs=len(fitted.history)),
+        spec=spec,
+        output="logits",
+        outputs_of=partial(outputs_of, fitted.network, spec=spec),
+        flags=" --bfloat16" if schedule.bfloat16 else "",
+        choice=CHOICE,
+        rows={
+            f"largest difference of torch and ONNX Runtime, {PARITY_IMAGES:,} test digits": (
+                "{parity:.1e}"  # known when it is exported
+            )
+        },
+    )
+    measured = measure(reader, task.mnist, checks)
+    probe = np.ascontiguousarray(normalize(measured.test.pixels[:PARITY_IMAGES], spec))
+    model = export(fitted.network, measured.manifest, task.out / task.name, probe, measured.card)
+    run.draw_test(measured)
+    return {
+        **_summary(model),
+        "settings": dataclasses.asdict(schedule),
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best,
+        "best": fitted.history[fitted.best - 1],
+        "seconds": sum(record["seconds"] for record in fitted.history),
+    }
 
-    model = export_digits(trained, name, mnist, out, spec, checks)
-    print(f"wrote {model.folder}: {model.manifest.metrics}")
+
+def train_tree(task: Task, run: Run) -> dict[str, Any]:
+    """Grow the decision tree and write its folder; returns the summary of the run."""
+    spec = tree.SPEC
+    sources, checks = _fields(task)
+    grown = tree.grow(sources)
+    graph = tree.to_graph(grown)
+    reader = Reader(
+        name=task.name,
+        architecture="onnx",
+        kind=f"a decision tree of {grown.get_n_leaves():,} leaves",
+        learning=TREE_LEARNING,
+        spec=spec,
+        output="probabilities",
+        outputs_of=lambda fields: scores(graph, normalize(fields, spec)),
+    )
+    measured = measure(reader, task.mnist, checks)
+    model = export_graph(graph.model, measured.manifest, task.out / task.name, measured.card)
+    run.draw_test(measured)
+    return {**_summary(model), "settings": tree.SETTINGS}
+
+
+def _fields(task: Task) -> tuple[list[Source], dict[str, Digits]]:
+    """What is learnt from and what validates: fields, which all models share."""
+    common = (task.mnist, DigitPreprocess(), RUNS / "pools", task.threads)
+    return training_sources(*common), validation_sets(*common)
+
+
+def _summary(model: Artifact) -> dict[str, Any]:
+    return {"model": model.manifest.name, "metrics": model.manifest.metrics}
+
+
+def train(task: Task, epochs: int | None, bfloat16: bool, fresh: bool) -> None:
+    """Train the model that `task` names, in its run folder."""
+    run = Run(RUNS / task.name)
+    with run.locked():
+        if task.name == TREE:
+            summary = train_tree(task, run)
+        else:
+            schedule = dataclasses.replace(SCHEDULES[task.name], bfloat16=bfloat16)
+            if epochs is not None:
+                schedule = dataclasses.replace(schedule, epochs=epochs)
+            summary = train_network(task, run, schedule, fresh)
+        run.summarize(summary)
+        print(f"wrote {task.out / task.name}: {summary['metrics']}; the run is in {run.folder}")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -54,23 +176,27 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(
         prog="python -m training.train", description="Train a shipped model."
     )
-    parser.add_argument("model", choices=["mnist-cnn"])
+    parser.add_argument("model", choices=[*SCHEDULES, TREE])
     parser.add_argument("--data", type=Path, help="folder of MNIST's files (default: download)")
     parser.add_argument("--out", type=Path, default=Path("models"), help="where its folder goes")
-    parser.add_argument("--epochs", type=int, default=Schedule.epochs)
+    parser.add_argument("--epochs", type=int, help="at most so many")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument(
         "--bfloat16", action="store_true", help="compute in bfloat16: fast where the CPU has it"
     )
+    parser.add_argument(
+        "--fresh", action="store_true", help="start over, whatever an earlier run has kept"
+    )
     given = parser.parse_args(arguments)
-    if given.epochs < 1 or given.threads < 1:
+    if given.threads < 1 or (given.epochs is not None and given.epochs < 1):
         parser.error("--epochs and --threads are 1 or more")
     try:
-        mnist = find_mnist(given.data, RUNS / "data")
-        schedule = Schedule(epochs=given.epochs, bfloat16=given.bfloat16)
-        train(given.model, mnist, given.out, schedule, given.threads)
-    except (DataError, ArtifactError) as error:
+        task = Task(given.model, find_mnist(given.data, RUNS / "data"), given.out, given.threads)
+        train(task, given.epochs, given.bfloat16, given.fresh)
+    except (DataError, ArtifactError, CheckpointError, FitError, RunError, OSError) as error:
         sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit("stopped; the same command goes on from the last finished epoch")
 
 
 if __name__ == "__main__":

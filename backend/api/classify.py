@@ -12,7 +12,9 @@ from ulid import ULID
 
 from backend.api import errors, patience, uploads
 from backend.api.deps import (
+    DEFAULT_COVERAGE,
     CatalogDep,
+    CoverageParam,
     ModelParam,
     ProbabilitiesParam,
     RequestIdDep,
@@ -75,6 +77,7 @@ async def classify(
     model: ModelParam = None,
     top_k: TopKParam = 5,
     probabilities: ProbabilitiesParam = True,
+    coverage: CoverageParam = DEFAULT_COVERAGE,
 ) -> Response:
     """Classify the picture in the form field `file` (or `image`), or sent as the raw body."""
     within = patience.allowed(request, settings.timeout)
@@ -83,7 +86,7 @@ async def classify(
     upload = await uploads.read_one(request, settings.max_bytes)
     content = upload.content(settings.max_bytes)
     prediction = await patience.unless_gone(request, classifier.classify(content, within))
-    answer = _answer(classifier, prediction, upload, top_k, probabilities)
+    answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
     return Response(
         orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json"
     )
@@ -111,6 +114,7 @@ async def classify_batch(
     model: ModelParam = None,
     top_k: TopKParam = 5,
     probabilities: ProbabilitiesParam = True,
+    coverage: CoverageParam = DEFAULT_COVERAGE,
 ) -> Response:
     """Classify every `file` of the form; a bad picture is an error line, the others succeed."""
     within = patience.allowed(request, settings.timeout)
@@ -122,7 +126,7 @@ async def classify_batch(
             content = upload.content(settings.max_bytes)
             await patience.until(lambda: classifier.has_room(within), within)
             prediction = await classifier.classify(content, within)
-            answer = _answer(classifier, prediction, upload, top_k, probabilities)
+            answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
         except Exception as error:
             answer = errors.describe(error, request_id) | {"filename": upload.filename}
         return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
@@ -153,6 +157,7 @@ def _answer(
     upload: Upload,
     top_k: int,
     probabilities: bool,
+    coverage: float,
 ) -> dict[str, object]:
     manifest = classifier.manifest
     return classification(
@@ -162,4 +167,5 @@ def _answer(
         model=ModelRef(name=manifest.name, version=manifest.version),
         top_k=top_k,
         probabilities=probabilities,
+        coverage=coverage,
     )

@@ -1,13 +1,18 @@
 """What a route asks for, as annotated parameters."""
 
-from typing import Annotated, TypedDict
+from typing import Annotated, Final, TypedDict
 
 from fastapi import Depends, Query, Request
+from pydantic import BeforeValidator
+from pydantic_core import PydanticCustomError
 
 from backend.catalog import Catalog
+from backend.inference.calibration import COVERAGES
 from backend.inference.classifier import Classifier
 from backend.settings import Settings
 from backend.telemetry.metrics import Metrics
+
+DEFAULT_COVERAGE: Final = 0.95
 
 
 class State(TypedDict):
@@ -46,6 +51,18 @@ async def choose(request: Request, catalog: Catalog, name: str | None, within: f
     return await catalog.get(name, within)
 
 
+def _coverage(asked: str) -> float:
+    """One of COVERAGES, asked for as a fraction or in percent."""
+    try:
+        number = float(asked)
+    except ValueError:
+        number = 0.0
+    for coverage in COVERAGES:
+        if number in (coverage, round(100 * coverage)):
+            return coverage
+    raise PydanticCustomError("coverage", "0.9, 0.95 or 0.99 is expected")
+
+
 ModelParam = Annotated[
     str | None, Query(max_length=64, description="name of a served model; default: the default one")
 ]
@@ -54,4 +71,12 @@ TopKParam = Annotated[
 ]
 ProbabilitiesParam = Annotated[
     bool, Query(description="whether `probabilities`, one for each class, is in the answer")
+]
+CoverageParam = Annotated[
+    float,
+    BeforeValidator(_coverage),
+    Query(
+        description="how often `prediction_set` holds the right label; 90, 95 and 99 are taken too",
+        json_schema_extra={"enum": list(COVERAGES)},
+    ),
 ]

@@ -4,6 +4,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from backend.catalog import Entry, State
 from backend.inference.artifact import CARD
+from backend.inference.calibration import Calibration
 from backend.inference.plan import Plan
 from backend.inference.types import Prediction
 
@@ -47,9 +48,10 @@ class Classification(BaseModel):
                     {"label": "1", "index": 1, "probability": 0.001},
                 ],
                 "probabilities": [0, 0.001, 0, 0, 0, 0, 0, 0.998, 0, 0.001],
-                "prediction_set": None,
-                "coverage": None,
-                "in_distribution": None,
+                "prediction_set": ["7"],
+                "coverage": 0.95,
+                "in_distribution": True,
+                "ood_score": -9.128403,
                 "stored": None,
                 "timings_ms": {"decode": 0.6, "queue": 0.1, "inference": 0.5},
             }
@@ -65,9 +67,15 @@ class Classification(BaseModel):
     probabilities: list[float] | None = Field(
         default=None, description="one per class, in label order; absent on request"
     )
-    prediction_set: list[str] | None = Field(description="null where the model is not calibrated")
-    coverage: float | None
-    in_distribution: bool | None
+    prediction_set: list[str] | None = Field(
+        description="holds the right label in `coverage` of all cases, the likeliest first; "
+        "null where the model is not calibrated"
+    )
+    coverage: float | None = Field(description="as a fraction; null where it is not calibrated")
+    in_distribution: bool | None = Field(
+        description="whether the picture is like what the model knows; null where it cannot tell"
+    )
+    ood_score: float | None = Field(description="larger: less like that; null where unknown")
     stored: bool | None = Field(description="null where there is no history")
     timings_ms: TimingsMs
 
@@ -118,6 +126,7 @@ class ModelInfo(BaseModel):
     labels: list[str] = []
     input: ModelInput | None = None
     metrics: dict[str, float] = {}
+    calibration: Calibration | None = None
     license: str | None = None
 
 
@@ -171,6 +180,7 @@ def classification(
     model: ModelRef,
     top_k: int,
     probabilities: bool,
+    coverage: float,
 ) -> dict[str, object]:
     """Fill a `Classification`, as data for orjson, NumPy's floats included.
 
@@ -191,11 +201,13 @@ def classification(
     }
     if probabilities:
         answer["probabilities"] = floats
-    timings = prediction.timings
+    timings, score = prediction.timings, prediction.ood_score
+    prediction_set = prediction.prediction_set(coverage)
     return answer | {
-        "prediction_set": None,
-        "coverage": None,
-        "in_distribution": None,
+        "prediction_set": prediction_set,
+        "coverage": None if prediction_set is None else coverage,
+        "in_distribution": prediction.in_distribution,
+        "ood_score": None if score is None else round(score, 6),
         "stored": None,
         "timings_ms": {
             "decode": round(timings.decode, 3),
@@ -231,5 +243,6 @@ def model_info(entry: Entry) -> ModelInfo:
             kind=manifest.preprocess.kind, shape=list(manifest.preprocess.input_shape)
         ),
         metrics=manifest.metrics,
+        calibration=manifest.calibration,
         license=manifest.license,
     )

@@ -27,7 +27,7 @@ CARD: Final = "README.md"
 FORMAT: Final = 1
 
 # The architectures of `networks`, which is not imported here because it needs torch.
-OURS: Final = ("mnist-cnn", "mnist-net")
+OURS: Final = ("mnist-cnn", "mnist-mlp", "mnist-net")
 PLAIN_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,127}")
 NAME_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
+from itertools import repeat
 from pathlib import Path
 from typing import Final
 
@@ -19,6 +20,7 @@ import numpy as np
 from backend.inference import images
 from backend.inference.artifact import Artifact, Manifest
 from backend.inference.batcher import FOREVER, Batcher
+from backend.inference.calibration import SetSize
 from backend.inference.cpus import cores, cpu_limit
 from backend.inference.decoder import Decoder, Input
 from backend.inference.engine import Answer, Engine, Load
@@ -57,6 +59,9 @@ class Classifier:
         """
         threads = threads or cores(cpu_limit())
         self.manifest: Final[Manifest] = artifact.manifest
+        fitted = artifact.manifest.calibration
+        self._set_size: Final = SetSize(fitted.sets) if fitted else None
+        self._max_ood_score: Final = fitted.max_ood_score if fitted else None
         self._decoder = Decoder(
             artifact.manifest.preprocess, max_pixels=max_pixels, scaled=scaled_decoding
         )
@@ -208,10 +213,18 @@ class Classifier:
     def _predictions(self, answer: Answer, waited: float) -> list[Prediction]:
         timings = Timings(answer.decode * 1e3, waited * 1e3, answer.inference * 1e3)
         ranking = np.argsort(-answer.outputs, axis=1, kind="stable")
+        scores = repeat(None) if answer.ood_scores is None else answer.ood_scores.tolist()
         return [
-            Prediction(self.manifest.labels, probabilities, order, timings)
-            for probabilities, order in zip(answer.outputs, ranking, strict=True)
+            Prediction(
+                self.manifest.labels, row, order, timings, score, self._knows(score), self._set_size
+            )
+            for row, order, score in zip(answer.outputs, ranking, scores, strict=False)
         ]
+
+    def _knows(self, ood_score: float | None) -> bool | None:
+        if ood_score is None or self._max_ood_score is None:
+            return None
+        return ood_score <= self._max_ood_score
 
     def _apply(self, plan: Plan) -> None:
         self._batcher.resize(plan.runners, plan.max_batch)

@@ -39,9 +39,12 @@ class Load(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Probabilities of shape (n, C) and the seconds spent on them."""
+    """Calibrated probabilities of shape (n, C), out-of-distribution scores of shape (n,) where
+    the outputs tell, and the seconds spent on them.
+    """
 
     outputs: Floats
+    ood_scores: Floats | None
     decode: float
     inference: float
 
@@ -64,6 +67,8 @@ class Engine:
         Raises ArtifactError where the network does not give one finite number per label.
         """
         self._artifact: Final = artifact
+        fitted = artifact.manifest.calibration
+        self._temperature: Final = fitted.temperature if fitted else 1.0
         self._load = load
         self._decoder = decoder
         self._threads = threads
@@ -157,7 +162,7 @@ class Engine:
             return []
         started = time.perf_counter()
         try:
-            outputs = self._forward(_joined(inputs), network)
+            outputs, scores = self._forward(_joined(inputs), network)
         except Exception as error:
             if len(inputs) == 1:
                 return [error]
@@ -167,18 +172,21 @@ class Engine:
         start = 0
         for one in inputs:
             end = start + len(one.rows)
-            answers.append(Answer(outputs[start:end], one.seconds, seconds))
+            ood_scores = None if scores is None else scores[start:end]
+            answers.append(Answer(outputs[start:end], ood_scores, one.seconds, seconds))
             start = end
         return answers
 
-    def _forward(self, rows: Floats, network: Runtime) -> Floats:
-        return calibration.probabilities(network(rows), self._artifact.manifest.output)
+    def _forward(self, rows: Floats, network: Runtime) -> tuple[Floats, Floats | None]:
+        outputs, kind = network(rows), self._artifact.manifest.output
+        probabilities = calibration.probabilities(outputs, kind, self._temperature)
+        return probabilities, calibration.ood_scores(outputs) if kind == "logits" else None
 
     def _warm_up(self) -> None:
         manifest, folder = self._artifact.manifest, self._artifact.folder
         blank = np.zeros((1, *manifest.preprocess.input_shape), dtype=np.float32)
         try:
-            shape = self._forward(blank, self._alone).shape
+            shape = self._forward(blank, self._alone)[0].shape
         except InferenceError as error:
             raise ArtifactError(f"{folder}: the network fails on a blank input") from error
         if shape != (1, len(manifest.labels)):

@@ -1,8 +1,8 @@
 """Our network architectures, by the name that a manifest gives them.
 
 Each turns normalised fields of shape (N, 1, 28, 28), float32, into scores of shape (N, 10), of
-which a softmax makes probabilities. `MnistCnn` gives logits. `MnistNet` gives log-probabilities,
-which are valid logits too: a softmax leaves them as they are.
+which a softmax makes probabilities. `MnistCnn` and `MnistMlp` give logits. `MnistNet` gives
+log-probabilities, which are valid logits too: a softmax leaves them as they are.
 """
 
 from collections.abc import Callable
@@ -71,6 +71,29 @@ class MnistCnn(nn.Module):
         return self.classifier(self.features(x))  # type: ignore[no-any-return]
 
 
+class MnistMlp(nn.Module):
+    """Two dense layers of 128 on the pixels: what a network without convolutions is worth.
+
+    Maps (N, 1, 28, 28) to logits (N, 10).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(28 * 28, 128),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Linear(128, 128),
+            nn.ReLU(),
+            nn.Dropout(0.1),
+            nn.Linear(128, 10),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)  # type: ignore[no-any-return]
+
+
 class _Residual(nn.Module):
     """Adds what `layers` make of the input to the input (He et al. 2015)."""
 
@@ -93,7 +116,11 @@ def _convolution(channels: int, filters: int, stride: int = 1) -> tuple[nn.Modul
     )
 
 
-ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {"mnist-cnn": MnistCnn, "mnist-net": MnistNet}
+ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
+    "mnist-cnn": MnistCnn,
+    "mnist-mlp": MnistMlp,
+    "mnist-net": MnistNet,
+}
 
 
 def build(architecture: str, classes: int = 10) -> nn.Module:

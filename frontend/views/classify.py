@@ -33,7 +33,8 @@ def show_results(service: Service, pictures: Sequence[Picture]) -> None:
         st.warning(f"Only the first {MOST_PICTURES} of {len(pictures)} pictures are read.")
         pictures = pictures[:MOST_PICTURES]
     outcomes = _ask(service, pictures)
-    token = " ".join([service.model.name, *(picture.digest for picture in pictures)])
+    asked = [service.model.name, str(service.coverage)]
+    token = " ".join([*asked, *(picture.digest for picture in pictures)])
     announce.show(_said(service, outcomes), token=token, key="answer")
     if len(pictures) == 1:
         answers.show_one(pictures[0], outcomes[0], service.model)
@@ -52,7 +53,9 @@ def _ask(service: Service, pictures: Sequence[Picture]) -> list[Outcome]:
             place.progress(done / total, f"{done} of {total} pictures read")
 
     with st.spinner("Reading…", show_time=False):
-        outcomes = asking.ask(service.client, service.model, pictures, serving.memory(), progress)
+        outcomes = asking.ask(
+            service.client, service.question, pictures, serving.memory(), progress
+        )
     place.empty()
     return outcomes
 

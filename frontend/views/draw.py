@@ -35,7 +35,7 @@ def page() -> None:
 def _ask(service: Service | Problem, picture: Picture | None) -> Outcome | None:
     if picture is None or not isinstance(service, Service):
         return None
-    return asking.ask(service.client, service.model, [picture], serving.memory())[0]
+    return asking.ask(service.client, service.question, [picture], serving.memory())[0]
 
 
 def _said(service: Service | Problem, outcome: Outcome | None) -> str:

@@ -19,7 +19,7 @@ def test_a_form_is_answered_in_full(client: TestClient) -> None:
     answer = client.post("/classify", files={"file": ("my seven.png", SEVEN)}).json()
     assert set(answer) == {
         "id", "filename", "model", "prediction", "confidence", "top", "probabilities",
-        "prediction_set", "coverage", "in_distribution", "stored", "timings_ms",
+        "prediction_set", "coverage", "in_distribution", "ood_score", "stored", "timings_ms",
     }  # fmt: skip
     assert answer["filename"] == "my seven.png"
     assert answer["model"] == {"name": "fake", "version": "1"}

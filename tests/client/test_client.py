@@ -13,10 +13,11 @@ from client import (
     Client,
     InvalidAnswer,
     ItemError,
+    Models,
 )
 from tests.client.server import Answer, serving
 from tests.conftest import free_port
-from tests.pictures import encoded, seven
+from tests.pictures import encoded, noise, seven
 
 SEVEN = encoded(seven())
 ANSWER: dict[str, Any] = {
@@ -102,6 +103,7 @@ def test_fields_of_the_future_are_let_pass_and_missing_ones_are_none() -> None:
     assert answer.prediction == "7"
     assert answer.probabilities is None
     assert answer.in_distribution is None
+    assert answer.ood_score is None
 
 
 def test_nothing_listening_is_unreachable() -> None:
@@ -129,6 +131,7 @@ def test_silence_is_not_waited_out() -> None:
         json.dumps(ANSWER | {"confidence": "high"}).encode(),
         json.dumps(ANSWER | {"confidence": float("nan")}).encode(),
         json.dumps(ANSWER | {"top": {}}).encode(),
+        json.dumps(ANSWER | {"ood_score": "large"}).encode(),
         json.dumps({"status": "ok"}).encode(),
     ],
 )
@@ -180,8 +183,61 @@ def test_a_proxy_is_not_asked_for_this_machine(monkeypatch: pytest.MonkeyPatch) 
     assert ask(Answer(json.dumps(ANSWER).encode())).prediction == "7"
 
 
-def test_the_model_and_top_k_are_sent() -> None:
+def test_the_model_top_k_and_the_coverage_are_sent() -> None:
     with serving(Answer(json.dumps(ANSWER).encode())) as (url, asked), Client(url) as client:
-        client.classify(SEVEN, filename="x.png", model="a model", top_k=3)
-    assert asked[0].path == "/classify?model=a+model&top_k=3"
+        client.classify(SEVEN, filename="x.png", model="a model", top_k=3, coverage=0.99)
+        list(client.classify_batch([("x.png", SEVEN)], coverage=0.9))
+        client.classify(SEVEN, filename="x.png")
+    assert asked[0].path == "/classify?model=a+model&top_k=3&coverage=0.99"
+    assert asked[1].path == "/classify/batch?coverage=0.9"
+    assert asked[2].path == "/classify"
     assert SEVEN in asked[0].body
+
+
+def test_a_calibrated_answer_is_read_with_its_set_and_its_score(calibrated_url: str) -> None:
+    with Client(calibrated_url) as client:
+        answer = client.classify(SEVEN, filename="x.png", coverage=0.99)
+        assert (len(answer.prediction_set or ()), answer.coverage) == (10, 0.99)
+        assert answer.in_distribution is True
+        assert answer.ood_score is not None
+        (item,) = client.classify_batch([("x.png", SEVEN)])
+        assert isinstance(item, Classification)
+        assert (item.prediction_set, item.coverage) == (("7",), 0.95)
+        strange = client.classify(encoded(noise()), filename="x.png")
+        assert strange.in_distribution is False
+        assert strange.ood_score is not None
+        assert strange.ood_score > answer.ood_score
+        calibrated, plain = client.models().models
+    assert plain.calibration is None
+    assert calibrated.calibration is not None
+    assert calibrated.calibration.temperature == 1
+    assert calibrated.calibration.max_ood_score == -3.5
+    assert calibrated.calibration.mean_set_size == {0.9: 1.0, 0.95: 1.1, 0.99: 10}
+
+
+CALIBRATION = {"temperature": 1.5, "pictures": 9, "source": "", "mean_set_size": {"0.9": 1}}
+MODEL: dict[str, Any] = {"name": "m", "state": "ready", "labels": ["0", "1"]}
+
+
+def models(**fields: Any) -> Models:
+    body = json.dumps({"default": "m", "models": [MODEL | fields]}).encode()
+    with serving(Answer(body)) as (url, _), Client(url) as client:
+        return client.models()
+
+
+def test_a_backend_that_knows_of_no_calibration_is_understood() -> None:
+    assert models().models[0].calibration is None
+    assert models(calibration=None).models[0].calibration is None
+    future = CALIBRATION | {"a field of the future": 1}
+    (model,) = models(calibration=future).models
+    assert model.calibration is not None
+    assert model.calibration.max_ood_score is None
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"temperature": None}, {"pictures": "many"}, {"mean_set_size": {"high": 1}}],
+)
+def test_a_calibration_that_is_none_is_invalid(fields: dict[str, Any]) -> None:
+    with pytest.raises(InvalidAnswer):
+        models(calibration=CALIBRATION | fields)

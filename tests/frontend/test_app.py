@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from client import Client
 from tests.client.server import Answer, serving
 from tests.conftest import free_port
-from tests.pictures import encoded, seven
+from tests.pictures import encoded, noise, seven
 
 APP = Path(__file__).parents[2] / "frontend" / "app.py"
 SEVEN = encoded(seven())
@@ -129,6 +129,47 @@ def test_the_model_can_be_chosen(start: Start, backend_url: str) -> None:
         served = client.models()
     assert app.sidebar.selectbox[0].value == served.default
     assert app.sidebar.selectbox[0].options == [model.title for model in served.models]
+
+
+def test_a_calibrated_model_promises_labels_for_the_coverage_that_is_chosen(
+    start: Start, calibrated_url: str
+) -> None:
+    app = upload(start(calibrated_url), ("seven.png", SEVEN))
+    assert app.sidebar.radio[0].options == ["90 %", "95 %", "99 %"]
+    assert "A 7, with 95 % coverage." in shown(app)
+    app.sidebar.radio[0].set_value(0.99).run()
+    assert ": one of these with 99 % coverage." in shown(app)
+    assert "hold the right one for about 99 of 100 pictures" in shown(app)
+    assert "off by 0.2 points on average" in shown(app)
+
+
+def test_the_coverage_is_kept_on_another_page_and_behind_a_model_without_one(
+    start: Start, calibrated_url: str
+) -> None:
+    app = start(calibrated_url)
+    app.sidebar.radio[0].set_value(0.9).run()
+    app.switch_page(DRAW).run()
+    assert app.sidebar.radio[0].value == 0.9
+    url = "data:image/png;base64," + base64.b64encode(SEVEN).decode()
+    app.session_state["pad"] = {"drawing": {"png": url, "strokes": []}}
+    app.run()
+    assert "A 7, with 90 % coverage." in shown(app)
+    app.sidebar.selectbox[0].select("plain").run()
+    assert not app.sidebar.radio
+    assert "a 7 (" in shown(app)
+    assert "coverage" not in shown(app)
+    app.sidebar.selectbox[0].select("calibrated").run()
+    assert app.sidebar.radio[0].value == 0.9
+
+
+def test_what_is_no_digit_is_said_to_be_none_and_nothing_is_promised(
+    start: Start, calibrated_url: str
+) -> None:
+    app = upload(start(calibrated_url), ("noise.png", encoded(noise())))
+    assert app.subheader[0].value.replace("\\", "") == "This does not look like a digit."
+    assert "The closest would be a" in shown(app)
+    assert "The bars only say which label is closer" in shown(app)
+    assert "% coverage" not in shown(app)
 
 
 def models(**states: str) -> Answer:

@@ -5,12 +5,13 @@ from typing import Any
 
 from client import BackendError, BackendUnreachable, Classification, Client, ItemError
 from frontend import asking
-from frontend.asking import BATCH_PICTURES, Memory, Outcome
+from frontend.asking import BATCH_PICTURES, Memory, Outcome, Question
 from frontend.pictures import Picture
 from tests.frontend.answers import MODEL, answer
 
 GOOD = answer(("7", 1.0))
 BAD = BackendError(status=415)
+ASKED = Question(MODEL)
 
 
 class FakeClient(Client):
@@ -20,18 +21,21 @@ class FakeClient(Client):
         super().__init__("http://fake")
         self.judge = judge
         self.batches: list[int] = []
+        self.coverages: list[float | None] = []
 
-    def classify(self, image: bytes, **_: Any) -> Classification:
+    def classify(self, image: bytes, **options: Any) -> Classification:
         self.batches.append(1)
+        self.coverages.append(options["coverage"])
         outcome = self.judge(image)
         if isinstance(outcome, BackendError):
             raise outcome
         return outcome
 
     def classify_batch(
-        self, images: Sequence[tuple[str, bytes]], **_: Any
+        self, images: Sequence[tuple[str, bytes]], **options: Any
     ) -> Iterator[Classification | ItemError]:
         self.batches.append(len(images))
+        self.coverages.append(options["coverage"])
         for name, content in images:
             outcome = self.judge(content)
             yield ItemError(name, outcome) if isinstance(outcome, BackendError) else outcome
@@ -46,7 +50,7 @@ def pictures(*contents: str) -> list[Picture]:
 
 
 def ask(client: Client, given: Sequence[Picture], memory: Memory | None = None) -> list[Outcome]:
-    return asking.ask(client, MODEL, given, memory or Memory())
+    return asking.ask(client, ASKED, given, memory or Memory())
 
 
 def test_a_bad_picture_fails_alone() -> None:
@@ -61,11 +65,19 @@ def test_the_same_picture_is_asked_about_once() -> None:
     assert client.batches == [3]
 
 
+def test_another_coverage_is_another_question() -> None:
+    client, memory = FakeClient(judge), Memory()
+    for coverage in (0.95, 0.99, 0.95, None):
+        asking.ask(client, Question(MODEL, coverage), pictures("a"), memory)
+    asking.ask(client, Question(MODEL, 0.9), pictures("a", "b"), memory)
+    assert client.coverages == [0.95, 0.99, None, 0.9]
+
+
 def test_many_pictures_go_in_batches_and_progress_is_told() -> None:
     client = FakeClient(judge)
     told: list[tuple[int, int]] = []
     many = pictures(*map(str, range(BATCH_PICTURES + 1)))
-    asking.ask(client, MODEL, many, Memory(), lambda done, total: told.append((done, total)))
+    asking.ask(client, ASKED, many, Memory(), lambda done, total: told.append((done, total)))
     assert client.batches == [BATCH_PICTURES, 1]
     assert told[-1] == (BATCH_PICTURES + 1, BATCH_PICTURES + 1)
 
@@ -100,5 +112,5 @@ def test_memory_is_bounded() -> None:
     memory = Memory(limit=2)
     given = pictures("a", "b", "c")
     for picture in given:
-        memory.put(picture, MODEL, GOOD)
-    assert [memory.get(picture, MODEL) for picture in given] == [None, GOOD, GOOD]
+        memory.put(picture, ASKED, GOOD)
+    assert [memory.get(picture, ASKED) for picture in given] == [None, GOOD, GOOD]

@@ -1,5 +1,7 @@
 """Answers in words."""
 
+from typing import Any
+
 import pytest
 
 from frontend import words
@@ -37,22 +39,68 @@ def test_a_guess_is_called_one() -> None:
     assert said == "Hard to say: perhaps a 7 (41 %), a 1 (38 %) or a 2 (12 %)."
 
 
-def test_what_is_no_digit_is_not_called_one() -> None:
-    said = words.answer(answer(("8", 0.99), in_distribution=False), "digit")
-    assert said == "This does not look like a digit. The closest would be an 8 (99.0 %)."
+@pytest.mark.parametrize(
+    ("kind", "headline", "closest"),
+    [
+        ("digit", "This does not look like a digit.", "The closest would be an 8."),
+        (
+            "image",
+            "This does not look like anything this model knows.",
+            "The closest would be “8”.",
+        ),
+    ],
+)
+def test_what_is_no_digit_is_not_called_one_and_nothing_is_promised(
+    kind: str, headline: str, closest: str
+) -> None:
+    promised: dict[str, Any] = {"prediction_set": ("8",), "coverage": 0.95}
+    result = answer(("8", 0.99), in_distribution=False, **promised)
+    assert words.answer(result, kind) == headline
+    assert words.addition(result, kind) == closest
 
 
 def test_other_labels_are_quoted() -> None:
     assert words.answer(answer(("tabby cat", 0.8)), "image") == "Very likely “tabby cat” (80 %)."
 
 
-def test_the_prediction_set_is_told_with_its_promise() -> None:
-    result = answer(("7", 0.6), prediction_set=("7", "1"), coverage=0.95)
-    said = words.coverage(result, "digit")
+@pytest.mark.parametrize(
+    ("kind", "labels", "coverage", "said"),
+    [
+        ("digit", ("4",), 0.95, "A 4, with 95 % coverage."),
+        ("digit", ("8",), 0.9, "An 8, with 90 % coverage."),
+        ("image", ("tabby cat",), 0.99, "“tabby cat”, with 99 % coverage."),
+        ("digit", ("4", "9"), 0.95, "4 or 9: one of these with 95 % coverage."),
+        ("digit", ("1", "7", "2"), 0.99, "1, 7 or 2: one of these with 99 % coverage."),
+        ("image", ("cat", "dog"), 0.9, "“cat” or “dog”: one of these with 90 % coverage."),
+    ],
+)
+def test_the_prediction_set_is_told_with_its_promise(
+    kind: str, labels: tuple[str, ...], coverage: float, said: str
+) -> None:
+    result = answer((labels[0], 0.6), prediction_set=labels, coverage=coverage)
+    assert words.addition(result, kind) == said
+
+
+def test_a_long_set_is_counted_rather_than_told() -> None:
+    labels = tuple(map(str, range(100, 150)))
+    said = words.addition(answer(("100", 0.1), prediction_set=labels, coverage=0.99), "image")
     assert said is not None
-    assert "95 %" in said
-    assert "a 7 or a 1" in said
-    assert words.coverage(answer(("7", 0.6)), "digit") is None
+    assert said.endswith("“109” or one of 40 more: one of these with 99 % coverage.")
+
+
+def test_without_calibration_nothing_is_promised() -> None:
+    assert words.addition(answer(("7", 0.6)), "digit") is None
+
+
+@pytest.mark.parametrize(("error", "off"), [(0.002, "0.2"), (0.0, "less than 0.1")])
+def test_percentages_are_taken_at_their_word_where_they_hold(error: float, off: str) -> None:
+    said = words.calibration(error)
+    assert said.startswith("When it says 90 %, it is right about 90 % of the time")
+    assert f"off by {off} points on average" in said
+
+
+def test_percentages_that_are_far_off_are_not() -> None:
+    assert words.calibration(0.12) == "Its percentages are off by 12.0 points on average."
 
 
 def test_timings_are_told_in_milliseconds() -> None:

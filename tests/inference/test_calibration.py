@@ -34,8 +34,9 @@ def test_log_probabilities_stay_as_they_are() -> None:
     np.testing.assert_allclose(probabilities(logs, "logits"), np.exp(logs), rtol=1e-6)
 
 
-def test_huge_logits_do_not_overflow() -> None:
-    result = probabilities(np.array([[1e4, 0]], dtype=np.float32), "logits")
+@pytest.mark.parametrize("temperature", [0.5, 1, 2])
+def test_huge_logits_do_not_overflow(temperature: float) -> None:
+    result = probabilities(rows([1e4, 0]), "logits", temperature)
     np.testing.assert_array_equal(result, [[1, 0]])
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from backend.inference import artifact
@@ -11,6 +12,7 @@ from backend.inference.decoder import Decoder, Input
 from backend.inference.engine import Answer, Engine
 from backend.inference.errors import ArtifactError, BrokenImageError, ClosedError, InferenceError
 from backend.inference.observer import SilentObserver
+from backend.inference.types import Floats
 from tests.fake_models import GREY, GreyRuntime, grey, write_model
 
 
@@ -81,6 +83,32 @@ def test_an_item_of_several_rows_keeps_them_together(model: Artifact) -> None:
     outputs = [answer.outputs for answer in answers if isinstance(answer, Answer)]
     assert [part.argmax(axis=1).tolist() for part in outputs] == [[1, 1, 1], [2], [3]]
     assert outputs[0].sum(axis=1) == pytest.approx([1, 1, 1])
+
+
+def test_each_item_has_the_scores_of_its_own_rows(model: Artifact) -> None:
+    class Brightness(GreyRuntime):
+        """The brighter a picture, the larger its logits."""
+
+        def __call__(self, batch: Floats) -> Floats:
+            logits: Floats = super().__call__(batch) * batch.mean(axis=(1, 2, 3))[:, np.newaxis]
+            return logits
+
+    class LoadedBright(Loaded):
+        def __call__(self, *, threads: int) -> GreyRuntime:
+            return Brightness(threads=threads)
+
+    run = engine(model, LoadedBright())
+    dim, bright, middle = (Decoder(GREY, max_pixels=9999).decode(grey(i)).rows for i in (1, 8, 4))
+    items = [Input(dim), Input(np.concatenate([bright, middle])), Input(dim)]
+
+    def scores(*items: Input) -> list[float]:
+        answers = run(Batch([*items], "gathered"))
+        each = [answer.ood_scores for answer in answers if isinstance(answer, Answer)]
+        return [float(score) for part in each if part is not None for score in part]
+
+    (low,), (high,), (between,) = scores(Input(bright)), scores(Input(dim)), scores(Input(middle))
+    assert low < between < high
+    assert scores(*items) == pytest.approx([high, low, between, high])
 
 
 def test_a_bad_picture_never_reaches_the_network_and_spoils_nothing(model: Artifact) -> None:

@@ -65,5 +65,5 @@ def test_what_is_no_classifier_of_torchvision_is_refused(name: str) -> None:
 
 
 def test_an_unknown_architecture_says_which_are_known() -> None:
-    with pytest.raises(ArtifactError, match="mnist-cnn, mnist-net"):
+    with pytest.raises(ArtifactError, match="mnist-cnn, mnist-mlp, mnist-net"):
         networks.build("resnet-9000")

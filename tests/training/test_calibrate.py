@@ -73,6 +73,8 @@ def test_probabilities_alone_do_not_tell_strangers() -> None:
     held = drawn(1_000, 6)
     outputs: Floats = probabilities(held.outputs, "logits")
     assert calibrate({"made up": Held(outputs, held.truth)}, "probabilities").max_ood_score is None
+    logs = Held(np.log(outputs), held.truth)
+    assert calibrate({"made up": logs}, "logits").max_ood_score is None
 
 
 def test_nothing_is_fitted_to_no_pictures() -> None:

@@ -1,28 +1,97 @@
 """The training script, from its command line to a folder that serves."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from backend.inference import artifact
+from backend.inference import artifact, runtimes
+from backend.inference.digits import DigitPreprocess, normalize
+from tests.training.conftest import drawn
 from training import sources, train
 
 
-def test_training_writes_a_model_folder_with_its_figures(
-    small_mnist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture(scope="session")
+def pools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the tests render once for all."""
+    return tmp_path_factory.mktemp("pools")
+
+
+@pytest.fixture
+def few(tmp_path: Path, pools: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder in which the sources are small."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sources, "VALIDATION", 10)
-    monkeypatch.setattr(sources, "UCI_VARIANTS", 1)
-    monkeypatch.setattr(sources, "PEN_VARIANTS", 2)
-    monkeypatch.setattr(sources, "NOTHING_COUNT", 10)
-    train.main(["mnist-cnn", "--data", str(small_mnist), "--out", "out", "--epochs", "1"])
-    model = artifact.read(tmp_path / "out" / "mnist-cnn")
+    (tmp_path / "runs").mkdir()
+    (tmp_path / "runs" / "pools").symlink_to(pools)
+    for name, value in FEW.items():
+        monkeypatch.setattr(sources, name, value)
+    return tmp_path
+
+
+FEW = {"VALIDATION": 10, "UCI_VARIANTS": 1, "PEN_VARIANTS": 2, "NOTHING_COUNT": 10}
+
+
+@pytest.mark.parametrize("name", ["mnist-cnn", "mnist-mlp", "mnist-tree"])
+def test_training_writes_a_model_folder_and_a_run_folder(
+    name: str, small_mnist: Path, few: Path
+) -> None:
+    train.main([name, "--data", str(small_mnist), "--out", "out", "--epochs", "1"])
+    model = artifact.read(few / "out" / name)
     metrics = model.manifest.metrics
-    assert {"test_accuracy", "test_accuracy_pictures", "onnx_parity"} <= set(metrics)
-    assert metrics["onnx_parity"] <= 1e-4
+    assert {"test_accuracy", "test_accuracy_pictures"} <= set(metrics)
     card = (model.folder / artifact.CARD).read_text()
     assert f"{metrics['test_accuracy']:.2%}" in card
+    assert "{" not in card
+    run = few / "runs" / name
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["metrics"] == metrics
+    rows = (run / "confusion.csv").read_text().splitlines()
+    counts = np.array([[int(count) for count in row.split(",")[1:]] for row in rows[1:]])
+    assert counts.sum() == 20
+    assert counts.trace() / 20 == pytest.approx(metrics["test_accuracy"])
+    assert [curve["label"] for curve in json.loads((run / "roc.json").read_text())] == list(
+        "0123456789"
+    )
+    assert (run / "confusion.png").stat().st_size > 1000
+    assert (run / "roc.png").stat().st_size > 1000
+
+
+def test_the_networks_are_the_same_in_torch_and_onnx_and_their_epochs_are_kept(
+    small_mnist: Path, few: Path
+) -> None:
+    train.main(["mnist-mlp", "--data", str(small_mnist), "--out", "out", "--epochs", "2"])
+    model = artifact.read(few / "out" / "mnist-mlp")
+    assert model.manifest.metrics["onnx_parity"] <= 1e-4
+    assert model.manifest.architecture == "mnist-mlp"
+    inputs = normalize(drawn(10, 1)[0], DigitPreprocess())
+    onnx, network = (runtimes.load(model, runtime)(inputs) for runtime in ("onnx", "torch"))
+    np.testing.assert_allclose(onnx, network, atol=1e-4)
+    run = few / "runs" / "mnist-mlp"
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch"] for line in lines] == [1, 2]
+    assert (run / "curves.png").stat().st_size > 1000
+
+
+def test_the_same_command_again_trains_nothing_twice(
+    small_mnist: Path, few: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["mnist-mlp", "--data", str(small_mnist), "--out", "out", "--epochs", "1"]
+    train.main(command)
+    once = artifact.read(few / "out" / "mnist-mlp").manifest.files
+    capsys.readouterr()
+    train.main(command)
+    assert artifact.read(few / "out" / "mnist-mlp").manifest.files == once
+    assert "going on after epoch 1" in capsys.readouterr().out
+    train.main([*command, "--fresh"])
+    assert "going on" not in capsys.readouterr().out
+
+
+def test_a_run_with_other_settings_is_not_gone_on_with(small_mnist: Path, few: Path) -> None:
+    command = ["mnist-mlp", "--data", str(small_mnist), "--out", "out", "--epochs", "1"]
+    train.main(command)
+    with pytest.raises(SystemExit, match=r"other settings.*--fresh"):
+        train.main([*command, "--bfloat16"])
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,91 @@
+"""Calibrate a model folder with labelled pictures that the model never learnt from."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from backend.inference import artifact, images, runtimes
+from backend.inference.artifact import Artifact
+from backend.inference.calibration import COVERAGES, Calibration
+from backend.inference.decoder import Decoder
+from backend.inference.errors import ImageError
+from backend.inference.types import Floats
+from evaluation.sources.source import Source
+from evaluation.types import Sample
+from training.calibrate import CalibrationError, Held, calibrate
+
+BATCH = 32
+SHOWN = 5  # labels that are named
+
+
+def calibrate_folder(model: Artifact, source: Source) -> tuple[Artifact, list[str]]:
+    """Fit a calibration to `source`, put it into the manifest; returns the lines of a report.
+
+    Raises CalibrationError where a label is not one of the model's, or no picture can be read.
+    """
+    labels = model.manifest.labels
+    if unknown := sorted(source.labels - set(labels)):
+        named = ", ".join(map(repr, unknown[:SHOWN])) + ("…" if len(unknown) > SHOWN else "")
+        raise CalibrationError(f"{source.name}: {named}: not among the {len(labels)} labels")
+    held = _answers(model, source)
+    fitted = calibrate({Path(source.name).name: held}, model.manifest.output)
+    correct = float((held.outputs.argmax(1) == held.truth).mean())
+    made = artifact.write_manifest(
+        model.folder, model.manifest.model_copy(update={"calibration": fitted})
+    )
+    lost = len(source) - fitted.pictures
+    return made, [*_told(fitted, correct), *([f"{lost} could not be read"] if lost else [])]
+
+
+def _answers(model: Artifact, source: Source) -> Held:
+    """What the model says of the pictures that can be read."""
+    decoder = Decoder(model.manifest.preprocess, max_pixels=images.DEFAULT_MAX_PIXELS)
+    runtime = runtimes.load(model)
+    # A label that stands twice among the model's is its first class.
+    classes = {label: at for at, label in reversed(list(enumerate(model.manifest.labels)))}
+    outputs, truth = [], []
+    for rows, found in _batches(decoder, source):
+        outputs.append(runtime(rows))
+        truth += [classes[label] for label in found]
+    if not truth:
+        raise CalibrationError(f"{source.name}: there is no picture that can be read")
+    return Held(np.concatenate(outputs), np.array(truth))
+
+
+def _batches(decoder: Decoder, source: Source) -> Iterator[tuple[Floats, list[str]]]:
+    rows: list[Floats] = []
+    labels: list[str] = []
+    for sample in tqdm(source.samples(), total=len(source), desc="calibrating", disable=None):
+        if not isinstance(sample, Sample) or sample.label is None:
+            continue
+        try:
+            rows.append(decoder.decode(sample.content).rows)
+        except ImageError:
+            continue
+        labels.append(sample.label)
+        if len(rows) == BATCH:
+            yield np.concatenate(rows), labels
+            rows, labels = [], []
+    if rows:
+        yield np.concatenate(rows), labels
+
+
+def _told(fitted: Calibration, correct: float) -> list[str]:
+    sizes = ", ".join(f"{fitted.mean_set_size[str(c)]:.2f} for {c:.0%}" for c in COVERAGES)
+    lines = [
+        f"calibrated with {fitted.pictures:,} pictures ({correct:.1%} right): temperature "
+        f"{fitted.temperature:g}; labels in a prediction set: {sizes}"
+    ]
+    if any(one.coverage == max(COVERAGES) and not one.min_probability for one in fitted.sets):
+        lines.append(f"too few pictures to promise {max(COVERAGES):.0%}: such a set has all labels")
+    if fitted.max_ood_score is None:
+        lines.append(
+            "it cannot tell pictures that are not of its world: that takes logits, of 199 pictures"
+        )
+    else:
+        lines.append(
+            f"pictures that score more than {fitted.max_ood_score:.2f} are strangers to it"
+        )
+    return lines

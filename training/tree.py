@@ -1,0 +1,45 @@
+"""A decision tree on the pixels, as ONNX: what a network is worth is the distance to it."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnx
+from sklearn.tree import DecisionTreeClassifier
+
+from backend.inference.digits import DigitPreprocess, normalize
+from training.data import NOTHING
+from training.foreign import Graph, read_graph
+from training.sources import Source
+
+SEED = 20
+SETTINGS = {"criterion": "entropy", "min_samples_leaf": 2, "random_state": SEED}
+SPEC = DigitPreprocess(layout="flat", mean=0, std=1)  # pixels in [0, 1]
+OPSETS = {"": 18, "ai.onnx.ml": 3}
+
+
+def grow(sources: list[Source]) -> DecisionTreeClassifier:
+    """Fit a tree to each source's share, drawn once; it has no output for fields without a digit.
+
+    It gives probabilities: the shares of the ten digits in the leaf that a field falls into.
+    """
+    rng = np.random.default_rng(SEED)
+    pixels, labels = [], []
+    for source in sources:
+        digits = np.flatnonzero(source.digits.labels != NOTHING)
+        drawn = rng.choice(digits, round(source.share * len(digits)), replace=False)
+        pixels.append(normalize(source.digits.pixels[drawn], SPEC))
+        labels.append(source.digits.labels[drawn])
+    return DecisionTreeClassifier(**SETTINGS).fit(np.concatenate(pixels), np.concatenate(labels))
+
+
+def to_graph(tree: DecisionTreeClassifier) -> Graph:
+    """The tree as ONNX: fields (N, 784), float32 in [0, 1], to probabilities (N, 10)."""
+    from skl2onnx import to_onnx  # takes two seconds
+
+    example = np.zeros((1, *SPEC.input_shape), dtype=np.float32)
+    model = to_onnx(tree, example, options={"zipmap": False}, target_opset=OPSETS)
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "tree.onnx"
+        onnx.save(model, path)
+        return read_graph(path)
