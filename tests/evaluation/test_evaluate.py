@@ -190,3 +190,14 @@ def test_many_classes_are_measured_from_the_disk() -> None:
     expected = np.mean([one.probabilities.argmax() == at for at, one in enumerate(given)])
     assert found.metrics.accuracy == expected
     assert len(found.metrics.curves) == 30
+
+
+def test_classes_of_the_same_label_are_one() -> None:
+    """ImageNet has two cranes: the bird and the machine."""
+    given = [answer(0.1, 0.5, 0.4), answer(0.4, 0.1, 0.5), answer(0.1, 0.6, 0.3)]
+    found = evaluate(samples("crane", "crane", "crane"), Scripted(given, ("crane", "owl", "crane")))
+    assert [record.prediction for record in found.records] == ["owl", "crane", "owl"]
+    assert found.records[0].label_probability == pytest.approx(0.4)
+    assert found.metrics is not None
+    assert found.metrics.labels == found.model.labels == ("crane", "owl")
+    assert found.metrics.accuracy == pytest.approx(1 / 3)
