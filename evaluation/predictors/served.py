@@ -1,13 +1,12 @@
 """A model behind a URL, asked through the backend's batches."""
 
-import inspect
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -71,7 +70,7 @@ class ServedPredictor:
             self._client.close()
             raise
         self._url = self._client.url
-        self._options = _options(coverage)
+        self._coverage = coverage
         self._stop = stop or threading.Event()
         self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="served-predictor")
         self.name: Final = info.name
@@ -131,7 +130,9 @@ class ServedPredictor:
         """One request; in halves where it is too large for the backend."""
         parts = [("picture", content) for content in pictures]
         try:
-            answers = self._client.classify_batch(parts, model=self.name, top_k=1, **self._options)
+            answers = self._client.classify_batch(
+                parts, model=self.name, top_k=1, coverage=self._coverage
+            )
             return [self._result(answer) for answer in answers]
         except BackendError as error:
             if error.status == _TOO_LARGE and len(pictures) > 1:
@@ -166,16 +167,9 @@ def _answer(answer: Classification) -> Answer:
         prediction_set=answer.prediction_set,
         coverage=answer.coverage,
         in_distribution=answer.in_distribution,
-        # Until the client's Classification has the field: then `answer.ood_score`.
-        ood_score=getattr(answer, "ood_score", None),
+        ood_score=answer.ood_score,
         seconds=(answer.timings.decode + answer.timings.inference) / 1e3,
     )
-
-
-def _options(coverage: float) -> dict[str, Any]:
-    # Until the client has the parameter: then `coverage=` in the call itself.
-    known = inspect.signature(Client.classify_batch).parameters
-    return {"coverage": coverage} if "coverage" in known else {}
 
 
 def _find(client: Client, name: str | None) -> ModelInfo:

@@ -45,9 +45,15 @@ def lines(*each: Mapping[str, object]) -> Reply:
 
 @contextmanager
 def serving(
-    reply: Callable[[list[bytes]], Reply], model: Mapping[str, object] = MODEL
+    reply: Callable[[list[bytes]], Reply],
+    model: Mapping[str, object] = MODEL,
+    paths: list[str] | None = None,
 ) -> Iterator[str]:
-    """The address of a server whose batches are answered by `reply`, given their pictures."""
+    """The address of a server whose batches are answered by `reply`, given their pictures.
+
+    What it is asked for is appended to `paths`.
+    """
+    asked = [] if paths is None else paths
     lock = Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -65,6 +71,7 @@ def serving(
             boundary = self.headers["Content-Type"].partition("boundary=")[2].encode()
             parts = body.split(b"--" + boundary)[1:-1]
             with lock:
+                asked.append(self.path)
                 self.send(reply([part.partition(b"\r\n\r\n")[2][:-2] for part in parts]))
 
         def send(self, answer: Reply) -> None:

@@ -1,14 +1,13 @@
 """A model folder, measured as the backend would run it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
 
-from backend.inference.types import Timings
+from backend.inference.types import Prediction, Timings
 from evaluation.errors import PredictorError
 from evaluation.predictors import local
 from evaluation.predictors.local import LocalPredictor, find_model
@@ -91,27 +90,25 @@ def test_a_damaged_model_is_told_in_a_line(tmp_path: Path) -> None:
         LocalPredictor(folder)
 
 
-@dataclass
-class Calibrated:
-    """What the core says of a picture once its model is calibrated."""
-
-    probabilities = np.array([0.9, 0.1], np.float32)
-    timings = Timings(1.0, 500.0, 2.0)
-    in_distribution = False
-    ood_score = 4.5
-
-    def prediction_set(self, coverage: float) -> tuple[str, ...] | None:
-        return {0.9: ("a",), 0.99: ("a", "b")}.get(coverage)
-
-
-@pytest.mark.parametrize(
-    ("coverage", "expected"), [(0.9, ("a",)), (0.99, ("a", "b")), (0.95, None)]
-)
-def test_what_a_calibrated_model_says_is_handed_on(
-    coverage: float, expected: tuple[str, ...] | None
-) -> None:
-    found = local._answer(Calibrated(), coverage)  # type: ignore[arg-type]
-    assert found.prediction_set == expected
-    assert found.coverage == (coverage if expected else None)
+@pytest.mark.parametrize(("coverage", "size"), [(0.9, 1), (0.99, 2)])
+def test_what_a_calibrated_model_says_is_handed_on(coverage: float, size: int) -> None:
+    said = Prediction(
+        ("a", "b"),
+        np.array([0.1, 0.9], np.float32),
+        np.array([1, 0]),
+        Timings(1.0, 500.0, 2.0),
+        ood_score=4.5,
+        in_distribution=False,
+        set_size=lambda _, wanted: 2 if wanted == 0.99 else 1,
+    )
+    found = local._answer(said, coverage)
+    assert found.prediction_set == ("b", "a")[:size]
+    assert found.coverage == coverage
     assert (found.in_distribution, found.ood_score) == (False, 4.5)
     assert found.seconds == pytest.approx(0.003)  # waiting is not the model's time
+
+
+def test_a_model_that_is_not_calibrated_promises_nothing() -> None:
+    plain = Prediction(("a", "b"), np.array([1, 0], np.float32), np.arange(2), Timings(1, 0, 2))
+    found = local._answer(plain, 0.95)
+    assert (found.prediction_set, found.coverage, found.in_distribution) == (None, None, None)

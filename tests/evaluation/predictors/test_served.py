@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
@@ -61,13 +62,25 @@ def test_a_real_backend_is_asked(backend_url: str) -> None:
 
 
 def test_what_the_backend_says_is_handed_on() -> None:
-    said = line(prediction_set=["cat", "dog"], coverage=0.95, in_distribution=False)
+    said = line(prediction_set=["cat", "dog"], coverage=0.95, in_distribution=False, ood_score=1.5)
     (answer,) = ask(lambda _: lines(said), b"x")
     assert isinstance(answer, Answer)
     assert answer.probabilities == pytest.approx(np.array([0.7, 0.2, 0.1]))
     assert (answer.prediction_set, answer.coverage) == (("cat", "dog"), 0.95)
-    assert answer.in_distribution is False
+    assert (answer.in_distribution, answer.ood_score) == (False, 1.5)
     assert answer.seconds == pytest.approx(0.003)
+
+
+def test_the_model_and_the_coverage_are_those_asked_for() -> None:
+    paths: list[str] = []
+    with serving(good, paths=paths) as url, ServedPredictor(url, coverage=0.99) as model:
+        list(model(iter([b"x"])))
+    (path,) = paths
+    assert parse_qs(urlsplit(path).query) == {
+        "model": ["pets"],
+        "coverage": ["0.99"],
+        "top_k": ["1"],
+    }
 
 
 def test_requests_are_of_moderate_size(monkeypatch: pytest.MonkeyPatch) -> None:
