@@ -13,8 +13,10 @@ from tqdm import tqdm
 from backend.inference.artifact import Manifest
 from backend.inference.digits import LABELS, DigitPreprocess, find_digit
 from backend.inference.types import Floats
+from training.calibrate import Held, calibrate
 from training.data import Digits, read_mnist
 from training.fit import accuracy
+from training.trust import promises, refusals
 
 CARD = """# {name}
 
@@ -43,13 +45,33 @@ digits of new writers and scanners may come out worse.{choice}
 ## Limits
 
 One digit a picture. Photographs with more dark things in view than the digit may be read wrongly,
-and so may a digit that touches the edge of a shadow or of the sheet.
+and so may a digit that touches the edge of a shadow or of the sheet.{strangers}
 
 ## Licence
 
 Weights and code: Apache-2.0. The data they were made from: MNIST, CC BY-SA 3.0; UCI's digits,
 CC BY 4.0. No picture of either is part of this folder.
 """
+NO_STRANGERS = """ It
+says a digit of any picture, a face too."""
+ROWS = {
+    "test_accuracy": ("MNIST test, {digits:,} digits, raw pixels", "{:.2%}"),
+    "test_accuracy_pictures": (
+        "MNIST test, as pictures (dark on white), through the search for the digit",
+        "{:.2%}",
+    ),
+    "test_ece": ("… how far its percentages are off on average (ECE, 15 bins)", "{:.2%}"),
+    "test_coverage_90": ("… sets of 90 % that hold the truth", "{:.2%}"),
+    "test_coverage_95": ("… sets of 95 % that hold the truth", "{:.2%}"),
+    "test_coverage_99": ("… sets of 99 % that hold the truth", "{:.2%}"),
+    "test_set_size_99": ("… digits in a set of 99 %", "{:.3f}"),
+    "test_refused": ("… taken for no digit", "{:.2%}"),
+    "nothing_refused": (
+        "{nothing:,} pictures without a digit, as in training: taken for none",
+        "{:.2%}",
+    ),
+    "nothing_auroc": ("… told from MNIST's test digits (AUROC)", "{:.5f}"),
+}
 
 
 @dataclass(frozen=True)
@@ -81,21 +103,32 @@ class Measured:
     outputs: Floats
 
 
-def measure(reader: Reader, mnist: Path, checks: Mapping[str, Digits]) -> Measured:
-    """Measure `reader` on MNIST's test digits, raw and as pictures, and on the validation sets."""
+def measure(reader: Reader, mnist: Path, checks: Mapping[str, Digits], nothing: Digits) -> Measured:
+    """Calibrate `reader` on the validation sets, and measure it on them and MNIST's test digits.
+
+    `nothing` are fields without a digit, on which it is measured what the model refuses.
+    """
     test = read_mnist(mnist, "test")
     outputs = reader.outputs_of(test.pixels)
-    pictures = as_pictures(test, reader.spec)
+    pictures = reader.outputs_of(as_pictures(test, reader.spec).pixels)
+    validated = {what: reader.outputs_of(digits.pixels) for what, digits in checks.items()}
+    held = {
+        what: Held(validated[what], digits.labels.astype(np.intp))
+        for what, digits in checks.items()
+    }
+    calibration = calibrate(held, reader.output)
     metrics = {
         "test_accuracy": accuracy(outputs, test.labels),
-        "test_accuracy_pictures": accuracy(reader.outputs_of(pictures.pixels), test.labels),
+        "test_accuracy_pictures": accuracy(pictures, test.labels),
+        **promises(calibration, reader.output, pictures, test.labels),
+        **refusals(calibration, pictures, reader.outputs_of(nothing.pixels)),
     }
-    validated = {what: reader.outputs_of(digits.pixels) for what, digits in checks.items()}
     rows = {
-        f"MNIST test, {len(test):,} digits, raw pixels": f"{metrics['test_accuracy']:.2%}",
-        "MNIST test, as pictures (dark on white), through the search for the digit": (
-            f"{metrics['test_accuracy_pictures']:.2%}"
-        ),
+        **{
+            words.format(digits=len(test), nothing=len(nothing)): shown.format(metrics[name])
+            for name, (words, shown) in ROWS.items()
+            if name in metrics
+        },
         **{
             f"validation: {what}, {len(digits):,} digits": (
                 f"{accuracy(validated[what], digits.labels):.2%}"
@@ -106,7 +139,7 @@ def measure(reader: Reader, mnist: Path, checks: Mapping[str, Digits]) -> Measur
     }
     manifest = Manifest(
         name=reader.name,
-        version="1",
+        version="2",
         title="Handwritten digits",
         description=f"Reads one handwritten digit, 0 to 9: {reader.kind}.",
         license="Apache-2.0",
@@ -114,7 +147,8 @@ def measure(reader: Reader, mnist: Path, checks: Mapping[str, Digits]) -> Measur
         output=reader.output,
         labels=LABELS,
         preprocess=reader.spec,
-        metrics={key: round(value, 4) for key, value in metrics.items()},
+        metrics={key: round(value, 5) for key, value in metrics.items()},
+        calibration=calibration,
         files={},
     )
     card = CARD.format(
@@ -124,6 +158,7 @@ def measure(reader: Reader, mnist: Path, checks: Mapping[str, Digits]) -> Measur
         flags=reader.flags,
         rows=" |\n| ".join(f"{what} | {figure}" for what, figure in rows.items()),
         choice=reader.choice,
+        strangers="" if calibration.max_ood_score is not None else NO_STRANGERS,
     )
     return Measured(manifest, card, test, outputs)
 

@@ -8,7 +8,8 @@ from training.data import Digits, read_mnist, read_uci
 from training.pool import Recipe, build_nothing, build_pool
 
 VALIDATION = 5_000  # the last so many of MNIST's training digits validate
-UCI_VARIANTS, PEN_VARIANTS, NOTHING_COUNT = 30, 4_000, 24_000
+UCI_VARIANTS, PEN_VARIANTS = 30, 4_000
+NOTHING_COUNT, NOTHING_VALIDATION = 24_000, 3_000
 
 
 @dataclass(frozen=True)
@@ -55,4 +56,4 @@ def validation_sets(
 
 def validation_nothing(spec: DigitPreprocess, cache: Path, workers: int) -> Digits:
     """Fields without a digit that are not learnt from; the photographs are the same."""
-    return build_nothing(3_000, 14, spec, cache, "nothing-validation", workers)
+    return build_nothing(NOTHING_VALIDATION, 14, spec, cache, "nothing-validation", workers)

@@ -32,7 +32,7 @@ from training.fit import FitError, Record, fit, outputs_of
 from training.foreign import scores
 from training.run import Run, RunError
 from training.schedule import Schedule
-from training.sources import Source, training_sources, validation_sets
+from training.sources import Source, training_sources, validation_nothing, validation_sets
 
 RUNS = Path("runs")
 PARITY_IMAGES = 1_000
@@ -111,7 +111,7 @@ def train_network(task: Task, run: Run, schedule: Schedule, fresh: bool) -> dict
             )
         },
     )
-    measured = measure(reader, task.mnist, checks)
+    measured = measure(reader, task.mnist, checks, _nothing(task))
     probe = np.ascontiguousarray(normalize(measured.test.pixels[:PARITY_IMAGES], spec))
     model = export(fitted.network, measured.manifest, task.out / task.name, probe, measured.card)
     run.draw_test(measured)
@@ -140,7 +140,7 @@ def train_tree(task: Task, run: Run) -> dict[str, Any]:
         output="probabilities",
         outputs_of=lambda fields: scores(graph, normalize(fields, spec)),
     )
-    measured = measure(reader, task.mnist, checks)
+    measured = measure(reader, task.mnist, checks, _nothing(task))
     model = export_graph(graph.model, measured.manifest, task.out / task.name, measured.card)
     run.draw_test(measured)
     return {**_summary(model), "settings": tree.SETTINGS}
@@ -150,6 +150,11 @@ def _fields(task: Task) -> tuple[list[Source], dict[str, Digits]]:
     """What is learnt from and what validates: fields, which all models share."""
     common = (task.mnist, DigitPreprocess(), RUNS / "pools", task.threads)
     return training_sources(*common), validation_sets(*common)
+
+
+def _nothing(task: Task) -> Digits:
+    """Fields without a digit, to measure what a model refuses."""
+    return validation_nothing(DigitPreprocess(), RUNS / "pools", task.threads)
 
 
 def _summary(model: Artifact) -> dict[str, Any]:
