@@ -53,6 +53,7 @@ def png(figure: Figure, dpi: int = 150) -> bytes:
     return file.getvalue()
 
 
+@mpl.rc_context(_STYLE)
 def roc(curves: Sequence[RocCurve], macro_auc: float | None) -> Figure:
     """ROC curves: the mean of all classes, and those with the smallest areas."""
     figure, axes = _figure()
@@ -74,6 +75,7 @@ def roc(curves: Sequence[RocCurve], macro_auc: float | None) -> Figure:
     return figure
 
 
+@mpl.rc_context(_STYLE)
 def reliability(found: Reliability) -> Figure:
     """Accuracy against confidence, each point as large as its share of the pictures."""
     figure, axes = _figure()
@@ -87,6 +89,7 @@ def reliability(found: Reliability) -> Figure:
     return figure
 
 
+@mpl.rc_context(_STYLE)
 def confusion(matrix: Indices, labels: Sequence[str]) -> Figure:
     """A confusion matrix, each row shaded by its shares; rows are the truth."""
     side = 4.4 if len(labels) <= 12 else 8.0
@@ -108,9 +111,8 @@ def confusion(matrix: Indices, labels: Sequence[str]) -> Figure:
 
 
 def _figure(width: float = 4.4, height: float = 4.0) -> tuple[Figure, Axes]:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.add_subplot()
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
 
 
 def _unit_square(axes: Axes) -> None:

@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("name what to measure: --model NAME, --url URL or --compare A B")
     if given.compare and (given.model or given.url):
         parser.error("--compare names both models; leave --model and --url out")
+    if given.url and "://" not in given.url:
+        parser.error("--url takes an address with http:// or https://, as http://localhost:8000")
     if given.compare and given.outliers:
         parser.error("--outliers goes with one model, not with --compare")
     from evaluation import commands  # scikit-learn and matplotlib, which --help does without

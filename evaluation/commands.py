@@ -57,7 +57,7 @@ def measure_model(plan: Plan, address: str) -> int:
         stop = threading.Event()
         model = stack.enter_context(open_model(address, _wiring(plan, stop)))
         check_labels(data.source.labels, model)
-        folder = new_folder(plan.out, model.name)
+        folder = stack.enter_context(new_folder(plan.out, model.name))
         found = _measure(data, model, stop)
         _tell(found, report.write(found, folder))
         return _code(found, stop)
@@ -74,7 +74,7 @@ def compare_models(plan: Plan, a: str, b: str) -> int:
         names = [model.name for model in models]
         if names[0] == names[1]:
             names = [a, b]
-        folder = new_folder(plan.out, "-".join(names))
+        folder = stack.enter_context(new_folder(plan.out, "-".join(names)))
         sides: list[Measured] = []
         for name, model, side in zip(names, models, "ab", strict=True):
             found = _measure(data, model, stop)
@@ -91,9 +91,9 @@ def compare_models(plan: Plan, a: str, b: str) -> int:
 def compare_reports(a: str, b: str, out: Path | None) -> int:
     """Compare two finished reports, given as their folders."""
     compared = compare(report.read(Path(a)), report.read(Path(b)))
-    folder = new_folder(out, f"{compared.a}-{compared.b}")
-    print(summary.of_comparison(compared))
-    _print_paths(report.write_comparison(compared, folder))
+    with new_folder(out, f"{compared.a}-{compared.b}") as folder:
+        print(summary.of_comparison(compared))
+        _print_paths(report.write_comparison(compared, folder))
     return 0
 
 
@@ -132,7 +132,7 @@ def _measure(data: _Data, model: Predictor, stop: threading.Event) -> Evaluation
         )
 
 
-def _advance(bar: tqdm[NoReturn], done: int) -> None:
+def _advance(bar: "tqdm[NoReturn]", done: int) -> None:
     bar.update(done - bar.n)
 
 

@@ -40,14 +40,14 @@ def evaluate(
         probabilities, truth = run.labelled()
         records = tuple(run.records)
         return Evaluation(
-            model=Model(predictor.name, predictor.version, tuple(predictor.labels)),
+            model=Model(predictor.name, predictor.version, run.labels),
             source=source,
             total=len(records) if total is None else total,
             records=records,
             seconds=run.seconds,
             stopped=run.stopped or other.stopped,
             notes=tuple(notes),
-            metrics=measure(predictor.labels, probabilities, truth) if len(truth) else None,
+            metrics=measure(run.labels, probabilities, truth) if len(truth) else None,
             sets=_sets(records, run.coverage),
             flagged=_flagged(records),
             latency=_latency(records, run.seconds),

@@ -93,6 +93,8 @@ def _measured(metrics: Metrics) -> dict[str, Any]:
     worst = min(metrics.curves, key=lambda curve: curve.auc, default=None)
     return {
         "classes": known,
+        "listed": sum(one.support > 0 for one in known),
+        "present": sum(one.support > 0 for one in metrics.classes),
         "areas": areas,
         "bins": list(zip(found.confidence, found.accuracy, found.count.tolist(), strict=True)),
         "grid": _grid(metrics.confusion, metrics.labels) if small else None,
@@ -115,8 +117,8 @@ def _grid(matrix: Indices, labels: Sequence[str]) -> Grid:
         count, share = int(matrix[row, column]), float(shares[row, column])
         if not count:
             return Cell("0")
-        # The root lets a few mistakes among many pictures be seen.
-        shade = share if row == column else share**0.5
+        # A few mistakes among many pictures have to be seen too.
+        shade = share if row == column else 0.2 + 0.8 * share**0.5
         return Cell(f"{count:,}", "right" if row == column else "wrong", round(shade, 3))
 
     return _rows(labels, cell)
@@ -130,7 +132,7 @@ def _difference_grid(matrix: Indices, labels: Sequence[str]) -> Grid:
         if not change:
             return Cell("0")
         better = (change > 0) == (row == column)
-        shade = round((abs(change) / largest) ** 0.5, 3)
+        shade = round(0.2 + 0.8 * (abs(change) / largest) ** 0.5, 3)
         return Cell(f"{change:+,}".replace("-", "−"), "right" if better else "wrong", shade)
 
     return _rows(labels, cell)
@@ -166,4 +168,4 @@ def _uri(svg: str) -> str:
 
 
 def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2%}".replace("%", " %")
+    return "–" if value is None else f"{value:.2%}".replace("%", "\N{NO-BREAK SPACE}%")

@@ -79,7 +79,7 @@ def read(folder: Path) -> Measured:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False, indent=1)
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False)
     path.write_text(text + "\n", encoding="utf-8")
 
 

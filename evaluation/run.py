@@ -26,7 +26,8 @@ class Run:
     """The pictures that went through a predictor so far.
 
     It holds the records and the worst mistakes; the probabilities of labelled pictures are in a
-    temporary file. Use it in a `with`.
+    temporary file. Classes of the same label are one, as probable as the likelier of them; `labels`
+    has each once. Use it in a `with`.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -34,8 +35,9 @@ class Run:
         self.seconds = 0.0
         self.stopped: str | None = None
         self.coverage: float | None = None  # of the prediction sets
-        self._labels: Final = {label: index for index, label in enumerate(labels)}
-        self._names: Final = tuple(labels)
+        self.labels: Final = tuple(dict.fromkeys(labels))
+        self._places: Final = {label: index for index, label in enumerate(self.labels)}
+        self._class_of: Final = np.array([self._places[label] for label in labels], np.intp)
         self._truth: list[int] = []
         self._rows: Final = tempfile.TemporaryFile(prefix="evaluation-")  # noqa: SIM115
         self._worst: list[tuple[float, int, Mistake]] = []
@@ -64,13 +66,15 @@ class Run:
                 self._keep(sample, answer)
                 progress(len(self.records))
         except PredictorError as error:
-            if not self.records:
+            if not self.records and not cancelled():
                 raise
             self.stopped = str(error)
         else:
+            done = len(self.records)
             if self._next(pending):
                 self.stopped = "the model answered fewer pictures than it was given"
-            progress(len(self.records))
+            if len(self.records) > done:
+                progress(len(self.records))
         self.seconds = time.perf_counter() - started
 
     @property
@@ -82,7 +86,7 @@ class Run:
     def labelled(self) -> tuple[Floats, NDArray[np.intp]]:
         """Probabilities (N, C) and true indices (N,) of the labelled pictures with an answer."""
         truth = np.array(self._truth, dtype=np.intp)
-        shape = len(truth), len(self._names)
+        shape = len(truth), len(self.labels)
         if not len(truth):
             return np.zeros(shape, np.float32), truth
         self._rows.flush()
@@ -95,8 +99,8 @@ class Run:
             if cancelled():
                 self.stopped = "it was stopped by the user"
                 return
-            if sample.label is not None and sample.label not in self._labels:
-                raise LabelError(unknown_labels([sample.label], self._names))
+            if sample.label is not None and sample.label not in self._places:
+                raise LabelError(unknown_labels([sample.label], self.labels))
             pending.append(sample)
             if isinstance(sample, Sample):
                 yield sample.content
@@ -114,26 +118,28 @@ class Run:
         if isinstance(answer, Failure):
             self.records.append(Record(sample.name, sample.label, error=answer.reason))
             return
-        record = self._record(sample, answer)
+        row = np.zeros(len(self.labels), np.float32)
+        np.maximum.at(row, self._class_of, answer.probabilities)
+        record = self._record(sample, answer, row)
         self.records.append(record)
         if sample.label is None:
             return
-        self._truth.append(self._labels[sample.label])
-        self._rows.write(np.ascontiguousarray(answer.probabilities, np.float32).tobytes())
+        self._truth.append(self._places[sample.label])
+        self._rows.write(row.tobytes())
         if not record.correct:
-            self._rank(sample, record, float(answer.probabilities.max()))
+            self._rank(sample, record, float(row.max()))
 
-    def _record(self, sample: Sample, answer: Answer) -> Record:
-        first = int(answer.probabilities.argmax())
-        at = None if sample.label is None else self._labels[sample.label]
+    def _record(self, sample: Sample, answer: Answer, row: Floats) -> Record:
+        first = int(row.argmax())
+        at = None if sample.label is None else self._places[sample.label]
         found = answer.prediction_set
         self.coverage = answer.coverage or self.coverage
         return Record(
             name=sample.name,
             label=sample.label,
-            prediction=self._names[first],
-            confidence=float(answer.probabilities[first]),
-            label_probability=None if at is None else float(answer.probabilities[at]),
+            prediction=self.labels[first],
+            confidence=float(row[first]),
+            label_probability=None if at is None else float(row[at]),
             in_prediction_set=None if found is None or at is None else sample.label in found,
             set_size=None if found is None else len(found),
             in_distribution=answer.in_distribution,

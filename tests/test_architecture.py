@@ -55,10 +55,15 @@ MAY_IMPORT = {
     "backend": {"backend"},
     "bench": {"bench"},
     "client": {"client"},
+    "evaluation": {"evaluation", "backend", "client"},
     "frontend": {"frontend", "client", "evaluation"},
     "training": {"training", "backend", "evaluation"},
     "deploy": {"deploy", "client"},
 }
+
+# Of the evaluation only the predictors may, each its own, and only the command line wires them in.
+PREDICTORS = {"backend": "evaluation.predictors.local", "client": "evaluation.predictors.served"}
+WIRING = {"evaluation.commands", "evaluation.predictors.addresses"}
 
 WEB = {"fastapi", "starlette", "uvicorn", "pydantic_settings"}
 TORCH_ROOMS = {
@@ -130,6 +135,18 @@ def test_the_batcher_knows_only_a_callable() -> None:
     ours = {found for found in imports(ROOT / "backend/inference/batcher.py") if "backend" in found}
     known = tuple(f"backend.inference.{room}" for room in ("errors", "types", "observer"))
     assert all(found.startswith(known) for found in ours)
+
+
+def test_what_measures_knows_neither_backend_nor_client_nor_torch() -> None:
+    for name, path in modules("evaluation"):
+        found = imports(path)
+        for package, predictor in PREDICTORS.items():
+            ours = {one for one in found if one.split(".")[0] == package}
+            assert not ours or name == predictor, f"{name} imports {ours}"
+            assert predictor not in found or name in WIRING, f"{name} imports {predictor}"
+        if name not in {"evaluation.cli", "evaluation.__main__"}:
+            assert "evaluation.commands" not in found, f"{name} imports the command line"
+        assert not {"torch", "torchvision"} & {one.split(".")[0] for one in found}, name
 
 
 @pytest.mark.parametrize("name", ["discovery.py", "cloud_run.py"])

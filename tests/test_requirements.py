@@ -92,8 +92,12 @@ def imported(files: Iterable[Path]) -> Iterator[str]:
         ("requirements_serving.txt", ["backend"]),
         ("requirements_frontend.txt", ["frontend", "client"]),
         ("requirements_run.txt", ["deploy"]),
+        ("requirements_evaluation.txt", ["evaluation"]),
         ("requirements_bench.txt", ["bench"]),
-        ("requirements_dev.txt", ["backend", "client", "deploy", "frontend", "tests", "training"]),
+        (
+            "requirements_dev.txt",
+            ["backend", "client", "deploy", "evaluation", "frontend", "tests", "training"],
+        ),
     ],
 )
 def test_what_is_imported_is_named(file: str, folders: list[str]) -> None:

@@ -26,7 +26,7 @@ def open_model(address: str, wiring: Wiring) -> Iterator[Predictor]:
 
     Raises PredictorError where it is not there.
     """
-    if address.startswith(("http://", "https://")):
+    if "://" in address:
         url, _, model = address.partition("#")
         with ServedPredictor(
             url, model or None, coverage=wiring.coverage, stop=wiring.stop

@@ -98,14 +98,12 @@ def find_model(name: str, models_dir: Path) -> Path:
 
 
 def _answer(prediction: Prediction, coverage: float) -> Answer:
-    # Until the core's Prediction is calibrated: then its own fields and `prediction_set(coverage)`.
-    choose = getattr(prediction, "prediction_set", None)
-    found: tuple[str, ...] | None = choose(coverage) if choose else None
+    found = prediction.prediction_set(coverage)
     return Answer(
         probabilities=prediction.probabilities,
         prediction_set=found,
         coverage=None if found is None else coverage,
-        in_distribution=getattr(prediction, "in_distribution", None),
-        ood_score=getattr(prediction, "ood_score", None),
+        in_distribution=prediction.in_distribution,
+        ood_score=prediction.ood_score,
         seconds=(prediction.timings.decode + prediction.timings.inference) / 1e3,
     )

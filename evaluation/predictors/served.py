@@ -1,13 +1,12 @@
 """A model behind a URL, asked through the backend's batches."""
 
-import inspect
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -20,7 +19,6 @@ from client import (
     InvalidAnswer,
     ItemError,
     ModelInfo,
-    Models,
 )
 from evaluation.errors import PredictorError
 from evaluation.types import Answer, Failure
@@ -29,6 +27,7 @@ REQUEST_PICTURES: Final = 32
 REQUEST_BYTES: Final = 8_000_000
 REQUESTS: Final = 2  # in flight: one is on its way while the other is worked on
 TRIES: Final = 5
+PAUSE: Final = 1.0  # s, doubled from try to try, where the backend asks for none
 MAX_WAIT: Final = 60.0  # s, however long the backend asks for
 _PASSING: Final = frozenset({408, 429, 502, 503, 504})
 _TOO_LARGE: Final = 413
@@ -60,19 +59,20 @@ class ServedPredictor:
         *,
         coverage: float = 0.95,
         stop: threading.Event | None = None,
-        pause: float = 1.0,
     ) -> None:
         try:
             self._client = Client(url)
-            served = self._client.models()
-        except (ValueError, ClientError) as error:
-            raise PredictorError(f"{url}: {error}") from error
+        except ValueError as error:
+            raise PredictorError(str(error)) from error
+        try:
+            info = _find(self._client, model)
+        except PredictorError:
+            self._client.close()
+            raise
         self._url = self._client.url
-        self._options = _options(coverage)
+        self._coverage = coverage
         self._stop = stop or threading.Event()
-        self._pause = pause
         self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="served-predictor")
-        info = _find(served, model, self._url)
         self.name: Final = info.name
         self.version: Final = info.version
         self.labels: Final = info.labels
@@ -119,7 +119,7 @@ class ServedPredictor:
             if not left:
                 break
             if attempt + 1 < TRIES:
-                self._wait(later.values(), self._pause * 2**attempt)
+                self._wait(later.values(), PAUSE * 2**attempt)
         else:
             if all(one.silent for one in later.values()):
                 raise PredictorError(f"{self._url} answers no more: {later[left[0]].reason}")
@@ -130,7 +130,9 @@ class ServedPredictor:
         """One request; in halves where it is too large for the backend."""
         parts = [("picture", content) for content in pictures]
         try:
-            answers = self._client.classify_batch(parts, model=self.name, top_k=1, **self._options)
+            answers = self._client.classify_batch(
+                parts, model=self.name, top_k=1, coverage=self._coverage
+            )
             return [self._result(answer) for answer in answers]
         except BackendError as error:
             if error.status == _TOO_LARGE and len(pictures) > 1:
@@ -165,19 +167,17 @@ def _answer(answer: Classification) -> Answer:
         prediction_set=answer.prediction_set,
         coverage=answer.coverage,
         in_distribution=answer.in_distribution,
-        # Until the client's Classification has the field: then `answer.ood_score`.
-        ood_score=getattr(answer, "ood_score", None),
+        ood_score=answer.ood_score,
         seconds=(answer.timings.decode + answer.timings.inference) / 1e3,
     )
 
 
-def _options(coverage: float) -> dict[str, Any]:
-    # Until the client has the parameter: then `coverage=` in the call itself.
-    known = inspect.signature(Client.classify_batch).parameters
-    return {"coverage": coverage} if "coverage" in known else {}
-
-
-def _find(served: Models, name: str | None, url: str) -> ModelInfo:
+def _find(client: Client, name: str | None) -> ModelInfo:
+    url = client.url
+    try:
+        served = client.models()
+    except ClientError as error:
+        raise PredictorError(f"{url}: {error}") from error
     info = served.get(name or served.default)
     if info is None:
         known = ", ".join(model.name for model in served.models)

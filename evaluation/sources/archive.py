@@ -84,7 +84,7 @@ def open_zip(path: Path, *, labelled: bool = True, limits: Limits | None = None)
     def read(index: int) -> bytes:
         try:
             return archive.read(layout.paths[index])
-        except (BadZipFile, zlib.error, EOFError, OSError) as error:
+        except (BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
             raise BrokenFileError("The file is damaged within the zip.") from error
 
     return Source(path.name, layout.items, read, layout.notes, file.close)

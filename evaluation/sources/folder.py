@@ -27,7 +27,7 @@ def open_folder(path: Path, *, labelled: bool = True) -> Source:
     layout = arrange(str(path), found, labelled=labelled)
     notes = layout.notes
     if outside:
-        notes += (f"{len(outside):,} links left out: they lead to folders or out of {path}",)
+        notes += (f"links left out, leading to folders or out of {path}: {len(outside):,}",)
 
     def read(index: int) -> bytes:
         return read_file(root / layout.paths[index])

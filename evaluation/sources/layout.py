@@ -42,11 +42,11 @@ def arrange(name: str, paths: Iterable[str], *, labelled: bool) -> Layout:
     """
     visible = [(text, path) for text in sorted(paths) if not is_hidden(path := PurePosixPath(text))]
     pictures = [(text, path) for text, path in visible if is_picture(path)]
-    notes = [_note(len(visible) - len(pictures), "are not pictures")]
+    notes = [_note(len(visible) - len(pictures), "files left out, not pictures")]
     if labelled:
         first = _class_level([path for _, path in pictures])
         classed = [(text, path) for text, path in pictures if len(path.parts) > first + 1]
-        notes.append(_note(len(pictures) - len(classed), "lie in no class folder"))
+        notes.append(_note(len(pictures) - len(classed), "pictures left out, in no class folder"))
         kept = [(text, Item(str(path), path.parts[first])) for text, path in classed]
     else:
         kept = [(text, Item(str(path), None)) for text, path in pictures]
@@ -63,5 +63,5 @@ def _class_level(paths: list[PurePosixPath]) -> int:
     return int(deep and len({path.parts[0] for path in paths}) == 1)
 
 
-def _note(count: int, why: str) -> str:
-    return f"{count:,} files left out: they {why}" if count else ""
+def _note(count: int, what: str) -> str:
+    return f"{what}: {count:,}" if count else ""
