@@ -3,7 +3,7 @@
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,6 +18,7 @@ from tqdm import tqdm
 from backend.inference.digits import DigitPreprocess, normalize
 from backend.inference.types import Floats
 from training.augment import augment
+from training.calibrate import fit_temperature
 from training.checkpoints import Checkpoints, State
 from training.data import NOTHING, Digits
 from training.schedule import Schedule
@@ -144,13 +145,12 @@ class _Learner:
     def check(self, checks: Mapping[str, Digits], trained: float, started: float) -> None:
         """Validate the averaged weights, lower the rate or not, and write down the figures."""
         rate = self._optimizer.param_groups[0]["lr"]
-        losses, accuracies = {}, {}
-        for name, digits in checks.items():
-            outputs = outputs_of(self._average.module, digits.pixels, self._spec)
-            truth = torch.from_numpy(digits.labels.astype(np.int64))
-            losses[name] = loss_of(torch.from_numpy(outputs), truth).item()
-            accuracies[name] = accuracy(outputs, digits.labels)
-        loss = float(np.mean(list(losses.values())))
+        outputs = {
+            name: outputs_of(self._average.module, digits.pixels, self._spec)
+            for name, digits in checks.items()
+        }
+        accuracies = {name: accuracy(outputs[name], checks[name].labels) for name in checks}
+        loss = calibrated_loss([(outputs[name], checks[name].labels) for name in checks])
         if not math.isfinite(loss):
             raise FitError(f"epoch {self.epoch + 1}: the loss is no number; lower the rate")
         self._plateau.step(loss)
@@ -208,6 +208,25 @@ def loss_of(outputs: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
     return functional.cross_entropy(
         torch.cat([outputs, nothing], 1), labels, label_smoothing=smoothing
     )
+
+
+def calibrated_loss(answers: Sequence[tuple[Floats, NDArray[np.uint8]]]) -> float:
+    """Mean cross-entropy over sets of logits (N, 10) and labels (N,), at the best temperature.
+
+    What calibration mends must not choose the epoch: trained with smoothed labels, a network is
+    less sure than it should be, and the better it gets, the more.
+    """
+    outputs, labels = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    if not np.isfinite(outputs).all():
+        return math.nan
+    temperature = fit_temperature(outputs, labels.astype(np.intp), "logits")
+    losses = [
+        functional.cross_entropy(
+            torch.from_numpy(logits) / temperature, torch.from_numpy(truth.astype(np.int64))
+        )
+        for logits, truth in answers
+    ]
+    return float(np.mean(losses))
 
 
 def outputs_of(network: nn.Module, fields: NDArray[np.uint8], spec: DigitPreprocess) -> Floats:

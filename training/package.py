@@ -68,7 +68,7 @@ def package_network(
     Returns it and the inputs that it was tried on.
     Raises PackageError where weights, labels and architecture do not fit together.
     """
-    classes = len(labels) if labels else _classes(tensors)
+    classes = len(labels) if labels else _classes(architecture, tensors)
     network = networks.build(architecture, classes).eval()
     tensors = without_shared_prefix(tensors, network.state_dict())
     _load_strictly(network, tensors, architecture)
@@ -132,9 +132,14 @@ def _card(manifest: Manifest, origin: str) -> str:
     return card if manifest.architecture != "onnx" else card.replace("{{", "{").replace("}}", "}")
 
 
-def _classes(tensors: dict[str, Tensor]) -> int:
-    """How many classes a checkpoint was trained for: the length of its last layer."""
-    return len(list(tensors.values())[-1]) if tensors else 0
+def _classes(architecture: str, tensors: dict[str, Tensor]) -> int:
+    """How many classes a checkpoint was trained for: the length of the network's last tensor.
+
+    Its own order does not tell: safetensors are sorted by name.
+    """
+    known = networks.build(architecture).state_dict()
+    last = without_shared_prefix(tensors, known).get(list(known)[-1])
+    return 1 if last is None or not last.ndim else len(last)  # 1: loading will say what is wrong
 
 
 def _load_strictly(network: nn.Module, tensors: dict[str, Tensor], architecture: str) -> None:

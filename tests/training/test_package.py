@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from backend.inference import artifact, networks, runtimes, torchvision
@@ -270,3 +271,12 @@ def test_a_file_that_is_no_onnx_is_refused(
     path = tmp_path / "no.onnx"
     path.write_bytes(b"hello")
     assert "not a valid ONNX file" in refused("n", "--onnx", path, capsys=capsys)
+
+
+def test_the_classes_of_a_safetensors_file_are_counted_whatever_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    network = networks.build("torchvision/squeezenet1_0", 4)
+    save_file(dict(sorted(network.state_dict().items())), path)
+    run("own", "--architecture", "torchvision/squeezenet1_0", "--checkpoint", path,
+        "--out", tmp_path)  # fmt: skip
+    assert artifact.read(tmp_path / "own").manifest.labels == ("0", "1", "2", "3")
