@@ -12,7 +12,7 @@ from tests.training.conftest import drawn
 from training.augment import augment
 from training.checkpoints import Checkpoints
 from training.data import NOTHING, Digits
-from training.fit import FitError, Fitted, accuracy, fit, loss_of, outputs_of
+from training.fit import FitError, Fitted, accuracy, calibrated_loss, fit, loss_of, outputs_of
 from training.schedule import Schedule
 from training.sources import Source
 
@@ -83,8 +83,17 @@ def test_the_epoch_with_the_least_validation_loss_is_the_one_that_is_kept(
     assert fitted.best == 1 + int(np.argmin(losses))
     assert len(fitted.history) == fitted.best + 2, "two epochs without a gain end the training"
     kept = outputs_of(fitted.network, wrong.pixels, SPEC)
-    truth = torch.from_numpy(wrong.labels.astype(np.int64))
-    assert loss_of(torch.from_numpy(kept), truth).item() == pytest.approx(min(losses))
+    assert calibrated_loss([(kept, wrong.labels)]) == pytest.approx(min(losses))
+
+
+def test_how_sure_a_network_is_does_not_choose_the_epoch() -> None:
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 3, (500, 10)).astype(np.float32)
+    labels = logits.argmax(1).astype(np.uint8)
+    labels[:50] = rng.integers(0, 10, 50)
+    shy, bold = (calibrated_loss([(logits * factor, labels)]) for factor in (0.5, 2))
+    assert shy == pytest.approx(bold, rel=1e-3)
+    assert calibrated_loss([(logits * np.nan, labels)]) != shy
 
 
 def test_the_rate_falls_when_validation_stands_still(digits: Digits, tmp_path: Path) -> None:
