@@ -21,7 +21,7 @@ from backend.inference.types import Floats
 
 SURE = 0.95  # answers below have thresholds of their own, where there are enough of them
 GROUP = 200  # so many
-REFUSED = 0.005  # the share of pictures of the model's world that may be taken for strangers
+REFUSED = 0.01  # the share of pictures of the model's world that may be taken for strangers
 TEMPERATURES = (0.05, 20.0)
 
 
@@ -40,8 +40,7 @@ class Held:
 def calibrate(held: Mapping[str, Held], kind: OutputKind) -> Calibration:
     """Fit a calibration to the outputs of a model on one or several kinds of held-out pictures.
 
-    Temperature and thresholds are those of all pictures together; a picture is a stranger where
-    it scores beyond the limit of every kind. Raises CalibrationError where there are none.
+    All pictures count together. Raises CalibrationError where there are none.
     """
     outputs = np.concatenate([one.outputs for one in held.values()])
     truth = np.concatenate([one.truth for one in held.values()])
@@ -50,12 +49,10 @@ def calibrate(held: Mapping[str, Held], kind: OutputKind) -> Calibration:
     temperature = fit_temperature(outputs, truth, kind)
     scaled = probabilities(outputs, kind, temperature)
     sets = fit_sets(scaled, truth)
-    limits = [fit_limit(one.outputs) for one in held.values()] if kind == "logits" else []
-    known = [limit for limit in limits if limit is not None]
     return Calibration(
         temperature=temperature,
         sets=sets,
-        max_ood_score=max(known, default=None),
+        max_ood_score=fit_limit(outputs) if kind == "logits" else None,
         pictures=len(truth),
         source=", ".join(f"{name} ({len(one.truth):,})" for name, one in held.items()),
         mean_set_size={

@@ -17,7 +17,7 @@ class Schedule:
     batch: int = 256
     rate: float = 3e-3
     decay: float = 1e-4
-    averaging: float = 0.998  # of the weights, per step; steadier than the last epoch's own
+    averaging: float = 0.999  # of the weights, per step; steadier than the last epoch's own
     smoothing: float = 0.02
     factor: float = 0.3
     patience: int = 2

@@ -29,7 +29,7 @@ def training_sources(mnist: Path, spec: DigitPreprocess, cache: Path, workers: i
     written = build_pool(Recipe(None, PEN_VARIANTS, seed=3), spec, cache, "pen", workers)
     nothing = build_nothing(NOTHING_COUNT, 4, spec, cache, "nothing", workers)
     return [
-        Source(known, 0.6),
+        Source(known, 0.9),
         Source(scenes, 0.4),
         Source(foreign, 0.35),
         Source(written, 0.35),

@@ -59,13 +59,12 @@ def test_few_pictures_cannot_promise_much_and_then_every_label_belongs() -> None
     assert fitted.max_ood_score is None
 
 
-def test_the_limit_of_the_models_world_takes_in_every_kind_of_picture() -> None:
+def test_few_pictures_of_the_models_world_are_beyond_its_limit() -> None:
     near, far = drawn(4_000, 4, sharpness=6), drawn(4_000, 5, sharpness=3)
     fitted = calibrate({"near": near, "far": far}, "logits")
     assert fitted.max_ood_score is not None
-    for kind in (near, far):
-        assert (ood_scores(kind.outputs) > fitted.max_ood_score).mean() <= REFUSED
-    assert (ood_scores(far.outputs) > fitted.max_ood_score).any()
+    scores = ood_scores(np.concatenate((near.outputs, far.outputs)))
+    assert 0.9 * REFUSED < (scores > fitted.max_ood_score).mean() <= REFUSED
     assert "near (4,000), far (4,000)" in fitted.source
 
 
