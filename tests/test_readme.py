@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 import torch
@@ -34,7 +35,7 @@ def commands(program: str) -> list[str]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of what the commands read, that they may write into."""
-    for name in ("backend", "client", "frontend", "training"):
+    for name in ("backend", "client", "evaluation", "frontend", "training"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "models").mkdir()
     return tmp_path
@@ -79,8 +80,17 @@ def test_the_python_example_prints_the_digit(checkout: Path, backend_url: str) -
 
 def test_the_checkpoint_of_the_pytorch_example_becomes_a_model(checkout: Path) -> None:
     torch.save(networks.build("mnist-net").state_dict(), checkout / "mnist_cnn.pt")
-    (command,) = commands(".venv/bin/python")
+    _, command = commands(".venv/bin/python")
     run(command, checkout)
     model = artifact.read(checkout / "models" / "my-digits")
     assert model.manifest.labels == tuple("0123456789")
     assert model.onnx is not None
+
+
+def test_own_pictures_in_a_zip_are_measured(checkout: Path) -> None:
+    (checkout / "models" / "mnist-cnn").symlink_to(ROOT / "models" / "mnist-cnn")
+    with ZipFile(checkout / "my-digits.zip", "w") as zipped:
+        zipped.write(ROOT / "frontend" / "examples" / "seven.png", "7/seven.png")
+    command, _ = commands(".venv/bin/python")
+    assert "100" in run(command, checkout)
+    assert list(checkout.glob("evaluation-mnist-cnn-*/report.html"))
