@@ -85,7 +85,7 @@ def reliability(found: Reliability) -> Figure:
     axes.scatter(found.confidence, found.accuracy, s=12 + 120 * share, color=BLUE, zorder=3)
     axes.set(xlabel="Confidence", ylabel="Accuracy")
     _unit_square(axes)
-    axes.legend(loc="upper left")
+    axes.legend(loc="lower right")
     return figure
 
 
