@@ -16,7 +16,7 @@ from training.sources import Source
 SEED = 20
 SETTINGS: Mapping[str, str | int] = {
     "criterion": "entropy",
-    "min_samples_leaf": 2,
+    "min_samples_leaf": 10,
     "random_state": SEED,
 }
 SPEC = DigitPreprocess(layout="flat", mean=0, std=1)  # pixels in [0, 1]
