@@ -53,8 +53,7 @@ and so may a digit that touches the edge of a shadow or of the sheet.{strangers}
 Weights and code: Apache-2.0. The data they were made from: MNIST, CC BY-SA 3.0; UCI's digits,
 CC BY 4.0. No picture of either is part of this folder.
 """
-NO_STRANGERS = """ It
-says a digit of any picture, a face too."""
+NO_STRANGERS = "\nIt says a digit of any picture, a face too."
 ROWS = {
     "test_accuracy": ("MNIST test, {digits:,} digits, raw pixels", "{:.2%}"),
     "test_accuracy_pictures": (
@@ -83,6 +82,7 @@ class Reader:
     """
 
     name: str
+    title: str
     architecture: str
     kind: str
     learning: str
@@ -141,7 +141,7 @@ def measure(reader: Reader, mnist: Path, checks: Mapping[str, Digits], nothing: 
     manifest = Manifest(
         name=reader.name,
         version="2",
-        title="Handwritten digits",
+        title=reader.title,
         description=f"Reads one handwritten digit, 0 to 9: {reader.kind}.",
         license="Apache-2.0",
         architecture=reader.architecture,

@@ -43,6 +43,11 @@ KINDS = {
     "mnist-mlp": "a network of two hidden dense layers",
 }
 TREE = "mnist-tree"
+TITLES = {
+    "mnist-cnn": "Handwritten digits",
+    "mnist-mlp": "Handwritten digits, dense network",
+    TREE: "Handwritten digits, decision tree",
+}
 LEARNING = """\
 The weights are averages over the last steps of epoch {best} of {epochs}, which had the least loss
 on the validation sets; `runs/` keeps the figures of each epoch. Fields without a digit were learnt
@@ -101,6 +106,7 @@ def train_network(
     parameters = sum(parameter.numel() for parameter in network.parameters())
     reader = Reader(
         name=task.name,
+        title=TITLES[task.name],
         architecture=task.name,
         kind=f"{KINDS[task.name]}, {parameters:,} parameters",
         learning=LEARNING.format(best=fitted.best, epochs=len(fitted.history)),
@@ -137,6 +143,7 @@ def train_tree(task: Task, run: Run) -> dict[str, Any]:
     graph = tree.to_graph(grown)
     reader = Reader(
         name=task.name,
+        title=TITLES[task.name],
         architecture="onnx",
         kind=f"a decision tree of {grown.get_n_leaves():,} leaves",
         learning=TREE_LEARNING,
