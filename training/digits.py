@@ -30,9 +30,10 @@ Reads one handwritten digit, 0 to 9: {kind}.
 
 The digits are the first 55,000 training digits of MNIST (LeCun, Cortes; CC BY-SA 3.0), as they are
 and through renderings of coarse scans, pens, paper and light; 1,200 digits of the UCI optical
-recognition set (Alpaydin, Kaynak; CC BY 4.0) in the same renderings; and digits written by an
-imaginary pen (`training/pen.py`). Pictures without a digit are drawn, printed, or crops of three
-photographs that come with scikit-learn and matplotlib (`training/nothing.py`).
+recognition set (Alpaydin, Kaynak; CC BY 4.0) in the same renderings; digits written by an imaginary
+pen (`training/pen.py`) and digits in print (`training/typeface.py`). Pictures without a digit are
+drawn, printed, or crops of three photographs that come with scikit-learn and matplotlib
+(`training/nothing.py`).
 
 ## Measured
 

@@ -150,7 +150,7 @@ def drawing(rng: Generator) -> Image.Image:
     elif kind == 3:  # a face
         pen.ellipse(_inside(side, 0.1), outline="black", width=width)
         for x in (0.35, 0.65):
-            pen.ellipse(_around(side * x, side * 0.4, side * rng.uniform(0.02, 0.08)), fill="black")
+            pen.ellipse(_around(side * x, side * 0.4, side * rng.uniform(0.05, 0.09)), fill="black")
         pen.arc(_inside(side, 0.28), rng.uniform(0, 40), rng.uniform(120, 180), "black", width)
     else:  # nested or crossed boxes
         for _ in range(int(rng.integers(2, 6))):

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from backend.inference import digits as digit_search
 from backend.inference import ink, panel, rules, strokes
 from backend.inference.digits import DigitPreprocess, find_digit
-from training import channels, nothing, pen, styles
+from training import channels, nothing, pen, styles, typeface
 from training.data import NOTHING, Digits
 
 CHUNK = 500
@@ -35,7 +35,7 @@ Draw = Callable[[Generator], Image.Image]
 class Recipe:
     """What a pool is made from: `variants` pictures of each digit of `source`.
 
-    Without a source the digits are written by the imaginary pen, `variants` of each label.
+    Without a source there are `variants` of each digit, written by the imaginary pen, or `typed`.
     `coarse` is the share of binary low-resolution scans; `plain` leaves slant and pen as they are.
     """
 
@@ -44,6 +44,7 @@ class Recipe:
     seed: int
     coarse: float = 0.5
     plain: bool = False
+    typed: bool = False
 
 
 def build_pool(
@@ -64,17 +65,27 @@ def build_nothing(
 ) -> Digits:
     """Return what the model sees of `count` pictures without a digit, all labelled NOTHING.
 
-    Those of which it sees nothing at all are a twentieth at most.
+    Those of which it sees nothing at all are a twentieth at most, and plain upright bars are left
+    out: whatever they were, they are 1s now.
     """
     path = cache / f"{name}-{_fingerprint((count, seed), spec)}.npz"
     if not path.is_file():
         tasks = [(seed, start, min(CHUNK, count - start)) for start in range(0, count, CHUNK)]
         (fields,) = _in_parallel(partial(_render_nothing, spec=spec), tasks, name, workers)
-        inked = fields[fields.any(axis=(1, 2))]
+        inked = fields[fields.any(axis=(1, 2)) & ~_bars(fields)]
         blank = np.zeros((len(inked) // 20, spec.size, spec.size), dtype=np.uint8)
         fields = np.concatenate((inked, blank))
         _keep(path, fields, np.full(len(fields), NOTHING, dtype=np.uint8))
     return _read(path)
+
+
+def _bars(fields: Fields) -> NDArray[np.bool_]:
+    """Which fields (N, H, W) hold one narrow thing without holes, from top to bottom."""
+    inked = fields > 96
+    rows, columns = inked.any(axis=2).sum(axis=1), inked.any(axis=1).sum(axis=1)
+    ink = inked.sum(axis=(1, 2))
+    bars: NDArray[np.bool_] = (rows >= 17) & (columns <= 7) & (ink >= 0.8 * rows * columns)
+    return bars
 
 
 def _in_parallel(
@@ -124,7 +135,7 @@ def _render_nothing(task: tuple[int, int, int], spec: DigitPreprocess) -> tuple[
 def _picture(index: int, recipe: Recipe, rng: Generator) -> Image.Image:
     source = recipe.source
     if source is None:
-        glyph = pen.write(index, rng)
+        glyph = (typeface if recipe.typed else pen).write(index, rng)
     else:
         pixels = source.pixels[index]
         glyph = channels.glyph_of(pixels, 4 if len(pixels) > 20 else 12)
@@ -146,7 +157,7 @@ def _fingerprint(recipe: Recipe | tuple[int, int], spec: DigitPreprocess) -> str
     if isinstance(recipe, Recipe):
         told = (recipe.variants, recipe.seed, recipe.coarse, recipe.plain)
         digest.update(repr(told).encode())
-        modules = [*_SEARCH, channels, pen, styles]
+        modules = [*_SEARCH, channels, typeface if recipe.typed else pen, styles]
         if recipe.source is not None:
             digest.update(recipe.source.pixels.tobytes() + recipe.source.labels.tobytes())
     else:

@@ -13,7 +13,7 @@ class Schedule:
     ends.
     """
 
-    epochs: int = 24
+    epochs: int = 16
     batch: int = 256
     rate: float = 3e-3
     decay: float = 1e-4

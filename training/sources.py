@@ -8,7 +8,7 @@ from training.data import Digits, read_mnist, read_uci
 from training.pool import Recipe, build_nothing, build_pool
 
 VALIDATION = 5_000  # the last so many of MNIST's training digits validate
-UCI_VARIANTS, PEN_VARIANTS = 30, 4_000
+UCI_VARIANTS, PEN_VARIANTS, TYPED_VARIANTS = 30, 4_000, 1_500
 NOTHING_COUNT, NOTHING_VALIDATION = 24_000, 3_000
 
 
@@ -21,18 +21,22 @@ class Source:
 
 
 def training_sources(mnist: Path, spec: DigitPreprocess, cache: Path, workers: int) -> list[Source]:
-    """MNIST as it is and through the channels, UCI's writers, the imaginary pen, and nothing."""
+    """MNIST as it is and through the channels, UCI's writers, imaginary pens, print, nothing."""
     known = read_mnist(mnist, "train")[:-VALIDATION]
     uci, _ = read_uci()
     scenes = build_pool(Recipe(known, 2, seed=1), spec, cache, "mnist", workers)
     foreign = build_pool(Recipe(uci, UCI_VARIANTS, seed=2), spec, cache, "uci", workers)
     written = build_pool(Recipe(None, PEN_VARIANTS, seed=3), spec, cache, "pen", workers)
+    typed = build_pool(
+        Recipe(None, TYPED_VARIANTS, seed=5, coarse=0.1, typed=True), spec, cache, "typed", workers
+    )
     nothing = build_nothing(NOTHING_COUNT, 4, spec, cache, "nothing", workers)
     return [
         Source(known, 0.9),
         Source(scenes, 0.4),
         Source(foreign, 0.35),
         Source(written, 0.35),
+        Source(typed, 0.4),
         Source(nothing, 0.8),
     ]
 
@@ -40,17 +44,19 @@ def training_sources(mnist: Path, spec: DigitPreprocess, cache: Path, workers: i
 def validation_sets(
     mnist: Path, spec: DigitPreprocess, cache: Path, workers: int
 ) -> dict[str, Digits]:
-    """Digits that are not learnt from: MNIST's, and three kinds of foreign handwriting."""
+    """Digits that are not learnt from: MNIST's, three kinds of foreign handwriting, and print."""
     held = read_mnist(mnist, "train")[-VALIDATION:]
     _, uci = read_uci()
     scans = Recipe(held[:3000], 1, seed=11, coarse=1.0)
     other = Recipe(uci, 3, seed=12, coarse=0.5, plain=True)
     written = Recipe(None, 300, seed=13, coarse=0.5)
+    typed = Recipe(None, 100, seed=15, coarse=0.0, plain=True, typed=True)
     return {
         "mnist": held,
         "coarse scans": build_pool(scans, spec, cache, "scans-validation", workers),
         "other writers": build_pool(other, spec, cache, "uci-validation", workers),
         "imaginary pen": build_pool(written, spec, cache, "pen-validation", workers),
+        "print": build_pool(typed, spec, cache, "typed-validation", workers),
     }
 
 

@@ -31,7 +31,7 @@ def page_inside(mask: Mask, image: Image.Image) -> Image.Image | None:
     if hull is None:
         return None
     inner = _inner(mask, hull)
-    if inner is None:
+    if inner is None or not inner.any():
         return None
     rows, columns = np.flatnonzero(inner.any(axis=1)), np.flatnonzero(inner.any(axis=0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
