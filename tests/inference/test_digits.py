@@ -289,3 +289,11 @@ def test_mnists_own_digits_stay_as_they_are(test_data: Path) -> None:
 def test_a_spec_out_of_range_is_refused(fields: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         DigitPreprocess.model_validate(fields)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+@pytest.mark.parametrize("lean", range(-40, 41, 10))
+def test_a_hairline_is_found_however_it_leans(width: int, lean: int) -> None:
+    page = Image.new("RGB", (280, 280), "white")
+    ImageDraw.Draw(page).line((140 + lean, 50, 140 - lean, 230), fill="black", width=width)
+    assert find_digit(page, SPEC).any()
