@@ -8,7 +8,7 @@ from tqdm import tqdm
 
 from backend.inference import artifact, images, runtimes
 from backend.inference.artifact import Artifact
-from backend.inference.calibration import COVERAGES, Calibration
+from backend.inference.calibration import COVERAGES, Calibration, OutputKind
 from backend.inference.decoder import Decoder
 from backend.inference.errors import ImageError
 from backend.inference.types import Floats
@@ -36,7 +36,10 @@ def calibrate_folder(model: Artifact, source: Source) -> tuple[Artifact, list[st
         model.folder, model.manifest.model_copy(update={"calibration": fitted})
     )
     lost = len(source) - fitted.pictures
-    return made, [*_told(fitted, correct), *([f"{lost} could not be read"] if lost else [])]
+    return made, [
+        *_told(fitted, model.manifest.output, correct),
+        *([f"{lost} could not be read"] if lost else []),
+    ]
 
 
 def _answers(model: Artifact, source: Source) -> Held:
@@ -72,17 +75,23 @@ def _batches(decoder: Decoder, source: Source) -> Iterator[tuple[Floats, list[st
         yield np.concatenate(rows), labels
 
 
-def _told(fitted: Calibration, correct: float) -> list[str]:
+def _told(fitted: Calibration, kind: OutputKind, correct: float) -> list[str]:
     sizes = ", ".join(f"{fitted.mean_set_size[str(c)]:.2f} for {c:.0%}" for c in COVERAGES)
     lines = [
         f"calibrated with {fitted.pictures:,} pictures ({correct:.1%} right): temperature "
         f"{fitted.temperature:g}; labels in a prediction set: {sizes}"
     ]
-    if any(one.coverage == max(COVERAGES) and not one.min_probability for one in fitted.sets):
-        lines.append(f"too few pictures to promise {max(COVERAGES):.0%}: such a set has all labels")
-    if fitted.max_ood_score is None:
+    lines += [
+        f"some sets of {coverage:.0%} hold all labels: there are too few pictures, or the model "
+        "gives some true labels no probability at all"
+        for coverage in COVERAGES
+        if not all(one.min_probability for one in fitted.sets if one.coverage == coverage)
+    ]
+    if kind == "probabilities":
+        lines.append("it gives probabilities: they do not tell what is not of its world")
+    elif fitted.max_ood_score is None:
         lines.append(
-            "it cannot tell pictures that are not of its world: that takes logits, of 199 pictures"
+            "what is not of its world cannot be told: that takes the logits of 99 pictures"
         )
     else:
         lines.append(

@@ -11,7 +11,9 @@ import argparse
 import hashlib
 import re
 import sys
+from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.error import URLError
 
 import numpy as np
@@ -19,7 +21,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from backend.inference import networks, torchvision
+from backend.inference import artifact, networks, torchvision
 from backend.inference.artifact import NAME_PATTERN, Artifact, Manifest
 from backend.inference.checkpoint import read_state_dict, without_shared_prefix
 from backend.inference.digits import DigitPreprocess
@@ -105,6 +107,8 @@ def package_graph(
             f"the graph has {scores.shape[1]} outputs, but there are {len(labels)} labels"
         )
     kind = output or foreign.tell_output(scores)
+    if kind == "probabilities" and (scores < 0).any():
+        raise PackageError("the graph gives negative numbers, which are no probabilities")
     manifest = _manifest(name, "onnx", labels, spec, origin).model_copy(update={"output": kind})
     return export_graph(graph.model, manifest, out / name, _card(manifest, origin)), probe
 
@@ -210,17 +214,26 @@ def _pretrained(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...], 
 
 
 def package(given: argparse.Namespace) -> list[str]:
-    """Do what the command line says; returns the lines of the report."""
-    if given.calibrate is None:
-        return report(*_made(given))
-    with open_source(given.calibrate) as source:
-        made, probe = _made(given)
-        made, lines = calibrate_folder(made, source)
-    return [*report(made, probe), *lines]
+    """Do what the command line says; returns the lines of the report.
+
+    The folder is made aside and moved into place when it is whole.
+    """
+    given.out.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=given.out, prefix=".packaging-") as aside, ExitStack() as stack:
+        source = given.calibrate and stack.enter_context(open_source(given.calibrate))
+        made, probe = _made(given, Path(aside))
+        lines: list[str] = []
+        if source:
+            made, lines = calibrate_folder(made, source)
+        folder = given.out / given.name
+        if folder.exists():
+            folder.rename(Path(aside) / "before")
+        made.folder.rename(folder)
+    return [*report(artifact.read(folder), probe), *lines]
 
 
-def _made(given: argparse.Namespace) -> tuple[Artifact, Floats]:
-    """The folder, and the inputs that it was tried on."""
+def _made(given: argparse.Namespace, out: Path) -> tuple[Artifact, Floats]:
+    """The folder in `out`, and the inputs that it was tried on."""
     labels = read_labels(given.labels) if given.labels else None
     if given.onnx:
         digest = _verify(given.onnx, given.sha256)
@@ -233,7 +246,7 @@ def _made(given: argparse.Namespace) -> tuple[Artifact, Floats]:
         return package_graph(
             given.name,
             graph,
-            given.out,
+            out,
             labels=labels,
             spec=spec,
             output=given.output,
@@ -254,7 +267,7 @@ def _made(given: argparse.Namespace) -> tuple[Artifact, Floats]:
             f"`{given.checkpoint.name}` (SHA-256 `{digest}`)."
         )
     return package_network(
-        given.name, given.architecture, tensors, given.out, labels=labels, spec=spec, origin=origin
+        given.name, given.architecture, tensors, out, labels=labels, spec=spec, origin=origin
     )
 
 

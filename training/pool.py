@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.random import Generator
@@ -22,7 +24,7 @@ from backend.inference import digits as digit_search
 from backend.inference import ink, panel, rules, strokes
 from backend.inference.digits import DigitPreprocess, find_digit
 from training import channels, nothing, pen, styles, typeface
-from training.data import NOTHING, Digits
+from training.data import NOTHING, DataError, Digits
 
 CHUNK = 500
 _SEARCH = (ink, panel, rules, strokes, digit_search)
@@ -52,12 +54,13 @@ def build_pool(
 ) -> Digits:
     """Return the pool of a recipe: fields (N, size, size); built once, then read from `cache`."""
     path = cache / f"{name}-{_fingerprint(recipe, spec)}.npz"
-    if not path.is_file():
+    if (kept := _read(path)) is None:
         render = partial(_render, recipe=recipe, spec=spec)
         fields, labels = _in_parallel(render, list(_tasks(recipe)), name, workers)
         inked = fields.any(axis=(1, 2))
-        _keep(path, fields[inked], labels[inked])
-    return _read(path)
+        kept = Digits(fields[inked], labels[inked])
+        _keep(path, kept)
+    return kept
 
 
 def build_nothing(
@@ -69,14 +72,15 @@ def build_nothing(
     out: whatever they were, they are 1s now.
     """
     path = cache / f"{name}-{_fingerprint((count, seed), spec)}.npz"
-    if not path.is_file():
+    if (kept := _read(path)) is None:
         tasks = [(seed, start, min(CHUNK, count - start)) for start in range(0, count, CHUNK)]
         (fields,) = _in_parallel(partial(_render_nothing, spec=spec), tasks, name, workers)
         inked = fields[fields.any(axis=(1, 2)) & ~_bars(fields)]
         blank = np.zeros((len(inked) // 20, spec.size, spec.size), dtype=np.uint8)
         fields = np.concatenate((inked, blank))
-        _keep(path, fields, np.full(len(fields), NOTHING, dtype=np.uint8))
-    return _read(path)
+        kept = Digits(fields, np.full(len(fields), NOTHING, dtype=np.uint8))
+        _keep(path, kept)
+    return kept
 
 
 def _bars(fields: Fields) -> NDArray[np.bool_]:
@@ -96,16 +100,20 @@ def _in_parallel(
     return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
 
 
-def _keep(path: Path, fields: Fields, labels: Fields) -> None:
+def _keep(path: Path, digits: Digits) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".tmp.npz")
-    np.savez(draft, pixels=fields, labels=labels)
-    draft.replace(path)  # a run that is killed leaves no half of a pool
+    with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as draft:
+        np.savez(draft, pixels=digits.pixels, labels=digits.labels)
+    Path(draft.name).replace(path)  # a run that is killed leaves no half of a pool
 
 
-def _read(path: Path) -> Digits:
-    with np.load(path) as kept:
-        return Digits(kept["pixels"], kept["labels"])
+def _read(path: Path) -> Digits | None:
+    """The pool that was kept; None where there is none, or a damaged one."""
+    try:
+        with np.load(path) as kept:
+            return Digits(kept["pixels"], kept["labels"])
+    except (OSError, ValueError, KeyError, BadZipFile, DataError):
+        return None
 
 
 Task = tuple[int, NDArray[np.int64]]  # a chunk's number and its digits

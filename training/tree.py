@@ -14,6 +14,7 @@ from training.foreign import Graph, read_graph
 from training.sources import Source
 
 SEED = 20
+CLASSES = 10
 SETTINGS: Mapping[str, str | int] = {
     "criterion": "entropy",
     "min_samples_leaf": 10,
@@ -35,7 +36,11 @@ def grow(sources: list[Source]) -> DecisionTreeClassifier:
         drawn = rng.choice(digits, round(source.share * len(digits)), replace=False)
         pixels.append(normalize(source.digits.pixels[drawn], SPEC))
         labels.append(source.digits.labels[drawn])
-    return DecisionTreeClassifier(**SETTINGS).fit(np.concatenate(pixels), np.concatenate(labels))
+    tree = DecisionTreeClassifier(**SETTINGS).fit(np.concatenate(pixels), np.concatenate(labels))
+    # No leaf may call a digit impossible: one more of them is spread over all (Laplace).
+    counts = tree.tree_.n_node_samples[:, np.newaxis, np.newaxis]
+    tree.tree_.value[:] = (tree.tree_.value * counts + 1 / CLASSES) / (counts + 1)
+    return tree
 
 
 def to_graph(tree: DecisionTreeClassifier) -> Graph:
