@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from backend.inference import artifact, networks
+from tests.conftest import ROOT
 from training import pen
 from training.package import main
 
@@ -82,3 +83,38 @@ def test_what_to_calibrate_with_has_to_exist(checkpoint: Path, tmp_path: Path) -
     with pytest.raises(SystemExit, match="nothing at this path"):
         package(checkpoint, tmp_path / "missing")
     assert not (checkpoint.parent / "own").exists()
+
+
+def test_a_calibration_that_fails_leaves_the_model_that_is_there(
+    checkpoint: Path, pictures: Path, tmp_path: Path
+) -> None:
+    package(checkpoint, pictures)
+    before = artifact.read(checkpoint.parent / "own").manifest
+    (tmp_path / "zoo" / "cat").mkdir(parents=True)
+    pen.write(1, np.random.default_rng(0)).save(tmp_path / "zoo" / "cat" / "1.png")
+    with pytest.raises(SystemExit, match="not among the 10 labels"):
+        package(checkpoint, tmp_path / "zoo")
+    assert artifact.read(checkpoint.parent / "own").manifest == before
+    assert not list(checkpoint.parent.glob(".packaging-*"))
+
+
+def test_what_gives_probabilities_is_told_that_they_do_not_tell_strangers(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = ROOT / "models" / "mnist-tree"
+    spec = tmp_path / "spec.json"
+    spec.write_text(artifact.read(tree).manifest.preprocess.model_dump_json())
+    main(["tree", "--onnx", str(tree / "model.onnx"), "--preprocess", str(spec),
+          "--calibrate", str(pictures), "--out", str(tmp_path)])  # fmt: skip
+    told = capsys.readouterr().out
+    assert "they do not tell what is not of its world" in told
+    fitted = artifact.read(tmp_path / "tree").manifest.calibration
+    assert fitted is not None
+    assert fitted.max_ood_score is None
+
+
+def test_outputs_called_probabilities_have_to_be_some(tmp_path: Path) -> None:
+    graph = ROOT / "models" / "mnist-cnn" / "model.onnx"
+    with pytest.raises(SystemExit, match="negative numbers, which are no probabilities"):
+        main(["own", "--onnx", str(graph), "--output", "probabilities", "--out", str(tmp_path)])
+    assert not (tmp_path / "own").exists()

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
 from backend.inference.digits import DigitPreprocess
-from training import channels, pen, styles
+from training import channels, nothing, pen, styles
 from training.data import NOTHING, Digits
 from training.pool import Recipe, build_nothing, build_pool
 
@@ -62,6 +63,29 @@ def test_what_the_model_sees_of_pictures_without_a_digit_is_nothing_and_seldom_b
     blank = ~pool.pixels.any(axis=(1, 2))
     assert 1 <= blank.sum() <= len(pool) / 20
     assert 20 <= len(pool) <= 60
+
+
+def test_a_pool_that_was_cut_short_is_rendered_again(tmp_path: Path) -> None:
+    recipe = Recipe(None, 1, seed=1)
+    pool = build_pool(recipe, SPEC, tmp_path, "test", 1)
+    (kept,) = tmp_path.iterdir()
+    kept.write_bytes(kept.read_bytes()[:500])
+    again = build_pool(recipe, SPEC, tmp_path, "test", 1)
+    np.testing.assert_array_equal(again.pixels, pool.pixels)
+    assert list(tmp_path.iterdir()) == [kept]
+    assert kept.stat().st_size > 500
+
+
+def test_upright_bars_are_not_learnt_as_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def bar(_: np.random.Generator) -> Image.Image:
+        page = Image.new("RGB", (100, 100), "white")
+        ImageDraw.Draw(page).rectangle((46, 10, 54, 90), fill="black")
+        return page
+
+    monkeypatch.setattr(nothing, "picture", bar)
+    assert len(build_nothing(20, 0, SPEC, tmp_path, "bars", 1)) == 0
 
 
 def _field(digit: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
