@@ -87,4 +87,4 @@ def _alone(engine: Engine) -> Iterator[None]:
 
 
 def _json(value: object) -> str:
-    return orjson.dumps(value).decode()
+    return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()

@@ -20,7 +20,7 @@ class Record(TypedDict):
     """One answer; the names are those of the columns.
 
     `time` is UTC and that of the id, to the millisecond. `top` is a list of {label, index,
-    probability}, `timings` in milliseconds by stage, `picture` WebP.
+    probability}, NumPy's floats included, `timings` in milliseconds by stage, `picture` WebP.
     """
 
     id: str
@@ -58,9 +58,7 @@ def record(answer: dict[str, Any], sha256: str, picture: bytes | None) -> Record
         "version": answer["model"]["version"],
         "prediction": answer["prediction"],
         "confidence": float(answer["confidence"]),
-        "top": [
-            score | {"probability": float(score["probability"])} for score in answer["top"][:TOP]
-        ],
+        "top": answer["top"][:TOP],
         "prediction_set": answer["prediction_set"],
         "coverage": answer["coverage"],
         "in_distribution": answer["in_distribution"],

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -9,7 +10,6 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Row, delete, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import (
     DataError,
     DBAPIError,
@@ -20,6 +20,7 @@ from sqlalchemy.exc import (
 
 from backend.history import database
 from backend.history.errors import HistoryUnavailableError, NoPictureError, UnknownAnswerError
+from backend.history.inserts import insert_into
 from backend.history.queries import accuracy_query, kept_query, page_query
 from backend.history.record import Kept, Record, first_id
 from backend.history.search import Day, Search
@@ -31,7 +32,10 @@ _PORTION: Final = 500  # rows that one statement removes: others have their turn
 _PAGE: Final = 500  # rows that are read at a time where all are wanted
 _ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 # What is wrong with a row, and not with the database.
-_BAD_ROW: Final = (DataError, IntegrityError, ValueError)
+_BAD_ROW: Final = (
+    *(DataError, IntegrityError, ValueError),
+    *(sqlite3.DataError, sqlite3.IntegrityError),
+)
 
 
 class Store:
@@ -42,13 +46,7 @@ class Store:
 
     def __init__(self, url: str, folder: Path) -> None:
         self._engine = database.open_engine(url, folder)
-        # An id that is there already was stored by an earlier try.
-        self._insert, self._insert_pictures = (
-            sqlite.insert(table).on_conflict_do_nothing()
-            if self._engine.dialect.name == "sqlite"
-            else postgresql.insert(table).on_conflict_do_nothing()
-            for table in (answers, pictures)
-        )
+        self._insert = insert_into(self._engine)
 
     def prepare(self) -> None:
         """Make the tables what they should be; can be done again and again."""
@@ -64,7 +62,8 @@ class Store:
     def add(self, records: Sequence[Record]) -> set[str]:
         """Commit all in one transaction; the ids of those that the database will not have."""
         try:
-            self._commit(records)
+            with _translated():
+                self._insert(records)
         except (*_BAD_ROW, StatementError) as error:
             if len(records) > 1:
                 return set[str]().union(*(self.add([one]) for one in records))
@@ -138,31 +137,23 @@ class Store:
         with self._connection() as connection:
             return connection.execute(delete(answers).where(answers.c.id.in_(some))).rowcount
 
-    def _commit(self, records: Sequence[Record]) -> None:
-        shots = [
-            {"id": one["id"], "webp": one["picture"]}
-            for one in records
-            if one["picture"] is not None
-        ]
-        with self._connection() as connection:
-            connection.execute(self._insert, cast(list[dict[str, Any]], records))
-            if shots:
-                connection.execute(self._insert_pictures, shots)
-
     @contextmanager
     def _connection(self) -> Iterator[Connection]:
         """A transaction."""
-        try:
-            with self._engine.begin() as connection:
-                yield connection
-        except _BAD_ROW:
+        with _translated(), self._engine.begin() as connection:
+            yield connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except _BAD_ROW:
+        raise
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        if type(error) is StatementError:  # a value that cannot be written, whatever the database
             raise
-        except (SQLAlchemyError, OSError) as error:
-            if (
-                type(error) is StatementError
-            ):  # a value that cannot be written, whatever the database
-                raise
-            raise HistoryUnavailableError from error
+        raise HistoryUnavailableError from error
 
 
 def _kept(row: Row[Any]) -> Kept:
