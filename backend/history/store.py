@@ -57,6 +57,7 @@ class Store:
 
     def close(self) -> None:
         """Give the connections back."""
+        self._insert.close()
         self._engine.dispose()
 
     def add(self, records: Sequence[Record]) -> set[str]:

@@ -1,11 +1,15 @@
-"""One thread that commits what comes in groups: whoever waits meanwhile shares the next commit."""
+"""One thread that commits what comes in groups: whoever waits meanwhile shares the next commit.
+
+A group is handed over at a time, and not record by record: to wake a thread costs more than to
+store a row.
+"""
 
 import asyncio
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from backend.history.errors import HistoryUnavailableError
@@ -38,7 +42,9 @@ class Writer:
         self._open_store = open_store
         self._store: Store | None = None
         self._loop = asyncio.get_running_loop()
-        self._queue: SimpleQueue[_Item | None] = SimpleQueue()
+        self._pending: list[_Item] = []
+        self._queue: SimpleQueue[list[_Item]] = SimpleQueue()  # an empty one is the end
+        self._busy = True  # a group is on its way, or will be
         self._failing = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prism-history", daemon=True)
@@ -56,11 +62,14 @@ class Writer:
         if self._failing or self._closing.is_set():
             return False
         if not self.opened.is_set():
-            if self._queue.qsize() < AHEAD:
-                self._queue.put((record, None))
+            if len(self._pending) < AHEAD:
+                self._pending.append((record, None))
             return False
         kept: asyncio.Future[bool] = self._loop.create_future()
-        self._queue.put((record, kept))
+        self._pending.append((record, kept))
+        if not self._busy:
+            self._busy = True
+            self._loop.call_soon(self._hand_over)  # with those that are answered in this moment
         timer = self._loop.call_later(PATIENCE, self._lose_patience, kept)
         try:
             return await kept
@@ -70,10 +79,20 @@ class Writer:
     async def close(self) -> None:
         """Commit what is there and end the thread, soon in any case."""
         self._closing.set()
-        self._queue.put(None)
+        for start in range(0, len(self._pending), _GROUP):
+            self._queue.put(self._pending[start : start + _GROUP])
+        self._pending = []
+        self._queue.put([])
         await asyncio.to_thread(self._thread.join, _END)
         if self._store is not None and not self._thread.is_alive():
             self._store.close()
+
+    def _hand_over(self) -> None:
+        """Give the thread what waits for it."""
+        group, self._pending = self._pending[:_GROUP], self._pending[_GROUP:]
+        self._busy = bool(group)
+        if group:
+            self._queue.put(group)
 
     def _lose_patience(self, kept: asyncio.Future[bool]) -> None:
         if not kept.done():
@@ -96,13 +115,14 @@ class Writer:
             self._fail(why)
         else:
             self._recover()
+            self._hand_over()
         for kept, stored in outcomes:
             if not kept.done():
                 kept.set_result(stored)
 
     def _run(self) -> None:
         store = self._open()
-        while store and (group := self._gather()):
+        while store and (group := self._queue.get()):
             self._commit(store, group)
 
     def _open(self) -> "Store | None":
@@ -117,24 +137,10 @@ class Writer:
                 self._closing.wait(_PAUSE)
             else:
                 self._store = store
-                for step in (self._recover, self.opened.set, self.tried.set):
+                for step in (self._recover, self.opened.set, self.tried.set, self._hand_over):
                     self._on_loop(step)
                 return store
         return None
-
-    def _gather(self) -> list[_Item]:
-        """Wait for a record, and take what else is there; nothing once the end has come."""
-        group: list[_Item] = []
-        item = self._queue.get()
-        with suppress(Empty):
-            while item is not None:
-                group.append(item)
-                if len(group) == _GROUP:
-                    break
-                item = self._queue.get_nowait()
-        if item is None and group:
-            self._queue.put(None)  # for the next time
-        return group
 
     def _commit(self, store: "Store", group: list[_Item]) -> None:
         while True:

@@ -35,7 +35,6 @@ def upgrade() -> None:
         sa.Column("id", Ulid, sa.ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("webp", sa.LargeBinary, nullable=False),
     )
-    op.create_index("answers_by_prediction", "answers", ["prediction", "id"])
     for name, which in (
         ("answers_corrected", sa.text("correction IS NOT NULL")),
         ("answers_strange", sa.text("in_distribution IS false")),
