@@ -9,13 +9,15 @@
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
-# GCS=1 adds what models at gs:// addresses need, OTEL=1 what traces need.
+# GCS=1 adds what models at gs:// addresses need, OTEL=1 what traces need, POSTGRES=1 what a history
+# in PostgreSQL needs.
 ARG GCS=
 ARG OTEL=
-COPY requirements_serving.txt requirements_gcs.txt requirements_otel.txt ./
+ARG POSTGRES=
+COPY requirements_serving.txt requirements_gcs.txt requirements_otel.txt requirements_postgres.txt ./
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile \
         -r requirements_serving.txt ${GCS:+-r requirements_gcs.txt} \
-        ${OTEL:+-r requirements_otel.txt} \
+        ${OTEL:+-r requirements_otel.txt} ${POSTGRES:+-r requirements_postgres.txt} \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 
 FROM packages AS packages-torch

@@ -8,13 +8,15 @@ from functools import partial
 from fastapi import FastAPI
 
 from backend import __version__
-from backend.api import classify, errors, health, metrics, models
+from backend.api import classify, errors, health, history, metrics, models
 from backend.api.deps import State
 from backend.api.dialects import pixels
 from backend.api.draining import Drain, Draining
+from backend.api.keys import Keys
 from backend.api.request_id import RequestId
 from backend.api.shortcut import Shortcut
 from backend.catalog import Catalog, choose_default, discover
+from backend.history.history import History
 from backend.inference import runtimes
 from backend.inference.artifact import Artifact
 from backend.inference.classifier import Classifier
@@ -66,20 +68,27 @@ def create_app(
             allow_private=settings.allow_private_sources,
         )
         catalog = Catalog(addresses, default, library.obtain, build, patience=settings.timeout)
+        past = _history(settings)
 
         async def load() -> None:
-            await catalog.load()
+            async with asyncio.TaskGroup() as group:
+                group.create_task(catalog.load())
+                await catalog.entry(default).settled.wait()
+                if past is not None:
+                    await past.start()  # late: what it imports would hold up the first answer
             await catalog.tune(settings.data_dir / "plans" if settings.measure else None)
             await asyncio.to_thread(library.trim)
 
         # In the background, so that /health answers while the models load.
         loading = asyncio.create_task(load())
         try:
-            yield State(catalog=catalog, settings=settings, metrics=counts)
+            yield State(catalog=catalog, settings=settings, metrics=counts, history=past)
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
             await asyncio.to_thread(catalog.close)
+            if past is not None:
+                await past.close()
             if tracing:
                 await asyncio.to_thread(tracing.close)
 
@@ -94,10 +103,24 @@ def create_app(
     app.add_middleware(Shortcut)
     if tracing:
         app.add_middleware(tracing.annotate)
+    if settings.key_hashes:
+        app.add_middleware(Keys, hashes=settings.key_hashes)
     app.add_middleware(Draining, drain=app.state.drain)
     # The outermost: what is further in knows the id.
     app.add_middleware(RequestId, metrics=counts)
     errors.install(app)
-    for module in (classify, models, health, metrics, pixels):
+    for module in (classify, models, history, health, metrics, pixels):
         app.include_router(module.router)
     return app
+
+
+def _history(settings: Settings) -> History | None:
+    if not settings.history:
+        return None
+    return History(
+        settings.database_url,
+        settings.data_dir,
+        days=settings.history_days,
+        pictures=settings.history_images,
+        max_pixels=settings.max_pixels,
+    )

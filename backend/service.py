@@ -18,7 +18,7 @@ from backend.app import create_app
 from backend.connections import Preferred, Shared
 from backend.inference.errors import ArtifactError
 from backend.server import Server
-from backend.settings import Settings
+from backend.settings import SECRET, Settings
 from backend.telemetry import logs
 from backend.workers import Workers
 
@@ -82,7 +82,8 @@ def _prepare() -> tuple[Settings, FastAPI]:
         first = error.errors()[0]
         name = str(first["loc"][0])
         variable = name if name.isupper() else f"PRISM_{name.upper()}"
-        sys.exit(f"error: {variable}={first['input']}: {first['msg']}")
+        value = "" if name in SECRET else f"={first['input']}"
+        sys.exit(f"error: {variable}{value}: {first['msg']}")
     except (ArtifactError, OSError) as error:  # the latter of a folder for metrics, say
         sys.exit(f"error: {error}")
 

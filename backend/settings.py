@@ -1,17 +1,27 @@
 """What can be set, from the environment; a value out of range refuses to boot."""
 
+import re
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 from platformdirs import user_data_path
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.inference.runtimes import RuntimeName
 from backend.telemetry import logs
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+Days = Annotated[int, Field(ge=0, le=36_500)]
 Workers = Annotated[int, Field(ge=1, le=64)]
+
+SECRET: Final = frozenset({"database_url", "api_keys"})  # not to be shown, not even where wrong
+
+_DATABASES: Final = re.compile(
+    r"(sqlite:///.+|(postgres(ql)?|postgresql\+psycopg)://.*)", re.DOTALL
+)
 
 
 class Settings(BaseSettings):
@@ -78,6 +88,28 @@ class Settings(BaseSettings):
         default_factory=lambda: user_data_path("prism"),
         description="folder for what the service keeps; a user data folder outside the tree",
     )
+    history: bool = Field(
+        True, description="true: answers are remembered; false: there is no history"
+    )
+    history_open: bool = Field(
+        False, description="true: the history answers without an API key too, to whoever asks"
+    )
+    history_images: bool = Field(
+        False, description="true: a small copy of each picture is kept, of 256 pixels at most"
+    )
+    history_days: Days = Field(30, description="days after which an answer is forgotten; 0: never")
+    database_url: str = Field(
+        "",
+        repr=False,
+        description="database of the history: sqlite:///FILE or "
+        "postgresql://USER:PASSWORD@HOST/NAME; empty: history.db in PRISM_DATA_DIR",
+    )
+    api_keys: str = Field(
+        "",
+        repr=False,
+        description="SHA-256 hashes of the API keys that are accepted, in hexadecimal, "
+        "comma-separated; empty: no key is asked for",
+    )
     source_timeout: PositiveFloat = Field(
         300.0, description="seconds in which one model is fetched from its address, else it fails"
     )
@@ -98,3 +130,34 @@ class Settings(BaseSettings):
     log_level: logs.Level = Field(
         "info", description="debug, info, warning or error: the least that is logged"
     )
+
+    @property
+    def key_hashes(self) -> tuple[str, ...]:
+        """What `api_keys` lists."""
+        return tuple(part.strip() for part in self.api_keys.split(",") if part.strip())
+
+    @field_validator("api_keys")
+    @classmethod
+    def _are_hashes(cls, given: str) -> str:
+        parts = [part.strip() for part in given.lower().split(",")] if given.strip() else []
+        if not all(re.fullmatch("[0-9a-f]{64}", part) for part in parts):
+            raise PydanticCustomError(
+                "api_keys",
+                "SHA-256 hashes are expected, each of 64 hexadecimal digits, separated by commas; "
+                "`python -m backend.api.keys` makes a key and its hash",
+            )
+        return ",".join(parts)
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_a_database(cls, given: str) -> str:
+        if given and not _DATABASES.fullmatch(given):
+            raise PydanticCustomError(
+                "database_url",
+                "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME is expected",
+            )
+        if given.startswith("postgres") and find_spec("psycopg") is None:
+            raise PydanticCustomError(
+                "database_url", "PostgreSQL needs psycopg: pip install -r requirements_postgres.txt"
+            )
+        return given

@@ -20,9 +20,11 @@ from client.answers import (
 )
 from client.client import Client
 from client.errors import BackendError, BackendUnreachable, ClientError, InvalidAnswer
+from client.history import Accuracy, Page, Search, StoredAnswer
 from client.url import base_url
 
 __all__ = [
+    "Accuracy",
     "BackendError",
     "BackendUnreachable",
     "Calibration",
@@ -37,6 +39,9 @@ __all__ = [
     "ModelInfo",
     "ModelRef",
     "Models",
+    "Page",
+    "Search",
+    "StoredAnswer",
     "Timings",
     "base_url",
 ]

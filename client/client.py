@@ -1,5 +1,6 @@
 """The client: one session, bounded waiting, typed answers."""
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
@@ -10,13 +11,13 @@ from requests.adapters import HTTPAdapter
 
 from client.answers import Classification, Info, ItemError, Models
 from client.errors import BackendError, BackendUnreachable, InvalidAnswer
+from client.fields import Object, parse_object
+from client.history import History
 from client.parsing import (
-    Object,
     parse_classification,
     parse_info,
     parse_item,
     parse_models,
-    parse_object,
     parse_problem,
 )
 from client.url import base_url, is_loopback
@@ -32,14 +33,16 @@ class Client:
     """Asks the backend at `url`. Safe to share between threads: it keeps no state but its pool.
 
     `connect_timeout` and `read_timeout` are in seconds; the latter bounds the silence between two
-    pieces of an answer. Raises ValueError where `url` is not an http(s) address. Every method
-    raises BackendUnreachable, BackendError or InvalidAnswer, and nothing else.
+    pieces of an answer. `api_key` is sent where the backend asks for one. Raises ValueError where
+    `url` is not an http(s) address or the key cannot be one. Every method raises
+    BackendUnreachable, BackendError or InvalidAnswer, and nothing else.
     """
 
     def __init__(
         self,
         url: str,
         *,
+        api_key: str | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
     ) -> None:
@@ -49,6 +52,12 @@ class Client:
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+        if key := (api_key or "").strip():
+            if not re.fullmatch("[!-~]+", key):
+                raise ValueError("an API key has no spaces, and no letters beyond ASCII")
+            # Not `Authorization`: that may have to open the way to the backend itself.
+            self._session.headers["X-API-Key"] = key
+        self.history = History(self._answer)
         # A proxy meant for the internet must not be asked for this very machine.
         self._session.trust_env = not is_loopback(self.url)
 
@@ -150,6 +159,7 @@ class Client:
         *,
         query: Mapping[str, str] | None = None,
         files: Sequence[Part] | None = None,
+        json: object = None,
     ) -> Iterator[requests.Response]:
         """Yield a good response, still streaming; translate what requests raises meanwhile."""
         try:
@@ -158,6 +168,7 @@ class Client:
                 self.url + path,
                 params=query,
                 files=files,
+                json=json,
                 timeout=self._timeout,
                 allow_redirects=False,  # a redirected POST would lose its body
                 stream=True,

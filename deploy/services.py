@@ -37,8 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     services.add_process(
         "backend",
         _command("-m", "backend"),
-        # A person reads along, although the log goes through a pipe.
-        env={"PRISM_LOG_FORMAT": "text", **common, "PORT": str(ports.backend_port)},
+        # A person reads along, although the log goes through a pipe; nobody else can ask.
+        env={
+            "PRISM_LOG_FORMAT": "text",
+            "PRISM_HISTORY_OPEN": "true",
+            **common,
+            "PORT": str(ports.backend_port),
+        },
         cwd=ROOT,
     )
     services.add_process(

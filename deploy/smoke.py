@@ -6,6 +6,7 @@ python -m deploy.smoke http://localhost:8000 --frontend http://localhost:8501
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _checks(backend: str, frontend: str | None) -> Iterator[Check]:
-    client = Client(backend, read_timeout=PATIENCE)
+    client = Client(backend, api_key=os.environ.get("BACKEND_API_KEY"), read_timeout=PATIENCE)
     yield "the backend is ready", lambda: _ready(client)
     yield "a picture is classified", lambda: _classifies(client)
     yield "a broken picture is refused", lambda: _refuses(client)

@@ -69,7 +69,7 @@ def memory() -> Memory:
 
 @st.cache_resource(show_spinner=False)
 def _client(url: str) -> Client:
-    return Client(url)
+    return Client(url, api_key=os.environ.get("BACKEND_API_KEY"))
 
 
 @st.cache_resource(show_spinner=False)
@@ -83,7 +83,10 @@ def _look() -> tuple[Client, Models, Address] | Problem:
         address = finder().address(os.environ)
     except AddressError as error:
         return problems.of_address(error)
-    client = _client(address.url)
+    try:
+        client = _client(address.url)
+    except ValueError:  # the address has been looked at already
+        return Problem("BACKEND_API_KEY cannot be an API key.", "Set it to the key you were given.")
     try:
         return client, client.models(), address
     except ClientError as error:

@@ -131,8 +131,12 @@ def fake_load(runtime: Runtime | None = None) -> Callable[..., Runtime]:
 
 
 def settings_for(models_dir: Path, **settings: Any) -> Settings:
-    """Settings that leave the user's own data folder alone and measure nothing."""
-    kept: dict[str, Any] = {"measure": False, "data_dir": models_dir.parent / "data"}
+    """Settings that leave the user's own data folder alone, measure and remember nothing."""
+    kept: dict[str, Any] = {
+        "measure": False,
+        "data_dir": models_dir.parent / "data",
+        "history": False,
+    }
     return Settings(models_dir=models_dir, **kept | settings)
 
 

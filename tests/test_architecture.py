@@ -42,7 +42,7 @@ LAYERS = (
     ("backend.inference.engine",),
     ("backend.inference.classifier",),
     ("backend.sources",),
-    ("backend.catalog", "backend.settings", "backend.telemetry"),
+    ("backend.catalog", "backend.history", "backend.settings", "backend.telemetry"),
     ("backend.api",),
     ("backend.app", "backend.sockets"),
     ("backend.connections",),
@@ -158,3 +158,14 @@ def test_the_libraries_of_google_load_only_when_they_are_needed() -> None:
     for name, path in modules("frontend"):
         eager = {found.split(".")[0] for found in imports(path, top_level=True)}
         assert not {"google", "grpc"} & eager, name
+
+
+def test_sqlalchemy_is_imported_late_and_in_its_rooms_only() -> None:
+    """It takes a third of a second: the thread that needs it imports them all."""
+    rooms = {f"backend.history.{room}" for room in ("store", "database", "inserts")}
+    rooms |= {f"backend.history.{room}" for room in ("queries", "tables", "migrate", "migrations")}
+    for name, path in modules("backend"):
+        if not name.startswith(tuple(rooms)):
+            eager = imports(path, top_level=True)
+            assert not {"sqlalchemy", "alembic", "psycopg"} & {one.split(".")[0] for one in eager}
+            assert not eager & rooms, f"{name} imports SQLAlchemy"

@@ -63,3 +63,44 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     (line,) = done.stderr.splitlines()
     assert line.startswith("error: ")
     assert variable in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PRISM_API_KEYS", "secret"),
+        ("PRISM_API_KEYS", "secret" + 64 * "a"),
+        ("PRISM_API_KEYS", f"{64 * 'a'},secret"),
+        ("PRISM_API_KEYS", ","),
+        ("PRISM_DATABASE_URL", "mysql://me:secret@here/prism"),
+        ("PRISM_DATABASE_URL", "secret.db"),
+    ],
+)
+def test_a_secret_is_not_shown_even_where_it_is_wrong(variable: str, value: str) -> None:
+    done = run(
+        [sys.executable, "-m", "backend"],
+        cwd=ROOT,
+        env=os.environ | {variable: value},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {variable}: ")
+    assert "secret" not in line
+
+
+def test_hashes_of_keys_are_separated_and_of_either_case() -> None:
+    settings = Settings(api_keys=f" {64 * 'A'} , {64 * 'b'}")
+    assert settings.key_hashes == (64 * "a", 64 * "b")
+    assert "aaa" not in repr(settings)
+
+
+def test_postgresql_without_its_driver_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("backend.settings.find_spec", lambda _: None)
+    with pytest.raises(ValidationError, match=r"requirements_postgres\.txt"):
+        Settings(database_url="postgres://me@here/prism")

@@ -15,6 +15,7 @@ from backend.api.deps import (
     DEFAULT_COVERAGE,
     CatalogDep,
     CoverageParam,
+    HistoryDep,
     ModelParam,
     ProbabilitiesParam,
     RequestIdDep,
@@ -74,6 +75,7 @@ async def classify(
     request: Request,
     catalog: CatalogDep,
     settings: SettingsDep,
+    history: HistoryDep,
     model: ModelParam = None,
     top_k: TopKParam = 5,
     probabilities: ProbabilitiesParam = True,
@@ -87,6 +89,8 @@ async def classify(
     content = upload.content(settings.max_bytes)
     prediction = await patience.unless_gone(request, classifier.classify(content, within))
     answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
+    if history is not None:
+        answer["stored"] = await history.keep(answer, content)
     return Response(
         orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json"
     )
@@ -110,6 +114,7 @@ async def classify_batch(
     request: Request,
     catalog: CatalogDep,
     settings: SettingsDep,
+    history: HistoryDep,
     request_id: RequestIdDep,
     model: ModelParam = None,
     top_k: TopKParam = 5,
@@ -127,6 +132,8 @@ async def classify_batch(
             await patience.until(lambda: classifier.has_room(within), within)
             prediction = await classifier.classify(content, within)
             answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
+            if history is not None:
+                answer["stored"] = await history.keep(answer, content)
         except Exception as error:
             answer = errors.describe(error, request_id) | {"filename": upload.filename}
         return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

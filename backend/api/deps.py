@@ -7,6 +7,7 @@ from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
 from backend.catalog import Catalog
+from backend.history.history import History
 from backend.inference.calibration import COVERAGES
 from backend.inference.classifier import Classifier
 from backend.settings import Settings
@@ -21,6 +22,7 @@ class State(TypedDict):
     catalog: Catalog
     settings: Settings
     metrics: Metrics
+    history: History | None
 
 
 async def _catalog(request: Request) -> Catalog:
@@ -33,12 +35,18 @@ async def _settings(request: Request) -> Settings:
     return settings
 
 
+async def _history(request: Request) -> History | None:
+    history: History | None = request.state.history
+    return history
+
+
 async def _request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
 CatalogDep = Annotated[Catalog, Depends(_catalog)]
 SettingsDep = Annotated[Settings, Depends(_settings)]
+HistoryDep = Annotated[History | None, Depends(_history)]
 RequestIdDep = Annotated[str, Depends(_request_id)]
 
 

@@ -17,6 +17,13 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
+from backend.history.errors import (
+    HistoryOffError,
+    HistoryUnavailableError,
+    NoPictureError,
+    UnknownAnswerError,
+    UnknownLabelError,
+)
 from backend.inference.errors import (
     BrokenImageError,
     ClosedError,
@@ -65,6 +72,14 @@ class InvalidParameterError(RequestError):
     """A parameter out of range that no framework checks."""
 
 
+class KeyMissingError(RequestError):
+    """An API key is needed, and none was sent."""
+
+
+class KeyWrongError(RequestError):
+    """An API key that is not accepted."""
+
+
 CATALOGUE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     EmptyImageError: (400, "empty_file"),
     BrokenImageError: (400, "broken_image"),
@@ -77,6 +92,13 @@ CATALOGUE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     BodyTooLargeError: (413, "body_too_large"),
     BodyTimeoutError: (408, "body_timeout"),
     InvalidParameterError: (422, "invalid_parameter"),
+    KeyMissingError: (401, "api_key_missing"),
+    KeyWrongError: (403, "api_key_wrong"),
+    UnknownAnswerError: (404, "unknown_answer"),
+    NoPictureError: (404, "no_picture"),
+    HistoryOffError: (404, "history_off"),
+    UnknownLabelError: (422, "unknown_label"),
+    HistoryUnavailableError: (503, "history_unavailable"),
     UnknownModelError: (404, "unknown_model"),
     QueueFullError: (429, "queue_full"),
     ModelNotReadyError: (503, "not_ready"),
@@ -144,8 +166,12 @@ def answer(error: Exception, request_id: str) -> Response:
     headers = {}
     if isinstance(error, QueueFullError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    elif isinstance(error, ModelNotReadyError | ClosedError):
+    elif isinstance(error, ModelNotReadyError | ClosedError | HistoryUnavailableError):
         headers["Retry-After"] = "1"
+    elif isinstance(error, KeyMissingError):
+        headers["WWW-Authenticate"] = 'Bearer realm="Prism"'
+    elif isinstance(error, KeyWrongError):
+        headers["WWW-Authenticate"] = 'Bearer realm="Prism", error="invalid_token"'
     elif isinstance(error, BodyTimeoutError):
         headers["Connection"] = "close"  # the rest of the body would be taken for a request
     return respond(describe(error, request_id), headers)

@@ -34,6 +34,7 @@ async def info() -> Info:
         "classify": "/classify",
         "batch": "/classify/batch",
         "models": "/models",
+        "history": "/history",
         "health": "/health",
         "ready": "/ready",
         "metrics": "/metrics",

@@ -52,7 +52,7 @@ class Classification(BaseModel):
                 "coverage": 0.95,
                 "in_distribution": True,
                 "ood_score": -9.128403,
-                "stored": None,
+                "stored": True,
                 "timings_ms": {"decode": 0.6, "queue": 0.1, "inference": 0.5},
             }
         }
@@ -76,7 +76,9 @@ class Classification(BaseModel):
         description="whether the picture is like what the model knows; null where it cannot tell"
     )
     ood_score: float | None = Field(description="larger: less like that; null where unknown")
-    stored: bool | None = Field(description="null where there is no history")
+    stored: bool | None = Field(
+        description="true once it is in the history for good; null where there is none"
+    )
     timings_ms: TimingsMs
 
 

@@ -36,7 +36,8 @@ class Shortcut:
         scope["route"] = _ROUTE  # as the router would, for those who count
         request = Request(scope, receive, send)
         try:
-            response = await classify(request, request.state.catalog, request.state.settings)
+            state = request.state
+            response = await classify(request, state.catalog, state.settings, state.history)
         except (PrismError, ClientDisconnect) as error:
             response = errors.answer(error, request.state.request_id)
         await response(scope, receive, send)

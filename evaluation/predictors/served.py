@@ -1,5 +1,6 @@
 """A model behind a URL, asked through the backend's batches."""
 
+import os
 import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -61,7 +62,7 @@ class ServedPredictor:
         stop: threading.Event | None = None,
     ) -> None:
         try:
-            self._client = Client(url)
+            self._client = Client(url, api_key=os.environ.get("BACKEND_API_KEY"))
         except ValueError as error:
             raise PredictorError(str(error)) from error
         try:

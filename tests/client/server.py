@@ -24,6 +24,7 @@ class Asked:
 
     path: str
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @contextmanager
@@ -37,7 +38,7 @@ def serving(answer: Answer) -> Iterator[tuple[str, list[Asked]]]:
 
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            asked.append(Asked(self.path, body))
+            asked.append(Asked(self.path, body, dict(self.headers.items())))
             time.sleep(answer.silence)
             self.send_response(answer.status)
             for name, value in answer.headers.items():

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from backend.api import limits, patience, uploads
 from backend.api.classify import classify
-from backend.api.deps import CatalogDep, ModelParam, SettingsDep, choose
+from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep, choose
 from backend.api.dialects import data_url, pixel_json
 from backend.api.schemas import PROBLEM_RESPONSES
 from backend.catalog import Catalog
@@ -50,14 +50,18 @@ _JSON_BODY: Final[dict[str, Any]] = {
 @router.post("/predict", summary="Classify rows of pixels", openapi_extra=_JSON_BODY)
 @router.post("/predict/", include_in_schema=False)
 async def predict(
-    request: Request, catalog: CatalogDep, settings: SettingsDep, model: ModelParam = None
+    request: Request,
+    catalog: CatalogDep,
+    settings: SettingsDep,
+    history: HistoryDep,
+    model: ModelParam = None,
 ) -> Response:
     """Answer `input`, `features`, `image` or `instances` each in its own shape.
 
     A form or a raw picture is answered as by /classify.
     """
     if uploads.is_form(request) or uploads.is_picture(request):
-        return await classify(request, catalog, settings, model)
+        return await classify(request, catalog, settings, history, model)
     within = patience.allowed(request, settings.timeout)
     classifier, spec = await _digit_model(catalog, model)
     request.state.model_name = classifier.manifest.name

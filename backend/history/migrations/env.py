@@ -1,0 +1,12 @@
+"""What Alembic runs: every migration, in the transaction that it is given."""
+
+from alembic import context
+
+from backend.history.tables import metadata
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    transactional_ddl=True,
+)
+context.run_migrations()

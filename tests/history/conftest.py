@@ -1,0 +1,36 @@
+"""Stores on both databases."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from backend.history.store import Store
+from tests.history.postgres import Postgres
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One server for all tests that only need a database in it."""
+    server = Postgres(tmp_path_factory.mktemp("postgres") / "server")
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The address of an empty database."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'history.db'}"
+    postgres: Postgres = request.getfixturevalue("postgres")
+    return postgres.create(f"of_{abs(hash(str(tmp_path)))}")
+
+
+@pytest.fixture
+def store(url: str, tmp_path: Path) -> Iterator[Store]:
+    """A store that is ready."""
+    store = Store(url, tmp_path)
+    store.prepare()
+    yield store
+    store.close()
