@@ -10,7 +10,6 @@ LIKELY = 0.75
 EVEN = 0.5
 WORTH_NAMING = 0.05
 MOST_LABELS = 10  # of a prediction set; the others are counted
-HONEST = 0.03  # how far off percentages may be, on average, to be taken at their word
 
 _MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
 
@@ -84,11 +83,7 @@ def level(share: float) -> str:
 def calibration(error: float) -> str:
     """Say how far percentages can be taken at their word, by the expected calibration error."""
     off = f"{100 * error:.1f}" if error >= 0.0005 else "less than 0.1"
-    if error > HONEST:
-        return f"Its percentages are off by {off} points on average."
-    return (
-        f"When it says 90 %, it is right about 90 % of the time (off by {off} points on average)."
-    )
+    return f"On its test pictures its percentages are off by {off} points on average."
 
 
 def timings(spent: Timings) -> str:
