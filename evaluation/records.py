@@ -28,7 +28,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write a header and one line per record; empty cells for None."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for record in records:

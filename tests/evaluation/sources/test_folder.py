@@ -62,3 +62,9 @@ def test_a_folder_without_classes_is_a_clear_error(tmp_path: Path) -> None:
     write_files(tmp_path, {"a.png": gray()})
     with pytest.raises(SourceError, match=r"holds no class folders with pictures, as 7/a\.png"):
         open_folder(tmp_path)
+
+
+def test_a_name_that_is_not_utf_8_is_escaped_and_read(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"x\xff.png")
+    write_files(tmp_path, {f"cat/{odd}": gray()})
+    assert list(open_folder(tmp_path).samples()) == [Sample(r"cat/x\xff.png", gray(), "cat")]
