@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from evaluation.errors import SourceError
-from evaluation.sources.folder import read_file
+from evaluation.sources.folder import is_below, read_file
 from evaluation.sources.source import Item, Source
 
 PATHS: Final = ("path", "file", "filename", "image", "picture", "name")
@@ -54,7 +54,7 @@ def _items(path: Path, lines: Sequence[str], root: Path) -> Iterator[Item]:
         name, label = row[where].strip(), row[what].strip()
         if not name or not label:
             raise SourceError(f"{line}: the {'path' if label else 'label'} is empty")
-        if "\0" in name or not (root / name).resolve().is_relative_to(root):
+        if "\0" in name or not is_below(root, root / name):
             raise SourceError(f"{line}: {name!r} leads out of the folder of the CSV")
         if name in seen:
             raise SourceError(f"{line}: {name} stands there twice")

@@ -75,3 +75,12 @@ def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, text: str, reason: str)
 def test_text_of_another_encoding_is_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not text in UTF-8"):
         open_table(table(tmp_path, "path,label\na.png,Käse\n", "latin-1"))
+
+
+def test_a_link_in_a_circle_fails_alone(tmp_path: Path) -> None:
+    file = table(tmp_path, "path,label\nround.png,cat\na.png,cat\n")
+    (tmp_path / "set" / "round.png").symlink_to("round.png")
+    first, second = open_table(file).samples()
+    assert isinstance(first, Unreadable)
+    assert "Too many levels of symbolic links" in first.reason
+    assert isinstance(second, Sample)
