@@ -1,5 +1,6 @@
 """What is typed, and what comes of it."""
 
+import errno
 import json
 import os
 import signal
@@ -218,4 +219,54 @@ def test_an_error_names_odd_labels_without_touching_the_terminal(
     assert run("no\x1b[31mwhere\n", "--model", "mnist-cnn", MODELS) == 1
     errors = capsys.readouterr().err
     assert errors.startswith(r"error: no\x1b[31mwhere\x0a: ")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["LONG", "--model", "mnist-cnn"],
+        ["digits", "--model", "LONG"],
+        ["digits", "--model", "nope", "--models-dir", "LONG"],
+        ["digits", "--model", "mnist-cnn", "--outliers", "LONG"],
+        ["digits", "--model", "mnist-cnn", "--out", "LONG"],
+        ["--compare", "LONG", "LONG"],
+    ],
+)
+def test_a_name_that_is_too_long_is_one_line(
+    data: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert run(MODELS, *(one.replace("LONG", "x" * 300) for one in arguments)) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ")
+    assert "File name too long" in errors or "report.json cannot be read" in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["shut/digits", "--model", "mnist-cnn"],
+        ["digits", "--model", "shut/model"],
+        ["digits", "--model", "mnist-cnn", "--out", "shut/found"],
+    ],
+)
+def test_what_may_not_be_looked_at_is_one_line(
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+) -> None:
+    look = Path.stat
+
+    def shut(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if "shut" in path.parts:  # root, whom tests may run as, may look everywhere
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return look(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", shut)
+    assert run(MODELS, *arguments) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ")
+    assert "Permission denied" in errors
     assert errors.count("\n") == 1
