@@ -85,8 +85,9 @@ def _environment() -> Environment:
 
 
 def _shown(value: object) -> object:
-    is_text = isinstance(value, str) and not isinstance(value, Markup)
-    return printable(value) if is_text else value
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value)
+    return value
 
 
 def _measured(metrics: Metrics) -> dict[str, Any]:
