@@ -14,6 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.metrics import Indices, Reliability, RocCurve
+from evaluation.text import printable
 
 # Colors of lines that stand out from white and from black alike; text and axes have the ink's.
 INK: Final = "#1a1a1a"
@@ -120,6 +121,7 @@ def _unit_square(axes: Axes) -> None:
 
 
 def _short(label: str) -> str:
-    """A label short enough for a chart, with nothing in it that means mathematics."""
-    text = label if len(label) <= 20 else f"{label[:19]}…"
+    """A label short enough for a chart, with nothing in it that is hidden or means mathematics."""
+    text = printable(label)
+    text = text if len(text) <= 20 else f"{text[:19]}…"
     return text.replace("$", r"\$")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from evaluation.errors import EvaluationError
+from evaluation.text import printable
 
 COVERAGES: Final = (0.9, 0.95, 0.99)
 
@@ -52,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         model = f"#{given.model}" if given.url and given.model else ""
         return commands.measure_model(plan, given.url + model if given.url else given.model)
     except EvaluationError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return 1
 
 

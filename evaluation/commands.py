@@ -21,6 +21,7 @@ from evaluation.predictors.addresses import Wiring, open_model
 from evaluation.results import Evaluation
 from evaluation.sources import open_source, spread
 from evaluation.sources.source import Source
+from evaluation.text import printable
 from evaluation.thumbnails import thumbnail
 from evaluation.types import Predictor, Sample
 
@@ -117,7 +118,7 @@ def _measure(data: _Data, model: Predictor, stop: threading.Event) -> Evaluation
         notes.append(f"{len(data.indices):,} of {len(data.source):,} pictures, evenly spread")
     with (
         _stoppable(stop),
-        tqdm(total=total, desc=model.name, unit=" pictures", disable=None) as bar,
+        tqdm(total=total, desc=printable(model.name), unit=" pictures", disable=None) as bar,
     ):
         return evaluate(
             data.source.samples(data.indices),
@@ -166,12 +167,12 @@ def _tell(found: Evaluation, files: Sequence[Path]) -> None:
     print(summary.of_evaluation(found))
     _print_paths(files)
     if found.stopped:
-        print(f"This report is partial: {found.stopped}", file=sys.stderr)
+        print(f"This report is partial: {printable(found.stopped)}", file=sys.stderr)
 
 
 def _print_paths(files: Sequence[Path]) -> None:
     for file in files:
-        print(f"  {file}")
+        print(f"  {printable(str(file))}")
 
 
 def _code(found: Evaluation, stop: threading.Event) -> int:

@@ -20,8 +20,8 @@ def new_folder(out: Path | None, name: str) -> Iterator[Path]:
         plain = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "model"
         time = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
         out = _free(Path(f"evaluation-{plain}-{time}"))
-    is_new = not out.exists()
     try:
+        is_new = not out.exists()
         out.mkdir(parents=True, exist_ok=True)
         if any(out.iterdir()):
             raise ReportError(f"{out} is not empty; name another folder with --out")

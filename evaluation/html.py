@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from evaluation import charts
@@ -14,6 +15,7 @@ from evaluation.compare import Comparison
 from evaluation.document import NAMED_FAILURES
 from evaluation.metrics import Indices, Metrics
 from evaluation.results import Evaluation
+from evaluation.text import printable
 
 GRID: Final = 30  # classes; of more there is a list of the most frequent confusions
 LISTED: Final = 30
@@ -73,12 +75,19 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("evaluation"),
         autoescape=True,
+        finalize=_shown,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"share": _share, "count": lambda number: f"{number:,}"}
     return environment
+
+
+def _shown(value: object) -> object:
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return printable(value)
+    return value
 
 
 def _measured(metrics: Metrics) -> dict[str, Any]:

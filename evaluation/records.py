@@ -1,6 +1,7 @@
 """Records as a CSV, one line per picture, and back."""
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, fields
 from pathlib import Path
@@ -11,8 +12,9 @@ from evaluation.types import Record
 
 COLUMNS: Final = tuple(field.name for field in fields(Record))
 
-# A spreadsheet takes a cell that begins so for a formula, and files are named by anybody.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet takes a cell that begins so for a formula, and files and classes are named by
+# anybody. An apostrophe more is written before it and taken off again when it is read.
+_FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
 
 _FLAGS: Final = {"true": True, "false": False}
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -28,13 +30,11 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
 
 def write_records(path: Path, records: Iterable[Record]) -> None:
     """Write a header and one line per record; empty cells for None."""
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with path.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(COLUMNS)
         for record in records:
-            name, *rest = astuple(record)
-            safe = f"'{name}" if name.startswith(_FORMULA) else name
-            writer.writerow([safe, *map(_cell, rest)])
+            writer.writerow(map(_cell, astuple(record)))
 
 
 def read_records(path: Path) -> list[Record]:
@@ -54,11 +54,17 @@ def read_records(path: Path) -> list[Record]:
 def _record(row: Mapping[str, str]) -> Record:
     if None in row.values():
         raise ValueError("a line ends early")
-    values = {key: _PARSERS.get(key, str)(text) for key, text in row.items() if text != ""}
+    values = {key: _PARSERS.get(key, _text)(text) for key, text in row.items() if text != ""}
     return Record(**{"label": None, **values})
 
 
 def _cell(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
+    if isinstance(value, str) and _FORMULA.match(value):
+        return f"'{value}"
     return f"{value:.7g}" if isinstance(value, float) else value
+
+
+def _text(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -42,7 +42,7 @@ def write(evaluation: Evaluation, folder: Path) -> list[Path]:
             files.append(folder / OUTLIERS)
             write_records(folder / OUTLIERS, evaluation.outliers.records)
         _write_json(folder / REPORT, document(evaluation))
-        (folder / PAGE).write_text(render(evaluation), encoding="utf-8")
+        _write(folder / PAGE, render(evaluation))
     return files
 
 
@@ -58,7 +58,7 @@ def write_comparison(comparison: Comparison, folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
         _write_json(folder / COMPARISON, found)
         page = folder / COMPARISON_PAGE
-        page.write_text(render_comparison(comparison), encoding="utf-8")
+        _write(page, render_comparison(comparison))
     return [page, folder / COMPARISON]
 
 
@@ -80,7 +80,12 @@ def read(folder: Path) -> Measured:
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
     text = json.dumps(value, allow_nan=False, ensure_ascii=False)
-    path.write_text(text + "\n", encoding="utf-8")
+    _write(path, text + "\n")
+
+
+def _write(path: Path, text: str) -> None:
+    # Whatever a picture or a label is called, what was measured is not lost for it.
+    path.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 @contextmanager

@@ -1,7 +1,10 @@
 """The figures in a few lines, for a terminal."""
 
+from collections.abc import Iterable
+
 from evaluation.compare import Comparison
 from evaluation.results import Evaluation
+from evaluation.text import printable
 
 
 def of_evaluation(found: Evaluation) -> str:
@@ -34,7 +37,7 @@ def of_evaluation(found: Evaluation) -> str:
         rows.append(("without an answer", f"{len(failures):,} (the first: {first})"))
     if not found.metrics:
         rows.append(("accuracy", "no labelled picture has an answer"))
-    return "\n".join([*lines, *(f"  {name:<22} {value}" for name, value in rows)])
+    return "\n".join([*map(printable, lines), _table(rows)])
 
 
 def of_comparison(found: Comparison) -> str:
@@ -49,4 +52,8 @@ def of_comparison(found: Comparison) -> str:
     ]
     if found.left_out:
         rows.append(("left out", f"{found.left_out:,} that not both answered"))
-    return "\n".join(f"  {name:<22} {value}" for name, value in rows)
+    return _table(rows)
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(printable(f"  {name:<22} {value}") for name, value in rows)

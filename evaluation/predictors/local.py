@@ -89,10 +89,13 @@ def find_model(name: str, models_dir: Path) -> Path:
 
     Raises PredictorError where there is none.
     """
-    for folder in (models_dir / name, Path(name)):
-        if (folder / MANIFEST).is_file():
-            return folder
-    known = ", ".join(sorted(path.parent.name for path in models_dir.glob(f"*/{MANIFEST}")))
+    try:
+        for folder in (models_dir / name, Path(name)):
+            if (folder / MANIFEST).is_file():
+                return folder
+        known = ", ".join(sorted(path.parent.name for path in models_dir.glob(f"*/{MANIFEST}")))
+    except OSError as error:
+        raise PredictorError(f"{error.filename} cannot be read: {error.strerror}") from error
     there = f"holds {known}" if known else "holds no model folder"
     raise PredictorError(f"{name!r} is no model folder; {models_dir} {there}")
 

@@ -18,6 +18,20 @@ def open_source(
     labels (`labelled=False`) every picture of a folder or a zip is taken. Raises SourceError where
     there is nothing, or nothing that is read.
     """
+    try:
+        return _open(path, split, labelled, limits or Limits())
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def spread(count: int, limit: int | None) -> Sequence[int]:
+    """Indices of at most `limit` of `count` pictures, evenly spread, in order."""
+    if limit is None or limit >= count:
+        return range(count)
+    return [index * count // limit for index in range(limit)]
+
+
+def _open(path: Path, split: str, labelled: bool, limits: Limits) -> Source:
     if path.is_dir():
         if labelled and idx.is_mnist(path):
             return idx.open_mnist(path, split)
@@ -25,7 +39,7 @@ def open_source(
     if not path.is_file():
         raise SourceError(f"{path}: there is nothing at this path")
     if path.suffix.lower() == ".zip":
-        return archive.open_zip(path, labelled=labelled, limits=limits or Limits())
+        return archive.open_zip(path, labelled=labelled, limits=limits)
     if labelled and path.suffix.lower() in {".csv", ".tsv"}:
         return table.open_table(path)
     if labelled and idx.is_images_file(path):
@@ -36,10 +50,3 @@ def open_source(
         else "a folder of pictures or a zip of such"
     )
     raise SourceError(f"{path} is none of what is read: {kinds}")
-
-
-def spread(count: int, limit: int | None) -> Sequence[int]:
-    """Indices of at most `limit` of `count` pictures, evenly spread, in order."""
-    if limit is None or limit >= count:
-        return range(count)
-    return [index * count // limit for index in range(limit)]

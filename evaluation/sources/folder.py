@@ -48,6 +48,12 @@ def read_file(path: Path) -> bytes:
         raise BrokenFileError(f"The file cannot be read: {error.strerror}.") from error
 
 
+def is_below(root: Path, path: Path) -> bool:
+    """Whether `path` ends up below the resolved `root`; a link that leads in a circle does."""
+    # Path.resolve raises at such a link before Python 3.13.
+    return Path(os.path.realpath(path)).is_relative_to(root)
+
+
 def _files(root: Path, outside: list[str]) -> Iterator[str]:
     """Every regular file below `root`, as a path relative to it; links elsewhere to `outside`."""
     for folder, folders, names in os.walk(root, onerror=_raise):
@@ -55,7 +61,7 @@ def _files(root: Path, outside: list[str]) -> Iterator[str]:
         outside += [name for name in folders if (here / name).is_symlink()]
         for name in names:
             path = here / name
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
+            if path.is_symlink() and not is_below(root, path):
                 outside.append(name)
             elif path.is_file() or path.is_symlink():  # one that leads nowhere is told when read
                 yield path.relative_to(root).as_posix()

@@ -17,7 +17,10 @@ from evaluation.errors import SourceError
 from evaluation.sources.source import Item, Source
 
 SPLITS: Final = {"train": "train", "test": "t10k"}
-MAX_BYTES: Final = 4_000_000_000
+MAX_BYTES: Final = 2_000_000_000
+# Above so many bytes no more than so many times the packed size, as in a zip; MNIST is near 5.
+_RATIO_FROM: Final = 1_000_000
+_RATIO: Final = 200
 _IMAGES: Final = re.compile(r"images([-.])idx3")
 _KIND: Final = {3: "pictures", 1: "labels"}
 
@@ -80,6 +83,8 @@ def _read(path: Path, file: BinaryIO, rank: int) -> Pixels:
     size = math.prod(shape)
     if size > MAX_BYTES:
         raise SourceError(f"{path} promises {size:,} bytes; no more than {MAX_BYTES:,} are read")
+    if size > _RATIO_FROM and path.suffix == ".gz" and size > _RATIO * path.stat().st_size:
+        raise SourceError(f"{path} promises more than {_RATIO} times its packed size")
     data = file.read(size + 1)
     if len(data) != size:
         raise SourceError(f"{path} is not as long as its head says")

@@ -7,6 +7,7 @@ from typing import Final
 
 from evaluation.errors import SourceError
 from evaluation.sources.source import Item
+from evaluation.text import encodable
 
 # Also of formats that a model may refuse: it says so itself, and the picture is listed.
 PICTURES: Final = frozenset(
@@ -47,14 +48,18 @@ def arrange(name: str, paths: Iterable[str], *, labelled: bool) -> Layout:
         first = _class_level([path for _, path in pictures])
         classed = [(text, path) for text, path in pictures if len(path.parts) > first + 1]
         notes.append(_note(len(pictures) - len(classed), "pictures left out, in no class folder"))
-        kept = [(text, Item(str(path), path.parts[first])) for text, path in classed]
+        kept = [(text, _item(path, path.parts[first])) for text, path in classed]
     else:
-        kept = [(text, Item(str(path), None)) for text, path in pictures]
+        kept = [(text, _item(path, None)) for text, path in pictures]
     if not kept:
         what = "no class folders with pictures, as 7/a.png" if labelled else "no pictures"
         raise SourceError(f"{name} holds {what}")
     places, items = zip(*kept, strict=True)
     return Layout(places, items, tuple(note for note in notes if note))
+
+
+def _item(path: PurePosixPath, label: str | None) -> Item:
+    return Item(encodable(str(path)), None if label is None else encodable(label))
 
 
 def _class_level(paths: list[PurePosixPath]) -> int:

@@ -9,7 +9,7 @@ from evaluation.types import Sample, Unreadable
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The name of a picture, unique within its source, and its label where it has one."""
+    """The name of a picture, which UTF-8 can hold, and its label where it has one."""
 
     name: str
     label: str | None

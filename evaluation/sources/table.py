@@ -1,12 +1,14 @@
 """A CSV of paths and labels; the paths are relative to it and stay below its folder."""
 
 import csv
+import io
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 from evaluation.errors import SourceError
-from evaluation.sources.folder import read_file
+from evaluation.sources.folder import is_below, read_file
 from evaluation.sources.source import Item, Source
 
 PATHS: Final = ("path", "file", "filename", "image", "picture", "name")
@@ -23,7 +25,7 @@ def open_table(path: Path) -> Source:
     root = path.parent.resolve()
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            items = list(_items(path, file.read().splitlines(keepends=True), root))
+            items = list(_items(path, io.StringIO(file.read(), newline=""), root))
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
@@ -39,12 +41,13 @@ def open_table(path: Path) -> Source:
     return Source(path.name, items, read)
 
 
-def _items(path: Path, lines: Sequence[str], root: Path) -> Iterator[Item]:
-    header = lines[0] if lines else ""
-    rows = csv.reader(lines, delimiter=max(_DELIMITERS, key=header.count), strict=True)
+def _items(path: Path, text: io.StringIO, root: Path) -> Iterator[Item]:
+    header = text.readline()
+    text.seek(0)
+    rows = csv.reader(text, delimiter=max(_DELIMITERS, key=header.count), strict=True)
     names = [name.strip().lower() for name in next(rows, [])]
     where, what = _column(path, names, PATHS), _column(path, names, LABELS)
-    seen: set[str] = set()
+    seen: dict[str, Item] = {}
     for row in rows:
         if not any(cell.strip() for cell in row):
             continue
@@ -54,12 +57,22 @@ def _items(path: Path, lines: Sequence[str], root: Path) -> Iterator[Item]:
         name, label = row[where].strip(), row[what].strip()
         if not name or not label:
             raise SourceError(f"{line}: the {'path' if label else 'label'} is empty")
-        if "\0" in name or not (root / name).resolve().is_relative_to(root):
+        if "\0" in name:
+            raise SourceError(f"{line}: {name!r} has a NUL in it, as no path has")
+        if not is_below(root, root / name):
             raise SourceError(f"{line}: {name!r} leads out of the folder of the CSV")
-        if name in seen:
-            raise SourceError(f"{line}: {name} stands there twice")
-        seen.add(name)
-        yield Item(name, label)
+        item = Item(name, label)
+        first = seen.setdefault(os.path.normpath(name), item)
+        if first is not item:
+            raise SourceError(f"{line}: {name} stands there twice{_difference(first, item)}")
+        yield item
+
+
+def _difference(first: Item, second: Item) -> str:
+    spelled = "" if first.name == second.name else f", before as {first.name}"
+    if first.label == second.label:
+        return spelled
+    return f"{spelled}, with the labels {first.label!r} and {second.label!r}"
 
 
 def _column(path: Path, names: Sequence[str], wanted: Sequence[str]) -> int:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from evaluation import charts
 from evaluation.metrics import Metrics, measure
+from evaluation.text import printable
 
 HOSTILE = ("$\\frac{", "<b>&", "owl")
 
@@ -72,3 +73,15 @@ def test_data_of_one_class_leaves_the_roc_empty() -> None:
     found = measure(("a", "b"), np.array([[1, 0]], np.float32), np.array([0]))
     assert charts.svg(charts.roc(found.curves, found.macro_auc))
     assert charts.svg(charts.reliability(found.reliability))
+
+
+@pytest.mark.parametrize("label", ["a\x01b", "a\uffffb", "a\udcffb"])
+def test_a_label_that_xml_cannot_hold_is_drawn_escaped(label: str) -> None:
+    labels = (label, "dog")
+    found = measure(labels, np.array([[0.9, 0.1], [0.2, 0.8]], np.float32), np.array([0, 1]))
+    for figure in (
+        charts.roc(found.curves, found.macro_auc),
+        charts.confusion(found.confusion, found.labels),
+    ):
+        words = "".join(ElementTree.fromstring(charts.svg(figure)).itertext())
+        assert printable(label) in words

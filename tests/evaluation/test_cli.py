@@ -1,6 +1,8 @@
 """What is typed, and what comes of it."""
 
+import errno
 import json
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -186,3 +188,85 @@ def test_ctrl_c_leaves_a_report_of_what_was_measured(
     # Of a comparison the second model is not begun.
     assert run(data, "--compare", "a", "b", "--out", "both") == 130
     assert [path.name for path in Path("both").iterdir()] == ["a"]
+
+
+def test_names_of_any_bytes_lose_nothing_and_do_nothing_to_the_terminal(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    odd = write_files(data.parent, {"odd/a.png": encoded(noise())}) / "odd"
+    for folder in (data / "7", odd):
+        (folder / os.fsdecode(b"x\xff.png")).write_bytes(b"damaged")
+    (data / "7" / "\x1b[31mbroken.png").write_bytes(b"damaged")
+    found = os.fsdecode(b"found\xfe")
+    assert run(data, "--model", "mnist-cnn", MODELS, "--outliers", "odd", "--out", found) == 0
+    output = capsys.readouterr().out
+    assert r"(the first: 7/\x1b[31mbroken.png: " in output
+    assert "\x1b" not in output
+    assert r"found\xfe" in output
+    named = [one["name"] for one in report(found)["failures"]["first"]]
+    assert named == ["7/\x1b[31mbroken.png", "7/bad.png", r"7/x\xff.png"]
+    page = Path(found, "report.html").read_text()
+    assert r"7/x\xff.png" in page
+    assert r"7/\x1b[31mbroken.png" in page
+    assert "\x1b" not in page
+    assert r"7/x\xff.png,7," in Path(found, "predictions.csv").read_text()
+    assert r"x\xff.png," in Path(found, "outliers.csv").read_text()
+
+
+def test_an_error_names_odd_labels_without_touching_the_terminal(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("no\x1b[31mwhere\n", "--model", "mnist-cnn", MODELS) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith(r"error: no\x1b[31mwhere\x0a: ")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["LONG", "--model", "mnist-cnn"],
+        ["digits", "--model", "LONG"],
+        ["digits", "--model", "nope", "--models-dir", "LONG"],
+        ["digits", "--model", "mnist-cnn", "--outliers", "LONG"],
+        ["digits", "--model", "mnist-cnn", "--out", "LONG"],
+        ["--compare", "LONG", "LONG"],
+    ],
+)
+def test_a_name_that_is_too_long_is_one_line(
+    data: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    assert run(MODELS, *(one.replace("LONG", "x" * 300) for one in arguments)) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ")
+    assert "File name too long" in errors or "report.json cannot be read" in errors
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["shut/digits", "--model", "mnist-cnn"],
+        ["digits", "--model", "shut/model"],
+        ["digits", "--model", "mnist-cnn", "--out", "shut/found"],
+    ],
+)
+def test_what_may_not_be_looked_at_is_one_line(
+    data: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+) -> None:
+    look = Path.stat
+
+    def shut(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
+        if "shut" in path.parts:  # root, whom tests may run as, may look everywhere
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return look(path, follow_symlinks=follow_symlinks)
+
+    monkeypatch.setattr(Path, "stat", shut)
+    assert run(MODELS, *arguments) == 1
+    errors = capsys.readouterr().err
+    assert errors.startswith("error: ")
+    assert "Permission denied" in errors
+    assert errors.count("\n") == 1

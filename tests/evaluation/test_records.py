@@ -22,10 +22,19 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["=1+1", "+a", "-a", "@a"])
-def test_a_spreadsheet_takes_no_name_for_a_formula(tmp_path: Path, name: str) -> None:
-    write_records(tmp_path / "p.csv", [Record(name, "7", "7")])
-    assert (tmp_path / "p.csv").read_text().splitlines()[1].startswith(f"'{name},7,7")
+@pytest.mark.parametrize("text", ["=1+1", "+a", "-a", "@a", "'=1+1"])
+def test_a_spreadsheet_takes_no_text_for_a_formula(tmp_path: Path, text: str) -> None:
+    records = [Record(text, text, text, ood_score=-1.5), Record("a.png", None, error=text)]
+    write_records(tmp_path / "p.csv", records)
+    first, second = (tmp_path / "p.csv").read_text().splitlines()[1:]
+    assert first == f"'{text},'{text},'{text},,,,,,-1.5,,"
+    assert second.endswith(f",'{text}")
+    assert read_records(tmp_path / "p.csv") == records
+
+
+def test_a_name_that_utf_8_cannot_hold_is_written_escaped(tmp_path: Path) -> None:
+    write_records(tmp_path / "p.csv", [Record("\ud83d.png", "7", "7")])
+    assert read_records(tmp_path / "p.csv") == [Record(r"\ud83d.png", "7", "7")]
 
 
 @pytest.mark.parametrize(

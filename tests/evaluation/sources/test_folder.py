@@ -62,3 +62,20 @@ def test_a_folder_without_classes_is_a_clear_error(tmp_path: Path) -> None:
     write_files(tmp_path, {"a.png": gray()})
     with pytest.raises(SourceError, match=r"holds no class folders with pictures, as 7/a\.png"):
         open_folder(tmp_path)
+
+
+def test_a_name_that_is_not_utf_8_is_escaped_and_read(tmp_path: Path) -> None:
+    odd = os.fsdecode(b"x\xff.png")
+    write_files(tmp_path, {f"cat/{odd}": gray()})
+    assert list(open_folder(tmp_path).samples()) == [Sample(r"cat/x\xff.png", gray(), "cat")]
+
+
+def test_links_in_a_circle_fail_alone(tmp_path: Path) -> None:
+    write_files(tmp_path, {"cat/a.png": gray()})
+    (tmp_path / "cat/b.png").symlink_to("b.png")
+    (tmp_path / "cat/c.png").symlink_to("d.png")
+    (tmp_path / "cat/d.png").symlink_to("c.png")
+    first, *others = open_folder(tmp_path).samples()
+    assert isinstance(first, Sample)
+    why = "The file cannot be read: Too many levels of symbolic links."
+    assert others == [Unreadable(f"cat/{name}.png", "cat", why) for name in "bcd"]

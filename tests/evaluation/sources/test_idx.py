@@ -95,3 +95,19 @@ def test_no_more_is_unpacked_than_the_head_promises(tmp_path: Path) -> None:
         with pytest.raises(SourceError):
             idx._read(path, file, 3)  # type: ignore[arg-type]
         assert file.tell() <= len(packed(PIXELS)) + 1
+
+
+def test_a_head_that_promises_too_much_is_refused_before_anything_is_unpacked(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path)
+    path.write_bytes(gzip.compress(struct.pack(">4I", 0x803, 2_000_001, 50, 20) + bytes(1000)))
+    with pytest.raises(SourceError, match=r"promises 2,000,001,000 bytes; no more than 2,000,"):
+        open_source(tmp_path)
+
+
+def test_what_is_packed_too_well_to_be_pictures_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path)
+    path.write_bytes(gzip.compress(packed(np.zeros((2_000, 50, 20), np.uint8))))
+    with pytest.raises(SourceError, match="promises more than 200 times its packed size"):
+        open_source(tmp_path)

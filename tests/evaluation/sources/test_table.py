@@ -62,6 +62,20 @@ def test_a_path_that_leads_out_is_refused_with_its_line(tmp_path: Path, path: st
         ("path,label\na.png,\n", "line 2: the label is empty"),
         ("path,label\n,cat\n", "line 2: the path is empty"),
         ("path,label\na.png,cat\na.png,cat\n", "line 3: a.png stands there twice"),
+        (
+            "path,label\na.png,cat\na.png,dog\n",
+            "line 3: a.png stands there twice, with the labels 'cat' and 'dog'",
+        ),
+        (
+            "path,label\na.png,cat\n./a.png,cat\n",
+            "line 3: ./a.png stands there twice, before as a.png",
+        ),
+        (
+            "path,label\nx/../a.png,cat\n.//a.png,dog\n",
+            "line 3: .//a.png stands there twice, before as x/../a.png, "
+            "with the labels 'cat' and 'dog'",
+        ),
+        ("path,label\na\0.png,cat\n", r"line 2: 'a\x00.png' has a NUL in it, as no path has"),
         ('path,label\n"a.png,cat\n', "is not a CSV"),
     ],
 )
@@ -75,3 +89,20 @@ def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, text: str, reason: str)
 def test_text_of_another_encoding_is_told(tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="not text in UTF-8"):
         open_table(table(tmp_path, "path,label\na.png,Käse\n", "latin-1"))
+
+
+def test_a_link_in_a_circle_fails_alone(tmp_path: Path) -> None:
+    file = table(tmp_path, "path,label\nround.png,cat\na.png,cat\n")
+    (tmp_path / "set" / "round.png").symlink_to("round.png")
+    first, second = open_table(file).samples()
+    assert isinstance(first, Unreadable)
+    assert "Too many levels of symbolic links" in first.reason
+    assert isinstance(second, Sample)
+
+
+@pytest.mark.parametrize("odd", ["\x85", "\u2028", "\x0c", "\x1e"])
+def test_only_line_breaks_end_a_line(tmp_path: Path, odd: str) -> None:
+    file = table(tmp_path, f"path,label\rx{odd}y.png,cat\ra.png,dog\r")
+    write_files(tmp_path, {f"set/x{odd}y.png": gray(4)})
+    found = list(open_table(file).samples())
+    assert found == [Sample(f"x{odd}y.png", gray(4), "cat"), Sample("a.png", gray(1), "dog")]
