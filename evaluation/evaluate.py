@@ -56,10 +56,16 @@ def evaluate(
         )
 
 
-def check_labels(found: Iterable[str], predictor: Predictor) -> None:
-    """Raise LabelError where data has labels that the model does not know, before it is asked."""
+def check_labels(found: Iterable[str], predictor: Predictor, above: str | None = None) -> None:
+    """Raise LabelError where data has labels that the model does not know, before it is asked.
+
+    `above` is the folder above the class folders that was passed over, for a hint.
+    """
     if unknown := set(found) - set(predictor.labels):
-        raise LabelError(unknown_labels(unknown, predictor.labels))
+        hint = f"; the folder {above!r} above these was passed over" if above is not None else ""
+        if above in predictor.labels:
+            hint += ": if it is the class, its pictures have to lie in it, not deeper"
+        raise LabelError(unknown_labels(unknown, predictor.labels) + hint)
 
 
 def _sets(records: Sequence[Record], promised: float | None) -> Sets | None:

@@ -87,7 +87,7 @@ def open_zip(path: Path, *, labelled: bool = True, limits: Limits | None = None)
         except (BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
             raise BrokenFileError("The file is damaged within the zip.") from error
 
-    return Source(path.name, layout.items, read, layout.notes, file.close)
+    return Source(path.name, layout.items, read, layout.notes, file.close, layout.above)
 
 
 def _judge(entries: list[ZipInfo], limits: Limits) -> None:

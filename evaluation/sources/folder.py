@@ -32,7 +32,7 @@ def open_folder(path: Path, *, labelled: bool = True) -> Source:
     def read(index: int) -> bytes:
         return read_file(root / layout.paths[index])
 
-    return Source(path.name or str(root), layout.items, read, notes)
+    return Source(path.name or str(root), layout.items, read, notes, above=layout.above)
 
 
 def read_file(path: Path) -> bytes:

@@ -18,11 +18,15 @@ PICTURES: Final = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """The pictures among some paths: `paths[i]` is where `items[i]` lies."""
+    """The pictures among some paths: `paths[i]` is where `items[i]` lies.
+
+    `above` is the one folder above all the class folders, None where there is none.
+    """
 
     paths: tuple[str, ...]
     items: tuple[Item, ...]
     notes: tuple[str, ...]
+    above: str | None
 
 
 def is_hidden(path: PurePosixPath) -> bool:
@@ -44,8 +48,10 @@ def arrange(name: str, paths: Iterable[str], *, labelled: bool) -> Layout:
     visible = [(text, path) for text in sorted(paths) if not is_hidden(path := PurePosixPath(text))]
     pictures = [(text, path) for text, path in visible if is_picture(path)]
     notes = [_note(len(visible) - len(pictures), "files left out, not pictures")]
+    above = None
     if labelled:
         first = _class_level([path for _, path in pictures])
+        above = encodable(pictures[0][1].parts[0]) if first else None
         classed = [(text, path) for text, path in pictures if len(path.parts) > first + 1]
         notes.append(_note(len(pictures) - len(classed), "pictures left out, in no class folder"))
         kept = [(text, _item(path, path.parts[first])) for text, path in classed]
@@ -55,7 +61,7 @@ def arrange(name: str, paths: Iterable[str], *, labelled: bool) -> Layout:
         what = "no class folders with pictures, as 7/a.png" if labelled else "no pictures"
         raise SourceError(f"{name} holds {what}")
     places, items = zip(*kept, strict=True)
-    return Layout(places, items, tuple(note for note in notes if note))
+    return Layout(places, items, tuple(note for note in notes if note), above)
 
 
 def _item(path: PurePosixPath, label: str | None) -> Item:

@@ -27,6 +27,7 @@ def _nothing() -> None:
 class Source:
     """Pictures by index; `notes` say what was left out.
 
+    `above` is the one folder above all the class folders, which was passed over.
     `read` gives the bytes of a file, or raises BrokenFileError.
     """
 
@@ -35,6 +36,7 @@ class Source:
     read: Callable[[int], bytes]
     notes: tuple[str, ...] = ()
     close: Callable[[], None] = field(default=_nothing)
+    above: str | None = None
 
     def __len__(self) -> int:
         return len(self.items)

@@ -270,3 +270,26 @@ def test_what_may_not_be_looked_at_is_one_line(
     assert errors.startswith("error: ")
     assert "Permission denied" in errors
     assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_a_single_class_with_a_folder_in_it_is_told_what_was_passed_over(
+    data: Path, capsys: pytest.CaptureFixture[str], packed: bool
+) -> None:
+    write_files(data.parent, {"deep/7/scans/a.png": encoded(seven())})
+    with ZipFile("deep.zip", "w") as archive:
+        archive.write("deep/7/scans/a.png", "7/scans/a.png")
+    assert run("deep.zip" if packed else "deep", "--model", "mnist-cnn", MODELS) == 1
+    assert capsys.readouterr().err == (
+        "error: the model does not know these labels of the data: 'scans'; it knows '0', '1', '2' "
+        "...; the folder '7' above these was passed over: if it is the class, its pictures have to "
+        "lie in it, not deeper\n"
+    )
+
+
+def test_labels_that_are_not_known_come_with_the_folder_that_was_passed_over(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(data.parent, {"zoo/all/cow/a.png": encoded(seven())})
+    assert run("zoo", "--model", "mnist-cnn", MODELS) == 1
+    assert capsys.readouterr().err.endswith("...; the folder 'all' above these was passed over\n")
