@@ -95,6 +95,10 @@ def test_a_second_signal_does_not_wait(backend: Backend) -> None:
         assert backend.process.wait(timeout=2) == -signal.SIGTERM
 
 
+# Two workers of one model: each says once that it is ready.
+TWO = {"WEB_CONCURRENCY": "2", "PRISM_MODELS": "mnist-cnn"}
+
+
 def wait_for(log: Path, words: str, count: int) -> str:
     """Wait until `words` stand `count` times in `log`."""
     end = time.monotonic() + 30
@@ -107,7 +111,7 @@ def wait_for(log: Path, words: str, count: int) -> str:
 def test_a_worker_that_dies_is_replaced_and_nothing_is_left_behind(tmp_path: Path) -> None:
     log, scratch = tmp_path / "log", tmp_path / "scratch"
     scratch.mkdir()
-    with Backend(log, WEB_CONCURRENCY="2", TMPDIR=str(scratch)) as backend:
+    with Backend(log, **TWO, TMPDIR=str(scratch)) as backend:
         text = wait_for(log, "is ready", 2)
         assert len(list(scratch.glob("prism-metrics-*"))) == 1
         worker = int(re.findall(r"Started server process \[(\d+)\]", text)[0])
@@ -127,14 +131,15 @@ def test_the_end_of_one_worker_is_not_that_of_the_service(
 ) -> None:
     log = tmp_path / "log"
     digit = encoded(noise(28, 28), "PNG")
-    with Backend(log, WEB_CONCURRENCY="2", PRISM_TIMEOUT="30") as backend:
+    with Backend(log, **TWO, PRISM_TIMEOUT="30") as backend:
         text = wait_for(log, "is ready", 2)
         worker = int(re.findall(r"Started server process \[(\d+)\]", text)[0])
         os.kill(worker, sig)
         if sig == signal.SIGKILL:  # what it had accepted is lost with it
             wait_for(log, "another takes its place", 1)
-        after = 0
+        after, end = 0, time.monotonic() + 60
         while after < 50:
+            assert time.monotonic() < end, "no other worker got ready"
             answer = httpx.post(f"{backend.url}/classify", files={"file": digit}, timeout=40)
             assert answer.status_code == 200
             after += log.read_text().count("is ready") == 3
@@ -153,7 +158,7 @@ def answers(backend: Backend) -> bool:
 
 def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with Backend(log, WEB_CONCURRENCY="2") as backend:
+    with Backend(log, **TWO) as backend:
         wait_for(log, "is ready", 2)
         backend.process.kill()
         backend.process.wait()
