@@ -110,7 +110,7 @@ def _keep(path: Path, digits: Digits) -> None:
 def _read(path: Path) -> Digits | None:
     """The pool that was kept; None where there is none, or a damaged one."""
     try:
-        with np.load(path) as kept:
+        with path.open("rb") as file, np.load(file) as kept:
             return Digits(kept["pixels"], kept["labels"])
     except (OSError, ValueError, KeyError, BadZipFile, DataError):
         return None
