@@ -14,17 +14,15 @@ import pytest
 from tests.e2e import kills
 from tests.e2e.backend import Backend
 from tests.e2e.rounds import DIGIT
-from tests.history.postgres import Postgres
+from tests.history.postgres import Postgres, running
 
 WAIT = 60
 
 
 @pytest.fixture
-def postgres(tmp_path: Path) -> Iterator[Postgres]:
-    server = Postgres(tmp_path / "server")
-    server.start()
-    yield server
-    server.stop()
+def postgres() -> Iterator[Postgres]:
+    with running() as server:
+        yield server
 
 
 def classify(backend: Backend) -> dict[str, Any]:

@@ -6,16 +6,14 @@ from pathlib import Path
 import pytest
 
 from backend.history.store import Store
-from tests.history.postgres import Postgres
+from tests.history.postgres import Postgres, running
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """One server for all tests that only need a database in it."""
-    server = Postgres(tmp_path_factory.mktemp("postgres") / "server")
-    server.start()
-    yield server
-    server.stop()
+    with running() as server:
+        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

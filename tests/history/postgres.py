@@ -4,7 +4,10 @@ import os
 import pwd
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import mkdtemp
 
 import pytest
 
@@ -23,6 +26,19 @@ def binaries() -> Path:
             pytest.fail(missing)
         pytest.skip(missing)
     return Path(found).resolve().parent
+
+
+@contextmanager
+def running() -> Iterator["Postgres"]:
+    """A server that runs; its folder is not pytest's, which closes its own to other users."""
+    folder = Path(mkdtemp(prefix="prism-postgres-"))
+    try:
+        server = Postgres(folder / "server")
+        server.start()
+        yield server
+        server.stop()
+    finally:
+        shutil.rmtree(folder)
 
 
 class Postgres:
