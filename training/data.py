@@ -1,8 +1,5 @@
 """Read labelled digits: MNIST's idx files, and UCI's digits by other writers."""
 
-import gzip
-import math
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.inference import torchvision
+from evaluation.errors import SourceError
+from evaluation.sources.idx import read_idx
 
 FILES = {
     "train": ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz"),
@@ -46,10 +45,11 @@ def read_mnist(folder: Path, split: str) -> Digits:
 
     Raises DataError where a file is missing or damaged.
     """
-    images, labels = (_read_idx(folder / name) for name in FILES[split])
-    if images.ndim != 3 or labels.ndim != 1:
-        raise DataError(f"{folder} holds idx files, but not pictures and their labels")
-    return Digits(images, labels)
+    images, labels = (folder / name for name in FILES[split])
+    try:
+        return Digits(read_idx(images, 3), read_idx(labels, 1))
+    except SourceError as error:
+        raise DataError(str(error)) from error
 
 
 def find_mnist(folder: Path | None, cache: Path) -> Path:
@@ -86,20 +86,3 @@ def _download(cache: Path) -> Path:
             f"MNIST could not be downloaded ({error}); name its folder with --data"
         ) from error
     return cache / "MNIST" / "raw"
-
-
-def _read_idx(path: Path) -> NDArray[np.uint8]:
-    """Read an idx file of unsigned bytes (LeCun's format: two zeros, type, rank, sizes, data)."""
-    try:
-        raw = gzip.decompress(path.read_bytes())
-    except FileNotFoundError:
-        raise DataError(f"{path} does not exist") from None
-    except (OSError, EOFError, zlib.error) as error:
-        raise DataError(f"{path} is not a readable gzip file") from error
-    if len(raw) < 4 or raw[:3] != b"\0\0\x08":
-        raise DataError(f"{path} is not an idx file of bytes")
-    start = 4 + 4 * raw[3]
-    shape = tuple(int(size) for size in np.frombuffer(raw[4:start], dtype=">u4"))
-    if len(raw) != start + math.prod(shape):
-        raise DataError(f"{path} is cut short")
-    return np.frombuffer(raw, dtype=np.uint8, offset=start).reshape(shape)

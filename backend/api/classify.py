@@ -25,6 +25,7 @@ from backend.api.deps import (
 )
 from backend.api.multipart import Upload
 from backend.api.schemas import PROBLEM_RESPONSES, Classification, ModelRef, classification
+from backend.history.history import History
 from backend.inference.classifier import Classifier
 from backend.inference.types import Prediction
 
@@ -89,8 +90,7 @@ async def classify(
     content = upload.content(settings.max_bytes)
     prediction = await patience.unless_gone(request, classifier.classify(content, within))
     answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
-    if history is not None:
-        answer["stored"] = await history.keep(answer, content)
+    await _keep(history, answer, content)
     return Response(
         orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json"
     )
@@ -132,8 +132,7 @@ async def classify_batch(
             await patience.until(lambda: classifier.has_room(within), within)
             prediction = await classifier.classify(content, within)
             answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
-            if history is not None:
-                answer["stored"] = await history.keep(answer, content)
+            await _keep(history, answer, content)
         except Exception as error:
             answer = errors.describe(error, request_id) | {"filename": upload.filename}
         return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
@@ -156,6 +155,12 @@ async def _in_order(
     finally:
         for task in running:
             task.cancel()
+
+
+async def _keep(history: History | None, answer: dict[str, object], content: bytes) -> None:
+    """Remember the answer, where there is a history, and note in it whether that worked."""
+    if history is not None:
+        answer["stored"] = await history.keep(answer, content)
 
 
 def _answer(

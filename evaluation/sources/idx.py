@@ -71,6 +71,8 @@ def read_idx(path: Path, rank: int) -> Pixels:
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
             return _read(path, file, rank)  # type: ignore[arg-type]  # GzipFile is no BinaryIO
+    except FileNotFoundError:
+        raise SourceError(f"{path} does not exist") from None
     except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"{path} is damaged: it cannot be read") from error
 

@@ -34,6 +34,11 @@ def test_a_damaged_file_is_named(tmp_path: Path, content: bytes) -> None:
         read_mnist(tmp_path, "test")
 
 
+def test_a_file_that_is_not_there_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"t10k-images-idx3-ubyte\.gz does not exist"):
+        read_mnist(tmp_path, "test")
+
+
 def test_pictures_without_their_labels_are_refused(tmp_path: Path) -> None:
     write_idx(tmp_path / FILES["test"][0], np.zeros((3, 28, 28), dtype=np.uint8))
     write_idx(tmp_path / FILES["test"][1], np.zeros(2, dtype=np.uint8))
