@@ -43,7 +43,8 @@ class Classification:
     are in label order. One of the labels in `prediction_set` is right with the probability
     `coverage`. The larger `ood_score`, the less the image is like what the model knows. What a
     model or a backend does not provide (a prediction set with its coverage, whether the image looks
-    like the training data, whether it was stored) is None.
+    like the training data, whether it was stored) is None. `seen` is what the model was given, as
+    the bytes of a PNG, where that was asked for.
     """
 
     id: str
@@ -59,6 +60,7 @@ class Classification:
     stored: bool | None
     timings: Timings
     ood_score: float | None = None
+    seen: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,14 @@ class ModelInfo:
     metrics: Mapping[str, float]
     license: str | None
     calibration: Calibration | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """One served model with its card, Markdown of whoever made it; None where it has none."""
+
+    info: ModelInfo
+    card: str | None
 
 
 @dataclass(frozen=True, slots=True)

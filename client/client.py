@@ -4,15 +4,17 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
+from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
 
-from client.answers import Classification, Info, ItemError, Models
+from client.answers import Classification, Info, ItemError, ModelCard, Models
 from client.errors import BackendError, BackendUnreachable, InvalidAnswer
 from client.fields import Object, parse_object
 from client.history import History
 from client.parsing import (
+    parse_card,
     parse_classification,
     parse_info,
     parse_item,
@@ -78,16 +80,17 @@ class Client:
         model: str | None = None,
         top_k: int | None = None,
         coverage: float | None = None,
+        seen: bool = False,
     ) -> Classification:
         """Classify one image, given as the bytes of an image file.
 
         `coverage` is the share of answers whose prediction set should hold the right label: 0.9,
-        0.95 (what None means) or 0.99.
+        0.95 (what None means) or 0.99. With `seen` the answer has what the model was given.
         """
         with self._answer(
             "POST",
             "/classify",
-            query=_query(model, top_k, coverage),
+            query=_query(model, top_k, coverage) | ({"seen": "true"} if seen else {}),
             files=[_part(filename, image)],
         ) as response:
             return parse_classification(_json(response), filename)
@@ -129,6 +132,11 @@ class Client:
         """Return what is served."""
         with self._answer("GET", "/models") as response:
             return parse_models(_json(response))
+
+    def model(self, name: str) -> ModelCard:
+        """Return one of the served models, with its card."""
+        with self._answer("GET", f"/models/{quote(name, safe='')}") as response:
+            return parse_card(_json(response))
 
     def ready(self) -> bool:
         """Tell whether the default model answers; while it does not, the backend says 503."""

@@ -1,5 +1,7 @@
 """JSON into answers."""
 
+import base64
+import binascii
 from typing import Any, cast
 
 from client.answers import (
@@ -9,6 +11,7 @@ from client.answers import (
     Info,
     InputSpec,
     ItemError,
+    ModelCard,
     ModelInfo,
     ModelRef,
     Models,
@@ -49,6 +52,7 @@ def parse_classification(obj: Object, filename: str | None) -> Classification:
         stored=optional(obj, "stored", as_flag),
         timings=parse_timings(obj),
         ood_score=optional(obj, "ood_score", as_number),
+        seen=optional(obj, "seen", _picture),
     )
 
 
@@ -80,6 +84,11 @@ def parse_models(obj: Object) -> Models:
         default=default if isinstance(default, str) else None,
         models=tuple(_model(item) for item in as_list(obj.get("models"), "models")),
     )
+
+
+def parse_card(obj: Object) -> ModelCard:
+    """Read the answer of /models/{name}."""
+    return ModelCard(_model(obj), optional(obj, "card", as_text))
 
 
 def parse_info(obj: Object) -> Info:
@@ -119,6 +128,14 @@ def _model(value: Any) -> ModelInfo:
         license=optional(obj, "license", as_text),
         calibration=optional(obj, "calibration", _calibration),
     )
+
+
+def _picture(value: Any, field: str) -> bytes:
+    """Read a data URL."""
+    try:
+        return base64.b64decode(as_text(value, field).partition(",")[2], validate=True)
+    except binascii.Error as exc:
+        raise InvalidAnswer(f"{field} is not a picture") from exc
 
 
 def _calibration(value: Any, field: str) -> Calibration:

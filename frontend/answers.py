@@ -5,7 +5,7 @@ import streamlit as st
 from client import Classification, ClientError, ModelInfo
 from frontend import notices, problems, words
 from frontend.asking import Outcome
-from frontend.charts import probability_chart
+from frontend.charts.probability import probability_chart
 from frontend.pictures import Picture
 
 FEW = 5  # bars for one of several pictures; a picture on its own shows all it was answered

@@ -16,6 +16,11 @@ page = st.navigation(
             "views/classify.py", title="Classify", icon=":material/image_search:", default=True
         ),
         st.Page("views/draw.py", title="Draw", icon=":material/draw:"),
+        st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
+        st.Page("views/evaluate.py", title="Evaluate", icon=":material/fact_check:"),
+        st.Page("views/video.py", title="Video", icon=":material/movie:"),
+        st.Page("views/history.py", title="History", icon=":material/history:"),
+        st.Page("views/models.py", title="Models", icon=":material/deployed_code:"),
     ]
 )
 st.html(HERE / "assets" / "page.css")

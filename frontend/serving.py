@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import streamlit as st
 
 from client import Client, ClientError, ModelInfo, Models
-from frontend import problems
+from frontend import link, problems
 from frontend.asking import Memory, Question
 from frontend.discovery import Address, AddressError, Discovery
 from frontend.problems import Problem
 
 CHOICE = "model"
 COVERAGE = "coverage"
+USUAL_COVERAGE = 0.95
 _SERVED = "served"
 
 
@@ -47,10 +48,8 @@ def current() -> Service | Problem:
     client, models, address = served
     if not models.models:
         return problems.no_models()
-    model = models.get(st.session_state.get(CHOICE)) or models.get(models.default)
-    model = model or models.models[0]
-    coverage = st.session_state.get(COVERAGE) if model.calibration else None
-    return Service(client, models, model, address, coverage)
+    model = models.get(link.get(CHOICE)) or models.get(models.default) or models.models[0]
+    return Service(client, models, model, address, _coverage(model))
 
 
 def ready() -> Service | Problem:
@@ -65,6 +64,16 @@ def memory() -> Memory:
     """Return what this session has been told already."""
     kept: Memory = st.session_state.setdefault("memory", Memory())
     return kept
+
+
+def _coverage(model: ModelInfo) -> float | None:
+    """Return the coverage that is wished for, or the usual one; None where there is none."""
+    levels = sorted(model.calibration.mean_set_size) if model.calibration else []
+    for wished in (link.get(COVERAGE), str(USUAL_COVERAGE)):
+        for level in levels:
+            if str(level) == wished:
+                return level
+    return next(iter(levels), None)
 
 
 @st.cache_resource(show_spinner=False)

@@ -1,16 +1,11 @@
 """The sidebar: which model answers, what is known of it, and which backend runs it."""
 
-from collections.abc import Collection
-from typing import Any
-
 import streamlit as st
 
 from client import Calibration, ModelInfo
-from frontend import serving, words
+from frontend import link, serving, words
 from frontend.serving import CHOICE, COVERAGE, Service
 from frontend.words import percent, plain
-
-USUAL_COVERAGE = 0.95
 
 
 def show() -> None:
@@ -19,13 +14,20 @@ def show() -> None:
     if not isinstance(service, Service):
         return
     models = {model.name: model for model in service.models.models}
-    _restore(CHOICE, models, service.model.name)
+    wanted = link.get(CHOICE)
+    st.session_state[CHOICE] = service.model.name
     with st.sidebar:
         st.selectbox(
-            "Model", list(models), format_func=lambda name: _titled(models[name]), key=CHOICE
+            "Model",
+            list(models),
+            format_func=lambda name: _titled(models[name]),
+            key=CHOICE,
+            on_change=_choose,
+            args=(CHOICE,),
         )
-        model = models[st.session_state[CHOICE]]
-        _keep(CHOICE)
+        if wanted is not None and wanted not in models:
+            st.warning(f"The backend does not serve a model {plain(wanted)!r}.")
+        model = service.model
         if model.description:
             st.caption(plain(model.description))
         if accuracy := model.metrics.get("test_accuracy"):
@@ -33,29 +35,29 @@ def show() -> None:
         if (error := model.metrics.get("test_ece")) is not None:
             st.caption(plain(words.calibration(error)))
         if model.calibration and model.calibration.mean_set_size:
-            _offer_coverage(model.calibration)
+            _offer_coverage(model.calibration, service.coverage)
         st.caption(plain(f"Backend: {service.address}"))
 
 
-def _offer_coverage(calibration: Calibration) -> None:
-    levels = sorted(calibration.mean_set_size)
-    _restore(COVERAGE, levels, USUAL_COVERAGE if USUAL_COVERAGE in levels else levels[0])
-    wanted = st.radio("Coverage", levels, format_func=words.level, key=COVERAGE, horizontal=True)
-    _keep(COVERAGE)
+def _offer_coverage(calibration: Calibration, chosen: float | None) -> None:
+    st.session_state[COVERAGE] = chosen
+    st.radio(
+        "Coverage",
+        sorted(calibration.mean_set_size),
+        format_func=words.level,
+        key=COVERAGE,
+        horizontal=True,
+        on_change=_choose,
+        args=(COVERAGE,),
+    )
     st.caption(
-        f"The labels named hold the right one for about {100 * wanted:g} of 100 pictures; "
+        f"The labels named hold the right one for about {100 * (chosen or 0):g} of 100 pictures; "
         "more coverage names more labels."
     )
 
 
-def _restore(key: str, options: Collection[Any], default: Any) -> None:
-    """Choose what was chosen last: a widget's own state is dropped while it is not shown."""
-    wanted = st.session_state.get(key, st.session_state.get(f"{key} kept"))
-    st.session_state[key] = wanted if wanted in options else default
-
-
-def _keep(key: str) -> None:
-    st.session_state[f"{key} kept"] = st.session_state[key]
+def _choose(key: str) -> None:
+    link.put(key, str(st.session_state[key]))
 
 
 def _titled(model: ModelInfo) -> str:

@@ -59,8 +59,11 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def backend_url() -> Iterator[str]:
-    """Address of a real backend process that serves the shipped models and is ready."""
-    with _backend() as url:
+    """Address of a real backend process that serves the shipped models and is ready.
+
+    Its history is open to everybody, as `make run` has it.
+    """
+    with _backend(PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true") as url:
         yield url
 
 

@@ -38,6 +38,7 @@ LAYERS = (
         "backend.inference.pace",
         "backend.inference.plan",
         "backend.inference.decoder",
+        "backend.inference.seen",
     ),
     ("backend.inference.engine",),
     ("backend.inference.classifier",),

@@ -29,7 +29,7 @@ FLOORS = {
     "h11": "0.16",
     "urllib3": "2.6",
     "filelock": "3.20.1",
-    "streamlit": "1.54",
+    "streamlit": "1.67",
 }
 
 

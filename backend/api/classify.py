@@ -1,6 +1,7 @@
 """POST /classify, POST /classify/batch."""
 
 import asyncio
+import base64
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
@@ -19,6 +20,7 @@ from backend.api.deps import (
     ModelParam,
     ProbabilitiesParam,
     RequestIdDep,
+    SeenParam,
     SettingsDep,
     TopKParam,
     choose,
@@ -81,6 +83,7 @@ async def classify(
     top_k: TopKParam = 5,
     probabilities: ProbabilitiesParam = True,
     coverage: CoverageParam = DEFAULT_COVERAGE,
+    seen: SeenParam = False,
 ) -> Response:
     """Classify the picture in the form field `file` (or `image`), or sent as the raw body."""
     within = patience.allowed(request, settings.timeout)
@@ -91,6 +94,9 @@ async def classify(
     prediction = await patience.unless_gone(request, classifier.classify(content, within))
     answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
     await _keep(history, answer, content)
+    if seen:
+        png = await asyncio.to_thread(classifier.see, content)
+        answer["seen"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     return Response(
         orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json"
     )

@@ -80,6 +80,10 @@ TopKParam = Annotated[
 ProbabilitiesParam = Annotated[
     bool, Query(description="whether `probabilities`, one for each class, is in the answer")
 ]
+SeenParam = Annotated[
+    bool,
+    Query(description="whether `seen`, the picture as the model is given it, is in the answer"),
+]
 CoverageParam = Annotated[
     float,
     BeforeValidator(_coverage),

@@ -80,6 +80,9 @@ class Classification(BaseModel):
         description="true once it is in the history for good; null where there is none"
     )
     timings_ms: TimingsMs
+    seen: str | None = Field(
+        default=None, description="what the model was given, a PNG as data URL; only on request"
+    )
 
 
 class Problem(BaseModel):

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from backend.inference import images
+from backend.inference import images, seen
 from backend.inference.artifact import Artifact, Manifest
 from backend.inference.batcher import FOREVER, Batcher
 from backend.inference.calibration import SetSize
@@ -128,6 +128,13 @@ class Classifier:
             waited = spent - answer.inference - (0 if isinstance(item, Input) else answer.decode)
             self._observer.answered(answer.decode, waited, answer.inference)
             return self._predictions(answer, waited)[0]
+
+    def see(self, data: bytes) -> bytes:
+        """Return what the model is given of a picture, as a PNG; blocks.
+
+        Raises an ImageError for a picture that cannot be used.
+        """
+        return seen.png(self._decoder.decode(data).rows[0], self.manifest.preprocess)
 
     async def classify_inputs(self, rows: Floats, within: float | None = None) -> list[Prediction]:
         """Classify inputs of shape (N, *input), already as the network wants them.

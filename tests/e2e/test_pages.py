@@ -3,68 +3,26 @@
 import base64
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
-from playwright.sync_api import FilePayload, Locator, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import PATIENCE, Open
+from tests.e2e.conftest import Open
 from tests.e2e.gate import Gate
-from tests.pictures import encoded, seven
+from tests.e2e.pages import (
+    SEVEN,
+    answer,
+    draw_seven,
+    draw_seven_with_a_finger,
+    expect_accessible,
+    expect_seven,
+    expect_to_fit,
+    file,
+    pad,
+    upload,
+)
 
 pytestmark = pytest.mark.browser
 
-expect.set_options(timeout=PATIENCE)
-
-SEVEN = encoded(seven())
-STROKE = [(0.27, 0.22), (0.5, 0.21), (0.74, 0.22), (0.64, 0.42), (0.54, 0.62), (0.45, 0.84)]
 PAGES = ["/", "/draw"]
-
-
-def pad(page: Page) -> Locator:
-    return page.get_by_label("Drawing pad")
-
-
-def stroke_on(page: Page) -> list[tuple[float, float]]:
-    """Return the stroke of a 7 in coordinates of the page."""
-    pad(page).scroll_into_view_if_needed()
-    box = pad(page).bounding_box()
-    assert box is not None
-    return [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in STROKE]
-
-
-def draw_seven(page: Page) -> None:
-    points = stroke_on(page)
-    page.mouse.move(*points[0])
-    page.mouse.down()
-    for point in points[1:]:
-        page.mouse.move(*point, steps=6)
-    page.mouse.up()
-
-
-def draw_seven_with_a_finger(page: Page) -> None:
-    points = stroke_on(page)
-    finger = page.context.new_cdp_session(page)
-    for i, (x, y) in enumerate(points):
-        kind = "touchMove" if i else "touchStart"
-        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y}]})
-    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
-
-
-def answer(page: Page) -> Locator:
-    return page.get_by_role("heading", level=3)
-
-
-def expect_seven(page: Page) -> None:
-    expect(answer(page)).to_contain_text("a 7 (")
-
-
-def file(name: str, content: bytes = SEVEN) -> FilePayload:
-    return {"name": name, "mimeType": "image/png", "buffer": content}
-
-
-def upload(page: Page, *files: FilePayload) -> None:
-    chooser = page.locator("input[type=file]").first
-    expect(chooser).to_be_attached()
-    chooser.set_input_files(list(files))
 
 
 def ink(page: Page) -> int:
@@ -223,11 +181,7 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(visit: Open, path: st
     else:
         page.get_by_role("button", name="A 7 in white chalk").click()
     expect_seven(page)
-    width = page.evaluate(
-        """() => Math.max(document.documentElement.scrollWidth,
-                          document.querySelector('[data-testid=stMain]').scrollWidth)"""
-    )
-    assert width <= 360
+    expect_to_fit(page)
 
 
 def test_a_phone_scrolls_to_the_answer_and_it_is_read_out(visit: Open) -> None:
@@ -246,7 +200,4 @@ def test_the_page_is_accessible(visit: Open, path: str, scheme: str) -> None:
     else:
         upload(page, file("seven.png"), file("broken.png", b"broken"))
     expect_seven(page)
-    expect(page.get_by_role("button", name="Stop")).to_have_count(0)  # shown while a page runs
-    rules = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"]}
-    results = Axe().run(page, options=rules)
-    assert results.violations_count == 0, results.generate_report()
+    expect_accessible(page)

@@ -5,7 +5,7 @@ from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-unt
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.conftest import Open
-from tests.e2e.test_pages import answer, draw_seven, file, upload
+from tests.e2e.pages import answer, draw_seven, file, upload
 from tests.pictures import encoded, noise
 
 pytestmark = pytest.mark.browser

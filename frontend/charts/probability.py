@@ -1,4 +1,4 @@
-"""Charts from plain data."""
+"""The likeliest labels as bars, from plain data."""
 
 from collections.abc import Iterable
 

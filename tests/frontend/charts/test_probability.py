@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from frontend.charts import probability_chart, probability_frame
+from frontend.charts.probability import probability_chart, probability_frame
 
 GUESSES = [("1", 0.3), ("7", 0.62), ("2", 0.08)]
 

@@ -1,0 +1,64 @@
+"""Long work on a page: started, watched, stopped, and found again after a reload."""
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from frontend import link
+from frontend.jobs import Job, Jobs
+from frontend.words import plain
+
+POLL = 0.5  # seconds between two looks at work under way
+
+
+@st.cache_resource(show_spinner=False)
+def jobs() -> Jobs:
+    """Return the jobs of all sessions."""
+    return Jobs()
+
+
+def start(name: str, work: Callable[[Job], Any]) -> None:
+    """Begin work in place of the one that the address names by `name`; raises BusyError."""
+    jobs().forget(link.get(name))
+    link.put(name, jobs().start(work).token)
+
+
+def current(name: str) -> Job | None:
+    """Return the work that the address names by `name`; what is no longer held is said so."""
+    token = link.get(name)
+    job = jobs().find(token)
+    if token and job is None:
+        st.info("This result is no longer kept. Start again to have it back.")
+    return job
+
+
+def forget(name: str) -> None:
+    """Drop the work and its result."""
+    jobs().forget(link.get(name))
+    link.put(name, None)
+
+
+def watch(job: Job, says: Callable[[Job], str]) -> None:
+    """Show how far work under way is, and a way to stop it; run the page again at its end."""
+    if not job.is_over:
+        _watch(job, says)
+
+
+@st.fragment(run_every=POLL)
+def _watch(job: Job, says: Callable[[Job], str]) -> None:
+    job.look()
+    if job.is_over:
+        st.rerun()
+    share = min(job.done / job.total, 1.0) if job.total else 0.0
+    if job.state == "waiting":
+        st.progress(0.0, "Waiting for other work to end…")
+    else:
+        st.progress(share, plain(says(job)))
+    st.button(
+        "Stopping…" if job.stop.is_set() else "Stop",
+        icon=":material/stop_circle:",
+        key=f"stop {job.token}",
+        disabled=job.stop.is_set(),
+        on_click=job.cancel,
+    )
