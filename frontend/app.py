@@ -1,12 +1,14 @@
 """Navigation and page chrome: `python -m streamlit run frontend/app.py`."""
 
+import logging
 from pathlib import Path
 
 import streamlit as st
 
-from frontend import serving, sidebar
+from frontend import notices, problems, serving, sidebar
 
 HERE = Path(__file__).parent
+log = logging.getLogger("prism.page")
 
 st.set_page_config(page_title="Prism", page_icon=str(HERE / "assets" / "icon.svg"))
 st.logo(str(HERE / "assets" / "logo.svg"), size="large")
@@ -26,4 +28,8 @@ page = st.navigation(
 st.html(HERE / "assets" / "page.css")
 serving.refresh()
 sidebar.show()
-page.run()
+try:
+    page.run()
+except Exception:
+    log.exception("the page %s failed", page.title)
+    notices.show(problems.unforeseen())

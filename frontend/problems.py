@@ -93,6 +93,15 @@ def of_model(model: ModelInfo) -> Problem | None:
     return None
 
 
+def unforeseen() -> Problem:
+    """Say that the page itself failed; its log knows why."""
+    return Problem(
+        "Something went wrong on this page.",
+        "Try again. What you gave it is still there; the frontend's log says what happened.",
+        passing=True,
+    )
+
+
 def no_models() -> Problem:
     """Say that the backend serves nothing."""
     return Problem(
