@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Iterator
+from io import BytesIO
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from client import (
     BackendError,
@@ -41,6 +43,35 @@ def client(backend_url: str) -> Iterator[Client]:
 def ask(answer: Answer, **options: Any) -> Classification:
     with serving(answer) as (url, _), Client(url, **options) as client:
         return client.classify(SEVEN, filename="x.png")
+
+
+def test_what_the_model_was_given_comes_where_it_is_asked_for(client: Client) -> None:
+    seen = client.classify(SEVEN, filename="seven.png", seen=True).seen
+    assert seen is not None
+    assert Image.open(BytesIO(seen)).size == (28, 28)
+    assert client.classify(SEVEN, filename="seven.png").seen is None
+
+
+def test_a_model_comes_with_its_card(client: Client) -> None:
+    found = client.model("mnist-cnn")
+    assert found.info == client.models().get("mnist-cnn")
+    assert found.card is not None
+    assert found.card.startswith("# mnist-cnn")
+
+
+def test_a_model_that_is_not_served_is_refused(client: Client) -> None:
+    with pytest.raises(BackendError) as caught:
+        client.model("a/b?c")
+    assert caught.value.status == 404
+
+
+@pytest.mark.parametrize("seen", ["data:image/png;base64,?", 5])
+def test_what_is_no_picture_is_an_invalid_answer(seen: object) -> None:
+    with (
+        serving(Answer(json.dumps(ANSWER | {"seen": seen}).encode())) as (url, _),
+        pytest.raises(InvalidAnswer, match="seen"),
+    ):
+        Client(url).classify(SEVEN, filename="seven.png", seen=True)
 
 
 def test_a_seven_is_read(client: Client) -> None:

@@ -1,11 +1,13 @@
-"""A Cloud Run that knows the backend."""
+"""The app on a backend, and a Cloud Run that knows the backend."""
 
 from collections.abc import Iterator
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from frontend import cloud_run
 from tests.frontend.cloud import NUMBER, REGION, AdminApi, admin_api
+from tests.frontend.pages import APP, Start
 
 
 @pytest.fixture
@@ -16,3 +18,17 @@ def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[AdminApi]:
         running.services[name] = "https://backend-abc-ew.a.run.app"
         monkeypatch.setattr(cloud_run, "connect", running.connect)
         yield running
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Return a function that opens the app on the backend at an address, with a query."""
+
+    def opened(url: str, **query: str) -> AppTest:
+        monkeypatch.setenv("BACKEND", url)
+        app = AppTest.from_file(str(APP), default_timeout=30)
+        for name, value in query.items():
+            app.query_params[name] = value
+        return app.run()
+
+    return opened
