@@ -93,6 +93,35 @@ def of_model(model: ModelInfo) -> Problem | None:
     return None
 
 
+def of_history(error: ClientError) -> Problem:
+    """Put an error of the history into words; what is no trouble of its own is said as ever."""
+    match error:
+        case BackendError(code="api_key_missing" | "api_key_wrong"):
+            return Problem(
+                "The history is not open to this page.",
+                "Whoever runs the backend gives it a key (`PRISM_API_KEYS` there, "
+                "`BACKEND_API_KEY` for this page), or opens it with `PRISM_HISTORY_OPEN=true`.",
+            )
+        case BackendError(code="history_off"):
+            return Problem(
+                "This backend keeps no history.",
+                "Start it with `PRISM_HISTORY=true` to have one.",
+            )
+        case BackendError(code="history_unavailable"):
+            return Problem(
+                "The history cannot be reached now.",
+                "Its database may be starting or down; answers are given all the same. Try again.",
+                passing=True,
+            )
+        case BackendError(code="unknown_answer"):
+            return Problem(
+                "This answer is not kept any more.", "It may be too old, or was deleted."
+            )
+        case BackendError(status=404, code=""):
+            return Problem("This backend has no history.", "Bring it up to date to have one.")
+    return of(error)
+
+
 def unforeseen() -> Problem:
     """Say that the page itself failed; its log knows why."""
     return Problem(

@@ -97,11 +97,14 @@ def visit(browser: Browser, frontend_url: str) -> Iterator[Open]:
     contexts = []
     errors: list[str] = []
 
-    def opened(path: str = "/", *, width: int = 1280, scheme: str = "light") -> Page:
+    def opened(
+        path: str = "/", *, width: int = 1280, scheme: str = "light", zone: str | None = None
+    ) -> Page:
         context = browser.new_context(
             viewport={"width": width, "height": 900},
             color_scheme="dark" if scheme == "dark" else "light",
             permissions=["clipboard-read", "clipboard-write"],
+            timezone_id=zone,
         )
         contexts.append(context)
         page = context.new_page()
