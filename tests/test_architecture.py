@@ -8,7 +8,17 @@ import pytest
 
 from tests.conftest import ROOT
 
-PACKAGES = ("backend", "bench", "client", "evaluation", "frontend", "training", "deploy", "tests")
+PACKAGES = (
+    "backend",
+    "bench",
+    "client",
+    "evaluation",
+    "frontend",
+    "load",
+    "training",
+    "deploy",
+    "tests",
+)
 
 # Lower rooms know nothing of higher ones.
 LAYERS = (
@@ -60,6 +70,7 @@ MAY_IMPORT = {
     "frontend": {"frontend", "client", "evaluation"},
     "training": {"training", "backend", "evaluation"},
     "deploy": {"deploy", "client"},
+    "load": {"load"},
 }
 
 # Of the evaluation only the predictors may, each its own, and only the command line wires them in.

@@ -10,7 +10,17 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {"backend", "bench", "client", "deploy", "evaluation", "frontend", "tests", "training"}
+OURS = {
+    "backend",
+    "bench",
+    "client",
+    "deploy",
+    "evaluation",
+    "frontend",
+    "load",
+    "tests",
+    "training",
+}
 # Imported only where the torch runtime, a bare checkpoint or a gs:// address asks for it.
 ON_REQUEST = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "google-auth"}
 # Installed in the benchmark's own environment only, each under the name that is imported.
@@ -96,7 +106,7 @@ def imported(files: Iterable[Path]) -> Iterator[str]:
         ("requirements_bench.txt", ["bench"]),
         (
             "requirements_dev.txt",
-            ["backend", "client", "deploy", "evaluation", "frontend", "tests", "training"],
+            ["backend", "client", "deploy", "evaluation", "frontend", "load", "tests", "training"],
         ),
     ],
 )

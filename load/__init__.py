@@ -1,0 +1,1 @@
+"""Load tests: whoever uses the page and the backend, in numbers."""
