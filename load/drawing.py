@@ -44,8 +44,8 @@ def main() -> int:
         return 1
     p95 = statistics.quantiles(waits, n=20)[-1]
     print(
-        f"{args.sessions} sessions, {len(waits)} strokes, {len(waits) / args.seconds:.1f} a "
-        f"second: p50 {statistics.median(waits):.2f} s, p95 {p95:.2f} s, longest {max(waits):.2f} s; "
+        f"{args.sessions} sessions, {len(waits)} strokes, {len(waits) / args.seconds:.1f} a second:"
+        f" p50 {statistics.median(waits):.2f} s, p95 {p95:.2f} s, longest {max(waits):.2f} s; "
         f"{len(failures)} failed {failures[:2] or ''}"
     )
     return int(bool(failures) or p95 > args.p95)
