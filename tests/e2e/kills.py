@@ -17,6 +17,7 @@ import httpx
 
 from tests.e2e.backend import Backend
 from tests.e2e.rounds import DIGIT
+from tests.history.postgres import Postgres
 
 CLIENTS = 4
 ENOUGH = 100  # stored answers of a round, at least
@@ -46,6 +47,26 @@ def one_round(answers: Answers, **environ: str) -> None:
             thread.start()
         for _ in range(ENOUGH + random.randrange(ENOUGH)):
             assert answers.enough.acquire(timeout=60), "nothing is stored"
+        backend.process.kill()
+        for thread in threads:
+            thread.join()
+
+
+def database_rounds(answers: Answers, postgres: Postgres, rounds: int, **environ: str) -> None:
+    """Ask one backend without pause, and kill its database in the midst of it so many times."""
+    with Backend(None, PRISM_HISTORY_OPEN="true", **environ) as backend:
+        backend.wait_until_ready()
+        threads = [
+            threading.Thread(target=_ask, args=(backend.url, answers)) for _ in range(CLIENTS)
+        ]
+        for thread in threads:
+            thread.start()
+        for number in range(rounds + 1):
+            for _ in range(ENOUGH + random.randrange(ENOUGH)):
+                assert answers.enough.acquire(timeout=60), "nothing is stored"
+            if number < rounds:
+                postgres.kill()
+                postgres.start()
         backend.process.kill()
         for thread in threads:
             thread.join()

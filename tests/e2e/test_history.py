@@ -58,6 +58,18 @@ def test_kill_9_loses_and_doubles_no_stored_answer(
     assert len(set(answers.stored)) == len(answers.stored)
 
 
+def test_kill_9_of_postgresql_loses_and_doubles_no_stored_answer(
+    postgres: Postgres, tmp_path: Path
+) -> None:
+    environ = {"PRISM_DATA_DIR": str(tmp_path), "PRISM_DATABASE_URL": postgres.url()}
+    answers = kills.Answers()
+    rounds = int(os.environ.get("PRISM_KILL_ROUNDS", "3"))
+    kills.database_rounds(answers, postgres, rounds, **environ)
+    found = kills.found(**environ)
+    assert set(answers.stored) <= set(found)
+    assert set(found.values()) == {1}
+
+
 def test_answers_flow_while_postgresql_is_away_and_are_stored_once_it_is_back(
     postgres: Postgres, tmp_path: Path
 ) -> None:
