@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from tests.conftest import ROOT, free_port
 from tests.e2e.gate import Gate
@@ -93,9 +93,18 @@ def frontend_url(
 
 @pytest.fixture
 def visit(browser: Browser, frontend_url: str) -> Iterator[Open]:
-    """A function that opens a page in a browser of its own; whatever it logs as error fails."""
+    """A function that opens a page in a browser of its own.
+
+    What it logs as an error fails the test, and so does a request to any other host.
+    """
     contexts = []
     errors: list[str] = []
+    elsewhere: list[str] = []
+
+    def note(request: Request) -> None:
+        parts = urlsplit(request.url)
+        if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc not in frontend_url:
+            elsewhere.append(request.url)
 
     def opened(
         path: str = "/", *, width: int = 1280, scheme: str = "light", zone: str | None = None
@@ -110,6 +119,7 @@ def visit(browser: Browser, frontend_url: str) -> Iterator[Open]:
         page = context.new_page()
         page.set_default_timeout(PATIENCE)
         page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", note)
         page.goto(frontend_url + path)
         page.get_by_role("heading", level=1).wait_for()
         return page
@@ -118,6 +128,7 @@ def visit(browser: Browser, frontend_url: str) -> Iterator[Open]:
     for context in contexts:
         context.close()
     assert errors == []
+    assert elsewhere == []
 
 
 def _wait_until_healthy(
