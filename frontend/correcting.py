@@ -1,0 +1,101 @@
+"""Saying that an answer is right, or what would be."""
+
+import streamlit as st
+
+from client import Classification, ClientError
+from frontend import notices, problems, words
+from frontend.serving import Service
+from frontend.words import plain
+
+Corrections = dict[str, str]  # the right label by the answer's id
+
+
+@st.fragment
+def show(service: Service, result: Classification, said: Corrections, key: str) -> None:
+    """Offer to confirm or correct an answer that the backend keeps; `said` remembers it.
+
+    What is wrong with the history is told in words, and nothing else on the page is lost.
+    """
+    if not result.stored:
+        return
+    key = f"{key} {result.id}"
+    kind = service.model.input.kind
+    right = said.get(result.id)
+    given = (service, result, said, key)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        if right is None:
+            st.button(
+                "It is right",
+                icon=":material/check:",
+                key=f"right {key}",
+                on_click=_say,
+                args=(*given, result.prediction),
+            )
+        elif right == result.prediction:
+            _remark("You said that it is right.")
+        else:
+            _remark(f"You said that it is {words.noun(right, kind)}.")
+        with st.popover(
+            "Wrong? Correct it" if right is None else "Change it",
+            icon=":material/edit:",
+            key=_popover(key),
+            on_change="rerun",
+        ) as popover:
+            if popover.open:
+                _offer_labels(service, result, said, key)
+        if right is not None:
+            st.button(
+                "Take it back",
+                icon=":material/undo:",
+                key=f"back {key}",
+                on_click=_say,
+                args=(*given, None),
+            )
+    if isinstance(trouble := st.session_state.pop(_trouble(key), None), ClientError):
+        notices.show(problems.of_history(trouble), key=f"correcting {key}")
+
+
+def _remark(text: str) -> None:
+    st.markdown(f":material/check_circle: {plain(text)}", width="content")
+
+
+def _offer_labels(service: Service, result: Classification, said: Corrections, key: str) -> None:
+    right = st.selectbox(
+        "The right label",
+        service.model.labels,
+        index=None,
+        placeholder="Choose a label",
+        key=f"label {key}",
+    )
+    st.button(
+        "Save",
+        type="primary",
+        key=f"save {key}",
+        disabled=right is None,
+        on_click=_say,
+        args=(service, result, said, key, right),
+    )
+
+
+def _say(
+    service: Service, result: Classification, said: Corrections, key: str, right: str | None
+) -> None:
+    """Tell the history what is right; None takes it back."""
+    st.session_state[_popover(key)] = False
+    try:
+        service.client.history.correct(result.id, right)
+    except ClientError as error:
+        st.session_state[_trouble(key)] = error
+        return
+    if right is None:
+        said.pop(result.id, None)
+    else:
+        said[result.id] = right
+
+
+def _popover(key: str) -> str:
+    return f"labels {key}"
+
+
+def _trouble(key: str) -> str:
+    return f"trouble {key}"
