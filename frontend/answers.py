@@ -88,6 +88,7 @@ def show_seen(result: Classification) -> None:
         st.image(
             result.seen,
             width=max(width, SEEN_WIDTH),
+            output_format="PNG",  # the default blurs it
             alt=f"What the model sees: the picture as it is given, {size}",
         )
     st.caption(f"What the model sees: {size}")

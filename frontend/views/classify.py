@@ -72,8 +72,8 @@ def show_batch(service: Service | Problem, batch: Batch) -> None:
             _show_one(service, batch, batch.asked, found[0])
         else:
             _show_many(service, batch, batch.asked, found)
-        _offer_files(found)
-    st.button("Clear", icon=":material/close:", on_click=intake.clear)
+    else:
+        _offer_to_clear()
 
 
 def _ask(service: Service, batch: Batch, question: Question) -> None:
@@ -153,6 +153,7 @@ def _show_one(service: Service | Problem, batch: Batch, question: Question, resu
     answers.show_one(result.picture, result.outcome, question.model)
     if isinstance(service, Service) and not isinstance(result.outcome, ClientError):
         correcting.show(service, result.outcome, batch.corrections, "one")
+    _offer_files([result])
 
 
 def _show_many(
@@ -169,18 +170,22 @@ def _show_many(
             "name": "Name",
             "prediction": "Prediction",
             "confidence": st.column_config.ProgressColumn(
-                "Confidence", min_value=0, max_value=1, format="percent", color="auto"
+                "Confidence", min_value=0, max_value=1, format="percent", color="primary"
             ),
             "how sure": "How sure",
             "corrected to": "Corrected to",
             "problem": "Problem",
         },
         alt="The results as a table",
+        placeholder="",
     )
+    _offer_files(found)
     pages = -(-len(shown) // CARDS)
     number = 1
     if pages > 1:
         number = st.pagination(pages, key=f"cards {batch.token} {len(shown)}")
+        last = min(number * CARDS, len(shown))
+        st.caption(f"Pictures {(number - 1) * CARDS + 1:,} to {last:,} of {len(shown):,}")
     for index, result in enumerate(shown[(number - 1) * CARDS : number * CARDS]):
         key = f"card {index}"
         below = partial(_offer_correction, service, batch, result, key)
@@ -196,8 +201,8 @@ def _filtered(found: Sequence[Result]) -> Sequence[Result]:
     """Offer to see only some of the results; return those."""
     counts = {name: sum(result.verdict == name for result in found) for name in FILTERS}
     counts["all"] = len(found)
-    offered = [name for name, many in counts.items() if many]
-    if len(offered) < 3:  # all of one kind
+    offered = [name for name, many in counts.items() if name == "all" or 0 < many < len(found)]
+    if len(offered) == 1:
         return found
     name = st.segmented_control(
         "Show",
@@ -221,6 +226,11 @@ def _offer_files(found: Sequence[Result]) -> None:
                 icon=":material/download:",
                 on_click="ignore",
             )
+        _offer_to_clear()
+
+
+def _offer_to_clear() -> None:
+    st.button("Clear", icon=":material/close:", on_click=intake.clear)
 
 
 page()

@@ -1,11 +1,26 @@
-"""A Cloud Run that knows the backend."""
+"""The app, opened; a Cloud Run that knows the backend."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from frontend import cloud_run
+from tests.frontend.app import APP
 from tests.frontend.cloud import NUMBER, REGION, AdminApi, admin_api
+
+Start = Callable[[str], AppTest]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Return a function that opens the app on the backend at an address."""
+
+    def opened(url: str) -> AppTest:
+        monkeypatch.setenv("BACKEND", url)
+        return AppTest.from_file(str(APP), default_timeout=30).run()
+
+    return opened
 
 
 @pytest.fixture
