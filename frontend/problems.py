@@ -157,7 +157,10 @@ def _is_elsewhere(error: ClientError) -> bool:
 
 
 def _refusal(error: BackendError) -> Problem:
-    return _BY_CODE.get(error.code) or _by_status(error)
+    problem = _BY_CODE.get(error.code) or _by_status(error)
+    if problem.again is None or error.retry_after is None:
+        return problem
+    return replace(problem, again=error.retry_after)
 
 
 _BY_CODE = {

@@ -1,7 +1,9 @@
 """The app without a browser: opened, uploaded to, read."""
 
 import base64
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,8 @@ from tests.pictures import encoded, seven
 APP = Path(__file__).parents[2] / "frontend" / "app.py"
 CLASSIFY, DRAW = "views/classify.py", "views/draw.py"
 SEVEN = encoded(seven())
+ONE = b"""{"id": "1", "model": {"name": "first", "version": "1"}, "prediction": "1",
+"confidence": 0.9, "top": [{"label": "1", "index": 1, "probability": 0.9}], "stored": false}"""
 
 
 def shown(app: AppTest) -> str:
@@ -55,3 +59,19 @@ def models(**states: str) -> Answer:
         for name, state in states.items()
     ]
     return Answer(json.dumps({"default": next(iter(states), None), "models": served}).encode())
+
+
+def zipped(**files: bytes) -> bytes:
+    """Return a zip of files by name."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def until_read(app: AppTest) -> AppTest:
+    """Run the page until no job is under way."""
+    while any(button.label in ("Stop", "Stopping…") for button in app.button):
+        app.run()
+    return app
