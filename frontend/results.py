@@ -47,17 +47,19 @@ def collect(
 
 
 def rows(found: Iterable[Result]) -> list[dict[str, Any]]:
-    """Return a row of COLUMNS for each result; what does not apply is None."""
-    return [dict(zip(COLUMNS, _row(result), strict=True)) for result in found]
+    """Return a row of COLUMNS for each result; what does not apply is None.
+
+    Nothing in it is a formula to a spreadsheet: the table on the page can be taken along too.
+    """
+    return [dict(zip(COLUMNS, map(_harmless, _row(result)), strict=True)) for result in found]
 
 
 def as_csv(found: Iterable[Result]) -> bytes:
-    """Return the rows as CSV in UTF-8; nothing in it is a formula to a spreadsheet."""
+    """Return the rows as CSV in UTF-8."""
     out = io.StringIO(newline="")
-    table = csv.writer(out)
-    table.writerow(COLUMNS)
-    for result in found:
-        table.writerow([_harmless(value) for value in _row(result)])
+    table = csv.DictWriter(out, COLUMNS)
+    table.writeheader()
+    table.writerows(rows(found))
     return out.getvalue().encode("utf-8-sig", "replace")
 
 

@@ -129,7 +129,7 @@ def test_the_pictures_of_many_are_paged_through(visit: Open) -> None:
     page = visit()
     upload_zip(page, zipped(**many()))
     expect(page.get_by_text(f"Pictures 1 to 12 of {MANY}")).to_be_visible()
-    page.get_by_role("button", name="3", exact=True).click()
+    page.get_by_role("button", name="Page 3").click()
     expect(page.get_by_text(f"Pictures 25 to {MANY} of {MANY}")).to_be_visible()
     expect(answer(page)).to_have_count(MANY - 24)
 
@@ -147,12 +147,12 @@ def test_a_folder_is_read(visit: Open, tmp_path: Path) -> None:
 
 def test_a_reload_keeps_the_results_and_what_was_said_of_them(visit: Open) -> None:
     page = visit()
-    upload_zip(page, zipped(**many(), **{"a.png": SEVEN}))
-    expect(page.get_by_text(f"{MANY + 1} pictures read.").first).to_be_visible()
+    upload_zip(page, zipped(**many()))
+    expect(page.get_by_text(f"{MANY} pictures read.").first).to_be_visible()
     page.get_by_role("button", name="It is right").first.click()
     expect(page.get_by_text("You said that it is right.")).to_be_visible()
     page.reload()
-    expect(page.get_by_text(f"{MANY + 1} pictures read.").first).to_be_visible()
+    expect(page.get_by_text(f"{MANY} pictures read.").first).to_be_visible()
     expect(page.get_by_text("You said that it is right.")).to_be_visible()
 
 

@@ -46,10 +46,10 @@ def test_the_csv_has_a_line_for_each_picture_or_what_is_wrong_with_it() -> None:
     assert bad["problem"].startswith("This file is not a picture that can be read.")
 
 
-def test_nothing_in_the_csv_is_a_formula() -> None:
+def test_nothing_in_the_table_or_the_csv_is_a_formula() -> None:
     names = ("=1+1.png", "+a", "-a", "@a", "\ta", "\ra")
     found = [Result(Picture(name, b""), answer((f"={name}", 0.5))) for name in names]
-    for row in table(results.as_csv(found)):
+    for row in [*table(results.as_csv(found)), *results.rows(found)]:
         assert row["name"].startswith("'")
         assert row["prediction"].startswith("'=")
 
