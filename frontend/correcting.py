@@ -9,6 +9,8 @@ from frontend.words import plain
 
 Corrections = dict[str, str]  # the right label by the answer's id
 
+_NEWS = "correction made"
+
 
 @st.fragment
 def show(service: Service, result: Classification, said: Corrections, key: str) -> None:
@@ -18,6 +20,8 @@ def show(service: Service, result: Classification, said: Corrections, key: str) 
     """
     if not result.stored:
         return
+    if st.session_state.pop(_NEWS, False):
+        st.rerun()  # the rest of the page tells of corrections too
     key = f"{key} {result.id}"
     kind = service.model.input.kind
     right = said.get(result.id)
@@ -91,6 +95,7 @@ def _say(
         said.pop(result.id, None)
     else:
         said[result.id] = right
+    st.session_state[_NEWS] = True
 
 
 def _popover(key: str) -> str:

@@ -105,7 +105,10 @@ def _take_files(key: str) -> None:
 
 def _take_photo() -> None:
     photo: UploadedFile | None = st.session_state[_PHOTO]
-    _choose([] if photo is None else [Picture("photo", photo.getvalue())])
+    if photo is None:
+        clear()
+    else:
+        _choose([Picture("photo", photo.getvalue())])
 
 
 def _take_paste() -> None:
@@ -121,10 +124,10 @@ def _take_example(kind: str) -> None:
 
 
 def _choose(pictures: Sequence[Picture], refused: Sequence[Problem] = ()) -> None:
-    """Take other pictures in place of those that there are; what is known of any is kept."""
+    """Take other pictures in place of those that there are, unless there are none to take."""
     st.session_state[_REFUSED] = refused
-    new = Batch(pictures, serving.memory()) if pictures else None
-    if new is not None:
+    if pictures:
+        new = Batch(pictures, serving.memory())
         _batches().put(new)
-    st.session_state[_BATCH] = new
-    link.put(CHOICE, new.token if new else None)
+        st.session_state[_BATCH] = new
+        link.put(CHOICE, new.token)

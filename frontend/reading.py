@@ -44,7 +44,7 @@ def read(
 
 def says(job: Job, batch: Batch) -> str:
     """Say how far the reading is, and what it waits for."""
-    done = f"{job.done:,} of {words.count(job.total, 'picture', 'pictures')} read."
+    done = f"Read {job.done:,} of {words.count(job.total, 'picture', 'pictures')}."
     if (trouble := batch.trouble) is None:
         return done
     wait = words.seconds(batch.again - time.monotonic())

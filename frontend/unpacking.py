@@ -17,7 +17,6 @@ class File(Protocol):
     """An uploaded file."""
 
     name: str
-    size: int
 
     def getvalue(self) -> bytes:
         """Return its bytes."""

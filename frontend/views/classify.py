@@ -13,6 +13,7 @@ from frontend import (
     correcting,
     intake,
     notices,
+    overview,
     problems,
     reading,
     results,
@@ -27,14 +28,6 @@ from frontend.jobs import BusyError, Job
 from frontend.problems import Problem
 from frontend.results import Result
 from frontend.serving import Service
-
-CARDS = 12  # on one page
-FILTERS = {
-    "all": "All",
-    "unsure": "Unsure",
-    "unlike": "Unlike what it knows",
-    "bad": "Could not be read",
-}
 
 
 def page() -> None:
@@ -62,6 +55,8 @@ def show_batch(service: Service | Problem, batch: Batch) -> None:
             _ask(service, batch, batch.asked)
         else:
             _read(service, batch, batch.asked)
+    elif (job := _job(batch)) is not None:
+        work.watch(job, partial(reading.says, batch=batch))
     if batch.asked is None:  # the backend has been away since they were chosen
         st.info("The pictures wait for the backend.")
         return
@@ -71,7 +66,12 @@ def show_batch(service: Service | Problem, batch: Batch) -> None:
         if len(batch.pictures) == 1:
             _show_one(service, batch, batch.asked, found[0])
         else:
-            _show_many(service, batch, batch.asked, found)
+            overview.show(
+                found,
+                batch.asked.model,
+                offer_correction=partial(_offer_correction, service, batch),
+                offer_more=_offer_to_clear,
+            )
     else:
         _offer_to_clear()
 
@@ -89,15 +89,23 @@ def _ask(service: Service, batch: Batch, question: Question) -> None:
 
 def _read(service: Service, batch: Batch, question: Question) -> None:
     """Ask for many pictures in a job of its own, which a reload finds again."""
-    asked, token = batch.job or (None, None)
-    job = work.jobs().find(token)
-    if asked != question.key:
-        work.jobs().forget(token)
+    job = _job(batch)
+    if batch.job is None or batch.job[0] != question.key:
+        _forget_job(batch)
         job = _start(service, batch, question)
     if job is None or job.is_over:
         _offer_to_go_on(service, batch, question, job)
     else:
         work.watch(job, partial(reading.says, batch=batch))
+
+
+def _job(batch: Batch) -> Job | None:
+    return work.jobs().find(batch.job[1]) if batch.job else None
+
+
+def _forget_job(batch: Batch) -> None:
+    if batch.job is not None:
+        work.jobs().forget(batch.job[1])
 
 
 def _start(service: Service, batch: Batch, question: Question) -> Job | None:
@@ -128,8 +136,8 @@ def _offer_to_go_on(service: Service, batch: Batch, question: Question, job: Job
 def _end_reading_of_others(batch: Batch | None) -> None:
     """End what this session began to read and nobody wants any more."""
     before: Batch | None = st.session_state.get("reading")
-    if before is not None and before is not batch and before.job is not None:
-        work.jobs().forget(before.job[1])
+    if before is not None and before is not batch:
+        _forget_job(before)
     st.session_state["reading"] = batch
 
 
@@ -138,95 +146,22 @@ def _announce(batch: Batch, question: Question, found: Sequence[Result]) -> None
     said = (
         answers.said(found[0].outcome, question.model)
         if len(batch.pictures) == 1
-        else _summary(found)
+        else overview.summary(found)
     )
     announce.show(said, token=f"{batch.token} {question.key} {len(found)}", key="answer")
 
 
-def _summary(found: Sequence[Result]) -> str:
-    bad = sum(result.verdict == "bad" for result in found)
-    read = words.count(len(found) - bad, "picture", "pictures") + " read"
-    return f"{read}, {bad:,} could not be." if bad else f"{read}."
-
-
 def _show_one(service: Service | Problem, batch: Batch, question: Question, result: Result) -> None:
     answers.show_one(result.picture, result.outcome, question.model)
-    if isinstance(service, Service) and not isinstance(result.outcome, ClientError):
-        correcting.show(service, result.outcome, batch.corrections, "one")
-    _offer_files([result])
-
-
-def _show_many(
-    service: Service | Problem, batch: Batch, question: Question, found: Sequence[Result]
-) -> None:
-    st.markdown(f"**{_summary(found)}**")
-    shown = _filtered(found)
-    st.dataframe(
-        results.rows(shown),
-        hide_index=True,
-        height=min(38 + 35 * len(shown), 38 + 35 * 8),
-        column_order=results.shown_columns(shown),
-        column_config={
-            "name": "Name",
-            "prediction": "Prediction",
-            "confidence": st.column_config.ProgressColumn(
-                "Confidence", min_value=0, max_value=1, format="percent", color="primary"
-            ),
-            "how sure": "How sure",
-            "corrected to": "Corrected to",
-            "problem": "Problem",
-        },
-        alt="The results as a table",
-        placeholder="",
-    )
-    _offer_files(found)
-    pages = -(-len(shown) // CARDS)
-    number = 1
-    if pages > 1:
-        number = st.pagination(pages, key=f"cards {batch.token} {len(shown)}")
-        last = min(number * CARDS, len(shown))
-        st.caption(f"Pictures {(number - 1) * CARDS + 1:,} to {last:,} of {len(shown):,}")
-    for index, result in enumerate(shown[(number - 1) * CARDS : number * CARDS]):
-        key = f"card {index}"
-        below = partial(_offer_correction, service, batch, result, key)
-        answers.show_row(result.picture, result.outcome, question.model, key=key, below=below)
+    _offer_correction(service, batch, result, "one")
+    with st.container(horizontal=True):
+        overview.offer_files([result])
+        _offer_to_clear()
 
 
 def _offer_correction(service: Service | Problem, batch: Batch, result: Result, key: str) -> None:
     if isinstance(service, Service) and not isinstance(result.outcome, ClientError):
         correcting.show(service, result.outcome, batch.corrections, key)
-
-
-def _filtered(found: Sequence[Result]) -> Sequence[Result]:
-    """Offer to see only some of the results; return those."""
-    counts = {name: sum(result.verdict == name for result in found) for name in FILTERS}
-    counts["all"] = len(found)
-    offered = [name for name, many in counts.items() if name == "all" or 0 < many < len(found)]
-    if len(offered) == 1:
-        return found
-    name = st.segmented_control(
-        "Show",
-        offered,
-        default="all",
-        required=True,
-        format_func=lambda name: f"{FILTERS[name]} ({counts[name]:,})",
-        key="filter",
-    )
-    return found if name == "all" else [result for result in found if result.verdict == name]
-
-
-def _offer_files(found: Sequence[Result]) -> None:
-    with st.container(horizontal=True):
-        for name, make in (("CSV", results.as_csv), ("JSON", results.as_json)):
-            st.download_button(
-                f"Download {name}",
-                partial(make, found),
-                file_name=f"results.{name.lower()}",
-                mime=f"text/{name.lower()}" if name == "CSV" else "application/json",
-                icon=":material/download:",
-                on_click="ignore",
-            )
-        _offer_to_clear()
 
 
 def _offer_to_clear() -> None:

@@ -33,8 +33,9 @@ MANY = 32  # two batches
 def upload_zip(page: Page, content: bytes) -> None:
     chooser = page.locator("input[type=file]").first
     expect(chooser).to_be_attached()
-    payload = {"name": "digits.zip", "mimeType": "application/zip", "buffer": content}
-    chooser.set_input_files([payload])
+    chooser.set_input_files(
+        {"name": "digits.zip", "mimeType": "application/zip", "buffer": content}
+    )
 
 
 def many() -> dict[str, bytes]:
@@ -210,7 +211,7 @@ def test_a_backend_that_stops_in_the_middle_is_waited_for(visit: Open, gate: Gat
     with away(gate) as gone:
         page = visit()
         upload_zip(page, zipped(**many()))
-        waits = page.get_by_text(f"0 of {MANY} pictures read. The backend is being restarted.")
+        waits = page.get_by_text(f"Read 0 of {MANY} pictures. The backend is being restarted.")
         expect(waits).to_be_visible()
         come_back(gone)
         expect(page.get_by_text(f"{MANY} pictures read.").first).to_be_visible()
@@ -221,7 +222,7 @@ def test_reading_is_stopped_and_goes_on_when_that_is_wanted(visit: Open, gate: G
     with away(gate) as gone:
         page = visit()
         upload_zip(page, zipped(**many()))
-        page.get_by_role("button", name="Stop", exact=True).click()
+        page.get_by_test_id("stMain").get_by_role("button", name="Stop").click()
         expect(page.get_by_text(f"{MANY} pictures are not read yet.")).to_be_visible()
         come_back(gone)
         page.get_by_role("button", name="Go on").click()

@@ -94,7 +94,7 @@ def test_a_wait_is_told_and_ends_at_once_when_it_is_stopped() -> None:
     job = jobs.start(lambda job: reading.read(job, client, QUESTION, given))
     while given.trouble is None:
         ended.wait(0.005)
-    assert f"0 of {MANY} pictures read. The backend is busy." in reading.says(job, given)
+    assert f"Read 0 of {MANY} pictures. The backend is busy." in reading.says(job, given)
     assert "asked again in 500 seconds" in reading.says(job, given)
     job.cancel()
     while not job.is_over:
