@@ -5,7 +5,7 @@ from dataclasses import replace
 import streamlit as st
 
 from client import ClientError
-from frontend import answers, asking, notices, problems, serving
+from frontend import answers, asking, correcting, notices, problems, serving
 from frontend.asking import Outcome
 from frontend.components import drawing_pad
 from frontend.pictures import Picture
@@ -13,6 +13,7 @@ from frontend.problems import Problem
 from frontend.serving import Service
 
 PAD = "pad"
+CORRECTIONS = "corrections of drawings"
 
 
 def page() -> None:
@@ -45,6 +46,8 @@ def _show(service: Service | Problem) -> None:
             answers.show_words(outcome, service.model)
             answers.show_figures(outcome, service.model, key=PAD)
             answers.show_seen(outcome)
+            said = st.session_state.setdefault(CORRECTIONS, {})
+            correcting.show(service, outcome, said, PAD)
 
 
 def _ask(service: Service | Problem, picture: Picture | None) -> Outcome | None:

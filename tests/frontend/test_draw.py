@@ -7,6 +7,7 @@ import pytest
 from tests.client.server import Answer, serving
 from tests.frontend.app import CLASSIFY, DRAW, ONE, draw, models, press, shown
 from tests.frontend.conftest import Start
+from tests.pictures import encoded, seven
 
 
 def test_a_drawing_is_read_and_kept(start: Start, backend_url: str) -> None:
@@ -42,3 +43,9 @@ def test_a_backend_that_fails_at_a_stroke_is_told_beside_the_pad(start: Start) -
         late.status, late.body = 200, ONE
         press(app, "Try again")
         assert "a 1 (" in shown(app)
+
+
+def test_a_drawing_that_was_read_wrongly_is_corrected(start: Start, backend_url: str) -> None:
+    app = press(draw(start(backend_url).switch_page(DRAW).run()), "It is right")
+    assert "You said that it is right." in shown(app)
+    assert "It is right" in [button.label for button in draw(app, encoded(seven(77))).button]
