@@ -8,7 +8,7 @@ from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from frontend import examples, link, notices, serving, unpacking
 from frontend.batches import Batch, Batches
-from frontend.components import gallery, paste
+from frontend.components import gallery, packer, paste
 from frontend.pictures import Picture
 from frontend.problems import Problem
 
@@ -21,6 +21,7 @@ _BATCH = "batch"
 _REFUSED = "refused"
 _WAY = "way"
 _PHOTO = "photo"
+_UPLOADER = "uploader"
 _PASTE = "paste"
 _GALLERY = "examples"
 _ROUND = "round"  # a new round gives the uploader a new key, which empties it
@@ -82,15 +83,17 @@ def _batches() -> Batches:
 
 def _offer_uploader(*, is_folder: bool) -> None:
     key = f"{'folder' if is_folder else 'files'} {st.session_state.setdefault(_ROUND, 0)}"
-    st.file_uploader(
-        "A folder of pictures" if is_folder else "Pictures, or a zip of them",
-        type=TYPES if is_folder else [*TYPES, "zip"],
-        accept_multiple_files="directory" if is_folder else True,
-        max_upload_size=MOST_MEGABYTES,
-        key=key,
-        on_change=_take_files,
-        args=(key,),
-    )
+    with st.container(key=_UPLOADER):
+        st.file_uploader(
+            "A folder of pictures" if is_folder else "Pictures, or a zip of them",
+            type=[*TYPES, "zip"],
+            accept_multiple_files="directory" if is_folder else True,
+            max_upload_size=MOST_MEGABYTES,
+            key=key,
+            on_change=_take_files,
+            args=(key,),
+        )
+    packer.show(_UPLOADER, TYPES, key="packer")
 
 
 def _take_files(key: str) -> None:

@@ -146,6 +146,42 @@ def test_a_folder_is_read(visit: Open, tmp_path: Path) -> None:
     expect(page.get_by_text("2 pictures read.").first).to_be_visible()
 
 
+def test_a_folder_of_more_files_than_an_uploader_bears_loses_none(
+    visit: Open, tmp_path: Path
+) -> None:
+    for i in range(150):
+        (tmp_path / f"{i:03d}.png").write_bytes(encoded(seven(60 + i)))
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "empty.png").touch()
+    page = visit()
+    page.get_by_role("radio", name="A folder").click()
+    chooser = page.locator("input[type=file][webkitdirectory]")
+    expect(chooser).to_be_attached()
+    chooser.set_input_files(tmp_path)
+    expect(page.get_by_text("150 pictures read, 1 could not be.").first).to_be_visible()
+    expect(page.get_by_text("151 pictures.zip")).to_be_visible()
+    page.get_by_role("radio", name="Could not be read (1)").click()
+    expect(page.get_by_role("alert")).to_contain_text("This file is empty.")
+
+
+def test_many_files_that_are_dropped_are_read(visit: Open) -> None:
+    page = visit()
+    expect(page.locator("input[type=file]").first).to_be_attached()
+    page.get_by_test_id("stFileUploaderDropzone").evaluate(
+        """(zone, png) => {
+            const dataTransfer = new DataTransfer();
+            for (let i = 0; i < 101; i++) {
+                const bytes = Uint8Array.from(atob(png), (c) => c.charCodeAt(0));
+                dataTransfer.items.add(new File([bytes], `ä${i}.png`, { type: "image/png" }));
+            }
+            zone.dispatchEvent(new DragEvent("drop", { bubbles: true, dataTransfer }));
+        }""",
+        base64.b64encode(SEVEN).decode(),
+    )
+    expect(page.get_by_text("101 pictures read.").first).to_be_visible()
+    expect(page.get_by_text("ä0.png")).to_be_visible()
+
+
 def test_a_reload_keeps_the_results_and_what_was_said_of_them(visit: Open) -> None:
     page = visit()
     upload_zip(page, zipped(**many()))
@@ -257,6 +293,9 @@ def test_the_page_is_accessible(visit: Open, scheme: str) -> None:
     expect_accessible(page)
     upload(page, file("seven.png"), file("broken.png", b"broken"))
     expect_seven(page)
+    expect_accessible(page)
+    upload_zip(page, zipped(**many()))
+    expect(page.get_by_role("navigation", name="Pagination")).to_be_visible()
     expect_accessible(page)
     page.get_by_role("button", name="Wrong? Correct it").first.click()
     expect(page.get_by_role("combobox", name="The right label")).to_be_visible()
