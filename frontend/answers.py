@@ -1,14 +1,19 @@
-"""Answers on the page: the picture, the words, the chart."""
+"""Answers on the page: the picture, the words, the bars."""
+
+from collections.abc import Callable
+from io import BytesIO
 
 import streamlit as st
+from PIL import Image
 
 from client import Classification, ClientError, ModelInfo
 from frontend import notices, problems, words
 from frontend.asking import Outcome
-from frontend.charts.probability import probability_chart
+from frontend.components import bars as bar_chart
 from frontend.pictures import Picture
 
 FEW = 5  # bars for one of several pictures; a picture on its own shows all it was answered
+SEEN_WIDTH = 140  # pixels, five for each that a digit model is given
 
 
 def show_one(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
@@ -21,12 +26,22 @@ def show_one(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
     left, right = st.columns([2, 3], gap="medium")
     with left:
         _picture(picture, width=280)
+        show_seen(outcome)
     with right:
         show_figures(outcome, model)
 
 
-def show_row(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
-    """Show the answer for one of several pictures; a bad one is a row that says why."""
+def show_row(
+    picture: Picture,
+    outcome: Outcome,
+    model: ModelInfo,
+    key: str | None = None,
+    below: Callable[[], None] = lambda: None,
+) -> None:
+    """Show the answer for one of several pictures; a bad one is a row that says why.
+
+    `below` shows what else belongs to an answer.
+    """
     with st.container(border=True):
         left, right = st.columns([1, 3], gap="medium")
         with left:
@@ -37,7 +52,8 @@ def show_row(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
                 st.error(f"{words.plain(problem.what)} {words.plain(problem.advice)}")
             else:
                 show_words(outcome, model)
-                show_figures(outcome, model, bars=FEW)
+                show_figures(outcome, model, bars=FEW, key=key)
+                below()
 
 
 def show_words(result: Classification, model: ModelInfo) -> None:
@@ -47,13 +63,35 @@ def show_words(result: Classification, model: ModelInfo) -> None:
         st.markdown(words.plain(addition))
 
 
-def show_figures(result: Classification, model: ModelInfo, bars: int | None = None) -> None:
-    """Show the chart with the likeliest `bars` labels, and where the time went."""
-    guesses = [(guess.label, guess.probability) for guess in result.top[:bars]]
-    st.altair_chart(probability_chart(guesses), alt=f"Probabilities. {said(result, model)}")
+def show_figures(
+    result: Classification, model: ModelInfo, bars: int | None = None, key: str | None = None
+) -> None:
+    """Show bars for the likeliest `bars` labels, and where the time went.
+
+    The same answer twice on a page needs a `key` each.
+    """
+    title = f"Probabilities. {said(result, model)}"
+    bar_chart.show(title, result.top[:bars], key=f"bars {key or result.id}")
     if result.in_distribution is False:
         st.caption("The bars only say which label is closer than the others.")
     st.caption(words.timings(result.timings))
+
+
+def show_seen(result: Classification) -> None:
+    """Show what the model was given, its pixels enlarged; nothing where that was not asked for."""
+    if result.seen is None:
+        return
+    with Image.open(BytesIO(result.seen)) as image:
+        width, height = image.size
+    size = f"{width}x{height} pixels"
+    with st.container(key="seen"):  # the name that the page's style knows
+        st.image(
+            result.seen,
+            width=max(width, SEEN_WIDTH),
+            output_format="PNG",  # the default blurs it
+            alt=f"What the model sees: the picture as it is given, {size}",
+        )
+    st.caption(f"What the model sees: {size}")
 
 
 def said(outcome: Outcome, model: ModelInfo) -> str:

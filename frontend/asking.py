@@ -2,17 +2,17 @@
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from client import BackendError, Classification, Client, ClientError, ItemError, ModelInfo
 from frontend.pictures import Picture
-from frontend.problems import is_lasting
+from frontend.problems import Unopened, is_lasting
 
 Outcome = Classification | ClientError
-Key = tuple[str, str, str, float | None]
+Key = tuple[str, str, float | None, bool]
 
-MOST_PICTURES = 100
+REMEMBERED = 20_000  # two models on the most pictures that are taken at once
 BATCH_PICTURES = 16
 BATCH_BYTES = 16_000_000  # a batch that is sent again after a failure should not take long
 TOP = 10
@@ -20,10 +20,19 @@ TOP = 10
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What is asked of a picture: the model, and the coverage of its prediction set, if any."""
+    """What is asked of a picture: the model, and the coverage of its prediction set, if any.
+
+    With `seen` the answer for a picture on its own has what the model was given.
+    """
 
     model: ModelInfo
     coverage: float | None = None
+    seen: bool = False
+
+    @property
+    def key(self) -> Key:
+        """What tells it from other questions."""
+        return (self.model.name, self.model.version, self.coverage, self.seen)
 
 
 class Options(TypedDict):
@@ -37,22 +46,22 @@ class Options(TypedDict):
 class Memory:
     """The last outcomes, by content and question. Passing troubles are not kept, only answers."""
 
-    def __init__(self, limit: int = 2 * MOST_PICTURES) -> None:
+    def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit
-        self._kept: OrderedDict[Key, Outcome] = OrderedDict()
+        self._kept: OrderedDict[tuple[str, Key], Outcome] = OrderedDict()
 
     def get(self, picture: Picture, question: Question) -> Outcome | None:
         """Return what is known of this picture, or None."""
-        key = _key(picture, question)
-        if key in self._kept:
-            self._kept.move_to_end(key)
-        return self._kept.get(key)
+        return self._kept.get((picture.digest, question.key))
 
     def put(self, picture: Picture, question: Question, outcome: Outcome) -> None:
         """Keep an outcome that asking again would not change."""
-        if isinstance(outcome, ClientError) and not is_lasting(outcome):
-            return
-        self._kept[_key(picture, question)] = outcome
+        if not isinstance(outcome, ClientError) or is_lasting(outcome):
+            self.keep(picture, question, outcome)
+
+    def keep(self, picture: Picture, question: Question, outcome: Outcome) -> None:
+        """Keep an outcome, whatever it is."""
+        self._kept[picture.digest, question.key] = outcome
         while len(self._kept) > self._limit:
             self._kept.popitem(last=False)
 
@@ -67,8 +76,12 @@ def ask(
     """Return one outcome for each picture, asking only for those that `memory` does not know.
 
     A picture that cannot be read fails alone. Where the backend itself fails, the rest of the
-    pictures share that error. `progress(done, total)` is told of every picture asked for.
+    pictures share that error. `progress(done, total)` is told of every picture asked for. Of
+    several pictures the answers have no `probabilities`, only the `top` of them.
     """
+    for picture in pictures:
+        if picture.fault is not None:
+            memory.keep(picture, question, Unopened(picture.fault))
     unknown = {p.digest: p for p in pictures if memory.get(p, question) is None}
     outcomes: dict[str, Outcome] = {}
     for picture, outcome in _outcomes(client, question, list(unknown.values())):
@@ -116,7 +129,7 @@ def _batch(client: Client, question: Question, batch: Sequence[Picture]) -> Iter
         images = [(picture.name, picture.content) for picture in batch]
         try:
             for item in client.classify_batch(images, **_options(question)):
-                yield item.error if isinstance(item, ItemError) else item
+                yield _lean(item)
             return
         except BackendError as error:
             if error.status != 413:
@@ -125,9 +138,16 @@ def _batch(client: Client, question: Question, batch: Sequence[Picture]) -> Iter
         yield _alone(client, question, picture)
 
 
+def _lean(item: Classification | ItemError) -> Outcome:
+    """Leave out what takes the most room: a thousand probabilities, of a thousand pictures."""
+    return item.error if isinstance(item, ItemError) else replace(item, probabilities=None)
+
+
 def _alone(client: Client, question: Question, picture: Picture) -> Outcome:
     try:
-        return client.classify(picture.content, filename=picture.name, **_options(question))
+        return client.classify(
+            picture.content, filename=picture.name, seen=question.seen, **_options(question)
+        )
     except BackendError as error:
         if is_lasting(error):
             return error
@@ -140,8 +160,3 @@ def _options(question: Question) -> Options:
         "top_k": min(TOP, len(question.model.labels)) or None,
         "coverage": question.coverage,
     }
-
-
-def _key(picture: Picture, question: Question) -> Key:
-    model = question.model
-    return (picture.digest, model.name, model.version, question.coverage)

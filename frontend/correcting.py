@@ -1,99 +1,129 @@
-"""What a person says of an answer: that it is right, or what would be."""
+"""Saying that an answer is right, or what would be."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import streamlit as st
 
-from client import Client, ClientError
+from client import Classification, Client, ClientError
 from frontend import notices, problems, words
+from frontend.serving import Service
 from frontend.words import plain
 
-_SAID = "what was said of answers"
-_TROUBLE = "trouble with a correction"
+Corrections = dict[str, str]  # the right label by the answer's id
+
+_NEWS = "correction made"
 
 
-def show(
-    client: Client,
-    answer_id: str,
-    prediction: str,
-    labels: Sequence[str],
-    *,
-    kind: str = "",
-    also: Callable[[], None] | None = None,
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An answer that the backend keeps; `labels` are those to choose from."""
+
+    client: Client
+    answer_id: str
+    prediction: str
+    labels: Sequence[str]
+    kind: str
+
+
+def show(service: Service, result: Classification, said: Corrections, key: str) -> None:
+    """Offer to confirm or correct an answer, where the backend keeps it; `said` remembers it."""
+    if result.stored:
+        model = service.model
+        subject = Subject(
+            service.client, result.id, result.prediction, model.labels, model.input.kind
+        )
+        offer(subject, said, key)
+
+
+@st.fragment
+def offer(
+    subject: Subject, said: Corrections, key: str, also: Callable[[], None] | None = None
 ) -> None:
-    """Offer to confirm or correct a stored answer, or to take back what was said of it.
+    """Offer to confirm or correct an answer that is kept; `said` remembers it.
 
-    `labels` are those to choose from, `kind` the model's kind of input. `also` shows what else can
-    be done, in the same row.
+    What is wrong with the history is told in words, and nothing else on the page is lost. `also`
+    shows what else can be done, in the same row.
     """
-    said = _said().get(answer_id)
+    if st.session_state.pop(_NEWS, False):
+        st.rerun()  # the rest of the page tells of corrections too
+    key = f"{key} {subject.answer_id}"
+    right = said.get(subject.answer_id)
     with st.container(horizontal=True, vertical_alignment="center"):
-        if said is None:
-            _offer(client, answer_id, prediction, labels)
+        if right is None:
+            st.button(
+                "It is right",
+                icon=":material/check:",
+                key=f"right {key}",
+                on_click=_say,
+                args=(subject, said, key, subject.prediction),
+            )
+        elif right == subject.prediction:
+            _remark("Said to be right.")
         else:
-            _show_said(client, answer_id, said == prediction, words.noun(said, kind))
+            _remark(f"Said to be {words.noun(right, subject.kind)}.")
+        with st.popover(
+            "Wrong? Correct it" if right is None else "Change it",
+            icon=":material/edit:",
+            key=_popover(key),
+            on_change="rerun",
+        ) as popover:
+            if popover.open:
+                _offer_labels(subject, said, key)
+        if right is not None:
+            st.button(
+                "Take it back",
+                icon=":material/undo:",
+                key=f"back {key}",
+                on_click=_say,
+                args=(subject, said, key, None),
+            )
         if also is not None:
             also()
-    if (trouble := st.session_state.get(_TROUBLE)) and trouble[0] == answer_id:
-        notices.show(trouble[1])
+    if isinstance(trouble := st.session_state.pop(_trouble(key), None), ClientError):
+        notices.show(problems.of_history(trouble), key=f"correcting {key}")
 
 
-def remember(answer_id: str, label: str | None) -> None:
-    """Take over what the history knows; None where nobody has said anything."""
-    _said()[answer_id] = label
+def _remark(text: str) -> None:
+    st.markdown(f":material/check_circle: {plain(text)}", width="content")
 
 
-def _show_said(client: Client, answer_id: str, is_right: bool, right: str) -> None:
-    if is_right:
-        st.markdown(":material/check: Said to be right.", width="content")
-    else:
-        st.markdown(f":material/edit: Corrected: this is {plain(right)}.", width="content")
+def _offer_labels(subject: Subject, said: Corrections, key: str) -> None:
+    right = st.selectbox(
+        "The right label",
+        subject.labels,
+        index=None,
+        placeholder="Choose a label",
+        key=f"label {key}",
+    )
     st.button(
-        "Take it back",
-        key=f"take back {answer_id}",
-        on_click=_correct,
-        args=(client, answer_id, None),
+        "Save",
+        type="primary",
+        key=f"save {key}",
+        disabled=right is None,
+        on_click=_say,
+        args=(subject, said, key, right),
     )
 
 
-def _offer(client: Client, answer_id: str, prediction: str, labels: Sequence[str]) -> None:
-    st.button(
-        "It is right",
-        key=f"right {answer_id}",
-        icon=":material/check:",
-        help="Say that this answer is right",
-        on_click=_correct,
-        args=(client, answer_id, prediction),
-    )
-    with st.popover("Wrong? Correct it", icon=":material/edit:", key=f"wrong {answer_id}"):
-        wanted = st.selectbox(
-            "What is it?",
-            [label for label in labels if label != prediction],
-            index=None,
-            placeholder="Choose the right label",
-            key=f"label {answer_id}",
-        )
-        st.button(
-            "Save",
-            key=f"save {answer_id}",
-            type="primary",
-            disabled=wanted is None,
-            on_click=_correct,
-            args=(client, answer_id, wanted),
-        )
-
-
-def _correct(client: Client, answer_id: str, label: str | None) -> None:
-    st.session_state.pop(_TROUBLE, None)
+def _say(subject: Subject, said: Corrections, key: str, right: str | None) -> None:
+    """Tell the history what is right; None takes it back."""
+    st.session_state[_popover(key)] = False
     try:
-        client.history.correct(answer_id, label)
+        subject.client.history.correct(subject.answer_id, right)
     except ClientError as error:
-        st.session_state[_TROUBLE] = answer_id, problems.of_history(error)
+        st.session_state[_trouble(key)] = error
+        return
+    if right is None:
+        said.pop(subject.answer_id, None)
     else:
-        remember(answer_id, label)
+        said[subject.answer_id] = right
+    st.session_state[_NEWS] = True
 
 
-def _said() -> dict[str, str | None]:
-    """Return what was said in this session, by the answer's id."""
-    said: dict[str, str | None] = st.session_state.setdefault(_SAID, {})
-    return said
+def _popover(key: str) -> str:
+    return f"labels {key}"
+
+
+def _trouble(key: str) -> str:
+    return f"trouble {key}"

@@ -1,4 +1,4 @@
-"""Where pictures come from: files, the camera, the clipboard, the examples."""
+"""Where pictures come from: files, folders and zips, the camera, the clipboard, the examples."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -6,39 +6,58 @@ from functools import partial
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from frontend import examples
-from frontend.components import gallery, paste
+from frontend import examples, link, notices, serving, unpacking
+from frontend.batches import Batch, Batches
+from frontend.components import gallery, packer, paste
 from frontend.pictures import Picture
+from frontend.problems import Problem
 
-_CHOSEN = "pictures"
-_FILES = "files"
-_CAMERA = "camera"
+CHOICE = "pictures"  # in the address
+TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "gif"]
+MOST_MEGABYTES = 200  # of one file, which may be a zip; a picture may have what the backend allows
+FILES, FOLDER, CAMERA = WAYS = ("Files or a zip", "A folder", "The camera")
+
+_BATCH = "batch"
+_REFUSED = "refused"
+_WAY = "way"
+_PHOTO = "photo"
+_UPLOADER = "uploader"
 _PASTE = "paste"
 _GALLERY = "examples"
 _ROUND = "round"  # a new round gives the uploader a new key, which empties it
-TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "gif"]
 
 
 def chosen() -> Sequence[Picture]:
-    """Return the pictures chosen last, wherever they came from; they outlive a change of page."""
-    pictures: Sequence[Picture] = st.session_state.get(_CHOSEN, ())
-    return pictures
+    """Return the pictures chosen last, wherever they came from; they outlive a reload."""
+    held = batch()
+    return held.pictures if held else ()
+
+
+def batch() -> Batch | None:
+    """Return the pictures chosen last, with what was answered of them."""
+    token = link.get(CHOICE)
+    own: Batch | None = st.session_state.get(_BATCH)
+    held = _batches().find(token)
+    if own is not None and own.token == token:
+        return own
+    st.session_state[_BATCH] = held
+    if held is not None:
+        st.session_state[serving.MEMORY] = held.memory
+    return held
 
 
 def show(kind: str | None) -> None:
     """Offer every way to choose pictures; examples are of the `kind` that the model reads."""
-    key = f"{_FILES} {st.session_state.setdefault(_ROUND, 0)}"
-    st.file_uploader(
-        "Pictures from your device",
-        type=TYPES,
-        accept_multiple_files=True,
-        key=key,
-        on_change=_take_files,
-        args=(key,),
-    )
+    way = st.segmented_control("Pictures from", WAYS, default=FILES, required=True, key=_WAY)
+    if way == CAMERA:
+        st.camera_input("Hold the picture before the camera", key=_PHOTO, on_change=_take_photo)
+    else:
+        _offer_uploader(is_folder=way == FOLDER)
+    for problem in st.session_state.get(_REFUSED, ()):
+        notices.show(problem)
+    if link.get(CHOICE) and batch() is None:
+        st.info("These pictures are no longer kept here. Choose them again.")
     paste.show(key=_PASTE, on_paste=_take_paste)
-    if st.toggle("Use the camera", key="camera on"):
-        st.camera_input("Hold the picture before the camera", key=_CAMERA, on_change=_take_photo)
     if kind is not None:
         gallery.show(
             "Or try one of these:",
@@ -50,27 +69,68 @@ def show(kind: str | None) -> None:
 
 def clear() -> None:
     """Forget the pictures and empty the uploader."""
-    st.session_state[_CHOSEN] = ()
-    st.session_state[_ROUND] += 1
+    _batches().drop(link.get(CHOICE))
+    link.put(CHOICE, None)
+    st.session_state[_BATCH] = None
+    st.session_state[_REFUSED] = ()
+    st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
+
+
+@st.cache_resource(show_spinner=False)
+def _batches() -> Batches:
+    return Batches()
+
+
+def _offer_uploader(*, is_folder: bool) -> None:
+    key = f"{'folder' if is_folder else 'files'} {st.session_state.setdefault(_ROUND, 0)}"
+    with st.container(key=_UPLOADER):
+        st.file_uploader(
+            "A folder of pictures" if is_folder else "Pictures, or a zip of them",
+            type=[*TYPES, "zip"],
+            accept_multiple_files="directory" if is_folder else True,
+            max_upload_size=MOST_MEGABYTES,
+            key=key,
+            on_change=_take_files,
+            args=(key,),
+        )
+    packer.show(_UPLOADER, TYPES, key="packer")
 
 
 def _take_files(key: str) -> None:
     files: Sequence[UploadedFile] = st.session_state[key]
-    st.session_state[_CHOSEN] = [Picture(file.name, file.getvalue()) for file in files]
+    if not files:
+        clear()
+        return
+    with st.spinner("Opening…", show_time=False):
+        pictures, refused = unpacking.unpack(files)
+    _choose(pictures, refused)
 
 
 def _take_photo() -> None:
-    photo: UploadedFile | None = st.session_state[_CAMERA]
-    st.session_state[_CHOSEN] = [] if photo is None else [Picture("photo", photo.getvalue())]
+    photo: UploadedFile | None = st.session_state[_PHOTO]
+    if photo is None:
+        clear()
+    else:
+        _choose([Picture("photo", photo.getvalue())])
 
 
 def _take_paste() -> None:
     if picture := paste.pasted(_PASTE):
-        st.session_state[_CHOSEN] = [picture]
+        _choose([picture])
 
 
 def _take_example(kind: str) -> None:
     index = gallery.picked(f"{_GALLERY} {kind}")
     shown = examples.load(kind)
     if index is not None and 0 <= index < len(shown):
-        st.session_state[_CHOSEN] = [Picture(shown[index].name, shown[index].content)]
+        _choose([Picture(shown[index].name, shown[index].content)])
+
+
+def _choose(pictures: Sequence[Picture], refused: Sequence[Problem] = ()) -> None:
+    """Take other pictures in place of those that there are, unless there are none to take."""
+    st.session_state[_REFUSED] = refused
+    if pictures:
+        new = Batch(pictures, serving.memory())
+        _batches().put(new)
+        st.session_state[_BATCH] = new
+        link.put(CHOICE, new.token)

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from frontend import serving
+from frontend.components import countdown
 from frontend.problems import Problem
 from frontend.words import plain
 
@@ -11,13 +12,27 @@ POLL = 2.0  # seconds between two looks at a backend that may come up
 
 def show_service(problem: Problem) -> None:
     """Show why there is no service; look again now and then where it may come up by itself."""
-    show(problem)
+    if problem.again is not None and problem.again > POLL:
+        show(problem)
+        return
+    _say(problem)
     if problem.passing:
+        _offer(problem, "service")
         _watch(problem)
 
 
-def show(problem: Problem) -> None:
-    """Show what is wrong and what to do, with a button where trying again may help."""
+def show(problem: Problem, key: str = "notice") -> None:
+    """Show what is wrong and what to do, with a button where trying again may help.
+
+    Where waiting may help it counts the seconds and tries again by itself, a few times. Two
+    notices at once need a `key` each.
+    """
+    _say(problem)
+    if problem.passing:
+        _offer(problem, key, counts=True)
+
+
+def _say(problem: Problem) -> None:
     text = f"{plain(problem.what)}  \n{_advice(problem.advice)}"
     if problem.waiting:
         st.info(text, icon=":material/hourglass_top:")
@@ -25,8 +40,13 @@ def show(problem: Problem) -> None:
         st.error(text, icon=":material/error:")
     for note in problem.notes:
         st.caption(plain(note))
-    if problem.passing:
-        st.button("Try again", icon=":material/refresh:")
+
+
+def _offer(problem: Problem, key: str, *, counts: bool = False) -> None:
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.button("Try again", icon=":material/refresh:", key=f"{key} again")
+        if counts and problem.again is not None:
+            countdown.show(problem.again, key=f"{key} countdown")
 
 
 def _advice(text: str) -> str:

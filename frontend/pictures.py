@@ -14,15 +14,19 @@ BACKDROP = (156, 163, 175)  # a middle grey, on which transparent ink of any col
 
 @dataclass(frozen=True)
 class Picture:
-    """The bytes of an image file, whatever they are, and the name its owner gave it."""
+    """The bytes of an image file, whatever they are, and the name its owner gave it.
+
+    `fault` says why there are none, as of a file that is damaged within its zip.
+    """
 
     name: str
     content: bytes
+    fault: str | None = None
 
     @cached_property
     def digest(self) -> str:
         """Return what tells one content from another."""
-        return hashlib.sha256(self.content).hexdigest()
+        return hashlib.sha256(self.content + (self.fault or "").encode()).hexdigest()
 
     @cached_property
     def preview(self) -> bytes | None:

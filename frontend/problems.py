@@ -4,22 +4,37 @@ from dataclasses import dataclass, replace
 
 from client import BackendError, BackendUnreachable, ClientError, InvalidAnswer, ModelInfo
 from frontend.discovery import Address, AddressError, Way
+from frontend.words import seconds
 
 ONE_PICTURE = frozenset({400, 413, 415, 422})  # these tell of the picture, not of the service
+AWAY = frozenset({408, 429, 502, 503, 504})  # the same question may well be answered later
 FORMATS = "JPEG, PNG, WebP, BMP or GIF"
+SOON = 2.0  # seconds until asking again may help, where nobody has named any
+LATER = 5.0  # of a backend that was too slow
+SET_KEY = "Set BACKEND_API_KEY for the frontend to one of its keys, and start the frontend again."
+
+
+class Unopened(ClientError):  # noqa: N818 (says what it is)
+    """A picture that could not be sent, because of its `fault`."""
+
+    def __init__(self, fault: str) -> None:
+        super().__init__(fault)
+        self.fault = fault
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
     """`what` is wrong and what to do about it; `passing` where waiting alone may mend it.
 
-    `notes` are for whoever runs the service.
+    `again` is in how many seconds the page had better ask again by itself, None where it had
+    better not. `notes` are for whoever runs the service.
     """
 
     what: str
     advice: str
     passing: bool = False
     waiting: bool = False
+    again: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -27,7 +42,7 @@ def at(address: Address, error: ClientError) -> Problem:
     """Say why there is no service at `address`, and how that address came about."""
     problem = replace(of(error), notes=(f"Backend: {address}", *address.troubles))
     placed = address.how in (Way.SETTING, Way.DEFAULT) and not address.troubles
-    if placed or not _is_absence(error):
+    if placed or not _is_elsewhere(error):
         return problem
     advice = "Check that its service is deployed, or set BACKEND to where it runs."
     return replace(problem, advice=advice, passing=True)
@@ -51,7 +66,10 @@ def of(error: ClientError) -> Problem:
                 f"The backend at {error.url} does not answer in time.",
                 "It may be busy or starting. Try again in a moment.",
                 passing=True,
+                again=LATER,
             )
+        case Unopened():
+            return Problem(error.fault, "Take or save the picture again.")
         case BackendUnreachable():
             return unreachable(error.url)
         case InvalidAnswer() | BackendError(status=404, code=""):
@@ -72,6 +90,7 @@ def unreachable(url: str) -> Problem:
         "Start it with `make run` or `.venv/bin/python -m backend`, "
         "or set BACKEND to where it runs.",
         passing=True,
+        again=SOON,
     )
 
 
@@ -93,14 +112,32 @@ def of_model(model: ModelInfo) -> Problem | None:
     return None
 
 
+def unforeseen() -> Problem:
+    """Say that the page itself failed; its log knows why."""
+    return Problem(
+        "Something went wrong on this page.",
+        "Try again. What you gave it is still there; the frontend's log says what happened.",
+        passing=True,
+    )
+
+
+def no_models() -> Problem:
+    """Say that the backend serves nothing."""
+    return Problem(
+        "The backend serves no model yet.",
+        "Put a model folder under models/ and start the backend again.",
+        passing=True,
+    )
+
+
 def of_history(error: ClientError) -> Problem:
     """Put an error of the history into words; what is no trouble of its own is said as ever."""
     match error:
         case BackendError(code="api_key_missing" | "api_key_wrong"):
             return Problem(
-                "The history is not open to this page.",
-                "Whoever runs the backend gives it a key (`PRISM_API_KEYS` there, "
-                "`BACKEND_API_KEY` for this page), or opens it with `PRISM_HISTORY_OPEN=true`.",
+                "The history of this backend is not open to this page.",
+                f"{SET_KEY} Or start the backend with `PRISM_HISTORY_OPEN=true`, which opens its "
+                "history to everybody.",
             )
         case BackendError(code="history_off"):
             return Problem(
@@ -122,30 +159,19 @@ def of_history(error: ClientError) -> Problem:
     return of(error)
 
 
-def unforeseen() -> Problem:
-    """Say that the page itself failed; its log knows why."""
-    return Problem(
-        "Something went wrong on this page.",
-        "Try again. What you gave it is still there; the frontend's log says what happened.",
-        passing=True,
-    )
-
-
-def no_models() -> Problem:
-    """Say that the backend serves nothing."""
-    return Problem(
-        "The backend serves no model yet.",
-        "Put a model folder under models/ and start the backend again.",
-        passing=True,
-    )
-
-
 def is_lasting(error: ClientError) -> bool:
     """Tell whether the same picture would be refused again."""
     return isinstance(error, BackendError) and error.status in ONE_PICTURE
 
 
-def _is_absence(error: ClientError) -> bool:
+def is_absence(error: ClientError) -> bool:
+    """Tell whether the backend is away, starting or busy, and worth waiting for."""
+    if isinstance(error, BackendError):
+        return error.status in AWAY
+    return isinstance(error, BackendUnreachable)
+
+
+def _is_elsewhere(error: ClientError) -> bool:
     """Tell whether the backend is somewhere else, or nowhere."""
     match error:
         case BackendUnreachable():
@@ -156,11 +182,33 @@ def _is_absence(error: ClientError) -> bool:
 
 
 def _refusal(error: BackendError) -> Problem:
-    match error.code:
-        case "broken_image":
-            return Problem("This picture is damaged.", "Save or take it again.")
-        case "empty_file":
-            return Problem("This file is empty.", "Choose another one.")
+    problem = _BY_CODE.get(error.code) or _by_status(error)
+    if problem.again is None or error.retry_after is None:
+        return problem
+    return replace(problem, again=error.retry_after)
+
+
+_BY_CODE = {
+    "broken_image": Problem("This picture is damaged.", "Save or take it again."),
+    "empty_file": Problem("This file is empty.", "Choose another one."),
+    "not_ready": Problem(
+        "The model is still loading.", "It is asked again.", passing=True, again=SOON
+    ),
+    "draining": Problem(
+        "The backend is being restarted.", "It is asked again.", passing=True, again=SOON
+    ),
+    "history_unavailable": Problem(
+        "The backend cannot reach its history.", "Try again in a moment.", passing=True
+    ),
+    "history_off": Problem(
+        "This backend keeps no history.", "Whoever runs it can start it with PRISM_HISTORY=true."
+    ),
+    "unknown_answer": Problem("The backend no longer keeps this answer.", "Ask for a new one."),
+    "unknown_label": Problem("The model does not know this label.", "Choose one of its own."),
+}
+
+
+def _by_status(error: BackendError) -> Problem:
     match error.status:
         case 413:
             return Problem("This picture is too large.", error.detail or "Send a smaller one.")
@@ -171,18 +219,33 @@ def _refusal(error: BackendError) -> Problem:
                 "This picture cannot be read.",
                 error.detail or "It may be damaged: save or take it again.",
             )
+        case 401:
+            return Problem("The backend asks for an API key.", SET_KEY)
+        case 403:
+            return Problem(
+                "The backend does not accept the frontend's API key."
+                if error.code
+                else "The frontend is not allowed to ask the backend.",
+                SET_KEY
+                if error.code
+                else "On Cloud Run its service account needs the role run.invoker there.",
+            )
         case 404:
             return Problem(
                 "The backend does not serve this model.",
                 "Choose another one in the sidebar.",
                 passing=True,
             )
+        case 408:
+            return Problem("Sending took too long.", "Try again.", passing=True, again=SOON)
         case 429:
-            return Problem("The backend is busy.", _later(error.retry_after), passing=True)
-        case 503:
-            return Problem("The backend is not ready.", _later(error.retry_after), passing=True)
+            return _waiting("The backend is busy.", error.retry_after)
+        case 502 | 503:
+            return _waiting("The backend is not ready.", error.retry_after)
         case 504:
-            return Problem("The answer took too long.", "Try again in a moment.", passing=True)
+            return Problem(
+                "The answer took too long.", "Try again in a moment.", passing=True, again=LATER
+            )
         case status if status < 400:
             return Problem(error.detail, "Set BACKEND to that address.")
     known_as = f" Its log knows this as request {error.request_id}." if error.request_id else ""
@@ -193,8 +256,6 @@ def _refusal(error: BackendError) -> Problem:
     )
 
 
-def _later(seconds: float | None) -> str:
-    if seconds is None:
-        return "Try again in a moment."
-    whole = max(1, round(seconds))
-    return f"Try again in {whole} second{'' if whole == 1 else 's'}."
+def _waiting(what: str, wait: float | None) -> Problem:
+    advice = "Try again in a moment." if wait is None else f"Try again in {seconds(wait)}."
+    return Problem(what, advice, passing=True, again=SOON if wait is None else wait)

@@ -14,6 +14,7 @@ from frontend.problems import Problem
 CHOICE = "model"
 COVERAGE = "coverage"
 USUAL_COVERAGE = 0.95
+MEMORY = "memory"  # the name of the session's
 _SERVED = "served"
 
 
@@ -62,7 +63,7 @@ def ready() -> Service | Problem:
 
 def memory() -> Memory:
     """Return what this session has been told already."""
-    kept: Memory = st.session_state.setdefault("memory", Memory())
+    kept: Memory = st.session_state.setdefault(MEMORY, Memory())
     return kept
 
 

@@ -53,6 +53,17 @@ def answer(result: Classification, kind: str) -> str:
     return f"Hard to say: perhaps {_alternatives([first, *others])}."
 
 
+def certainty(result: Classification) -> str:
+    """Say in a word or two how sure the answer is."""
+    if result.in_distribution is False:
+        return "unlike what it knows"
+    if result.confidence >= SURE:
+        return "sure"
+    if result.confidence >= LIKELY:
+        return "very likely"
+    return "probably" if result.confidence >= EVEN else "hard to say"
+
+
 def addition(result: Classification, kind: str) -> str | None:
     """Say what is to be known besides the answer: what is promised, or what would be closest."""
     if result.in_distribution is False:
@@ -94,9 +105,19 @@ def timings(spent: Timings) -> str:
     )
 
 
+def seconds(number: float) -> str:
+    """Write a time to wait in whole seconds, one at least."""
+    return count(max(1, round(number)), "second", "seconds")
+
+
+def mega(size: int) -> str:
+    """Write a number of bytes."""
+    return f"{size / 1e6:,.0f} MB"
+
+
 def count(number: int, one: str, many: str) -> str:
     """Write a number with its noun."""
-    return f"{number} {one if number == 1 else many}"
+    return f"{number:,} {one if number == 1 else many}"
 
 
 def _worth_naming(result: Classification) -> Sequence[Guess]:

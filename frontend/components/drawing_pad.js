@@ -1,5 +1,21 @@
-// Streamlit calls the default export at every rerun; what outlives a rerun is kept here.
+// Streamlit calls the default export at every rerun; what outlives a rerun is kept here, and what
+// outlives a reload in the tab's own storage.
 const pads = new WeakMap();
+const PLACE = "drawing";
+
+function recall() {
+  try {
+    return JSON.parse(sessionStorage.getItem(PLACE)) ?? [];
+  } catch {
+    return []; // a browser may refuse to keep anything
+  }
+}
+
+function remember(strokes) {
+  try {
+    sessionStorage.setItem(PLACE, JSON.stringify(strokes));
+  } catch {}
+}
 
 const STEP = 8; // canvas pixels that an arrow key moves; with Shift four times as many
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
@@ -9,9 +25,10 @@ class Pad {
     this.canvas = root.querySelector("canvas");
     this.pen = root.querySelector("input");
     this.live = root.querySelector(".live");
-    this.buttons = root.querySelectorAll("button");
+    this.buttons = [...root.querySelectorAll("button")];
     this.ink = this.canvas.getContext("2d", { willReadFrequently: true });
     this.strokes = strokes;
+    this.undone = []; // to be done again, the last one first
     if (strokes.length) this.pen.value = strokes.at(-1).width;
     this.stroke = null; // the one being drawn
     this.pointer = null;
@@ -38,7 +55,10 @@ class Pad {
       ink.lineTo(x + 0.01, y); // a line of no length would leave no dot
       ink.stroke();
     }
-    for (const button of this.buttons) button.disabled = this.strokes.length === 0;
+    for (const button of this.buttons) {
+      const there = button.dataset.act === "redo" ? this.undone : this.strokes;
+      button.disabled = there.length === 0;
+    }
   }
 
   paintCursor() {
@@ -55,6 +75,7 @@ class Pad {
   begin(point) {
     this.stroke = { width: Number(this.pen.value), points: [point] };
     this.strokes.push(this.stroke);
+    this.undone = [];
     this.paint();
   }
 
@@ -67,19 +88,24 @@ class Pad {
   tell(what) {
     this.paint(); // without the cursor, which is no part of the drawing
     this.live.textContent = what;
+    remember(this.strokes);
     const empty = this.strokes.length === 0;
-    this.send("drawing", {
-      png: empty ? null : this.canvas.toDataURL("image/png"),
-      strokes: this.strokes,
-    });
+    this.send("drawing", { png: empty ? null : this.canvas.toDataURL("image/png") });
     this.paintCursor();
   }
 
   act(name) {
     this.stroke = null;
-    if (name === "undo") this.strokes.pop();
-    else this.strokes = [];
-    this.tell(this.strokes.length ? "Last stroke removed." : "The pad is empty.");
+    if (name === "redo") {
+      this.strokes.push(this.undone.pop());
+    } else if (name === "undo") {
+      this.undone.push(this.strokes.pop());
+    } else {
+      this.undone = this.strokes.reverse();
+      this.strokes = [];
+    }
+    const said = { redo: "Stroke drawn again.", undo: "Last stroke removed." }[name];
+    this.tell(this.strokes.length ? said : "The pad is empty.");
     this.canvas.focus({ preventScroll: true }); // the button may just have been disabled
   }
 
@@ -113,9 +139,11 @@ class Pad {
   // Space held while the arrows move draws; Space tapped puts the pen down until the next tap.
   keydown(event) {
     const { width, height } = this.canvas;
-    if ((event.ctrlKey || event.metaKey) && event.key === "z" && this.strokes.length) {
+    const shortcut = event.ctrlKey || event.metaKey ? event.key.toLowerCase() : "";
+    if (shortcut === "y" || shortcut === "z") {
       event.preventDefault();
-      this.act("undo");
+      const name = shortcut === "y" || event.shiftKey ? "redo" : "undo";
+      if (!this.buttons.find((button) => button.dataset.act === name).disabled) this.act(name);
     } else if (event.key === " ") {
       event.preventDefault();
       if (event.repeat || this.pointer !== null) return;
@@ -156,7 +184,9 @@ class Pad {
 export default function ({ parentElement, setStateValue, data }) {
   let pad = pads.get(parentElement);
   if (!pad) {
-    pad = new Pad(parentElement, data?.strokes ?? []);
+    pad = new Pad(parentElement, recall());
+    const isNews = data.drawn !== pad.strokes.length > 0; // as after a reload
+    if (isNews) setTimeout(() => pad.tell(pad.strokes.length ? "Your drawing is back." : ""));
     pads.set(parentElement, pad);
     pad.leaving = new AbortController();
     const { signal } = pad.leaving;
@@ -168,8 +198,8 @@ export default function ({ parentElement, setStateValue, data }) {
       button.addEventListener("click", () => pad.act(button.dataset.act), { signal });
   }
   pad.send = setStateValue;
-  if (data?.says && data.says !== pad.said) pad.live.textContent = data.says;
-  pad.said = data?.says;
+  if (data.says && data.says !== pad.said) pad.live.textContent = data.says;
+  pad.said = data.says;
   return () => {
     pad.leaving.abort();
     pads.delete(parentElement);

@@ -2,9 +2,7 @@
 
 import base64
 import binascii
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -20,41 +18,35 @@ _pad = st.components.v2.component(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Drawing:
-    """What is on the pad: as PNG (None where it is empty), and as strokes to go on with."""
-
-    png: bytes | None = None
-    strokes: list[Any] = field(default_factory=list)
-
-
-def drawing(key: str) -> Drawing:
-    """Return what is on the pad of that key; it outlives a change of page."""
+def drawing(key: str) -> bytes | None:
+    """Return what is on the pad of that key, as PNG; it outlives a change of page."""
     kept = f"{key} kept"
     news = (st.session_state.get(key) or {}).get("drawing")
     if isinstance(news, dict):
-        st.session_state[kept] = _read(news)
-    drawn: Drawing = st.session_state.get(kept, Drawing())
+        st.session_state[kept] = _read(news.get("png"))
+    drawn: bytes | None = st.session_state.get(kept)
     return drawn
 
 
-def show(key: str, drawn: Drawing, *, says: str) -> None:
-    """Mount the pad; `says` is read out to those who cannot see the answer appear."""
+def show(key: str, *, drawn: bool, says: str) -> None:
+    """Mount the pad; its strokes outlive a reload in the browser.
+
+    `drawn` tells whether there is a drawing here; `says` is read out to those who cannot see the
+    answer appear.
+    """
     _pad(
         key=key,
-        data={"strokes": drawn.strokes, "says": says},
+        data={"drawn": drawn, "says": says},
         default={"drawing": None},
         on_drawing_change=lambda: None,
     )
 
 
-def _read(news: dict[str, Any]) -> Drawing:
-    """Trust nothing that a browser sends: what is no drawing is an empty one."""
-    url, strokes = news.get("png"), news.get("strokes")
+def _read(url: object) -> bytes | None:
+    """Trust nothing that a browser sends: what is no drawing is an empty pad."""
     if not isinstance(url, str) or not url.startswith(PREFIX) or len(url) > MOST_CHARACTERS:
-        return Drawing()
+        return None
     try:
-        png = base64.b64decode(url.removeprefix(PREFIX), validate=True)
+        return base64.b64decode(url.removeprefix(PREFIX), validate=True)
     except binascii.Error:
-        return Drawing()
-    return Drawing(png, strokes if isinstance(strokes, list) else [])
+        return None

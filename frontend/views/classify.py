@@ -1,13 +1,32 @@
 """The page that classifies pictures: from files, the camera, the clipboard, or the examples."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
-from frontend import answers, asking, intake, notices, serving, words
-from frontend.asking import MOST_PICTURES, Outcome
+from client import ClientError
+from frontend import (
+    answers,
+    asking,
+    correcting,
+    intake,
+    notices,
+    overview,
+    problems,
+    reading,
+    results,
+    serving,
+    words,
+    work,
+)
+from frontend.asking import BATCH_PICTURES, Question
+from frontend.batches import Batch
 from frontend.components import announce
-from frontend.pictures import Picture
+from frontend.jobs import BusyError, Job
+from frontend.problems import Problem
+from frontend.results import Result
 from frontend.serving import Service
 
 
@@ -15,62 +34,138 @@ def page() -> None:
     """Show the page."""
     service = serving.ready()
     kind = service.model.input.kind if isinstance(service, Service) else None
-    what = "a handwritten digit" if kind == "digit" else "a picture"
+    what = "handwritten digits" if kind == "digit" else "pictures"
     st.title("Classify", anchor=False)
     st.markdown(f"Give it {what}; it says what it sees, and how sure it is.")
     if not isinstance(service, Service):
         notices.show_service(service)
     intake.show(kind)
-    pictures = intake.chosen()
-    if isinstance(service, Service) and pictures:
-        show_results(service, pictures)
+    batch = intake.batch()
+    _end_reading_of_others(batch)
+    if batch is not None:
+        show_batch(service, batch)
 
 
-def show_results(service: Service, pictures: Sequence[Picture]) -> None:
-    """Show what the model says of the pictures."""
+def show_batch(service: Service | Problem, batch: Batch) -> None:
+    """Show what is known of the pictures, and ask for the rest."""
     st.divider()
-    if len(pictures) > MOST_PICTURES:
-        st.warning(f"Only the first {MOST_PICTURES} of {len(pictures)} pictures are read.")
-        pictures = pictures[:MOST_PICTURES]
-    outcomes = _ask(service, pictures)
-    asked = [service.model.name, str(service.coverage)]
-    token = " ".join([*asked, *(picture.digest for picture in pictures)])
-    announce.show(_said(service, outcomes), token=token, key="answer")
-    if len(pictures) == 1:
-        answers.show_one(pictures[0], outcomes[0], service.model)
+    if isinstance(service, Service):
+        batch.asked = replace(service.question, seen=len(batch.pictures) == 1)
+        if len(batch.pictures) <= BATCH_PICTURES:
+            _ask(service, batch, batch.asked)
+        else:
+            _read(service, batch, batch.asked)
+    elif (job := _job(batch)) is not None:
+        work.watch(job, partial(reading.says, batch=batch))
+    if batch.asked is None:  # the backend has been away since they were chosen
+        st.info("The pictures wait for the backend.")
+        return
+    found = results.collect(batch.pictures, batch.outcomes(batch.asked), batch.corrections)
+    if found:
+        _announce(batch, batch.asked, found)
+        if len(batch.pictures) == 1:
+            _show_one(service, batch, batch.asked, found[0])
+        else:
+            overview.show(
+                found,
+                batch.asked.model,
+                offer_correction=partial(_offer_correction, service, batch),
+                offer_more=_offer_to_clear,
+            )
     else:
-        st.markdown(_summary(outcomes))
-        for picture, outcome in zip(pictures, outcomes, strict=True):
-            answers.show_row(picture, outcome, service.model)
-    st.button("Clear", icon=":material/close:", on_click=intake.clear)
+        _offer_to_clear()
 
 
-def _ask(service: Service, pictures: Sequence[Picture]) -> list[Outcome]:
-    place = st.empty()
-
-    def progress(done: int, total: int) -> None:
-        if 1 < done < total:
-            place.progress(done / total, f"{done} of {total} pictures read")
-
+def _ask(service: Service, batch: Batch, question: Question) -> None:
+    """Ask for a few pictures at once; say what keeps the backend from answering."""
     with st.spinner("Reading…", show_time=False):
-        outcomes = asking.ask(
-            service.client, service.question, pictures, serving.memory(), progress
-        )
-    place.empty()
-    return outcomes
+        outcomes = asking.ask(service.client, question, batch.pictures, batch.memory)
+    unknown = {picture.digest for picture in batch.unread(question)}
+    for picture, outcome in zip(batch.pictures, outcomes, strict=True):
+        if isinstance(outcome, ClientError) and picture.digest in unknown:
+            notices.show(problems.of(outcome))
+            return
 
 
-def _said(service: Service, outcomes: Sequence[Outcome]) -> str:
-    """Return what a screen reader is told."""
-    if len(outcomes) > 1:
-        return _summary(outcomes)
-    return answers.said(outcomes[0], service.model)
+def _read(service: Service, batch: Batch, question: Question) -> None:
+    """Ask for many pictures in a job of its own, which a reload finds again."""
+    job = _job(batch)
+    if batch.job is None or batch.job[0] != question.key:
+        _forget_job(batch)
+        job = _start(service, batch, question)
+    if job is None or job.is_over:
+        _offer_to_go_on(service, batch, question, job)
+    else:
+        work.watch(job, partial(reading.says, batch=batch))
 
 
-def _summary(outcomes: Sequence[Outcome]) -> str:
-    bad = sum(isinstance(outcome, Exception) for outcome in outcomes)
-    read = words.count(len(outcomes) - bad, "picture", "pictures") + " read"
-    return f"{read}, {bad} could not be." if bad else f"{read}."
+def _job(batch: Batch) -> Job | None:
+    return work.jobs().find(batch.job[1]) if batch.job else None
+
+
+def _forget_job(batch: Batch) -> None:
+    if batch.job is not None:
+        work.jobs().forget(batch.job[1])
+
+
+def _start(service: Service, batch: Batch, question: Question) -> Job | None:
+    try:
+        job = work.jobs().start(lambda job: reading.read(job, service.client, question, batch))
+    except BusyError:
+        return None
+    batch.job = (question.key, job.token)
+    return job
+
+
+def _offer_to_go_on(service: Service, batch: Batch, question: Question, job: Job | None) -> None:
+    left = len(batch.unread(question))
+    if not left:
+        return
+    if job is None:
+        st.info("Others are at work here. Go on in a moment.")
+    elif job.result is not None:
+        problem = problems.of(job.result)
+        notices.show(replace(problem, passing=False))
+    many = words.count(left, "picture is", "pictures are")
+    st.markdown(f"{many} not read yet.")
+    if st.button("Go on", icon=":material/play_arrow:", type="primary"):
+        _start(service, batch, question)
+        st.rerun()
+
+
+def _end_reading_of_others(batch: Batch | None) -> None:
+    """End what this session began to read and nobody wants any more."""
+    before: Batch | None = st.session_state.get("reading")
+    if before is not None and before is not batch:
+        _forget_job(before)
+    st.session_state["reading"] = batch
+
+
+def _announce(batch: Batch, question: Question, found: Sequence[Result]) -> None:
+    """Bring the answers to attention, once."""
+    said = (
+        answers.said(found[0].outcome, question.model)
+        if len(batch.pictures) == 1
+        else overview.summary(found)
+    )
+    announce.show(said, token=f"{batch.token} {question.key} {len(found)}", key="answer")
+
+
+def _show_one(service: Service | Problem, batch: Batch, question: Question, result: Result) -> None:
+    answers.show_one(result.picture, result.outcome, question.model)
+    _offer_correction(service, batch, result, "one")
+    with st.container(horizontal=True):
+        overview.offer_files([result])
+        _offer_to_clear()
+
+
+def _offer_correction(service: Service | Problem, batch: Batch, result: Result, key: str) -> None:
+    if isinstance(service, Service) and not isinstance(result.outcome, ClientError):
+        correcting.show(service, result.outcome, batch.corrections, key)
+
+
+def _offer_to_clear() -> None:
+    st.button("Clear", icon=":material/close:", on_click=intake.clear)
 
 
 page()

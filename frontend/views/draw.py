@@ -1,9 +1,11 @@
 """The page to draw on."""
 
+from dataclasses import replace
+
 import streamlit as st
 
 from client import ClientError
-from frontend import answers, asking, notices, problems, serving
+from frontend import answers, asking, correcting, notices, problems, serving
 from frontend.asking import Outcome
 from frontend.components import drawing_pad
 from frontend.pictures import Picture
@@ -11,31 +13,48 @@ from frontend.problems import Problem
 from frontend.serving import Service
 
 PAD = "pad"
-SENT_WIDTH = 96
+CORRECTIONS = "corrections of drawings"
 
 
 def page() -> None:
     """Show the page."""
     service = serving.ready()
-    drawing = drawing_pad.drawing(PAD)
-    picture = Picture("drawing.png", drawing.png) if drawing.png else None
-    outcome = _ask(service, picture)
     st.title("Draw", anchor=False)
     if isinstance(service, Service) and service.model.input.kind != "digit":
         st.markdown("Draw something; this model was not made for drawings of digits.")
     else:
         st.markdown("Draw one digit, large. The answer comes after every stroke.")
+    _show(service)
+
+
+@st.fragment  # the sidebar, and what the backend serves, are not asked for at every stroke
+def _show(service: Service | Problem) -> None:
+    png = drawing_pad.drawing(PAD)
+    picture = Picture("drawing.png", png) if png else None
+    outcome = _ask(service, picture)
     left, right = st.columns(2, gap="medium")
     with left:
-        drawing_pad.show(PAD, drawing, says=_said(service, outcome))
+        drawing_pad.show(PAD, drawn=png is not None, says=_said(service, outcome))
     with right:
-        _show(service, picture, outcome)
+        if isinstance(service, Problem):
+            notices.show_service(service)
+        elif outcome is None:
+            st.info("The answer will appear here.", icon=":material/draw:")
+        elif isinstance(outcome, ClientError):
+            notices.show(problems.of(outcome))
+        else:
+            answers.show_words(outcome, service.model)
+            answers.show_figures(outcome, service.model, key=PAD)
+            answers.show_seen(outcome)
+            said = st.session_state.setdefault(CORRECTIONS, {})
+            correcting.show(service, outcome, said, PAD)
 
 
 def _ask(service: Service | Problem, picture: Picture | None) -> Outcome | None:
     if picture is None or not isinstance(service, Service):
         return None
-    return asking.ask(service.client, service.question, [picture], serving.memory())[0]
+    question = replace(service.question, seen=True)
+    return asking.ask(service.client, question, [picture], serving.memory())[0]
 
 
 def _said(service: Service | Problem, outcome: Outcome | None) -> str:
@@ -45,21 +64,6 @@ def _said(service: Service | Problem, outcome: Outcome | None) -> str:
     if outcome is None:
         return ""
     return answers.said(outcome, service.model)
-
-
-def _show(service: Service | Problem, picture: Picture | None, outcome: Outcome | None) -> None:
-    if isinstance(service, Problem):
-        notices.show_service(service)
-    elif picture is None or outcome is None:
-        st.info("The answer will appear here.", icon=":material/draw:")
-    elif isinstance(outcome, ClientError):
-        notices.show(problems.of(outcome))
-    else:
-        answers.show_words(outcome, service.model)
-        answers.show_figures(outcome, service.model)
-        with st.container(border=True, width="content"):
-            st.image(picture.content, width=SENT_WIDTH, alt="The drawing as the model was sent it")
-            st.caption("What the model was sent")
 
 
 page()

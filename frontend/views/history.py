@@ -11,6 +11,7 @@ import streamlit as st
 from client import Accuracy, Client, ClientError, ModelInfo, Page, Search, StoredAnswer
 from frontend import correcting, link, notices, problems, search, serving, words
 from frontend.charts.accuracy import accuracy_chart
+from frontend.correcting import Subject
 from frontend.serving import Service
 from frontend.words import WORTH_NAMING, percent, plain
 
@@ -79,15 +80,19 @@ def _show_answers(client: Client, models: dict[str, ModelInfo], found: Page) -> 
                 _show_picture(client, answer)
             with right:
                 _show_answer(answer, model.input.kind if model else "")
-                correcting.remember(answer.id, answer.correction)
-                correcting.show(
-                    client,
-                    answer.id,
-                    answer.prediction,
-                    model.labels if model else [guess.label for guess in answer.top],
-                    kind=model.input.kind if model else "",
+                correcting.offer(
+                    _subject(client, answer, model),
+                    {} if answer.correction is None else {answer.id: answer.correction},
+                    "history",
                     also=partial(_offer_to_delete, client, answer.id),
                 )
+
+
+def _subject(client: Client, answer: StoredAnswer, model: ModelInfo | None) -> Subject:
+    """What can be corrected; of a model that is not served any more only what it answered."""
+    labels = model.labels if model else [guess.label for guess in answer.top]
+    kind = model.input.kind if model else ""
+    return Subject(client, answer.id, answer.prediction, labels, kind)
 
 
 def _offer_to_delete(client: Client, answer_id: str) -> None:

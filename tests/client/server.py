@@ -6,11 +6,12 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
+from urllib.parse import urlsplit
 
 
 @dataclass
 class Answer:
-    """One answer to every request; `silence` in seconds comes before it."""
+    """One answer to every request; `silence` in seconds comes before it. It may be changed."""
 
     body: bytes = b"{}"
     status: int = 200
@@ -28,8 +29,11 @@ class Asked:
 
 
 @contextmanager
-def serving(answer: Answer) -> Iterator[tuple[str, list[Asked]]]:
-    """Yield the address of a server that gives `answer`, and the list of what it was asked."""
+def serving(answer: Answer, **others: Answer) -> Iterator[tuple[str, list[Asked]]]:
+    """Yield the address of a server that gives `answer`, and the list of what it was asked.
+
+    `others` are given to paths that begin with their names: classify=… to /classify/batch too.
+    """
     asked: list[Asked] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -39,13 +43,14 @@ def serving(answer: Answer) -> Iterator[tuple[str, list[Asked]]]:
         def answer(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
             asked.append(Asked(self.path, body, dict(self.headers.items())))
-            time.sleep(answer.silence)
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
+            given = others.get(urlsplit(self.path).path.split("/")[1], answer)
+            time.sleep(given.silence)
+            self.send_response(given.status)
+            for name, value in given.headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Length", str(len(answer.body)))
+            self.send_header("Content-Length", str(len(given.body)))
             self.end_headers()
-            self.wfile.write(answer.body)
+            self.wfile.write(given.body)
 
         do_GET = do_POST = answer  # noqa: N815 (the names that http.server looks for)
 

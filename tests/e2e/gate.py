@@ -2,8 +2,10 @@
 
 import socket
 import socketserver
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from threading import Thread
+from urllib.parse import urlsplit
 
 
 class Gate:
@@ -33,6 +35,20 @@ class Gate:
                 with suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
             self._server = None
+
+    @contextmanager
+    def leading_to(self, url: str) -> Iterator[None]:
+        """Lead to another server for a while."""
+        usual, other = self.target, urlsplit(url)
+        self.shut()
+        self.target = (other.hostname or "", other.port or 0)
+        self.open()
+        try:
+            yield
+        finally:
+            self.shut()
+            self.target = usual
+            self.open()
 
 
 class _Server(socketserver.ThreadingTCPServer):

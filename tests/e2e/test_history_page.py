@@ -52,14 +52,14 @@ def test_an_answer_is_corrected_with_the_keyboard_alone(visit: Open, answers: Cl
     wrong = row(page, "b.png").get_by_role("button", name="Wrong? Correct it")
     wrong.focus()
     page.keyboard.press("Enter")
-    page.get_by_role("combobox", name="What is it?").focus()
+    page.get_by_role("combobox", name="The right label").focus()
     page.keyboard.type("3")
     page.keyboard.press("Enter")
     save = page.get_by_role("button", name="Save", exact=True)
     expect(save).to_be_enabled()
     save.focus()
     page.keyboard.press("Enter")
-    expect(row(page, "b.png")).to_contain_text("Corrected: this is a 3.")
+    expect(row(page, "b.png")).to_contain_text("Said to be a 3.")
     assert answers.history.page().answers[0].correction == "3"
 
 

@@ -1,23 +1,15 @@
-"""The app on a backend, and a Cloud Run that knows the backend."""
+"""The app, opened; a Cloud Run that knows the backend."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from frontend import cloud_run
+from tests.frontend.app import APP
 from tests.frontend.cloud import NUMBER, REGION, AdminApi, admin_api
-from tests.frontend.pages import APP, Start
 
-
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[AdminApi]:
-    """An Admin API that `frontend.cloud_run` asks; it knows the service "backend"."""
-    with admin_api() as running:
-        name = f"projects/{NUMBER}/locations/{REGION}/services/backend"
-        running.services[name] = "https://backend-abc-ew.a.run.app"
-        monkeypatch.setattr(cloud_run, "connect", running.connect)
-        yield running
+Start = Callable[..., AppTest]
 
 
 @pytest.fixture
@@ -32,3 +24,13 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
         return app.run()
 
     return opened
+
+
+@pytest.fixture
+def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[AdminApi]:
+    """An Admin API that `frontend.cloud_run` asks; it knows the service "backend"."""
+    with admin_api() as running:
+        name = f"projects/{NUMBER}/locations/{REGION}/services/backend"
+        running.services[name] = "https://backend-abc-ew.a.run.app"
+        monkeypatch.setattr(cloud_run, "connect", running.connect)
+        yield running

@@ -1,52 +1,18 @@
 """Asking once, and what fails alone."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from client import BackendError, BackendUnreachable, Classification, Client, ItemError
 from frontend import asking
 from frontend.asking import BATCH_PICTURES, Memory, Outcome, Question
 from frontend.pictures import Picture
-from tests.frontend.answers import MODEL, answer
+from frontend.problems import Unopened
+from tests.frontend.answers import MODEL
+from tests.frontend.asked import BAD, GOOD, FakeClient, judge, pictures
 
-GOOD = answer(("7", 1.0))
-BAD = BackendError(status=415)
 ASKED = Question(MODEL)
-
-
-class FakeClient(Client):
-    """Answers from a function of the content, and notes what it was asked."""
-
-    def __init__(self, judge: Callable[[bytes], Classification | BackendError]) -> None:
-        super().__init__("http://fake")
-        self.judge = judge
-        self.batches: list[int] = []
-        self.coverages: list[float | None] = []
-
-    def classify(self, image: bytes, **options: Any) -> Classification:
-        self.batches.append(1)
-        self.coverages.append(options["coverage"])
-        outcome = self.judge(image)
-        if isinstance(outcome, BackendError):
-            raise outcome
-        return outcome
-
-    def classify_batch(
-        self, images: Sequence[tuple[str, bytes]], **options: Any
-    ) -> Iterator[Classification | ItemError]:
-        self.batches.append(len(images))
-        self.coverages.append(options["coverage"])
-        for name, content in images:
-            outcome = self.judge(content)
-            yield ItemError(name, outcome) if isinstance(outcome, BackendError) else outcome
-
-
-def judge(content: bytes) -> Classification | BackendError:
-    return BAD if content.startswith(b"bad") else GOOD
-
-
-def pictures(*contents: str) -> list[Picture]:
-    return [Picture(f"{content}.png", content.encode()) for content in contents]
 
 
 def ask(client: Client, given: Sequence[Picture], memory: Memory | None = None) -> list[Outcome]:
@@ -114,3 +80,26 @@ def test_memory_is_bounded() -> None:
     for picture in given:
         memory.put(picture, ASKED, GOOD)
     assert [memory.get(picture, ASKED) for picture in given] == [None, GOOD, GOOD]
+
+
+def test_a_picture_with_a_fault_is_not_sent() -> None:
+    client = FakeClient(judge)
+    given = [*pictures("a"), Picture("torn.png", b"", "It is torn.")]
+    good, torn = ask(client, given)
+    assert good == GOOD
+    assert isinstance(torn, Unopened)
+    assert torn.fault == "It is torn."
+    assert client.batches == [1]
+
+
+def test_a_thousand_pictures_do_not_keep_a_thousand_probabilities_each() -> None:
+    full = replace(GOOD, probabilities=(0.5, 0.5))
+    assert ask(FakeClient(lambda _: full), pictures("a")) == [full]
+    assert ask(FakeClient(lambda _: full), pictures("a", "b")) == [GOOD, GOOD]
+
+
+def test_what_the_model_sees_is_another_question() -> None:
+    client, memory = FakeClient(judge), Memory()
+    for seen in (False, True, True):
+        asking.ask(client, Question(MODEL, seen=seen), pictures("a"), memory)
+    assert client.batches == [1, 1]

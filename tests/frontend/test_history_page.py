@@ -10,7 +10,8 @@ from streamlit.testing.v1 import AppTest
 from client import Client, Search
 from tests.client.server import Answer, serving
 from tests.e2e.backend import Backend
-from tests.frontend.pages import Start, shown
+from tests.frontend.app import press, shown
+from tests.frontend.conftest import Start
 from tests.pictures import encoded, seven
 
 HISTORY = "views/history.py"
@@ -66,22 +67,24 @@ def test_answers_are_shown_the_newest_first_with_their_pictures(
 def test_an_answer_is_confirmed_corrected_and_taken_back(start: Start, answers: Client) -> None:
     app = opened(start, answers)
     newest_id = newest(answers)
-    app.button(key=f"right {newest_id}").click().run()
+    app.button(key=f"right history {newest_id}").click().run()
     assert answers.history.get(newest_id).correction == "7"
     assert "Said to be right." in shown(app)
-    app.button(key=f"take back {newest_id}").click().run()
+    app.button(key=f"back history {newest_id}").click().run()
     assert answers.history.get(newest_id).correction is None
-    assert app.button(key=f"save {newest_id}").disabled
-    app.selectbox(key=f"label {newest_id}").select("1").run()
-    app.button(key=f"save {newest_id}").click().run()
+    app.session_state[f"labels history {newest_id}"] = True  # its popover is open
+    app.run()
+    assert app.button(key=f"save history {newest_id}").disabled
+    app.selectbox(key=f"label history {newest_id}").select("1").run()
+    app.button(key=f"save history {newest_id}").click().run()
     assert answers.history.get(newest_id).correction == "1"
-    assert "Corrected: this is a 1." in shown(app)
+    assert "Said to be a 1." in shown(app)
 
 
 def test_what_another_person_says_is_shown(start: Start, answers: Client) -> None:
     app = opened(start, answers)
     answers.history.correct(newest(answers), "1")
-    assert "Corrected: this is a 1." in shown(app.run())
+    assert "Said to be a 1." in shown(app.run())
 
 
 def test_the_accuracy_by_day_counts_what_people_looked_at(start: Start, answers: Client) -> None:
@@ -104,7 +107,7 @@ def test_an_answer_is_deleted_alone(start: Start, answers: Client) -> None:
 
 def test_all_answers_are_deleted(start: Start, answers: Client) -> None:
     app = opened(start, answers)
-    next(one for one in app.button if one.label == "Delete all for good").click().run()
+    press(app, "Delete all for good")
     assert "There are no answers here." in shown(app)
     assert answers.history.page().answers == ()
 
@@ -145,14 +148,14 @@ def test_pages_are_turned_and_another_filter_begins_anew(start: Start, answers: 
     app = opened(start, answers)
     assert "a.png" not in shown(app)
     assert "Newer" not in [one.label for one in app.button]
-    next(one for one in app.button if one.label == "Older").click().run()
+    press(app, "Older")
     text = shown(app)
     assert "a.png" in text
     assert "more19.png" not in text
     assert "Older" not in [one.label for one in app.button]
-    next(one for one in app.button if one.label == "Newer").click().run()
+    press(app, "Newer")
     assert "more19.png" in shown(app)
-    next(one for one in app.button if one.label == "Older").click().run()
+    press(app, "Older")
     app.text_input(key="answer").set_value("7").run()
     assert "more19.png" in shown(app)
 
@@ -169,7 +172,7 @@ def test_the_download_has_all_that_fits_and_not_only_a_page(answers: Client) -> 
 @pytest.mark.parametrize(
     ("status", "code", "said"),
     [
-        (401, "api_key_missing", "The history is not open to this page."),
+        (401, "api_key_missing", "The history of this backend is not open to this page."),
         (404, "history_off", "This backend keeps no history."),
         (503, "history_unavailable", "The history cannot be reached now."),
     ],

@@ -1,6 +1,7 @@
 """What is in the address of a page."""
 
-from tests.frontend.pages import Start, shown
+from tests.frontend.app import shown
+from tests.frontend.conftest import Start
 
 
 def test_the_choices_are_in_the_address_and_are_taken_from_it(

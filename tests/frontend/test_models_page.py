@@ -7,7 +7,8 @@ import pytest
 from client import Client
 from tests.client.server import Answer, serving
 from tests.conftest import free_port
-from tests.frontend.pages import Start, models, shown
+from tests.frontend.app import models, shown
+from tests.frontend.conftest import Start
 
 MODELS = "views/models.py"
 

@@ -23,6 +23,58 @@ def test_a_busy_backend_says_when_to_come_back() -> None:
     assert "7 seconds" in problem.advice
 
 
+@pytest.mark.parametrize(
+    ("error", "seconds"),
+    [
+        (BackendError(status=429, retry_after=7), 7),
+        (BackendError(status=503, retry_after=3), 3),
+        (BackendError(status=429), problems.SOON),
+        (BackendError(status=503, code="draining", retry_after=1), 1),
+        (BackendError(status=504), problems.LATER),
+        (BackendUnreachable("http://x"), problems.SOON),
+        (BackendError(status=500), None),
+        (BackendError(status=401), None),
+        (BackendError(status=415), None),
+    ],
+)
+def test_what_waiting_mends_says_when_to_ask_again(
+    error: ClientError, seconds: float | None
+) -> None:
+    assert problems.of(error).again == seconds
+    assert problems.is_absence(error) == (seconds is not None)
+
+
+@pytest.mark.parametrize("code", ["api_key_missing", "api_key_wrong"])
+def test_a_missing_or_wrong_key_names_the_setting(code: str) -> None:
+    status = 401 if code == "api_key_missing" else 403
+    for told in (problems.of, problems.of_history):
+        problem = told(BackendError(status=status, code=code))
+        assert "BACKEND_API_KEY" in problem.advice
+        assert "key" in problem.what or "history" in problem.what
+
+
+def test_a_closed_history_says_how_to_open_it() -> None:
+    problem = problems.of_history(BackendError(status=401, code="api_key_missing"))
+    assert problem.what == "The history of this backend is not open to this page."
+    assert "PRISM_HISTORY_OPEN=true" in problem.advice
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "what"),
+    [
+        (503, "draining", "The backend is being restarted."),
+        (503, "not_ready", "The model is still loading."),
+        (404, "unknown_answer", "The backend no longer keeps this answer."),
+        (404, "unknown_model", "The backend does not serve this model."),
+        (503, "history_unavailable", "The backend cannot reach its history."),
+    ],
+)
+def test_one_status_has_as_many_sentences_as_it_has_reasons(
+    status: int, code: str, what: str
+) -> None:
+    assert problems.of(BackendError(status=status, code=code)).what == what
+
+
 def test_a_damaged_picture_and_an_empty_file_are_told_apart() -> None:
     damaged = problems.of(BackendError(status=400, code="broken_image", detail="…"))
     empty = problems.of(BackendError(status=400, code="empty_file", detail="…"))

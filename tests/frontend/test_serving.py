@@ -13,8 +13,8 @@ from frontend.discovery import Discovery
 from tests.client.server import Answer
 from tests.client.server import serving as answering
 from tests.conftest import free_port
+from tests.frontend.app import models, shown
 from tests.frontend.cloud import NUMBER, REGION, AdminApi
-from tests.frontend.test_app import models, shown
 
 APP = Path(__file__).parents[2] / "frontend" / "app.py"
 

@@ -59,6 +59,17 @@ def test_what_is_no_digit_is_not_called_one_and_nothing_is_promised(
     assert words.addition(result, kind) == closest
 
 
+@pytest.mark.parametrize(
+    ("confidence", "said"),
+    [(0.95, "sure"), (0.8, "very likely"), (0.5, "probably"), (0.49, "hard to say")],
+)
+def test_how_sure_it_is_fits_into_a_table(confidence: float, said: str) -> None:
+    assert words.certainty(answer(("7", confidence))) == said
+    assert words.certainty(answer(("7", confidence), in_distribution=False)) == (
+        "unlike what it knows"
+    )
+
+
 def test_other_labels_are_quoted() -> None:
     assert words.answer(answer(("tabby cat", 0.8)), "image") == "Very likely “tabby cat” (80 %)."
 

@@ -1,0 +1,23 @@
+"""Packs the files of an uploader into zips, in the browser, where they are too many for it."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import streamlit as st
+
+HERE = Path(__file__).parent
+
+_packer = st.components.v2.component(
+    "packer",
+    html='<p role="status"></p>',
+    css=(HERE / "countdown.css").read_text("utf-8"),
+    js=(HERE / "packer.js").read_text("utf-8"),
+)
+
+
+def show(place: str, endings: Sequence[str], *, key: str) -> None:
+    """Pack what is chosen in the uploader within the container of the key `place`.
+
+    Only files with one of the `endings` are taken; the uploader has to take zips too.
+    """
+    _packer(key=key, data={"place": place, "endings": list(endings)})

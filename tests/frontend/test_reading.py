@@ -1,0 +1,102 @@
+"""Reading many pictures, with patience."""
+
+import threading
+
+import pytest
+
+from client import BackendError, BackendUnreachable, ClientError
+from frontend import problems, reading
+from frontend.asking import BATCH_PICTURES, Question
+from frontend.batches import Batch
+from frontend.jobs import Job, Jobs
+from tests.frontend.answers import MODEL
+from tests.frontend.asked import BAD, GOOD, FakeClient, failing, judge, pictures
+
+QUESTION = Question(MODEL)
+MANY = 3 * BATCH_PICTURES
+GONE = BackendUnreachable("http://fake")
+BUSY = BackendError(status=429, retry_after=0)
+CRASHED = BackendError(status=500, code="inference_failed")
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No pauses."""
+    monkeypatch.setattr(problems, "SOON", 0.0)
+    monkeypatch.setattr(problems, "LATER", 0.0)
+    monkeypatch.setattr(reading, "LONGEST_PAUSE", 0.0)
+
+
+def batch(*contents: str) -> Batch:
+    return Batch(pictures(*contents) if contents else pictures(*map(str, range(MANY))))
+
+
+def read(client: FakeClient, given: Batch, patience: float = 60) -> tuple[Job, ClientError | None]:
+    jobs = Jobs()
+    job = jobs.start(lambda job: reading.read(job, client, QUESTION, given, patience=patience))
+    ended = threading.Event()
+    while not job.is_over:
+        ended.wait(0.005)
+    assert job.state == "done"
+    return job, job.result
+
+
+def test_every_picture_is_read_and_a_bad_one_fails_alone() -> None:
+    given = batch("bad", *map(str, range(MANY)))
+    job, trouble = read(FakeClient(judge), given)
+    assert trouble is None
+    assert given.outcomes(QUESTION) == [BAD, *[GOOD] * MANY]
+    assert (job.done, job.total) == (MANY + 1, MANY + 1)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("error", [GONE, BUSY, BackendError(status=503), BackendError(status=504)])
+def test_a_backend_that_comes_back_is_waited_for(error: ClientError) -> None:
+    given, client = batch(), FakeClient(failing(3, error))
+    assert read(client, given)[1] is None
+    assert given.outcomes(QUESTION) == [GOOD] * MANY
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_was_answered_before_the_backend_went_away_is_not_asked_again() -> None:
+    given, client = batch(), FakeClient(judge)
+    for picture in given.pictures[: MANY - 1]:
+        given.memory.put(picture, QUESTION, GOOD)
+    read(client, given)
+    assert client.batches == [1]
+
+
+@pytest.mark.usefixtures("impatient")
+def test_patience_ends_and_says_why() -> None:
+    given = batch()
+    _, trouble = read(FakeClient(failing(10**6, GONE)), given, patience=0.05)
+    assert trouble is GONE
+    assert given.unread(QUESTION) == list(given.pictures)
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_what_waiting_does_not_mend_is_told_at_once(status: int) -> None:
+    refused = BackendError(status=status, code="api_key_missing")
+    assert read(FakeClient(failing(10**6, refused)), batch())[1] is refused
+
+
+def test_a_picture_on_which_the_model_fails_does_not_hold_up_the_others() -> None:
+    given = batch("crash", *map(str, range(MANY)))
+    client = FakeClient(lambda content: CRASHED if content == b"crash" else GOOD)
+    assert read(client, given)[1] is None
+    assert given.outcomes(QUESTION) == [CRASHED, *[GOOD] * MANY]
+
+
+def test_a_wait_is_told_and_ends_at_once_when_it_is_stopped() -> None:
+    given = batch()
+    client = FakeClient(failing(10**6, BackendError(status=429, retry_after=500)))
+    jobs, ended = Jobs(), threading.Event()
+    job = jobs.start(lambda job: reading.read(job, client, QUESTION, given))
+    while given.trouble is None:
+        ended.wait(0.005)
+    assert f"Read 0 of {MANY} pictures. The backend is busy." in reading.says(job, given)
+    assert "asked again in 500 seconds" in reading.says(job, given)
+    job.cancel()
+    while not job.is_over:
+        ended.wait(0.005)
+    assert job.result is None
