@@ -103,7 +103,8 @@ class Clip:
 def upright(frame: VideoFrame, side: int) -> Image.Image:
     """Return a frame as an RGB picture of at most `side` x `side`, as it is meant to be seen."""
     width, height = fitted(frame, side)
-    image: Image.Image = frame.to_image(width=width, height=height, interpolation="AREA")
+    small = frame.reformat(width, height, format="rgb24", interpolation="AREA")
+    image: Image.Image = small.to_image()  # type: ignore[no-untyped-call]
     return image.rotate(frame.rotation, expand=True) if frame.rotation else image
 
 
@@ -124,7 +125,7 @@ def _opened(file: BinaryIO) -> InputContainer:
         "max_pixels": str(limits.PIXELS),
     }
     try:
-        return av.open(file, options=options, metadata_errors="ignore")
+        return av.open(file, "r", options=options, metadata_errors="ignore")
     except av.error.MemoryError:
         raise
     except (av.error.FFmpegError, ValueError) as error:

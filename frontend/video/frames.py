@@ -114,7 +114,7 @@ class Frames:
             if not (content := os.read(self._pipe.fileno(), 1 << 20)):
                 raise EOFError
             self._held += content
-        elif self._patience <= 0:
+        if self._patience <= 0:
             raise TimeoutError
 
     def _kill(self) -> None:

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-BYTES: Final = 100_000_000  # about a minute as a phone records it
+MEGABYTES: Final = 100  # of the file: about a minute as a phone records it
 SECONDS: Final = 120  # of the clip that are read: a minute or so of work for two cores
 FRAMES: Final = 1200  # that are classified: all 120 s at 10 per second
 PIXELS: Final = 4096 * 2304  # of one frame
@@ -12,13 +12,17 @@ USUAL_RATE: Final = 2.0
 # Names of FFmpeg's demuxers: containers that hold their pictures themselves. Playlists and the
 # like (hls, concat, dash, image2, …), which name other files or addresses, are none of them.
 CONTAINERS: Final = ("mov", "matroska", "avi", "asf", "mpeg", "mpegts", "ogg", "flv", "gif")
-CODECS: Final = frozenset(
-    "h264 hevc vp8 vp9 av1 libdav1d mpeg4 msmpeg4v2 msmpeg4 mpeg1video mpeg2video mjpeg h263 "
-    "flv wmv1 wmv2 wmv3 vc1 theora prores dvvideo rawvideo gif".split()
+# fmt: off
+CODECS: Final = frozenset({
+    "h264", "hevc", "vp8", "vp9", "av1", "libdav1d", "mpeg4", "msmpeg4v2", "msmpeg4", "mpeg1video",
+    "mpeg2video", "mjpeg", "h263", "flv", "wmv1", "wmv2", "wmv3", "vc1", "theora", "prores",
+    "dvvideo", "rawvideo", "gif",
+})
+TYPES: Final = (  # endings of files' names
+    "mp4", "m4v", "mov", "3gp", "webm", "mkv", "avi", "wmv", "mpg", "mpeg", "ts", "mts", "ogv",
+    "flv", "gif",
 )
-TYPES: Final = tuple(
-    "mp4 m4v mov 3gp webm mkv avi wmv mpg mpeg ts mts ogv flv gif".split()
-)  # endings of files' names
+# fmt: on
 
 SENT_SIDE: Final = 1024  # px; models look at 28 to 400
 THUMBNAIL_SIDE: Final = 240  # px

@@ -1,7 +1,7 @@
 """A small copy of a clip, for browsers that cannot play the clip itself. Runs in the worker."""
 
 from fractions import Fraction
-from typing import BinaryIO, Literal
+from typing import BinaryIO, Literal, cast
 
 import av
 from av.codec import codecs_available
@@ -54,8 +54,9 @@ class Preview:
         self._out.close()
 
     def _begun(self, frame: VideoFrame) -> VideoStream:
-        stream = self._out.add_stream(
-            self._encoder, rate=limits.PREVIEW_RATE, options=self._options
+        stream = cast(
+            VideoStream,
+            self._out.add_stream(self._encoder, rate=limits.PREVIEW_RATE, options=self._options),
         )
         stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
         stream.codec_context.time_base = Fraction(1, _CLOCK)
@@ -66,7 +67,8 @@ class Preview:
 def _small(frame: VideoFrame) -> VideoFrame:
     """Return it upright, within PREVIEW_SIDE, of even width and height, as encoders want it."""
     if frame.rotation:
-        frame = VideoFrame.from_image(upright(frame, limits.PREVIEW_SIDE))
+        turned = upright(frame, limits.PREVIEW_SIDE)
+        frame = VideoFrame.from_image(turned)  # type: ignore[no-untyped-call]
     width, height = (max(2, length // 2 * 2) for length in fitted(frame, limits.PREVIEW_SIDE))
     small = frame.reformat(width, height, format="yuv420p", interpolation="FAST_BILINEAR")
     small.pict_type = 0  # the encoder chooses its own key frames

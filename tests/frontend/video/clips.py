@@ -3,11 +3,14 @@
 import io
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
 from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from PIL import Image
 
 from tests.pictures import noise, seven
@@ -35,14 +38,16 @@ def clip(
     """A clip of the pictures, at a constant rate or at the `times` given, `start` seconds late."""
     file = io.BytesIO()
     with av.open(file, "w", format=container) as out:
-        video = out.add_stream(codec, rate=rate)
+        video = cast(
+            VideoStream, out.add_stream(codec, rate=rate, options={"bf": "0"} if times else {})
+        )
         video.width, video.height = pictures[0].size
         video.pix_fmt = pixels
         clock = Fraction(1, rate) if times is None and not start else Fraction(1, 1000)
         video.codec_context.time_base = clock
-        audio = out.add_stream(sound, rate=16000) if sound else None
+        audio = cast(AudioStream, out.add_stream(sound, rate=16000)) if sound else None
         for number, time in enumerate(times or (n / rate for n in range(len(pictures)))):
-            frame = VideoFrame.from_image(pictures[number])
+            frame = VideoFrame.from_image(pictures[number])  # type: ignore[no-untyped-call]
             frame.pts = round((time + start) / clock)
             frame.time_base = clock
             out.mux(video.encode(frame))
