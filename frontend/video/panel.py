@@ -1,7 +1,7 @@
 """What came of a clip, on the page: the player with captions, the timeline, a frame, the table."""
 
 import io
-from typing import Final
+from typing import Final, Literal
 
 import streamlit as st
 from PIL import Image
@@ -10,7 +10,7 @@ from client import ClientError
 from frontend import answers, link, notices, problems, words
 from frontend.charts.timeline import PICK, Span, timeline_chart
 from frontend.components import announce
-from frontend.video import table, telling
+from frontend.video import seek, table, telling
 from frontend.video.captions import webvtt
 from frontend.video.reading import Reading
 from frontend.words import plain
@@ -72,11 +72,12 @@ def _play(reading: Reading) -> None:
     )
 
 
-def _width(reading: Reading) -> int | str:
+def _width(reading: Reading) -> int | Literal["stretch"]:
     """Return a width in pixels that keeps upright clips on the screen."""
     with Image.open(io.BytesIO(reading.frames[0].thumbnail)) as first:
-        is_upright = first.height > first.width
-        return round(_MOST_HEIGHT * first.width / first.height) if is_upright else "stretch"
+        if first.height <= first.width:
+            return "stretch"
+        return round(_MOST_HEIGHT * first.width / first.height)
 
 
 def _asked(reading: Reading) -> str:
@@ -114,6 +115,7 @@ def _explore(reading: Reading) -> None:
             key=FRAME,
             on_change=_take_slider,
         )
+    seek.show(round((frame.start + min(frame.end, frame.start + 0.1)) / 2, 3), key="seek")
     with st.container(border=True):
         left, right = st.columns([2, 3], gap="medium")
         with left:

@@ -29,15 +29,14 @@ class Preview:
         self._out = av.open(file, "w", format=self.container)
         self._stream: VideoStream | None = None
         self._due = 0.0
-        self._last = -1
+        self._last: VideoFrame | None = None
 
     def add(self, picture: Picture) -> None:
         """Take a frame, or pass over it where it comes too soon after the last one."""
         ticks = round(picture.time * _CLOCK)
-        if picture.time < self._due or ticks <= self._last:
+        if picture.time < self._due:
             return
         self._due = picture.time + 0.9 / limits.PREVIEW_RATE
-        self._last = ticks
         frame = _small(picture.frame)
         if self._stream is None:
             self._stream = self._begun(frame)
@@ -46,10 +45,15 @@ class Preview:
         frame.pts = ticks
         frame.time_base = Fraction(1, _CLOCK)
         self._out.mux(self._stream.encode(frame))
+        self._last = frame
 
-    def close(self) -> None:
-        """Write what is still to be written."""
-        if self._stream is not None:
+    def close(self, end: float) -> None:
+        """Write what is still to be written; the last frame is seen until `end`, in seconds."""
+        if self._stream is not None and self._last is not None:
+            last = round((end - 1 / limits.PREVIEW_RATE) * _CLOCK)
+            if last > (self._last.pts or 0):
+                self._last.pts = last
+                self._out.mux(self._stream.encode(self._last))
             self._out.mux(self._stream.encode(None))
         self._out.close()
 

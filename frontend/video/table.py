@@ -47,12 +47,13 @@ def frequencies(frames: Sequence[Answered], kind: str) -> list[str]:
     """Say how often each class was seen."""
     total = len(frames)
     counts = counted(frames, kind)
+    named = len(counts) if len(counts) <= MOST_NAMED + 1 else MOST_NAMED
     lines = [
         f"{name}: {number} of {words.count(total, 'frame', 'frames')} "
         f"({words.percent(number / total)})"
-        for name, number in counts[:MOST_NAMED]
+        for name, number in counts[:named]
     ]
-    if rest := counts[MOST_NAMED:]:
+    if rest := counts[named:]:
         number = sum(count for _, count in rest)
         lines.append(
             f"{words.count(len(rest), 'other class', 'other classes')}: {number} of {total} frames "

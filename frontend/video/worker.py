@@ -113,7 +113,7 @@ def _read(
         seconds=min(seconds, limits.SECONDS),
         trouble=trouble,
         cut=cut,
-        preview=copy.container if copy and copy.close() else None,
+        preview=copy.container if copy and copy.close(seconds) else None,
     )
 
 
@@ -146,7 +146,7 @@ class _Copy:
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._preview: Preview | None = Preview(file)
-        self.container = self._preview.container if self._preview else None
+        self.container = self._preview.container
 
     def add(self, picture: Picture) -> None:
         if self._preview is not None:
@@ -155,12 +155,12 @@ class _Copy:
             except (av.error.FFmpegError, OSError):
                 self._preview = None
 
-    def close(self) -> bool:
+    def close(self, end: float) -> bool:
         """Tell whether there is something to play."""
         if self._preview is None:
             return False
         try:
-            self._preview.close()
+            self._preview.close(end)
             self._file.flush()
         except (av.error.FFmpegError, OSError):
             return False

@@ -63,18 +63,17 @@ def offer(service: Service | Problem, done: Reading | None, is_running: bool) ->
     """Let people choose a clip and how closely it is looked at, and begin."""
     file = _file()
     rate = _rate()
-    can_ask = isinstance(service, Service)
-    is_new = file is not None
-    if can_ask and not is_new and done is not None and done.frames:
+    label, is_offered = "Read the clip", file is not None
+    if isinstance(service, Problem):
+        is_offered = False
+    elif file is None and done is not None and done.frames:
         is_other = (done.rate, done.question) != (rate, service.question)
         label, is_offered = "Read this clip again", is_other or panel.is_partial(done)
-    else:
-        label, is_offered = "Read the clip", is_new
     if st.button(
         label,
         icon=":material/play_arrow:",
         type="primary",
-        disabled=not (can_ask and is_offered) or is_running,
+        disabled=is_running or not is_offered,
     ):
         _begin(service, file, done, rate)
 
