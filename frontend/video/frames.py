@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
-from frontend.video.limits import MESSAGE_BYTES, WALL_SECONDS
+from frontend.video.limits import FRAMES, MESSAGE_BYTES, WALL_SECONDS
 from frontend.video.messages import HEADER, End, Frame, Info, Message, unpacked
 
 _ROOT: Final = Path(__file__).parents[2]
@@ -74,6 +74,7 @@ class Frames:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames as they come; stops early where that is asked for."""
+        told = 0
         while self.end is None and not self._is_stopped():
             try:
                 message = self._message()
@@ -82,7 +83,11 @@ class Frames:
             except TimeoutError:
                 message = End(trouble="slow")
             match message:
+                case Frame() if told == FRAMES:
+                    self.end = End(trouble="crashed")
+                    self._kill()
                 case Frame():
+                    told += 1
                     yield message
                 case Info():
                     self.info = message

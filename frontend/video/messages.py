@@ -1,9 +1,12 @@
 """What the worker tells: messages of a letter, a length, and that many bytes, over a pipe."""
 
 import json
+import math
 import struct
 from dataclasses import asdict, dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
+
+from frontend.video.limits import SECONDS
 
 HEADER: Final = struct.Struct(">cI")
 _FRAME: Final = struct.Struct(">dI")
@@ -76,13 +79,31 @@ def packed(message: Message) -> bytes:
 
 
 def unpacked(kind: bytes, body: bytes) -> Message:
-    """Return the message that these bytes are; raises ValueError where they are none."""
+    """Return the message that these bytes are; raises ValueError where they are none.
+
+    A clip may have taken the worker over, so nothing is believed that it cannot mean.
+    """
     try:
         if kind == b"F":
             time, size = _FRAME.unpack_from(body)
             pictures = body[_FRAME.size :]
-            return Frame(time, pictures[:size], pictures[size:])
-        fields = json.loads(body)
-        return Info(**fields) if kind == b"I" else End(**fields)
-    except (struct.error, TypeError) as error:
+            message: Message = Frame(time, pictures[:size], pictures[size:])
+        else:
+            message = {b"I": Info, b"E": End}[kind](**json.loads(body))
+        if _is_possible(message):
+            return message
+    except (struct.error, TypeError, LookupError) as error:
         raise ValueError("no message of the worker") from error
+    raise ValueError("an impossible message of the worker")
+
+
+def _is_possible(message: Message) -> bool:
+    match message:
+        case Frame():
+            return 0 <= message.time <= SECONDS
+        case Info():
+            known = message.seconds is None or 0 < message.seconds < math.inf
+            return known and isinstance(message.codec, str)
+        case End():
+            is_known = message.trouble is None or message.trouble in get_args(Trouble)
+            return is_known and message.preview in (None, "mp4", "webm") and message.seconds >= 0

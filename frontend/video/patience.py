@@ -1,7 +1,7 @@
 """Asking a backend that may be busy or away: waiting for it, but not for ever."""
 
-import time
 from collections.abc import Sequence
+from time import monotonic
 from typing import Final
 
 from client import BackendError, Client, ClientError
@@ -36,7 +36,7 @@ class Asker:
 
     def __call__(self, pictures: Sequence[Picture]) -> list[Outcome]:
         """Return an outcome for each picture; those up to the first without one at a failure."""
-        silent_since = time.monotonic()
+        silent_since = monotonic()
         answered = -1
         while self.failure is None and not self._job.stop.is_set():
             outcomes = asking.ask(self._client, self._question, pictures, self._memory)
@@ -46,8 +46,8 @@ class Asker:
                 self._job.note = ""
                 return outcomes
             if len(outcomes) - len(troubles) > answered:
-                answered, silent_since = len(outcomes) - len(troubles), time.monotonic()
-            if not _passes(troubles[0]) or time.monotonic() - silent_since > self._patience:
+                answered, silent_since = len(outcomes) - len(troubles), monotonic()
+            if not _passes(troubles[0]) or monotonic() - silent_since > self._patience:
                 self.failure = troubles[0]
             else:
                 self._wait(troubles[0])

@@ -4,12 +4,14 @@ reading = read(job, client, question, Source.of("clip.mp4", content), rate=2.0)
 """
 
 import math
+import shutil
+import weakref
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import mkdtemp
 from typing import Final
 
 from client import Classification, Client, ClientError
@@ -31,9 +33,10 @@ class Source:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self._folder = TemporaryDirectory(prefix="clip-", ignore_cleanup_errors=True)
-        self.clip: Final = Path(self._folder.name) / "clip"
-        self.preview: Final = Path(self._folder.name) / "preview"
+        folder = Path(mkdtemp(prefix="clip-"))
+        self.clip: Final = folder / "clip"
+        self.preview: Final = folder / "preview"
+        self.close: Final = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
 
     @classmethod
     def of(cls, name: str, content: bytes | memoryview) -> "Source":
@@ -47,10 +50,6 @@ class Source:
         source = Source(self.name)
         source.clip.hardlink_to(self.clip)
         return source
-
-    def close(self) -> None:
-        """Remove it from the disk."""
-        self._folder.cleanup()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """Clips for tests, made here."""
 
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import cast
 
@@ -34,10 +34,14 @@ def clip(
     start: float = 0.0,
     pixels: str = "yuv420p",
     sound: str | None = None,
+    options: Mapping[str, str] | None = None,
 ) -> bytes:
-    """A clip of the pictures, at a constant rate or at the `times` given, `start` seconds late."""
+    """A clip of the pictures, at a constant rate or at the `times` given, `start` seconds late.
+
+    `options` are those of the container.
+    """
     file = io.BytesIO()
-    with av.open(file, "w", format=container) as out:
+    with av.open(file, "w", format=container, options=dict(options or {})) as out:
         video = cast(
             VideoStream, out.add_stream(codec, rate=rate, options={"bf": "0"} if times else {})
         )
