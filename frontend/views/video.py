@@ -38,6 +38,8 @@ def page() -> None:
     st.divider()
     if is_running:
         work.watch(job, said)
+        if job.is_over:  # it ended while the page was drawn
+            st.rerun()
     elif done is not None:
         panel.show(done)
     else:
