@@ -7,7 +7,7 @@ from typing import Final
 from client import ClientError
 from frontend.asking import Outcome
 from frontend.video.reading import Answered
-from frontend.words import percent
+from frontend.words import EVEN, percent
 
 MOST_CHARACTERS: Final = 60  # of a label: a caption should not hide the picture
 
@@ -28,7 +28,8 @@ def caption(outcome: Outcome, kind: str) -> str:
         return "This picture could not be read"
     if outcome.in_distribution is False:
         return f"Does not look like {known(kind)}"
-    return f"{shortened(outcome.prediction)} ({percent(outcome.confidence)})"
+    perhaps = "Perhaps " if outcome.confidence < EVEN else ""
+    return f"{perhaps}{shortened(outcome.prediction)} ({percent(outcome.confidence)})"
 
 
 def known(kind: str) -> str:

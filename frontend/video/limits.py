@@ -31,7 +31,7 @@ PREVIEW_RATE: Final = 30  # frames per second
 PLAYED_BYTES: Final = 30_000_000  # a larger clip is played as a small copy
 
 # The worker's own.
-MEMORY: Final = 3_000_000_000  # bytes of address space
+MEMORY: Final = 1_500_000_000  # bytes of address space; 4K takes up to 600 MB
 CPU_SECONDS: Final = 300
 WALL_SECONDS: Final = 300.0  # of waiting for it
 MESSAGE_BYTES: Final = 16_000_000  # of one message

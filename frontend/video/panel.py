@@ -7,7 +7,7 @@ import streamlit as st
 from PIL import Image
 
 from client import ClientError
-from frontend import answers, link, notices, problems, words
+from frontend import answers, link, notices, problems
 from frontend.charts.timeline import PICK, Span, timeline_chart
 from frontend.components import announce
 from frontend.video import seek, table, telling
@@ -82,7 +82,7 @@ def _width(reading: Reading) -> int | Literal["stretch"]:
 
 def _asked(reading: Reading) -> str:
     model = reading.question.model
-    frames = words.count(len(reading.frames), "frame", "frames")
+    frames = f"{len(reading.frames):,} frame{'' if len(reading.frames) == 1 else 's'}"
     copy = " What plays is a small copy without sound." if reading.end.preview else ""
     return f"{frames}, {reading.rate:g} per second, answered by {model.title}.{copy}"
 

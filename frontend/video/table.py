@@ -49,14 +49,14 @@ def frequencies(frames: Sequence[Answered], kind: str) -> list[str]:
     counts = counted(frames, kind)
     named = len(counts) if len(counts) <= MOST_NAMED + 1 else MOST_NAMED
     lines = [
-        f"{name}: {number} of {words.count(total, 'frame', 'frames')} "
+        f"{name}: {number:,} of {total:,} frame{'' if total == 1 else 's'} "
         f"({words.percent(number / total)})"
         for name, number in counts[:named]
     ]
     if rest := counts[named:]:
         number = sum(count for _, count in rest)
         lines.append(
-            f"{words.count(len(rest), 'other class', 'other classes')}: {number} of {total} frames "
+            f"{len(rest)} other classes: {number:,} of {total:,} frames "
             f"({words.percent(number / total)})"
         )
     return lines

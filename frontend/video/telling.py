@@ -65,7 +65,7 @@ def _until(reading: Reading) -> str:
 
 
 def _advice(reading: Reading) -> str:
-    if len(reading.frames) == limits.FRAMES:
+    if len(reading.frames) == limits.FRAMES and reading.end.seconds < limits.SECONDS - 1:
         return (
             f"{limits.FRAMES:,} frames are read at most: choose fewer per second to get further, "
             "or cut the clip into parts."

@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import BinaryIO
 
 import av
@@ -56,7 +57,10 @@ def confine() -> None:
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_NOFILE, 0),  # those that are open stay open
     ):
-        resource.setrlimit(what, (most, most))
+        _, allowed = resource.getrlimit(what)
+        least = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+        with suppress(ValueError):  # macOS has no limit of the address space
+            resource.setrlimit(what, (least, least))
 
 
 def read(

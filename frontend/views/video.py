@@ -68,7 +68,7 @@ def offer(service: Service | Problem, done: Reading | None, is_running: bool) ->
     label, is_offered = "Read the clip", file is not None
     if isinstance(service, Problem):
         is_offered = False
-    elif file is None and done is not None and done.frames:
+    elif file is None and done is not None and (done.frames or panel.is_partial(done)):
         is_other = (done.rate, done.question) != (rate, service.question)
         label, is_offered = "Read this clip again", is_other or panel.is_partial(done)
     if st.button(

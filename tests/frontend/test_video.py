@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from client import BackendError, Client
 from tests.conftest import free_port
 from tests.frontend.video.clips import clip, sevens_then_noise
 
@@ -106,6 +107,32 @@ def test_a_new_session_with_the_same_address_shows_the_same(start: Start, backen
     other.run()
     assert "7: 4 of 8 frames (50 %)" in shown(other)
     assert "Frame 4 of 8, at second 1.50" in shown(other)
+
+
+def test_it_is_still_there_after_a_visit_to_another_page(start: Start, backend_url: str) -> None:
+    app = read(start(backend_url))
+    app.select_slider[0].set_value(3).run()
+    app.switch_page("views/draw.py").run()
+    assert "The answer will appear here." in shown(app)
+    app.switch_page("views/video.py").run()
+    assert "7: 4 of 8 frames (50 %)" in shown(app)
+    assert "Frame 4 of 8, at second 1.50" in shown(app)
+
+
+def test_a_clip_of_which_nothing_was_read_can_be_read_again(
+    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(*_: object, **__: object) -> object:
+        raise BackendError(status=404, code="unknown_model")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Client, "classify_batch", away)
+        patch.setattr(Client, "classify", away)
+        app = read(start(backend_url))
+        assert "The backend does not serve this model." in shown(app)
+        assert "Nothing was read before that." in shown(app)
+    settled(button(app, "Read this clip again").click().run())
+    assert "7: 4 of 8 frames (50 %)" in shown(app)
 
 
 @pytest.mark.parametrize("frame", ["-1", "x", "٣", "99999999999999999999"])

@@ -39,6 +39,10 @@ def test_a_model_that_cannot_tell_names_its_class() -> None:
     assert caption(answer("cat", 0.5, in_distribution=None), "image") == "cat (50 %)"
 
 
+def test_an_answer_that_is_not_likely_is_no_statement() -> None:
+    assert caption(answer("cat", 0.2), "image") == "Perhaps cat (20 %)"
+
+
 def test_a_frame_without_an_answer_is_said_to_have_none() -> None:
     assert caption(BackendError(status=415), "digit") == "This picture could not be read"
 

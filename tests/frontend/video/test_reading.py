@@ -215,6 +215,14 @@ def test_a_clip_that_is_too_long_says_how_far_it_was_read(reading: Read) -> None
     assert "Cut it into parts of 120 seconds" in problem.advice
 
 
+def test_a_clip_of_too_many_frames_says_how_to_get_further(reading: Read) -> None:
+    done = reading(Backend(), clip(varied(100) * 13, rate=30), rate=30)
+    assert len(done.frames) == 1200
+    problem = telling.of(done)
+    assert problem is not None
+    assert "choose fewer per second" in problem.advice
+
+
 def test_an_error_of_ours_leaves_no_clip_behind(job: Job) -> None:
     class Broken(Backend):
         def classify_batch(self, images: Any, **_: Any) -> Iterator[Any]:
