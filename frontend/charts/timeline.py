@@ -12,7 +12,7 @@ from frontend.words import percent
 
 ROWS: Final = 8  # classes that have a row; the others share one
 ROW_HEIGHT: Final = 30  # pixels
-AXIS_HEIGHT: Final = 56
+AXIS_HEIGHT: Final = 70
 OTHERS: Final = "Others"
 PICK: Final = "pick"  # the name of the selection
 UNSURE: Final = 0.3  # as thick as this is what has no confidence

@@ -19,8 +19,8 @@ CODECS: Final = frozenset({
     "dvvideo", "rawvideo", "gif",
 })
 TYPES: Final = (  # endings of files' names
-    "mp4", "m4v", "mov", "3gp", "webm", "mkv", "avi", "wmv", "mpg", "mpeg", "ts", "mts", "ogv",
-    "flv", "gif",
+    "mp4", "m4v", "mov", "3gp", "webm", "mkv", "avi", "wmv", "mpg", "mpeg", "ts", "mts", "m2ts",
+    "ogv", "asf", "flv", "gif",
 )
 # fmt: on
 

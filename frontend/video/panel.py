@@ -23,17 +23,19 @@ _BARS: Final = 5
 
 def show(reading: Reading) -> None:
     """Show all of it."""
+    kind = reading.question.model.input.kind
+    lines = table.frequencies(reading.frames, kind)
+    problem = telling.of(reading)
+    said = [problem.what] if problem else ["The clip is read."]
+    announce.show(" ".join([*said, *lines[:1]]), token=reading.source.clip.parent.name, key="clip read")
     st.subheader(plain(reading.source.name), anchor=False)
-    if problem := telling.of(reading):
+    if problem:
         if reading.frames:
             st.warning(f"{plain(problem.what)} {plain(problem.advice)}", icon=":material/warning:")
         else:
             notices.show(problem)
     if not reading.frames:
         return
-    kind = reading.question.model.input.kind
-    lines = table.frequencies(reading.frames, kind)
-    announce.show(f"The clip is read. {lines[0]}.", token=str(id(reading)), key="clip read")
     _play(reading)
     st.markdown("\n".join(f"- {plain(line)}" for line in lines))
     st.caption(plain(_asked(reading)))

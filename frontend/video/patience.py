@@ -43,7 +43,6 @@ class Asker:
             troubles = [one for one in outcomes if isinstance(one, ClientError)]
             troubles = [error for error in troubles if not is_lasting(error)]
             if not troubles:
-                self._job.note = ""
                 return outcomes
             if len(outcomes) - len(troubles) > answered:
                 answered, silent_since = len(outcomes) - len(troubles), monotonic()

@@ -10,7 +10,7 @@ from frontend import link, notices, serving, work
 from frontend.jobs import BusyError, Job
 from frontend.problems import Problem
 from frontend.serving import Service
-from frontend.video import limits, panel, reading
+from frontend.video import limits, panel, reader
 from frontend.video.reading import Reading, Source
 from frontend.words import count, plain
 
@@ -82,11 +82,9 @@ def offer(service: Service | Problem, done: Reading | None, is_running: bool) ->
 
 def said(job: Job) -> str:
     """Say how far a clip has been read."""
-    if job.note:
-        return job.note
     if not job.total:
-        return f"{count(job.done, 'frame', 'frames')} read…"
-    return f"{job.done} of {count(job.total, 'frame', 'frames')} read…"
+        return f"{count(job.done, 'frame', 'frames')} read. {job.note}"
+    return f"{job.done} of {count(job.total, 'frame', 'frames')} read. {job.note}"
 
 
 def _file() -> UploadedFile | None:
@@ -136,7 +134,7 @@ def _begin(
     else:
         return
     asked = partial(
-        reading.read, client=service.client, question=service.question, source=source, rate=rate
+        reader.read, client=service.client, question=service.question, source=source, rate=rate
     )
     try:
         work.start(JOB, asked)

@@ -17,7 +17,8 @@ from client import (
 from frontend.asking import Question
 from frontend.jobs import Job
 from frontend.video import patience, telling
-from frontend.video.reading import Reading, Source, read
+from frontend.video.reader import read
+from frontend.video.reading import Reading, Source
 from tests.frontend.video.answers import MODEL, answer
 from tests.frontend.video.clips import clip, sevens_then_noise
 from tests.pictures import noise
@@ -237,3 +238,8 @@ def test_an_error_of_ours_leaves_no_clip_behind(job: Job) -> None:
 def varied(number: int) -> list[Any]:
     """Pictures that differ: equal ones are asked for once."""
     return [noise(64, 64, seed=n) for n in range(number)]
+
+
+def test_while_it_is_read_the_last_answer_is_told(reading: Read, job: Job) -> None:
+    reading(Backend(), clip(varied(8)), rate=10)
+    assert job.note == "At second 0.7: 7 (98 %)"
