@@ -188,6 +188,11 @@ def test_a_clip_that_does_not_say_how_long_it_is_is_read(read: Read) -> None:
     assert (end.seconds, end.preview) == (4.0, "mp4")
 
 
+def test_pictures_that_are_too_large_are_refused_before_one_is_decoded(read: Read) -> None:
+    content = clip([Image.new("RGB", (5000, 2000))])
+    assert read(content) == (None, [], End(trouble="pixels"))
+
+
 def test_large_pictures_are_sent_small(read: Read) -> None:
     _, found, end = read(clip([Image.new("RGB", (1920, 1080), "white")] * 2, codec="mpeg4"))
     assert opened(found[0].picture).size == (1024, 576)
