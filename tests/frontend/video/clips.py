@@ -1,0 +1,92 @@
+"""Clips for tests, made here."""
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
+from typing import cast
+
+import av
+import numpy as np
+from av.audio.frame import AudioFrame
+from av.audio.stream import AudioStream
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+from PIL import Image
+
+from tests.pictures import noise, seven
+
+IDENTITY = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+QUARTER_TURN = (0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)  # shown turned right
+
+
+def sevens_then_noise(size: int = 128) -> list[Image.Image]:
+    """Two seconds of a 7 and two of noise, at ten frames per second."""
+    return [seven(size)] * 20 + [noise(size, size)] * 20
+
+
+def clip(
+    pictures: Sequence[Image.Image],
+    *,
+    codec: str = "libx264",
+    container: str = "mp4",
+    rate: int = 10,
+    times: Iterable[float] | None = None,
+    start: float = 0.0,
+    pixels: str = "yuv420p",
+    sound: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> bytes:
+    """A clip of the pictures, at a constant rate or at the `times` given, `start` seconds late.
+
+    `options` are those of the container.
+    """
+    file = io.BytesIO()
+    with av.open(file, "w", format=container, options=dict(options or {})) as out:
+        video = cast(
+            VideoStream, out.add_stream(codec, rate=rate, options={"bf": "0"} if times else {})
+        )
+        video.width, video.height = pictures[0].size
+        video.pix_fmt = pixels
+        clock = Fraction(1, rate) if times is None and not start else Fraction(1, 1000)
+        video.codec_context.time_base = clock
+        audio = cast(AudioStream, out.add_stream(sound, rate=16000)) if sound else None
+        for number, time in enumerate(times or (n / rate for n in range(len(pictures)))):
+            frame = VideoFrame.from_image(pictures[number])  # type: ignore[no-untyped-call]
+            frame.pts = round((time + start) / clock)
+            frame.time_base = clock
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        if audio is not None:
+            for n in range(max(1, 16 * len(pictures) // rate)):
+                silence = AudioFrame.from_ndarray(
+                    np.zeros((1, 1000), np.float32), format="fltp", layout="mono"
+                )
+                silence.sample_rate, silence.pts = 16000, 1000 * n
+                out.mux(audio.encode(silence))
+            out.mux(audio.encode(None))
+    return file.getvalue()
+
+
+def sound_only() -> bytes:
+    """A second of silence."""
+    file = io.BytesIO()
+    with av.open(file, "w", format="mp4") as out:
+        audio = out.add_stream("aac", rate=16000)
+        silence = AudioFrame.from_ndarray(
+            np.zeros((1, 16000), np.float32), format="fltp", layout="mono"
+        )
+        silence.sample_rate = 16000
+        out.mux(audio.encode(silence))
+        out.mux(audio.encode(None))
+    return file.getvalue()
+
+
+def turned(content: bytes) -> bytes:
+    """The same MP4 file with a note that it is to be shown turned right by 90 degrees."""
+    before, after = (
+        b"".join(number.to_bytes(4, "big", signed=True) for number in matrix)
+        for matrix in (IDENTITY, QUARTER_TURN)
+    )
+    head, track, tail = content.partition(b"tkhd")
+    assert before in tail
+    return head + track + tail.replace(before, after, 1)
