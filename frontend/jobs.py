@@ -36,6 +36,7 @@ class Job:
         self.state: State = "waiting"
         self.done = 0
         self.total = 0
+        self.note = ""  # what the work says of how it goes
         self.result: Any = None
         self.error: Exception | None = None
         self._work = work

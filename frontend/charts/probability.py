@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import altair as alt
 import pandas as pd
 
+from frontend.charts.labels import distinct
 from frontend.words import percent
 
 ROW_HEIGHT = 26  # pixels for one bar and the space around it
 AXIS_HEIGHT = 32
-LABEL_CHARACTERS = 18
 
 
 def probability_frame(guesses: Iterable[tuple[str, float]]) -> pd.DataFrame:
@@ -20,7 +20,7 @@ def probability_frame(guesses: Iterable[tuple[str, float]]) -> pd.DataFrame:
     rows = sorted(guesses, key=lambda guess: guess[1], reverse=True)
     return pd.DataFrame(
         {
-            "label": _distinct([_short(label) for label, _ in rows]),
+            "label": distinct([label for label, _ in rows]),
             "probability": [probability for _, probability in rows],
             "shown": [percent(probability) for _, probability in rows],
         }
@@ -63,19 +63,3 @@ def probability_chart(guesses: Iterable[tuple[str, float]]) -> alt.LayerChart:
     ).encode(text="shown:N")
     chart: alt.LayerChart = (bars + text).properties(height=ROW_HEIGHT * len(frame) + AXIS_HEIGHT)
     return chart
-
-
-def _short(label: str) -> str:
-    if len(label) <= LABEL_CHARACTERS:
-        return label
-    return label[: LABEL_CHARACTERS - 1] + "…"
-
-
-def _distinct(labels: list[str]) -> list[str]:
-    """Number the repetitions: equal labels would share one row of the chart."""
-    seen: dict[str, int] = {}
-    result = []
-    for label in labels:
-        seen[label] = seen.get(label, 0) + 1
-        result.append(label if seen[label] == 1 else f"{label} ({seen[label]})")
-    return result

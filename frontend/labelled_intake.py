@@ -1,0 +1,69 @@
+"""Where labelled pictures come from: a zip of class folders, or a folder of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+
+from evaluation.errors import EvaluationError
+from frontend import labelled
+from frontend.jobs import BusyError
+from frontend.labelled import Labelled
+from frontend.measuring import sentence
+from frontend.words import plain
+
+KINDS = ("A zip", "A folder")
+BUSY = "Too much work is under way. Wait until some of it has ended, then choose the data again."
+
+Begin = Callable[[Labelled], None]
+
+
+def show(key: str, begin: Begin | None) -> None:
+    """Offer to upload; `begin` is given what was uploaded, and raises EvaluationError or BusyError.
+
+    Without a `begin` (there is no backend now) the upload waits for one.
+    """
+    kind = st.radio("Labelled pictures", KINDS, horizontal=True, key=f"{key} kind")
+    number = st.session_state.setdefault(f"{key} round", 0)
+    widget = f"{key} {kind} {number}"
+    uploads = _uploader(kind, widget)
+    if not uploads:
+        return
+    if begin is None:
+        st.info("These pictures are measured as soon as the backend answers.")
+        return
+    ids = " ".join(upload.file_id for upload in uploads)
+    tried = f"{key} tried"
+    if st.session_state.get(tried, ("", ""))[0] != ids:
+        with st.spinner("Looking through the pictures…", show_time=False):
+            trouble = _begin(kind, uploads, begin)
+        st.session_state[tried] = (ids, trouble)
+        if not trouble:
+            st.session_state[f"{key} round"] = number + 1  # empties the uploader, and its memory
+            st.rerun()
+    if trouble := st.session_state[tried][1]:
+        st.error(plain(trouble), icon=":material/error:")
+
+
+def _uploader(kind: str, key: str) -> Sequence[Any]:
+    if kind == KINDS[0]:
+        one = st.file_uploader("A zip with one folder for each class", type="zip", key=key)
+        return [one] if one else []
+    return st.file_uploader(
+        "A folder with one folder for each class", accept_multiple_files="directory", key=key
+    )
+
+
+def _begin(kind: str, uploads: Sequence[Any], begin: Begin) -> str:
+    """Keep the upload and begin; return what is wrong with it, or nothing."""
+    try:
+        keep_zip = kind == KINDS[0]
+        data = labelled.keep_zip(uploads[0]) if keep_zip else labelled.keep_folder(uploads)
+    except EvaluationError as error:
+        return sentence(error)
+    try:
+        begin(data)
+    except (EvaluationError, BusyError) as error:
+        data.close()
+        return BUSY if isinstance(error, BusyError) else sentence(error)
+    return ""
