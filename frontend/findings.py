@@ -6,21 +6,12 @@ import streamlit as st
 
 from evaluation.metrics import Metrics
 from evaluation.results import Evaluation
-from evaluation.types import Record
-from frontend import exports, link, tiles
+from frontend import exports, matrix, tiles
 from frontend.charts.bars import count_chart
-from frontend.charts.matrix import SELECTION, confusion_frame, matrix_chart
 from frontend.charts.reliability import reliability_chart
-from frontend.confusions import MOST_SHOWN, Confusions
-from frontend.labelled import Labelled
 from frontend.measuring import Measurement, sentence
-from frontend.tiles import Tile
 from frontend.words import count, percent, plain
 
-TRUE, PREDICTED, DIAGONAL, PAGE = "true", "predicted", "diagonal", "page"
-STATE = (TRUE, PREDICTED, DIAGONAL, PAGE)
-HIDDEN = "hidden"
-_ROUND = "confusion round"  # a new round gives the chart a new key, which empties its selection
 MOST_BARS = 20
 MOST_FAILURES = 1000
 
@@ -33,7 +24,7 @@ def show(token: str, found: Measurement, evaluation: Evaluation) -> None:
         st.warning("No labelled picture has an answer, so there is nothing to count.")
     else:
         _figures(evaluation, metrics)
-        _confusions(token, found)
+        matrix.show(token, found.data, found.confusions)
         _mistakes(found, evaluation)
         _reliability(metrics)
         _classes(metrics)
@@ -77,113 +68,6 @@ def _figures(evaluation: Evaluation, metrics: Metrics) -> None:
         )
 
 
-def _confusions(token: str, found: Measurement) -> None:
-    confusions = found.confusions
-    st.subheader("Confusion matrix", anchor=False)
-    hidden = link.get(DIAGONAL) == HIDDEN
-    st.session_state[DIAGONAL] = hidden
-    st.toggle("Hide what is right", key=DIAGONAL, on_change=_hide)
-    if len(confusions.shown) < len(confusions.labels):
-        st.caption(
-            f"The {MOST_SHOWN} most confused of {len(confusions.labels):,} classes. "
-            "All can be chosen below."
-        )
-    true, predicted = _chosen(confusions)
-    number = st.session_state.setdefault(_ROUND, 0)
-    key = f"confusion {token} {hidden} {number}"
-    # The chart must not change while it is clicked: it starts with what was chosen before.
-    first = st.session_state.setdefault(f"{key} first", (true, predicted))
-    frame = confusion_frame(confusions.shown, confusions.count, diagonal=not hidden)
-    st.altair_chart(
-        matrix_chart(frame, first if all(first) else None, selectable=True),
-        key=key,
-        on_select=partial(_take_cell, key, confusions.shown),
-        selection_mode=SELECTION,
-        alt=f"Confusion matrix. {_summary(confusions)}",
-    )
-    st.caption(f"{plain(_summary(confusions))} Click a cell to see its pictures, or choose it:")
-    left, right = st.columns(2)
-    with left:
-        _choice("True class", TRUE, confusions, true)
-    with right:
-        _choice("Predicted as", PREDICTED, confusions, predicted)
-    if true is not None and predicted is not None:
-        _cell(found.data, confusions, true, predicted)
-
-
-def _cell(data: Labelled, confusions: Confusions, true: str, predicted: str) -> None:
-    records = confusions.records(true, predicted)
-    pictures = count(len(records), "picture", "pictures")
-    st.markdown(f"**{plain(f'{pictures} of {true}, predicted {predicted}')}**")
-    tiles.show(PAGE, len(records), lambda index: _tile(data, records[index]))
-    st.button("Close these pictures", icon=":material/close:", on_click=_choose, args=(None, None))
-
-
-def _choice(label: str, name: str, confusions: Confusions, chosen: str | None) -> None:
-    st.session_state[f"{name} choice"] = chosen
-    st.selectbox(
-        label,
-        confusions.labels,
-        key=f"{name} choice",
-        placeholder="Choose a class",
-        on_change=_take_choice,
-        args=(name, confusions),
-    )
-
-
-def _take_choice(name: str, confusions: Confusions) -> None:
-    """Complete the choice with the other class's most frequent partner, where there is none yet."""
-    chosen = {one: link.get(one) for one in (TRUE, PREDICTED)}
-    chosen[name] = st.session_state[f"{name} choice"]
-    _choose(chosen[TRUE], chosen[PREDICTED])
-
-
-def _take_cell(key: str, labels: tuple[str, ...]) -> None:
-    """Follow a click; that nothing is selected is no click, the chart says so when it is new."""
-    points = st.session_state[key]["selection"].get(SELECTION) or []
-    for point in points[:1]:
-        row, column = point.get("row"), point.get("column")
-        if isinstance(row, int) and isinstance(column, int):
-            link.put(TRUE, labels[row])
-            link.put(PREDICTED, labels[column])
-            link.put(PAGE, None)
-
-
-def _choose(true: str | None, predicted: str | None) -> None:
-    link.put(TRUE, true)
-    link.put(PREDICTED, predicted)
-    link.put(PAGE, None)
-    st.session_state[_ROUND] += 1
-
-
-def _hide() -> None:
-    link.put(DIAGONAL, HIDDEN if st.session_state[DIAGONAL] else None)
-
-
-def _chosen(confusions: Confusions) -> tuple[str | None, str | None]:
-    """Return what the address says, as far as there are such classes."""
-    known = set(confusions.labels)
-    true, predicted = link.get(TRUE), link.get(PREDICTED)
-    return true if true in known else None, predicted if predicted in known else None
-
-
-def _summary(confusions: Confusions) -> str:
-    """Say what a confusion matrix shows."""
-    if not (worst := confusions.worst(3)):
-        return "Nothing was confused."
-    named = ", ".join(f"{true} for {predicted} ({n:,})" for (true, predicted), n in worst)
-    return f"Most often confused: {named}."
-
-
-def _tile(data: Labelled, record: Record) -> Tile:
-    sure = percent(record.confidence or 0.0)
-    return Tile(
-        picture=data.small(record.name),
-        words=f"{record.label} → {record.prediction}, {sure}",
-        says=f"{record.name}: labelled {record.label}, predicted {record.prediction} with {sure}",
-    )
-
-
 def _mistakes(found: Measurement, evaluation: Evaluation) -> None:
     confusions = found.confusions
     wrong = sum(confusions.wrong.values())
@@ -199,7 +83,7 @@ def _mistakes(found: Measurement, evaluation: Evaluation) -> None:
     st.altair_chart(count_chart(rows), alt=f"Wrong predictions by class. {named}.")
     st.subheader("Worst mistakes", anchor=False)
     st.caption(f"Of {wrong:,} wrong predictions, those of which the model was most sure.")
-    tiles.show_few([_tile(found.data, mistake.record) for mistake in evaluation.mistakes])
+    tiles.show_few([matrix.tile(found.data, mistake.record) for mistake in evaluation.mistakes])
 
 
 def _share(number: int, of: int) -> str:
@@ -209,15 +93,12 @@ def _share(number: int, of: int) -> str:
 def _reliability(metrics: Metrics) -> None:
     found = metrics.reliability
     st.subheader("Can its percentages be trusted?", anchor=False)
-    points = zip(
-        found.confidence.tolist(), found.accuracy.tolist(), found.count.tolist(), strict=True
-    )
-    off = f"On average its percentages are {100 * found.ece:.1f} points off."
-    named = [f"said {percent(c)}, right in {percent(a)} of {n:,}" for c, a, n in points]
     bins = list(
         zip(found.confidence.tolist(), found.accuracy.tolist(), found.count.tolist(), strict=True)
     )
-    st.altair_chart(reliability_chart(bins), alt=f"Reliability diagram. {off} {'; '.join(named)}.")
+    off = f"On average its percentages are {100 * found.ece:.1f} points off."
+    named = "; ".join(f"said {percent(c)}, right in {percent(a)} of {n:,}" for c, a, n in bins)
+    st.altair_chart(reliability_chart(bins), alt=f"Reliability diagram. {off} {named}.")
     st.caption(
         f"{off} On the dashed line they would be honest; below it the model is too sure of itself. "
         "The larger a point, the more pictures it stands for."

@@ -22,6 +22,7 @@ Rgb = tuple[int, int, int]
 RIGHT: Final[tuple[Rgb, Rgb]] = (224, 231, 255), (55, 48, 163)  # from pale to full
 WRONG: Final[tuple[Rgb, Rgb]] = (255, 237, 213), (154, 52, 18)
 NOTHING: Final = "transparent"
+EDGE: Final = "#9ca3af55"
 
 Count = Callable[[str, str], int]
 
@@ -90,35 +91,38 @@ def matrix_chart(
             axis=_axis(0),
             scale=alt.Scale(padding=0.04),
         ),
+    )
+    grounds = base.mark_rect(aria=False).encode(fill=alt.Fill("ground:N", scale=None))
+    text = base.mark_text(aria=False, fontSize=size).encode(
+        text="text:N", color=alt.Color("ink:N", scale=None)
+    )
+    # The clear cells lie on top: a click on a number is a click on its cell.
+    cells = base.mark_rect(
+        fill="transparent", cursor="pointer" if selectable else "default"
+    ).encode(
         tooltip=[
             alt.Tooltip("true:N", title="True"),
             alt.Tooltip("predicted:N", title="Predicted"),
             alt.Tooltip("text:N", title="Pictures"),
         ],
         description="says:N",
-    )
-    cells = base.mark_rect(cursor="pointer" if selectable else "default").encode(
-        fill=alt.Fill("ground:N", scale=None), stroke=alt.value("#9ca3af55")
+        stroke=alt.value(EDGE),
     )
     if selectable:
-        at = _places(frame, selected)
         point = alt.selection_point(
             name=SELECTION,
             fields=["row", "column"],
             on="click",
             clear=False,
-            value=at or alt.Undefined,
+            value=_places(frame, selected) or alt.Undefined,
         )
         cells = cells.encode(
-            stroke=alt.condition(
-                point, alt.value("currentColor"), alt.value("#9ca3af55"), empty=False
-            ),
+            stroke=alt.condition(point, alt.value("currentColor"), alt.value(EDGE), empty=False),
             strokeWidth=alt.condition(point, alt.value(3), alt.value(1), empty=False),
         ).add_params(point)
-    text = base.mark_text(fontSize=size).encode(text="text:N", color=alt.Color("ink:N", scale=None))
     per_row = max(LEAST_HEIGHT, min(ROW_HEIGHT, MOST_HEIGHT // max(len(names), 1)))
     height = per_row * len(names) + AXES_HEIGHT + (LABEL_WIDTH if tilt else 0)
-    chart: alt.LayerChart = (cells + text).properties(height=height)
+    chart: alt.LayerChart = (grounds + text + cells).properties(height=height)
     return chart
 
 

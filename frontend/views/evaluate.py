@@ -6,7 +6,7 @@ import streamlit as st
 
 from client import ModelInfo
 from evaluation.errors import EvaluationError
-from frontend import findings, labelled_intake, link, notices, serving, work
+from frontend import findings, labelled_intake, link, matrix, notices, serving, work
 from frontend.components import announce
 from frontend.jobs import BusyError, Job
 from frontend.labelled import Labelled
@@ -61,7 +61,7 @@ def _begin(service: Service, data: Labelled) -> None:
 def _start(service: Service, model: ModelInfo, data: Labelled) -> None:
     backend = Backend(service.client, service.coverage)
     work.start(JOB, partial(measure, backend, model, data))
-    for name in findings.STATE:
+    for name in matrix.STATE:
         link.put(name, None)
 
 
