@@ -18,6 +18,7 @@ from frontend.words import count, percent
 
 SIGNIFICANT: Final = 0.05
 NAMED: Final = 3
+WORTH_SHOWING: Final = 0.001  # probability
 
 Change = Callable[[str, str], int]
 
@@ -152,9 +153,13 @@ def probabilities(model: ModelInfo, answer: Classification) -> dict[str, float]:
 def differences(
     a: Mapping[str, float], b: Mapping[str, float], most: int
 ) -> list[tuple[str, float, float]]:
-    """Return the likeliest labels of both with both probabilities, the likeliest first."""
+    """Return the likeliest labels of both with both probabilities, the likeliest first.
+
+    Those that neither gives a thousandth are left out.
+    """
     rows = [(label, a.get(label, 0.0), b.get(label, 0.0)) for label in {**a, **b}]
-    return sorted(rows, key=lambda row: -max(row[1:]))[:most]
+    ranked = sorted(rows, key=lambda row: -max(row[1:]))[:most]
+    return [row for row in ranked if max(row[1:]) >= WORTH_SHOWING] or ranked
 
 
 def largest(rows: Sequence[tuple[str, float, float]]) -> str:

@@ -11,9 +11,9 @@ from frontend import comparing, tiles
 from frontend.charts.matrix import difference_frame, matrix_chart, signed
 from frontend.comparing import Compared
 from frontend.confusions import MOST_SHOWN
-from frontend.measuring import sentence
+from frontend.measuring import sentence, share
 from frontend.tiles import Tile
-from frontend.words import count, percent, plain
+from frontend.words import count, plain
 
 PAGES = ("page_a", "page_b")  # of the pictures that one alone gets right, in the address
 STATE = PAGES
@@ -28,9 +28,9 @@ def show(found: Compared, comparison: Comparison) -> None:
             icon=":material/incomplete_circle:",
         )
     with st.container(horizontal=True, gap="medium"):
-        st.metric("Accuracy of A", percent(comparison.accuracy_a), width="content")
-        st.metric("Accuracy of B", percent(comparison.accuracy_b), width="content")
-        st.metric("Same answer", percent(comparison.agreement), width="content")
+        st.metric("Accuracy of A", share(comparison.accuracy_a), width="content")
+        st.metric("Accuracy of B", share(comparison.accuracy_b), width="content")
+        st.metric("Same answer", share(comparison.agreement), width="content")
         st.metric("Both right", f"{comparison.both_right:,}", width="content")
         st.metric("Both wrong", f"{comparison.both_wrong:,}", width="content")
     st.markdown(plain(comparing.verdict(comparison)))

@@ -9,7 +9,7 @@ from evaluation.results import Evaluation
 from frontend import exports, matrix, tiles
 from frontend.charts.bars import count_chart
 from frontend.charts.reliability import reliability_chart
-from frontend.measuring import Measurement, sentence
+from frontend.measuring import Measurement, sentence, share
 from frontend.words import count, percent, plain
 
 MOST_BARS = 20
@@ -45,14 +45,14 @@ def _caveats(evaluation: Evaluation) -> None:
 
 def _figures(evaluation: Evaluation, metrics: Metrics) -> None:
     figures = [
-        ("Accuracy", percent(metrics.accuracy), f"Right on this share of {metrics.count:,}."),
-        ("Macro F1", percent(metrics.macro.f1), "The mean over the classes of the data."),
+        ("Accuracy", share(metrics.accuracy), f"Right on this share of {metrics.count:,}."),
+        ("Macro F1", share(metrics.macro.f1), "The mean over the classes of the data."),
     ]
     if metrics.top5 is not None:
         says = "The right label is among the five likeliest."
-        figures.append(("Top-5 accuracy", percent(metrics.top5), says))
+        figures.append(("Top-5 accuracy", share(metrics.top5), says))
     says = "How far its percentages are from how often it is right, on average."
-    figures.append(("Calibration error", percent(metrics.reliability.ece), says))
+    figures.append(("Calibration error", share(metrics.reliability.ece), says))
     if latency := evaluation.latency:
         says = f"Decoding and inference, the median; 95 % within {latency.p95:.1f} ms."
         figures.append(("Latency", f"{latency.p50:.1f} ms", says))
@@ -64,7 +64,7 @@ def _figures(evaluation: Evaluation, metrics: Metrics) -> None:
     if sets := evaluation.sets:
         st.caption(
             f"Its prediction sets promise {100 * sets.promised:g} % coverage and had the right "
-            f"label in {percent(sets.coverage)}, with {sets.mean_size:.2f} labels on average."
+            f"label in {share(sets.coverage)}, with {sets.mean_size:.2f} labels on average."
         )
 
 

@@ -83,7 +83,7 @@ def keep_folder(uploads: Sequence[Upload]) -> Labelled:
     """Keep a folder of class folders, as the browser sent its files; raises SourceError."""
     folder = Path(tempfile.mkdtemp(prefix="prism-"))
     first = PurePosixPath(uploads[0].name).parts[:1] if uploads else ()
-    return _opened(folder, first[0] if first else "The folder", lambda path: _pack(path, uploads))
+    return _opened(folder, first[0] if first else "folder", lambda path: _pack(path, uploads))
 
 
 def _opened(folder: Path, name: str, write: Callable[[Path], None]) -> Labelled:
@@ -93,10 +93,10 @@ def _opened(folder: Path, name: str, write: Callable[[Path], None]) -> Labelled:
         source = open_zip(path)
     except SourceError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise type(error)(str(error).replace(str(path), name)) from error
+        raise type(error)(str(error).replace(str(path), f"“{name}”")) from error
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
-        raise SourceError(f"{name} cannot be kept: there may be no room left for it") from error
+        raise SourceError(f"“{name}” cannot be kept: there may be no room left for it") from error
     return Labelled(replace(source, name=name), folder)
 
 

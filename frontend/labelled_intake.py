@@ -4,6 +4,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from evaluation.errors import EvaluationError
 from frontend import labelled
@@ -39,7 +41,8 @@ def show(key: str, begin: Begin | None) -> None:
             trouble = _begin(kind, uploads, begin)
         st.session_state[tried] = (ids, trouble)
         if not trouble:
-            st.session_state[f"{key} round"] = number + 1  # empties the uploader, and its memory
+            st.session_state[f"{key} round"] = number + 1  # empties the uploader
+            _release(uploads)
             st.rerun()
     if trouble := st.session_state[tried][1]:
         st.error(plain(trouble), icon=":material/error:")
@@ -52,6 +55,14 @@ def _uploader(kind: str, key: str) -> Sequence[Any]:
     return st.file_uploader(
         "A folder with one folder for each class", accept_multiple_files="directory", key=key
     )
+
+
+def _release(uploads: Sequence[Any]) -> None:
+    """Free the memory of what is on disk by now: Streamlit would hold it as long as the session."""
+    ctx = get_script_run_ctx()
+    if ctx and isinstance(files := ctx.uploaded_file_mgr, MemoryUploadedFileManager):
+        for upload in uploads:
+            files.remove_file(session_id=ctx.session_id, file_id=upload.file_id)
 
 
 def _begin(kind: str, uploads: Sequence[Any], begin: Begin) -> str:

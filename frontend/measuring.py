@@ -129,6 +129,11 @@ def duration(seconds: float) -> str:
     return f"about {round(seconds / 60)} min"
 
 
+def share(value: float) -> str:
+    """Write a measured share of many pictures: two models may differ in the second decimal."""
+    return f"{100 * value:.2f} %"
+
+
 def sentence(error: Exception | str) -> str:
     """Make a sentence of what evaluation says."""
     text = str(error).rstrip(".")

@@ -3,15 +3,16 @@
 import streamlit as st
 
 from client import Classification, ClientError, ModelInfo
-from frontend import answers, asking, comparing, serving
+from frontend import answers, asking, comparing, notices, problems, serving
 from frontend.asking import Outcome, Question
 from frontend.charts.bars import pair_chart
 from frontend.components import announce
 from frontend.pictures import Picture
 from frontend.serving import Service
-from frontend.words import noun, percent, plain
+from frontend.words import noun, percent, plain, timings
 
 MOST_LABELS = 8
+PICTURE_WIDTH = 240
 
 Models = tuple[ModelInfo, ModelInfo]
 
@@ -25,14 +26,34 @@ def show(service: Service, models: Models, picture: Picture) -> None:
     asked = " ".join([picture.digest, *(model.name for model in models), str(service.coverage)])
     announce.show(said, token=asked, key="compared")
     st.subheader(plain(said), anchor=False)
-    if isinstance(first, Classification) and isinstance(second, Classification):
-        _show_differences(models, first, second)
+    left, right = st.columns([2, 3], gap="medium")
+    with left:
+        _show_picture(picture)
+    with right:
+        if isinstance(first, Classification) and isinstance(second, Classification):
+            _show_differences(models, first, second)
     for name, model, outcome, column in zip(
         "AB", models, outcomes, st.columns(2, gap="medium"), strict=True
     ):
         with column, st.container(border=True):
             st.markdown(f"**{name}: {plain(model.title)}**")
-            answers.show_one(picture, outcome, model)
+            _show_answer(model, outcome)
+
+
+def _show_picture(picture: Picture) -> None:
+    if picture.preview is None:
+        st.markdown(":material/broken_image: No preview")
+    else:
+        st.image(picture.preview, width=PICTURE_WIDTH, alt=f"The picture {picture.name}")
+    st.caption(plain(picture.name))
+
+
+def _show_answer(model: ModelInfo, outcome: Outcome) -> None:
+    if isinstance(outcome, ClientError):
+        notices.show(problems.of(outcome))
+        return
+    answers.show_words(outcome, model)
+    st.caption(timings(outcome.timings))
 
 
 def coverage_of(service: Service, model: ModelInfo) -> float | None:

@@ -11,9 +11,9 @@ from frontend.components import announce
 from frontend.jobs import BusyError, Job
 from frontend.labelled import Labelled
 from frontend.labelled_intake import BUSY
-from frontend.measuring import Backend, Measurement, check, measure, progress, sentence
+from frontend.measuring import Backend, Measurement, check, measure, progress, sentence, share
 from frontend.serving import Service
-from frontend.words import count, percent, plain
+from frontend.words import count, plain
 
 JOB = "evaluation"
 _TROUBLE = "evaluation trouble"
@@ -117,7 +117,7 @@ def _said(found: Measurement) -> str:
     if metrics is None:
         return found.trouble or "Nothing was measured."
     pictures = count(metrics.count, "picture", "pictures")
-    return f"{found.model.title} is right on {percent(metrics.accuracy)} of {pictures}."
+    return f"{found.model.title} is right on {share(metrics.accuracy)} of {pictures}."
 
 
 page()
