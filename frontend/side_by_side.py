@@ -68,16 +68,23 @@ def verdict(models: Models, first: Outcome, second: Outcome) -> str:
         if isinstance(first, ClientError) and isinstance(second, ClientError):
             return "Neither has an answer."
         return f"Only {'B' if isinstance(first, ClientError) else 'A'} has an answer."
-    a, b = (
-        noun(one.prediction, model.input.kind)
-        for one, model in zip((first, second), models, strict=True)
-    )
-    if first.prediction == second.prediction:
+    a, b = (_reading(model, one) for model, one in zip(models, (first, second), strict=True))
+    if a is None and b is None:
+        return "They agree: this is nothing that either knows."
+    if a and b and first.prediction == second.prediction:
         return f"They agree: both read {a}."
-    return (
-        f"They disagree: A reads {a} ({percent(first.confidence)}), "
-        f"B {b} ({percent(second.confidence)})."
-    )
+    return f"They disagree: A {_says(a, first)}, B {_says(b, second)}."
+
+
+def _reading(model: ModelInfo, answer: Classification) -> str | None:
+    """Return what a model takes the picture for; None where it is like nothing it knows."""
+    return None if answer.in_distribution is False else noun(answer.prediction, model.input.kind)
+
+
+def _says(reading: str | None, answer: Classification) -> str:
+    if reading is None:
+        return "sees nothing that it knows"
+    return f"reads {reading} ({percent(answer.confidence)})"
 
 
 def _show_differences(models: Models, first: Classification, second: Classification) -> None:
