@@ -137,4 +137,6 @@ def share(value: float) -> str:
 def sentence(error: Exception | str) -> str:
     """Make a sentence of what evaluation says."""
     text = str(error).rstrip(".")
+    if text.startswith("http"):
+        return f"The backend at {text}."
     return f"{text[:1].upper()}{text[1:]}."
