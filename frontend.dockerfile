@@ -7,7 +7,7 @@
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
-COPY requirements_frontend.txt ./
+COPY requirements_frontend.txt requirements_evaluation.txt ./
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_frontend.txt \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 
@@ -29,8 +29,9 @@ COPY --from=packages /opt/prism /opt/prism
 WORKDIR /app
 COPY .streamlit/ .streamlit/
 COPY client/ client/
+COPY evaluation/ evaluation/
 COPY frontend/ frontend/
-RUN python -m compileall -q --invalidation-mode unchecked-hash client frontend
+RUN python -m compileall -q --invalidation-mode unchecked-hash client evaluation frontend
 USER 10001:10001
 EXPOSE 8501
 HEALTHCHECK --interval=30s --timeout=3s --start-period=20s --retries=3 \
