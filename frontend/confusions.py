@@ -22,13 +22,10 @@ class Confusions:
         self._cells: Final = dict(cells)
         self.support: Final = Counter[str]()
         self.wrong: Final = Counter[str]()
-        self._mixed: Final = Counter[str]()
         for (true, predicted), found in self._cells.items():
             self.support[true] += len(found)
             if true != predicted:
                 self.wrong[true] += len(found)
-                self._mixed[true] += len(found)
-                self._mixed[predicted] += len(found)
         place = {label: index for index, label in enumerate(order)}
         occurring = {label for pair in self._cells for label in pair}
         self.labels: Final = tuple(
@@ -36,8 +33,18 @@ class Confusions:
         )
 
     def records(self, true: str | None, predicted: str | None) -> Sequence[Record]:
-        """Return the pictures of one cell."""
-        return self._cells.get((true or "", predicted or ""), ())
+        """Return the pictures of one cell; of a row or a column, the wrong ones first, where only
+        one label is given.
+        """
+        if true is not None and predicted is not None:
+            return self._cells.get((true, predicted), ())
+        found = [
+            record
+            for pair, records in self._cells.items()
+            if (true, predicted) in ((pair[0], None), (None, pair[1]))
+            for record in records
+        ]
+        return sorted(found, key=lambda record: record.correct)
 
     def count(self, true: str, predicted: str) -> int:
         """Return how many pictures of one class were taken for another."""
@@ -48,8 +55,8 @@ class Confusions:
         """The labels that a matrix has room for: the most confused, in their order."""
         if len(self.labels) <= MOST_SHOWN:
             return self.labels
-        ranked = sorted(self.labels, key=lambda label: -self._mixed[label])
-        most = set(ranked[:MOST_SHOWN])
+        confused = [label for pair, _ in self.worst(MOST_SHOWN) for label in pair]
+        most = set(list(dict.fromkeys([*confused, *self.labels]))[:MOST_SHOWN])
         return tuple(label for label in self.labels if label in most)
 
     def worst(self, count: int) -> list[tuple[Pair, int]]:

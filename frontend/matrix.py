@@ -48,14 +48,18 @@ def show(token: str, data: Labelled, confusions: Confusions) -> None:
         _choice("True class", TRUE, confusions, true)
     with right:
         _choice("Predicted as", PREDICTED, confusions, predicted)
-    if true is not None and predicted is not None:
-        _cell(data, confusions, true, predicted)
+    if true is not None or predicted is not None:
+        _pictures(data, confusions, true, predicted)
 
 
-def _cell(data: Labelled, confusions: Confusions, true: str, predicted: str) -> None:
+def _pictures(
+    data: Labelled, confusions: Confusions, true: str | None, predicted: str | None
+) -> None:
     records = confusions.records(true, predicted)
-    pictures = count(len(records), "picture", "pictures")
-    st.markdown(f"**{plain(f'{pictures} of {true}, predicted {predicted}')}**")
+    which = [count(len(records), "picture", "pictures")]
+    which += [f"of {true}"] if true is not None else []
+    which += [f"predicted {predicted}"] if predicted is not None else []
+    st.markdown(f"**{plain(' '.join(which))}**")
     tiles.show(PAGE, len(records), lambda index: tile(data, records[index]))
     st.button("Close these pictures", icon=":material/close:", on_click=_choose, args=(None, None))
 
@@ -65,6 +69,7 @@ def _choice(label: str, name: str, confusions: Confusions, chosen: str | None) -
     st.selectbox(
         label,
         confusions.labels,
+        index=None,
         key=f"{name} choice",
         placeholder="Choose a class",
         on_change=_take_choice,

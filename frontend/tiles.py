@@ -10,7 +10,7 @@ from frontend import link
 from frontend.words import plain
 
 PAGE = 24
-WIDTH = 96
+WIDTH = 96  # three fit beside each other on a phone
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +47,11 @@ def show_few(tiles: Sequence[Tile]) -> None:
 
 
 def _show(tile: Tile) -> None:
-    with st.container(width=WIDTH + 8, gap=None):
+    with st.container(width=WIDTH, gap=None):
         if tile.picture is None:
             st.markdown(":material/broken_image: No preview")
         else:
-            st.image(tile.picture, width=WIDTH, alt=tile.says)
+            st.image(tile.picture, width=WIDTH - 8, alt=tile.says)
         st.caption(plain(tile.words))
 
 

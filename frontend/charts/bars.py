@@ -10,6 +10,7 @@ from frontend.words import percent
 
 ROW_HEIGHT = 26  # pixels for one bar and the space around it
 AXIS_HEIGHT = 32
+WORDS_WIDTH = 120
 INDIGO, ORANGE = "#6366f1", "#d9661f"
 
 
@@ -26,9 +27,7 @@ def count_chart(rows: Sequence[tuple[str, int, str]]) -> alt.LayerChart:
     most = max((number for _, number, _ in rows), default=1)
     base = alt.Chart(frame).encode(
         y=alt.Y("label:N", sort=names, title=None, axis=_labels()),
-        x=alt.X(
-            "number:Q", title=None, axis=None, scale=alt.Scale(domain=[0, 1.45 * most], nice=False)
-        ),
+        x=alt.X("number:Q", title=None, axis=None, scale=_room(most)),
         tooltip=[alt.Tooltip("label:N", title="Class"), alt.Tooltip("shown:N", title="Wrong")],
     )
     bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.7}, color=ORANGE)
@@ -73,11 +72,17 @@ def pair_chart(rows: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
     return chart
 
 
+def _room(most: int) -> alt.Scale:
+    """Leave room for the words beside the longest bar, however narrow the chart is."""
+    end = f"{most} * width / max(width - {WORDS_WIDTH}, {WORDS_WIDTH} / 3)"
+    return alt.Scale(domainMin=0, domainMax=alt.ExprRef(end), nice=False)
+
+
 def _labels() -> alt.Axis:
     return alt.Axis(
         labelFontSize=14,
         labelColor="currentColor",
-        labelLimit=150,
+        labelLimit=120,
         labelOverlap=False,
         ticks=False,
         domain=False,

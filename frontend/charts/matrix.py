@@ -81,14 +81,14 @@ def matrix_chart(
             "predicted_name:N",
             sort=names,
             title="Predicted",
-            axis=_axis(tilt),
+            axis=_axis(tilt, alt.ExprRef(f"max(6, min(12, width / {len(names)}))")),
             scale=alt.Scale(padding=0.04),
         ),
         y=alt.Y(
             "true_name:N",
             sort=names,
             title="True",
-            axis=_axis(0),
+            axis=_axis(0, 12),
             scale=alt.Scale(padding=0.04),
         ),
     )
@@ -149,8 +149,9 @@ def _frame(labels: Sequence[str], cell: Callable[[int, int], dict[str, object]])
     )
 
 
-def _axis(tilt: int) -> alt.Axis:
+def _axis(tilt: int, size: int | alt.ExprRef) -> alt.Axis:
     return alt.Axis(
+        labelFontSize=size,
         labelAngle=tilt,
         labelColor="currentColor",
         titleColor="currentColor",

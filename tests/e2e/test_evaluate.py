@@ -78,25 +78,25 @@ def test_a_zip_is_measured_and_every_figure_is_there(visit: Open) -> None:
 def test_a_click_on_a_cell_shows_its_pictures_page_by_page(visit: Open) -> None:
     page = measured(visit)
     cell(page, "1", "7").click()
-    expect(page.get_by_text("28 pictures of 1, predicted 7")).to_be_visible()
+    expect(page.get_by_text("28 pictures of 1 predicted 7")).to_be_visible()
     expect(page.get_by_text("Page 1 of 2")).to_be_visible()
     expect(page.get_by_alt_text("1/00000.png: labelled 1, predicted 7 with").first).to_be_visible()
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("Page 2 of 2")).to_be_visible()
     expect(page.get_by_alt_text("1/00027.png: labelled 1, predicted 7 with").first).to_be_visible()
     cell(page, "2", "7").click()
-    expect(page.get_by_text("1 picture of 2, predicted 7")).to_be_visible()
+    expect(page.get_by_text("1 picture of 2 predicted 7")).to_be_visible()
     page.get_by_role("button", name="Close these pictures").click()
-    expect(page.get_by_text("of 2, predicted 7")).to_have_count(0)
+    expect(page.get_by_text("of 2 predicted 7")).to_have_count(0)
     cell(page, "2", "7").click()
-    expect(page.get_by_text("1 picture of 2, predicted 7")).to_be_visible()
+    expect(page.get_by_text("1 picture of 2 predicted 7")).to_be_visible()
 
 
 def test_a_cell_is_chosen_by_keyboard_alone(visit: Open) -> None:
     page = measured(visit)
     choose(page, "True class", "1")
     choose(page, "Predicted as", "7")
-    expect(page.get_by_text("28 pictures of 1, predicted 7")).to_be_visible()
+    expect(page.get_by_text("28 pictures of 1 predicted 7")).to_be_visible()
     page.get_by_role("button", name="Next").press("Enter")
     expect(page.get_by_text("Page 2 of 2")).to_be_visible()
 
@@ -161,11 +161,11 @@ def test_a_result_can_be_looked_at_without_the_backend(visit: Open, gate: Gate) 
     gate.shut()
     cell(page, "1", "7").click()
     expect(page.get_by_role("alert").filter(has_text="not reachable")).to_be_visible()
-    expect(page.get_by_text("28 pictures of 1, predicted 7")).to_be_visible()
+    expect(page.get_by_text("28 pictures of 1 predicted 7")).to_be_visible()
     upload(page, MIXED)
     expect(page.get_by_text("as soon as the backend answers")).to_be_visible()
     gate.open()
-    expect(page.get_by_text("28 pictures of 1, predicted 7")).to_have_count(0)  # measured anew
+    expect(page.get_by_text("28 pictures of 1 predicted 7")).to_have_count(0)  # measured anew
     expect_measured(page)
 
 

@@ -17,6 +17,12 @@ def test_the_pictures_of_a_cell_are_found() -> None:
     assert not found.records(None, None)
 
 
+def test_a_whole_row_or_column_is_found_with_the_wrong_ones_first() -> None:
+    found = Confusions([record("7", "7", "a"), record("7", "1", "b"), record("1", "1", "c")])
+    assert [one.name for one in found.records("7", None)] == ["b", "a"]
+    assert [one.name for one in found.records(None, "1")] == ["b", "c"]
+
+
 def test_what_has_no_label_or_no_answer_is_in_no_cell() -> None:
     assert Confusions([record(None, "1"), record("1", None)]).labels == ()
 

@@ -53,7 +53,7 @@ def test_a_cell_is_chosen_in_two_boxes_and_kept_in_the_address(
     app = upload(opened(start, backend_url), sevens(3, called_one=2))
     next(box for box in app.selectbox if box.label == "True class").select("1").run()
     next(box for box in app.selectbox if box.label == "Predicted as").select("7").run()
-    assert "2 pictures of 1, predicted 7" in shown(app)
+    assert "2 pictures of 1 predicted 7" in shown(app)
     assert list(app.query_params["true"]) == ["1"]
     assert list(app.query_params["predicted"]) == ["7"]
 
