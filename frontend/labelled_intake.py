@@ -52,9 +52,11 @@ def _uploader(kind: str, key: str) -> Sequence[Any]:
     if kind == KINDS[0]:
         one = st.file_uploader("A zip with one folder for each class", type="zip", key=key)
         return [one] if one else []
-    return st.file_uploader(
+    files = st.file_uploader(
         "A folder with one folder for each class", accept_multiple_files="directory", key=key
     )
+    st.caption("Browsers send a folder file by file: with more than some hundred, a zip is faster.")
+    return files
 
 
 def _release(uploads: Sequence[Any]) -> None:

@@ -43,7 +43,9 @@ def page() -> None:
             st.markdown(EXAMPLE)
             st.markdown(
                 "The folder's name is the label, as the model calls it. The names of the files do "
-                "not matter. With A folder, choose the folder that holds the class folders."
+                "not matter. Of a folder, choose the one that holds the class folders. What is too "
+                "large to upload is measured from the shell: "
+                "`.venv/bin/python -m evaluation digits --url http://localhost:8000`."
             )
         return
     st.divider()
