@@ -57,7 +57,7 @@ def measure_model(plan: Plan, address: str) -> int:
         data = _open(plan, stack)
         stop = threading.Event()
         model = stack.enter_context(open_model(address, _wiring(plan, stop)))
-        check_labels(data.source.labels, model, data.source.above)
+        check_labels(data.source.labels, model.labels, data.source.above)
         folder = stack.enter_context(new_folder(plan.out, model.name))
         found = _measure(data, model, stop)
         _tell(found, report.write(found, folder))
@@ -71,7 +71,7 @@ def compare_models(plan: Plan, a: str, b: str) -> int:
         stop = threading.Event()
         models = [stack.enter_context(open_model(one, _wiring(plan, stop))) for one in (a, b)]
         for model in models:
-            check_labels(data.source.labels, model, data.source.above)
+            check_labels(data.source.labels, model.labels, data.source.above)
         names = [model.name for model in models]
         if names[0] == names[1]:
             names = [a, b]

@@ -56,16 +56,16 @@ def evaluate(
         )
 
 
-def check_labels(found: Iterable[str], predictor: Predictor, above: str | None = None) -> None:
-    """Raise LabelError where data has labels that the model does not know, before it is asked.
+def check_labels(found: Iterable[str], known: Sequence[str], above: str | None = None) -> None:
+    """Raise LabelError where data has labels that are not `known`, before a model is asked.
 
     `above` is the folder above the class folders that was passed over, for a hint.
     """
-    if unknown := set(found) - set(predictor.labels):
+    if unknown := set(found) - set(known):
         hint = f"; the folder {above!r} above these was passed over" if above is not None else ""
-        if above in predictor.labels:
+        if above in known:
             hint += ": if it is the class, its pictures have to lie in it, not deeper"
-        raise LabelError(unknown_labels(unknown, predictor.labels) + hint)
+        raise LabelError(unknown_labels(unknown, known) + hint)
 
 
 def _sets(records: Sequence[Record], promised: float | None) -> Sets | None:

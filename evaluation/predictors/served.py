@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Final
@@ -28,8 +28,10 @@ REQUEST_BYTES: Final = 8_000_000
 REQUESTS: Final = 2  # in flight: one is on its way while the other is worked on
 TRIES: Final = 5
 PAUSE: Final = 1.0  # s, doubled from try to try, where the backend asks for none
+LONGEST_PAUSE: Final = 8.0  # s
 MAX_WAIT: Final = 60.0  # s, however long the backend asks for
 _PASSING: Final = frozenset({408, 429, 502, 503, 504})
+_AWAY: Final = frozenset({502, 503})  # of a whole request: starting, ending, or not there
 _TOO_LARGE: Final = 413
 
 Result = Answer | Failure
@@ -37,7 +39,7 @@ Result = Answer | Failure
 
 @dataclass(frozen=True, slots=True)
 class _Later:
-    """Refused for the moment; `seconds` as the backend asked for, `silent` where none answered."""
+    """Refused for the moment; `seconds` as the backend asked for, `silent` where it is away."""
 
     reason: str
     seconds: float | None = None
@@ -45,33 +47,36 @@ class _Later:
 
 
 class ServedPredictor:
-    """Asks the backend at `url` about its model `model` (None: its default).
+    """Asks a backend, given by its URL or a client, about its model `model` (None: its default).
 
-    What it refuses for the moment is asked again, after the time that it names; a `stop` that is
-    set ends the waiting. Close it, or use it in a `with`. Raises PredictorError where the backend
-    or the model is not there.
+    What it refuses for the moment is asked again, up to `tries` times in all, after the time that
+    it names; a `stop` that is set ends the waiting. `waiting` is told, from a thread, why it waits.
+    Close it, or use it in a `with`: a client that was given stays open. Raises PredictorError where
+    the backend or the model is not there.
     """
 
     def __init__(
         self,
-        url: str,
+        backend: str | Client,
         model: str | None = None,
         *,
         coverage: float = 0.95,
         stop: threading.Event | None = None,
+        tries: int = TRIES,
+        waiting: Callable[[str], None] = lambda _: None,
     ) -> None:
-        try:
-            self._client = Client(url, api_key=os.environ.get("BACKEND_API_KEY"))
-        except ValueError as error:
-            raise PredictorError(str(error)) from error
+        self._is_own = isinstance(backend, str)
+        self._client = _client(backend) if isinstance(backend, str) else backend
         try:
             info = _find(self._client, model)
         except PredictorError:
-            self._client.close()
+            self._close_client()
             raise
         self._url = self._client.url
         self._coverage = coverage
         self._stop = stop or threading.Event()
+        self._tries = tries
+        self._waiting = waiting
         self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="served-predictor")
         self.name: Final = info.name
         self.version: Final = info.version
@@ -86,7 +91,7 @@ class ServedPredictor:
     def close(self) -> None:
         """Give the connections back."""
         self._pool.shutdown(cancel_futures=True)
-        self._client.close()
+        self._close_client()
 
     def __call__(self, contents: Iterator[bytes]) -> Iterator[Result]:
         """Answer the pictures in order, some requests of moderate size in flight."""
@@ -102,7 +107,7 @@ class ServedPredictor:
         """Ask until each picture has an answer, a refusal that stays, or was refused too often."""
         results: dict[int, Result] = {}
         left = list(range(len(pictures)))
-        for attempt in range(TRIES):
+        for attempt in range(self._tries):
             answers = zip(left, self._once([pictures[at] for at in left]), strict=True)
             later: dict[int, _Later] = {}
             for at, answer in answers:
@@ -113,8 +118,8 @@ class ServedPredictor:
             left = list(later)
             if not left:
                 break
-            if attempt + 1 < TRIES:
-                self._wait(later.values(), PAUSE * 2**attempt)
+            if attempt + 1 < self._tries:
+                self._wait(later.values(), min(PAUSE * 2**attempt, LONGEST_PAUSE))
         else:
             if all(one.silent for one in later.values()):
                 raise PredictorError(f"{self._url} answers no more: {later[left[0]].reason}")
@@ -136,7 +141,8 @@ class ServedPredictor:
             if error.status == _TOO_LARGE:
                 return [Failure(_words(error))]
             if error.status in _PASSING:
-                return [_Later(_words(error), error.retry_after)] * len(pictures)
+                away = error.status in _AWAY
+                return [_Later(_words(error), error.retry_after, away)] * len(pictures)
             raise PredictorError(f"{self._url} refuses: {_words(error)}") from error
         except (BackendUnreachable, InvalidAnswer) as error:
             return [_Later(str(error), silent=True)] * len(pictures)
@@ -152,8 +158,20 @@ class ServedPredictor:
     def _wait(self, refusals: Iterable[_Later], pause: float) -> None:
         """Wait as long as the backend asks for, else for the `pause`; no longer than a minute."""
         asked = max(one.seconds or pause for one in refusals)
+        self._waiting(next(iter(refusals)).reason)
         if self._stop.wait(min(asked, MAX_WAIT)):
             raise PredictorError("it was stopped by the user")
+
+    def _close_client(self) -> None:
+        if self._is_own:
+            self._client.close()
+
+
+def _client(url: str) -> Client:
+    try:
+        return Client(url, api_key=os.environ.get("BACKEND_API_KEY"))
+    except ValueError as error:
+        raise PredictorError(str(error)) from error
 
 
 def _answer(answer: Classification) -> Answer:

@@ -27,7 +27,8 @@ def show(reading: Reading) -> None:
     lines = table.frequencies(reading.frames, kind)
     problem = telling.of(reading)
     said = [problem.what] if problem else ["The clip is read."]
-    announce.show(" ".join([*said, *lines[:1]]), token=reading.source.clip.parent.name, key="clip read")
+    token = reading.source.clip.parent.name
+    announce.show(" ".join([*said, *lines[:1]]), token=token, key="clip read")
     st.subheader(plain(reading.source.name), anchor=False)
     if problem:
         if reading.frames:

@@ -149,8 +149,8 @@ def test_a_label_that_the_model_does_not_know_is_named() -> None:
     with pytest.raises(LabelError, match="these labels of the data: 'cow'; it knows 'cat'"):
         evaluate(samples("cat", "cow"), model)
     with pytest.raises(LabelError, match="'a', 'b', 'c' and 2 more"):
-        check_labels(["e", "d", "c", "b", "a", "cat"], model)
-    check_labels(["cat"], model)
+        check_labels(["e", "d", "c", "b", "a", "cat"], model.labels)
+    check_labels(["cat"], model.labels)
 
 
 def test_nothing_with_a_label_and_an_answer_gives_no_metrics() -> None:

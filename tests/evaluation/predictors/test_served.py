@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 import numpy as np
 import pytest
 
+from client import Client
 from evaluation.errors import PredictorError
 from evaluation.predictors import served
 from evaluation.predictors.served import ServedPredictor
@@ -175,6 +176,37 @@ def test_a_refusal_that_will_not_pass_ends_it_in_the_backends_words(status: int)
 def test_probabilities_that_are_no_vector_of_the_labels_end_it() -> None:
     with pytest.raises(PredictorError, match="gives no probability for each of the labels"):
         ask(lambda _: lines(line(probabilities=[0.5, 0.5])), b"x")
+
+
+def test_a_backend_that_is_away_for_every_try_ends_it(stop: Patience) -> None:
+    asked: list[str] = []
+    with (
+        serving(lambda _: problem(503, "Draining."), paths=asked) as url,
+        ServedPredictor(url, stop=stop, tries=7) as model,
+        pytest.raises(PredictorError, match=r"answers no more: Draining\."),
+    ):
+        list(model(iter([b"x"])))
+    assert len(asked) == 7
+    assert stop.pauses == [1, 2, 4, 8, 8, 8]
+
+
+def test_why_it_waits_is_told(stop: Patience) -> None:
+    told: list[str] = []
+    replies = in_turn(lambda _: problem(503, "Draining."), good)
+    with (
+        serving(replies) as url,
+        ServedPredictor(url, stop=stop, waiting=told.append) as model,
+    ):
+        assert len(list(model(iter([b"x"])))) == 1
+    assert told == ["Draining."]
+
+
+def test_a_client_that_was_given_stays_open() -> None:
+    with serving(good) as url, Client(url) as client:
+        client.close = lambda: pytest.fail("closed")  # type: ignore[method-assign]
+        with ServedPredictor(client) as model:
+            assert len(list(model(iter([b"x"])))) == 1
+        del client.close
 
 
 def test_stopping_ends_the_waiting() -> None:

@@ -1,0 +1,82 @@
+"""Where labelled pictures come from: a zip of class folders, or a folder of them."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+
+from evaluation.errors import EvaluationError
+from frontend import labelled
+from frontend.jobs import BusyError
+from frontend.labelled import Labelled
+from frontend.measuring import sentence
+from frontend.words import plain
+
+KINDS = ("A zip", "A folder")
+BUSY = "Too much work is under way. Wait until some of it has ended, then choose the data again."
+
+Begin = Callable[[Labelled], None]
+
+
+def show(key: str, begin: Begin | None) -> None:
+    """Offer to upload; `begin` is given what was uploaded, and raises EvaluationError or BusyError.
+
+    Without a `begin` (there is no backend now) the upload waits for one.
+    """
+    kind = st.radio("Labelled pictures", KINDS, horizontal=True, key=f"{key} kind")
+    number = st.session_state.setdefault(f"{key} round", 0)
+    widget = f"{key} {kind} {number}"
+    uploads = _uploader(kind, widget)
+    if not uploads:
+        return
+    if begin is None:
+        st.info("These pictures are measured as soon as the backend answers.")
+        return
+    ids = " ".join(upload.file_id for upload in uploads)
+    tried = f"{key} tried"
+    if st.session_state.get(tried, ("", ""))[0] != ids:
+        with st.spinner("Looking through the pictures…", show_time=False):
+            trouble = _begin(kind, uploads, begin)
+        st.session_state[tried] = (ids, trouble)
+        if not trouble:
+            st.session_state[f"{key} round"] = number + 1  # empties the uploader
+            _release(uploads)
+            st.rerun()
+    if trouble := st.session_state[tried][1]:
+        st.error(plain(trouble), icon=":material/error:")
+
+
+def _uploader(kind: str, key: str) -> Sequence[Any]:
+    if kind == KINDS[0]:
+        one = st.file_uploader("A zip with one folder for each class", type="zip", key=key)
+        return [one] if one else []
+    files = st.file_uploader(
+        "A folder with one folder for each class", accept_multiple_files="directory", key=key
+    )
+    st.caption("Browsers send a folder file by file: with more than some hundred, a zip is faster.")
+    return files
+
+
+def _release(uploads: Sequence[Any]) -> None:
+    """Free the memory of what is on disk by now: Streamlit would hold it as long as the session."""
+    ctx = get_script_run_ctx()
+    if ctx and isinstance(files := ctx.uploaded_file_mgr, MemoryUploadedFileManager):
+        for upload in uploads:
+            files.remove_file(session_id=ctx.session_id, file_id=upload.file_id)
+
+
+def _begin(kind: str, uploads: Sequence[Any], begin: Begin) -> str:
+    """Keep the upload and begin; return what is wrong with it, or nothing."""
+    try:
+        keep_zip = kind == KINDS[0]
+        data = labelled.keep_zip(uploads[0]) if keep_zip else labelled.keep_folder(uploads)
+    except EvaluationError as error:
+        return sentence(error)
+    try:
+        begin(data)
+    except (EvaluationError, BusyError) as error:
+        data.close()
+        return BUSY if isinstance(error, BusyError) else sentence(error)
+    return ""

@@ -1,0 +1,83 @@
+"""The matrices."""
+
+from typing import Any
+
+import pytest
+
+from frontend.charts.matrix import (
+    NOTHING,
+    SELECTION,
+    confusion_frame,
+    difference_frame,
+    matrix_chart,
+)
+
+COUNTS = {("a", "a"): 1200, ("a", "b"): 3, ("b", "b"): 5, ("b", "a"): 1}
+
+
+def count(true: str, predicted: str) -> int:
+    return COUNTS.get((true, predicted), 0)
+
+
+def cells(frame: Any, column: str) -> dict[tuple[str, str], Any]:
+    rows = zip(frame["true"], frame["predicted"], frame[column], strict=True)
+    return {(true, predicted): value for true, predicted, value in rows}
+
+
+def luminance(color: str) -> float:
+    if color.startswith("#"):
+        return 0.0 if color == "#000" else 1.0
+    parts = [int(part) / 255 for part in color[4:-1].split(",")]
+    linear = [p / 12.92 if p <= 0.04045 else ((p + 0.055) / 1.055) ** 2.4 for p in parts]
+    return sum(a * b for a, b in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
+
+
+def test_every_cell_has_its_count_but_for_none() -> None:
+    text = cells(confusion_frame(["a", "b", "c"], count), "text")
+    assert text["a", "a"] == "1,200"
+    assert text["b", "a"] == "1"
+    assert text["c", "a"] == ""
+
+
+def test_a_hidden_diagonal_leaves_what_is_wrong() -> None:
+    frame = confusion_frame(["a", "b"], count, diagonal=False)
+    assert cells(frame, "text") == {
+        ("a", "a"): "",
+        ("a", "b"): "3",
+        ("b", "a"): "1",
+        ("b", "b"): "",
+    }
+    assert cells(frame, "says")["a", "a"] == "true a, predicted a: 1,200"
+
+
+def test_a_difference_has_signs_and_one_hue_for_better() -> None:
+    change = {("a", "a"): 4, ("a", "b"): -4, ("b", "a"): 4, ("b", "b"): -4}
+    frame = difference_frame(["a", "b"], lambda true, predicted: change[true, predicted])
+    assert cells(frame, "text") == {
+        ("a", "a"): "+4", ("a", "b"): "−4", ("b", "a"): "+4", ("b", "b"): "−4",
+    }  # fmt: skip
+    ground = cells(frame, "ground")
+    assert ground["a", "a"] == ground["a", "b"] != ground["b", "a"] == ground["b", "b"]
+
+
+@pytest.mark.parametrize("share", [1, 5, 20, 35, 50, 65, 80, 100])
+def test_numbers_can_be_read_on_every_shade(share: int) -> None:
+    shades = {("a", "a"): share, ("a", "b"): 100 - share or 1, ("b", "a"): 100}
+    frame = confusion_frame(["a", "b"], lambda *pair: shades.get(pair, 0))
+    for ground, ink in zip(frame["ground"], frame["ink"], strict=True):
+        if ground != NOTHING:
+            light, dark = sorted((luminance(ground), luminance(ink)), reverse=True)
+            assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_the_chart_starts_with_the_cell_that_was_chosen() -> None:
+    frame = confusion_frame(["a", "b"], count)
+    chart: dict[str, Any] = matrix_chart(frame, ("a", "b"), selectable=True).to_dict()
+    (point,) = (one for one in chart["params"] if one["name"] == SELECTION)
+    assert point["value"] == [{"row": 0, "column": 1}]
+
+
+def test_labels_that_begin_alike_keep_rows_of_their_own() -> None:
+    labels = ["American Staffordshire terrier", "American Staffordshire bull"]
+    frame = confusion_frame(labels, count)
+    assert len(set(frame["true_name"])) == 2
