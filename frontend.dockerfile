@@ -3,13 +3,17 @@
 
 # ---- packages: only these layers are slow, and only a requirements file changes them.
 # Bytecode is made here: with a read-only root it could not be kept later. Packages ship a file or
-# two for other versions of Python; that those do not compile is no error.
+# two for other versions of Python; that those do not compile is no error. Left out is what nothing
+# here runs: the packages' own tests, headers, types and source maps, Arrow's network protocols.
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
 COPY requirements_frontend.txt requirements_evaluation.txt ./
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_frontend.txt \
+    && find /opt/prism/lib -type d \( -name tests -o -path '*/pydeck/nbextension' \) -prune -exec rm -r {} + \
+    && find /opt/prism/lib -type f -regex '.*\.\(map\|pyi\|pyx\|pxd\|h\|hpp\|a\)\|.*/pyarrow/[^/]*\(flight\|_s3\)[^/]*' -delete \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
+RUN /opt/prism/bin/python -B -c 'import pyarrow.compute, streamlit.web.cli, altair, av, google.cloud.run_v2, matplotlib.pyplot, scipy.stats, sklearn.metrics'
 
 # ---- the page: code only, no build tools; any numeric user, read-only root
 FROM python:3.11-slim

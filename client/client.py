@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
 
 from client.answers import Classification, Info, ItemError, ModelCard, Models
 from client.errors import BackendError, BackendUnreachable, InvalidAnswer
@@ -34,7 +35,8 @@ class Client:
     """Asks the backend at `url`. Safe to share between threads: it keeps no state but its pool.
 
     `connect_timeout` and `read_timeout` are in seconds; the latter bounds the silence between two
-    pieces of an answer. `api_key` is sent where the backend asks for one. Raises ValueError where
+    pieces of an answer. `api_key` is sent where the backend asks for one; `auth` opens the way to a
+    backend that something else guards, with a header of its own. Raises ValueError where
     `url` is not an http(s) address or the key cannot be one. Every method raises
     BackendUnreachable, BackendError or InvalidAnswer, and nothing else.
     """
@@ -44,12 +46,14 @@ class Client:
         url: str,
         *,
         api_key: str | None = None,
+        auth: AuthBase | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
     ) -> None:
         self.url = base_url(url)
         self._timeout = (connect_timeout, read_timeout)
         self._session = requests.Session()
+        self._session.auth = auth
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))

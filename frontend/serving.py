@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import streamlit as st
 
 from client import Client, ClientError, ModelInfo, Models
-from frontend import link, problems
+from frontend import identity, link, problems
 from frontend.asking import Memory, Question
 from frontend.discovery import Address, AddressError, Discovery
 from frontend.problems import Problem
@@ -79,7 +79,7 @@ def _coverage(model: ModelInfo) -> float | None:
 
 @st.cache_resource(show_spinner=False)
 def _client(url: str) -> Client:
-    return Client(url, api_key=os.environ.get("BACKEND_API_KEY"))
+    return Client(url, api_key=os.environ.get("BACKEND_API_KEY"), auth=identity.of(url, os.environ))
 
 
 @st.cache_resource(show_spinner=False)

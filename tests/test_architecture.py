@@ -161,7 +161,7 @@ def test_what_measures_knows_neither_backend_nor_client_nor_torch() -> None:
         assert not {"torch", "torchvision"} & {one.split(".")[0] for one in found}, name
 
 
-@pytest.mark.parametrize("name", ["discovery.py", "cloud_run.py"])
+@pytest.mark.parametrize("name", ["discovery.py", "cloud_run.py", "identity.py"])
 def test_streamlit_stays_out_of_finding_the_backend(name: str) -> None:
     assert "streamlit" not in imports(ROOT / "frontend" / name)
 
