@@ -131,32 +131,16 @@ def no_models() -> Problem:
 
 
 def of_history(error: ClientError) -> Problem:
-    """Put an error of the history into words; what is no trouble of its own is said as ever."""
-    match error:
-        case BackendError(code="api_key_missing" | "api_key_wrong"):
-            return Problem(
-                "The history of this backend is not open to this page.",
-                f"{SET_KEY} Or start the backend with `PRISM_HISTORY_OPEN=true`, which opens its "
-                "history to everybody.",
-            )
-        case BackendError(code="history_off"):
-            return Problem(
-                "This backend keeps no history.",
-                "Start it with `PRISM_HISTORY=true` to have one.",
-            )
-        case BackendError(code="history_unavailable"):
-            return Problem(
-                "The history cannot be reached now.",
-                "Its database may be starting or down; answers are given all the same. Try again.",
-                passing=True,
-            )
-        case BackendError(code="unknown_answer"):
-            return Problem(
-                "This answer is not kept any more.", "It may be too old, or was deleted."
-            )
-        case BackendError(status=404, code=""):
-            return Problem("This backend has no history.", "Bring it up to date to have one.")
-    return of(error)
+    """Say why the backend does not let us see or change what it remembers."""
+    problem = of(error)
+    if isinstance(error, BackendError) and error.status in (401, 403) and error.code:
+        return replace(
+            problem,
+            what="The history of this backend is not open to this page.",
+            advice=f"{SET_KEY} Or start the backend with `PRISM_HISTORY_OPEN=true`, which opens its "
+            "history to everybody.",
+        )
+    return problem
 
 
 def is_lasting(error: ClientError) -> bool:

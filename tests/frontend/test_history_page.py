@@ -174,7 +174,7 @@ def test_the_download_has_all_that_fits_and_not_only_a_page(answers: Client) -> 
     [
         (401, "api_key_missing", "The history of this backend is not open to this page."),
         (404, "history_off", "This backend keeps no history."),
-        (503, "history_unavailable", "The history cannot be reached now."),
+        (503, "history_unavailable", "The backend cannot reach its history."),
     ],
 )
 def test_a_history_that_cannot_be_read_says_why(
