@@ -39,14 +39,13 @@ def show(service: Service, result: Classification, said: Corrections, key: str) 
             _remark("You said that it is right.")
         else:
             _remark(f"You said that it is {words.noun(right, kind)}.")
-        with st.popover(
+        st.button(
             "Wrong? Correct it" if right is None else "Change it",
             icon=":material/edit:",
-            key=_popover(key),
-            on_change="rerun",
-        ) as popover:
-            if popover.open:
-                _offer_labels(service, result, said, key)
+            key=f"wrong {key}",
+            on_click=_set_open,
+            args=(key, True),
+        )
         if right is not None:
             st.button(
                 "Take it back",
@@ -55,6 +54,8 @@ def show(service: Service, result: Classification, said: Corrections, key: str) 
                 on_click=_say,
                 args=(*given, None),
             )
+    if st.session_state.get(_open(key)):
+        _offer_labels(service, result, said, key)
     if isinstance(trouble := st.session_state.pop(_trouble(key), None), ClientError):
         notices.show(problems.of_history(trouble), key=f"correcting {key}")
 
@@ -71,21 +72,23 @@ def _offer_labels(service: Service, result: Classification, said: Corrections, k
         placeholder="Choose a label",
         key=f"label {key}",
     )
-    st.button(
-        "Save",
-        type="primary",
-        key=f"save {key}",
-        disabled=right is None,
-        on_click=_say,
-        args=(service, result, said, key, right),
-    )
+    with st.container(horizontal=True):
+        st.button(
+            "Save",
+            type="primary",
+            key=f"save {key}",
+            disabled=right is None,
+            on_click=_say,
+            args=(service, result, said, key, right),
+        )
+        st.button("Cancel", key=f"cancel {key}", on_click=_set_open, args=(key, False))
 
 
 def _say(
     service: Service, result: Classification, said: Corrections, key: str, right: str | None
 ) -> None:
     """Tell the history what is right; None takes it back."""
-    st.session_state[_popover(key)] = False
+    _set_open(key, False)
     try:
         service.client.history.correct(result.id, right)
     except ClientError as error:
@@ -98,8 +101,12 @@ def _say(
     st.session_state[_NEWS] = True
 
 
-def _popover(key: str) -> str:
-    return f"labels {key}"
+def _set_open(key: str, is_open: bool) -> None:
+    st.session_state[_open(key)] = is_open
+
+
+def _open(key: str) -> str:
+    return f"labels open {key}"
 
 
 def _trouble(key: str) -> str:

@@ -28,8 +28,8 @@ def draw(page: Page) -> None:
         page.mouse.move(*point, steps=8)
     page.mouse.up()
     page.mouse.move(5, 5)
-    page.get_by_alt_text("The drawing as the model was sent it").wait_for()
-    page.get_by_test_id("stVegaLiteChart").locator("canvas, svg").first.wait_for()
+    page.get_by_alt_text("What the model sees").wait_for()
+    page.get_by_role("list", name="Probabilities").wait_for()
 
 
 def main(url: str) -> None:

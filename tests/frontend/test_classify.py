@@ -214,3 +214,17 @@ def test_another_model_is_asked_about_the_same_pictures(start: Start, backend_ur
     app.sidebar.selectbox[0].select("mnist-tree").run()
     assert len(app.subheader) == 2
     assert "2 pictures read." in shown(app)
+
+
+def test_a_correction_is_in_the_table_and_can_be_changed(start: Start, backend_url: str) -> None:
+    files = ("a.png", encoded(seven(93))), ("b.png", encoded(seven(94)))
+    app = press(upload(start(backend_url), *files), "Wrong? Correct it")
+    assert next(button for button in app.button if button.label == "Save").disabled
+    app.main.selectbox[0].select("4").run()
+    press(app, "Save")
+    assert "You said that it is a 4." in shown(app)
+    assert app.dataframe[0].value["corrected to"][0] == "4"
+    press(app, "Change it")
+    app.main.selectbox[0].select("9").run()
+    press(app, "Save")
+    assert app.dataframe[0].value["corrected to"][0] == "9"
