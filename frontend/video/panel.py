@@ -27,7 +27,9 @@ def show(reading: Reading) -> None:
     lines = table.frequencies(reading.frames, kind)
     problem = telling.of(reading)
     said = [problem.what] if problem else ["The clip is read."]
-    announce.show(" ".join([*said, *lines[:1]]), token=reading.source.clip.parent.name, key="clip read")
+    announce.show(
+        " ".join([*said, *lines[:1]]), token=reading.source.clip.parent.name, key="clip read"
+    )
     st.subheader(plain(reading.source.name), anchor=False)
     if problem:
         if reading.frames:
@@ -117,7 +119,8 @@ def _explore(reading: Reading) -> None:
             key=FRAME,
             on_change=_take_slider,
         )
-    seek.show(round((frame.start + min(frame.end, frame.start + 0.1)) / 2, 3), key="seek")
+    middle = (frame.start + min(frame.end, frame.start + 0.1)) / 2  # edges are another frame's too
+    seek.show(round(middle, 3), is_first=number == 0, key="seek")
     with st.container(border=True):
         left, right = st.columns([2, 3], gap="medium")
         with left:
