@@ -28,7 +28,10 @@ def clip(kind: str) -> bytes:
                 picture = image.convert("RGB")
             paper = picture.getpixel((0, 0))
             assert isinstance(paper, tuple)  # noqa: S101 (RGB)
-            picture = ImageOps.pad(picture, _SIZE, color=paper)
+            if kind == "digit":  # all of it has to be seen
+                picture = ImageOps.pad(picture, _SIZE, color=paper)
+            else:
+                picture = ImageOps.fit(picture, _SIZE)
             for number in range(_EACH):
                 turned = picture.rotate(
                     _TURN * (0.5 - number / _EACH), Image.Resampling.BICUBIC, fillcolor=paper

@@ -18,6 +18,7 @@ from frontend.words import plain
 FRAME: Final = "frame"
 _TIMELINE: Final = "timeline"
 _MOST_HEIGHT: Final = 480  # px of the player
+_COLUMN: Final = 640  # px: wider players fill the column
 _BARS: Final = 5
 
 
@@ -77,11 +78,10 @@ def _play(reading: Reading) -> None:
 
 
 def _width(reading: Reading) -> int | Literal["stretch"]:
-    """Return a width in pixels that keeps upright clips on the screen."""
+    """Return a width in pixels that keeps square and upright clips on the screen."""
     with Image.open(io.BytesIO(reading.frames[0].thumbnail)) as first:
-        if first.height <= first.width:
-            return "stretch"
-        return round(_MOST_HEIGHT * first.width / first.height)
+        width = round(_MOST_HEIGHT * first.width / first.height)
+    return width if width < _COLUMN else "stretch"
 
 
 def _asked(reading: Reading) -> str:

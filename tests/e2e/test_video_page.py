@@ -11,7 +11,7 @@ from tests.e2e.conftest import Open
 from tests.e2e.gate import Gate
 from tests.e2e.pages import expect_accessible, expect_to_fit
 from tests.frontend.video.clips import clip, sevens_then_noise
-from tests.pictures import noise
+from tests.pictures import noise, seven
 
 pytestmark = pytest.mark.browser
 
@@ -139,6 +139,14 @@ def test_captions_and_table_can_be_downloaded(visit: Open) -> None:
         page.get_by_role("button", name="Table (CSV)").click()
     assert table_file.value.suggested_filename == "clip.csv"
     assert len(table_file.value.path().read_text().splitlines()) == 9
+
+
+def test_an_upright_clip_fits_on_the_screen(visit: Open) -> None:
+    page = visit("/video")
+    read(page, clip([seven(256).resize((128, 256))] * 10))
+    box = player(page).bounding_box()
+    assert box is not None
+    assert 400 < box["height"] <= 500
 
 
 def test_what_is_no_clip_is_told_and_the_next_one_is_read(visit: Open) -> None:
