@@ -38,8 +38,6 @@ def page() -> None:
     st.divider()
     if is_running:
         work.watch(job, said)
-        if job.is_over:  # it ended while the page was drawn
-            st.rerun()
     elif done is not None:
         panel.show(done)
     else:
