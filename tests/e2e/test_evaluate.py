@@ -10,6 +10,7 @@ from tests.e2e.conftest import Open
 from tests.e2e.gate import Gate
 from tests.e2e.pages import expect_accessible, expect_to_fit
 from tests.labelled import SEVEN, sevens, zipped
+from tests.pictures import encoded, seven
 
 pytestmark = pytest.mark.browser
 
@@ -186,6 +187,20 @@ def test_the_result_can_be_taken_away(visit: Open, label: str, name: str, begins
     assert download.value.suggested_filename == name
     content = Path(download.value.path()).read_bytes()
     assert content.lower().startswith(begins.lower())
+
+
+def test_a_folder_of_hundreds_is_packed_by_the_browser(visit: Open, tmp_path: Path) -> None:
+    for i in range(120):
+        path = tmp_path / "digits" / "7" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(seven(60 + i)))
+    page = visit("/evaluate")
+    page.get_by_text("A folder", exact=True).click()
+    chooser = page.locator("input[type=file][webkitdirectory]")
+    expect(chooser).to_be_attached()
+    chooser.set_input_files(tmp_path / "digits")
+    expect(page.get_by_role("heading", name="120 pictures.zip")).to_be_visible()
+    expect(page.get_by_text("100.00 %").first).to_be_visible()
 
 
 def test_a_folder_is_measured(visit: Open, tmp_path: Path) -> None:
