@@ -9,11 +9,11 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from evaluation.errors import EvaluationError
 from evaluation.sources.layout import PICTURES
-from frontend import labelled
 from frontend.components import packer
 from frontend.jobs import BusyError
-from frontend.labelled import Labelled
-from frontend.measuring import sentence
+from frontend.measuring import labelled
+from frontend.measuring.labelled import Labelled
+from frontend.measuring.measure import sentence
 from frontend.words import plain
 
 KINDS = ("A zip", "A folder")

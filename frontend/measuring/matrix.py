@@ -5,11 +5,12 @@ from functools import partial
 import streamlit as st
 
 from evaluation.types import Record
-from frontend import link, tiles
+from frontend import link
 from frontend.charts.matrix import SELECTION, confusion_frame, matrix_chart
-from frontend.confusions import MOST_SHOWN, Confusions
-from frontend.labelled import Labelled
-from frontend.tiles import Tile
+from frontend.measuring import tiles
+from frontend.measuring.confusions import MOST_SHOWN, Confusions
+from frontend.measuring.labelled import Labelled
+from frontend.measuring.tiles import Tile
 from frontend.words import count, percent, plain
 
 TRUE, PREDICTED, DIAGONAL, PAGE = "true", "predicted", "diagonal", "page"

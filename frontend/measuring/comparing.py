@@ -10,10 +10,10 @@ from evaluation.compare import Comparison, Measured, compare
 from evaluation.errors import EvaluationError
 from evaluation.results import Evaluation
 from evaluation.types import Record
-from frontend.confusions import MOST_SHOWN
 from frontend.jobs import Job
-from frontend.labelled import Labelled
-from frontend.measuring import Backend, Pace, check, run, sentence
+from frontend.measuring.confusions import MOST_SHOWN
+from frontend.measuring.labelled import Labelled
+from frontend.measuring.measure import Backend, Pace, check, run, sentence
 from frontend.words import count, percent
 
 SIGNIFICANT: Final = 0.05
