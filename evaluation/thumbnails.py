@@ -20,7 +20,7 @@ def thumbnail(content: bytes) -> str | None:
             if image.width * image.height > _MAX_PIXELS:
                 return None
             image.draft("RGB", (SIDE, SIDE))
-            upright = ImageOps.exif_transpose(image).convert("RGBA")
+            upright = ImageOps.exif_transpose(_eight_bits(image)).convert("RGBA")
         paper = Image.new("RGBA", upright.size, "white")
         paper.alpha_composite(upright)
         paper.thumbnail((SIDE, SIDE))
@@ -29,3 +29,10 @@ def thumbnail(content: bytes) -> str | None:
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    """Bring 16-bit grey down to 8: Pillow itself would cut off what is above 255."""
+    if image.mode.startswith("I"):
+        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
+    return image

@@ -85,6 +85,11 @@ def offer(
         notices.show(problems.of_history(trouble), key=f"correcting {key}")
 
 
+def tell() -> None:
+    """Let the whole page know of a change that was made in the row of an answer."""
+    st.session_state[_NEWS] = True
+
+
 def _remark(text: str) -> None:
     st.markdown(f":material/check_circle: {plain(text)}", width="content")
 
@@ -121,7 +126,7 @@ def _say(subject: Subject, said: Corrections, key: str, right: str | None) -> No
         said.pop(subject.answer_id, None)
     else:
         said[subject.answer_id] = right
-    st.session_state[_NEWS] = True
+    tell()
 
 
 def _set_open(key: str, is_open: bool) -> None:

@@ -15,6 +15,7 @@ AT_ONCE: Final = 2  # further ones wait for their turn
 MOST: Final = 24  # jobs that are held, finished ones included
 ABANDONED: Final = 300.0  # s without anybody looking; browsers let hidden pages sleep for a minute
 FORGOTTEN: Final = 3600.0  # s after which a result that nobody looks at is dropped
+TIDY_EVERY: Final = 300.0  # s between two looks for such results
 
 State = Literal["waiting", "running", "done", "failed"]
 log = logging.getLogger("prism.jobs")
@@ -39,7 +40,7 @@ class Job:
         self.note = ""  # what it is at just now, in words, where there is more to say
         self.result: Any = None
         self.error: Exception | None = None
-        self._work = work
+        self._work: Callable[[Job], Any] | None = work
         self._clock = clock
         self._seen = clock()
         self._closed = False
@@ -99,7 +100,8 @@ class Job:
     def _do(self) -> None:
         self.state = "running"
         try:
-            self.result = self._work(self)
+            work, self._work = self._work, None  # what it holds on to goes with it
+            self.result = work(self) if work else None
         except Exception as error:
             log.exception("a job failed")
             self.error = error
@@ -113,8 +115,12 @@ class Job:
 class Jobs:
     """All jobs of the process. A result that has a `close` is closed when it is forgotten."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, tidy_every: float = TIDY_EVERY
+    ) -> None:
         self._clock = clock
+        self._tidy_every = tidy_every
+        self._tidying: threading.Timer | None = None
         self._turn = threading.Semaphore(AT_ONCE)
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
@@ -126,6 +132,7 @@ class Jobs:
             self._make_room()
             job = Job(work, self._clock)
             self._jobs[job.token] = job
+            self._tidy_later()
         threading.Thread(
             target=job.run, args=(self._turn,), name=f"job-{job.token[:4]}", daemon=True
         ).start()
@@ -146,6 +153,19 @@ class Jobs:
             job = self._jobs.pop(token or "", None)
         if job is not None:
             job.close()
+
+    def _tidy(self) -> None:
+        """Forget what is too old, on a quiet server too."""
+        with self._lock:
+            self._tidying = None
+            self._expire()
+            self._tidy_later()
+
+    def _tidy_later(self) -> None:
+        if self._jobs and self._tidying is None:
+            self._tidying = threading.Timer(self._tidy_every, self._tidy)
+            self._tidying.daemon = True
+            self._tidying.start()
 
     def _expire(self) -> None:
         for job in [job for job in self._jobs.values() if job.unseen > FORGOTTEN]:

@@ -11,6 +11,13 @@ EVEN = 0.5
 WORTH_NAMING = 0.05
 MOST_LABELS = 10  # of a prediction set; the others are counted
 
+JOINER = "\u2060"  # has no width, and breaks no line
+# Where an icon (:name:), a directive (:red[x]), an arrow, a dash or a link would begin.
+_MAGIC = re.compile(
+    r"(?<=:)(?=(?!\d{1,2}:)[\w+-]+[:\[])|(?<=:)(?=//)|(?<=[-<=])(?=[->=])|(?<=@)(?=\w)|(?<=www)(?=\.)",
+    re.IGNORECASE,
+)
+
 _MARKDOWN = re.compile(r"([!-/:-@\[-`{-~])")
 
 
@@ -26,8 +33,12 @@ def percent(probability: float) -> str:
 
 
 def plain(text: str) -> str:
-    """Escape text from elsewhere (labels, file names) so that Markdown shows it as it is."""
-    return _MARKDOWN.sub(r"\\\1", re.sub(r"\s+", " ", text))
+    """Escape text from elsewhere (labels, file names) so that Markdown shows it as it is.
+
+    Streamlit makes icons, arrows and links of what no backslash protects: there, an invisible
+    character keeps the parts of it apart.
+    """
+    return _MARKDOWN.sub(r"\\\1", _MAGIC.sub(JOINER, re.sub(r"\s+", " ", text)))
 
 
 def noun(label: str, kind: str) -> str:

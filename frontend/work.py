@@ -10,6 +10,7 @@ from frontend.jobs import Job, Jobs
 from frontend.words import plain
 
 POLL = 0.5  # seconds between two looks at work under way
+_OWN = "work begun here"
 
 
 @st.cache_resource(show_spinner=False)
@@ -19,9 +20,14 @@ def jobs() -> Jobs:
 
 
 def start(name: str, work: Callable[[Job], Any]) -> None:
-    """Begin work in place of the one that the address names by `name`; raises BusyError."""
-    jobs().forget(link.get(name))
-    link.put(name, jobs().start(work).token)
+    """Begin work in place of the one that the address names by `name`; raises BusyError.
+
+    What this session began before is forgotten. What came by a link stays: it may be another's.
+    """
+    token = jobs().start(work).token
+    _forget_own(name)
+    link.put(name, token)
+    _own().add(token)
 
 
 def current(name: str) -> Job | None:
@@ -34,8 +40,8 @@ def current(name: str) -> Job | None:
 
 
 def forget(name: str) -> None:
-    """Drop the work and its result."""
-    jobs().forget(link.get(name))
+    """Drop the work from the address, and its result where this session began it."""
+    _forget_own(name)
     link.put(name, None)
 
 
@@ -61,5 +67,23 @@ def _watch(job: Job, says: Callable[[Job], str]) -> None:
         icon=":material/stop_circle:",
         key=f"stop {job.token}",
         disabled=job.stop.is_set(),
-        on_click=job.cancel,
+        on_click=_cancel,  # not the job's own method: Streamlit keeps what is given here
+        args=(job.token,),
     )
+
+
+def _cancel(token: str) -> None:
+    if (job := jobs().find(token)) is not None:
+        job.cancel()
+
+
+def _forget_own(name: str) -> None:
+    token = link.get(name)
+    if token in _own():
+        _own().discard(token)
+        jobs().forget(token)
+
+
+def _own() -> set[str]:
+    own: set[str] = st.session_state.setdefault(_OWN, set())
+    return own

@@ -94,7 +94,7 @@ def _offer_uploader(*, is_folder: bool) -> None:
             on_change=_take_files,
             args=(key,),
         )
-    packer.show(_UPLOADER, TYPES, key="packer")
+    packer.show(_UPLOADER, [*TYPES, "zip"], key="packer")
 
 
 def _take_files(key: str) -> None:

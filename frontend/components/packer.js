@@ -58,7 +58,9 @@ class Zip {
 async function pack(named) {
   const zips = [];
   let zip = new Zip();
-  const close = () => zips.push(zip.file(`${zip.count} pictures.zip`));
+  const folders = new Set(named.map(([path]) => path.replace(/^\/+/, "").split("/").slice(0, -1)[0] ?? ""));
+  const folder = folders.size === 1 ? [...folders][0] : "";
+  const close = () => zips.push(zip.file(`${zip.count} pictures${folder && ` of ${folder}`}.zip`));
   for (const [path, file] of named) {
     if (zip.count && (zip.size + file.size > MOST_BYTES || zip.count === MOST_FILES)) {
       close();
@@ -98,12 +100,14 @@ export default function ({ parentElement, data }) {
   const say = (text) => (parentElement.querySelector("p").textContent = text);
 
   const hand = async (input, named) => {
-    const isWanted = ([path]) => data.endings.includes(path.split(".").at(-1).toLowerCase());
+    const isWanted = ([path]) =>
+      !/\.zip$/i.test(path) && data.endings.includes(path.split(".").at(-1).toLowerCase());
     const pictures = named.filter(isWanted);
     if (!pictures.length) return say("There are no pictures in it.");
     say(`Packing ${pictures.length} pictures…`);
     const carrier = new DataTransfer();
-    const ready = named.filter(([path]) => /\.zip$/i.test(path)).map(([, file]) => file);
+    const isTaken = ([path]) => data.endings.includes("zip") && /\.zip$/i.test(path);
+    const ready = named.filter(isTaken).map(([, file]) => file);
     for (const zip of [...ready, ...(await pack(pictures))]) carrier.items.add(zip);
     input.files = carrier.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));

@@ -18,6 +18,7 @@ _packer = st.components.v2.component(
 def show(place: str, endings: Sequence[str], *, key: str) -> None:
     """Pack what is chosen in the uploader within the container of the key `place`.
 
-    Only files with one of the `endings` are taken; the uploader has to take zips too.
+    Only files with one of the `endings` are taken, and what zips there are only where `zip` is one
+    of them; the uploader has to take zips in any case.
     """
     _packer(key=key, data={"place": place, "endings": list(endings)})

@@ -36,7 +36,8 @@ def _caveats(evaluation: Evaluation) -> None:
     if evaluation.stopped:
         done = f"{len(evaluation.records):,} of {evaluation.total:,} pictures"
         st.warning(
-            f"This is a part only, {done}. {plain(sentence(evaluation.stopped))}",
+            f"This is a part only, {done}: the classes are read one after the other, so the last "
+            f"ones are missing. {plain(sentence(evaluation.stopped))}",
             icon=":material/incomplete_circle:",
         )
     for note in evaluation.notes:

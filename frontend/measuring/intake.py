@@ -78,7 +78,7 @@ def _release(uploads: Sequence[Any]) -> None:
 def _begin(uploads: Sequence[Any], begin: Begin) -> str:
     """Keep the upload and begin; return what is wrong with it, or nothing."""
     try:
-        packed = [upload for upload in uploads if upload.name.lower().endswith(".zip")]
+        packed = [upload for upload in uploads if _is_whole(upload.name)]
         if len(packed) > 1:
             return TOO_LARGE
         data = labelled.keep_zip(packed[0]) if packed else labelled.keep_folder(uploads)
@@ -90,3 +90,8 @@ def _begin(uploads: Sequence[Any], begin: Begin) -> str:
         data.close()
         return BUSY if isinstance(error, BusyError) else sentence(error)
     return ""
+
+
+def _is_whole(name: str) -> bool:
+    """Tell a zip that holds all pictures from one that lies in the folder that was chosen."""
+    return "/" not in name and name.lower().endswith(".zip")

@@ -38,7 +38,7 @@ def show(service: Service, models: Models, picture: Picture) -> None:
     ):
         with column, st.container(border=True):
             st.markdown(f"**{name}: {plain(model.title)}**")
-            _show_answer(model, outcome)
+            _show_answer(name, model, outcome)
 
 
 def _show_picture(picture: Picture) -> None:
@@ -49,9 +49,9 @@ def _show_picture(picture: Picture) -> None:
     st.caption(plain(picture.name))
 
 
-def _show_answer(model: ModelInfo, outcome: Outcome) -> None:
+def _show_answer(name: str, model: ModelInfo, outcome: Outcome) -> None:
     if isinstance(outcome, ClientError):
-        notices.show(problems.of(outcome))
+        notices.show(problems.of(outcome), key=f"notice {name}")
         return
     answers.show_words(outcome, model)
     st.caption(timings(outcome.timings))

@@ -1,5 +1,6 @@
 """The page of what was asked, and of what people say is right."""
 
+import re
 from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from functools import partial
@@ -42,7 +43,7 @@ def page() -> None:
     _start_anew_when_changed(wanted)
     try:
         accuracy = service.client.history.accuracy(wanted)
-        found = service.client.history.page(wanted, limit=ANSWERS, cursor=link.get(CURSOR))
+        found = service.client.history.page(wanted, limit=ANSWERS, cursor=_cursor())
     except ClientError as error:
         notices.show(problems.of_history(error))
         return
@@ -192,6 +193,15 @@ def _start_anew_when_changed(wanted: Search) -> None:
     st.session_state["searched"] = wanted
 
 
+def _cursor() -> str | None:
+    """Return where the page begins; what is no answer's id is dropped from the address."""
+    cursor = link.get(CURSOR)
+    if cursor is not None and not re.fullmatch("[0-9A-HJKMNP-TV-Z]{26}", cursor):
+        _turn(None, [])
+        return None
+    return cursor
+
+
 def _turn(cursor: str | None, newer: Sequence[str | None]) -> None:
     link.put(CURSOR, cursor)
     st.session_state[_NEWER] = list(newer)
@@ -209,6 +219,7 @@ def _delete(client: Client, answer_id: str) -> None:
         st.session_state["forgotten"] = problems.of_history(error).what
     else:
         st.session_state["forgotten"] = "The answer was deleted."
+        correcting.tell()
 
 
 def _clear(client: Client) -> None:

@@ -38,7 +38,7 @@ def _show(service: Service, model: ModelInfo) -> None:
         version = f" · version {plain(model.version)}" if model.version else ""
         st.markdown(f"{STATES[model.state]} `{model.name}`{version}{is_default}")
         if problem := problems.of_model(model):
-            notices.show(problem)
+            notices.show(problem, key=f"notice {model.name}")
             return
         if model.description:
             st.markdown(plain(model.description))
@@ -79,7 +79,7 @@ def _show_card(service: Service, model: ModelInfo) -> None:
     try:
         text = _card(service.client.url, model.name, model.version, _client=service.client)
     except ClientError as error:
-        notices.show(problems.of(error))
+        notices.show(problems.of(error), key=f"notice {model.name}")
         return
     if text:
         with st.expander("Model card"):

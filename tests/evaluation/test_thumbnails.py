@@ -3,6 +3,7 @@
 import base64
 import io
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -31,6 +32,14 @@ def test_it_stands_upright() -> None:
 
 def test_what_is_transparent_lies_on_white() -> None:
     assert opened(thumbnail(encoded(Image.new("RGBA", (9, 9))))).getpixel((4, 4)) == (255, 255, 255)
+
+
+def test_grey_of_sixteen_bits_keeps_its_shades() -> None:
+    ramp = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
+    out = io.BytesIO()
+    Image.fromarray(ramp).save(out, "PNG")
+    shades = np.asarray(opened(thumbnail(out.getvalue())).convert("L"))
+    assert len(np.unique(shades)) > 100
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", encoded(noise(64, 64))[:200]])

@@ -1,5 +1,6 @@
 """The app, opened; a Cloud Run that knows the backend."""
 
+import sys
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -10,6 +11,14 @@ from tests.frontend.app import APP
 from tests.frontend.cloud import NUMBER, REGION, AdminApi, admin_api
 
 Start = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def _main_stays() -> Iterator[None]:
+    """A page becomes `__main__` while it runs; processes that other tests spawn would run it."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture

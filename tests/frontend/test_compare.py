@@ -76,6 +76,15 @@ def test_labels_that_a_model_does_not_know_are_told_with_its_name(
     assert "Handwritten digits: the model does not know these labels" in shown(app)
 
 
+def test_two_models_that_do_not_answer_are_both_told(start: Start) -> None:
+    busy = Answer(b'{"status": 503, "code": "not_ready"}', status=503)
+    with serving(models(one="digit", two="digit"), classify=busy) as (url, _):
+        app = opened(start, url)
+        app.file_uploader[0].set_value([("seven.png", SEVEN, "image/png")]).run()
+        assert "Neither has an answer." in shown(app)
+        assert len(app.error) == 2
+
+
 def test_without_a_backend_the_page_says_how_to_start_it(start: Start) -> None:
     app = opened(start, f"http://127.0.0.1:{free_port()}")
     assert "is not reachable at" in shown(app)

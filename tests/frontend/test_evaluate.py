@@ -43,6 +43,16 @@ def test_labelled_pictures_are_measured(start: Start, backend_url: str) -> None:
     assert app.dataframe[0].value["Class"].tolist() == ["1", "7"]
 
 
+def test_a_zip_that_lies_in_a_folder_is_not_the_folder(start: Start, backend_url: str) -> None:
+    app = opened(start, backend_url)
+    next(one for one in app.radio if one.label == "Labelled pictures").set_value("A folder").run()
+    files = [("digits/7/a.png", SEVEN), ("digits/7/b.png", SEVEN), ("digits/old.zip", sevens(5))]
+    app.file_uploader[0].set_value([(name, data, "image/png") for name, data in files]).run()
+    finished(app)
+    assert "Handwritten digits on digits" in app.header[0].value.replace("\\", "")
+    assert app.dataframe[0].value["Pictures"].tolist() == [2]
+
+
 def test_a_cell_is_chosen_in_two_boxes_and_kept_in_the_address(
     start: Start, backend_url: str
 ) -> None:

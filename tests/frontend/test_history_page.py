@@ -159,6 +159,12 @@ def test_pages_are_turned_and_another_filter_begins_anew(start: Start, answers: 
     assert "more19.png" in shown(app)
 
 
+def test_a_place_that_is_none_is_the_newest_page(start: Start, answers: Client) -> None:
+    app = opened(start, answers, before="zzz")
+    assert "c.png" in shown(app)
+    assert "before" not in app.query_params
+
+
 def test_the_download_has_all_that_fits_and_not_only_a_page(answers: Client) -> None:
     from frontend.views import history
 

@@ -2,6 +2,7 @@
 
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -109,6 +110,28 @@ def test_a_result_that_nobody_looks_at_is_forgotten_and_closed() -> None:
     clock.now = jobs.FORGOTTEN + 1
     assert kept.find(job.token) is None
     assert held.closed.is_set()
+
+
+def test_a_result_is_forgotten_on_a_quiet_server_too() -> None:
+    clock = Clock()
+    kept = Jobs(clock, tidy_every=0.01)
+    held = Held()
+    over(kept.start(lambda _: held))
+    clock.now = jobs.FORGOTTEN + 1
+    assert held.closed.wait(10)
+
+
+def test_what_the_work_held_on_to_goes_with_it() -> None:
+    held = Held()
+    gone = weakref.ref(held)
+
+    def start(what: Held) -> Job:
+        return Jobs().start(lambda _: str(what))
+
+    job = over(start(held))
+    del held
+    assert gone() is None
+    assert job.state == "done"
 
 
 def test_what_is_forgotten_while_it_runs_is_closed_at_its_end() -> None:

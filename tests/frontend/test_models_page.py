@@ -44,6 +44,13 @@ def test_a_model_that_failed_says_why(start: Start) -> None:
         assert ":red-badge" in shown(app)
 
 
+def test_several_models_may_be_loading(start: Start) -> None:
+    with serving(models(one="loading", two="loading")) as (url, _):
+        app = start(url).switch_page(MODELS).run()
+        assert "The model ONE is still loading." in shown(app)
+        assert "The model TWO is still loading." in shown(app)
+
+
 def test_many_classes_are_counted_and_not_all_named(start: Start) -> None:
     answer = models(big="image")
     body = answer.body.replace(b'["0", "1"]', b"[%s]" % b",".join(b'"k%d"' % i for i in range(999)))

@@ -115,5 +115,30 @@ def test_timings_are_told_in_milliseconds() -> None:
 
 
 def test_names_from_elsewhere_are_not_markup() -> None:
-    escaped = words.plain("[x](http://y) :red[z] <b>\n# $a$")
-    assert escaped == r"\[x\]\(http\:\/\/y\) \:red\[z\] \<b\> \# \$a\$"
+    escaped = words.plain("[x](y) <b>\n# $a$")
+    assert escaped == r"\[x\]\(y\) \<b\> \# \$a\$"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        ":material_home:",
+        ":streamlit:",
+        ":red[x]",
+        "a -> b",
+        "a <- b",
+        "a -- b",
+        "http://x.org",
+        "www.example.com",
+        "me@example.com",
+    ],
+)
+def test_what_no_backslash_protects_is_kept_apart(text: str) -> None:
+    shown = words.plain(text)
+    assert words.JOINER in shown
+    assert shown.replace(words.JOINER, "").replace("\\", "") == text
+
+
+@pytest.mark.parametrize("text", ["19:53:07", "a: b", "x-ray.png", "7 (98 %)"])
+def test_ordinary_text_stays_whole(text: str) -> None:
+    assert words.JOINER not in words.plain(text)

@@ -2,6 +2,8 @@
 
 from streamlit.testing.v1 import AppTest
 
+from frontend import work
+
 
 def test_work_that_ended_since_the_page_looked_is_shown_at_once() -> None:
     def page() -> None:
@@ -22,6 +24,34 @@ def test_work_that_ended_since_the_page_looked_is_shown_at_once() -> None:
 
     app = AppTest.from_function(page, default_timeout=20).run()
     assert [one.value for one in app.markdown] == ["the result"]
+
+
+def working() -> None:
+    import streamlit as st
+
+    from frontend import work
+
+    if st.button("begin"):
+        work.start("reading", lambda _: "done")
+    if st.button("drop"):
+        work.forget("reading")
+
+
+def pressed(app: AppTest, label: str) -> AppTest:
+    return next(button for button in app.button if button.label == label).click().run()
+
+
+def test_who_came_by_a_link_takes_nothing_from_who_gave_it() -> None:
+    owner = pressed(AppTest.from_function(working, default_timeout=20).run(), "begin")
+    first = owner.query_params["reading"]
+    visitor = AppTest.from_function(working, default_timeout=20)
+    visitor.query_params["reading"] = first
+    pressed(pressed(visitor.run(), "begin"), "drop")
+    visitor.query_params["reading"] = first
+    pressed(visitor.run(), "drop")
+    assert work.jobs().find(first) is not None
+    pressed(owner, "begin")
+    assert work.jobs().find(first) is None
 
 
 def test_a_result_that_is_no_longer_kept_is_said_so() -> None:
