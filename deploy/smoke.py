@@ -1,19 +1,26 @@
 """Ask a deployed Prism whether it works: a line for each thing tried, exit status 1 if one fails.
 
 python -m deploy.smoke http://localhost:8000 --frontend http://localhost:8501
+
+BACKEND_API_KEY is sent where a backend asks for a key, BACKEND_ID_TOKEN where it is private:
+BACKEND_ID_TOKEN=$(gcloud auth print-identity-token) python -m deploy.smoke https://...
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
+from requests.auth import AuthBase
 
 from client import BackendError, Client, ClientError
+from client.url import is_loopback
 
 PICTURE = Path(__file__).resolve().parents[1] / "frontend" / "examples" / "seven.png"
 PATIENCE = 60.0  # seconds; a service that was scaled to zero starts first
@@ -25,18 +32,49 @@ class PromiseError(Exception):
     """It answers, but not what it should."""
 
 
+class IdToken(AuthBase):
+    """Adds an ID token to every request."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try everything, even after a failure."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.smoke", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.smoke",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("backend", help="address of the backend")
     parser.add_argument("--frontend", help="address of the page")
     given = parser.parse_args(arguments)
-    results = [_passes(name, check) for name, check in _checks(given.backend, given.frontend)]
+    try:
+        client = _client(given.backend)
+    except ValueError as error:
+        parser.error(str(error))
+    results = [_passes(name, check) for name, check in _checks(client, given.frontend)]
     return 0 if all(results) else 1
 
 
-def _checks(backend: str, frontend: str | None) -> Iterator[Check]:
-    client = Client(backend, api_key=os.environ.get("BACKEND_API_KEY"), read_timeout=PATIENCE)
+def _client(backend: str) -> Client:
+    """Raises ValueError for an address, a key or a token that cannot be used."""
+    key = os.environ.get("BACKEND_API_KEY")
+    token = os.environ.get("BACKEND_ID_TOKEN", "").strip()
+    if not token:
+        return Client(backend, api_key=key, read_timeout=PATIENCE)
+    if urlsplit(backend).scheme != "https" and not is_loopback(backend):
+        raise ValueError("BACKEND_ID_TOKEN is shown to https addresses only; unset it for this one")
+    if not re.fullmatch("[!-~]+", token):
+        raise ValueError("BACKEND_ID_TOKEN cannot be a token: those have no spaces")
+    return Client(backend, api_key=key, auth=IdToken(token), read_timeout=PATIENCE)
+
+
+def _checks(client: Client, frontend: str | None) -> Iterator[Check]:
     yield "the backend is ready", lambda: _ready(client)
     yield "a picture is classified", lambda: _classifies(client)
     yield "a broken picture is refused", lambda: _refuses(client)
