@@ -72,7 +72,7 @@ class Cloud:
         assert result.returncode == 0, f"{' '.join(command)}\n{result.stderr}"
         return result.stdout
 
-    def script(self, script: str) -> str:
+    def script(self, script: str, project: str = "") -> str:
         """Run a shell script with the real gcloud, and a docker and a git that only nod."""
         tools = self.folder / "tools"
         tools.mkdir(exist_ok=True)
@@ -81,7 +81,8 @@ class Cloud:
             (tools / name).chmod(0o755)
         path = f"{tools}:{Path(gcloud()).parent}:{os.environ['PATH']}"
         bash = shutil.which("bash") or "bash"
-        return self.run([bash, "-euo", "pipefail", "-c", script], PATH=path)
+        chosen = {"CLOUDSDK_CORE_PROJECT": project} if project else {}
+        return self.run([bash, "-euo", "pipefail", "-c", script], PATH=path, **chosen)
 
     def gcloud(self, *arguments: str) -> str:
         """Run one command."""

@@ -3,6 +3,7 @@
 The three ways of docs/deploy.md, each typed as it stands there, come to the same.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.cloud import Cloud, cloud
+from tests.deploy.cloud import NUMBER, PROJECT, Cloud, cloud
 from tests.deploy.commands import ROOT, blocks
 from tests.deploy.manifests import filled, text
 from tests.deploy.pipeline import substituted
@@ -106,10 +107,18 @@ def problems(here: Cloud) -> list[str]:
     return found
 
 
-def typed(here: Cloud, *headings: str) -> str:
+def typed(here: Cloud, *headings: str) -> None:
     """Type what stands below these headings, in one shell."""
-    script = "\n".join(block for heading in headings for block in blocks(PAGE, heading))
-    return here.script(script)
+    here.script("\n".join(block for heading in headings for block in blocks(PAGE, heading)))
+
+
+def typed_later(here: Cloud, heading: str, *, more: str = "") -> None:
+    """Type what stands there where the project is chosen, and its number known, already."""
+    (variables,) = blocks(PAGE, "Cloud Run")
+    known = re.sub(r"^gcloud config.*\n", "", variables, flags=re.M)
+    known = re.sub(r"^NUMBER=.*", f"NUMBER={NUMBER}", known, flags=re.M)
+    assert "gcloud" not in known
+    here.script("\n".join([known, *blocks(PAGE, heading)]).rstrip() + more, PROJECT)
 
 
 def built(here: Cloud, build: dict[str, Any]) -> None:
@@ -131,7 +140,7 @@ def test_by_command(here: Cloud) -> None:
 
 
 def test_by_file(here: Cloud) -> None:
-    typed(here, "Cloud Run", "By file")
+    typed_later(here, "By file")
     assert problems(here) == []
 
 
@@ -155,9 +164,7 @@ def test_what_was_added_to_a_service_survives_the_next_build(here: Cloud) -> Non
 
 
 def test_the_build_is_taken_as_it_is_sent(here: Cloud) -> None:
-    (submit, _) = blocks(PAGE, "With Cloud Build")
-    (setup,) = blocks(PAGE, "Cloud Run")
-    here.script(f"{setup}\n{submit.strip()} --no-source --async")
+    typed_later(here, "With Cloud Build", more=" --no-source --async")
     (sent,) = here.builds
     build = yaml.safe_load(BUILD)
     assert sent["steps"] == build["steps"]
