@@ -4,6 +4,7 @@ That gcloud understands them is for test_commands.py, what they deploy for test_
 """
 
 import hashlib
+import os
 import re
 import subprocess
 import sys
@@ -142,17 +143,26 @@ def test_heroku_gets_what_its_python_needs_for_each_app(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "path"), [("backend", "/health"), ("frontend", "/_stcore/health")]
 )
-def test_a_procfile_starts_what_listens_on_the_port_that_is_given(name: str, path: str) -> None:
+def test_a_procfile_starts_what_listens_on_the_port_that_is_given(
+    name: str, path: str, tmp_path: Path
+) -> None:
+    told = (ROOT / "deploy" / f"{name}.Procfile").read_text()
+    assert "0.0.0.0" in told
+    procfile = tmp_path / "Procfile"
+    procfile.write_text(told.replace("0.0.0.0", "127.0.0.1"))
     port = str(free_port())
-    command = [sys.executable, "-m", "honcho", "-f", f"deploy/{name}.Procfile", "start", "web"]
     environ = {
-        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PORT": port,
         "PRISM_HISTORY": "false",
         "PRISM_MEASURE": "false",
     }
     with subprocess.Popen(
-        command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-m", "honcho", "-f", str(procfile), "-d", str(ROOT), "start", "web"],
+        env=environ,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     ) as process:
         try:
             assert _answers(f"http://127.0.0.1:{port}{path}", process)
@@ -165,7 +175,7 @@ def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
     end = time.monotonic() + 60
     while time.monotonic() < end and process.poll() is None:
         try:
-            return httpx.get(url, timeout=2, trust_env=False).status_code == 200
+            return httpx.get(url, timeout=5, trust_env=False).status_code == 200
         except httpx.TransportError:
-            time.sleep(0.1)
+            time.sleep(0.05)
     return False
