@@ -85,16 +85,18 @@ class Client:
         top_k: int | None = None,
         coverage: float | None = None,
         seen: bool = False,
+        store: bool = True,
     ) -> Classification:
         """Classify one image, given as the bytes of an image file.
 
         `coverage` is the share of answers whose prediction set should hold the right label: 0.9,
         0.95 (what None means) or 0.99. With `seen` the answer has what the model was given.
+        Without `store` it is not kept in the backend's history.
         """
         with self._answer(
             "POST",
             "/classify",
-            query=_query(model, top_k, coverage) | ({"seen": "true"} if seen else {}),
+            query=_query(model, top_k, coverage, store) | ({"seen": "true"} if seen else {}),
             files=[_part(filename, image)],
         ) as response:
             return parse_classification(_json(response), filename)
@@ -106,6 +108,7 @@ class Client:
         model: str | None = None,
         top_k: int | None = None,
         coverage: float | None = None,
+        store: bool = True,
     ) -> Iterator[Classification | ItemError]:
         """Classify (file name, bytes) pairs: one result for each, in order, as each is ready.
 
@@ -118,7 +121,7 @@ class Client:
         with self._answer(
             "POST",
             "/classify/batch",
-            query=_query(model, top_k, coverage),
+            query=_query(model, top_k, coverage, store),
             files=[_part(name, content) for name, content in images],
         ) as response:
             arrived = 0
@@ -195,8 +198,11 @@ def _timed_out(error: requests.RequestException) -> bool:
     return "read timed out" in str(error).lower()
 
 
-def _query(model: str | None, top_k: int | None, coverage: float | None) -> dict[str, str]:
-    query = {"model": model, "top_k": top_k, "coverage": coverage}
+def _query(
+    model: str | None, top_k: int | None, coverage: float | None, store: bool
+) -> dict[str, str]:
+    kept = None if store else "false"
+    query = {"model": model, "top_k": top_k, "coverage": coverage, "store": kept}
     return {key: str(value) for key, value in query.items() if value is not None}
 
 

@@ -10,7 +10,7 @@ from frontend.pictures import Picture
 from frontend.problems import Unopened, is_lasting
 
 Outcome = Classification | ClientError
-Key = tuple[str, str, float | None, bool]
+Key = tuple[str, str, float | None, bool, bool]
 
 REMEMBERED = 20_000  # two models on the most pictures that are taken at once
 BATCH_PICTURES = 16
@@ -22,17 +22,19 @@ TOP = 10
 class Question:
     """What is asked of a picture: the model, and the coverage of its prediction set, if any.
 
-    With `seen` the answer for a picture on its own has what the model was given.
+    With `seen` the answer for a picture on its own has what the model was given. Without `store` it
+    is kept out of the history.
     """
 
     model: ModelInfo
     coverage: float | None = None
     seen: bool = False
+    store: bool = True
 
     @property
     def key(self) -> Key:
         """What tells it from other questions."""
-        return (self.model.name, self.model.version, self.coverage, self.seen)
+        return (self.model.name, self.model.version, self.coverage, self.seen, self.store)
 
 
 class Options(TypedDict):
@@ -41,6 +43,7 @@ class Options(TypedDict):
     model: str
     top_k: int | None
     coverage: float | None
+    store: bool
 
 
 class Memory:
@@ -159,4 +162,5 @@ def _options(question: Question) -> Options:
         "model": question.model.name,
         "top_k": min(TOP, len(question.model.labels)) or None,
         "coverage": question.coverage,
+        "store": question.store,
     }

@@ -62,14 +62,13 @@ def offer(
             _remark("Said to be right.")
         else:
             _remark(f"Said to be {words.noun(right, subject.kind)}.")
-        with st.popover(
+        st.button(
             "Wrong? Correct it" if right is None else "Change it",
             icon=":material/edit:",
-            key=_popover(key),
-            on_change="rerun",
-        ) as popover:
-            if popover.open:
-                _offer_labels(subject, said, key)
+            key=f"wrong {key}",
+            on_click=_set_open,
+            args=(key, True),
+        )
         if right is not None:
             st.button(
                 "Take it back",
@@ -80,6 +79,8 @@ def offer(
             )
         if also is not None:
             also()
+    if st.session_state.get(_open(key)):
+        _offer_labels(subject, said, key)
     if isinstance(trouble := st.session_state.pop(_trouble(key), None), ClientError):
         notices.show(problems.of_history(trouble), key=f"correcting {key}")
 
@@ -96,19 +97,21 @@ def _offer_labels(subject: Subject, said: Corrections, key: str) -> None:
         placeholder="Choose a label",
         key=f"label {key}",
     )
-    st.button(
-        "Save",
-        type="primary",
-        key=f"save {key}",
-        disabled=right is None,
-        on_click=_say,
-        args=(subject, said, key, right),
-    )
+    with st.container(horizontal=True):
+        st.button(
+            "Save",
+            type="primary",
+            key=f"save {key}",
+            disabled=right is None,
+            on_click=_say,
+            args=(subject, said, key, right),
+        )
+        st.button("Cancel", key=f"cancel {key}", on_click=_set_open, args=(key, False))
 
 
 def _say(subject: Subject, said: Corrections, key: str, right: str | None) -> None:
     """Tell the history what is right; None takes it back."""
-    st.session_state[_popover(key)] = False
+    _set_open(key, False)
     try:
         subject.client.history.correct(subject.answer_id, right)
     except ClientError as error:
@@ -121,8 +124,12 @@ def _say(subject: Subject, said: Corrections, key: str, right: str | None) -> No
     st.session_state[_NEWS] = True
 
 
-def _popover(key: str) -> str:
-    return f"labels {key}"
+def _set_open(key: str, is_open: bool) -> None:
+    st.session_state[_open(key)] = is_open
+
+
+def _open(key: str) -> str:
+    return f"labels open {key}"
 
 
 def _trouble(key: str) -> str:

@@ -137,8 +137,8 @@ def of_history(error: ClientError) -> Problem:
         return replace(
             problem,
             what="The history of this backend is not open to this page.",
-            advice=f"{SET_KEY} Or start the backend with `PRISM_HISTORY_OPEN=true`, which opens its "
-            "history to everybody.",
+            advice=f"{SET_KEY} Or start the backend with `PRISM_HISTORY_OPEN=true`, which opens "
+            "its history to everybody.",
         )
     return problem
 

@@ -41,8 +41,9 @@ def forget(name: str) -> None:
 
 def watch(job: Job, says: Callable[[Job], str]) -> None:
     """Show how far work under way is, and a way to stop it; run the page again at its end."""
-    if not job.is_over:
-        _watch(job, says)
+    if job.is_over:  # it ended since the page looked at it
+        st.rerun()
+    _watch(job, says)
 
 
 @st.fragment(run_every=POLL)

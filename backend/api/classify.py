@@ -22,6 +22,7 @@ from backend.api.deps import (
     RequestIdDep,
     SeenParam,
     SettingsDep,
+    StoreParam,
     TopKParam,
     choose,
 )
@@ -84,6 +85,7 @@ async def classify(
     probabilities: ProbabilitiesParam = True,
     coverage: CoverageParam = DEFAULT_COVERAGE,
     seen: SeenParam = False,
+    store: StoreParam = True,
 ) -> Response:
     """Classify the picture in the form field `file` (or `image`), or sent as the raw body."""
     within = patience.allowed(request, settings.timeout)
@@ -93,7 +95,7 @@ async def classify(
     content = upload.content(settings.max_bytes)
     prediction = await patience.unless_gone(request, classifier.classify(content, within))
     answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
-    await _keep(history, answer, content)
+    await _keep(history if store else None, answer, content)
     if seen:
         png = await asyncio.to_thread(classifier.see, content)
         answer["seen"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
@@ -126,6 +128,7 @@ async def classify_batch(
     top_k: TopKParam = 5,
     probabilities: ProbabilitiesParam = True,
     coverage: CoverageParam = DEFAULT_COVERAGE,
+    store: StoreParam = True,
 ) -> Response:
     """Classify every `file` of the form; a bad picture is an error line, the others succeed."""
     within = patience.allowed(request, settings.timeout)
@@ -138,7 +141,7 @@ async def classify_batch(
             await patience.until(lambda: classifier.has_room(within), within)
             prediction = await classifier.classify(content, within)
             answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
-            await _keep(history, answer, content)
+            await _keep(history if store else None, answer, content)
         except Exception as error:
             answer = errors.describe(error, request_id) | {"filename": upload.filename}
         return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

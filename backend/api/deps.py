@@ -84,6 +84,9 @@ SeenParam = Annotated[
     bool,
     Query(description="whether `seen`, the picture as the model is given it, is in the answer"),
 ]
+StoreParam = Annotated[
+    bool, Query(description="whether the answer is kept in the history, where there is one")
+]
 CoverageParam = Annotated[
     float,
     BeforeValidator(_coverage),

@@ -131,7 +131,7 @@ class ServedPredictor:
         parts = [("picture", content) for content in pictures]
         try:
             answers = self._client.classify_batch(
-                parts, model=self.name, top_k=1, coverage=self._coverage
+                parts, model=self.name, top_k=1, coverage=self._coverage, store=False
             )
             return [self._result(answer) for answer in answers]
         except BackendError as error:

@@ -18,6 +18,7 @@ from frontend.words import plain
 FRAME: Final = "frame"
 _TIMELINE: Final = "timeline"
 _MOST_HEIGHT: Final = 480  # px of the player
+_COLUMN: Final = 640  # px: wider players fill the column
 _BARS: Final = 5
 
 
@@ -76,11 +77,10 @@ def _play(reading: Reading) -> None:
 
 
 def _width(reading: Reading) -> int | Literal["stretch"]:
-    """Return a width in pixels that keeps upright clips on the screen."""
+    """Return a width in pixels that keeps square and upright clips on the screen."""
     with Image.open(io.BytesIO(reading.frames[0].thumbnail)) as first:
-        if first.height <= first.width:
-            return "stretch"
-        return round(_MOST_HEIGHT * first.width / first.height)
+        width = round(_MOST_HEIGHT * first.width / first.height)
+    return width if width < _COLUMN else "stretch"
 
 
 def _asked(reading: Reading) -> str:
@@ -118,7 +118,8 @@ def _explore(reading: Reading) -> None:
             key=FRAME,
             on_change=_take_slider,
         )
-    seek.show(round((frame.start + min(frame.end, frame.start + 0.1)) / 2, 3), key="seek")
+    middle = (frame.start + min(frame.end, frame.start + 0.1)) / 2  # edges are another frame's too
+    seek.show(round(middle, 3), is_first=number == 0, key="seek")
     with st.container(border=True):
         left, right = st.columns([2, 3], gap="medium")
         with left:

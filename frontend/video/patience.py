@@ -1,6 +1,7 @@
 """Asking a backend that may be busy or away: waiting for it, but not for ever."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from time import monotonic
 from typing import Final
 
@@ -29,7 +30,7 @@ class Asker:
     ) -> None:
         self.failure: ClientError | None = None
         self._client = client
-        self._question = question
+        self._question = replace(question, store=False)  # a clip would flood the history
         self._job = job
         self._patience = patience
         self._memory = Memory()

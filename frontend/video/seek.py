@@ -9,6 +9,9 @@ _seek = st.components.v2.component(
 )
 
 
-def show(time: float, *, key: str) -> None:
-    """Let the player on the page show what is there at `time`, in seconds, if that is another."""
-    _seek(key=key, data={"time": time})
+def show(time: float, *, is_first: bool, key: str) -> None:
+    """Let the player on the page show what is there at `time`, in seconds, if that is another.
+
+    Where a page begins with the first frame, the player is left as it is.
+    """
+    _seek(key=key, data={"time": time, "first": is_first})

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import re
 from collections import Counter
 from collections.abc import Sequence
 from typing import Final
@@ -10,6 +9,7 @@ from typing import Final
 from client import ClientError
 from frontend import problems, words
 from frontend.asking import Outcome
+from frontend.cells import harmless
 from frontend.video.captions import known, shortened
 from frontend.video.reading import Answered, Reading
 
@@ -19,7 +19,6 @@ COLUMNS: Final = (
 )  # fmt: skip
 MOST_NAMED: Final = 5  # kinds of answers that are named in words; the others are counted
 UNREAD: Final = "Could not be read"
-_FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")  # how a cell begins that spreadsheets calculate
 
 
 def seen(outcome: Outcome, kind: str) -> str:
@@ -108,6 +107,4 @@ def _line(frame: Answered, reading: Reading) -> list[object]:
 def _cell(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str) and _FORMULA.match(value):
-        return f"'{value}"
-    return value
+    return harmless(value) if isinstance(value, str) else value

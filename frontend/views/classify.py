@@ -7,26 +7,14 @@ from functools import partial
 import streamlit as st
 
 from client import ClientError
-from frontend import (
-    answers,
-    asking,
-    correcting,
-    intake,
-    notices,
-    overview,
-    problems,
-    reading,
-    results,
-    serving,
-    words,
-    work,
-)
+from frontend import answers, asking, correcting, notices, problems, serving, words, work
 from frontend.asking import BATCH_PICTURES, Question
-from frontend.batches import Batch
+from frontend.classifying import intake, overview, reading, results
+from frontend.classifying.batches import Batch
+from frontend.classifying.results import Result
 from frontend.components import announce
 from frontend.jobs import BusyError, Job
 from frontend.problems import Problem
-from frontend.results import Result
 from frontend.serving import Service
 
 

@@ -7,26 +7,18 @@ import streamlit as st
 from client import ModelInfo
 from evaluation.errors import EvaluationError
 from evaluation.results import Evaluation
-from frontend import (
-    comparing,
-    differences,
-    intake,
-    labelled_intake,
-    link,
-    notices,
-    problems,
-    serving,
-    side_by_side,
-    work,
-)
-from frontend.comparing import Compared, check_both, measure_both
+from frontend import link, notices, problems, serving, work
+from frontend.classifying import intake
 from frontend.components import announce
 from frontend.jobs import BusyError, Job
-from frontend.labelled import Labelled
-from frontend.labelled_intake import BUSY
-from frontend.measuring import Backend, Measurement, progress, sentence
+from frontend.measuring import comparing, differences, side_by_side
+from frontend.measuring import intake as labelled_intake
+from frontend.measuring.comparing import Compared, check_both, measure_both
+from frontend.measuring.intake import BUSY
+from frontend.measuring.labelled import Labelled
+from frontend.measuring.measure import Backend, Measurement, progress, sentence
+from frontend.measuring.side_by_side import Models, coverage_of
 from frontend.serving import Service
-from frontend.side_by_side import Models, coverage_of
 from frontend.words import plain
 
 JOB = "comparison"

@@ -6,12 +6,22 @@ import streamlit as st
 
 from client import ModelInfo
 from evaluation.errors import EvaluationError
-from frontend import findings, labelled_intake, link, matrix, notices, serving, work
+from frontend import link, notices, serving, work
 from frontend.components import announce
 from frontend.jobs import BusyError, Job
-from frontend.labelled import Labelled
-from frontend.labelled_intake import BUSY
-from frontend.measuring import Backend, Measurement, check, measure, progress, sentence, share
+from frontend.measuring import findings, matrix
+from frontend.measuring import intake as labelled_intake
+from frontend.measuring.intake import BUSY
+from frontend.measuring.labelled import Labelled
+from frontend.measuring.measure import (
+    Backend,
+    Measurement,
+    check,
+    measure,
+    progress,
+    sentence,
+    share,
+)
 from frontend.serving import Service
 from frontend.words import count, plain
 

@@ -10,7 +10,7 @@ from frontend import link, notices, serving, work
 from frontend.jobs import BusyError, Job
 from frontend.problems import Problem
 from frontend.serving import Service
-from frontend.video import limits, panel, reader
+from frontend.video import example, limits, panel, reader
 from frontend.video.reading import Reading, Source
 from frontend.words import count, plain
 
@@ -38,8 +38,6 @@ def page() -> None:
     st.divider()
     if is_running:
         work.watch(job, said)
-        if job.is_over:  # it ended while the page was drawn
-            st.rerun()
     elif done is not None:
         panel.show(done)
     else:
@@ -71,13 +69,26 @@ def offer(service: Service | Problem, done: Reading | None, is_running: bool) ->
     elif file is None and done is not None and (done.frames or panel.is_partial(done)):
         is_other = (done.rate, done.question) != (rate, service.question)
         label, is_offered = "Read this clip again", is_other or panel.is_partial(done)
-    if st.button(
-        label,
-        icon=":material/play_arrow:",
-        type="primary",
-        disabled=is_running or not is_offered,
-    ):
-        _begin(service, file, done, rate)
+    with st.container(horizontal=True):
+        is_wanted = st.button(
+            label,
+            icon=":material/play_arrow:",
+            type="primary",
+            disabled=is_running or not is_offered,
+        )
+        is_example_wanted = st.button(
+            "Try an example",
+            icon=":material/movie:",
+            disabled=is_running or isinstance(service, Problem),
+        )
+    if isinstance(service, Problem):
+        return
+    if is_example_wanted:
+        _begin(service, Source.of(example.NAME, example.clip(service.model.input.kind)), rate)
+    elif is_wanted and file is not None:
+        _begin(service, Source.of(file.name, file.getbuffer()), rate)
+    elif is_wanted and done is not None:
+        _begin(service, done.source.again(), rate)
 
 
 def said(job: Job) -> str:
@@ -122,17 +133,7 @@ def _rate() -> float:
     return rate
 
 
-def _begin(
-    service: Service | Problem, file: UploadedFile | None, done: Reading | None, rate: float
-) -> None:
-    if not isinstance(service, Service):
-        return
-    if file is not None:
-        source = Source.of(file.name, file.getbuffer())
-    elif done is not None:
-        source = done.source.again()
-    else:
-        return
+def _begin(service: Service, source: Source, rate: float) -> None:
     asked = partial(
         reader.read, client=service.client, question=service.question, source=source, rate=rate
     )

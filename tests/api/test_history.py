@@ -90,6 +90,14 @@ def test_the_answer_to_a_picture_at_predict_is_remembered(client: TestClient) ->
     assert len(listed(client)) == 1
 
 
+def test_what_is_not_to_be_kept_is_not(client: TestClient) -> None:
+    answer = client.post("/classify?store=false", files={"file": SEVEN}).json()
+    assert answer["stored"] is None
+    line = client.post("/classify/batch?store=false", files={"file": SEVEN}).json()
+    assert line["stored"] is None
+    assert listed(client) == []
+
+
 def test_ten_of_many_probabilities_are_enough(client: TestClient) -> None:
     classify(client, query="?top_k=3")
     assert len(listed(client)[0]["top"]) == 3

@@ -208,23 +208,26 @@ def test_an_answer_is_corrected_with_the_mouse(visit: Open) -> None:
     expect(page.get_by_text("Said to be")).to_have_count(0)
 
 
-def test_an_answer_is_corrected_with_the_keyboard(visit: Open) -> None:
+def test_an_answer_is_corrected_with_the_keyboard_alone(visit: Open) -> None:
     page = visit()
-    upload(page, file("seven.png"))
-    expect_seven(page)
-    page.get_by_role("button", name="It is right").focus()
+    upload(page, file("seven.png"), file("two.png"))
+    expect(answer(page)).to_have_count(2)
+    page.get_by_role("button", name="It is right").first.focus()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Wrong? Correct it")).to_be_focused()
+    expect(page.get_by_role("button", name="Wrong? Correct it").first).to_be_focused()
     page.keyboard.press("Enter")
     labels = page.get_by_role("combobox", name="The right label")
-    labels.focus()
+    expect(labels).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(labels).to_be_focused()
     page.keyboard.type("9")
     page.keyboard.press("Enter")
-    save = page.get_by_role("button", name="Save")
-    expect(save).to_be_enabled()
-    save.focus()
+    expect(page.get_by_role("button", name="Save")).to_be_enabled()
+    page.keyboard.press("Tab")  # the button that empties the choice
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("button", name="Save")).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Said to be a 9.")).to_be_visible()
+    expect(page.get_by_text("Said to be a 9.").first).to_be_visible()
 
 
 def test_a_busy_backend_is_asked_again_when_the_countdown_ends(visit: Open, gate: Gate) -> None:
@@ -261,6 +264,7 @@ def test_reading_is_stopped_and_goes_on_when_that_is_wanted(visit: Open, gate: G
         page.get_by_test_id("stMain").get_by_role("button", name="Stop").click()
         expect(page.get_by_text(f"{MANY} pictures are not read yet.")).to_be_visible()
         come_back(gone)
+        expect_accessible(page)
         page.get_by_role("button", name="Go on").click()
         expect(page.get_by_text(f"{MANY} pictures read.").first).to_be_visible()
 
@@ -298,5 +302,10 @@ def test_the_page_is_accessible(visit: Open, scheme: str) -> None:
     expect(page.get_by_role("navigation", name="Pagination")).to_be_visible()
     expect_accessible(page)
     page.get_by_role("button", name="Wrong? Correct it").first.click()
-    expect(page.get_by_role("combobox", name="The right label")).to_be_visible()
+    page.get_by_role("combobox", name="The right label").click()
+    page.get_by_role("option", name="4").click()
+    expect(page.get_by_role("button", name="Save")).to_be_enabled()
+    expect_accessible(page)
+    page.get_by_role("radio", name="A folder").click()
+    expect(page.locator("input[type=file][webkitdirectory]")).to_be_attached()
     expect_accessible(page)

@@ -143,7 +143,9 @@ def test_the_drawing_outlives_a_reload(visit: Open) -> None:
 def test_a_stroke_leaves_the_rest_of_the_page_alone(visit: Open) -> None:
     """The sidebar, and what the backend serves, are not asked for again: that is what is slow."""
     page = visit("/draw")
-    expect(page.get_by_text("The answer will appear here.")).to_be_visible()
+    draw_seven(page)
+    expect_seven(page)
+    expect(page.get_by_role("button", name="Wrong? Correct it")).to_be_visible()  # the page rests
     page.evaluate(
         """() => {
             const sidebar = document.querySelector("[data-testid=stSidebarUserContent]");
@@ -153,7 +155,9 @@ def test_a_stroke_leaves_the_rest_of_the_page_alone(visit: Open) -> None:
             });
         }"""
     )
-    draw_seven(page)
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("The answer will appear here.")).to_be_visible()
+    page.get_by_role("button", name="Redo").click()
     expect_seven(page)
     assert page.evaluate("window.touched") == 0
 

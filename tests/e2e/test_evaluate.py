@@ -10,6 +10,7 @@ from tests.e2e.conftest import Open
 from tests.e2e.gate import Gate
 from tests.e2e.pages import expect_accessible, expect_to_fit
 from tests.labelled import SEVEN, sevens, zipped
+from tests.pictures import encoded, seven
 
 pytestmark = pytest.mark.browser
 
@@ -50,9 +51,9 @@ def cell(page: Page, true: str, predicted: str) -> Locator:
     return page.locator(f"path[aria-label^='true {true}, predicted {predicted}:']")
 
 
-def thumbnails(page: Page, true: str) -> Locator:
-    """The pictures of that class that are shown, those of the worst mistakes included."""
-    return page.locator(f"img[alt*='labelled {true}, predicted']")
+def click(page: Page, true: str, predicted: str) -> None:
+    expect(cell(page, true, predicted)).to_have_count(1)  # a chart before it may still be there
+    cell(page, true, predicted).click()
 
 
 def choose(page: Page, label: str, option: str) -> None:
@@ -77,18 +78,18 @@ def test_a_zip_is_measured_and_every_figure_is_there(visit: Open) -> None:
 
 def test_a_click_on_a_cell_shows_its_pictures_page_by_page(visit: Open) -> None:
     page = measured(visit)
-    cell(page, "1", "7").click()
+    click(page, "1", "7")
     expect(page.get_by_text("28 pictures of 1 predicted 7")).to_be_visible()
     expect(page.get_by_text("Page 1 of 2")).to_be_visible()
     expect(page.get_by_alt_text("1/00000.png: labelled 1, predicted 7 with").first).to_be_visible()
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("Page 2 of 2")).to_be_visible()
     expect(page.get_by_alt_text("1/00027.png: labelled 1, predicted 7 with").first).to_be_visible()
-    cell(page, "2", "7").click()
+    click(page, "2", "7")
     expect(page.get_by_text("1 picture of 2 predicted 7")).to_be_visible()
     page.get_by_role("button", name="Close these pictures").click()
     expect(page.get_by_text("of 2 predicted 7")).to_have_count(0)
-    cell(page, "2", "7").click()
+    click(page, "2", "7")
     expect(page.get_by_text("1 picture of 2 predicted 7")).to_be_visible()
 
 
@@ -112,7 +113,7 @@ def test_the_diagonal_can_be_hidden(visit: Open) -> None:
 def test_a_reload_keeps_the_result_and_what_is_looked_at(visit: Open) -> None:
     page = measured(visit)
     page.get_by_text("Hide what is right").click()
-    cell(page, "1", "7").click()
+    click(page, "1", "7")
     page.get_by_role("button", name="Next").click()
     expect(page.get_by_text("Page 2 of 2")).to_be_visible()
     page.reload()
@@ -159,7 +160,7 @@ def test_a_backend_that_goes_away_in_the_middle_is_waited_for(visit: Open, gate:
 def test_a_result_can_be_looked_at_without_the_backend(visit: Open, gate: Gate) -> None:
     page = measured(visit)
     gate.shut()
-    cell(page, "1", "7").click()
+    click(page, "1", "7")
     expect(page.get_by_role("alert").filter(has_text="not reachable")).to_be_visible()
     expect(page.get_by_text("28 pictures of 1 predicted 7")).to_be_visible()
     upload(page, MIXED)
@@ -186,6 +187,20 @@ def test_the_result_can_be_taken_away(visit: Open, label: str, name: str, begins
     assert download.value.suggested_filename == name
     content = Path(download.value.path()).read_bytes()
     assert content.lower().startswith(begins.lower())
+
+
+def test_a_folder_of_hundreds_is_packed_by_the_browser(visit: Open, tmp_path: Path) -> None:
+    for i in range(120):
+        path = tmp_path / "digits" / "7" / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(seven(60 + i)))
+    page = visit("/evaluate")
+    page.get_by_text("A folder", exact=True).click()
+    chooser = page.locator("input[type=file][webkitdirectory]")
+    expect(chooser).to_be_attached()
+    chooser.set_input_files(tmp_path / "digits")
+    expect(page.get_by_role("heading", name="120 pictures.zip")).to_be_visible()
+    expect(page.get_by_text("100.00 %").first).to_be_visible()
 
 
 def test_a_folder_is_measured(visit: Open, tmp_path: Path) -> None:
@@ -217,7 +232,7 @@ def test_the_page_is_accessible(visit: Open, scheme: str) -> None:
     expect_accessible(page)
     upload(page, MIXED)
     expect_measured(page)
-    cell(page, "1", "7").click()
+    click(page, "1", "7")
     expect(page.get_by_text("Page 1 of 2")).to_be_visible()
     expect_accessible(page)
 

@@ -48,7 +48,7 @@ def test_what_is_no_digit_is_called_none(visit: Open) -> None:
     upload(page, file("noise.png", NO_DIGIT))
     expect(answer(page)).to_have_text("This does not look like a digit.")
     expect(told(page, "does not look like a digit. The closest would be a")).to_have_count(1)
-    expect(page.locator("[data-testid=stVegaLiteChart]")).to_be_visible()
+    expect(page.get_by_role("list", name="Probabilities")).to_be_visible()
     expect(page.get_by_test_id("stMain").get_by_text("% coverage")).to_have_count(0)
 
 

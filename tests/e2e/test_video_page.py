@@ -11,7 +11,7 @@ from tests.e2e.conftest import Open
 from tests.e2e.gate import Gate
 from tests.e2e.pages import expect_accessible, expect_to_fit
 from tests.frontend.video.clips import clip, sevens_then_noise
-from tests.pictures import noise
+from tests.pictures import noise, seven
 
 pytestmark = pytest.mark.browser
 
@@ -43,7 +43,7 @@ def read(page: Page, content: bytes = CLIP) -> None:
 
 def play_until(page: Page, seconds: float) -> None:
     player(page).evaluate("video => { video.muted = true; return video.play(); }")
-    page.wait_for_function(f"() => document.querySelector('video').currentTime >= {seconds}")
+    page.wait_for_function(f"() => document.querySelector('video')?.currentTime >= {seconds}")
     player(page).evaluate("video => video.pause()")
 
 
@@ -107,12 +107,12 @@ def test_a_frame_is_picked_by_keyboard_and_a_reload_keeps_it(visit: Open) -> Non
     page.keyboard.press("End")
     expect(page.get_by_text("Frame 8 of 8, at second 3.50")).to_be_visible()
     expect(page.get_by_text("This does not look like a digit.")).to_be_visible()
-    page.wait_for_function("() => document.querySelector('video').currentTime > 3.5")
+    page.wait_for_function("() => document.querySelector('video')?.currentTime > 3.5")
     assert captions(page) == ["Does not look like a digit"]
     page.reload()
     expect(page.get_by_text("Frame 8 of 8, at second 3.50")).to_be_visible()
     expect(page.get_by_text("7: 4 of 8 frames (50 %)", exact=True)).to_be_visible()
-    page.wait_for_function("() => document.querySelector('video').currentTime > 3.5")
+    page.wait_for_function("() => document.querySelector('video')?.currentTime > 3.5")
 
 
 def test_a_click_on_the_timeline_picks_a_frame(visit: Open) -> None:
@@ -141,10 +141,18 @@ def test_captions_and_table_can_be_downloaded(visit: Open) -> None:
     assert len(table_file.value.path().read_text().splitlines()) == 9
 
 
+def test_an_upright_clip_fits_on_the_screen(visit: Open) -> None:
+    page = visit("/video")
+    read(page, clip([seven(256).resize((128, 256))] * 10))
+    box = player(page).bounding_box()
+    assert box is not None
+    assert 400 < box["height"] <= 500
+
+
 def test_what_is_no_clip_is_told_and_the_next_one_is_read(visit: Open) -> None:
     page = visit("/video")
     choose(page, b"#EXTM3U\nhttp://127.0.0.1:9/x.ts\n")
-    expect(page.get_by_text("This file is not a video that can be read here")).to_be_visible()
+    expect(page.get_by_test_id("stAlert")).to_contain_text("not a video that can be read here")
     read(page)
     expect(page.get_by_text("7: 4 of 8 frames (50 %)", exact=True)).to_be_visible()
 
@@ -171,8 +179,8 @@ def test_what_was_read_before_a_stop_is_kept_and_can_be_read_again(visit: Open) 
     page = visit("/video")
     start_long(page)
     page.reload()
-    page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_text("It was stopped. What follows is of its first")).to_be_visible()
+    page.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_test_id("stAlert")).to_contain_text("It was stopped. What follows is of")
     expect(player(page)).to_be_visible()
     page.get_by_role("button", name="Read this clip again").click()
     expect(page.get_by_text(re.compile(rf"[1-9]\d* of {MANY} frames read"))).to_be_visible()

@@ -7,6 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from client import Client
+from frontend.jobs import BusyError, Jobs
 from tests.client.server import Answer, serving
 from tests.conftest import free_port
 from tests.frontend.app import (
@@ -214,3 +215,42 @@ def test_another_model_is_asked_about_the_same_pictures(start: Start, backend_ur
     app.sidebar.selectbox[0].select("mnist-tree").run()
     assert len(app.subheader) == 2
     assert "2 pictures read." in shown(app)
+
+
+def test_a_correction_is_in_the_table_and_can_be_changed(start: Start, backend_url: str) -> None:
+    files = ("a.png", encoded(seven(93))), ("b.png", encoded(seven(94)))
+    app = press(upload(start(backend_url), *files), "Wrong? Correct it")
+    assert next(button for button in app.button if button.label == "Save").disabled
+    app.main.selectbox[0].select("4").run()
+    press(app, "Save")
+    assert "Said to be a 4." in shown(app)
+    assert app.dataframe[0].value["corrected to"][0] == "4"
+    press(app, "Change it")
+    app.main.selectbox[0].select("9").run()
+    press(app, "Save")
+    assert app.dataframe[0].value["corrected to"][0] == "9"
+
+
+def test_another_model_reads_many_pictures_anew(start: Start, backend_url: str) -> None:
+    files = {f"{i:02d}.png": encoded(seven(60 + i)) for i in range(20)}
+    app = until_read(upload(start(backend_url), ("digits.zip", zipped(**files))))
+    app.sidebar.selectbox[0].select("mnist-tree").run()
+    assert "20 pictures read." in shown(until_read(app))
+    with Client(backend_url) as client:
+        asked = client.history.page(limit=20).answers
+    assert {one.model.name for one in asked} == {"mnist-tree"}
+
+
+def test_where_too_many_are_at_work_the_pictures_wait(
+    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def busy(*_: object) -> None:
+        raise BusyError
+
+    files = {f"{i:02d}.png": encoded(seven(60 + i)) for i in range(20)}
+    with monkeypatch.context() as patch:
+        patch.setattr(Jobs, "start", busy)
+        app = upload(start(backend_url), ("digits.zip", zipped(**files)))
+        assert "20 pictures are not read yet." in shown(app)
+    press(app, "Go on")
+    assert "20 pictures read." in shown(until_read(app))

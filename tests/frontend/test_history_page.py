@@ -72,8 +72,7 @@ def test_an_answer_is_confirmed_corrected_and_taken_back(start: Start, answers: 
     assert "Said to be right." in shown(app)
     app.button(key=f"back history {newest_id}").click().run()
     assert answers.history.get(newest_id).correction is None
-    app.session_state[f"labels history {newest_id}"] = True  # its popover is open
-    app.run()
+    app.button(key=f"wrong history {newest_id}").click().run()
     assert app.button(key=f"save history {newest_id}").disabled
     app.selectbox(key=f"label history {newest_id}").select("1").run()
     app.button(key=f"save history {newest_id}").click().run()

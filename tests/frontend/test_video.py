@@ -162,6 +162,14 @@ def test_a_file_that_is_no_clip_is_told_in_words_and_another_can_be_chosen(
     assert "7: 4 of 8 frames (50 %)" in shown(app)
 
 
+def test_who_has_no_clip_tries_an_example(start: Start, backend_url: str) -> None:
+    app = settled(button(start(backend_url), "Try an example").click().run())
+    text = shown(app)
+    assert "Example.mp4" in text
+    for digit in "235748":
+        assert f"\n- {digit}: " in f"\n{text}"
+
+
 def test_a_clip_of_one_frame_is_shown(start: Start, backend_url: str) -> None:
     app = read(start(backend_url), clip(sevens_then_noise()[:1]))
     assert "7: 1 of 1 frame (100 %)" in shown(app)

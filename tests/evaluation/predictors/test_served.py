@@ -81,6 +81,7 @@ def test_the_model_and_the_coverage_are_those_asked_for() -> None:
         "model": ["pets"],
         "coverage": ["0.99"],
         "top_k": ["1"],
+        "store": ["false"],  # ten thousand pictures would flood the history
     }
 
 

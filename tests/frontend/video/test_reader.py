@@ -40,11 +40,13 @@ class Backend:
         self.for_ever = for_ever
         self.after = after  # answers, then troubles
         self.asked: list[int] = []
+        self.options: dict[str, Any] = {}
 
     def classify_batch(
-        self, images: Sequence[tuple[str, bytes]], **_: Any
+        self, images: Sequence[tuple[str, bytes]], **options: Any
     ) -> Iterator[Classification | ItemError]:
         self.asked.append(len(images))
+        self.options = options
         for _image in images:
             if self.after == 0:
                 if self.troubles:
@@ -54,8 +56,8 @@ class Backend:
             self.after = max(0, self.after - 1)
             yield answer("7")
 
-    def classify(self, image: bytes, **_: Any) -> Classification:
-        (found,) = self.classify_batch([("one", image)])
+    def classify(self, image: bytes, **options: Any) -> Classification:
+        (found,) = self.classify_batch([("one", image)], **options)
         assert isinstance(found, Classification)
         return found
 
@@ -93,6 +95,12 @@ def test_each_frame_has_an_answer_and_lasts_until_the_next(reading: Read, job: J
     assert (job.done, job.total) == (20, 20)
     assert telling.of(done) is None
     done.close()
+
+
+def test_frames_stay_out_of_the_history(reading: Read) -> None:
+    backend = Backend()
+    reading(backend).close()
+    assert backend.options["store"] is False
 
 
 def test_only_small_pictures_are_kept(reading: Read) -> None:

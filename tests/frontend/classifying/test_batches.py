@@ -2,9 +2,9 @@
 
 import pytest
 
-from frontend import batches
 from frontend.asking import Question
-from frontend.batches import Batch, Batches
+from frontend.classifying import batches
+from frontend.classifying.batches import Batch, Batches
 from frontend.pictures import Picture
 from tests.frontend.answers import MODEL, answer
 

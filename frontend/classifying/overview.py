@@ -6,8 +6,9 @@ from functools import partial
 import streamlit as st
 
 from client import ModelInfo
-from frontend import answers, results, words
-from frontend.results import Result
+from frontend import answers, words
+from frontend.classifying import results
+from frontend.classifying.results import Result
 
 CARDS = 12  # on one page
 ROWS = 8  # of the table that are seen at once

@@ -10,11 +10,11 @@ from typing import Any, Literal
 from client import Classification, ClientError
 from frontend import problems, words
 from frontend.asking import Outcome
+from frontend.cells import harmless
 from frontend.pictures import Picture
 
 Verdict = Literal["sure", "unsure", "unlike", "bad"]
 COLUMNS = ("name", "prediction", "confidence", "how sure", "corrected to", "problem")
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet takes for the start of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def rows(found: Iterable[Result]) -> list[dict[str, Any]]:
 
     Nothing in it is a formula to a spreadsheet: the table on the page can be taken along too.
     """
-    return [dict(zip(COLUMNS, map(_harmless, _row(result)), strict=True)) for result in found]
+    return [dict(zip(COLUMNS, map(_cell, _row(result)), strict=True)) for result in found]
 
 
 def as_csv(found: Iterable[Result]) -> bytes:
@@ -77,8 +77,8 @@ def _row(result: Result) -> tuple[str | float | None, ...]:
     return (name, outcome.prediction, outcome.confidence, sure, result.correction, None)
 
 
-def _harmless(value: str | float | None) -> str | float | None:
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+def _cell(value: str | float | None) -> str | float | None:
+    return harmless(value) if isinstance(value, str) else value
 
 
 def _object(result: Result) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from frontend import unpacking
+from frontend.classifying import unpacking
 from frontend.pictures import Picture
 from frontend.problems import Problem
 from tests.frontend.app import zipped

@@ -8,14 +8,21 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from evaluation.errors import EvaluationError
-from frontend import labelled
+from evaluation.sources.layout import PICTURES
+from frontend.components import packer
 from frontend.jobs import BusyError
-from frontend.labelled import Labelled
-from frontend.measuring import sentence
+from frontend.measuring import labelled
+from frontend.measuring.labelled import Labelled
+from frontend.measuring.measure import sentence
 from frontend.words import plain
 
 KINDS = ("A zip", "A folder")
 BUSY = "Too much work is under way. Wait until some of it has ended, then choose the data again."
+TOO_LARGE = (
+    "This folder is too large to be sent in one piece. Send a part of it, or measure it with "
+    "python -m evaluation."
+)
+_FOLDER = "labelled-folder"
 
 Begin = Callable[[Labelled], None]
 
@@ -38,7 +45,7 @@ def show(key: str, begin: Begin | None) -> None:
     tried = f"{key} tried"
     if st.session_state.get(tried, ("", ""))[0] != ids:
         with st.spinner("Looking through the pictures…", show_time=False):
-            trouble = _begin(kind, uploads, begin)
+            trouble = _begin(uploads, begin)
         st.session_state[tried] = (ids, trouble)
         if not trouble:
             st.session_state[f"{key} round"] = number + 1  # empties the uploader
@@ -52,10 +59,11 @@ def _uploader(kind: str, key: str) -> Sequence[Any]:
     if kind == KINDS[0]:
         one = st.file_uploader("A zip with one folder for each class", type="zip", key=key)
         return [one] if one else []
-    files = st.file_uploader(
-        "A folder with one folder for each class", accept_multiple_files="directory", key=key
-    )
-    st.caption("Browsers send a folder file by file: with more than some hundred, a zip is faster.")
+    with st.container(key=_FOLDER):
+        files = st.file_uploader(
+            "A folder with one folder for each class", accept_multiple_files="directory", key=key
+        )
+    packer.show(_FOLDER, [ending.lstrip(".") for ending in PICTURES], key="labelled packer")
     return files
 
 
@@ -67,11 +75,13 @@ def _release(uploads: Sequence[Any]) -> None:
             files.remove_file(session_id=ctx.session_id, file_id=upload.file_id)
 
 
-def _begin(kind: str, uploads: Sequence[Any], begin: Begin) -> str:
+def _begin(uploads: Sequence[Any], begin: Begin) -> str:
     """Keep the upload and begin; return what is wrong with it, or nothing."""
     try:
-        keep_zip = kind == KINDS[0]
-        data = labelled.keep_zip(uploads[0]) if keep_zip else labelled.keep_folder(uploads)
+        packed = [upload for upload in uploads if upload.name.lower().endswith(".zip")]
+        if len(packed) > 1:
+            return TOO_LARGE
+        data = labelled.keep_zip(packed[0]) if packed else labelled.keep_folder(uploads)
     except EvaluationError as error:
         return sentence(error)
     try:

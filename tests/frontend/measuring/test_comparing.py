@@ -9,7 +9,7 @@ from client import Classification, Client
 from evaluation.compare import Comparison, Measured, compare
 from evaluation.errors import LabelError
 from evaluation.types import Record
-from frontend.comparing import (
+from frontend.measuring.comparing import (
     Compared,
     check_both,
     differences,
@@ -19,13 +19,13 @@ from frontend.comparing import (
     probabilities,
     verdict,
 )
-from frontend.labelled import Labelled, keep_zip
-from frontend.measuring import Backend
-from frontend.side_by_side import verdict as verdict_on_one
+from frontend.measuring.labelled import Labelled, keep_zip
+from frontend.measuring.measure import Backend
+from frontend.measuring.side_by_side import verdict as verdict_on_one
 from tests.evaluation.predictors.backends import Reply, line, lines, serving
 from tests.frontend.answers import MODEL, answer
-from tests.frontend.test_labelled import Sent
-from tests.frontend.test_measuring import PETS, new_job
+from tests.frontend.measuring.test_labelled import Sent
+from tests.frontend.measuring.test_measure import PETS, new_job
 from tests.labelled import SEVEN, zipped
 
 

@@ -5,9 +5,10 @@ import threading
 import pytest
 
 from client import BackendError, BackendUnreachable, ClientError
-from frontend import problems, reading
+from frontend import problems
 from frontend.asking import BATCH_PICTURES, Question
-from frontend.batches import Batch
+from frontend.classifying import reading
+from frontend.classifying.batches import Batch
 from frontend.jobs import Job, Jobs
 from tests.frontend.answers import MODEL
 from tests.frontend.asked import BAD, GOOD, FakeClient, failing, judge, pictures

@@ -6,10 +6,10 @@ import streamlit as st
 
 from evaluation.metrics import Metrics
 from evaluation.results import Evaluation
-from frontend import exports, matrix, tiles
 from frontend.charts.bars import count_chart
 from frontend.charts.reliability import reliability_chart
-from frontend.measuring import Measurement, sentence, share
+from frontend.measuring import exports, matrix, tiles
+from frontend.measuring.measure import Measurement, sentence, share
 from frontend.words import count, percent, plain
 
 MOST_BARS = 20

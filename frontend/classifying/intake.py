@@ -6,8 +6,9 @@ from functools import partial
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
-from frontend import examples, link, notices, serving, unpacking
-from frontend.batches import Batch, Batches
+from frontend import examples, link, notices, serving
+from frontend.classifying import unpacking
+from frontend.classifying.batches import Batch, Batches
 from frontend.components import gallery, packer, paste
 from frontend.pictures import Picture
 from frontend.problems import Problem

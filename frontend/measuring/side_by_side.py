@@ -3,10 +3,11 @@
 import streamlit as st
 
 from client import Classification, ClientError, ModelInfo
-from frontend import answers, asking, comparing, notices, problems, serving
+from frontend import answers, asking, notices, problems, serving
 from frontend.asking import Outcome, Question
 from frontend.charts.bars import pair_chart
 from frontend.components import announce
+from frontend.measuring import comparing
 from frontend.pictures import Picture
 from frontend.serving import Service
 from frontend.words import noun, percent, plain, timings

@@ -5,16 +5,18 @@ from functools import partial
 import streamlit as st
 
 from evaluation.types import Record
-from frontend import link, tiles
+from frontend import link
 from frontend.charts.matrix import SELECTION, confusion_frame, matrix_chart
-from frontend.confusions import MOST_SHOWN, Confusions
-from frontend.labelled import Labelled
-from frontend.tiles import Tile
+from frontend.measuring import tiles
+from frontend.measuring.confusions import MOST_SHOWN, Confusions
+from frontend.measuring.labelled import Labelled
+from frontend.measuring.tiles import Tile
 from frontend.words import count, percent, plain
 
 TRUE, PREDICTED, DIAGONAL, PAGE = "true", "predicted", "diagonal", "page"
 STATE = (TRUE, PREDICTED, DIAGONAL, PAGE)
 HIDDEN = "hidden"
+_FIRST = "confusion first"  # the cell that the chart began with
 _ROUND = "confusion round"  # a new round gives the chart a new key, which empties its selection
 
 
@@ -33,7 +35,9 @@ def show(token: str, data: Labelled, confusions: Confusions) -> None:
     number = st.session_state.setdefault(_ROUND, 0)
     key = f"confusion {token} {hidden} {number}"
     # The chart must not change while it is clicked: it starts with what was chosen before.
-    first = st.session_state.setdefault(f"{key} first", (true, predicted))
+    if key not in st.session_state:
+        st.session_state[_FIRST] = (true, predicted)
+    first = st.session_state[_FIRST]
     frame = confusion_frame(confusions.shown, confusions.count, diagonal=not hidden)
     st.altair_chart(
         matrix_chart(frame, first if all(first) else None, selectable=True),

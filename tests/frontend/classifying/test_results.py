@@ -5,9 +5,9 @@ import io
 import json
 
 from client import BackendError
-from frontend import results
+from frontend.classifying import results
+from frontend.classifying.results import Result
 from frontend.pictures import Picture
-from frontend.results import Result
 from tests.frontend.answers import answer
 
 SURE = Result(Picture("a.png", b"a"), answer(("7", 0.998), ("1", 0.002), id="A"))

@@ -6,7 +6,7 @@ from typing import Final
 from client import BackendError, Client, ClientError
 from frontend import asking, problems, words
 from frontend.asking import BATCH_PICTURES, Question
-from frontend.batches import Batch
+from frontend.classifying.batches import Batch
 from frontend.jobs import Job
 from frontend.pictures import Picture
 

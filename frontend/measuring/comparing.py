@@ -10,10 +10,10 @@ from evaluation.compare import Comparison, Measured, compare
 from evaluation.errors import EvaluationError
 from evaluation.results import Evaluation
 from evaluation.types import Record
-from frontend.confusions import MOST_SHOWN
 from frontend.jobs import Job
-from frontend.labelled import Labelled
-from frontend.measuring import Backend, Pace, check, run, sentence
+from frontend.measuring.confusions import MOST_SHOWN
+from frontend.measuring.labelled import Labelled
+from frontend.measuring.measure import Backend, Pace, check, run, sentence
 from frontend.words import count, percent
 
 SIGNIFICANT: Final = 0.05
@@ -146,7 +146,10 @@ def fits(a: ModelInfo, b: ModelInfo) -> str | None:
 def probabilities(model: ModelInfo, answer: Classification) -> dict[str, float]:
     """Return what a model gives each label, as far as it is told."""
     if answer.probabilities and len(answer.probabilities) == len(model.labels):
-        return dict(zip(model.labels, answer.probabilities, strict=True))
+        found: dict[str, float] = {}
+        for label, probability in zip(model.labels, answer.probabilities, strict=True):
+            found[label] = max(probability, found.get(label, 0.0))  # some labels are there twice
+        return found
     return {guess.label: guess.probability for guess in answer.top}
 
 

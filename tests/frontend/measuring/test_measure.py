@@ -9,11 +9,19 @@ from client import Client, ModelInfo
 from evaluation.errors import LabelError
 from evaluation.predictors import served
 from frontend.jobs import Job
-from frontend.labelled import Labelled, keep_zip
-from frontend.measuring import Backend, Measurement, Pace, check, duration, measure, progress
+from frontend.measuring.labelled import Labelled, keep_zip
+from frontend.measuring.measure import (
+    Backend,
+    Measurement,
+    Pace,
+    check,
+    duration,
+    measure,
+    progress,
+)
 from tests.evaluation.predictors.backends import Reply, line, lines, problem, serving
 from tests.frontend.answers import MODEL
-from tests.frontend.test_labelled import Sent
+from tests.frontend.measuring.test_labelled import Sent
 from tests.labelled import SEVEN, zipped
 
 PETS = replace(MODEL, name="pets", version="3", title="Pets", labels=("cat", "dog", "owl"))

@@ -4,13 +4,12 @@ Whatever the files of a folder are called, nothing is written under their names:
 which is judged like any other.
 """
 
-import shutil
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
 from typing import Final, Protocol
 from zipfile import ZipFile
 
@@ -21,6 +20,7 @@ from evaluation.thumbnails import thumbnail
 from evaluation.types import Sample
 
 THUMBNAILS: Final = 256  # kept of each upload
+Folder = TemporaryDirectory[str]  # goes at the end of the process, if not before
 
 
 class Upload(Protocol):
@@ -35,7 +35,7 @@ class Upload(Protocol):
 class Labelled:
     """Pictures with labels. Whoever shares them closes them; the last one removes them."""
 
-    def __init__(self, source: Source, folder: Path) -> None:
+    def __init__(self, source: Source, folder: Folder) -> None:
         self.source: Final = source
         self._folder = folder
         self._places: Final = {item.name: place for place, item in enumerate(source.items)}
@@ -62,7 +62,7 @@ class Labelled:
             self._users -= 1
             if self._users == 0:
                 self.source.close()
-                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder.cleanup()
 
     def _small(self, name: str) -> str | None:
         """Return a picture of at most 96 px as a data URI; None where it cannot be shown."""
@@ -75,27 +75,26 @@ class Labelled:
 
 def keep_zip(upload: Upload) -> Labelled:
     """Keep a zip of class folders; raises SourceError, without a path of ours, where it is none."""
-    folder = Path(tempfile.mkdtemp(prefix="prism-"))
-    return _opened(folder, upload.name, lambda path: _copy(path, upload))
+    return _opened(upload.name, lambda path: _copy(path, upload))
 
 
 def keep_folder(uploads: Sequence[Upload]) -> Labelled:
     """Keep a folder of class folders, as the browser sent its files; raises SourceError."""
-    folder = Path(tempfile.mkdtemp(prefix="prism-"))
     first = PurePosixPath(uploads[0].name).parts[:1] if uploads else ()
-    return _opened(folder, first[0] if first else "folder", lambda path: _pack(path, uploads))
+    return _opened(first[0] if first else "folder", lambda path: _pack(path, uploads))
 
 
-def _opened(folder: Path, name: str, write: Callable[[Path], None]) -> Labelled:
-    path = folder / "upload.zip"
+def _opened(name: str, write: Callable[[Path], None]) -> Labelled:
+    folder = Folder(prefix="prism-", ignore_cleanup_errors=True)
+    path = Path(folder.name) / "upload.zip"
     try:
         write(path)
         source = open_zip(path)
     except SourceError as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.cleanup()
         raise type(error)(str(error).replace(str(path), f"“{name}”")) from error
     except OSError as error:
-        shutil.rmtree(folder, ignore_errors=True)
+        folder.cleanup()
         raise SourceError(f"“{name}” cannot be kept: there may be no room left for it") from error
     return Labelled(replace(source, name=name), folder)
 

@@ -7,12 +7,12 @@ import streamlit as st
 
 from evaluation.compare import Comparison
 from evaluation.types import Record
-from frontend import comparing, tiles
 from frontend.charts.matrix import difference_frame, matrix_chart, signed
-from frontend.comparing import Compared
-from frontend.confusions import MOST_SHOWN
-from frontend.measuring import sentence, share
-from frontend.tiles import Tile
+from frontend.measuring import comparing, tiles
+from frontend.measuring.comparing import Compared
+from frontend.measuring.confusions import MOST_SHOWN
+from frontend.measuring.measure import sentence, share
+from frontend.measuring.tiles import Tile
 from frontend.words import count, plain
 
 PAGES = ("page_a", "page_b")  # of the pictures that one alone gets right, in the address

@@ -1,0 +1,1 @@
+"""Pictures that people give: taken in, read, and the results of many, shown."""

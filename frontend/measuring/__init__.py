@@ -1,0 +1,1 @@
+"""Labelled pictures: kept, measured, and what was found, shown."""
