@@ -1,6 +1,9 @@
 """Both services on one machine, and PostgreSQL in a profile."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -57,6 +60,15 @@ def test_with_the_profile_the_backend_waits_for_a_database_that_it_can_open() ->
     assert backend["depends_on"]["postgres"]["condition"] == "service_healthy"
     assert postgres["healthcheck"]["test"][:2] == ["CMD", "pg_isready"]
     assert postgres["profiles"] == ["postgres"]
+
+
+def test_the_schema_would_see_a_typo(tmp_path: Path) -> None:
+    check = str(Path(sys.executable).with_name("check-jsonschema"))
+    for text, status in ((TEXT, 0), (TEXT.replace("depends_on:", "depend_on:"), 1)):
+        planted = tmp_path / "compose.yaml"
+        planted.write_text(text)
+        command = [check, "--builtin-schema", "vendor.compose-spec", str(planted)]
+        assert subprocess.run(command, capture_output=True).returncode == status
 
 
 @pytest.mark.parametrize("page", ["docs/deploy.md", "compose.yaml"])

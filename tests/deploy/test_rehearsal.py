@@ -149,14 +149,18 @@ def test_with_cloud_build(here: Cloud) -> None:
     assert problems(here) == []
 
 
-def test_what_was_added_to_a_service_survives_the_next_build(here: Cloud) -> None:
+def test_the_next_build_closes_the_backend_and_keeps_what_was_added_to_it(here: Cloud) -> None:
     build = yaml.safe_load(BUILD)
     build["steps"] = [step for step in build["steps"] if step["id"] == "deploy-backend"]
+    build["substitutions"]["_BACKEND_ACCESS"] = "--allow-unauthenticated"
     built(here, build)
+    assert here.members(BACKEND) == {"allUsers"}
     added = "--update-secrets=PRISM_DATABASE_URL=prism-database-url:latest"
     here.gcloud("run", "services", "update", BACKEND, "--region=europe-west1", added)
     build["substitutions"]["_HISTORY"] = "true"
+    build["substitutions"]["_BACKEND_ACCESS"] = "--no-allow-unauthenticated"
     built(here, build)
+    assert here.members(BACKEND) == set()
     assert deployed(here, BACKEND)["env"] == {
         "PRISM_HISTORY": "true",
         "PRISM_DATABASE_URL": {"name": "prism-database-url", "key": "latest"},
