@@ -73,6 +73,8 @@ def _access(build: Mapping[str, Any]) -> Iterator[str]:
         yield "the page's account may not ask the backend"
     if build["substitutions"].get("_BACKEND_ACCESS") != "--no-allow-unauthenticated":
         yield "everybody may ask the backend"
+    if build["substitutions"].get("_FRONTEND_ACCESS") != "--allow-unauthenticated":
+        yield "nobody may open the page"
 
 
 def _texts(found: Any) -> Iterator[str]:

@@ -53,6 +53,7 @@ def test_cloud_build_would_run_it_in_this_order(build: dict[str, Any]) -> None:
         ("--role=roles/run.invoker", "--role=roles/run.viewer", "may not ask the backend"),
         ("serviceAccount:${_FRONTEND}", "serviceAccount:${_BACKEND}", "may not ask the backend"),
         ("_ACCESS: --no-allow", "_ACCESS: --allow", "everybody may ask the backend"),
+        ("_ACCESS: --allow", "_ACCESS: --no-allow", "nobody may open the page"),
     ],
 )
 def test_a_mistake_is_found(right: str, wrong: str, problem: str) -> None:
