@@ -2,7 +2,8 @@
 
 python -m deploy.smoke http://localhost:8000 --frontend http://localhost:8501
 
-BACKEND_API_KEY is sent where a backend asks for a key, BACKEND_ID_TOKEN where it is private:
+BACKEND_API_KEY is sent where a backend asks for a key; BACKEND_ID_TOKEN where it is private, and
+FRONTEND_ID_TOKEN where the page is:
 BACKEND_ID_TOKEN=$(gcloud auth print-identity-token) python -m deploy.smoke https://...
 """
 
@@ -54,32 +55,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--frontend", help="address of the page")
     given = parser.parse_args(arguments)
     try:
-        client = _client(given.backend)
+        checks = list(_checks(given.backend, given.frontend))
     except ValueError as error:
         parser.error(str(error))
-    results = [_passes(name, check) for name, check in _checks(client, given.frontend)]
+    results = [_passes(name, check) for name, check in checks]
     return 0 if all(results) else 1
 
 
-def _client(backend: str) -> Client:
-    """Raises ValueError for an address, a key or a token that cannot be used."""
-    key = os.environ.get("BACKEND_API_KEY")
-    token = os.environ.get("BACKEND_ID_TOKEN", "").strip()
+def _id_token(variable: str, url: str) -> IdToken | None:
+    """What that variable holds; ValueError where it is no token, or not to be shown to `url`."""
+    token = os.environ.get(variable, "").strip()
     if not token:
-        return Client(backend, api_key=key, read_timeout=PATIENCE)
-    if urlsplit(backend).scheme != "https" and not is_loopback(backend):
-        raise ValueError("BACKEND_ID_TOKEN is shown to https addresses only; unset it for this one")
+        return None
+    if urlsplit(url).scheme != "https" and not is_loopback(url):
+        raise ValueError(f"{variable} is shown to https addresses only; unset it for {url}")
     if not re.fullmatch("[!-~]+", token):
-        raise ValueError("BACKEND_ID_TOKEN cannot be a token: those have no spaces")
-    return Client(backend, api_key=key, auth=IdToken(token), read_timeout=PATIENCE)
+        raise ValueError(f"{variable} cannot be a token: those have no spaces")
+    return IdToken(token)
 
 
-def _checks(client: Client, frontend: str | None) -> Iterator[Check]:
+def _checks(backend: str, frontend: str | None) -> Iterator[Check]:
+    """Yield what to try; ValueError for an address, a key or a token that cannot be used."""
+    client = Client(
+        backend,
+        api_key=os.environ.get("BACKEND_API_KEY"),
+        auth=_id_token("BACKEND_ID_TOKEN", backend),
+        read_timeout=PATIENCE,
+    )
+    page_token = _id_token("FRONTEND_ID_TOKEN", frontend) if frontend else None
     yield "the backend is ready", lambda: _ready(client)
     yield "a picture is classified", lambda: _classifies(client)
     yield "a broken picture is refused", lambda: _refuses(client)
     if frontend:
-        yield "the page is served", lambda: _page(frontend.rstrip("/"))
+        yield "the page is served", lambda: _page(frontend.rstrip("/"), page_token)
 
 
 def _passes(name: str, check: Callable[[], str]) -> bool:
@@ -112,8 +120,8 @@ def _refuses(client: Client) -> str:
     raise PromiseError("it was classified")
 
 
-def _page(frontend: str) -> str:
-    answer = requests.get(f"{frontend}/_stcore/health", timeout=PATIENCE)
+def _page(frontend: str, token: IdToken | None) -> str:
+    answer = requests.get(f"{frontend}/_stcore/health", auth=token, timeout=PATIENCE)
     answer.raise_for_status()
     return answer.text.strip()
 

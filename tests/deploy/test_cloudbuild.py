@@ -96,13 +96,13 @@ def test_everything_runs_as_the_account_that_the_documents_make(build: dict[str,
     assert "for account in prism-backend prism-frontend prism-build; do" in made
 
 
-def test_the_smoke_test_gets_a_token_for_the_backend_and_a_key_where_there_is_one(
+def test_the_smoke_test_gets_a_token_for_each_service_and_a_key_where_there_is_one(
     build: dict[str, Any], tmp_path: Path
 ) -> None:
     """The two last steps, run with a gcloud and a python that say what they are given."""
     for name, script in {
         "gcloud": 'case "$2" in print-identity-token) echo "token $3";; *) echo "$5";; esac',
-        "python": 'echo "$BACKEND_ID_TOKEN/$BACKEND_API_KEY/$*"',
+        "python": 'echo "$BACKEND_ID_TOKEN/$FRONTEND_ID_TOKEN/$BACKEND_API_KEY/$*"',
     }.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
         (tmp_path / name).chmod(0o755)
@@ -121,5 +121,5 @@ def test_the_smoke_test_gets_a_token_for_the_backend_and_a_key_where_there_is_on
         said.append(result.stdout.strip())
     url = "https://prism-{}-123456789012.europe-west1.run.app"
     asked = f"-m deploy.smoke {url.format('backend')} --frontend={url.format('frontend')}"
-    token = f"token --audiences={url.format('backend')}"
-    assert said == [f"{token}//{asked}", f"{token}/--secret=prism-api-key/{asked}"]
+    tokens = "/".join(f"token --audiences={url.format(name)}" for name in ("backend", "frontend"))
+    assert said == [f"{tokens}//{asked}", f"{tokens}/--secret=prism-api-key/{asked}"]

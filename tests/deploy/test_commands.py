@@ -34,7 +34,7 @@ def test_none_is_overlooked() -> None:
         )
         assert len(documented(page)) == said, page.name
     assert len(documented(ROOT / "docs" / "deploy.md")) > 20
-    assert len(built(BUILD)) == 5
+    assert len(built(BUILD)) == 6
 
 
 def test_commands_are_found_where_shells_hide_them() -> None:

@@ -6,6 +6,7 @@ import pytest
 import requests
 
 from deploy import smoke
+from tests.client.server import Answer, serving
 from tests.conftest import free_port
 from tests.frontend.guard import Guard, Metadata, guarded, metadata
 
@@ -56,6 +57,23 @@ def test_a_private_backend_is_tried_with_an_id_token(
         assert "403" in capsys.readouterr().out
         monkeypatch.setenv("BACKEND_ID_TOKEN", f"{shown}\n")
         assert smoke.main([url]) == 0
+
+
+def test_a_private_page_is_tried_with_an_id_token_of_its_own(
+    token: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown, certificates = token
+    nobody = f"http://127.0.0.1:{free_port()}"
+    health = Answer(b"ok", headers={"Content-Type": "text/plain"})
+    with serving(health) as (page, _), guarded(Guard(page, AUDIENCE, certificates)) as url:
+        monkeypatch.setenv("BACKEND_ID_TOKEN", shown)
+        smoke.main([nobody, "--frontend", url])
+        assert "FAILED  the page is served: 403" in capsys.readouterr().out
+        monkeypatch.setenv("FRONTEND_ID_TOKEN", shown)
+        smoke.main([nobody, "--frontend", url])
+        assert "ok      the page is served: ok" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
