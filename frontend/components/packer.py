@@ -20,4 +20,6 @@ def show(place: str, endings: Sequence[str], *, key: str) -> None:
 
     Only files with one of the `endings` are taken; the uploader has to take zips too.
     """
-    _packer(key=key, data={"place": place, "endings": list(endings)})
+    # A megabyte is more bytes to Streamlit: what is left is for the index of a zip.
+    most = st.get_option("server.maxUploadSize") * 900_000
+    _packer(key=key, data={"place": place, "endings": list(endings), "most": most})
