@@ -1,5 +1,6 @@
 """The page where a request may be small only, as on Cloud Run: it says so, and sends small ones."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,5 +34,7 @@ def test_a_folder_of_many_pictures_is_sent_in_zips_that_the_server_takes(
     expect(page.get_by_text("1MB per file")).to_be_visible()
     chooser = page.locator("input[type=file][webkitdirectory]")
     expect(chooser).to_be_attached()
+    expect(page.locator(".st-key-packer p")).to_be_attached()
     chooser.set_input_files(tmp_path)
     expect(page.get_by_text(f"{MANY} pictures read.").first).to_be_visible()
+    expect(page.get_by_text(re.compile(r"^\d\d pictures\.zip$")).first).to_be_attached()
