@@ -28,7 +28,7 @@ has_venv := import ensurepip, venv
 say_why := { printf 'The installation failed: %s (all of it: $(log))\n' \
 	"$$(grep -m1 -i '^error' $(log) || tail -n1 $(log))" >&2; exit 1; }
 
-.PHONY: help run test check setup train load bench images screenshots force
+.PHONY: help run test check setup train load bench images containers screenshots force
 
 help: ## print this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
@@ -63,6 +63,9 @@ images: ## build both container images (CONTAINER_ENGINE=docker)
 		{ echo "$(firstword $(CONTAINER_ENGINE)) is not installed; name another engine: make images CONTAINER_ENGINE=podman" >&2; exit 1; }
 	$(CONTAINER_ENGINE) build -f backend.dockerfile -t prism-backend .
 	$(CONTAINER_ENGINE) build -f frontend.dockerfile -t prism-frontend .
+
+containers: $(stamps)/dev ## build both images, run them read-only in little memory, use, load and stop them (BUILT=1: they are built)
+	@$(python) -m deploy.containers --engine "$(CONTAINER_ENGINE)" $(if $(BUILT),--built)
 
 screenshots: $(stamps)/dev ## take the pictures of all pages for the documents (needs Chromium; ARGS=names of pages)
 	@PYTHONPATH=. $(python) docs/images/take.py $(ARGS)

@@ -73,7 +73,7 @@ def port_problem(ports: dict[str, int]) -> str | None:
     for variable, port in ports.items():
         reason = _why_not(port)
         if reason:
-            return f"Port {port} {reason}. Choose another one: make run {variable}={_free_port()}"
+            return f"Port {port} {reason}. Choose another one: make run {variable}={free_port()}"
     return None
 
 
@@ -95,7 +95,8 @@ def _why_not(port: int) -> str | None:
     return None
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine that nobody listens on."""
     with socket.socket() as trial:
         trial.bind((HOST, 0))
         port: int = trial.getsockname()[1]

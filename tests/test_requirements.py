@@ -69,7 +69,8 @@ def distribution(module: str, packages: Mapping[str, Sequence[str]]) -> str:
     if first == "google":
         depth = 3 if rest[:1] == ["cloud"] else 2
         name = "-".join(module.replace("_", "-").split(".")[:depth])
-        return name.removesuffix("-v2")  # the version of an API, not of its package
+        name = name.removesuffix("-v2")  # the version of an API, not of its package
+        return "google-auth" if name == "google-oauth2" else name
     if first in PEERS:
         return first
     if first == "opentelemetry":
