@@ -1,19 +1,27 @@
 """Ask a deployed Prism whether it works: a line for each thing tried, exit status 1 if one fails.
 
 python -m deploy.smoke http://localhost:8000 --frontend http://localhost:8501
+
+BACKEND_API_KEY is sent where a backend asks for a key; BACKEND_ID_TOKEN where it is private, and
+FRONTEND_ID_TOKEN where the page is:
+BACKEND_ID_TOKEN=$(gcloud auth print-identity-token) python -m deploy.smoke https://...
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import requests
+from requests.auth import AuthBase
 
 from client import BackendError, Client, ClientError
+from client.url import is_loopback
 
 PICTURE = Path(__file__).resolve().parents[1] / "frontend" / "examples" / "seven.png"
 PATIENCE = 60.0  # seconds; a service that was scaled to zero starts first
@@ -25,23 +33,61 @@ class PromiseError(Exception):
     """It answers, but not what it should."""
 
 
+class IdToken(AuthBase):
+    """Adds an ID token to every request."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        request.headers["Authorization"] = f"Bearer {self._token}"
+        return request
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Try everything, even after a failure."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.smoke", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.smoke",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("backend", help="address of the backend")
     parser.add_argument("--frontend", help="address of the page")
     given = parser.parse_args(arguments)
-    results = [_passes(name, check) for name, check in _checks(given.backend, given.frontend)]
+    try:
+        checks = list(_checks(given.backend, given.frontend))
+    except ValueError as error:
+        parser.error(str(error))
+    results = [_passes(name, check) for name, check in checks]
     return 0 if all(results) else 1
 
 
+def _id_token(variable: str, url: str) -> IdToken | None:
+    """What that variable holds; ValueError where it is no token, or not to be shown to `url`."""
+    token = os.environ.get(variable, "").strip()
+    if not token:
+        return None
+    if urlsplit(url).scheme != "https" and not is_loopback(url):
+        raise ValueError(f"{variable} is shown to https addresses only; unset it for {url}")
+    if not re.fullmatch("[!-~]+", token):
+        raise ValueError(f"{variable} cannot be a token: those have no spaces")
+    return IdToken(token)
+
+
 def _checks(backend: str, frontend: str | None) -> Iterator[Check]:
-    client = Client(backend, api_key=os.environ.get("BACKEND_API_KEY"), read_timeout=PATIENCE)
+    """Yield what to try; ValueError for an address, a key or a token that cannot be used."""
+    client = Client(
+        backend,
+        api_key=os.environ.get("BACKEND_API_KEY"),
+        auth=_id_token("BACKEND_ID_TOKEN", backend),
+        read_timeout=PATIENCE,
+    )
+    page_token = _id_token("FRONTEND_ID_TOKEN", frontend) if frontend else None
     yield "the backend is ready", lambda: _ready(client)
     yield "a picture is classified", lambda: _classifies(client)
     yield "a broken picture is refused", lambda: _refuses(client)
     if frontend:
-        yield "the page is served", lambda: _page(frontend.rstrip("/"))
+        yield "the page is served", lambda: _page(frontend.rstrip("/"), page_token)
 
 
 def _passes(name: str, check: Callable[[], str]) -> bool:
@@ -74,8 +120,8 @@ def _refuses(client: Client) -> str:
     raise PromiseError("it was classified")
 
 
-def _page(frontend: str) -> str:
-    answer = requests.get(f"{frontend}/_stcore/health", timeout=PATIENCE)
+def _page(frontend: str, token: IdToken | None) -> str:
+    answer = requests.get(f"{frontend}/_stcore/health", auth=token, timeout=PATIENCE)
     answer.raise_for_status()
     return answer.text.strip()
 

@@ -15,7 +15,6 @@ from frontend.problems import Problem
 
 CHOICE = "pictures"  # in the address
 TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "gif"]
-MOST_MEGABYTES = 200  # of one file, which may be a zip; a picture may have what the backend allows
 FILES, FOLDER, CAMERA = WAYS = ("Files or a zip", "A folder", "The camera")
 
 _BATCH = "batch"
@@ -89,7 +88,6 @@ def _offer_uploader(*, is_folder: bool) -> None:
             "A folder of pictures" if is_folder else "Pictures, or a zip of them",
             type=[*TYPES, "zip"],
             accept_multiple_files="directory" if is_folder else True,
-            max_upload_size=MOST_MEGABYTES,
             key=key,
             on_change=_take_files,
             args=(key,),

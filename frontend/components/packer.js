@@ -2,7 +2,7 @@
 // loses most of a folder of thousands, and takes minutes for the rest. Many files are packed into
 // zips here, without compression, and the uploader is given those instead.
 const MANY = 100;
-const MOST_BYTES = 150e6; // of one zip
+const MOST_BYTES = 150e6; // of one zip, or what the server takes where that is less
 const MOST_FILES = 10_000;
 
 const TABLE = new Uint32Array(256).map((_, n) => {
@@ -55,14 +55,14 @@ class Zip {
   }
 }
 
-async function pack(named) {
+async function pack(named, most) {
   const zips = [];
   let zip = new Zip();
   const folders = new Set(named.map(([path]) => path.replace(/^\/+/, "").split("/").slice(0, -1)[0] ?? ""));
   const folder = folders.size === 1 ? [...folders][0] : "";
   const close = () => zips.push(zip.file(`${zip.count} pictures${folder && ` of ${folder}`}.zip`));
   for (const [path, file] of named) {
-    if (zip.count && (zip.size + file.size > MOST_BYTES || zip.count === MOST_FILES)) {
+    if (zip.count && (zip.size + file.size > most || zip.count === MOST_FILES)) {
       close();
       zip = new Zip();
     }
@@ -96,6 +96,7 @@ async function below(entries) {
 }
 
 export default function ({ parentElement, data }) {
+  const most = Math.min(MOST_BYTES, data.most);
   const inside = `.st-key-${data.place}`;
   const say = (text) => (parentElement.querySelector("p").textContent = text);
 
@@ -108,7 +109,7 @@ export default function ({ parentElement, data }) {
     const carrier = new DataTransfer();
     const isTaken = ([path]) => data.endings.includes("zip") && /\.zip$/i.test(path);
     const ready = named.filter(isTaken).map(([, file]) => file);
-    for (const zip of [...ready, ...(await pack(pictures))]) carrier.items.add(zip);
+    for (const zip of [...ready, ...(await pack(pictures, most))]) carrier.items.add(zip);
     input.files = carrier.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
     say("");

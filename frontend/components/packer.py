@@ -21,4 +21,6 @@ def show(place: str, endings: Sequence[str], *, key: str) -> None:
     Only files with one of the `endings` are taken, and what zips there are only where `zip` is one
     of them; the uploader has to take zips in any case.
     """
-    _packer(key=key, data={"place": place, "endings": list(endings)})
+    # A megabyte is more bytes to Streamlit: what is left is for the index of a zip.
+    most = st.get_option("server.maxUploadSize") * 900_000
+    _packer(key=key, data={"place": place, "endings": list(endings), "most": most})

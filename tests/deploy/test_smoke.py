@@ -1,9 +1,16 @@
 """The smoke test passes where Prism works, and says what does not."""
 
+from collections.abc import Iterator
+
 import pytest
+import requests
 
 from deploy import smoke
+from tests.client.server import Answer, serving
 from tests.conftest import free_port
+from tests.frontend.guard import Guard, Metadata, guarded, metadata
+
+AUDIENCE = "https://backend-abc-ew.a.run.app"
 
 
 def test_it_passes_against_a_backend_that_works(
@@ -22,3 +29,69 @@ def test_it_names_what_does_not_work(capsys: pytest.CaptureFixture[str]) -> None
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 4
     assert all(line.startswith("FAILED ") for line in lines)
+
+
+@pytest.fixture
+def token() -> Iterator[tuple[str, str]]:
+    """An ID token for AUDIENCE, and where the keys are that it is signed with."""
+    with metadata(Metadata()) as server:
+        answer = requests.get(
+            f"http://{server.host}/computeMetadata/v1/instance/service-accounts/default/identity",
+            params={"audience": AUDIENCE},
+            headers={"Metadata-Flavor": "Google"},
+            timeout=10,
+        )
+        yield answer.text, server.certificates
+
+
+def test_a_private_backend_is_tried_with_an_id_token(
+    backend_url: str,
+    token: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown, certificates = token
+    with guarded(Guard(backend_url, AUDIENCE, certificates)) as url:
+        monkeypatch.delenv("BACKEND_ID_TOKEN", raising=False)
+        assert smoke.main([url]) == 1
+        assert "403" in capsys.readouterr().out
+        monkeypatch.setenv("BACKEND_ID_TOKEN", f"{shown}\n")
+        assert smoke.main([url]) == 0
+
+
+def test_a_private_page_is_tried_with_an_id_token_of_its_own(
+    token: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    shown, certificates = token
+    nobody = f"http://127.0.0.1:{free_port()}"
+    health = Answer(b"ok", headers={"Content-Type": "text/plain"})
+    with serving(health) as (page, _), guarded(Guard(page, AUDIENCE, certificates)) as url:
+        monkeypatch.setenv("BACKEND_ID_TOKEN", shown)
+        smoke.main([nobody, "--frontend", url])
+        assert "FAILED  the page is served: 403" in capsys.readouterr().out
+        monkeypatch.setenv("FRONTEND_ID_TOKEN", shown)
+        smoke.main([nobody, "--frontend", url])
+        assert "ok      the page is served: ok" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("backend", "token", "word"),
+    [
+        ("http://prism.example", "token", "https addresses only"),
+        ("https://prism.example", "a token", "no spaces"),
+        ("ftp://prism.example", "", "prism.example"),
+    ],
+)
+def test_what_cannot_be_used_is_said_before_anything_is_asked(
+    backend: str,
+    token: str,
+    word: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("BACKEND_ID_TOKEN", token)
+    with pytest.raises(SystemExit):
+        smoke.main([backend])
+    assert word in capsys.readouterr().err
