@@ -157,9 +157,10 @@ def test_a_folder_of_more_files_than_an_uploader_bears_loses_none(
     page.get_by_role("radio", name="A folder").click()
     chooser = page.locator("input[type=file][webkitdirectory]")
     expect(chooser).to_be_attached()
+    expect(page.locator(".st-key-packer p")).to_be_attached()  # it packs from then on
     chooser.set_input_files(tmp_path)
     expect(page.get_by_text("150 pictures read, 1 could not be.").first).to_be_visible()
-    expect(page.get_by_text("151 pictures.zip")).to_be_visible()
+    expect(page.get_by_role("button", name="Remove 151 pictures of")).to_be_visible()
     page.get_by_role("radio", name="Could not be read (1)").click()
     expect(page.get_by_role("alert")).to_contain_text("This file is empty.")
 
@@ -167,6 +168,7 @@ def test_a_folder_of_more_files_than_an_uploader_bears_loses_none(
 def test_many_files_that_are_dropped_are_read(visit: Open) -> None:
     page = visit()
     expect(page.locator("input[type=file]").first).to_be_attached()
+    expect(page.locator(".st-key-packer p")).to_be_attached()
     page.get_by_test_id("stFileUploaderDropzone").evaluate(
         """(zone, png) => {
             const dataTransfer = new DataTransfer();

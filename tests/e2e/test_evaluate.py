@@ -198,8 +198,9 @@ def test_a_folder_of_hundreds_is_packed_by_the_browser(visit: Open, tmp_path: Pa
     page.get_by_text("A folder", exact=True).click()
     chooser = page.locator("input[type=file][webkitdirectory]")
     expect(chooser).to_be_attached()
+    expect(page.locator(".st-key-labelled-packer p")).to_be_attached()  # it packs from then on
     chooser.set_input_files(tmp_path / "digits")
-    expect(page.get_by_role("heading", name="120 pictures.zip")).to_be_visible()
+    expect(page.get_by_role("heading", name="120 pictures of digits.zip")).to_be_visible()
     expect(page.get_by_text("100.00 %").first).to_be_visible()
 
 
