@@ -5,7 +5,8 @@
 
 # ---- packages: only these layers are slow, and only a requirements file changes them.
 # Bytecode is made here: with a read-only root it could not be kept later. Packages ship a file or
-# two for other versions of Python; that those do not compile is no error.
+# two for other versions of Python; that those do not compile is no error. Left out is what nothing
+# here runs: the packages' own tests, headers and types.
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
@@ -18,6 +19,8 @@ COPY requirements_serving.txt requirements_gcs.txt requirements_otel.txt require
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile \
         -r requirements_serving.txt ${GCS:+-r requirements_gcs.txt} \
         ${OTEL:+-r requirements_otel.txt} ${POSTGRES:+-r requirements_postgres.txt} \
+    && find /opt/prism/lib -type d -name tests -prune -exec rm -r {} + \
+    && find /opt/prism/lib -type f -regex '.*\.\(pyi\|pyx\|pxd\|h\|hpp\|a\)' -delete \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 
 FROM packages AS packages-torch

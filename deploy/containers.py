@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryFile
 
 import requests
 
@@ -50,6 +51,11 @@ class Part:
         """The name of its image."""
         return f"prism-{self.name}"
 
+    @property
+    def container(self) -> str:
+        """The name of its container."""
+        return f"{self.image}-trial"
+
 
 BACKEND = Part("backend", 8000, "512m", "/ready")
 FRONTEND = Part("frontend", 8501, "1g", "/_stcore/health")
@@ -63,14 +69,19 @@ class Engine:
 
     def __call__(self, *arguments: str) -> str:
         """Run one of its commands; raises CalledProcessError, with what it said, where it fails."""
-        done = subprocess.run(  # noqa: S603
-            [*self._command, *arguments], cwd=ROOT, check=True, capture_output=True, text=True
-        )
-        return done.stdout.strip()
+        # A container that runs on may hold on to a pipe, and nobody would see the end of it.
+        with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
+            command = [*self._command, *arguments]
+            code = subprocess.call(command, cwd=ROOT, stdout=out, stderr=err)  # noqa: S603
+            out.seek(0)
+            err.seek(0)
+            if code:
+                raise subprocess.CalledProcessError(code, command, stderr=err.read())
+            return out.read().strip()
 
     def inspect(self, name: str, field: str) -> str:
-        """Return one field of a container or an image."""
-        return self("inspect", "--format", f"{{{{{field}}}}}", name)
+        """Return one field of a container."""
+        return self("container", "inspect", "--format", f"{{{{{field}}}}}", name)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -107,7 +118,7 @@ def _build(engine: Engine) -> None:
 
 def _weigh(engine: Engine) -> None:
     for part in (BACKEND, FRONTEND):
-        size = int(engine.inspect(part.image, ".Size"))
+        size = int(engine("image", "inspect", "--format", "{{.Size}}", part.image))
         limit = MOST[part.name]
         _require(
             size <= limit, f"{part.image} has {size / 1e6:.0f} MB; {limit / 1e6:.0f} are allowed"
@@ -128,7 +139,7 @@ def _running(engine: Engine) -> Iterator[tuple[str, str]]:
         _run(engine, BACKEND, *maps, "-e", "PRISM_HISTORY_OPEN=true")
         backend, frontend = (f"http://127.0.0.1:{port}" for port in published)
         _wait(backend + BACKEND.health)
-        network = f"--network=container:{BACKEND.image}"
+        network = f"--network=container:{BACKEND.container}"
         _run(engine, FRONTEND, network, "-e", f"BACKEND=http://127.0.0.1:{BACKEND.port}")
         _wait(frontend + FRONTEND.health)
         yield backend, frontend
@@ -138,7 +149,7 @@ def _running(engine: Engine) -> Iterator[tuple[str, str]]:
 
 def _run(engine: Engine, part: Part, *more: str) -> None:
     engine(
-        "run", "-d", f"--name={part.image}", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL",
+        "run", "-d", f"--name={part.container}", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL",
         "--security-opt=no-new-privileges", f"--memory={part.memory}", *more, part.image,
     )  # fmt: skip
 
@@ -146,7 +157,7 @@ def _run(engine: Engine, part: Part, *more: str) -> None:
 def _remove(engine: Engine) -> None:
     for part in (FRONTEND, BACKEND):
         with suppress(subprocess.CalledProcessError):  # there was none
-            engine("rm", "-f", part.image)
+            engine("rm", "-f", part.container)
 
 
 def _wait(url: str) -> None:
@@ -191,7 +202,7 @@ def _load(backend: str, frontend: str) -> None:
     )  # fmt: skip
     for thread in threads:
         thread.join()
-    _require(not failures, f"the backend failed under load: {failures[0]}")
+    _require(not failures, f"the backend failed under load: {', '.join(failures[:1])}")
     _require(drawn.returncode == 0, f"the page failed under load: {drawn.stdout}{drawn.stderr}")
     print(f"ok      under load: {sum(counts) / LOADED:.0f} answers a second, no failure")
     print(f"ok      on the page: {drawn.stdout.strip()}")
@@ -199,21 +210,21 @@ def _load(backend: str, frontend: str) -> None:
 
 def _look(engine: Engine) -> None:
     for part in (BACKEND, FRONTEND):
-        state = json.loads(engine.inspect(part.image, "json .State"))
+        state = json.loads(engine.inspect(part.container, "json .State"))
         _require(state["Running"], f"{part.image} has ended")
         _require(not state.get("OOMKilled"), f"{part.image} took more than {part.memory}")
-        user = engine("exec", part.image, "id", "-u")
+        user = engine("exec", part.container, "id", "-u")
         _require(user != "0", f"{part.image} runs as root")
-        peak = engine("exec", part.image, "sh", "-c", "grep VmHWM /proc/1/status")
+        peak = engine("exec", part.container, "sh", "-c", "grep VmHWM /proc/1/status")
         print(f"ok      {part.image} runs as user {user}, {peak.split(':')[1].strip()} at most")
 
 
 def _stop(engine: Engine) -> None:
     for part in (FRONTEND, BACKEND):
         started = time.monotonic()
-        engine("stop", "-t", str(GRACE), part.image)
+        engine("stop", "-t", str(GRACE), part.container)
         took = time.monotonic() - started
-        code = engine.inspect(part.image, ".State.ExitCode")
+        code = engine.inspect(part.container, ".State.ExitCode")
         _require(took < GRACE, f"{part.image} did not end within {GRACE} s of SIGTERM")
         _require(code in ("0", "143"), f"{part.image} ended with {code}")
         print(f"ok      {part.image} ends {took:.1f} s after SIGTERM")
