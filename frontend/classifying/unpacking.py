@@ -37,6 +37,8 @@ def unpack(files: Iterable[File]) -> tuple[list[Picture], list[Problem]]:
             pictures += _open(file)
         except _RefusedError as refused:
             problems.append(refused.problem)
+        except OSError:  # a full disk; what was written is gone again
+            problems.append(_no_room(file.name))
     if too_much := _judge(pictures):
         return [], [*problems, too_much]
     return pictures, problems
@@ -97,6 +99,13 @@ def _refused(name: str, why: str) -> Problem:
     return Problem(
         f"The zip {name} is not opened: {why}.",
         "Make it anew from the pictures, with your system's own program.",
+    )
+
+
+def _no_room(name: str) -> Problem:
+    return Problem(
+        f"There is no room here to open {name} at the moment.",
+        "Choose it again later, or a smaller one.",
     )
 
 
