@@ -28,7 +28,7 @@ class File:
 
 
 def unpack(*files: File) -> tuple[list[Picture], list[Problem]]:
-    return unpacking.unpack(files)
+    return unpacking.together(map(unpacking.take, files))
 
 
 def refusal(content: bytes) -> str:
