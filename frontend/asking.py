@@ -82,22 +82,21 @@ def ask(
     pictures share that error. `progress(done, total)` is told of every picture asked for. Of
     several pictures the answers have no `probabilities`, only the `top` of them.
     """
+    outcomes: dict[str, Outcome] = {}
+    unknown: dict[str, Picture] = {}
     for picture in pictures:
         if picture.fault is not None:
             memory.keep(picture, question, Unopened(picture.fault))
-    unknown = {p.digest: p for p in pictures if memory.get(p, question) is None}
-    outcomes: dict[str, Outcome] = {}
-    for picture, outcome in _outcomes(client, question, list(unknown.values())):
+        if (known := memory.get(picture, question)) is None:
+            unknown[picture.digest] = picture
+        else:
+            outcomes[picture.digest] = known  # what is put there below may push it out
+    asked = _outcomes(client, question, list(unknown.values()))
+    for done, (picture, outcome) in enumerate(asked, start=1):
         memory.put(picture, question, outcome)
         outcomes[picture.digest] = outcome
-        progress(len(outcomes), len(unknown))
-    return [outcomes.get(p.digest) or _known(memory, p, question) for p in pictures]
-
-
-def _known(memory: Memory, picture: Picture, question: Question) -> Outcome:
-    outcome = memory.get(picture, question)
-    assert outcome is not None, "asked for, or known before"  # noqa: S101
-    return outcome
+        progress(done, len(unknown))
+    return [outcomes[picture.digest] for picture in pictures]
 
 
 def _outcomes(

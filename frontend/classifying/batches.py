@@ -18,8 +18,9 @@ FORGOTTEN: Final = 3600.0  # s after which pictures that nobody looks at are dro
 class Batch:
     """Pictures that were chosen together, what was answered, and what a person said of that.
 
-    `corrections` has the right label by the answer's id. `trouble` is what a reading under way
-    waits for, until `again` (of the clock); `job` is its token, for the question of the key.
+    Several sessions may look at it and ask different questions. `corrections` has the right label
+    by the answer's id; `jobs` the token of the job that reads, and `waits` what it waits for now,
+    until when (of the clock), both by the question's key. `asked` is the last question of all.
     """
 
     def __init__(self, pictures: Sequence[Picture], memory: Memory | None = None) -> None:
@@ -29,9 +30,8 @@ class Batch:
         self.memory: Final = memory or Memory()
         self.corrections: Final[dict[str, str]] = {}
         self.asked: Question | None = None
-        self.job: tuple[Key, str] | None = None
-        self.trouble: ClientError | None = None
-        self.again = 0.0
+        self.jobs: Final[dict[Key, str]] = {}
+        self.waits: Final[dict[Key, tuple[ClientError, float]]] = {}
 
     def outcomes(self, question: Question) -> list[Outcome | None]:
         """Return what is known of each picture; None where nothing is."""
@@ -43,18 +43,24 @@ class Batch:
 
 
 class Batches:
-    """The batches of all sessions; those that were not looked at for longest make room."""
+    """The batches of all sessions; those that were not looked at for longest make room.
+
+    What nobody looks at is forgotten even where nobody comes any more.
+    """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._held: dict[str, tuple[Batch, float]] = {}
         self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
 
     def put(self, batch: Batch) -> None:
         """Hold a batch."""
         with self._lock:
             self._look(batch)
             self._make_room()
+            if self._timer is None:
+                self._set_timer()
 
     def find(self, token: str | None) -> Batch | None:
         """Return the batch of that token, or None where it is no longer held."""
@@ -74,6 +80,18 @@ class Batches:
         """Put it last, behind all that were looked at before."""
         self._held.pop(batch.token, None)
         self._held[batch.token] = (batch, self._clock())
+
+    def _set_timer(self) -> None:
+        self._timer = threading.Timer(FORGOTTEN / 4, self._expire)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _expire(self) -> None:
+        with self._lock:
+            self._make_room()
+            self._timer = None
+            if self._held:
+                self._set_timer()
 
     def _make_room(self) -> None:
         total = sum(batch.bytes for batch, _ in self._held.values())

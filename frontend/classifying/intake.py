@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
-from streamlit.runtime.uploaded_file_manager import UploadedFile
+from streamlit.runtime.uploaded_file_manager import DeletedFile, UploadedFile
 
-from frontend import examples, link, notices, serving
+from frontend import examples, link, notices, serving, uploads
 from frontend.classifying import unpacking
 from frontend.classifying.batches import Batch, Batches
+from frontend.classifying.unpacking import Taken
 from frontend.components import gallery, packer, paste
 from frontend.pictures import Picture
 from frontend.problems import Problem
@@ -18,6 +19,8 @@ TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "gif"]
 FILES, FOLDER, CAMERA = WAYS = ("Files or a zip", "A folder", "The camera")
 
 _BATCH = "batch"
+_OWN = "own batches"  # tokens of those that this session chose
+_TAKEN = "taken"  # from the files that the uploader lists, by their ids
 _REFUSED = "refused"
 _WAY = "way"
 _PHOTO = "photo"
@@ -41,8 +44,6 @@ def batch() -> Batch | None:
     if own is not None and own.token == token:
         return own
     st.session_state[_BATCH] = held
-    if held is not None:
-        st.session_state[serving.MEMORY] = held.memory
     return held
 
 
@@ -68,11 +69,18 @@ def show(kind: str | None) -> None:
 
 
 def clear() -> None:
-    """Forget the pictures and empty the uploader."""
-    _batches().drop(link.get(CHOICE))
+    """Forget the pictures and empty the uploader; what another session chose is kept for it."""
+    token = link.get(CHOICE)
+    if token in st.session_state.get(_OWN, ()):
+        _batches().drop(token)
     link.put(CHOICE, None)
     st.session_state[_BATCH] = None
     st.session_state[_REFUSED] = ()
+    _empty_uploader()
+
+
+def _empty_uploader() -> None:
+    st.session_state[_TAKEN] = {}
     st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
 
 
@@ -96,12 +104,24 @@ def _offer_uploader(*, is_folder: bool) -> None:
 
 
 def _take_files(key: str) -> None:
-    files: Sequence[UploadedFile] = st.session_state[key]
+    """Take what the uploader lists; what was taken before is no longer kept by Streamlit."""
+    files: Sequence[UploadedFile | DeletedFile] = st.session_state[key]
+    before: dict[str, Taken] = st.session_state.get(_TAKEN, {})
+    if files and [file.file_id for file in files] == list(before):
+        return  # that they are no longer kept is a change to Streamlit
     if not files:
         clear()
         return
+    new = [file for file in files if isinstance(file, UploadedFile)]
     with st.spinner("Opening…", show_time=False):
-        pictures, refused = unpacking.unpack(files)
+        taken = before | {file.file_id: unpacking.take(file) for file in new}
+    listed = {file.file_id: taken[file.file_id] for file in files if file.file_id in taken}
+    pictures, refused = unpacking.together(listed.values())
+    uploads.release(new)
+    if pictures:
+        st.session_state[_TAKEN] = listed
+    else:
+        _empty_uploader()
     _choose(pictures, refused)
 
 
@@ -110,19 +130,25 @@ def _take_photo() -> None:
     if photo is None:
         clear()
     else:
-        _choose([Picture("photo", photo.getvalue())])
+        _choose_other(Picture("photo", photo.getvalue()))
 
 
 def _take_paste() -> None:
     if picture := paste.pasted(_PASTE):
-        _choose([picture])
+        _choose_other(picture)
 
 
 def _take_example(kind: str) -> None:
     index = gallery.picked(f"{_GALLERY} {kind}")
     shown = examples.load(kind)
     if index is not None and 0 <= index < len(shown):
-        _choose([Picture(shown[index].name, shown[index].content)])
+        _choose_other(Picture(shown[index].name, shown[index].content))
+
+
+def _choose_other(picture: Picture) -> None:
+    """Take a picture in place of those that the uploader lists."""
+    _empty_uploader()
+    _choose([picture])
 
 
 def _choose(pictures: Sequence[Picture], refused: Sequence[Problem] = ()) -> None:
@@ -132,4 +158,5 @@ def _choose(pictures: Sequence[Picture], refused: Sequence[Problem] = ()) -> Non
         new = Batch(pictures, serving.memory())
         _batches().put(new)
         st.session_state[_BATCH] = new
+        st.session_state.setdefault(_OWN, set()).add(new.token)
         link.put(CHOICE, new.token)

@@ -37,17 +37,18 @@ def read(
         if not problems.is_absence(trouble) or time.monotonic() - away_since > patience:
             return trouble
         attempts += 1
-        _pause(job, batch, trouble, attempts)
+        _pause(job, question, batch, trouble, attempts)
     job.advance(total - len(left), total)
     return None
 
 
-def says(job: Job, batch: Batch) -> str:
+def says(job: Job, question: Question, batch: Batch) -> str:
     """Say how far the reading is, and what it waits for."""
     done = f"Read {job.done:,} of {words.count(job.total, 'picture', 'pictures')}."
-    if (trouble := batch.trouble) is None:
+    if (waits := batch.waits.get(question.key)) is None:
         return done
-    wait = words.seconds(batch.again - time.monotonic())
+    trouble, again = waits
+    wait = words.seconds(again - time.monotonic())
     return f"{done} {problems.of(trouble).what} It is asked again in {wait}."
 
 
@@ -67,9 +68,9 @@ def _ask(
     return trouble
 
 
-def _pause(job: Job, batch: Batch, trouble: ClientError, attempts: int) -> None:
+def _pause(job: Job, question: Question, batch: Batch, trouble: ClientError, attempts: int) -> None:
     named = problems.of(trouble).again or 0.0
     pause = max(named, min(2.0 ** (attempts - 1), LONGEST_PAUSE))
-    batch.trouble, batch.again = trouble, time.monotonic() + pause
+    batch.waits[question.key] = trouble, time.monotonic() + pause
     job.stop.wait(pause)
-    batch.trouble = None
+    batch.waits.pop(question.key, None)

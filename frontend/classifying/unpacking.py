@@ -12,6 +12,8 @@ from frontend.words import mega
 MOST_PICTURES: Final = 10_000
 MOST_BYTES: Final = 1_000_000_000  # of all pictures of one upload, unpacked
 
+Taken = tuple[list[Picture], list[Problem]]
+
 
 class File(Protocol):
     """An uploaded file."""
@@ -22,21 +24,28 @@ class File(Protocol):
         """Return its bytes."""
 
 
-def unpack(files: Iterable[File]) -> tuple[list[Picture], list[Problem]]:
-    """Return the pictures among the files, those of zips included, and what could not be taken.
+def take(file: File) -> Taken:
+    """Return the picture that a file is, or those of a zip, and what could not be taken.
 
-    Nothing is taken where there is too much. A damaged file of a zip is a picture with a fault.
+    A damaged file of a zip is a picture with a fault.
     """
+    if not file.name.lower().endswith(".zip"):
+        return [Picture(file.name, file.getvalue())], []
+    try:
+        return _open(file), []
+    except _RefusedError as refused:
+        return [], [refused.problem]
+    except OSError:  # a full disk; what was written is gone again
+        return [], [_no_room(file.name)]
+
+
+def together(taken: Iterable[Taken]) -> Taken:
+    """Return what was taken of several files; nothing is where that is too much."""
     pictures: list[Picture] = []
     problems: list[Problem] = []
-    for file in files:
-        if not file.name.lower().endswith(".zip"):
-            pictures.append(Picture(file.name, file.getvalue()))
-            continue
-        try:
-            pictures += _open(file)
-        except _RefusedError as refused:
-            problems.append(refused.problem)
+    for some, refused in taken:
+        pictures += some
+        problems += refused
     if too_much := _judge(pictures):
         return [], [*problems, too_much]
     return pictures, problems
@@ -97,6 +106,13 @@ def _refused(name: str, why: str) -> Problem:
     return Problem(
         f"The zip {name} is not opened: {why}.",
         "Make it anew from the pictures, with your system's own program.",
+    )
+
+
+def _no_room(name: str) -> Problem:
+    return Problem(
+        f"There is no room here to open {name} at the moment.",
+        "Choose it again later, or a smaller one.",
     )
 
 

@@ -4,8 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
-from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
-from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from evaluation.errors import EvaluationError
 from evaluation.sources.layout import PICTURES
@@ -14,6 +12,7 @@ from frontend.jobs import BusyError
 from frontend.measuring import labelled
 from frontend.measuring.labelled import Labelled
 from frontend.measuring.measure import sentence
+from frontend.uploads import release
 from frontend.words import plain
 
 KINDS = ("A zip", "A folder")
@@ -49,7 +48,7 @@ def show(key: str, begin: Begin | None) -> None:
         st.session_state[tried] = (ids, trouble)
         if not trouble:
             st.session_state[f"{key} round"] = number + 1  # empties the uploader
-            _release(uploads)
+            release(uploads)
             st.rerun()
     if trouble := st.session_state[tried][1]:
         st.error(plain(trouble), icon=":material/error:")
@@ -65,14 +64,6 @@ def _uploader(kind: str, key: str) -> Sequence[Any]:
         )
     packer.show(_FOLDER, [ending.lstrip(".") for ending in PICTURES], key="labelled packer")
     return files
-
-
-def _release(uploads: Sequence[Any]) -> None:
-    """Free the memory of what is on disk by now: Streamlit would hold it as long as the session."""
-    ctx = get_script_run_ctx()
-    if ctx and isinstance(files := ctx.uploaded_file_mgr, MemoryUploadedFileManager):
-        for upload in uploads:
-            files.remove_file(session_id=ctx.session_id, file_id=upload.file_id)
 
 
 def _begin(uploads: Sequence[Any], begin: Begin) -> str:

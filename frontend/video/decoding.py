@@ -52,6 +52,7 @@ class Clip:
         codec.thread_count = 2
         self.end = 0.0  # of the last frame, in seconds
         self.damaged = False
+        self.promised = _promised(self._container, self._stream)
         seconds = self._container.duration
         self.info = Info(
             codec=codec.name,
@@ -156,6 +157,15 @@ def _plays(container: InputContainer, stream: VideoStream, size: int) -> bool:
 def _step(stream: VideoStream) -> float:
     rate = stream.average_rate or stream.guessed_rate
     return float(1 / Fraction(rate)) if rate and rate >= 1 else _STILL
+
+
+def _promised(container: InputContainer, stream: VideoStream) -> float | None:
+    """Return how many seconds of pictures the head counts, where only that tells of a lost end.
+
+    Of an AVI file that was cut off the duration is what is left. Others' counts are not compared:
+    that of MP4 has frames that are meant not to be seen.
+    """
+    return stream.frames * _step(stream) if container.format.name == "avi" else None
 
 
 def _lasts(frame: VideoFrame) -> float | None:

@@ -137,7 +137,7 @@ def _explore(reading: Reading) -> None:
 def _picked(reading: Reading) -> int:
     """Return the number of the frame that the address names, else of the first."""
     wanted = link.get(FRAME) or ""
-    number = int(wanted) if wanted.isascii() and wanted.isdigit() else 0
+    number = int(wanted[:9]) if wanted.isascii() and wanted.isdigit() else 0
     return min(number, len(reading.frames) - 1)
 
 

@@ -27,15 +27,23 @@ class Source:
 
     @classmethod
     def of(cls, name: str, content: bytes | memoryview) -> "Source":
-        """Put the bytes of a file there."""
+        """Put the bytes of a file there; raises OSError, and leaves nothing, where that fails."""
         source = cls(name)
-        source.clip.write_bytes(content)
+        try:
+            source.clip.write_bytes(content)
+        except OSError:
+            source.close()
+            raise
         return source
 
     def again(self) -> "Source":
-        """Return the same clip in a folder of its own, to be read once more."""
+        """Return the same clip in a folder of its own, to be read once more; raises OSError."""
         source = Source(self.name)
-        source.clip.hardlink_to(self.clip)
+        try:
+            source.clip.hardlink_to(self.clip)
+        except OSError:
+            source.close()
+            raise
         return source
 
 

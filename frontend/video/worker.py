@@ -125,8 +125,8 @@ def _missing(clip: Clip, told: int) -> Trouble | None:
     """Say what was not there though the clip came to its end."""
     if not told:
         return "damaged" if clip.damaged else "empty"
-    promised = clip.info.seconds
-    if promised is not None and clip.end < 0.9 * promised - 0.5:
+    promised = max(clip.info.seconds or 0.0, clip.promised or 0.0)
+    if clip.end < 0.9 * promised - 0.5:
         return "short"
     return "damaged" if clip.damaged else None
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from client import ClientError
 from frontend import answers, asking, correcting, notices, problems, serving, words, work
-from frontend.asking import BATCH_PICTURES, Question
+from frontend.asking import BATCH_PICTURES, Key, Question
 from frontend.classifying import intake, overview, reading, results
 from frontend.classifying.batches import Batch
 from frontend.classifying.results import Result
@@ -16,6 +16,9 @@ from frontend.components import announce
 from frontend.jobs import BusyError, Job
 from frontend.problems import Problem
 from frontend.serving import Service
+
+_ASKED = "asked last"
+_STARTED = "reading started here"
 
 
 def page() -> None:
@@ -29,39 +32,61 @@ def page() -> None:
         notices.show_service(service)
     intake.show(kind)
     batch = intake.batch()
-    _end_reading_of_others(batch)
+    question = _question(service, batch) if batch else None
+    _end_own_reading(batch, question)
     if batch is not None:
-        show_batch(service, batch)
+        show_batch(service, batch, question)
 
 
-def show_batch(service: Service | Problem, batch: Batch) -> None:
+def show_batch(service: Service | Problem, batch: Batch, question: Question | None) -> None:
     """Show what is known of the pictures, and ask for the rest."""
     st.divider()
-    if isinstance(service, Service):
-        batch.asked = replace(service.question, seen=len(batch.pictures) == 1)
-        if len(batch.pictures) <= BATCH_PICTURES:
-            _ask(service, batch, batch.asked)
-        else:
-            _read(service, batch, batch.asked)
-    elif (job := _job(batch)) is not None:
-        work.watch(job, partial(reading.says, batch=batch))
-    if batch.asked is None:  # the backend has been away since they were chosen
-        st.info("The pictures wait for the backend.")
+    if question is None:
+        _wait_for_backend()
         return
-    found = results.collect(batch.pictures, batch.outcomes(batch.asked), batch.corrections)
+    if isinstance(service, Service):
+        if len(batch.pictures) <= BATCH_PICTURES:
+            _ask(service, batch, question)
+        else:
+            _read(service, batch, question)
+    elif (job := _job(batch, question)) is not None and not job.is_over:
+        _watch(job, batch, question)
+    found = results.collect(batch.pictures, batch.outcomes(question), batch.corrections)
     if found:
-        _announce(batch, batch.asked, found)
+        _announce(batch, question, found)
         if len(batch.pictures) == 1:
-            _show_one(service, batch, batch.asked, found[0])
+            _show_one(service, batch, question, found[0])
         else:
             overview.show(
                 found,
-                batch.asked.model,
+                question.model,
                 offer_correction=partial(_offer_correction, service, batch),
                 offer_more=_offer_to_clear,
             )
+    elif isinstance(service, Problem):
+        _wait_for_backend()
     else:
         _offer_to_clear()
+
+
+def _wait_for_backend() -> None:
+    """Say that the backend has been away since the pictures were chosen."""
+    st.info("The pictures wait for the backend.")
+    _offer_to_clear()
+
+
+def _question(service: Service | Problem, batch: Batch) -> Question | None:
+    """Return what is asked of the pictures.
+
+    While the backend is away that is what this session asked last, or else who was here before.
+    """
+    is_one = len(batch.pictures) == 1
+    if isinstance(service, Service):
+        question = replace(service.question, seen=is_one)
+        st.session_state[_ASKED] = batch.asked = question
+        return question
+    last: Question | None = st.session_state.get(_ASKED) or batch.asked
+    return replace(last, seen=is_one) if last else None
 
 
 def _ask(service: Service, batch: Batch, question: Question) -> None:
@@ -77,31 +102,31 @@ def _ask(service: Service, batch: Batch, question: Question) -> None:
 
 def _read(service: Service, batch: Batch, question: Question) -> None:
     """Ask for many pictures in a job of its own, which a reload finds again."""
-    job = _job(batch)
-    if batch.job is None or batch.job[0] != question.key:
-        _forget_job(batch)
+    job = _job(batch, question)
+    if question.key not in batch.jobs:
         job = _start(service, batch, question)
     if job is None or job.is_over:
         _offer_to_go_on(service, batch, question, job)
     else:
-        work.watch(job, partial(reading.says, batch=batch))
+        _watch(job, batch, question)
 
 
-def _job(batch: Batch) -> Job | None:
-    return work.jobs().find(batch.job[1]) if batch.job else None
+def _watch(job: Job, batch: Batch, question: Question) -> None:
+    work.watch(job, partial(reading.says, question=question, batch=batch))
 
 
-def _forget_job(batch: Batch) -> None:
-    if batch.job is not None:
-        work.jobs().forget(batch.job[1])
+def _job(batch: Batch, question: Question) -> Job | None:
+    return work.jobs().find(batch.jobs.get(question.key))
 
 
 def _start(service: Service, batch: Batch, question: Question) -> Job | None:
+    batch.jobs.pop(question.key, None)
     try:
         job = work.jobs().start(lambda job: reading.read(job, service.client, question, batch))
     except BusyError:
         return None
-    batch.job = (question.key, job.token)
+    batch.jobs[question.key] = job.token
+    st.session_state[_STARTED] = (batch, question.key, job.token)
     return job
 
 
@@ -109,9 +134,11 @@ def _offer_to_go_on(service: Service, batch: Batch, question: Question, job: Job
     left = len(batch.unread(question))
     if not left:
         return
-    if job is None:
+    if question.key not in batch.jobs:
         st.info("Others are at work here. Go on in a moment.")
-    elif job.result is not None:
+    elif job is None or job.result is None:  # stopped here or elsewhere
+        st.info("The reading was ended.")
+    else:
         problem = problems.of(job.result)
         notices.show(replace(problem, passing=False))
     many = words.count(left, "picture is", "pictures are")
@@ -121,12 +148,18 @@ def _offer_to_go_on(service: Service, batch: Batch, question: Question, job: Job
         st.rerun()
 
 
-def _end_reading_of_others(batch: Batch | None) -> None:
-    """End what this session began to read and nobody wants any more."""
-    before: Batch | None = st.session_state.get("reading")
-    if before is not None and before is not batch:
-        _forget_job(before)
-    st.session_state["reading"] = batch
+def _end_own_reading(batch: Batch | None, question: Question | None) -> None:
+    """End what this session began to read and does not want any more; others' goes on."""
+    started: tuple[Batch, Key, str] | None = st.session_state.get(_STARTED)
+    if started is None:
+        return
+    before, key, token = started
+    if before is batch and (question is None or question.key == key):
+        return
+    del st.session_state[_STARTED]
+    if before.jobs.get(key) == token:
+        del before.jobs[key]
+    work.jobs().forget(token)
 
 
 def _announce(batch: Batch, question: Question, found: Sequence[Result]) -> None:

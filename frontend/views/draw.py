@@ -5,15 +5,17 @@ from dataclasses import replace
 import streamlit as st
 
 from client import ClientError
-from frontend import answers, asking, correcting, notices, problems, serving
-from frontend.asking import Outcome
+from frontend import answers, asking, correcting, link, notices, problems, serving
+from frontend.asking import Memory, Outcome
+from frontend.classifying.batches import Batch, Batches
 from frontend.components import drawing_pad
 from frontend.pictures import Picture
 from frontend.problems import Problem
 from frontend.serving import Service
 
 PAD = "pad"
-CORRECTIONS = "corrections of drawings"
+TOLD = "drawings"  # in the address: what was told of the drawings of this pad
+MOST_TOLD = 200  # drawings, of one pad
 
 
 def page() -> None:
@@ -46,15 +48,29 @@ def _show(service: Service | Problem) -> None:
             answers.show_words(outcome, service.model)
             answers.show_figures(outcome, service.model, key=PAD)
             answers.show_seen(outcome)
-            said = st.session_state.setdefault(CORRECTIONS, {})
-            correcting.show(service, outcome, said, PAD)
+            correcting.show(service, outcome, _told().corrections, PAD)
+
+
+@st.cache_resource(show_spinner=False)
+def _pads() -> Batches:
+    return Batches()
+
+
+def _told() -> Batch:
+    """Return what was told of the drawings of this pad; it outlives a reload."""
+    told = _pads().find(link.get(TOLD))
+    if told is None:
+        told = Batch((), Memory(MOST_TOLD))
+        _pads().put(told)
+        link.put(TOLD, told.token)
+    return told
 
 
 def _ask(service: Service | Problem, picture: Picture | None) -> Outcome | None:
     if picture is None or not isinstance(service, Service):
         return None
     question = replace(service.question, seen=True)
-    return asking.ask(service.client, question, [picture], serving.memory())[0]
+    return asking.ask(service.client, question, [picture], _told().memory)[0]
 
 
 def _said(service: Service | Problem, outcome: Outcome | None) -> str:

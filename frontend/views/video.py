@@ -1,12 +1,13 @@
 """The page that classifies the frames of a clip."""
 
+from collections.abc import Callable
 from functools import partial
 
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from client import ModelInfo
-from frontend import link, notices, serving, work
+from frontend import link, notices, serving, uploads, work
 from frontend.jobs import BusyError, Job
 from frontend.problems import Problem
 from frontend.serving import Service
@@ -84,11 +85,12 @@ def offer(service: Service | Problem, done: Reading | None, is_running: bool) ->
     if isinstance(service, Problem):
         return
     if is_example_wanted:
-        _begin(service, Source.of(example.NAME, example.clip(service.model.input.kind)), rate)
+        clip = example.clip(service.model.input.kind)
+        _begin(service, partial(Source.of, example.NAME, clip), rate)
     elif is_wanted and file is not None:
-        _begin(service, Source.of(file.name, file.getbuffer()), rate)
+        _begin(service, partial(Source.of, file.name, file.getbuffer()), rate, file)
     elif is_wanted and done is not None:
-        _begin(service, done.source.again(), rate)
+        _begin(service, done.source.again, rate)
 
 
 def said(job: Job) -> str:
@@ -133,7 +135,16 @@ def _rate() -> float:
     return rate
 
 
-def _begin(service: Service, source: Source, rate: float) -> None:
+def _begin(
+    service: Service, put: Callable[[], Source], rate: float, upload: UploadedFile | None = None
+) -> None:
+    """Put the clip on the disk and begin to read it; an upload is not kept besides."""
+    try:
+        source = put()
+    except OSError:
+        what = "There is no room here for a clip at the moment."
+        notices.show(Problem(what, "Try again later, or choose a smaller one."))
+        return
     asked = partial(
         reader.read, client=service.client, question=service.question, source=source, rate=rate
     )
@@ -146,6 +157,8 @@ def _begin(service: Service, source: Source, rate: float) -> None:
     link.put(RATE, f"{rate:g}")
     panel.forget()
     st.session_state[_ROUND] += 1
+    if upload is not None:
+        uploads.release([upload])
     st.rerun()
 
 

@@ -72,6 +72,25 @@ def test_of_several_uploads_the_broken_one_fails_alone(visit: Open) -> None:
     expect(page.get_by_test_id("stMain").get_by_text("broken.png").last).to_be_visible()
 
 
+def test_further_files_are_added_to_those_that_are_listed_and_one_is_taken_out(
+    visit: Open,
+) -> None:
+    page = visit()
+    upload(page, file("a.png"))
+    expect_seven(page)
+    upload_zip(page, zipped(**{"b.png": encoded(seven(61)), "c.png": encoded(seven(62))}))
+    expect(page.get_by_text("3 pictures read.").first).to_be_visible()
+    upload(page, file("d.png", encoded(seven(63))))
+    expect(page.get_by_text("4 pictures read.").first).to_be_visible()
+    page.get_by_role("button", name="Remove digits.zip").click()
+    expect(page.get_by_text("2 pictures read.").first).to_be_visible()
+    listed = page.get_by_role("button", name="Remove a.png")
+    expect(listed).to_be_visible()
+    page.get_by_role("button", name="A 7 in white chalk").click()  # an example takes their place
+    expect(listed).to_have_count(0)
+    expect(answer(page)).to_have_count(1)
+
+
 def test_an_example_is_read_at_a_click(visit: Open) -> None:
     page = visit()
     page.get_by_role("button", name="A 7 in white chalk").click()

@@ -140,6 +140,16 @@ def test_the_drawing_outlives_a_reload(visit: Open) -> None:
     assert ink(page) == drawn
 
 
+def test_a_reload_keeps_the_correction_of_a_drawing(visit: Open) -> None:
+    page = visit("/draw")
+    draw_seven(page)
+    page.get_by_role("button", name="It is right").click()
+    expect(page.get_by_text("Said to be right.")).to_be_visible()
+    page.reload()
+    expect_seven(page)
+    expect(page.get_by_text("Said to be right.")).to_be_visible()
+
+
 def test_a_stroke_leaves_the_rest_of_the_page_alone(visit: Open) -> None:
     """The sidebar, and what the backend serves, are not asked for again: that is what is slow."""
     page = visit("/draw")

@@ -70,6 +70,12 @@ def zipped(**files: bytes) -> bytes:
     return out.getvalue()
 
 
+def twenty(first: int) -> tuple[str, bytes]:
+    """Return a zip of twenty sevens, which differ from those of another `first`."""
+    files = {f"{i:02d}.png": encoded(seven(first + i)) for i in range(20)}
+    return "digits.zip", zipped(**files)
+
+
 def until_read(app: AppTest) -> AppTest:
     """Run the page until no job is under way."""
     while any(button.label in ("Stop", "Stopping…") for button in app.button):

@@ -82,6 +82,12 @@ def test_memory_is_bounded() -> None:
     assert [memory.get(picture, ASKED) for picture in given] == [None, GOOD, GOOD]
 
 
+def test_what_was_known_before_is_answered_though_new_answers_push_it_out() -> None:
+    client, memory = FakeClient(judge), Memory(limit=2)
+    ask(client, pictures("a", "bad"), memory)
+    assert ask(client, pictures("a", "bad", "b", "c"), memory) == [GOOD, BAD, GOOD, GOOD]
+
+
 def test_a_picture_with_a_fault_is_not_sent() -> None:
     client = FakeClient(judge)
     given = [*pictures("a"), Picture("torn.png", b"", "It is torn.")]

@@ -1,12 +1,14 @@
 """The page Classify without a browser, against a real backend."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from client import Client
+from frontend import uploads
 from frontend.jobs import BusyError, Jobs
 from tests.client.server import Answer, serving
 from tests.conftest import free_port
@@ -19,6 +21,7 @@ from tests.frontend.app import (
     models,
     press,
     shown,
+    twenty,
     until_read,
     upload,
     zipped,
@@ -254,3 +257,28 @@ def test_where_too_many_are_at_work_the_pictures_wait(
         assert "20 pictures are not read yet." in shown(app)
     press(app, "Go on")
     assert "20 pictures read." in shown(until_read(app))
+
+
+def test_pictures_that_were_taken_are_not_kept_as_uploads_besides(
+    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[str] = []
+    release = uploads.release
+
+    def noted(files: Sequence[Any]) -> None:
+        released.extend(file.name for file in files)
+        release(files)
+
+    monkeypatch.setattr(uploads, "release", noted)
+    app = upload(start(backend_url), ("seven.png", SEVEN), ("digits.zip", zipped(a=SEVEN)))
+    assert released == ["seven.png", "digits.zip"]
+    app.run()
+    assert "seven.png" in shown(app)
+
+
+def test_many_answers_stay_while_the_backend_is_away(
+    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = until_read(upload(start(backend_url), twenty(220)))
+    monkeypatch.setenv("BACKEND", f"http://127.0.0.1:{free_port()}")
+    assert "20 pictures read." in shown(app.run())

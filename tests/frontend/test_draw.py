@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from client import Client
 from tests.client.server import Answer, serving
 from tests.frontend.app import CLASSIFY, DRAW, ONE, draw, models, press, shown
 from tests.frontend.conftest import Start
@@ -49,3 +50,22 @@ def test_a_drawing_that_was_read_wrongly_is_corrected(start: Start, backend_url:
     app = press(draw(start(backend_url).switch_page(DRAW).run()), "It is right")
     assert "Said to be right." in shown(app)
     assert "It is right" in [button.label for button in draw(app, encoded(seven(77))).button]
+
+
+def test_a_reload_keeps_the_correction_and_stores_the_drawing_once(
+    start: Start, backend_url: str
+) -> None:
+    drawn = encoded(seven(78))
+    app = press(draw(start(backend_url).switch_page(DRAW).run(), drawn), "It is right")
+    with Client(backend_url) as client:
+        (before, *_) = client.history.page().answers
+        again = start(backend_url, drawings=app.query_params["drawings"]).switch_page(DRAW).run()
+        assert "Said to be right." in shown(draw(again, drawn))
+        (after, *_) = client.history.page().answers
+    assert after.id == before.id
+
+
+def test_what_is_no_longer_told_is_asked_again(start: Start, backend_url: str) -> None:
+    app = draw(start(backend_url, drawings="gone").switch_page(DRAW).run())
+    assert "a 7 (" in shown(app)
+    assert app.query_params["drawings"] != "gone"

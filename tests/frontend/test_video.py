@@ -1,5 +1,7 @@
 """The Video page without a browser, against a real backend."""
 
+import errno
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from client import BackendError, Client
+from frontend import uploads
 from tests.conftest import free_port
 from tests.frontend.video.clips import clip, sevens_then_noise
 
@@ -135,7 +138,7 @@ def test_a_clip_of_which_nothing_was_read_can_be_read_again(
     assert "7: 4 of 8 frames (50 %)" in shown(app)
 
 
-@pytest.mark.parametrize("frame", ["-1", "x", "٣", "99999999999999999999"])
+@pytest.mark.parametrize("frame", ["-1", "x", "٣", "9" * 20, "9" * 4400])
 def test_an_address_that_names_no_frame_shows_one_all_the_same(
     frame: str, start: Start, backend_url: str
 ) -> None:
@@ -143,6 +146,36 @@ def test_an_address_that_names_no_frame_shows_one_all_the_same(
     app.query_params["frame"] = frame
     app.run()
     assert "of 8, at second" in shown(app)
+
+
+def test_a_full_disk_is_told_and_the_clip_can_be_read_later(
+    start: Start, backend_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    app = start(backend_url)
+    app.file_uploader[0].set_value(("clip.mp4", CLIP, "video/mp4")).run()
+    with monkeypatch.context() as patch:
+        patch.setattr(tempfile, "tempdir", str(tmp_path))
+        patch.setattr(Path, "write_bytes", full)
+        button(app, "Read the clip").click().run()
+    assert "There is no room here for a clip at the moment." in shown(app)
+    assert not list(tmp_path.iterdir())
+    settled(button(app, "Read the clip").click().run())
+    assert "7: 4 of 8 frames (50 %)" in shown(app)
+
+
+def test_a_clip_that_is_read_is_not_kept_as_an_upload_besides(
+    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released: list[str] = []
+    monkeypatch.setattr(
+        uploads, "release", lambda files: released.extend(file.name for file in files)
+    )
+    read(start(backend_url))
+    assert released == ["clip.mp4"]
 
 
 def test_a_token_of_nothing_is_told(start: Start, backend_url: str) -> None:

@@ -1,5 +1,8 @@
 """Pictures that are found again."""
 
+import threading
+import weakref
+
 import pytest
 
 from frontend.asking import Question
@@ -44,6 +47,18 @@ def test_pictures_that_nobody_looks_at_are_forgotten() -> None:
     clock.now = batches.FORGOTTEN + 1
     assert held.find(looked_at.token) is looked_at
     assert held.find(left.token) is None
+
+
+def test_pictures_are_forgotten_though_nobody_comes_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(batches, "FORGOTTEN", 0.1)
+    held, left = Batches(), batch()
+    held.put(left)
+    gone = threading.Event()
+    weakref.finalize(left, gone.set)
+    del left
+    assert gone.wait(20)
 
 
 def test_too_many_bytes_push_out_what_was_not_looked_at_for_longest(

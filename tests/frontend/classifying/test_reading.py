@@ -93,10 +93,10 @@ def test_a_wait_is_told_and_ends_at_once_when_it_is_stopped() -> None:
     client = FakeClient(failing(10**6, BackendError(status=429, retry_after=500)))
     jobs, ended = Jobs(), threading.Event()
     job = jobs.start(lambda job: reading.read(job, client, QUESTION, given))
-    while given.trouble is None:
+    while not given.waits:
         ended.wait(0.005)
-    assert f"Read 0 of {MANY} pictures. The backend is busy." in reading.says(job, given)
-    assert "asked again in 500 seconds" in reading.says(job, given)
+    assert f"Read 0 of {MANY} pictures. The backend is busy." in reading.says(job, QUESTION, given)
+    assert "asked again in 500 seconds" in reading.says(job, QUESTION, given)
     job.cancel()
     while not job.is_over:
         ended.wait(0.005)

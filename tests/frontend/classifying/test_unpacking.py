@@ -1,8 +1,11 @@
 """Uploads into pictures."""
 
+import errno
 import io
+import tempfile
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -25,7 +28,7 @@ class File:
 
 
 def unpack(*files: File) -> tuple[list[Picture], list[Problem]]:
-    return unpacking.unpack(files)
+    return unpacking.together(map(unpacking.take, files))
 
 
 def refusal(content: bytes) -> str:
@@ -73,6 +76,21 @@ def test_what_is_no_zip_is_said_to_be_none(content: bytes) -> None:
 
 def test_a_zip_without_pictures_is_said_to_have_none() -> None:
     assert refusal(zipped(**{"notes.txt": b"x"})) == "The zip mine.zip holds no pictures."
+
+
+def test_a_full_disk_is_told_and_leaves_nothing_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> int:
+        path.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(Path, "write_bytes", full)
+    taken, (problem,) = unpack(File("mine.zip", zipped(**{"a.png": SEVEN})), File("b.png", SEVEN))
+    assert [one.name for one in taken] == ["b.png"]
+    assert problem.what == "There is no room here to open mine.zip at the moment."
+    assert not list(tmp_path.iterdir())
 
 
 def test_too_many_pictures_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from frontend.video.frames import Frames
 from frontend.video.messages import HEADER, End, Frame, Info
 from tests.conftest import ROOT
 from tests.frontend.video.clips import clip, sevens_then_noise, sound_only, turned
-from tests.pictures import encoded, seven
+from tests.pictures import encoded, noise, seven
 
 PICTURES = sevens_then_noise(64)
 HALVES = [n / 2 for n in range(8)]
@@ -219,6 +219,15 @@ def test_of_a_clip_that_was_cut_off_what_is_there_is_read(container: str, read: 
     _, found, end = read(content[: len(content) * 3 // 4])
     assert 1 <= len(found) < 8
     assert end.trouble in ("short", "damaged")
+
+
+def test_an_avi_that_was_cut_in_half_is_said_to_lack_a_part(read: Read) -> None:
+    content = clip([noise(64, 64)] * 50, codec="mjpeg", container="avi", pixels="yuvj420p")
+    _, whole, end = read(content)
+    assert end.trouble is None
+    _, found, end = read(content[: len(content) // 2])
+    assert len(found) == pytest.approx(len(whole) / 2, abs=1)
+    assert end.trouble == "short"
 
 
 def zipped() -> bytes:
