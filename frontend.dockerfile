@@ -24,10 +24,12 @@ LABEL org.opencontainers.image.title="Prism frontend" \
 RUN python -m compileall -q --invalidation-mode unchecked-hash \
         -x '/(site-packages|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo)/' \
         /usr/local/lib/python3.11
+# The threshold lets the memory of uploads go back to the system once they are done with.
 ENV PATH=/opt/prism/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
+    MALLOC_MMAP_THRESHOLD_=131072 \
     PORT=8501
 COPY --from=packages /opt/prism /opt/prism
 WORKDIR /app
