@@ -25,11 +25,13 @@ KINDS = {"Uploader": pictures.digits, "Photographer": pictures.photographs}  # f
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run locust and print what it found; its exit code, or 1 where nothing could be started."""
     given, rest = _parse(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # locust writes, too
     given.html.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as left:
         try:
             service = None if given.host else left.enter_context(stack.backend())
-            host = service.url if service else given.host
+            host = service.url if service else given.host.rstrip("/")
+            stack.reach(host)
             page = given.frontend
             if "Visitor" in given.people and not page:
                 if not service:

@@ -5,6 +5,7 @@ from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
 
+from locust import LoadTestShape
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.stats import RequestStats
@@ -46,6 +47,20 @@ def add(parser: LocustArgumentParser) -> None:
     option("knee-file", "", "JSON file for the steps and the knee", str)
 
 
+class Shape(LoadTestShape):
+    """The staircase as locust wants it."""
+
+    abstract = True  # locust would else take it for the load of every run
+
+    def __init__(self, stairs: Staircase) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._stairs = stairs
+
+    def tick(self) -> tuple[int, float] | None:
+        """What to do now; locust asks once a second."""
+        return self._stairs.tick()
+
+
 class Judge:
     """Looks for the knee where that was asked for, and sets the exit code of the run."""
 
@@ -59,15 +74,21 @@ class Judge:
         if given.find_knee:
             limits = Limits(given.max_p95, given.max_failures, given.growth)
             self._ascent = Ascent(limits, given.first_users, given.factor, given.most_users)
-            shape = Staircase(self._ascent, self._stats, given.settle, given.step_seconds)
-            shape.runner = environment.runner
-            environment.shape_class = shape
+            stairs = Staircase(
+                self._ascent, lambda: self._stats.total, given.settle, given.step_seconds
+            )
+            environment.shape_class = Shape(stairs)
+            environment.shape_class.runner = environment.runner
 
     def conclude(self) -> None:
         """Say what was found, and set the exit code: 0, or 1 with the reason."""
-        problems = self._of_steps(self._ascent) if self._ascent else self._of_a_plain_run()
+        problems = (
+            self._of_steps(self._ascent) if self._ascent else too_much(self._stats, self._given)
+        )
         for problem in problems:
             print(f"Too much: {problem}")
+        for error in sorted(self._stats.errors.values(), key=lambda one: -one.occurrences)[:3]:
+            print(f"  {error.occurrences:,} x {error.name}: {error.error}")
         self._environment.process_exit_code = int(bool(problems))
 
     def _of_steps(self, ascent: Ascent) -> list[str]:
@@ -75,10 +96,7 @@ class Judge:
         print(told(ascent, given.rate, given.headroom))
         if given.knee_file:
             write(ascent, Path(given.knee_file))
-        return [] if ascent.knee else ["not even the first step kept the limits"]
-
-    def _of_a_plain_run(self) -> list[str]:
-        return too_much(self._stats, self._given)
+        return [] if ascent.knee else ["the first steps have not kept the limits"]
 
 
 def too_much(stats: RequestStats, given: Namespace) -> list[str]:

@@ -70,6 +70,16 @@ def frontend(backend_url: str) -> Iterator[Service]:
         yield service
 
 
+def reach(url: str) -> None:
+    """Raises StackError where nothing at `url` says that it is ready."""
+    if not url.startswith(("http://", "https://")):
+        raise StackError(f"{url!r} is no address: it begins with http:// or https://.")
+    try:
+        _get(f"{url.rstrip('/')}/ready")
+    except (OSError, ValueError) as error:
+        raise StackError(f"Nothing is ready at {url}: {error}") from error
+
+
 @contextmanager
 def _started(command: list[str], environ: dict[str, str], port: int = 0) -> Iterator[Service]:
     port = port or _free_port()

@@ -1,43 +1,51 @@
-"""The load of a run that looks for the knee: users, step by step, as locust wants it told."""
+"""The load of a run that looks for the knee: users, step by step.
+
+Locust is not imported here: it changes the standard library of whoever does.
+"""
 
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
-
-from locust import LoadTestShape
-from locust.stats import (
-    RequestStats,
-    calculate_response_time_percentile,
-    diff_response_time_dicts,
-)
+from typing import Protocol
 
 from load.knee import Ascent, Step
 
 
-class Staircase(LoadTestShape):
-    """Raises the users until `ascent` is over, by what locust counts in `stats`.
+class Counted(Protocol):
+    """What locust counts of all requests, since the start of the run."""
+
+    num_requests: int
+    num_failures: int
+    total_response_time: float  # ms
+    response_times: dict[int, int]  # rounded ms -> requests
+
+
+class Staircase:
+    """Raises the users until `ascent` is over; `counted` gives what locust has counted by now.
 
     Of each step the first `settle` seconds do not count, and the next `seconds` do.
     """
 
-    abstract = True  # locust would else take it for the shape of every run
-
-    def __init__(self, ascent: Ascent, stats: RequestStats, settle: float, seconds: float) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._ascent, self._stats = ascent, stats
+    def __init__(
+        self, ascent: Ascent, counted: Callable[[], Counted], settle: float, seconds: float
+    ) -> None:
+        self._ascent, self._counted = ascent, counted
         self._settle, self._seconds = settle, seconds
         self._since: float | None = None
         self._before: Seen | None = None
 
     def tick(self) -> tuple[int, float] | None:
-        """The users of now; locust asks once a second, and None ends the run."""
+        """The users of now, and how many of them may start in a second; None ends the run."""
         now = time.perf_counter()
         if self._since is None:
             self._since = now
         elif self._before is None:
             if now - self._since >= self._settle:
-                self._before = Seen.of(self._stats, now)
+                self._before = Seen.of(self._counted(), now)
         elif now - self._before.at >= self._seconds:
-            self._ascent.add(between(self._ascent.users, self._before, Seen.of(self._stats, now)))
+            after = Seen.of(self._counted(), now)
+            self._ascent.add(between(self._ascent.users, self._before, after))
             if self._ascent.is_over:
                 return None
             self._since, self._before = now, None
@@ -46,24 +54,23 @@ class Staircase(LoadTestShape):
 
 @dataclass(frozen=True)
 class Seen:
-    """What locust has counted by a moment (`perf_counter`)."""
+    """What was counted by a moment (`perf_counter`)."""
 
     at: float
     requests: int
     failures: int
     total: float  # ms
-    latencies: dict[int, int]  # rounded ms -> requests
+    latencies: Counter[int]  # rounded ms -> requests
 
     @classmethod
-    def of(cls, stats: RequestStats, at: float) -> "Seen":
-        """A copy of the total of all requests."""
-        total = stats.total  # another one after each start of a run
+    def of(cls, counted: Counted, at: float) -> "Seen":
+        """A copy: locust counts on."""
         return cls(
             at,
-            total.num_requests,
-            total.num_failures,
-            total.total_response_time,
-            dict(total.response_times),
+            counted.num_requests,
+            counted.num_failures,
+            counted.total_response_time,
+            Counter(counted.response_times),
         )
 
 
@@ -71,17 +78,23 @@ def between(users: int, before: Seen, after: Seen) -> Step:
     """What came of the requests between two moments."""
     requests = after.requests - before.requests
     failures = after.failures - before.failures
-    latencies = diff_response_time_dicts(after.latencies, before.latencies)
-    p50, p95, p99 = (
-        float(calculate_response_time_percentile(latencies, requests, share))
-        for share in (0.5, 0.95, 0.99)
-    )
+    latencies = after.latencies - before.latencies
     return Step(
         users=users,
         rate=(requests - failures) / (after.at - before.at),
         mean=(after.total - before.total) / requests if requests else 0.0,
-        p50=p50,
-        p95=p95,
-        p99=p99,
+        p50=quantile(latencies, 0.5),
+        p95=quantile(latencies, 0.95),
+        p99=quantile(latencies, 0.99),
         failures=failures / requests if requests else 1.0,
     )
+
+
+def quantile(latencies: Counter[int], share: float) -> float:
+    """The least latency that `share` (0 to 1) of the requests did not exceed; 0 without any."""
+    needed, so_far = share * latencies.total(), 0
+    for latency in sorted(latencies):
+        so_far += latencies[latency]
+        if so_far >= needed:
+            return float(latency)
+    return 0.0

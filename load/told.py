@@ -19,7 +19,7 @@ def _lines(ascent: Ascent, rate: float | None, headroom: float) -> Iterator[str]
     yield ""
     knee = ascent.knee
     if knee is None:
-        yield "No knee: the first step was already too much. Fewer users, or a wider limit?"
+        yield "No knee: the first steps were already too much."
         return
     if ascent.is_reached:
         yield f"The knee: {_said(knee)}"
