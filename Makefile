@@ -51,7 +51,7 @@ train: $(stamps)/dev ## train MODEL=mnist-cnn into models/ (DATA=folder of the M
 	@$(python) -m training.train $(MODEL) $(if $(DATA),--data "$(DATA)") --out models/
 
 load: $(stamps)/dev ## find how much one backend answers before people only wait (HOST=http://... RATE=500 ARGS=...; --help)
-	@$(python) -m load $(if $(filter http%,$(HOST)),--host "$(HOST)") $(if $(RATE),--rate "$(RATE)") $(ARGS)
+	@$(python) -m load $(if $(HOST),--host "$(HOST)") $(if $(RATE),--rate "$(RATE)") $(ARGS)
 
 # The models are packaged by what development has installed; all else is in an environment of its own.
 bench: $(stamps)/dev .venv-bench/.stamp ## compare with other servers and the machine itself (ARGS='--only digits'; --help)

@@ -1,0 +1,111 @@
+"""`python -m load`: what it starts, what it says, and what it says where it cannot."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx
+import pytest
+
+from load import check, pictures
+from load.stack import StackError, reach
+from tests.bench.conftest import Script, scripted
+from tests.conftest import ROOT
+
+__all__ = ["scripted"]
+
+SHORT = ("--settle", "0", "--step-seconds", "0.5", "--max-p95", "60000")
+
+
+def find(folder: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "load", "--html", str(folder / "made" / "report.html"), *options],
+        cwd=ROOT,
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+
+def test_a_backend_is_started_and_stopped_and_its_knee_and_memory_are_told(tmp_path: Path) -> None:
+    done = find(tmp_path, "--rate", "100000", *SHORT, "--most-users", "2")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"requests/s with \d users at a time; p50 .* p95 .* p99 ", done.stdout)
+    assert re.search(r"For 100,000 requests/s: [\d,]+ instances like this one", done.stdout)
+    assert re.search(r"memory: \d+ MB at rest, \d+ at most", done.stdout)
+    report = tmp_path / "made" / "report.html"
+    assert f"The report: {report}" in done.stdout
+    text = report.read_text()
+    assert "a scanned digit" in text
+    (url,) = set(re.findall(r"http://127\.0\.0\.1:\d+", text))
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(url)
+
+
+def test_a_backend_that_runs_is_asked_and_left_running(backend_url: str, tmp_path: Path) -> None:
+    done = find(tmp_path, "--host", f"{backend_url}/", *SHORT, "--most-users", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "memory" not in done.stdout
+    assert httpx.get(f"{backend_url}/ready").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--host", "localhost:8000"), "'localhost:8000' is no address"),
+        (("--host", "http://127.0.0.1:1"), "Nothing is ready at http://127.0.0.1:1"),
+    ],
+)
+def test_what_cannot_be_asked_is_one_line(
+    options: tuple[str, ...], said: str, tmp_path: Path
+) -> None:
+    done = find(tmp_path, *options)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "report" not in done.stdout
+
+
+def test_people_nobody_knows_are_named(backend_url: str, tmp_path: Path) -> None:
+    done = find(tmp_path, "--host", backend_url, "--people", "Uploader,Ghost")
+    assert done.returncode == 1
+    assert "Ghost" in done.stderr
+
+
+def test_visitors_need_a_page(backend_url: str, tmp_path: Path) -> None:
+    done = find(tmp_path, "--host", backend_url, "--people", "Visitor")
+    assert done.returncode == 1
+    assert "--frontend" in done.stderr
+
+
+def test_a_backend_that_does_not_start_says_why(tmp_path: Path) -> None:
+    done = find(tmp_path, PRISM_QUEUE_SIZE="none")
+    assert done.returncode == 1
+    assert "PRISM_QUEUE_SIZE" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_host_that_is_not_ready_is_not_asked(scripted: tuple[int, Script]) -> None:
+    port, script = scripted
+    script.say(503)
+    with pytest.raises(StackError, match="503"):
+        reach(f"http://127.0.0.1:{port}")
+
+
+def test_the_check_asks_below_at_and_above_the_knee(
+    scripted: tuple[int, Script], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, script = scripted
+    script.say(200, 429)
+    monkeypatch.setattr(check, "_WARM", 0.0)
+    monkeypatch.setattr(check, "_SECONDS", 1.0)
+    text = check.check(port, rate=50, pictures=pictures.digits()[:2], rounds=1)
+    rows = [line.split() for line in text.splitlines()[2:]]
+    assert [(row[0], row[2]) for row in rows] == [("80", "40.0"), ("100", "50.0"), ("120", "60.0")]
+    for row in rows:
+        refused = float(row[6])
+        assert 40 <= refused <= 60
+    assert len(script.bodies) == 2
