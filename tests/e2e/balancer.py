@@ -3,6 +3,7 @@
 import socket
 import socketserver
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import count
@@ -22,6 +23,7 @@ class Balancer:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.ways: dict[int, int] = {}  # port of the client -> port of the backend it was led to
+        self.led: Counter[int] = Counter()  # connections to each backend
         self._ports = ports
         self._turns = count()
         self._server = _Server(self.port, self)
@@ -44,6 +46,7 @@ class Balancer:
             with suppress(ConnectionRefusedError):
                 backend = socket.create_connection(("127.0.0.1", port))
                 self.ways[client] = port
+                self.led[port] += 1
                 return backend
         return None
 
