@@ -1,6 +1,7 @@
 """What a run of locust is told besides locust's own options, and what ends it with a failure."""
 
 import json
+import sys
 from argparse import Namespace
 from dataclasses import asdict
 from pathlib import Path
@@ -85,10 +86,11 @@ class Judge:
         problems = (
             self._of_steps(self._ascent) if self._ascent else too_much(self._stats, self._given)
         )
+        out = sys.stderr if self._given.json else sys.stdout  # which is JSON then, and nothing else
         for problem in problems:
-            print(f"Too much: {problem}")
+            print(f"Too much: {problem}", file=out)
         for error in sorted(self._stats.errors.values(), key=lambda one: -one.occurrences)[:3]:
-            print(f"  {error.occurrences:,} x {error.name}: {error.error}")
+            print(f"  {error.occurrences:,} x {error.name}: {error.error}", file=out)
         self._environment.process_exit_code = int(bool(problems))
 
     def _of_steps(self, ascent: Ascent) -> list[str]:
