@@ -10,6 +10,7 @@ What is unknown here goes to locust: `python -m load --max-p95 300 --step-second
 
 import argparse
 import json
+import signal
 import subprocess
 import sys
 import tempfile
@@ -43,10 +44,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         folder = left.enter_context(tempfile.TemporaryDirectory(prefix="prism-load-"))
         found = Path(folder) / "knee.json"
-        at_rest = service.megabytes() if service else None
+        at_rest = service.used() if service else None
         code = _locust(given, host, page, found, rest)
-        if service and at_rest and (loaded := service.megabytes()):
-            print(f"The backend's memory: {at_rest[0]:,.0f} MB at rest, {loaded[1]:,.0f} at most.")
+        if service and at_rest and (loaded := service.used()) and found.exists():
+            requests = json.loads(found.read_text())["requests"]
+            milliseconds = 1000 * (loaded.cpu - at_rest.cpu) / max(1, requests)
+            print(
+                f"The backend itself: {milliseconds:,.2f} ms of CPU a request; "
+                f"{at_rest.memory:,.0f} MB at rest, {loaded.most_memory:,.0f} MB at most."
+            )
         if given.check and service and found.exists():
             _check(service, found, given.people)
     print(f"The report: {given.html}")
@@ -104,5 +110,13 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     return parser.parse_known_args(arguments)
 
 
+def _end(*_: object) -> None:
+    raise KeyboardInterrupt  # so that what was started here is stopped, too
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, _end)
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -97,7 +97,7 @@ class Judge:
         given = self._given
         print(told(ascent, given.rate, given.headroom))
         if given.knee_file:
-            write(ascent, Path(given.knee_file))
+            write(ascent, self._stats.total.num_requests, Path(given.knee_file))
         return [] if ascent.knee else ["the first steps have not kept the limits"]
 
 
@@ -119,9 +119,10 @@ def too_much(stats: RequestStats, given: Namespace) -> list[str]:
     return problems
 
 
-def write(ascent: Ascent, path: Path) -> None:
-    """Keep the steps and the knee (null: none) as JSON."""
+def write(ascent: Ascent, requests: int, path: Path) -> None:
+    """Keep the steps, the knee (null: none) and the number of all requests as JSON."""
     found = {
+        "requests": requests,
         "steps": [asdict(step) for step in ascent.steps],
         "knee": asdict(ascent.knee) if ascent.knee else None,
     }

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTING = 120.0  # seconds at most, until the backend has measured how to serve, too
@@ -34,15 +35,33 @@ class Service:
         """The port it listens on."""
         return int(self.url.rpartition(":")[2])
 
-    def megabytes(self) -> tuple[float, float] | None:
-        """Resident memory in MB, now and at most since the start; None where not on Linux."""
+    def used(self) -> "Used | None":
+        """What it and its workers have used by now; None where not on Linux."""
+        first = self.process.pid
         try:
-            lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
-        except OSError:
+            tasks = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+            found = [_used(int(pid)) for pid in (first, *tasks)]
+        except (OSError, ValueError):
             return None
-        sizes = {name: rest for name, _, rest in (line.partition(":") for line in lines)}
-        now, most = (1024 * int(sizes[name].split()[0]) / 1e6 for name in ("VmRSS", "VmHWM"))
-        return now, most
+        return Used(*(sum(values) for values in zip(*found, strict=True)))
+
+
+class Used(NamedTuple):
+    """Seconds of CPU since the start; resident memory in MB, now and at most since the start."""
+
+    cpu: float
+    memory: float
+    most_memory: float
+
+
+def _used(pid: int) -> Used:
+    folder = Path(f"/proc/{pid}")
+    _, _, rest = (folder / "stat").read_text().rpartition(")")  # the name may hold anything
+    ticks = sum(map(int, rest.split()[11:13]))  # in user mode, and in the system for it
+    lines = (folder / "status").read_text().splitlines()
+    sizes = {name: value for name, _, value in (line.partition(":") for line in lines)}
+    now, most = (1024 * int(sizes[name].split()[0]) / 1e6 for name in ("VmRSS", "VmHWM"))
+    return Used(ticks / os.sysconf("SC_CLK_TCK"), now, most)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import httpx
@@ -30,12 +31,13 @@ def find(folder: Path, *options: str, **environ: str) -> subprocess.CompletedPro
     )
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
 def test_a_backend_is_started_and_stopped_and_its_knee_and_memory_are_told(tmp_path: Path) -> None:
     done = find(tmp_path, "--rate", "100000", *SHORT, "--most-users", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"requests/s with \d users at a time; p50 .* p95 .* p99 ", done.stdout)
     assert re.search(r"For 100,000 requests/s: [\d,]+ instances like this one", done.stdout)
-    assert re.search(r"memory: \d+ MB at rest, \d+ at most", done.stdout)
+    assert re.search(r"[\d.]+ ms of CPU a request; \d+ MB at rest, \d+ MB at most", done.stdout)
     report = tmp_path / "made" / "report.html"
     assert f"The report: {report}" in done.stdout
     text = report.read_text()
@@ -45,10 +47,24 @@ def test_a_backend_is_started_and_stopped_and_its_knee_and_memory_are_told(tmp_p
         httpx.get(url)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_what_was_started_is_stopped_when_the_run_is_ended(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "load", "--html", str(tmp_path / "report.html")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        end = time.monotonic() + 60
+        while len(started := children.read_text().split()) < 2:  # the backend, then locust
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.terminate()
+        assert process.wait(timeout=60) == 130
+    assert not any(Path(f"/proc/{pid}").exists() for pid in started)
+
+
 def test_a_backend_that_runs_is_asked_and_left_running(backend_url: str, tmp_path: Path) -> None:
     done = find(tmp_path, "--host", f"{backend_url}/", *SHORT, "--most-users", "1")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "memory" not in done.stdout
+    assert "at rest" not in done.stdout
     assert httpx.get(f"{backend_url}/ready").status_code == 200
 
 
