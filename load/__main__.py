@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 from load import check, pictures, stack
 
@@ -27,44 +28,64 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run locust and print what it found; its exit code, or 1 where nothing could be started."""
     given, rest = _parse(arguments)
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # locust writes, too
+    try:
+        with ExitStack() as left:
+            service, page = _prepare(given, left)
+            found = Path(left.enter_context(tempfile.TemporaryDirectory(prefix="prism-load-")))
+            return _run(given, rest, service, page, found / "knee.json")
+    except stack.StackError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def _prepare(given: argparse.Namespace, left: ExitStack) -> tuple[stack.Service | None, str]:
+    """Start what is asked for and was not named: the backend, if it was not, and the page."""
+    service = None if given.host else left.enter_context(stack.backend())
+    given.host = service.url if service else given.host.rstrip("/")
+    stack.reach(given.host)
+    if "Visitor" not in given.people or given.frontend:
+        return service, given.frontend
+    if not service:
+        raise stack.StackError("Where is the page? Say --frontend URL.")
+    return service, left.enter_context(stack.frontend(given.host)).url
+
+
+def _run(
+    given: argparse.Namespace,
+    rest: Sequence[str],
+    service: stack.Service | None,
+    page: str,
+    found: Path,
+) -> int:
     given.html.parent.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as left:
-        try:
-            service = None if given.host else left.enter_context(stack.backend())
-            host = service.url if service else given.host.rstrip("/")
-            stack.reach(host)
-            page = given.frontend
-            if "Visitor" in given.people and not page:
-                if not service:
-                    print("Where is the page? Say --frontend URL.", file=sys.stderr)
-                    return 1
-                page = left.enter_context(stack.frontend(host)).url
-        except stack.StackError as error:
-            print(error, file=sys.stderr)
-            return 1
-        folder = left.enter_context(tempfile.TemporaryDirectory(prefix="prism-load-"))
-        found = Path(folder) / "knee.json"
-        at_rest = service.used() if service else None
-        code = _locust(given, host, page, found, rest)
-        if service and at_rest and (loaded := service.used()) and found.exists():
-            requests = json.loads(found.read_text())["requests"]
-            milliseconds = 1000 * (loaded.cpu - at_rest.cpu) / max(1, requests)
-            print(
-                f"The backend itself: {milliseconds:,.2f} ms of CPU a request; "
-                f"{at_rest.memory:,.0f} MB at rest, {loaded.most_memory:,.0f} MB at most."
-            )
-        if given.check and service and found.exists():
-            _check(service, found, given.people)
+    before = service.used() if service else None
+    code = _locust(given, page, found, rest)
+    if not found.exists():
+        return code
+    told = json.loads(found.read_text())
+    if service and before and (after := service.used()):
+        milliseconds = 1000 * (after.cpu - before.cpu) / max(1, told["requests"])
+        print(
+            f"The backend itself: {milliseconds:,.2f} ms of CPU a request; "
+            f"{before.memory:,.0f} MB at rest, {after.most_memory:,.0f} MB at most."
+        )
+    if service and given.check:
+        _check(service, told["knee"], given.people)
     print(f"The report: {given.html}")
     return code
 
 
-def _locust(
-    given: argparse.Namespace, host: str, page: str, found: Path, rest: Sequence[str]
-) -> int:
+def _locust(given: argparse.Namespace, page: str, found: Path, rest: Sequence[str]) -> int:
     command = [sys.executable, "-m", "locust", "-f", str(stack.ROOT / "locustfile.py")]
     command += ["--headless", "--only-summary", "--loglevel", "WARNING", "--find-knee"]
-    command += ["--host", host, "--html", str(given.html.resolve()), "--knee-file", str(found)]
+    command += [
+        "--host",
+        given.host,
+        "--html",
+        str(given.html.resolve()),
+        "--knee-file",
+        str(found),
+    ]
     command += ["--frontend", page] if page else []
     command += ["--rate", str(given.rate)] if given.rate else []
     with tempfile.TemporaryFile("w+") as log:
@@ -76,8 +97,7 @@ def _locust(
     return done.returncode
 
 
-def _check(service: stack.Service, found: Path, people: Sequence[str]) -> None:
-    knee = json.loads(found.read_text())["knee"]
+def _check(service: stack.Service, knee: dict[str, Any] | None, people: Sequence[str]) -> None:
     kinds = [KINDS[name] for name in people if name in KINDS]
     if knee is None or len(kinds) != len(people):
         print(f"Nothing to check: that takes a knee, of {' or '.join(KINDS)}.")

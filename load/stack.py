@@ -40,10 +40,10 @@ class Service:
         first = self.process.pid
         try:
             tasks = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-            found = [_used(int(pid)) for pid in (first, *tasks)]
+            found = [_used(pid) for pid in (first, *map(int, tasks))]
         except (OSError, ValueError):
             return None
-        return Used(*(sum(values) for values in zip(*found, strict=True)))
+        return Used(*map(sum, zip(*found, strict=True)))
 
 
 class Used(NamedTuple):

@@ -17,7 +17,7 @@ class Counted(Protocol):
 
     num_requests: int
     num_failures: int
-    total_response_time: float  # ms
+    total_response_time: int  # ms
     response_times: dict[int, int]  # rounded ms -> requests
 
 

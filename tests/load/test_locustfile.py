@@ -153,8 +153,8 @@ def test_users_are_raised_until_more_of_them_do_not_help(start: Start, tmp_path:
             return 200
 
     found = tmp_path / "knee.json"
-    options = ("--find-knee", "--first-users", "2", "--factor", "3", "--settle", "0.5")
-    options += ("--step-seconds", "1.5", "--rate", "400", "--knee-file", str(found))
+    options = ["--find-knee", "--first-users", "2", "--factor", "3", "--settle", "0.5"]
+    options += ["--step-seconds", "1.5", "--rate", "400", "--knee-file", str(found)]
     result = load_test(start(reply), *options, "Uploader")
     assert result.returncode == 0, result.stdout + result.stderr
     told = json.loads(found.read_text())
