@@ -21,6 +21,8 @@ from typing import Any
 
 from load import check, pictures, stack
 
+Knee = dict[str, Any]
+
 KINDS = {"Uploader": pictures.digits, "Photographer": pictures.photographs}  # for the check
 
 
@@ -30,52 +32,57 @@ def main(arguments: Sequence[str] | None = None) -> int:
     sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # locust writes, too
     try:
         with ExitStack() as left:
-            service, page = _prepare(given, left)
+            services = _started(given, left)
             found = Path(left.enter_context(tempfile.TemporaryDirectory(prefix="prism-load-")))
-            return _run(given, rest, service, page, found / "knee.json")
+            return _run(given, rest, services, found / "knee.json")
     except stack.StackError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _prepare(given: argparse.Namespace, left: ExitStack) -> tuple[stack.Service | None, str]:
-    """Start what is asked for and was not named: the backend, if it was not, and the page."""
-    service = None if given.host else left.enter_context(stack.backend())
-    given.host = service.url if service else given.host.rstrip("/")
+def _started(given: argparse.Namespace, left: ExitStack) -> dict[str, stack.Service]:
+    """Start what was asked for and not named, the backend and the page, and name it."""
+    services = {}
+    if not given.host:
+        services["backend"] = left.enter_context(stack.backend())
+        given.host = services["backend"].url
     stack.reach(given.host)
-    if "Visitor" not in given.people or given.frontend:
-        return service, given.frontend
-    if not service:
-        raise stack.StackError("Where is the page? Say --frontend URL.")
-    return service, left.enter_context(stack.frontend(given.host)).url
+    if "Visitor" in given.people and not given.frontend:
+        services["page"] = left.enter_context(stack.frontend(given.host))
+        given.frontend = services["page"].url
+    return services
 
 
 def _run(
     given: argparse.Namespace,
     rest: Sequence[str],
-    service: stack.Service | None,
-    page: str,
+    services: dict[str, stack.Service],
     found: Path,
 ) -> int:
     given.html.parent.mkdir(parents=True, exist_ok=True)
-    before = service.used() if service else None
-    code = _locust(given, page, found, rest)
+    before = {name: service.used() for name, service in services.items()}
+    code = _locust(given, found, rest)
     if not found.exists():
         return code
     told = json.loads(found.read_text())
-    if service and before and (after := service.used()):
-        milliseconds = 1000 * (after.cpu - before.cpu) / max(1, told["requests"])
-        print(
-            f"The backend itself: {milliseconds:,.2f} ms of CPU a request; "
-            f"{before.memory:,.0f} MB at rest, {after.most_memory:,.0f} MB at most."
-        )
-    if service and given.check:
-        _check(service, told["knee"], given.people)
+    for name, service in services.items():
+        _tell_use(name, before[name], service.used(), told["requests"])
+    if given.check and "backend" in services:
+        _check(services["backend"], told["knee"], given.people)
     print(f"The report: {given.html}")
     return code
 
 
-def _locust(given: argparse.Namespace, page: str, found: Path, rest: Sequence[str]) -> int:
+def _tell_use(name: str, before: stack.Used | None, after: stack.Used | None, number: int) -> None:
+    if before and after:
+        milliseconds = 1000 * (after.cpu - before.cpu) / max(1, number)
+        print(
+            f"The {name} itself: {milliseconds:,.2f} ms of CPU a request; "
+            f"{before.memory:,.0f} MB at rest, {after.most_memory:,.0f} MB at most."
+        )
+
+
+def _locust(given: argparse.Namespace, found: Path, rest: Sequence[str]) -> int:
     command = [sys.executable, "-m", "locust", "-f", str(stack.ROOT / "locustfile.py")]
     command += ["--headless", "--only-summary", "--loglevel", "WARNING", "--find-knee"]
     command += [
@@ -86,7 +93,7 @@ def _locust(given: argparse.Namespace, page: str, found: Path, rest: Sequence[st
         "--knee-file",
         str(found),
     ]
-    command += ["--frontend", page] if page else []
+    command += ["--frontend", given.frontend] if given.frontend else []
     command += ["--rate", str(given.rate)] if given.rate else []
     with tempfile.TemporaryFile("w+") as log:
         # Locust's own tables, which have all steps in one, would hide ours.
@@ -97,7 +104,7 @@ def _locust(given: argparse.Namespace, page: str, found: Path, rest: Sequence[st
     return done.returncode
 
 
-def _check(service: stack.Service, knee: dict[str, Any] | None, people: Sequence[str]) -> None:
+def _check(service: stack.Service, knee: Knee | None, people: Sequence[str]) -> None:
     kinds = [KINDS[name] for name in people if name in KINDS]
     if knee is None or len(kinds) != len(people):
         print(f"Nothing to check: that takes a knee, of {' or '.join(KINDS)}.")

@@ -50,10 +50,14 @@ def _remark(ascent: Ascent, step: Step) -> str:
 
 def _said(knee: Step) -> str:
     return (
-        f"{knee.rate:,.1f} requests/s with {knee.users} users at a time; p50 {knee.p50:,.0f} ms, "
+        f"{knee.rate:,.1f} requests/s with {_users(knee.users)} at a time; p50 {knee.p50:,.0f} ms, "
         f"p95 {knee.p95:,.0f} ms, p99 {knee.p99:,.0f} ms; {knee.in_flight:,.1f} in flight "
         f"(rate x mean latency of {knee.mean:,.0f} ms)."
     )
+
+
+def _users(number: int) -> str:
+    return f"{number:,} user{'' if number == 1 else 's'}"
 
 
 def _instances(rate: float, knee: Step, headroom: float) -> str:
