@@ -19,9 +19,11 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from load import check, pictures, stack
+from load import check, others, pictures, stack
 
 Knee = dict[str, Any]
+
+QUIET = 0.05  # share of the machine that others may take without a word
 
 KINDS = {"Uploader": pictures.digits, "Photographer": pictures.photographs}  # for the check
 
@@ -60,26 +62,33 @@ def _run(
     found: Path,
 ) -> int:
     given.html.parent.mkdir(parents=True, exist_ok=True)
-    before = {name: service.used() for name, service in services.items()}
+    begin, before = others.Moment.now(), {name: one.used() for name, one in services.items()}
     code = _locust(given, found, rest)
     if not found.exists():
         return code
+    end, after = others.Moment.now(), {name: one.used() for name, one in services.items()}
     told = json.loads(found.read_text())
-    for name, service in services.items():
-        _tell_use(name, before[name], service.used(), told["requests"])
+    taken = [_tell_use(name, before[name], after[name], told["requests"]) for name in services]
+    if begin and end and (share := others.share(begin, end, taken)) > QUIET:
+        print(f"Other work took {100 * share:.0f} % of this machine meanwhile: it can do more.")
     if given.check and "backend" in services:
         _check(services["backend"], told["knee"], given.people)
     print(f"The report: {given.html}")
     return code
 
 
-def _tell_use(name: str, before: stack.Used | None, after: stack.Used | None, number: int) -> None:
-    if before and after:
-        milliseconds = 1000 * (after.cpu - before.cpu) / max(1, number)
-        print(
-            f"The {name} itself: {milliseconds:,.2f} ms of CPU a request; "
-            f"{before.memory:,.0f} MB at rest, {after.most_memory:,.0f} MB at most."
-        )
+def _tell_use(
+    name: str, before: stack.Used | None, after: stack.Used | None, requests: int
+) -> float:
+    """Say what a service took for so many requests; its seconds of CPU."""
+    if before is None or after is None:
+        return 0.0
+    seconds = after.cpu - before.cpu
+    print(
+        f"The {name} itself: {1000 * seconds / max(1, requests):,.2f} ms of CPU a request; "
+        f"{before.memory:,.0f} MB at rest, {after.most_memory:,.0f} MB at most."
+    )
+    return seconds
 
 
 def _locust(given: argparse.Namespace, found: Path, rest: Sequence[str]) -> int:

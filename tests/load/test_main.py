@@ -129,3 +129,13 @@ def test_the_check_asks_below_at_and_above_the_knee(
         refused = float(row[6])
         assert 40 <= refused <= 60
     assert len(script.bodies) == 2
+
+
+def test_a_check_by_a_generator_that_came_late_is_said_to_be_worth_nothing(
+    scripted: tuple[int, Script], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port, _ = scripted
+    late = {"rate": 9.0, "accepted": {"p50": 5, "p99": 9}, "statuses": {"200": 9}, "unanswered": 0}
+    monkeypatch.setattr(check, "_run", lambda *_: late | {"late": 0.2})
+    text = check.check(port, rate=10, pictures=pictures.digits()[:2], rounds=1)
+    assert "The generator itself came late" in text
