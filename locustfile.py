@@ -20,6 +20,7 @@ from locust.argument_parser import LocustArgumentParser
 from locust.clients import ResponseContextManager
 from locust.env import Environment
 from locust.exception import RescheduleTask
+from locust.runners import WorkerRunner
 
 from load import options, pictures
 
@@ -40,8 +41,9 @@ def _prepare(environment: Environment, **_: object) -> None:
         environment.user_classes = [one for one in environment.user_classes if one is not Visitor]
     if Photographer in environment.user_classes:
         pictures.photographs()  # takes a second, in which nobody else would get a turn
-    judge = options.Judge(environment)
-    environment.events.quitting.add_listener(lambda **_: judge.conclude())
+    if not isinstance(environment.runner, WorkerRunner):  # with --processes one of them has it all
+        judge = options.Judge(environment)
+        environment.events.quitting.add_listener(lambda **_: judge.conclude())
 
 
 class Caller(FastHttpUser):

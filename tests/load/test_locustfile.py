@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -50,8 +51,15 @@ def test_everybody_gets_the_answers_they_should(backend_url: str) -> None:
     assert all(line["num_requests"] for line in lines.values())
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="locust forks its workers")
+def test_several_processes_make_one_load(backend_url: str) -> None:
+    result = load_test(backend_url, "--processes", "2", "--run-time", "5s", "Uploader")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"a scanned digit +[1-9]\d* +0\(0.00%\)", result.stderr)
+
+
 def test_nobody_visits_a_page_that_was_not_named(backend_url: str) -> None:
-    result = load_test(backend_url, "--users", "12", "--spawn-rate", "12")
+    result = load_test(backend_url, "--users", "12", "--spawn-rate", "12", "--run-time", "6s")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "Uploader" in result.stderr
     assert "Visitor" not in result.stderr
