@@ -58,7 +58,7 @@ class Session:
         if self._socket:
             # Without a farewell, as a closed tab: a wait for the answer to it would hold up whoever
             # ends a visitor in the midst of it, as load tests do.
-            self._socket.shutdown()
+            self._socket.shutdown()  # type: ignore[no-untyped-call]
         self._http.close()
 
     def open(self, page: str = "") -> None:
