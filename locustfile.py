@@ -39,8 +39,10 @@ def _add_options(parser: LocustArgumentParser) -> None:
 def _prepare(environment: Environment, **_: object) -> None:
     if environment.parsed_options is not None and not environment.parsed_options.frontend:
         environment.user_classes = [one for one in environment.user_classes if one is not Visitor]
+    environment.host = (environment.host or Caller.host).rstrip("/")
+    pictures.digits()  # made now: nobody would get a turn meanwhile
     if Photographer in environment.user_classes:
-        pictures.photographs()  # takes a second, in which nobody else would get a turn
+        pictures.photographs()
     if not isinstance(environment.runner, WorkerRunner):  # with --processes one of them has it all
         judge = options.Judge(environment)
         environment.events.quitting.add_listener(lambda **_: judge.conclude())

@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _started(given: argparse.Namespace, left: ExitStack) -> dict[str, stack.Service]:
     """Start what was asked for and not named, the backend and the page, and name it."""
     services = {}
+    given.host = given.host.rstrip("/")
     if not given.host:
         services["backend"] = left.enter_context(stack.backend())
         given.host = services["backend"].url

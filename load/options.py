@@ -91,7 +91,11 @@ class Judge:
             print(f"Too much: {problem}", file=out)
         for error in sorted(self._stats.errors.values(), key=lambda one: -one.occurrences)[:3]:
             print(f"  {error.occurrences:,} x {error.name}: {error.error}", file=out)
-        self._environment.process_exit_code = int(bool(problems))
+        assert self._environment.runner is not None  # noqa: S101
+        exceptions = self._environment.runner.exceptions.values()
+        for one in exceptions:
+            print(f"The load test itself failed {one['count']:,} x: {one['msg']}", file=out)
+        self._environment.process_exit_code = int(bool(problems or exceptions))
 
     def _of_steps(self, ascent: Ascent) -> list[str]:
         given = self._given

@@ -142,6 +142,10 @@ def test_a_service_that_is_not_there_is_a_failure() -> None:
     assert "100.0 %" in result.stdout
 
 
+def test_an_address_may_end_with_a_slash(start: Start) -> None:
+    assert load_test(f"{start(lambda _: 200)}/", "Uploader").returncode == 0
+
+
 def test_the_api_key_is_sent_where_there_is_one(start: Start) -> None:
     url = start(lambda request: 200 if request.headers["X-API-Key"] == "sesame" else 401)
     assert load_test(url, "Uploader", BACKEND_API_KEY=" sesame\n").returncode == 0

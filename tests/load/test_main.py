@@ -18,7 +18,7 @@ from tests.conftest import ROOT
 __all__ = ["scripted"]
 
 SLOW = ("--max-p95", "60000")  # how fast this machine is does not matter here
-SHORT = ("--settle", "0", "--step-seconds", "0.5", *SLOW)
+SHORT = ("--settle", "0", "--step-seconds", "3", *SLOW)
 
 
 def find(folder: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
