@@ -8,8 +8,8 @@ BACKEND_PORT ?= 8000
 FRONTEND_PORT ?= 8501
 DATA ?=
 MODEL ?= mnist-cnn
-USERS ?= 16
-SECONDS ?= 30
+HOST ?=
+RATE ?=
 CONTAINER_ENGINE ?= docker
 # Where CPU builds of torch come from; empty: from where everything else does.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -50,9 +50,8 @@ setup: $(stamps)/dev ## install everything for development into .venv
 train: $(stamps)/dev ## train MODEL=mnist-cnn into models/ (DATA=folder of the MNIST files, else downloaded)
 	@$(python) -m training.train $(MODEL) $(if $(DATA),--data "$(DATA)") --out models/
 
-load: $(stamps)/dev ## load-test a running backend (USERS=16 SECONDS=30 BACKEND_PORT=8000)
-	@$(python) -m locust --headless --only-summary --users $(USERS) --spawn-rate $(USERS) \
-		--run-time $(SECONDS)s --host http://localhost:$(BACKEND_PORT)
+load: $(stamps)/dev ## find how much one backend answers before people only wait (HOST=http://... RATE=500 ARGS=...; --help)
+	@$(python) -m load $(if $(HOST),--host "$(HOST)") $(if $(RATE),--rate "$(RATE)") $(ARGS)
 
 # The models are packaged by what development has installed; all else is in an environment of its own.
 bench: $(stamps)/dev .venv-bench/.stamp ## compare with other servers and the machine itself (ARGS='--only digits'; --help)

@@ -67,13 +67,13 @@ class _Passage(socketserver.BaseRequestHandler):
     def handle(self) -> None:
         with socket.create_connection(self.server.target) as backend:
             self.server.passing += [self.request, backend]
-            back = Thread(target=_pump, args=(backend, self.request), daemon=True)
+            back = Thread(target=pump, args=(backend, self.request), daemon=True)
             back.start()
-            _pump(self.request, backend)
+            pump(self.request, backend)
             back.join()
 
 
-def _pump(source: socket.socket, sink: socket.socket) -> None:
+def pump(source: socket.socket, sink: socket.socket) -> None:
     """Copy until one side ends."""
     with suppress(OSError):
         while data := source.recv(65536):
