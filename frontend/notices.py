@@ -5,7 +5,7 @@ import streamlit as st
 from frontend import serving
 from frontend.components import countdown
 from frontend.problems import Problem
-from frontend.words import plain
+from frontend.words import escaped
 
 POLL = 2.0  # seconds between two looks at a backend that may come up
 
@@ -33,13 +33,13 @@ def show(problem: Problem, key: str = "notice") -> None:
 
 
 def _say(problem: Problem) -> None:
-    text = f"{plain(problem.what)}  \n{_advice(problem.advice)}"
+    text = f"{escaped(problem.what)}  \n{_advice(problem.advice)}"
     if problem.waiting:
         st.info(text, icon=":material/hourglass_top:")
     else:
         st.error(text, icon=":material/error:")
     for note in problem.notes:
-        st.caption(plain(note))
+        st.caption(escaped(note))
 
 
 def _offer(problem: Problem, key: str, *, counts: bool = False) -> None:
@@ -51,7 +51,7 @@ def _offer(problem: Problem, key: str, *, counts: bool = False) -> None:
 
 def _advice(text: str) -> str:
     """Escape all but our own code spans."""
-    return "`".join(part if i % 2 else plain(part) for i, part in enumerate(text.split("`")))
+    return "`".join(part if i % 2 else escaped(part) for i, part in enumerate(text.split("`")))
 
 
 @st.fragment(run_every=POLL)

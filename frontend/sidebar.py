@@ -36,7 +36,7 @@ def show() -> None:
             st.caption(plain(words.calibration(error)))
         if model.calibration and model.calibration.mean_set_size:
             _offer_coverage(model.calibration, service.coverage)
-        st.caption(plain(f"Backend: {service.address}"))
+        st.caption(words.escaped(f"Backend: {service.address}"))
 
 
 def _offer_coverage(calibration: Calibration, chosen: float | None) -> None:

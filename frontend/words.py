@@ -38,7 +38,12 @@ def plain(text: str) -> str:
     Streamlit makes icons, arrows and links of what no backslash protects: there, an invisible
     character keeps the parts of it apart.
     """
-    return _MARKDOWN.sub(r"\\\1", _MAGIC.sub(JOINER, re.sub(r"\s+", " ", text)))
+    return escaped(_MAGIC.sub(JOINER, text))
+
+
+def escaped(text: str) -> str:
+    """Escape Markdown in a text of our own, in which an address stays whole: it may be copied."""
+    return _MARKDOWN.sub(r"\\\1", re.sub(r"\s+", " ", text))
 
 
 def noun(label: str, kind: str) -> str:

@@ -142,3 +142,7 @@ def test_what_no_backslash_protects_is_kept_apart(text: str) -> None:
 @pytest.mark.parametrize("text", ["19:53:07", "a: b", "x-ray.png", "7 (98 %)"])
 def test_ordinary_text_stays_whole(text: str) -> None:
     assert words.JOINER not in words.plain(text)
+
+
+def test_an_address_of_ours_stays_whole() -> None:
+    assert words.escaped("http://x.org *a*") == r"http\:\/\/x\.org \*a\*"
