@@ -164,5 +164,5 @@ def unknown_labels(unknown: Iterable[str], labels: Sequence[str]) -> str:
     named, own = ", ".join(map(repr, names[:3])), ", ".join(map(repr, labels[:3]))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"the model does not know these labels of the data: {named}{more}; it knows {own}" + (
-        ", …" if len(labels) > 3 else ""
+        " ..." if len(labels) > 3 else ""
     )

@@ -136,7 +136,7 @@ def share(value: float) -> str:
 
 def sentence(error: Exception | str) -> str:
     """Make a sentence of what evaluation says."""
-    text = str(error).rstrip(".")
+    text = str(error).replace(" ...", ", …").rstrip(".")
     if text.startswith("http"):
         return f"The backend at {text}."
     return f"{text[:1].upper()}{text[1:]}."
