@@ -23,7 +23,7 @@ from client.fields import (
     optional,
     parse_object,
 )
-from client.parsing import parse_guess, parse_timings
+from client.parsing import parse_guess, parse_model, parse_timings
 
 Answer = Callable[..., AbstractContextManager[requests.Response]]
 
@@ -188,11 +188,10 @@ def _counts(obj: Object) -> tuple[int, int]:
 
 
 def _stored(obj: Object) -> StoredAnswer:
-    model = as_object(obj.get("model"), "model")
     return StoredAnswer(
         id=as_text(obj.get("id"), "id"),
         time=_moment(obj.get("time"), "time"),
-        model=ModelRef(as_text(model.get("name"), "model.name"), str(model.get("version", ""))),
+        model=parse_model(obj),
         prediction=as_text(obj.get("prediction"), "prediction"),
         confidence=as_share(obj.get("confidence"), "confidence"),
         top=tuple(parse_guess(item) for item in as_list(obj.get("top"), "top")),

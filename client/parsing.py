@@ -37,11 +37,10 @@ from client.fields import (
 
 def parse_classification(obj: Object, filename: str | None) -> Classification:
     """Read the answer of /classify; `filename` is what the caller called the image."""
-    model = as_object(obj.get("model"), "model")
     return Classification(
         id=as_text(obj.get("id", ""), "id"),
         filename=filename,
-        model=ModelRef(as_text(model.get("name"), "model.name"), str(model.get("version", ""))),
+        model=parse_model(obj),
         prediction=as_text(obj.get("prediction"), "prediction"),
         confidence=as_share(obj.get("confidence"), "confidence"),
         top=tuple(parse_guess(item) for item in as_list(obj.get("top"), "top")),
@@ -164,6 +163,12 @@ def parse_timings(obj: Object) -> Timings:
     """Read where the time of an answer went."""
     timings = as_object(obj.get("timings_ms", {}), "timings_ms")
     return Timings(*(as_number(timings.get(k, 0.0), k) for k in ("decode", "queue", "inference")))
+
+
+def parse_model(obj: Object) -> ModelRef:
+    """Read which model gave an answer."""
+    model = as_object(obj.get("model"), "model")
+    return ModelRef(as_text(model.get("name"), "model.name"), str(model.get("version", "")))
 
 
 def parse_guess(value: Any) -> Guess:

@@ -1,20 +1,16 @@
 """Records as a CSV, one line per picture, and back."""
 
 import csv
-import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, Final
 
+from evaluation.cells import as_given, harmless
 from evaluation.errors import ReportError
 from evaluation.types import Record
 
 COLUMNS: Final = tuple(field.name for field in fields(Record))
-
-# A spreadsheet takes a cell that begins so for a formula, and files and classes are named by
-# anybody. An apostrophe more is written before it and taken off again when it is read.
-_FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
 
 _FLAGS: Final = {"true": True, "false": False}
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -54,17 +50,13 @@ def read_records(path: Path) -> list[Record]:
 def _record(row: Mapping[str, str]) -> Record:
     if None in row.values():
         raise ValueError("a line ends early")
-    values = {key: _PARSERS.get(key, _text)(text) for key, text in row.items() if text != ""}
+    values = {key: _PARSERS.get(key, as_given)(text) for key, text in row.items() if text != ""}
     return Record(**{"label": None, **values})
 
 
 def _cell(value: object) -> object:
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, str) and _FORMULA.match(value):
-        return f"'{value}"
+    if isinstance(value, str):
+        return harmless(value)
     return f"{value:.7g}" if isinstance(value, float) else value
-
-
-def _text(cell: str) -> str:
-    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -20,7 +20,7 @@ def thumbnail(content: bytes) -> str | None:
             if image.width * image.height > _MAX_PIXELS:
                 return None
             image.draft("RGB", (SIDE, SIDE))
-            upright = ImageOps.exif_transpose(_eight_bits(image)).convert("RGBA")
+            upright = ImageOps.exif_transpose(eight_bits(image)).convert("RGBA")
         paper = Image.new("RGBA", upright.size, "white")
         paper.alpha_composite(upright)
         paper.thumbnail((SIDE, SIDE))
@@ -31,7 +31,7 @@ def thumbnail(content: bytes) -> str | None:
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def eight_bits(image: Image.Image) -> Image.Image:
     """Bring 16-bit grey down to 8: Pillow itself would cut off what is above 255."""
     if image.mode.startswith("I"):
         return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")

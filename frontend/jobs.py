@@ -11,6 +11,8 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
+from frontend.tidying import Tidier
+
 AT_ONCE: Final = 2  # further ones wait for their turn
 MOST: Final = 24  # jobs that are held, finished ones included
 ABANDONED: Final = 300.0  # s without anybody looking; browsers let hidden pages sleep for a minute
@@ -119,8 +121,7 @@ class Jobs:
         self, clock: Callable[[], float] = time.monotonic, tidy_every: float = TIDY_EVERY
     ) -> None:
         self._clock = clock
-        self._tidy_every = tidy_every
-        self._tidying: threading.Timer | None = None
+        self._tidier = Tidier(self._tidy, tidy_every)
         self._turn = threading.Semaphore(AT_ONCE)
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
@@ -132,7 +133,7 @@ class Jobs:
             self._make_room()
             job = Job(work, self._clock)
             self._jobs[job.token] = job
-            self._tidy_later()
+        self._tidier.wake()
         threading.Thread(
             target=job.run, args=(self._turn,), name=f"job-{job.token[:4]}", daemon=True
         ).start()
@@ -154,18 +155,10 @@ class Jobs:
         if job is not None:
             job.close()
 
-    def _tidy(self) -> None:
-        """Forget what is too old, on a quiet server too."""
+    def _tidy(self) -> bool:
         with self._lock:
-            self._tidying = None
             self._expire()
-            self._tidy_later()
-
-    def _tidy_later(self) -> None:
-        if self._jobs and self._tidying is None:
-            self._tidying = threading.Timer(self._tidy_every, self._tidy)
-            self._tidying.daemon = True
-            self._tidying.start()
+            return bool(self._jobs)
 
     def _expire(self) -> None:
         for job in [job for job in self._jobs.values() if job.unseen > FORGOTTEN]:

@@ -7,6 +7,8 @@ from io import BytesIO
 
 from PIL import Image, ImageOps
 
+from evaluation.thumbnails import eight_bits
+
 MOST_PIXELS = 50_000_000
 SIDE = 480
 BACKDROP = (156, 163, 175)  # a middle grey, on which transparent ink of any colour can be seen
@@ -42,7 +44,7 @@ def _preview(content: bytes) -> bytes | None:
         if image.width * image.height > MOST_PIXELS:
             return None
         image.draft("RGB", (SIDE, SIDE))
-        small: Image.Image = _eight_bits(image)
+        small: Image.Image = eight_bits(image)
         small.thumbnail((SIDE, SIDE))
         small = ImageOps.exif_transpose(small)
         if small.has_transparency_data:
@@ -52,10 +54,3 @@ def _preview(content: bytes) -> bytes | None:
         out = BytesIO()
         small.convert("RGB").save(out, "PNG")
         return out.getvalue()
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Bring 16-bit grey down to 8: Pillow itself would cut off what is above 255."""
-    if image.mode.startswith("I"):
-        return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
-    return image

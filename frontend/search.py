@@ -8,7 +8,7 @@ import streamlit as st
 from client import Search
 
 ANY = "Any"
-KEYS = ("answered-by", "answer", "corrections", "pictures", "from", "to")
+KEYS = ("answered-by", "answer", "corrections", "known", "from", "to")
 _SAID = {ANY: None, "Said right or wrong": True, "Nothing said yet": False}
 _KNOWN = {ANY: None, "Like what the model knows": True, "Not like it": False}
 
@@ -28,7 +28,7 @@ def show(models: Sequence[str], zone: tzinfo) -> Search:
     with second[0]:
         said = st.selectbox("Corrections", list(_SAID), key="corrections", bind="query-params")
     with second[1]:
-        known = st.selectbox("Pictures", list(_KNOWN), key="pictures", bind="query-params")
+        known = st.selectbox("Pictures", list(_KNOWN), key="known", bind="query-params")
     third = st.columns(2)
     with third[0]:
         since = st.date_input("From", value=None, key="from", bind="query-params")

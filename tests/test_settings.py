@@ -12,6 +12,22 @@ from backend.settings import Settings
 from tests.conftest import ROOT
 
 
+def refusal(variable: str, value: str) -> str:
+    """Start the backend with a wrong setting; return the only line that it writes."""
+    done = run(
+        [sys.executable, "-m", "backend"],
+        cwd=ROOT,
+        env=os.environ | {variable: value},
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert done.returncode == 1
+    (line,) = done.stderr.splitlines()
+    return line
+
+
 def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PRISM_MAX_BYTES", "123")
     monkeypatch.setenv("PRISM_RUNTIME", "torch")
@@ -50,17 +66,7 @@ def test_every_setting_says_what_it_is_for() -> None:
 def test_a_wrong_setting_is_one_line_that_names_it(
     variable: str, value: str, tmp_path: Path
 ) -> None:
-    done = run(
-        [sys.executable, "-m", "backend"],
-        cwd=ROOT,
-        env=os.environ | {variable: value},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    line = refusal(variable, value)
     assert line.startswith("error: ")
     assert variable in line
 
@@ -77,17 +83,7 @@ def test_a_wrong_setting_is_one_line_that_names_it(
     ],
 )
 def test_a_secret_is_not_shown_even_where_it_is_wrong(variable: str, value: str) -> None:
-    done = run(
-        [sys.executable, "-m", "backend"],
-        cwd=ROOT,
-        env=os.environ | {variable: value},
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    line = refusal(variable, value)
     assert line.startswith(f"error: {variable}: ")
     assert "secret" not in line
 

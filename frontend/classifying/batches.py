@@ -9,6 +9,7 @@ from typing import Final
 from client import ClientError
 from frontend.asking import Key, Memory, Outcome, Question
 from frontend.pictures import Picture
+from frontend.tidying import Tidier
 
 MOST: Final = 500  # batches that are held, of all sessions
 MOST_BYTES: Final = 2_000_000_000  # of their pictures
@@ -52,15 +53,14 @@ class Batches:
         self._clock = clock
         self._held: dict[str, tuple[Batch, float]] = {}
         self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
+        self._tidier = Tidier(self._tidy, FORGOTTEN / 4)
 
     def put(self, batch: Batch) -> None:
         """Hold a batch."""
         with self._lock:
             self._look(batch)
             self._make_room()
-            if self._timer is None:
-                self._set_timer()
+        self._tidier.wake()
 
     def find(self, token: str | None) -> Batch | None:
         """Return the batch of that token, or None where it is no longer held."""
@@ -81,17 +81,10 @@ class Batches:
         self._held.pop(batch.token, None)
         self._held[batch.token] = (batch, self._clock())
 
-    def _set_timer(self) -> None:
-        self._timer = threading.Timer(FORGOTTEN / 4, self._expire)
-        self._timer.daemon = True
-        self._timer.start()
-
-    def _expire(self) -> None:
+    def _tidy(self) -> bool:
         with self._lock:
             self._make_room()
-            self._timer = None
-            if self._held:
-                self._set_timer()
+            return bool(self._held)
 
     def _make_room(self) -> None:
         total = sum(batch.bytes for batch, _ in self._held.values())

@@ -8,9 +8,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from client import Classification, ClientError
+from evaluation.cells import harmless
 from frontend import problems, words
 from frontend.asking import Outcome
-from frontend.cells import harmless
 from frontend.pictures import Picture
 
 Verdict = Literal["sure", "unsure", "unlike", "bad"]

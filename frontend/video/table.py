@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from client import ClientError
+from evaluation.cells import harmless
 from frontend import problems, words
 from frontend.asking import Outcome
-from frontend.cells import harmless
 from frontend.video.captions import known, shortened
 from frontend.video.reading import Answered, Reading
 

@@ -4,13 +4,17 @@ import os
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 import httpx
 
+from client import Client
 from tests.conftest import ROOT, free_port, wait_until_ready
+from tests.pictures import encoded, seven
 
 
 class Backend:
@@ -49,3 +53,18 @@ class Backend:
     def connect(self) -> socket.socket:
         """A bare connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
+
+
+@contextmanager
+def remembering(data_dir: Path) -> Iterator[Client]:
+    """A client of a backend whose history, with pictures, anyone may read; it is at work."""
+    with (
+        Backend(
+            PRISM_DATA_DIR=str(data_dir), PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true"
+        ) as backend,
+        Client(backend.url) as client,
+    ):
+        backend.wait_until_ready()
+        while client.classify(encoded(seven()), filename="first.png").stored is not True:
+            pass
+        yield client

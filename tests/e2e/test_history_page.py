@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from client import Client
-from tests.e2e.backend import Backend
+from tests.e2e.backend import remembering
 from tests.e2e.conftest import Open
 from tests.e2e.gate import Gate
 from tests.e2e.pages import SEVEN, expect_accessible, expect_to_fit
@@ -18,17 +18,8 @@ pytestmark = pytest.mark.browser
 @pytest.fixture(scope="session")
 def backend_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The pages of this file have a history of their own before them."""
-    data = str(tmp_path_factory.mktemp("history"))
-    with (
-        Backend(
-            PRISM_DATA_DIR=data, PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true"
-        ) as backend,
-        Client(backend.url) as client,
-    ):
-        backend.wait_until_ready()
-        while client.classify(SEVEN, filename="first.png").stored is not True:
-            pass
-        yield backend.url
+    with remembering(tmp_path_factory.mktemp("history")) as client:
+        yield client.url
 
 
 @pytest.fixture

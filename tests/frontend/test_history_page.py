@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from client import Client, Search
 from tests.client.server import Answer, serving
-from tests.e2e.backend import Backend
+from tests.e2e.backend import Backend, remembering
 from tests.frontend.app import press, shown
 from tests.frontend.conftest import Start
 from tests.pictures import encoded, seven
@@ -21,16 +21,7 @@ SEVEN = encoded(seven())
 @pytest.fixture(scope="module")
 def past(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     """A client of a backend with a history of its own, which keeps the pictures."""
-    data = str(tmp_path_factory.mktemp("history"))
-    with (
-        Backend(
-            PRISM_DATA_DIR=data, PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true"
-        ) as backend,
-        Client(backend.url) as client,
-    ):
-        backend.wait_until_ready()
-        while client.classify(SEVEN, filename="first.png").stored is not True:
-            pass
+    with remembering(tmp_path_factory.mktemp("history")) as client:
         yield client
 
 
@@ -127,6 +118,18 @@ def test_a_filter_of_the_address_is_taken(start: Start, answers: Client) -> None
     app = opened(start, answers, corrections="Said right or wrong")
     assert "c.png" in shown(app)
     assert "b.png" not in shown(app)
+
+
+def test_answers_unlike_what_the_model_knows_can_be_asked_for(
+    start: Start, answers: Client
+) -> None:
+    assert "There are no answers here." in shown(opened(start, answers, known="Not like it"))
+
+
+def test_the_pictures_of_another_page_are_no_filter(start: Start, answers: Client) -> None:
+    app = opened(start, answers, pictures="their-token")
+    assert "c.png" in shown(app)
+    assert not app.expander[0].proto.expanded
 
 
 def test_days_are_those_of_whoever_looks_and_the_last_is_included(
