@@ -26,18 +26,15 @@ class Subject:
     kind: str
 
 
-def show(service: Service, result: Classification, said: Corrections, key: str) -> None:
-    """Offer to confirm or correct an answer, where the backend keeps it; `said` remembers it."""
-    if result.stored:
-        model = service.model
-        subject = Subject(
-            service.client, result.id, result.prediction, model.labels, model.input.kind
-        )
-        offer(subject, said, key)
+def subject_of(service: Service, result: Classification) -> Subject | None:
+    """Return what can be corrected of an answer, where the backend keeps it."""
+    if not result.stored:
+        return None
+    model = service.model
+    return Subject(service.client, result.id, result.prediction, model.labels, model.input.kind)
 
 
-@st.fragment
-def offer(
+def show(
     subject: Subject, said: Corrections, key: str, also: Callable[[], None] | None = None
 ) -> None:
     """Offer to confirm or correct an answer that is kept; `said` remembers it.
@@ -83,6 +80,11 @@ def offer(
         _offer_labels(subject, said, key)
     if isinstance(trouble := st.session_state.pop(_trouble(key), None), ClientError):
         notices.show(problems.of_history(trouble), key=f"correcting {key}")
+
+
+# For pages without a fragment of their own: within one, Streamlit keeps what an inner one has sent
+# when the outer one is run again in the middle of a run, and the page breaks.
+offer = st.fragment(show)
 
 
 def tell() -> None:

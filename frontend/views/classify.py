@@ -182,7 +182,9 @@ def _show_one(service: Service | Problem, batch: Batch, question: Question, resu
 
 def _offer_correction(service: Service | Problem, batch: Batch, result: Result, key: str) -> None:
     if isinstance(service, Service) and not isinstance(result.outcome, ClientError):
-        correcting.show(service, result.outcome, batch.corrections, key)
+        subject = correcting.subject_of(service, result.outcome)
+        if subject is not None:
+            correcting.offer(subject, batch.corrections, key)
 
 
 def _offer_to_clear() -> None:

@@ -48,7 +48,8 @@ def _show(service: Service | Problem) -> None:
             answers.show_words(outcome, service.model)
             answers.show_figures(outcome, service.model, key=PAD)
             answers.show_seen(outcome)
-            correcting.show(service, outcome, _told().corrections, PAD)
+            if (subject := correcting.subject_of(service, outcome)) is not None:
+                correcting.show(subject, _told().corrections, PAD)
 
 
 @st.cache_resource(show_spinner=False)

@@ -50,6 +50,17 @@ def test_the_pad_can_be_cleared_and_a_stroke_taken_back(visit: Open) -> None:
     assert ink(page) == 0
 
 
+def test_the_page_keeps_up_with_whoever_takes_back_and_redraws_quickly(visit: Open) -> None:
+    page = visit("/draw")
+    draw_seven(page)
+    expect_seven(page)
+    for _ in range(30):
+        page.keyboard.press("Control+z")
+        page.keyboard.press("Control+y")
+    expect_seven(page)
+    expect(page.get_by_role("button", name="It is right")).to_be_visible()
+
+
 def test_the_pad_is_drawn_on_with_the_keyboard(visit: Open) -> None:
     page = visit("/draw")
     pad(page).focus()
