@@ -64,13 +64,22 @@ WORKDIR /app
 COPY backend/ backend/
 RUN python -m compileall -q --invalidation-mode unchecked-hash backend
 
+# MODELS names the folders in models/ that the image holds, separated by commas; empty: all.
+FROM python:3.11-slim AS models
+ARG MODELS=
+WORKDIR /all
+COPY models/ ./
+RUN mkdir /models \
+    && IFS=', ' \
+    && for name in ${MODELS:-*}; do cp -r "$name" /models/ || exit 1; done
+
 # ---- the targets: packages first, so that a change of code copies only code again
 FROM base AS torch
 COPY --from=packages-torch /opt/prism /opt/prism
-COPY models/ models/
+COPY --from=models /models models/
 COPY --from=code /app ./
 
 FROM base AS serving
 COPY --from=packages /opt/prism /opt/prism
-COPY models/ models/
+COPY --from=models /models models/
 COPY --from=code /app ./

@@ -1,5 +1,6 @@
 """What the container and cloud files say, checked without an engine or a cloud."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -74,3 +75,40 @@ def test_only_named_folders_get_into_a_build() -> None:
         for source in re.findall(r"^COPY (?!--from)(\S+) ", read(name), re.M)
     }
     assert {"requirements_*.txt" if "requirements" in s else s for s in copied} == allowed
+
+
+def choose(models: str, tree: Path) -> subprocess.CompletedProcess[str]:
+    """Run the step that chooses the models of the backend's image: from `tree`/all."""
+    text = read("backend.dockerfile").partition("ARG MODELS=")[2]
+    step = re.search(r"^RUN (.*[^\\])$", text, re.M | re.S)
+    assert step
+    command = step[1].partition("\n\n")[0].replace("/models", str(tree / "models"))
+    return subprocess.run(
+        ["sh", "-c", command.replace("\\\n", " ")],
+        cwd=tree / "all",
+        env={**os.environ, "MODELS": models},
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("models", "held"),
+    [("", ["cats", "digits", "dogs"]), ("dogs", ["dogs"]), ("cats, digits", ["cats", "digits"])],
+)
+def test_a_build_argument_names_the_models_of_the_image(
+    models: str, held: list[str], tmp_path: Path
+) -> None:
+    for name in ("cats", "digits", "dogs"):
+        (tmp_path / "all" / name).mkdir(parents=True)
+        (tmp_path / "all" / name / "manifest.json").touch()
+    assert choose(models, tmp_path).returncode == 0
+    found = sorted(path.parent.name for path in (tmp_path / "models").glob("*/manifest.json"))
+    assert found == held
+
+
+def test_a_model_that_is_not_there_ends_the_build(tmp_path: Path) -> None:
+    (tmp_path / "all" / "dogs").mkdir(parents=True)
+    done = choose("cats,dogs", tmp_path)
+    assert done.returncode != 0
+    assert "cats" in done.stderr
