@@ -34,7 +34,7 @@ class Limits:
 
     p95: float = 1000.0  # ms
     failures: float = 0.01  # share of the requests
-    growth: float = 0.1  # share by which a step has to raise the rate
+    growth: float = 0.1  # share by which each step has to raise the rate
 
 
 @dataclass
@@ -42,7 +42,8 @@ class Ascent:
     """Raises the users step by step, and finds the knee: the last step that was worth it.
 
     Users are multiplied by `factor`, from `first` to `most`. The ascent is over after two steps in
-    a row that were too slow, failed too often, or did not raise the rate by the share in `limits`.
+    a row that were too slow, failed too often, or did not raise the rate by the share in `limits`:
+    by two such shares after a step that did not, else luck would creep up for ever.
     """
 
     limits: Limits = field(default_factory=Limits)
@@ -88,7 +89,8 @@ class Ascent:
         return ""
 
     def _is_worth_it(self, step: Step) -> bool:
-        least = self.knee.rate * (1 + self.limits.growth) if self.knee else 0.0
+        steps = self._useless + 1  # since the knee
+        least = self.knee.rate * (1 + self.limits.growth) ** steps if self.knee else 0.0
         return not self.why(step) and step.rate > least
 
 

@@ -37,7 +37,7 @@ def add(parser: LocustArgumentParser) -> None:
         env_var="LOAD_FIND_KNEE",
         help="raise the users until more of them do not help; --users and --run-time do not count",
     )
-    option("growth", limits.growth, "share by which a step has to raise the rate")
+    option("growth", limits.growth, "share by which each step has to raise the rate")
     option("first-users", ascent.first, "users of the first step", int)
     option("factor", ascent.factor, "users of a step by those of the one before")
     option("most-users", ascent.most, "users at most", int)

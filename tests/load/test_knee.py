@@ -37,6 +37,17 @@ def test_growth_is_measured_by_the_knee_and_not_by_a_bad_moment() -> None:
     assert ascent.knee == step(4, 60)
 
 
+def test_many_users_that_each_help_a_little_are_beyond_the_knee() -> None:
+    ascent = climbed(step(18, 285), step(27, 349), step(40, 364), step(60, 391))
+    assert ascent.is_over
+    assert ascent.knee == step(27, 349)
+
+
+def test_a_step_after_a_bad_moment_is_the_knee_where_it_makes_up_for_it() -> None:
+    ascent = climbed(step(18, 285), step(27, 300), step(40, 349))  # 285 x 1.1 x 1.1 = 345
+    assert ascent.knee == step(40, 349)
+
+
 @pytest.mark.parametrize("much", [{"p95": 201.0}, {"failures": 0.02}])
 def test_what_is_too_slow_or_fails_too_often_is_beyond_the_knee(much: dict[str, float]) -> None:
     ascent = climbed(step(1, 20), step(2, 40, **much), step(4, 80, **much))
