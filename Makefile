@@ -36,8 +36,9 @@ help: ## print this list
 run: $(stamps)/run ## start backend and frontend (BACKEND_PORT=8000 FRONTEND_PORT=8501); Ctrl-C stops both
 	@exec $(python) -m deploy.local --backend-port=$(BACKEND_PORT) --frontend-port=$(FRONTEND_PORT)
 
+# A file's tests share a browser and a page, so they stay together.
 test: $(stamps)/dev ## run all tests, in a browser too where Chromium is installed (ARGS=... for pytest)
-	@$(python) -m pytest $(ARGS)
+	@$(python) -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
 
 check: $(stamps)/dev ## check formatting, lint and types
 	@$(python) -m ruff format --check .

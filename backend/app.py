@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from backend import __version__
 from backend.api import classify, errors, health, history, metrics, models
+from backend.api.bodies import Bodies
 from backend.api.deps import State
 from backend.api.dialects import pixels
 from backend.api.draining import Drain, Draining
@@ -21,6 +22,8 @@ from backend.inference import runtimes
 from backend.inference.artifact import Artifact
 from backend.inference.classifier import Classifier
 from backend.inference.cpus import cores, cpu_limit
+from backend.inference.memory import Shares, memory_limit
+from backend.inference.reader import Reader
 from backend.settings import Settings
 from backend.sources.library import Library
 from backend.telemetry import traces
@@ -43,6 +46,9 @@ def create_app(
     counts = Metrics(errors.code_of)
     tracing = traces.start()
     default = choose_default(addresses, settings.default_model)
+    limit = memory_limit()
+    shares = Shares.of(limit // settings.workers) if limit else None
+    reader = Reader(settings.max_pixels, shares.decoding if shares else None)
 
     def build(artifact: Artifact) -> Classifier:
         name = artifact.manifest.name
@@ -51,7 +57,7 @@ def create_app(
             artifact,
             partial(load_runtime, artifact, settings.runtime),
             threads=settings.threads or cores(cpu_limit(), settings.workers),
-            max_pixels=settings.max_pixels,
+            reader=reader,
             max_batch=settings.max_batch,
             queue_size=settings.queue_size,
             scaled_decoding=settings.scaled_decoding,
@@ -68,7 +74,7 @@ def create_app(
             allow_private=settings.allow_private_sources,
         )
         catalog = Catalog(addresses, default, library.obtain, build, patience=settings.timeout)
-        past = _history(settings)
+        past = _history(settings, reader)
 
         async def load() -> None:
             async with asyncio.TaskGroup() as group:
@@ -101,6 +107,8 @@ def create_app(
     )
     app.state.drain = Drain()
     app.add_middleware(Shortcut)
+    if shares:
+        app.add_middleware(Bodies, most=shares.files)
     if tracing:
         app.add_middleware(tracing.annotate)
     if settings.key_hashes:
@@ -114,13 +122,12 @@ def create_app(
     return app
 
 
-def _history(settings: Settings) -> History | None:
+def _history(settings: Settings, reader: Reader) -> History | None:
     if not settings.history:
         return None
     return History(
         settings.database_url,
         settings.data_dir,
         days=settings.history_days,
-        pictures=settings.history_images,
-        max_pixels=settings.max_pixels,
+        pictures=reader if settings.history_images else None,
     )

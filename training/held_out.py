@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from backend.inference import artifact, images, runtimes
+from backend.inference import artifact, runtimes
 from backend.inference.artifact import Artifact
 from backend.inference.calibration import COVERAGES, Calibration, OutputKind
 from backend.inference.decoder import Decoder
 from backend.inference.errors import ImageError
+from backend.inference.reader import Reader
 from backend.inference.types import Floats
 from evaluation.sources.source import Source
 from evaluation.types import Sample
@@ -44,7 +45,7 @@ def calibrate_folder(model: Artifact, source: Source) -> tuple[Artifact, list[st
 
 def _answers(model: Artifact, source: Source) -> Held:
     """What the model says of the pictures that can be read."""
-    decoder = Decoder(model.manifest.preprocess, max_pixels=images.DEFAULT_MAX_PIXELS)
+    decoder = Decoder(model.manifest.preprocess, Reader())
     runtime = runtimes.load(model)
     # A label that stands twice among the model's is its first class.
     classes = {label: at for at, label in reversed(list(enumerate(model.manifest.labels)))}

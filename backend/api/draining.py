@@ -76,12 +76,12 @@ async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     response = answer(ClosedError(), scope["state"]["request_id"])
     if "expect" in Headers(scope=scope):
         response.headers["Connection"] = "close"  # the client holds its body back for this answer
-    elif not await _read_to_the_end(receive):
+    elif not await read_to_the_end(receive):
         return
     await response(scope, receive, send)
 
 
-async def _read_to_the_end(receive: Receive) -> bool:
+async def read_to_the_end(receive: Receive) -> bool:
     """Discard the body: a client cut off while it sends would not read its answer."""
     while True:
         message = await receive()

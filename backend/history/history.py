@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from backend.history.errors import HistoryUnavailableError
 from backend.history.record import digest, record, shrunken
 from backend.history.writer import Writer
+from backend.inference.reader import Reader
 
 if TYPE_CHECKING:
     from backend.history.store import Store
@@ -25,17 +26,16 @@ _BREATH: Final = 0.05  # seconds between two portions of it
 class History:
     """Remembers answers in the database at `url` (empty: SQLite in `folder`) for so many `days`.
 
-    Of pictures, read up to `max_pixels`, it keeps small copies where `pictures` is true. Nothing
-    happens before `start`.
+    Of pictures it keeps small copies where `pictures`, which reads them, is given. Nothing happens
+    before `start`.
     """
 
     def __init__(
-        self, url: str, folder: Path, *, days: int, pictures: bool, max_pixels: int
+        self, url: str, folder: Path, *, days: int, pictures: Reader | None = None
     ) -> None:
         self._open = partial(_open, url, folder)
         self._days = days
         self._pictures = pictures
-        self._max_pixels = max_pixels
         self._writer: Writer | None = None
         self._retention: asyncio.Task[None] | None = None
 
@@ -72,7 +72,7 @@ class History:
             await self._writer.close()
 
     def _look(self, content: bytes) -> tuple[str, bytes | None]:
-        picture = shrunken(content, self._max_pixels) if self._pictures else None
+        picture = shrunken(content, self._pictures) if self._pictures else None
         return digest(content), picture
 
     async def _forget(self, writer: Writer) -> None:

@@ -7,8 +7,8 @@ from typing import Any, Final, TypedDict
 
 from ulid import ULID
 
-from backend.inference import images
 from backend.inference.errors import ImageError
+from backend.inference.reader import Reader
 
 TOP: Final = 10  # of the most probable classes are kept, at most
 SIDE: Final = 256  # pixels of a kept picture, at most
@@ -87,15 +87,13 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def shrunken(data: bytes, max_pixels: int) -> bytes | None:
+def shrunken(data: bytes, reader: Reader) -> bytes | None:
     """A picture of `SIDE` pixels at most as WebP; None where it cannot be made."""
     try:
-        image = images.open_image(data, max_pixels=max_pixels)
-        images.reduce(image, SIDE)
-        image = images.load_rgb(image)
+        with reader.read(data, SIDE) as image:
+            image.thumbnail((SIDE, SIDE))
     except ImageError:
         return None
-    image.thumbnail((SIDE, SIDE))
     file = io.BytesIO()
     image.save(file, "WEBP", quality=_QUALITY)
     return file.getvalue()

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from backend.inference import images, seen
+from backend.inference import seen
 from backend.inference.artifact import Artifact, Manifest
 from backend.inference.batcher import FOREVER, Batcher
 from backend.inference.calibration import SetSize
@@ -28,6 +28,7 @@ from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
 from backend.inference.observer import SILENT, Observer
 from backend.inference.pace import Pace
 from backend.inference.plan import Interrupted, Plan
+from backend.inference.reader import Reader
 from backend.inference.types import Floats, Prediction, Timings
 
 # An answer that would come this close to the deadline is refused: the pace is only an estimate.
@@ -47,7 +48,7 @@ class Classifier:
         load: Load,
         *,
         threads: int | None = None,
-        max_pixels: int = images.DEFAULT_MAX_PIXELS,
+        reader: Reader | None = None,
         max_batch: int = 32,
         queue_size: int = 512,
         scaled_decoding: bool = True,
@@ -63,7 +64,7 @@ class Classifier:
         self._set_size: Final = SetSize(fitted.sets) if fitted else None
         self._max_ood_score: Final = fitted.max_ood_score if fitted else None
         self._decoder = Decoder(
-            artifact.manifest.preprocess, max_pixels=max_pixels, scaled=scaled_decoding
+            artifact.manifest.preprocess, reader or Reader(), scaled=scaled_decoding
         )
         self._engine = Engine(
             artifact, load, self._decoder, threads=threads, max_batch=max_batch, observer=observer

@@ -1,8 +1,9 @@
 """How many processors this process may use: the container's limit, not the host's cores."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
+
+from backend.inference.cgroup import folders
 
 _ROOT = Path("/")
 
@@ -13,7 +14,7 @@ def cpu_limit(root: Path = _ROOT) -> float:
     The smallest of the affinity mask and the quotas of the cgroup (version 1 or 2) and all above
     it. `root` is where /proc and /sys are looked for.
     """
-    quotas = (_quota(folder) for folder in _folders(root))
+    quotas = (_quota(folder) for folder in folders(root, "cpu", "cpu,cpuacct"))
     return min([_affinity(), *(quota for quota in quotas if quota)])
 
 
@@ -26,25 +27,6 @@ def _affinity() -> float:
     if hasattr(os, "sched_getaffinity"):
         return float(len(os.sched_getaffinity(0)))
     return float(os.cpu_count() or 1)  # macOS and Windows
-
-
-def _folders(root: Path) -> Iterator[Path]:
-    """Where this process's quotas may stand, from its own cgroup up to the root of each tree.
-
-    Inside a container the path is often the host's and leads nowhere: the root is what counts.
-    """
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return
-    for line in lines:
-        _, controllers, path = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        for tree in (controllers, "cpu", "cpu,cpuacct") if controllers else ("", "unified"):
-            top = root / "sys/fs/cgroup" / tree
-            own = top / path.lstrip("/")
-            yield from (folder for folder in (own, *own.parents) if folder.is_relative_to(top))
 
 
 def _quota(folder: Path) -> float | None:

@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 
 from backend.inference import images
-from backend.inference.budget import Budget
 from backend.inference.preprocess import Preprocess, preprocess
+from backend.inference.reader import Reader
 from backend.inference.types import Floats
 
 _TINY: Final = 4_096  # bytes of a file, pixels of a picture, numbers of an input
@@ -30,37 +30,31 @@ class Decoder:
     With `scaled`, a JPEG is decoded at a reduced scale where the model needs few of its pixels.
     """
 
-    def __init__(self, spec: Preprocess, *, max_pixels: int, scaled: bool = True) -> None:
+    def __init__(self, spec: Preprocess, reader: Reader, *, scaled: bool = True) -> None:
         self._spec = spec
-        self._max_pixels = max_pixels
+        self._reader = reader
         self._side = spec.decoded_side if scaled else None
         self._small_input = math.prod(spec.input_shape) <= _TINY
-        # A decoded pixel takes some 8 bytes until it is reduced: only so many at a time.
-        self._pixels = Budget(max_pixels)
 
     def decode(self, data: bytes) -> Input:
         """Decode and preprocess a file; raises an ImageError where it cannot be used."""
         started = time.perf_counter()
-        image = images.open_image(data, max_pixels=self._max_pixels)
-        pixels = image.width * image.height
-        if self._side is not None:
-            images.reduce(image, self._side)
-        if not image.info.get("progressive"):  # its decoder holds all of them, however reduced
-            pixels = image.width * image.height
-        with self._pixels.take(pixels):
+        with self._reader.read(data, self._side) as image:
             return self._prepare(image, started)
 
     def decode_tiny(self, data: bytes) -> Input | None:
         """`decode` where that costs less than to hand the picture to another thread, else None.
 
-        It takes no part in the budget of pixels: the event loop must not wait for it.
+        It takes no part in the budget of memory: the event loop must not wait for it.
         """
         if len(data) > _TINY or not self._small_input:
             return None
         started = time.perf_counter()
-        image = images.open_image(data, max_pixels=self._max_pixels)
-        return self._prepare(image, started) if image.width * image.height <= _TINY else None
+        image = images.open_image(data, max_pixels=self._reader.max_pixels)
+        if image.width * image.height > _TINY:
+            return None
+        return self._prepare(images.load_rgb(image), started)
 
     def _prepare(self, image: Image.Image, started: float) -> Input:
-        rows = preprocess(images.load_rgb(image), self._spec)[np.newaxis]
+        rows = preprocess(image, self._spec)[np.newaxis]
         return Input(rows, time.perf_counter() - started)

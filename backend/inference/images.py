@@ -106,6 +106,21 @@ def reduce(image: Image.Image, side: int) -> None:
         image.draft(None, (image.width // scale, image.height // scale))
 
 
+def memory(image: Image.Image, pixels: int) -> int:
+    """Bytes that loading an opened picture of so many `pixels` and looking at it takes at most.
+
+    As measured; a JPEG may have been reduced since it was opened.
+    """
+    if image.format == "WEBP":
+        weight = 22
+    elif image.has_transparency_data or image.mode.startswith("I"):
+        weight = 14
+    else:
+        weight = 10
+    coefficients = 4 * pixels if image.info.get("progressive") else 0  # held however reduced
+    return weight * image.width * image.height + coefficients
+
+
 def load_rgb(image: Image.Image) -> Image.Image:
     """Decode an opened image: the second half of `decode`."""
     try:

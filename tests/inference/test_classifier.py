@@ -23,6 +23,7 @@ from backend.inference.errors import (
     InferenceError,
 )
 from backend.inference.plan import Plan
+from backend.inference.reader import Reader
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.inference.types import Floats, Prediction
@@ -67,7 +68,7 @@ async def test_where_the_time_went_is_told(classifier: Classifier, side: int) ->
 
 async def test_a_broken_picture_never_reaches_the_model(model: Artifact) -> None:
     runtime = FakeRuntime(10)
-    classifier = classify_with(model, runtime, max_pixels=100)
+    classifier = classify_with(model, runtime, reader=Reader(100))
     warm_up = list(runtime.batches)
     try:
         with pytest.raises(ImageError):

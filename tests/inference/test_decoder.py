@@ -1,21 +1,18 @@
 """A file becomes one input: in scaled decoding from as few pixels as the model needs."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from backend.inference import decoder as module
 from backend.inference import images
 from backend.inference.decoder import Decoder
 from backend.inference.digits import DigitPreprocess
 from backend.inference.errors import BrokenImageError, EmptyImageError, ImageTooLargeError
 from backend.inference.photos import PhotoPreprocess
 from backend.inference.preprocess import Preprocess
+from backend.inference.reader import Reader
 from tests.fake_models import GREY, grey, level
 from tests.pictures import encoded, noise, seven
 
@@ -39,7 +36,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 def decoder(spec: Preprocess, *, scaled: bool = True) -> Decoder:
-    return Decoder(spec, max_pixels=PIXELS, scaled=scaled)
+    return Decoder(spec, Reader(PIXELS), scaled=scaled)
 
 
 def side(shorter: int) -> PhotoPreprocess:
@@ -129,36 +126,12 @@ def test_a_bad_tiny_file_says_so() -> None:
     with pytest.raises(BrokenImageError):
         decoder(GREY).decode_tiny(encoded(seven())[:100])
     with pytest.raises(ImageTooLargeError):
-        Decoder(GREY, max_pixels=100).decode_tiny(grey(7, side=11))
+        Decoder(GREY, Reader(100)).decode_tiny(grey(7, side=11))
 
 
-class Taken:
-    """Stands for the budget of pixels and writes down what is taken."""
-
-    def __init__(self, total: int) -> None:
-        self.units: list[int] = []
-
-    @contextmanager
-    def take(self, units: int) -> Iterator[None]:
-        self.units.append(units)
-        yield
-
-
-@pytest.fixture
-def taken(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    budget = Taken(PIXELS)
-    monkeypatch.setattr(module, "Budget", lambda _: budget)
-    return budget.units
-
-
-@pytest.mark.parametrize(("scaled", "pixels"), [(True, 500 * 375), (False, 4000 * 3000)])
-def test_pictures_take_what_is_decoded_from_one_budget_of_pixels(
-    taken: list[int], scaled: bool, pixels: int
-) -> None:
-    decoder(side(256), scaled=scaled).decode(MEGAPIXELS_12)
-    assert taken == [pixels]
-
-
-def test_a_tiny_picture_waits_for_no_large_one(taken: list[int]) -> None:
-    decoder(GREY).decode_tiny(grey(7))
-    assert taken == []  # it is decoded on the event loop, which has to go on
+def test_a_tiny_picture_waits_for_no_large_one() -> None:
+    reader = Reader(memory=1_000_000)
+    with reader.read(encoded(noise(300, 300))):  # nearly all of it
+        found = Decoder(GREY, reader).decode_tiny(grey(7))
+    assert found is not None
+    assert found.rows.shape[0] == 1

@@ -12,6 +12,7 @@ from backend.inference.decoder import Decoder, Input
 from backend.inference.engine import Answer, Engine
 from backend.inference.errors import ArtifactError, BrokenImageError, ClosedError, InferenceError
 from backend.inference.observer import SilentObserver
+from backend.inference.reader import Reader
 from backend.inference.types import Floats
 from tests.fake_models import GREY, GreyRuntime, grey, write_model
 
@@ -53,7 +54,7 @@ class Batches(SilentObserver):
 def engine(
     model: Artifact, load: Loaded, *, threads: int = 4, observer: SilentObserver | None = None
 ) -> Engine:
-    decoder = Decoder(GREY, max_pixels=100_000)
+    decoder = Decoder(GREY, Reader(100_000))
     found = Engine(
         model, load, decoder, threads=threads, max_batch=8, observer=observer or SilentObserver()
     )
@@ -70,14 +71,14 @@ def digits(answers: object) -> list[object]:
 def test_files_and_inputs_are_answered_each_in_its_place(model: Artifact) -> None:
     load = Loaded()
     run = engine(model, load)
-    decoded = Decoder(GREY, max_pixels=10_000).decode(grey(3))
+    decoded = Decoder(GREY, Reader(10_000)).decode(grey(3))
     assert digits(run(Batch([grey(1), decoded, grey(5, side=80)], "gathered"))) == [1, 3, 5]
     assert load.asked() == [[[1, 3, 5]]]
 
 
 def test_an_item_of_several_rows_keeps_them_together(model: Artifact) -> None:
     run = engine(model, Loaded())
-    decoded = [Decoder(GREY, max_pixels=10_000).decode(grey(i)).rows for i in (1, 2, 3)]
+    decoded = [Decoder(GREY, Reader(10_000)).decode(grey(i)).rows for i in (1, 2, 3)]
     three = Input(rows=decoded[0].repeat(3, axis=0))
     answers = run(Batch([three, Input(decoded[1]), Input(decoded[2])], "gathered"))
     outputs = [answer.outputs for answer in answers if isinstance(answer, Answer)]
@@ -98,7 +99,7 @@ def test_each_item_has_the_scores_of_its_own_rows(model: Artifact) -> None:
             return Brightness(threads=threads)
 
     run = engine(model, LoadedBright())
-    dim, bright, middle = (Decoder(GREY, max_pixels=9999).decode(grey(i)).rows for i in (1, 8, 4))
+    dim, bright, middle = (Decoder(GREY, Reader(9999)).decode(grey(i)).rows for i in (1, 8, 4))
     items = [Input(dim), Input(np.concatenate([bright, middle])), Input(dim)]
 
     def scores(*items: Input) -> list[float]:

@@ -10,6 +10,7 @@ from PIL import Image
 from backend.inference import artifact, images, runtimes
 from backend.inference.artifact import Artifact
 from backend.inference.decoder import Decoder
+from backend.inference.reader import Reader
 from tests.conftest import ROOT
 from tests.pictures import encoded, noise
 
@@ -20,7 +21,7 @@ def differing(model: Artifact, pictures: list[bytes]) -> list[int]:
     named = [
         np.concatenate([runtime(decoder.decode(data).rows) for data in pictures]).argmax(axis=1)
         for scaled in (True, False)
-        for decoder in [Decoder(model.manifest.preprocess, max_pixels=10**8, scaled=scaled)]
+        for decoder in [Decoder(model.manifest.preprocess, Reader(10**8), scaled=scaled)]
     ]
     return np.flatnonzero(named[0] != named[1]).tolist()
 

@@ -16,6 +16,7 @@ from backend.inference.decoder import Decoder
 from backend.inference.engine import Engine
 from backend.inference.observer import SILENT
 from backend.inference.plan import Interrupted, Plan
+from backend.inference.reader import Reader
 from tests.fake_models import GREY, GreyRuntime, grey, write_model
 from tests.inference.work import WAIT
 
@@ -48,7 +49,7 @@ class Model:
             return self.networks[-1]
 
         found = Engine(
-            artifact.read(folder), load, Decoder(GREY, max_pixels=10_000), threads=threads,
+            artifact.read(folder), load, Decoder(GREY, Reader(10_000)), threads=threads,
             max_batch=max_batch, observer=SILENT,
         )  # fmt: skip
         found.spread()
@@ -240,7 +241,7 @@ def test_the_networks_are_those_of_the_plan(
     plan.write(path, found)
     engine = model.engine()
     engine.survey(plans, idle)
-    picture = Decoder(GREY, max_pixels=10_000).decode(grey(1))
+    picture = Decoder(GREY, Reader(10_000)).decode(grey(1))
     cases: list[tuple[Reason, int]] = [("alone", alone), ("gathered", together)]
     for reason, threads in cases:
         engine(Batch([picture], reason))
