@@ -13,7 +13,7 @@ _ROOT = Path("/")
 class Shares:
     """Bytes for pictures that are being decoded, and for files that have been sent.
 
-    Half of the memory is left for the process with its models; files are held twice for a moment.
+    The rest is left for the process with its models; a file is held twice for a moment.
     """
 
     decoding: int
@@ -22,7 +22,7 @@ class Shares:
     @classmethod
     def of(cls, limit: int) -> "Shares":
         """The shares of a process that may use `limit` bytes."""
-        return cls(decoding=limit * 3 // 8, files=limit // 8)
+        return cls(decoding=limit * 3 // 8, files=limit // 6)
 
 
 def memory_limit(root: Path = _ROOT) -> int | None:
