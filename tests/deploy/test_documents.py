@@ -142,6 +142,10 @@ def test_a_database_is_one_that_the_backend_can_open(tmp_path: Path) -> None:
     assert calls[-1].option("add-cloudsql-instances") == instance
     manifest = filled(uncommented(text("backend"))).replace("demo:", "my-project:")
     assert f"run.googleapis.com/cloudsql-instances: {instance}\n" in manifest
+    create = next(call for call in calls if call.words[1:4] == ["sql", "instances", "create"])
+    assert create.words[4] == "prism"
+    # 15 for each of 4 instances, and as many for the revision that takes their place
+    assert int(create.option("database-flags").removeprefix("max_connections=")) >= 2 * 4 * 15
 
 
 def test_the_key_of_a_public_backend_is_one_that_it_accepts(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Every variable that is named anywhere is one that somebody listens to."""
 
 import re
+from pathlib import Path
 
 import pytest
 import yaml
