@@ -19,6 +19,8 @@ from typing import Any
 import pytest
 
 ROOT = Path(__file__).parents[2]
+# Flags that take away what somebody else gave a service: --update-… does not.
+DROPS = re.compile(r"--(set|clear)-(env-vars|secrets|cloudsql-instances)|--env-vars-file")
 MANIFEST = ROOT / "deploy" / "backend.service.yaml"
 
 _FENCE = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)

@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
+from tests.deploy.commands import DROPS
+
 BUILTIN = {
     "PROJECT_ID": "demo",
     "PROJECT_NUMBER": "123456789012",
@@ -16,6 +18,7 @@ ORDER = (
     ("test", "build-frontend", "push-frontend", "deploy-frontend"),
     ("deploy-backend", "let-the-page-ask", "deploy-frontend", "identify", "smoke"),
 )
+AT_LEAST = 30 * 60  # seconds that tests, two images and two deployments take
 INVOKER = ("--member=serviceAccount:${_FRONTEND}@${_ACCOUNTS}", "--role=roles/run.invoker")
 
 _DOLLARS = re.compile(r"\$\$|\$(?:\{(\w+)\}|([A-Z_]+))")
@@ -38,8 +41,8 @@ def substituted(build: Mapping[str, Any], **given: str) -> dict[str, Any]:
 
 
 def problems(build: Mapping[str, Any]) -> list[str]:
-    """What Cloud Build would refuse, or do too early, or leave out; a sentence each."""
-    return [*_substitutions(build), *_order(build), *_access(build)]
+    """What Cloud Build would refuse, do too early, leave out or let pass; a sentence each."""
+    return [*_substitutions(build), *_order(build), *_access(build), *_guards(build), *_run(build)]
 
 
 def _substitutions(build: Mapping[str, Any]) -> Iterator[str]:
@@ -75,6 +78,41 @@ def _access(build: Mapping[str, Any]) -> Iterator[str]:
         yield "everybody may ask the backend"
     if build["substitutions"].get("_FRONTEND_ACCESS") != "--allow-unauthenticated":
         yield "nobody may open the page"
+
+
+def _guards(build: Mapping[str, Any]) -> Iterator[str]:
+    steps = {step["id"]: step for step in build["steps"]}
+    test = steps.get("test", {})
+    if (test.get("entrypoint"), test.get("args")) != ("bash", [".ci/run"]):
+        yield "the tests are not run"
+    if "CI=true" not in test.get("env", []):
+        yield "what the tests miss is skipped"
+    for name, step in steps.items():
+        if step.get("allowFailure") or step.get("allowExitCodes"):
+            yield f"{name} may fail"
+        for text in _texts(step.get("args", [])):
+            if re.search(r"\|\|\s*(true|:|exit 0)|set \+e", text):
+                yield f"{name} hides a failure"
+            if dropped := DROPS.match(text):
+                yield f"{name} drops what the service has: {dropped[0]}"
+        is_script = step.get("entrypoint") in {"bash", "sh"} and step is not test
+        if is_script and not re.match(r"-\w*e", " ".join(step.get("args", []))):
+            yield f"{name} goes on after a failure"
+    for name in ("build-backend", "build-frontend"):
+        if "DOCKER_BUILDKIT=1" not in steps.get(name, {}).get("env", []):
+            yield f"{name} makes stages that nothing needs"
+    if "--build-arg=POSTGRES=1" not in steps.get("build-backend", {}).get("args", []):
+        yield "the backend cannot open a database"
+
+
+def _run(build: Mapping[str, Any]) -> Iterator[str]:
+    options = build.get("options", {})
+    if "serviceAccount" in build and not (options.get("logging") or "logsBucket" in build):
+        yield "an account of its own needs a place for the log"
+    if options.get("dynamicSubstitutions") is not True:
+        yield "substitutions within substitutions stay as they are"
+    if int(build.get("timeout", "600s").removesuffix("s")) < AT_LEAST:
+        yield "there is too little time"
 
 
 def _texts(found: Any) -> Iterator[str]:

@@ -18,7 +18,7 @@ ANSWERS = {
     "gcloud auth print-identity-token": "an ID token",
     "heroku info": "git_url=https://git\nweb_url=https://my-prism-backend-0.herokuapp.com/",
 }
-_TOOL = """#!{python}
+_TOOL = """#!{python} -IS
 import json, os, sys
 call = [os.path.basename(sys.argv[0]), *sys.argv[1:]]
 with open({log!r}, "a") as log:
@@ -38,14 +38,18 @@ class Call:
     given: str  # on its standard input
     secrets: dict[str, str]  # the variables that begin with BACKEND_
 
+    def options(self, name: str) -> list[str]:
+        """The values of --name=value and --name value, as often as it is there."""
+        flag = f"--{name}" if len(name) > 1 else f"-{name}"
+        return [
+            after if word == flag else word.partition("=")[2]
+            for word, after in zip(self.words, [*self.words[1:], ""], strict=True)
+            if word == flag or word.startswith(f"{flag}=")
+        ]
+
     def option(self, name: str) -> str:
-        """The value of --name=value or --name value; "" where it is not there."""
-        for word, after in zip(self.words, [*self.words[1:], ""], strict=True):
-            if word.startswith(f"--{name}="):
-                return word.partition("=")[2]
-            if word == f"--{name}":
-                return after
-        return ""
+        """The first of `options`; "" where it is not there."""
+        return next(iter(self.options(name)), "")
 
 
 def run(script: str, folder: Path) -> list[Call]:
@@ -71,16 +75,16 @@ def run(script: str, folder: Path) -> list[Call]:
     return [Call(*json.loads(line)) for line in log.read_text().splitlines()]
 
 
-def grants(calls: list[Call]) -> set[tuple[str, str, str]]:
+def grants(calls: list[Call], verb: str = "add-iam-policy-binding") -> set[tuple[str, str, str]]:
     """Who gets which role on what: (what, account, role)."""
     return {
         (
-            call.words[call.words.index("add-iam-policy-binding") + 1].partition("@")[0],
+            call.words[call.words.index(verb) + 1].partition("@")[0],
             call.option("member").partition("@")[0].rpartition(":")[2],
             call.option("role").removeprefix("roles/"),
         )
         for call in calls
-        if "add-iam-policy-binding" in call.words
+        if verb in call.words
     }
 
 

@@ -4,62 +4,55 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from tests.deploy.commands import ROOT
+from tests.deploy.composition import problems
 
 TEXT = (ROOT / "compose.yaml").read_text()
 
 
-def composed(**environ: str) -> dict[str, Any]:
-    """The services as compose sees them with these variables set."""
-
-    def fill(found: re.Match[str]) -> str:
-        value = environ.get(found[1], "")
-        return (found[3] if value else "") if found[2] == ":+" else value or found[3]
-
-    loaded = yaml.safe_load(re.sub(r"\$\{(\w+)(:[+-])([^}]*)\}", fill, TEXT))
-    services: dict[str, Any] = loaded["services"]
-    return services
+def test_both_start_find_each_other_keep_their_data_and_are_open_to_nobody_else() -> None:
+    assert problems(TEXT) == []
 
 
-def test_the_page_finds_the_backend_and_nothing_is_writable_but_what_is_meant_to_be() -> None:
-    services = composed()
-    assert services["frontend"]["environment"]["BACKEND"] == "http://backend:8000"
-    for name, service in services.items():
-        assert service["read_only"] is True
-        assert service["cap_drop"] == ["ALL"]
-        assert "/tmp" in service["tmpfs"]
-        if "build" in service:
-            assert (ROOT / service["build"]["dockerfile"]).exists()
-        for port in service.get("ports", []):
-            assert port.startswith("127.0.0.1:"), f"{name} is open to the network"
-
-
-def test_without_the_profile_the_history_is_a_file_on_a_volume() -> None:
-    services = composed()
-    started = {name for name, service in services.items() if "profiles" not in service}
-    assert started == {"backend", "frontend"}
-    assert not services["backend"]["environment"]["PRISM_DATABASE_URL"]
-    assert services["backend"]["environment"]["PRISM_DATA_DIR"] == "/data"
-    assert "data:/data" in services["backend"]["volumes"]
-    assert services["backend"]["depends_on"]["postgres"]["required"] is False
-
-
-def test_with_the_profile_the_backend_waits_for_a_database_that_it_can_open() -> None:
-    services = composed(POSTGRES_PASSWORD="p@ss/word")
-    backend, postgres = services["backend"], services["postgres"]
-    made = postgres["environment"]
-    url = f"postgresql://{made['POSTGRES_USER']}@postgres/{made['POSTGRES_DB']}"
-    assert backend["environment"]["PRISM_DATABASE_URL"] == url
-    assert backend["environment"]["PGPASSWORD"] == made["POSTGRES_PASSWORD"] == "p@ss/word"
-    assert backend["build"]["args"]["POSTGRES"] == "1"
-    assert backend["depends_on"]["postgres"]["condition"] == "service_healthy"
-    assert postgres["healthcheck"]["test"][:2] == ["CMD", "pg_isready"]
-    assert postgres["profiles"] == ["postgres"]
+@pytest.mark.parametrize(
+    ("right", "wrong", "problem"),
+    [
+        ('    security_opt: ["no-new-privileges:true"]\n', "", "frontend: security_opt is not"),
+        ("    restart: unless-stopped\n", "", "postgres: restart is not"),
+        ("    read_only: true\n", "", "backend: read_only is not"),
+        ("    cap_drop: [ALL]\n", "", "backend: cap_drop is not"),
+        ('    tmpfs: ["/tmp"]\n', "", "frontend has no /tmp"),
+        ("127.0.0.1:8501:8501", "127.0.0.1:8501:8502", "frontend listens on 8501"),
+        ("127.0.0.1:8000:8000", "8000:8000", "backend is open to the network"),
+        (
+            "backend: {condition: service_healthy}",
+            "backend: {condition: service_started}",
+            "before the backend answers",
+        ),
+        ("service_healthy, required", "service_started, required", "does not wait for the data"),
+        ("required: false", "required: true", "does not wait for the data"),
+        ("postgresql/data", "postgresql/17", "the database is not kept"),
+        ("postgres:17", "postgres:18", "the database is not kept"),
+        ("target: serving", "target: torch", "not what the dockerfile makes by default"),
+        ('      PRISM_HISTORY_OPEN: "true"', '      PRISM_HISTORY: "true"', "may not read the his"),
+        ("PRISM_HISTORY_OPEN:", "PRISM_HISTRY_OPEN:", "backend does not know PRISM_HISTRY_OPEN"),
+        ('args: {POSTGRES: "1"}', 'args: {POSTGRS: "1"}', "has no argument POSTGRS"),
+        ('args: {POSTGRES: "1"}', "args: {}", "cannot open a database"),
+        ("http://backend:8000", "http://backend:8001", "does not find the backend"),
+        ("@postgres/prism", "@postgres/other", "the database is at"),
+        ("${POSTGRES_PASSWORD:-} # beside", "secret # beside", "not the same for both"),
+        ("data:/data", "data:/other", "gone with the container"),
+        ("    profiles: [postgres]\n", "", "start without a profile"),
+        ("CMD, pg_isready", "CMD, 'true'", "nobody knows when"),
+    ],
+)
+def test_a_mistake_is_found(right: str, wrong: str, problem: str) -> None:
+    assert right in TEXT
+    found = problems(TEXT.replace(right, wrong))
+    assert any(problem in one for one in found), found
 
 
 def test_the_schema_would_see_a_typo(tmp_path: Path) -> None:

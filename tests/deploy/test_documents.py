@@ -1,70 +1,130 @@
-"""The commands of the documents, typed as they stand, with tools that write down what they get.
+"""The commands of deploy.md and cloud-run.md, typed as they stand.
 
 That gcloud understands them is for test_commands.py, what they deploy for test_rehearsal.py.
 """
 
 import hashlib
-import os
 import re
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 import yaml
 
 from backend.settings import Settings
-from tests.conftest import free_port
-from tests.deploy.commands import ROOT, blocks
-from tests.deploy.recorder import Call, grants, run, secrets
+from tests.deploy import engine
+from tests.deploy.commands import ROOT
+from tests.deploy.documents import CLOUD_RUN, DEPLOY, GRANTS, TAKEN, apis, problems, typed
+from tests.deploy.manifests import filled, text, uncommented
+from tests.deploy.pipeline import substituted
+from tests.deploy.recorder import Call, secrets
 
-DEPLOY, CLOUD_RUN, PLATFORMS = (
-    (ROOT / "docs" / f"{name}.md").read_text() for name in ("deploy", "cloud-run", "platforms")
-)
+HEADINGS = [
+    (page, heading)
+    for page in (DEPLOY, CLOUD_RUN)
+    for heading, below in re.findall(r"^##+ (.*)\n((?:(?!^##).*\n)*)", page, re.M)
+    if "```bash" in below and heading != "Cloud Run"
+]
 URL = "https://prism-{}-123456789012.europe-west1.run.app"
 
 
-def typed(folder: Path, page: str, *headings: str) -> list[Call]:
-    """Type what stands below these headings of `page`, after the variables of deploy.md."""
-    script = [block for heading in headings for block in blocks(page, heading)]
-    return run("\n".join([*blocks(DEPLOY, "Cloud Run"), *script]), folder)
+@pytest.fixture(scope="module")
+def enabled(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
+    """The APIs that a project has once it is made ready."""
+    return apis(typed(tmp_path_factory.mktemp("once"), DEPLOY, "Once for a project"))
+
+
+@pytest.mark.parametrize(("page", "heading"), HEADINGS, ids=[heading for _, heading in HEADINGS])
+def test_what_is_typed_is_right(page: str, heading: str, enabled: set[str], tmp_path: Path) -> None:
+    already = enabled if heading != "Once for a project" else set[str]()
+    assert problems(heading, typed(tmp_path, page, heading), already) == []
+
+
+def test_every_role_is_given_by_a_command() -> None:
+    assert {*GRANTS, *TAKEN} <= {heading for _, heading in HEADINGS}
+
+
+@pytest.mark.parametrize(
+    ("heading", "right", "wrong", "problem"),
+    [
+        ("Build", "TORCH_INDEX=", "TORCH_INDX=", "has no argument TORCH_INDX"),
+        ("Build", "--target torch", "--target tourch", "has no target tourch"),
+        ("Run on one machine", "-p 8501:8501", "-p 8501:8000", "another port than 8501"),
+        ("Run on one machine", "backend:8000 ", "backend:8001 ", "looks for the backend at"),
+        ("Run on one machine", "--read-only ", "", "can write to more than /tmp"),
+        ("Run on one machine", "docker network create prism\n", "", "that nobody made"),
+        ("Run on one machine", "-e BACKEND=", "-e BACKND=", "does not know BACKND"),
+        ("Once for a project", "secretmanager.googleapis.com ", "", "API secretmanager is not"),
+        ("Once for a project", " iamcredentials.googleapis.com", "", "API iamcredentials is not"),
+        ("Once for a project", "create prism ", "create prisms ", "images are at"),
+        ("Once for a project", 'location="$REGION"', "location=us", "images are at"),
+        ("Once for a project", "format=docker", "format=npm", "not for images"),
+        ("By command", "roles/run.invoker", "roles/run.admin", "nobody means to add run.admin"),
+        ("By command", "PRISM_HISTORY=", "PRISM_HISTRY=", "backend does not know PRISM_HISTRY"),
+        ("By command", "--update-env-vars", "--set-env-vars", "drops what is there"),
+        ("How the page finds the backend", "roles/run.viewer", "roles/editor", "to add editor"),
+        ("How the page finds the backend", "PRISM_BACKEND_", "BACKEND_", "does not know BACKEND_"),
+        ("A page for some people only", " run.viewer", "", "TEAM has to have run.viewer"),
+        (
+            "A page for some people only",
+            "remove-iam-policy-binding prism-frontend",
+            "remove-iam-policy-binding prism-backend",
+            "nobody means to remove run.invoker on prism-backend",
+        ),
+        (
+            "Back to an earlier version",
+            "update-traffic prism-backend",
+            "update-traffic backend",
+            "there is no service 'backend'",
+        ),
+        ("With a history", "PRISM_HISTORY_OPEN", "PRISM_HISTRY_OPEN", "not know PRISM_HISTRY_"),
+        ("With a history", "--update-env-vars", "--set-env-vars", "drops what is there"),
+        ("With a history", "gcloud services enable sqladmin.googleapis.com\n", "", "API sqladmin"),
+        (
+            "With a public backend",
+            "PRISM_API_KEYS=prism-api-key-hashes",
+            "PRISM_API_KEYS=prism-api-key",
+            "PRISM_API_KEYS is not what prism-api-key:latest holds",
+        ),
+        ("With a public backend", "BACKEND_API_KEY=$", "BACKEND_APIKEY=$", "BACKEND_APIKEY"),
+        ("With a public backend", "--member=allUsers", "--member=user:me", "allUsers has to have"),
+    ],
+)
+def test_a_mistake_is_found(
+    heading: str, right: str, wrong: str, problem: str, enabled: set[str], tmp_path: Path
+) -> None:
+    (page,) = (page for page, one in HEADINGS if one == heading)
+    prose, fence, section = page.partition(f"# {heading}\n")[2].partition("```bash")
+    assert right in section
+    planted = prose + fence + section.replace(right, wrong, 1)
+    calls = typed(tmp_path, f"# {heading}\n{planted}", heading)
+    found = problems(heading, calls, enabled if heading != "Once for a project" else set[str]())
+    assert any(problem in one for one in found), found
 
 
 def test_a_project_is_made_ready_for_both_services_and_the_build(tmp_path: Path) -> None:
     calls = typed(tmp_path, DEPLOY, "Once for a project")
     made = {call.words[-1] for call in calls if call.words[1:3] == ["iam", "service-accounts"]}
     assert {"prism-backend", "prism-frontend", "prism-build"} <= made
-    assert grants(calls) == {
-        ("prism-cookie-secret", "prism-frontend", "secretmanager.secretAccessor"),
-        ("my-project", "prism-build", "run.admin"),
-        ("my-project", "prism-build", "run.invoker"),
-        ("my-project", "prism-build", "artifactregistry.writer"),
-        ("my-project", "prism-build", "logging.logWriter"),
-        ("my-project", "prism-build", "storage.objectViewer"),
-        ("prism-backend", "prism-build", "iam.serviceAccountUser"),
-        ("prism-frontend", "prism-build", "iam.serviceAccountUser"),
-        ("prism-build", "prism-build", "iam.serviceAccountOpenIdTokenCreator"),
-    }
     assert re.fullmatch(r"[0-9a-f]{64}\n", secrets(calls)["prism-cookie-secret"])
 
 
-def test_images_are_built_for_cloud_run_and_pushed(tmp_path: Path) -> None:
+def test_images_are_built_for_cloud_run_as_by_cloud_build_and_pushed(tmp_path: Path) -> None:
     docker = [one for one in typed(tmp_path, DEPLOY, "By command") if one.words[0] == "docker"]
+    steps = substituted(yaml.safe_load((ROOT / "cloudbuild.yaml").read_text()))["steps"]
+    by_cloud_build = [Call(one["args"], "", {}) for one in steps if one["args"][:1] == ["build"]]
+    by_command = [one for one in docker if one.words[1] == "build"]
+    assert [*map(engine.build_args, by_command)] == [*map(engine.build_args, by_cloud_build)]
     images = [
         f"europe-west1-docker.pkg.dev/my-project/prism/{n}:0123abc" for n in ("back", "front")
     ]
     images = [image.replace(":", "end:") for image in images]
-    assert [one.words[-2] for one in docker if one.words[1] == "build"] == images
+    assert [one.words[-2] for one in by_command] == images
     assert [one.words[-1] for one in docker if one.words[1] == "push"] == images
-    assert all("--platform=linux/amd64" in one.words for one in docker if one.words[1] == "build")
+    assert all("--platform=linux/amd64" in one.words for one in by_command)
 
 
 def test_the_smoke_test_is_typed_with_a_token_of_somebody_who_may_ask(tmp_path: Path) -> None:
     calls = typed(tmp_path, DEPLOY, "Does it work?")
-    assert grants(calls) == {("prism-backend", "me", "run.invoker")}
     asked = ["-m", "deploy.smoke", URL.format("backend"), "--frontend", URL.format("frontend")]
     assert calls[-1].words == ["python", *asked]
     assert calls[-1].secrets == {"BACKEND_ID_TOKEN": "an ID token"}
@@ -78,11 +138,14 @@ def test_a_database_is_one_that_the_backend_can_open(tmp_path: Path) -> None:
     assert url == (
         f"postgresql://prism:{password}@/prism?host=/cloudsql/my-project:europe-west1:prism"
     )
-    assert calls[-1].option("add-cloudsql-instances") == "my-project:europe-west1:prism"
-    assert grants(calls) == {
-        ("my-project", "prism-backend", "cloudsql.client"),
-        ("prism-database-url", "prism-backend", "secretmanager.secretAccessor"),
-    }
+    instance = "my-project:europe-west1:prism"
+    assert calls[-1].option("add-cloudsql-instances") == instance
+    manifest = filled(uncommented(text("backend"))).replace("demo:", "my-project:")
+    assert f"run.googleapis.com/cloudsql-instances: {instance}\n" in manifest
+    create = next(call for call in calls if call.words[1:4] == ["sql", "instances", "create"])
+    assert create.words[4] == "prism"
+    # 15 for each of 4 instances, and as many for the revision that takes their place
+    assert int(create.option("database-flags").removeprefix("max_connections=")) >= 2 * 4 * 15
 
 
 def test_the_key_of_a_public_backend_is_one_that_it_accepts(tmp_path: Path) -> None:
@@ -92,90 +155,28 @@ def test_the_key_of_a_public_backend_is_one_that_it_accepts(tmp_path: Path) -> N
     accepted = Settings(api_keys=made["prism-api-key-hashes"]).api_keys
     assert accepted == hashlib.sha256(key.encode()).hexdigest()
     assert calls[-1].secrets["BACKEND_API_KEY"] == key
-    assert grants(calls) >= {
-        ("prism-api-key", "prism-frontend", "secretmanager.secretAccessor"),
-        ("prism-api-key", "prism-build", "secretmanager.secretAccessor"),
-        ("prism-api-key-hashes", "prism-backend", "secretmanager.secretAccessor"),
-    }
 
 
-def test_knative_gets_manifests_without_anything_of_google(tmp_path: Path) -> None:
-    calls = typed(tmp_path, PLATFORMS, "Knative")
-    applied: dict[str, Any] = {}
-    for call in calls:
-        if call.words[:2] == ["kubectl", "apply"]:
-            manifest = yaml.safe_load(call.given)
-            applied[manifest["metadata"]["name"]] = manifest["spec"]["template"]
-    assert set(applied) == {"prism-backend", "prism-frontend"}
-    for name, template in applied.items():
-        assert "serviceAccountName" not in template["spec"]
-        (container,) = template["spec"]["containers"]
-        part = name.removeprefix("prism-")
-        assert container["image"] == f"registry.example.com/prism/{part}:0123abc"
-        most = template["metadata"]["annotations"]["autoscaling.knative.dev/maxScale"]
-        assert most == {"backend": "4", "frontend": "1"}[part]
-    (page,) = applied["prism-frontend"]["spec"]["containers"]
-    told = {one["name"]: one.get("value") for one in page["env"]}
-    assert told["BACKEND"] == "http://prism-backend.default.svc.cluster.local"
-    made = next(call for call in calls if call.words[1:3] == ["create", "secret"])
-    assert made.words[4] == "prism-cookie-secret"
-    assert made.option("from-literal").startswith("latest=")
+def test_a_build_on_every_push_is_the_one_that_is_sent_by_hand(tmp_path: Path) -> None:
+    (trigger,) = [
+        call for call in typed(tmp_path, CLOUD_RUN, "On every push") if "triggers" in call.words
+    ]
+    assert trigger.option("build-config") == "cloudbuild.yaml"
+    account = substituted(yaml.safe_load((ROOT / "cloudbuild.yaml").read_text()))["serviceAccount"]
+    assert trigger.option("service-account") == account.replace("demo", "my-project")
+    assert trigger.option("substitutions") == "_REGION=europe-west1"
 
 
-def test_heroku_gets_what_its_python_needs_for_each_app(tmp_path: Path) -> None:
-    (script,) = blocks(PLATFORMS, "Heroku")
-    half, _, _ = script.partition("\n\n")  # the backend's
-    for part, typed_so_far, needs in (
-        ("backend", half, "serving"),
-        ("frontend", script, "frontend"),
-    ):
-        folder = tmp_path / part
-        folder.mkdir()
-        calls = [one.words for one in run(typed_so_far, folder)]
-        procfile = (ROOT / "deploy" / f"{part}.Procfile").read_text()
-        assert (folder / "Procfile").read_text() == procfile
-        assert (folder / "requirements.txt").read_text() == f"-r requirements_{needs}.txt\n"
-        assert ["git", "push", f"heroku-{part}", f"heroku-{part}:main"] in calls
-    (told,) = [words for words in calls if words[1:4:2] == ["config:set", "heroku-frontend"]]
-    assert "BACKEND=https://my-prism-backend-0.herokuapp.com/" in told
+def test_the_proxy_listens_where_people_are_sent(tmp_path: Path) -> None:
+    heading = "A page for some people only"
+    *_, proxy = typed(tmp_path, CLOUD_RUN, heading)
+    assert proxy.words[3] == "proxy"
+    section = CLOUD_RUN.partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    assert re.findall(r"http://localhost:(\d+)", section) == [proxy.option("port")]
 
 
-@pytest.mark.parametrize(
-    ("name", "path"), [("backend", "/health"), ("frontend", "/_stcore/health")]
-)
-def test_a_procfile_starts_what_listens_on_the_port_that_is_given(
-    name: str, path: str, tmp_path: Path
-) -> None:
-    told = (ROOT / "deploy" / f"{name}.Procfile").read_text()
-    assert "0.0.0.0" in told
-    procfile = tmp_path / "Procfile"
-    procfile.write_text(told.replace("0.0.0.0", "127.0.0.1"))
-    port = str(free_port())
-    environ = {
-        **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "PORT": port,
-        "PRISM_HISTORY": "false",
-        "PRISM_MEASURE": "false",
-    }
-    with subprocess.Popen(
-        [sys.executable, "-m", "honcho", "-f", str(procfile), "-d", str(ROOT), "start", "web"],
-        env=environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as process:
-        try:
-            assert _answers(f"http://127.0.0.1:{port}{path}", process)
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
-
-
-def _answers(url: str, process: subprocess.Popen[bytes]) -> bool:
-    end = time.monotonic() + 60
-    while time.monotonic() < end and process.poll() is None:
-        try:
-            return httpx.get(url, timeout=5, trust_env=False).status_code == 200
-        except httpx.TransportError:
-            time.sleep(0.05)
-    return False
+def test_every_secret_that_is_made_is_named_where_all_is_removed() -> None:
+    made = set(re.findall(r"gcloud secrets create ([\w-]+)", DEPLOY + CLOUD_RUN))
+    away = CLOUD_RUN.partition("## Away with it\n")[2]
+    assert made
+    assert {name for name in made if not re.search(rf"\b{name}(?![\w-])", away)} == set()

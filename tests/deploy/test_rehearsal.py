@@ -112,11 +112,12 @@ def typed(here: Cloud, *headings: str) -> None:
     here.script("\n".join(block for heading in headings for block in blocks(PAGE, heading)))
 
 
-def typed_later(here: Cloud, heading: str, *, more: str = "") -> None:
+def typed_later(here: Cloud, heading: str, *, region: str = "europe-west1", more: str = "") -> None:
     """Type what stands there where the project is chosen, and its number known, already."""
     (variables,) = blocks(PAGE, "Cloud Run")
     known = re.sub(r"^gcloud config.*\n", "", variables, flags=re.M)
     known = re.sub(r"^NUMBER=.*", f"NUMBER={NUMBER}", known, flags=re.M)
+    known = known.replace("REGION=europe-west1", f"REGION={region}")
     assert "gcloud" not in known
     here.script("\n".join([known, *blocks(PAGE, heading)]).rstrip() + more, PROJECT)
 
@@ -155,25 +156,41 @@ def test_the_next_build_closes_the_backend_and_keeps_what_was_added_to_it(here: 
     build["substitutions"]["_BACKEND_ACCESS"] = "--allow-unauthenticated"
     built(here, build)
     assert here.members(BACKEND) == {"allUsers"}
-    added = "--update-secrets=PRISM_DATABASE_URL=prism-database-url:latest"
-    here.gcloud("run", "services", "update", BACKEND, "--region=europe-west1", added)
+    added = [
+        "--update-secrets=PRISM_DATABASE_URL=prism-database-url:latest",
+        "--update-env-vars=PRISM_HISTORY_OPEN=true",
+    ]
+    here.gcloud("run", "services", "update", BACKEND, "--region=europe-west1", *added)
     build["substitutions"]["_HISTORY"] = "true"
     build["substitutions"]["_BACKEND_ACCESS"] = "--no-allow-unauthenticated"
     built(here, build)
     assert here.members(BACKEND) == set()
     assert deployed(here, BACKEND)["env"] == {
         "PRISM_HISTORY": "true",
+        "PRISM_HISTORY_OPEN": "true",
         "PRISM_DATABASE_URL": {"name": "prism-database-url", "key": "latest"},
     }
 
 
+def test_a_page_that_is_told_no_address_may_look_for_the_backend(here: Cloud) -> None:
+    typed(here, "Cloud Run", "By command", "How the page finds the backend")
+    env = deployed(here, PAGES)["env"]
+    assert "BACKEND" not in env
+    assert env["PRISM_BACKEND_SERVICE"] == BACKEND
+    assert env["STREAMLIT_SERVER_MAX_UPLOAD_SIZE"] == "30"
+    page = MEANT[PAGES]["account"]
+    assert here.members(BACKEND, "roles/run.viewer") == {f"serviceAccount:{page}"}
+    assert here.members(BACKEND) == MEANT[BACKEND]["invokers"]
+
+
 def test_the_build_is_taken_as_it_is_sent(here: Cloud) -> None:
-    typed_later(here, "With Cloud Build", more=" --no-source --async")
+    typed_later(here, "With Cloud Build", region="us-central1", more=" --no-source --async")
     (sent,) = here.builds
     build = yaml.safe_load(BUILD)
     assert sent["steps"] == build["steps"]
     assert sent["serviceAccount"] == build["serviceAccount"]
-    assert sent["substitutions"] == {**build["substitutions"], "COMMIT_SHA": "0123abc"}
+    given = {"COMMIT_SHA": "0123abc", "_REGION": "us-central1"}
+    assert sent["substitutions"] == {**build["substitutions"], **given}
 
 
 def test_a_wrong_value_and_a_missing_step_are_found(here: Cloud) -> None:
