@@ -10,15 +10,15 @@ from tests.fake_models import GREY, GreyRuntime, grey, write_model
 from tests.inference.work import until
 from tests.pictures import encoded, noise
 
-PICTURE = encoded(noise(140, 100), "BMP")  # 42 kB
+PICTURE = encoded(noise(140, 100), "BMP") + bytes(5_000)  # 47 kB
 HALF = len(PICTURE) // 2
 CHUNKED = {"transfer_encoding": "chunked"}
 
 
 @pytest.fixture
 def grey_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of models, in a container that has room for 50 kB of files."""
-    monkeypatch.setattr(app, "memory_limit", lambda: 300_000)
+    """A folder of models, in a container that has room for 63 kB of files."""
+    monkeypatch.setattr(app, "memory_limit", lambda: 380_000)
     write_model(tmp_path / "grey-models", "grey", preprocess=GREY)
     return tmp_path / "grey-models"
 
