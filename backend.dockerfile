@@ -40,7 +40,8 @@ LABEL org.opencontainers.image.title="Prism backend" \
       org.opencontainers.image.description="Classifies images over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The base image's standard library comes without bytecode, which costs a second at every start.
-# The threshold gives the memory of large pictures back to the system once they are done with.
+# The thresholds (12 and 32 MiB) give the memory of large pictures back to the system once they are
+# done with, and keep that of small ones, which would cost a fifth of the time to get anew.
 # A volume mounted on /data belongs to the service.
 RUN python -m compileall -q --invalidation-mode unchecked-hash \
         -x '/(site-packages|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo)/' \
@@ -50,7 +51,8 @@ ENV PATH=/opt/prism/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
-    MALLOC_MMAP_THRESHOLD_=1048576 \
+    MALLOC_MMAP_THRESHOLD_=12582912 \
+    MALLOC_TRIM_THRESHOLD_=33554432 \
     PORT=8000 \
     PRISM_HOST=0.0.0.0 \
     PRISM_DATA_DIR=/tmp/prism
