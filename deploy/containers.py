@@ -20,12 +20,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from tempfile import TemporaryFile
 
-import requests
-
 from client import Client, ClientError
 from deploy import smoke
 from deploy.parts import BACKEND, FRONTEND, ROOT, Part
-from deploy.services import free_port
+from deploy.services import answers, free_port
 from deploy.smoke import PromiseError
 
 PICTURE = smoke.PICTURE
@@ -141,12 +139,9 @@ def _remove(engine: Engine) -> None:
 def _wait(url: str) -> None:
     started = time.monotonic()
     while True:
-        try:
-            if requests.get(url, timeout=5).ok:
-                print(f"ok      {url} answers after {time.monotonic() - started:.1f} s")
-                return
-        except requests.ConnectionError:
-            pass
+        if answers(url):
+            print(f"ok      {url} answers after {time.monotonic() - started:.1f} s")
+            return
         _require(time.monotonic() - started < START, f"{url} does not answer within {START:.0f} s")
         time.sleep(0.1)
 

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import pytest
 import requests
@@ -10,6 +11,7 @@ from deploy import smoke
 from load import stack
 from tests.client.server import Answer, serving
 from tests.conftest import free_port
+from tests.e2e.gate import Gate
 from tests.frontend.guard import Guard, Metadata, guarded, metadata
 
 AUDIENCE = "https://backend-abc-ew.a.run.app"
@@ -42,6 +44,12 @@ def test_a_refusal_for_another_reason_is_no_right_one(capsys: pytest.CaptureFixt
     assert "FAILED  a broken picture is refused: 403" in capsys.readouterr().out
 
 
+@pytest.fixture
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the page shows first counts."""
+    monkeypatch.setattr(smoke, "SETTLING", 0)
+
+
 def said_of_the_page(
     backend_url: str, asked: str, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, str]:
@@ -60,6 +68,7 @@ def test_it_visits_the_page(backend_url: str, capsys: pytest.CaptureFixture[str]
     assert said == "ok      the page asks the backend: it shows the model mnist-cnn"
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_page_that_may_not_ask_its_backend_is_a_failure(
     backend_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -71,6 +80,7 @@ def test_a_page_that_may_not_ask_its_backend_is_a_failure(
     )
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_page_whose_backend_is_elsewhere_is_a_failure(
     backend_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,12 +90,26 @@ def test_a_page_whose_backend_is_elsewhere_is_a_failure(
     assert f"it shows: The backend is not reachable at {nobody}." in said
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_page_of_another_backend_is_a_failure(
     backend_url: str, calibrated_url: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     status, said = said_of_the_page(backend_url, calibrated_url, capsys)
     assert status == 1
     assert "it shows: Models 2 models are served" in said
+
+
+def test_a_page_that_is_about_to_be_let_in_is_waited_for(
+    backend_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = urlsplit(backend_url)
+    gate = Gate((target.hostname or "", target.port or 0), free_port())
+    monkeypatch.setattr(smoke, "sleep", lambda _: gate.open())
+    try:
+        status, _ = said_of_the_page(backend_url, gate.url, capsys)
+    finally:
+        gate.shut()
+    assert status == 0
 
 
 def test_what_is_missing_to_visit_the_page_is_said(
