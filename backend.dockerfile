@@ -75,7 +75,8 @@ WORKDIR /all
 COPY models/ ./
 RUN mkdir /models \
     && IFS=', ' \
-    && for name in ${MODELS:-*}; do cp -r "$name" /models/ || exit 1; done
+    && for name in ${MODELS:-*}; do test -z "$name" || cp -r "$name" /models/ || exit 1; done \
+    && ls /models/*/manifest.json
 
 # ---- the targets: packages first, so that a change of code copies only code again
 FROM base AS torch

@@ -6,14 +6,16 @@
 
 Without --headless Locust serves its own page on port 8089. Names at the end say who takes part;
 without any it is everybody. An answer other than the right one counts as a failure, a 429 too: it
-says that the queue was full. Where the backend asks for an API key, BACKEND_API_KEY has it.
+says that the queue was full. BACKEND_API_KEY is sent where the backend asks for a key;
+BACKEND_ID_TOKEN where it is private, and FRONTEND_ID_TOKEN where the page is.
 `make load` starts what is to be tested, and finds its knee.
 """
 
-import os
 import random
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import ClassVar
 
 from locust import FastHttpUser, User, between, constant, events, task
 from locust.argument_parser import LocustArgumentParser
@@ -22,9 +24,9 @@ from locust.env import Environment
 from locust.exception import RescheduleTask
 from locust.runners import WorkerRunner
 
+from deploy import keys
 from load import options, pictures
 
-KEY = os.environ.get("BACKEND_API_KEY", "").strip()
 IN_A_BATCH = 16
 STROKES = (3, 8)  # of one drawing
 PAUSE = (0.5, 1.5)  # s between two strokes, as people draw
@@ -40,6 +42,10 @@ def _prepare(environment: Environment, **_: object) -> None:
     if environment.parsed_options is not None and not environment.parsed_options.frontend:
         environment.user_classes = [one for one in environment.user_classes if one is not Visitor]
     environment.host = (environment.host or Caller.host).rstrip("/")
+    try:
+        Caller.opening = keys.to_backend(environment.host)
+    except ValueError as error:
+        sys.exit(str(error))
     pictures.digits()  # made now: nobody would get a turn meanwhile
     if Photographer in environment.user_classes:
         pictures.photographs()
@@ -54,12 +60,12 @@ class Caller(FastHttpUser):
     abstract = True
     host = "http://localhost:8000"
     insecure = False
-    default_headers = {"X-API-Key": KEY} if KEY else {}
+    opening: ClassVar[dict[str, str]] = {}
 
     def send(self, path: str, name: str, *files: pictures.Picture) -> ResponseContextManager:
         """Upload a form, and leave the verdict to the caller; `name` is the line in the report."""
         body, kind = pictures.form(*files)
-        headers = {**self.default_headers, "Content-Type": kind}
+        headers = {**self.opening, "Content-Type": kind}
         return self.client.post(path, body, headers=headers, name=name, catch_response=True)
 
     def classify(self, name: str, picture: pictures.Picture) -> None:

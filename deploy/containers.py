@@ -3,7 +3,8 @@
 python -m deploy.containers --engine docker
 
 A line for each thing tried; the exit status is 1 if one fails. The root file systems are read-only,
-no capability is left, the backend has 512 MB and the page 1 GB.
+no capability is left, the backend has 512 MB and the page 1 GB, and PORT is another than the images
+have.
 """
 
 from __future__ import annotations
@@ -17,48 +18,20 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
 from tempfile import TemporaryFile
-
-import requests
 
 from client import Client, ClientError
 from deploy import smoke
-from deploy.services import free_port
+from deploy.parts import BACKEND, FRONTEND, ROOT, Part
+from deploy.services import answers, free_port
 from deploy.smoke import PromiseError
 
-ROOT = Path(__file__).resolve().parents[1]
 PICTURE = smoke.PICTURE
 START = 60.0  # s until a container answers
 LOADED = 10.0  # s of load
 CLIENTS = 8
 MOST = {"backend": 380e6, "frontend": 850e6}  # bytes of an image, uncompressed
 GRACE = 10  # s between SIGTERM and SIGKILL, as on Cloud Run
-
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """One of the two services, and how it is run."""
-
-    name: str
-    port: int  # within its container
-    memory: str
-    health: str
-
-    @property
-    def image(self) -> str:
-        """The name of its image."""
-        return f"prism-{self.name}"
-
-    @property
-    def container(self) -> str:
-        """The name of its container."""
-        return f"{self.image}-trial"
-
-
-BACKEND = Part("backend", 8000, "512m", "/ready")
-FRONTEND = Part("frontend", 8501, "1g", "/_stcore/health")
 
 
 class Engine:
@@ -76,7 +49,7 @@ class Engine:
             out.seek(0)
             err.seek(0)
             if code:
-                raise subprocess.CalledProcessError(code, command, stderr=err.read())
+                raise subprocess.CalledProcessError(code, command, out.read() + err.read())
             return out.read().strip()
 
     def inspect(self, name: str, field: str) -> str:
@@ -96,14 +69,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _build(engine)
         _weigh(engine)
         with _running(engine) as (backend, frontend):
+            _check_health(engine)
             _use(backend, frontend)
+            _use_from_image(engine)
             _load(backend, frontend)
             _look(engine)
             _stop(engine)
     except subprocess.CalledProcessError as error:
-        print(f"FAILED  {shlex.join(error.cmd)}: {(error.stderr or '').strip()[-600:]}")
+        print(f"FAILED  {shlex.join(error.cmd)}: {(error.output or '').strip()[-600:]}")
         return 1
-    except (PromiseError, OSError, ClientError) as error:
+    except (PromiseError, OSError, ValueError, ClientError) as error:
         print(f"FAILED  {error}")
         return 1
     return 0
@@ -112,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _build(engine: Engine) -> None:
     for part in (BACKEND, FRONTEND):
         started = time.monotonic()
-        engine("build", "-f", f"{part.name}.dockerfile", "-t", part.image, ".")
+        engine("build", "-f", part.dockerfile, "-t", part.image, ".")
         print(f"ok      {part.image} is built in {time.monotonic() - started:.0f} s")
 
 
@@ -150,7 +125,8 @@ def _running(engine: Engine) -> Iterator[tuple[str, str]]:
 def _run(engine: Engine, part: Part, *more: str) -> None:
     engine(
         "run", "-d", f"--name={part.container}", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL",
-        "--security-opt=no-new-privileges", f"--memory={part.memory}", *more, part.image,
+        "--security-opt=no-new-privileges", f"--memory={part.memory}", "-e", f"PORT={part.port}",
+        *more, part.image,
     )  # fmt: skip
 
 
@@ -163,18 +139,32 @@ def _remove(engine: Engine) -> None:
 def _wait(url: str) -> None:
     started = time.monotonic()
     while True:
-        try:
-            if requests.get(url, timeout=5).ok:
-                print(f"ok      {url} answers after {time.monotonic() - started:.1f} s")
-                return
-        except requests.ConnectionError:
-            pass
+        if answers(url):
+            print(f"ok      {url} answers after {time.monotonic() - started:.1f} s")
+            return
         _require(time.monotonic() - started < START, f"{url} does not answer within {START:.0f} s")
         time.sleep(0.1)
 
 
+def _check_health(engine: Engine) -> None:
+    for part in (BACKEND, FRONTEND):
+        engine("exec", part.container, *part.health_command)
+        print(f"ok      {part.image} is healthy, its own check says")
+
+
 def _use(backend: str, frontend: str) -> None:
     _require(smoke.main([backend, "--frontend", frontend]) == 0, "the smoke test found something")
+
+
+def _use_from_image(engine: Engine) -> None:
+    """The page's image has what the smoke test imports: a deployment runs it there."""
+    backend, frontend = (f"http://127.0.0.1:{part.port}" for part in (BACKEND, FRONTEND))
+    engine(
+        "run", "--rm", f"--network=container:{BACKEND.container}", "--security-opt=label=disable",
+        f"--volume={ROOT}:/workspace:ro", "--workdir=/workspace", "--entrypoint=python",
+        FRONTEND.image, "-m", "deploy.smoke", backend, f"--frontend={frontend}",
+    )  # fmt: skip
+    print("ok      the smoke test runs in the page's image, too")
 
 
 def _load(backend: str, frontend: str) -> None:

@@ -107,7 +107,7 @@ def _announce(services: Services, backend: str, frontend: str) -> None:
     """Wait until both answer, then print where they are."""
     waiting = [f"{backend}/ready", f"{frontend}/_stcore/health"]
     while waiting and not services.stopping:
-        waiting = [address for address in waiting if not _answers(address)]
+        waiting = [address for address in waiting if not answers(address)]
         time.sleep(0.1)
     if not services.stopping:
         services.say(f"Prism is ready: open {frontend} in a browser")
@@ -115,7 +115,8 @@ def _announce(services: Services, backend: str, frontend: str) -> None:
         services.say("Ctrl-C stops both")
 
 
-def _answers(address: str) -> bool:
+def answers(address: str) -> bool:
+    """Tell whether `address`, of this machine, is answered without an error."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(address, timeout=2):

@@ -15,33 +15,25 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
+from time import monotonic, sleep
 
 import requests
-from requests.auth import AuthBase
 
 from client import BackendError, Client, ClientError
-from client.url import is_loopback
+from deploy.keys import IdToken, id_token
 
 PICTURE = Path(__file__).resolve().parents[1] / "frontend" / "examples" / "seven.png"
 PATIENCE = 60.0  # seconds; a service that was scaled to zero starts first
+SETTLING = 60.0  # seconds; who has just been allowed to ask the backend is refused for a while
+MOST = 400  # characters of what the page shows
+
+REFUSED = (415, "unsupported_image")
 
 Check = tuple[str, Callable[[], str]]
 
 
 class PromiseError(Exception):
     """It answers, but not what it should."""
-
-
-class IdToken(AuthBase):
-    """Adds an ID token to every request."""
-
-    def __init__(self, token: str) -> None:
-        self._token = token
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        request.headers["Authorization"] = f"Bearer {self._token}"
-        return request
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,38 +54,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0 if all(results) else 1
 
 
-def _id_token(variable: str, url: str) -> IdToken | None:
-    """What that variable holds; ValueError where it is no token, or not to be shown to `url`."""
-    token = os.environ.get(variable, "").strip()
-    if not token:
-        return None
-    if urlsplit(url).scheme != "https" and not is_loopback(url):
-        raise ValueError(f"{variable} is shown to https addresses only; unset it for {url}")
-    if not re.fullmatch("[!-~]+", token):
-        raise ValueError(f"{variable} cannot be a token: those have no spaces")
-    return IdToken(token)
-
-
 def _checks(backend: str, frontend: str | None) -> Iterator[Check]:
     """Yield what to try; ValueError for an address, a key or a token that cannot be used."""
     client = Client(
         backend,
         api_key=os.environ.get("BACKEND_API_KEY"),
-        auth=_id_token("BACKEND_ID_TOKEN", backend),
+        auth=id_token("BACKEND_ID_TOKEN", backend),
         read_timeout=PATIENCE,
     )
-    page_token = _id_token("FRONTEND_ID_TOKEN", frontend) if frontend else None
+    page_token = id_token("FRONTEND_ID_TOKEN", frontend) if frontend else None
     yield "the backend is ready", lambda: _ready(client)
     yield "a picture is classified", lambda: _classifies(client)
     yield "a broken picture is refused", lambda: _refuses(client)
     if frontend:
         yield "the page is served", lambda: _page(frontend.rstrip("/"), page_token)
+        yield "the page asks the backend", lambda: _visit(frontend, page_token, client)
 
 
 def _passes(name: str, check: Callable[[], str]) -> bool:
     try:
         print(f"ok      {name}: {check()}")
-    except (PromiseError, ClientError, requests.RequestException) as error:
+    except (PromiseError, ClientError, OSError, RuntimeError) as error:
         print(f"FAILED  {name}: {error}")
         return False
     return True
@@ -114,8 +95,8 @@ def _refuses(client: Client) -> str:
     try:
         client.classify(b"not a picture", filename="broken.png")
     except BackendError as error:
-        if 400 <= error.status < 500:
-            return f"status {error.status}"
+        if (error.status, error.code) == REFUSED:
+            return f"{error.status} {error.code}"
         raise
     raise PromiseError("it was classified")
 
@@ -124,6 +105,29 @@ def _page(frontend: str, token: IdToken | None) -> str:
     answer = requests.get(f"{frontend}/_stcore/health", auth=token, timeout=PATIENCE)
     answer.raise_for_status()
     return answer.text.strip()
+
+
+def _visit(frontend: str, token: IdToken | None, client: Client) -> str:
+    """Visit the page of the models over its websocket, as a browser does."""
+    try:
+        from deploy.session import Session  # takes a second: Streamlit's messages
+    except ImportError as error:
+        raise PromiseError(
+            f"not tried, as {error.name} is not installed; "
+            "the page's image has it, and so has .venv after `make setup`"
+        ) from error
+    model = client.models().default
+    end = monotonic() + SETTLING
+    while True:
+        with Session(frontend, token, PATIENCE) as visitor:
+            visitor.open("models")
+            texts, errors = visitor.texts(), visitor.errors()
+        if not errors and any(f"`{model}`" in text for text in texts):
+            return f"it shows the model {model}"
+        if monotonic() > end:
+            shown = re.sub(r"\\(.)", r"\1", " ".join(" ".join(errors or texts).split()))
+            raise PromiseError(f"it shows: {shown[:MOST]}")
+        sleep(2)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Who this page is, for a backend that is private: Google's ID tokens. No Streamlit in here."""
 
+import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from threading import Lock
@@ -13,6 +15,8 @@ from frontend.cloud_run import STEP, Trouble, bound_metadata, within
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
+
+log = logging.getLogger("prism.page")
 
 PAUSE = 10.0  # seconds between two attempts to get a token where there is none
 
@@ -61,20 +65,24 @@ class Identity(AuthBase):
             return
         try:
             self._credentials = within(STEP, self._fetched, "No ID token comes in time.")
-        except Trouble:
+        except Trouble as trouble:
+            log.warning("%s The backend is asked without one.", trouble)
             self._not_before = self._clock() + PAUSE
 
     def _fetched(self) -> "Credentials":
         bound_metadata()
-        from google.auth.exceptions import GoogleAuthError
-        from google.auth.transport.requests import Request
-        from google.oauth2.id_token import fetch_id_token_credentials
-
         try:
-            found: Credentials = fetch_id_token_credentials(  # type: ignore[no-untyped-call]
-                self.audience, request=Request()
-            )
-            found.refresh(Request())  # type: ignore[no-untyped-call]
-        except (GoogleAuthError, ValueError, OSError) as exc:
-            raise Trouble("There is no ID token for this page.") from exc
+            from google.auth.transport.requests import Request
+            from google.oauth2.id_token import fetch_id_token_credentials
+
+            with requests.Session() as session:
+                # What signs for a key file is on the internet; no proxy knows the metadata server.
+                session.trust_env = bool(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
+                request = Request(session)
+                found: Credentials = fetch_id_token_credentials(  # type: ignore[no-untyped-call]
+                    self.audience, request=request
+                )
+                found.refresh(request)  # type: ignore[no-untyped-call]
+        except Exception as exc:  # the library raises more than it documents
+            raise Trouble(f"There is no ID token for this page ({type(exc).__name__}).") from exc
         return found

@@ -5,7 +5,9 @@ python -m load --rate 500 --people Photographer
 python -m load --people Visitor                       # starts the page, too
 python -m load --host https://prism.example --rate 500
 
-What is unknown here goes to locust: `python -m load --max-p95 300 --step-seconds 20`.
+BACKEND_API_KEY is sent where a backend asks for a key; BACKEND_ID_TOKEN where it is private, and
+FRONTEND_ID_TOKEN where the page is; a token has to last as long as the run. What is unknown here
+goes to locust: `python -m load --max-p95 300 --step-seconds 20`.
 """
 
 import argparse
@@ -123,9 +125,9 @@ def _check(service: stack.Service, knee: Knee | None, people: Sequence[str]) -> 
 
 
 def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
-    lines = (__doc__ or "").splitlines()
+    first, *_, last = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(
-        "python -m load", description=lines[0], epilog=lines[-1], allow_abbrev=False
+        "python -m load", description=first, epilog=last, allow_abbrev=False
     )
     parser.add_argument("--host", default="", help="backend that runs; none: one is started")
     parser.add_argument("--frontend", default="", help="page that runs, for Visitor")

@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
+
+from client.url import is_loopback
+from deploy import keys
+from deploy.services import answers, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 STARTING = 120.0  # seconds at most, until the backend has measured how to serve, too
@@ -81,7 +84,7 @@ def backend() -> Iterator[Service]:
 @contextmanager
 def frontend(backend_url: str) -> Iterator[Service]:
     """A page in front of the backend at `backend_url`. Raises StackError as `backend` does."""
-    port = _free_port()
+    port = free_port()
     command = ["-m", "streamlit", "run", "frontend/app.py", "--server.headless=true"]
     command += [f"--server.port={port}", "--server.address=127.0.0.1"]
     with _started(command, {"BACKEND": backend_url}, port) as service:
@@ -101,7 +104,7 @@ def reach(url: str) -> None:
 
 @contextmanager
 def _started(command: list[str], environ: dict[str, str], port: int = 0) -> Iterator[Service]:
-    port = port or _free_port()
+    port = port or free_port()
     with tempfile.NamedTemporaryFile(prefix="prism-load-", suffix=".log") as log:
         process = subprocess.Popen(  # noqa: S603
             [sys.executable, *command],
@@ -130,12 +133,9 @@ def _wait(service: Service, path: str) -> None:
     while time.monotonic() < end:
         if service.process.poll() is not None:
             raise StackError(f"It ended by itself with {service.process.returncode}:")
-        try:
-            _get(service.url + path)
-        except OSError:
-            time.sleep(0.1)
-        else:
+        if answers(service.url + path):
             return
+        time.sleep(0.1)
     raise StackError(f"{service.url}{path} did not answer within {STARTING:g} s:")
 
 
@@ -156,16 +156,11 @@ def _wait_for_plans(service: Service) -> None:
 
 
 def _get(url: str) -> bytes:
-    key = os.environ.get("BACKEND_API_KEY", "").strip()
-    request = urllib.request.Request(url, headers={"X-API-Key": key} if key else {})  # noqa: S310
-    direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    with direct.open(request, timeout=10) as answer:
+    """Ask as the load test does; ValueError for a token that may not be shown to `url`."""
+    request = urllib.request.Request(url)  # noqa: S310
+    for name, value in keys.to_backend(url).items():
+        request.add_unredirected_header(name, value)
+    proxies = [urllib.request.ProxyHandler({})] if is_loopback(url) else []
+    with urllib.request.build_opener(*proxies).open(request, timeout=10) as answer:
         found: bytes = answer.read()
         return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -5,8 +5,9 @@ from contextlib import AbstractContextManager, ExitStack
 from random import Random
 from time import sleep
 
+from deploy.keys import id_token
+from deploy.session import Session
 from load.pictures import stroke
-from load.session import Session
 
 Measure = Callable[[str], AbstractContextManager[None]]
 
@@ -20,7 +21,7 @@ def draw(url: str, strokes: int, pause: tuple[float, float], measure: Measure) -
     rng = Random()
     with ExitStack() as stack:
         with measure("open the page"):
-            visitor = stack.enter_context(Session(url))
+            visitor = stack.enter_context(Session(url, id_token("FRONTEND_ID_TOKEN", url)))
             visitor.open()
             _expect(visitor, "Classify")
         with measure("go to Draw"):

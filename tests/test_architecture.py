@@ -73,7 +73,7 @@ MAY_IMPORT = {
     "frontend": {"frontend", "client", "evaluation"},
     "training": {"training", "backend", "evaluation"},
     "deploy": {"deploy", "client"},
-    "load": {"load"},
+    "load": {"load", "deploy", "client"},
 }
 
 # Of the evaluation only the predictors may, each its own, and only the command line wires them in.

@@ -6,7 +6,6 @@ It starts both services for itself, on free ports and with an empty history, and
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -20,6 +19,8 @@ import material
 import requests
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
+
+from deploy.services import answers, free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -142,7 +143,7 @@ def _take(browser: Browser, url: str, name: str, scheme: str) -> None:
 @contextmanager
 def _services() -> Iterator[str]:
     """Run both services, and give the address of the page."""
-    backend_port, frontend_port = _free_port(), _free_port()
+    backend_port, frontend_port = free_port(), free_port()
     url = f"http://127.0.0.1:{frontend_port}"
     command = [sys.executable, "-m", "deploy.local", f"--backend-port={backend_port}"]
     command += [f"--frontend-port={frontend_port}"]
@@ -168,19 +169,10 @@ def _ask(url: str) -> None:
 def _wait(url: str, services: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + PATIENCE / 1000
     while time.monotonic() < end and services.poll() is None:
-        try:
-            if requests.get(url, timeout=5).ok:
-                return
-        except requests.ConnectionError:
-            time.sleep(0.1)
+        if answers(url):
+            return
+        time.sleep(0.1)
     raise SystemExit(f"nothing answers at {url}")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _file(name: str, content: bytes, kind: str = "image/png") -> FilePayload:

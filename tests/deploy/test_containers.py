@@ -1,10 +1,14 @@
 """What is said of images that cannot be tried, with engines that only pretend."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from deploy import containers
+from deploy.containers import Engine
+from deploy.parts import BACKEND, FRONTEND, ROOT, Part
 
 
 def engine(folder: Path, script: str) -> str:
@@ -42,3 +46,31 @@ def test_what_was_started_is_removed_after_a_failure(tmp_path: Path) -> None:
     assert containers.main(["--built", "--engine", engine(tmp_path, script)]) == 1
     last = log.read_text().splitlines()[-2:]
     assert last == ["rm -f prism-frontend-trial", "rm -f prism-backend-trial"]
+
+
+def test_both_listen_where_port_says_and_not_where_their_images_do(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    script = f'echo "$@" >> {log}; [ "$1" = image ] && echo 1000; [ "$1" != run ]'
+    containers.main(["--built", "--engine", engine(tmp_path, script)])
+    (run,) = (line for line in log.read_text().splitlines() if line.startswith("run "))
+    assert f":{BACKEND.port} " in run
+    assert f" PORT={BACKEND.port} " in run
+    for part in (BACKEND, FRONTEND):
+        assert f"EXPOSE {part.port}\n" not in (ROOT / part.dockerfile).read_text()
+
+
+@pytest.mark.parametrize("part", [BACKEND, FRONTEND])
+def test_an_image_that_does_not_find_itself_healthy_is_a_failure(
+    part: Part,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    @contextmanager
+    def running(_: Engine) -> Iterator[tuple[str, str]]:
+        yield "http://127.0.0.1:1", "http://127.0.0.1:1"
+
+    monkeypatch.setattr(containers, "_running", running)
+    script = f'[ "$1" = image ] && echo 1000; [ "$1 $2" != "exec {part.container}" ]'
+    assert containers.main(["--built", "--engine", engine(tmp_path, script)]) == 1
+    assert f"exec {part.container} python -c" in capsys.readouterr().out

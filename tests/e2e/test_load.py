@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from load.session import Session
+from deploy.session import Session
 from tests.conftest import ROOT
 from tests.e2e.gate import Gate
 

@@ -7,13 +7,17 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from client import BackendError, Client
 from frontend import identity
 from frontend.cloud_run import STEP
+from tests.client.server import Answer, serving
 from tests.conftest import ROOT
 from tests.frontend.cloud import black_hole
 from tests.frontend.guard import Guard, Metadata, guarded, metadata
@@ -37,13 +41,13 @@ class Asker:
 
 
 @contextmanager
-def page(url: str, metadata_host: str, audience: str = AUDIENCE) -> Iterator[Asker]:
+def page(url: str, metadata_host: str, audience: str = AUDIENCE, **environ: str) -> Iterator[Asker]:
     command = [sys.executable, "-m", "tests.frontend.private", url, audience]
     hosts = {"GCE_METADATA_HOST": metadata_host, "GCE_METADATA_IP": metadata_host}
     with subprocess.Popen(
         command,
         cwd=ROOT,
-        env={**os.environ, **hosts},
+        env={**os.environ, **hosts, **environ},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -99,6 +103,54 @@ def test_a_token_that_cannot_be_renewed_is_used_to_its_end(google: Metadata, gua
         assert asker.ask()["said"] == 3
         google.is_down = True
         assert asker.ask()["said"] == 3
+
+
+def test_no_proxy_is_asked_for_a_token_of_this_page(google: Metadata, guard: Guard) -> None:
+    proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://127.0.0.1:9")
+    with guarded(guard) as url, page(url, google.host, **proxy) as asker:
+        assert asker.ask()["said"] == 3
+
+
+@pytest.mark.parametrize("key", ["[]", '{"type": "impersonated_service_account"}', "no key"])
+def test_a_key_file_that_is_none_is_logged_and_the_page_asks_without(
+    key: str,
+    guard: Guard,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    file = tmp_path / "key.json"
+    file.write_text(key)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    with (
+        guarded(guard) as url,
+        Client(url, auth=identity.Identity(AUDIENCE)) as client,
+        pytest.raises(BackendError, match="403"),
+    ):
+        client.models()
+    assert "There is no ID token for this page" in caplog.text
+
+
+def test_a_key_file_is_exchanged_through_the_proxy(
+    guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    )
+    account = {"type": "service_account", "client_email": "page@demo", "private_key": key.decode()}
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(account | {"token_uri": "http://oauth2.example/token"}))
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
+    with serving(Answer(status=400)) as (proxy, asked), guarded(guard) as url:
+        monkeypatch.setenv("http_proxy", proxy)
+        with (
+            Client(url, auth=identity.Identity(AUDIENCE)) as client,
+            pytest.raises(BackendError, match="403"),
+        ):
+            client.models()
+    assert [one.path for one in asked] == ["http://oauth2.example/token"]
 
 
 def test_a_silent_metadata_server_costs_little_and_is_not_asked_at_every_question(

@@ -154,6 +154,18 @@ def test_the_api_key_is_sent_where_there_is_one(start: Start) -> None:
     assert "status 401" in without.stdout
 
 
+def test_a_private_backend_is_asked_with_an_id_token(start: Start) -> None:
+    url = start(lambda request: 200 if request.headers["Authorization"] == "Bearer abc" else 403)
+    assert load_test(url, "Uploader", BACKEND_ID_TOKEN=" abc\n").returncode == 0
+    assert "status 403" in load_test(url, "Uploader").stdout
+
+
+def test_a_token_is_not_shown_in_the_clear_to_another_machine() -> None:
+    result = load_test("http://prism.example", "Uploader", BACKEND_ID_TOKEN="abc")
+    assert result.returncode != 0
+    assert "https addresses only" in result.stdout + result.stderr
+
+
 def test_users_are_raised_until_more_of_them_do_not_help(start: Start, tmp_path: Path) -> None:
     """A service with four places, each taken for a tenth of a second: 40 requests/s at most."""
     places = threading.Semaphore(4)

@@ -13,6 +13,7 @@ import pytest
 from load import check, pictures
 from load.stack import StackError, reach
 from tests.bench.conftest import Script, scripted
+from tests.client.server import Answer, serving
 from tests.conftest import ROOT
 
 __all__ = ["scripted"]
@@ -124,6 +125,26 @@ def test_a_host_that_is_not_ready_is_not_asked(scripted: tuple[int, Script]) -> 
     script.say(503)
     with pytest.raises(StackError, match="503"):
         reach(f"http://127.0.0.1:{port}")
+
+
+def test_a_private_host_is_asked_with_an_id_token(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("BACKEND_ID_TOKEN", " abc\n")
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # this machine is not behind it
+    with serving(Answer()) as (url, asked):
+        reach(url)
+    assert asked[0].headers["Authorization"] == "Bearer abc"
+    with pytest.raises(StackError, match="https addresses only"):
+        reach("http://prism.example")
+
+
+def test_another_machine_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    with serving(Answer()) as (proxy, asked):
+        monkeypatch.setenv("http_proxy", proxy)
+        monkeypatch.delenv("no_proxy", raising=False)
+        reach("http://prism.example")
+    assert [one.path for one in asked] == ["http://prism.example/ready"]
 
 
 def test_the_check_asks_below_at_and_above_the_knee(

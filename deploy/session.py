@@ -9,57 +9,84 @@ with Session("http://localhost:8501") as visitor:
 import json
 import time
 from collections.abc import Iterator
-from types import TracebackType
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-import websocket
+from streamlit.proto.Alert_pb2 import Alert
 from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.Delta_pb2 import Delta
 from streamlit.proto.Element_pb2 import Element
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from streamlit.proto.WidgetStates_pb2 import WidgetState
+from websockets.exceptions import WebSocketException
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Origin, Subprotocol
+
+from client.url import is_loopback
+from deploy.keys import IdToken
 
 TEXTS = ("heading", "markdown", "alert")
 
 
 class Session:
-    """One visitor of the page at `url`; waits for no answer longer than `timeout` seconds."""
+    """One visitor of the page at `url`; waits for no answer longer than `timeout` seconds.
 
-    def __init__(self, url: str, timeout: float = 30.0) -> None:
+    `token` opens a page that is private. Raises OSError where the page cannot be visited.
+    """
+
+    def __init__(self, url: str, token: IdToken | None = None, timeout: float = 30.0) -> None:
         self._url = url.rstrip("/")
+        self._token = token
         self._timeout = timeout
-        self._http = requests.Session()
-        self._socket: websocket.WebSocket | None = None
+        self._left = ExitStack()
+        self._socket: ClientConnection | None = None
         self._page = ""
         self._name = ""
         self._shown: dict[tuple[int, ...], Delta] = {}
         self._states: dict[str, WidgetState] = {}
 
     def __enter__(self) -> "Session":
-        for path in ("/", "/_stcore/host-config", "/_stcore/health"):  # as a browser does
-            self._http.get(self._url + path, timeout=self._timeout).raise_for_status()
-        parts = urlsplit(self._url)
-        scheme = "wss" if parts.scheme == "https" else "ws"
-        token = self._http.cookies.get("_streamlit_xsrf") or ""
-        self._socket = websocket.create_connection(
-            f"{scheme}://{parts.netloc}{parts.path}/_stcore/stream",
-            timeout=self._timeout,
-            origin=self._url,
-            cookie="; ".join(f"{c.name}={c.value}" for c in self._http.cookies),
-            subprotocols=["streamlit", token] if token else ["streamlit"],
-        )
+        with ExitStack() as stack:
+            http = stack.enter_context(requests.Session())
+            http.auth = self._token
+            http.trust_env = not is_loopback(self._url)
+            for path in ("/", "/_stcore/host-config", "/_stcore/health"):  # as a browser does
+                http.get(self._url + path, timeout=self._timeout).raise_for_status()
+            self._socket = stack.enter_context(self._connect(http))
+            self._left = stack.pop_all()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        if self._socket:
-            # Without a farewell, as a closed tab: a wait for the answer to it would hold up whoever
-            # ends a visitor in the midst of it, as load tests do.
-            self._socket.shutdown()  # type: ignore[no-untyped-call]
-        self._http.close()
+    def __exit__(self, *_: object) -> None:
+        self._left.close()
+
+    @contextmanager
+    def _connect(self, http: requests.Session) -> Iterator[ClientConnection]:
+        parts = urlsplit(self._url)
+        scheme = "wss" if parts.scheme == "https" else "ws"
+        xsrf = http.cookies.get("_streamlit_xsrf") or ""
+        headers = dict(self._token.headers) if self._token else {}
+        if http.cookies:
+            headers["Cookie"] = "; ".join(f"{c.name}={c.value}" for c in http.cookies)
+        with (
+            _as_os_error(),
+            connect(
+                f"{scheme}://{parts.netloc}{parts.path}/_stcore/stream",
+                origin=Origin(self._url),
+                subprotocols=[Subprotocol(one) for one in ("streamlit", xsrf) if one],
+                additional_headers=headers,
+                compression=None,
+                proxy=True if http.trust_env else None,
+                open_timeout=self._timeout,
+                ping_interval=None,
+                # As a closed tab: a wait for an answer to the farewell would hold up whoever ends a
+                # visitor in the midst of it, as load tests do.
+                close_timeout=0,
+                max_size=None,
+            ) as connection,
+        ):
+            yield connection
 
     def open(self, page: str = "") -> None:
         """Visit a page by its path in the address and wait until all of it is there."""
@@ -80,6 +107,11 @@ class Session:
         """Return what the page says, as Markdown."""
         return [getattr(getattr(one, kind), "body", "") for kind, one in self._elements()]
 
+    def errors(self) -> list[str]:
+        """Return those of them that say what is wrong."""
+        alerts = [one.alert for kind, one in self._elements() if kind == "alert"]
+        return [alert.body for alert in alerts if alert.format == Alert.ERROR]
+
     def _elements(self) -> Iterator[tuple[str, Element]]:
         for path in sorted(self._shown):
             element = self._shown[path].new_element
@@ -95,16 +127,17 @@ class Session:
         for widget in self._states.values():
             state.widget_states.widgets.add().CopyFrom(widget)
         assert self._socket is not None, "use it in a `with`"  # noqa: S101
-        self._socket.send_binary(message.SerializeToString())
-        self._wait(fragment)
+        with _as_os_error():
+            self._socket.send(message.SerializeToString())
+            self._wait(fragment)
 
     def _wait(self, fragment: str) -> None:
         """Take in what the server sends until the script has finished."""
         end = time.monotonic() + self._timeout
-        while time.monotonic() < end:
+        while (left := end - time.monotonic()) > 0:
             assert self._socket is not None  # noqa: S101
             message = ForwardMsg()
-            message.ParseFromString(self._socket.recv())
+            message.ParseFromString(self._socket.recv(timeout=left, decode=False))
             match message.WhichOneof("type"):
                 case "new_session" if not fragment:
                     self._shown = {}
@@ -120,3 +153,11 @@ class Session:
                     if status != ForwardMsg.FINISHED_EARLY_FOR_RERUN:
                         return
         raise TimeoutError(f"the page did not finish within {self._timeout:g} s")
+
+
+@contextmanager
+def _as_os_error() -> Iterator[None]:
+    try:
+        yield
+    except WebSocketException as error:
+        raise ConnectionError(f"the page's websocket: {error}") from error
