@@ -1,7 +1,9 @@
 """Clips for tests, made here."""
 
 import io
-from collections.abc import Iterable, Mapping, Sequence
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
 from typing import cast
 
@@ -24,6 +26,16 @@ def sevens_then_noise(size: int = 128) -> list[Image.Image]:
     return [seven(size)] * 20 + [noise(size, size)] * 20
 
 
+@contextmanager
+def _usual_priority() -> Iterator[None]:
+    """libsvtav1, run by root, gives the process that of real time, and all that it starts later."""
+    try:
+        yield
+    finally:
+        if hasattr(os, "sched_setscheduler"):
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
 def clip(
     pictures: Sequence[Image.Image],
     *,
@@ -41,7 +53,10 @@ def clip(
     `options` are those of the container.
     """
     file = io.BytesIO()
-    with av.open(file, "w", format=container, options=dict(options or {})) as out:
+    with (
+        _usual_priority(),
+        av.open(file, "w", format=container, options=dict(options or {})) as out,
+    ):
         video = cast(
             VideoStream, out.add_stream(codec, rate=rate, options={"bf": "0"} if times else {})
         )
