@@ -41,7 +41,8 @@ LABEL org.opencontainers.image.title="Prism backend" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The base image's standard library comes without bytecode, which costs a second at every start.
 # The thresholds (12 and 32 MiB) give the memory of large pictures back to the system once they are
-# done with, and keep that of small ones, which would cost a fifth of the time to get anew.
+# done with, and keep that of small ones, which would cost a fifth of the time to get anew. One arena:
+# each would keep its own.
 # A volume mounted on /data belongs to the service.
 RUN python -m compileall -q --invalidation-mode unchecked-hash \
         -x '/(site-packages|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo)/' \
@@ -53,6 +54,7 @@ ENV PATH=/opt/prism/bin:$PATH \
     HOME=/tmp \
     MALLOC_MMAP_THRESHOLD_=12582912 \
     MALLOC_TRIM_THRESHOLD_=33554432 \
+    MALLOC_ARENA_MAX=1 \
     PORT=8000 \
     PRISM_HOST=0.0.0.0 \
     PRISM_DATA_DIR=/tmp/prism

@@ -53,8 +53,15 @@ async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 async def read(request: Request, limit: int) -> bytes:
     """Read a whole body of at most `limit` bytes."""
-    pieces = [chunk async for chunk in chunks(request, limit)]
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+    first, whole = b"", None
+    async for chunk in chunks(request, limit):
+        if whole is not None:
+            whole += chunk  # one block, which goes back whole: many small ones would linger
+        elif first:
+            whole = bytearray(first + chunk)
+        else:
+            first = chunk
+    return first if whole is None else bytes(whole)
 
 
 def _too_large(limit: int) -> BodyTooLargeError:

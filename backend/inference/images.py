@@ -112,11 +112,11 @@ def memory(image: Image.Image, pixels: int) -> int:
     As measured; a JPEG may have been reduced since it was opened.
     """
     if image.format == "WEBP":
-        weight = 22
+        weight = 22 if image.has_transparency_data else 16
     elif image.has_transparency_data or image.mode.startswith("I"):
         weight = 14
     else:
-        weight = 10
+        weight = 10 if image.format in ("JPEG", "MPO") else 7  # those are turned upright
     coefficients = 4 * pixels if image.info.get("progressive") else 0  # held however reduced
     return weight * image.width * image.height + coefficients
 

@@ -13,7 +13,8 @@ _ROOT = Path("/")
 class Shares:
     """Bytes for pictures that are being decoded, and for files that have been sent.
 
-    The rest is left for the process with its models; a file is held twice for a moment.
+    The rest is left for the process with its models, and for what the allocator keeps: as measured
+    in 512 MB, where both were filled at a time.
     """
 
     decoding: int
@@ -22,7 +23,7 @@ class Shares:
     @classmethod
     def of(cls, limit: int) -> "Shares":
         """The shares of a process that may use `limit` bytes."""
-        return cls(decoding=limit * 3 // 8, files=limit // 6)
+        return cls(decoding=limit // 3, files=limit // 8)
 
 
 def memory_limit(root: Path = _ROOT) -> int | None:

@@ -17,7 +17,7 @@ CHUNKED = {"transfer_encoding": "chunked"}
 
 @pytest.fixture
 def grey_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of models, in a container that has room for 63 kB of files."""
+    """A folder of models, in a container that has room for 47 kB of files."""
     monkeypatch.setattr(app, "memory_limit", lambda: 380_000)
     write_model(tmp_path / "grey-models", "grey", preprocess=GREY)
     return tmp_path / "grey-models"

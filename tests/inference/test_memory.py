@@ -51,5 +51,5 @@ def test_a_system_that_tells_nothing_sets_no_limit(
 def test_what_the_process_and_its_models_take_is_left() -> None:
     shares = Shares.of(512 << 20)
     assert shares.decoding + shares.files <= (512 << 20) - 230_000_000
-    assert shares.files >= 16 * 5_000_000  # as many photographs as one instance is sent at a time
+    assert shares.files >= 16 * 4_000_000  # as many photographs as one instance is sent at a time
     assert shares.decoding >= 14 * 4032 * 3024  # what a phone takes, transparent
