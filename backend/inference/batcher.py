@@ -141,8 +141,6 @@ class Batcher(Generic[T, R]):
     def _work(self, number: int) -> None:
         while entries := self._next(number):
             self._serve(*entries)
-            with self._changed:
-                self._busy -= 1
 
     def _next(self, number: int) -> tuple[list[_Entry[T, R]], Reason] | None:
         """Wait for work and take what is due; nothing when closed and empty, or not wanted."""
@@ -189,6 +187,9 @@ class Batcher(Generic[T, R]):
             answers = self._run(Batch(items, reason, lambda at: not entries[at].future.done()))
         except Exception as error:
             answers = [error] * len(entries)
+        finally:
+            with self._changed:
+                self._busy -= 1  # before anybody hears of it: who asks again then is alone
         pairs = list(zip(entries, answers, strict=True))
         for loop, group in groupby(pairs, key=lambda pair: pair[0].loop):
             _hand_over(loop, list(group))
