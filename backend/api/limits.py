@@ -53,15 +53,10 @@ async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
 
 async def read(request: Request, limit: int) -> bytes:
     """Read a whole body of at most `limit` bytes."""
-    first, whole = b"", None
+    whole = bytearray()  # one block, which goes back whole: many small ones would linger
     async for chunk in chunks(request, limit):
-        if whole is not None:
-            whole += chunk  # one block, which goes back whole: many small ones would linger
-        elif first:
-            whole = bytearray(first + chunk)
-        else:
-            first = chunk
-    return first if whole is None else bytes(whole)
+        whole += chunk
+    return bytes(whole)
 
 
 def _too_large(limit: int) -> BodyTooLargeError:

@@ -1,14 +1,13 @@
 """Both services on one machine, and PostgreSQL in a profile."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.deploy.commands import ROOT
 from tests.deploy.composition import problems
+from tests.deploy.schemas import complaints
 
 TEXT = (ROOT / "compose.yaml").read_text()
 
@@ -56,12 +55,11 @@ def test_a_mistake_is_found(right: str, wrong: str, problem: str) -> None:
 
 
 def test_the_schema_would_see_a_typo(tmp_path: Path) -> None:
-    check = str(Path(sys.executable).with_name("check-jsonschema"))
-    for text, status in ((TEXT, 0), (TEXT.replace("depends_on:", "depend_on:"), 1)):
-        planted = tmp_path / "compose.yaml"
-        planted.write_text(text)
-        command = [check, "--builtin-schema", "vendor.compose-spec", str(planted)]
-        assert subprocess.run(command, capture_output=True).returncode == status
+    planted = tmp_path / "compose.yaml"
+    planted.write_text(TEXT)
+    assert complaints("vendor.compose-spec", planted) == ""
+    planted.write_text(TEXT.replace("depends_on:", "depend_on:"))
+    assert "depend_on" in complaints("vendor.compose-spec", planted)
 
 
 @pytest.mark.parametrize("page", ["docs/deploy.md", "compose.yaml"])
