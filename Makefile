@@ -52,11 +52,11 @@ train: $(stamps)/dev ## train MODEL=mnist-cnn into models/ (DATA=folder of the M
 	@$(python) -m training.train $(MODEL) $(if $(DATA),--data "$(DATA)") --out models/
 
 load: $(stamps)/dev ## find how much one backend answers before people only wait (HOST=http://... RATE=500 ARGS=...; --help)
-	@$(python) -m load $(if $(HOST),--host "$(HOST)") $(if $(RATE),--rate "$(RATE)") $(ARGS)
+	@$(python) -m benchmarks.load $(if $(HOST),--host "$(HOST)") $(if $(RATE),--rate "$(RATE)") $(ARGS)
 
 # The models are packaged by what development has installed; all else is in an environment of its own.
 bench: $(stamps)/dev .venv-bench/.stamp ## compare with other servers and the machine itself (ARGS='--only digits'; --help)
-	@$(peers) -m bench $(ARGS)
+	@$(peers) -m benchmarks.serving $(ARGS)
 
 images: ## build both container images (CONTAINER_ENGINE=docker)
 	@command -v $(firstword $(CONTAINER_ENGINE)) >/dev/null || \
@@ -72,28 +72,28 @@ screenshots: $(stamps)/dev ## take the pictures of all pages for the documents (
 
 # A stamp says that .venv holds what the requirements files named when it was made.
 
-$(stamps)/run: requirements_run.txt requirements_serving.txt requirements_frontend.txt | $(stamps)/venv
+$(stamps)/run: requirements/run.txt requirements/serving.txt requirements/evaluation.txt requirements_frontend.txt | $(stamps)/venv
 	@echo "Installing what running needs into .venv (the first time this takes a minute or two) ..."
-	@$(pip) -r requirements_run.txt >$(log) 2>&1 || $(say_why)
+	@$(pip) -r requirements/run.txt >$(log) 2>&1 || $(say_why)
 	@touch $@
 
 # torch and torchvision come first and alone, without their dependencies: only those two are asked
 # of the CPU index, once. Where it does not answer, the last step takes them from the default one.
-$(stamps)/dev: $(filter-out requirements_bench.txt,$(wildcard requirements_*.txt)) | $(stamps)/venv
+$(stamps)/dev: $(filter-out requirements/benchmarks.txt,$(wildcard requirements_*.txt requirements/*.txt)) | $(stamps)/venv
 	@echo "Installing what development needs into .venv (the first time this takes some minutes) ..."
 	@: >$(log)
 	@test -z "$(TORCH_INDEX)" || $(pip) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \
 		-c requirements_backend.txt torch torchvision >>$(log) 2>&1 || true
-	@$(pip) -r requirements_dev.txt >>$(log) 2>&1 || $(say_why)
+	@$(pip) -r requirements/dev.txt >>$(log) 2>&1 || $(say_why)
 	@touch $(stamps)/run $@
 
-.venv-bench/.stamp: requirements_bench.txt requirements_serving.txt | $(stamps)/venv
+.venv-bench/.stamp: requirements/benchmarks.txt requirements/serving.txt | $(stamps)/venv
 	@echo "Installing what the benchmark needs into .venv-bench (the first time this takes some minutes) ..."
 	@: >$(log)
 	@$(peers) -c 'import pip' >/dev/null 2>&1 || $(python) -m venv --clear .venv-bench >$(log) 2>&1 || $(say_why)
 	@test -z "$(TORCH_INDEX)" || $(into_peers) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \
 		-c requirements_backend.txt torch torchvision >>$(log) 2>&1 || true
-	@$(into_peers) -r requirements_bench.txt >>$(log) 2>&1 || $(say_why)
+	@$(into_peers) -r requirements/benchmarks.txt >>$(log) 2>&1 || $(say_why)
 	@touch $@
 
 # A .venv that works is kept, whoever made it.

@@ -15,10 +15,10 @@ RUN python -m venv --without-pip /opt/prism
 ARG GCS=
 ARG OTEL=
 ARG POSTGRES=
-COPY requirements_serving.txt requirements_gcs.txt requirements_otel.txt requirements_postgres.txt ./
+COPY requirements/serving.txt requirements/gcs.txt requirements/otel.txt requirements/postgres.txt requirements/
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile \
-        -r requirements_serving.txt ${GCS:+-r requirements_gcs.txt} \
-        ${OTEL:+-r requirements_otel.txt} ${POSTGRES:+-r requirements_postgres.txt} \
+        -r requirements/serving.txt ${GCS:+-r requirements/gcs.txt} \
+        ${OTEL:+-r requirements/otel.txt} ${POSTGRES:+-r requirements/postgres.txt} \
     && find /opt/prism/lib -type d -name tests -prune -exec rm -r {} + \
     && find /opt/prism/lib -type f -regex '.*\.\(pyi\|pyx\|pxd\|h\|hpp\|a\)' -delete \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
@@ -68,7 +68,8 @@ CMD ["python", "-m", "backend"]
 FROM python:3.11-slim AS code
 WORKDIR /app
 COPY backend/ backend/
-RUN python -m compileall -q --invalidation-mode unchecked-hash backend
+COPY calibration/ calibration/
+RUN python -m compileall -q --invalidation-mode unchecked-hash backend calibration
 
 # MODELS names the folders in models/ that the image holds, separated by commas; empty: all.
 FROM python:3.11-slim AS models

@@ -8,7 +8,8 @@
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
-COPY requirements_frontend.txt requirements_evaluation.txt ./
+COPY requirements_frontend.txt ./
+COPY requirements/evaluation.txt requirements/
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_frontend.txt \
     && find /opt/prism/lib -type d \( -name tests -o -path '*/pydeck/nbextension' \) -prune -exec rm -r {} + \
     && find /opt/prism/lib -type f -regex '.*\.\(map\|pyi\|pyx\|pxd\|h\|hpp\|a\)\|.*/pyarrow/[^/]*\(flight\|_s3\)[^/]*' -delete \

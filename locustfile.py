@@ -24,8 +24,8 @@ from locust.env import Environment
 from locust.exception import RescheduleTask
 from locust.runners import WorkerRunner
 
-from deploy import keys
-from load import options, pictures
+from benchmarks.load import images, options
+from deploy import credentials
 
 IN_A_BATCH = 16
 STROKES = (3, 8)  # of one drawing
@@ -43,12 +43,12 @@ def _prepare(environment: Environment, **_: object) -> None:
         environment.user_classes = [one for one in environment.user_classes if one is not Visitor]
     environment.host = (environment.host or Caller.host).rstrip("/")
     try:
-        Caller.opening = keys.to_backend(environment.host)
+        Caller.opening = credentials.to_backend(environment.host)
     except ValueError as error:
         sys.exit(str(error))
-    pictures.digits()  # made now: nobody would get a turn meanwhile
+    images.digits()  # made now: nobody would get a turn meanwhile
     if Photographer in environment.user_classes:
-        pictures.photographs()
+        images.photographs()
     if not isinstance(environment.runner, WorkerRunner):  # with --processes one of them has it all
         judge = options.Judge(environment)
         environment.events.quitting.add_listener(lambda **_: judge.conclude())
@@ -62,13 +62,13 @@ class Caller(FastHttpUser):
     insecure = False
     opening: ClassVar[dict[str, str]] = {}
 
-    def send(self, path: str, name: str, *files: pictures.Picture) -> ResponseContextManager:
+    def send(self, path: str, name: str, *files: images.Picture) -> ResponseContextManager:
         """Upload a form, and leave the verdict to the caller; `name` is the line in the report."""
-        body, kind = pictures.form(*files)
+        body, kind = images.form(*files)
         headers = {**self.opening, "Content-Type": kind}
         return self.client.post(path, body, headers=headers, name=name, catch_response=True)
 
-    def classify(self, name: str, picture: pictures.Picture) -> None:
+    def classify(self, name: str, picture: images.Picture) -> None:
         """Upload a picture and see whether an answer with a label comes back."""
         with self.send("/classify", name, picture) as response:
             if response.status_code != 200:
@@ -86,7 +86,7 @@ class Uploader(Caller):
     @task
     def scan(self) -> None:
         """Upload the next one, under the same file name, as scanners do."""
-        self.classify("a scanned digit", random.choice(pictures.digits()))
+        self.classify("a scanned digit", random.choice(images.digits()))
 
 
 class Photographer(Caller):
@@ -98,7 +98,7 @@ class Photographer(Caller):
     @task
     def photograph(self) -> None:
         """Upload a photograph of 12 megapixels."""
-        self.classify("a photograph from a phone", random.choice(pictures.photographs()))
+        self.classify("a photograph from a phone", random.choice(images.photographs()))
 
 
 class Archivist(Caller):
@@ -110,7 +110,7 @@ class Archivist(Caller):
     @task
     def batch(self) -> None:
         """Upload some at once: a line comes back for each, in order."""
-        files = random.sample(pictures.digits(), IN_A_BATCH)
+        files = random.sample(images.digits(), IN_A_BATCH)
         with self.send("/classify/batch", f"a batch of {IN_A_BATCH}", *files) as response:
             lines = (response.text or "").splitlines()
             if response.status_code != 200:
@@ -128,7 +128,7 @@ class Beginner(Caller):
     @task
     def mistake(self) -> None:
         """Upload what is no picture: the answer has to say so, in so many words."""
-        with self.send("/classify", "no picture", random.choice(pictures.mistakes())) as response:
+        with self.send("/classify", "no picture", random.choice(images.mistakes())) as response:
             if response.status_code not in (400, 413, 415, 422):
                 response.failure(f"status {response.status_code}")
             elif not response.json().get("detail"):
@@ -149,10 +149,10 @@ class Visitor(User):
     @task
     def visit(self) -> None:
         """One session of the page, over its websocket."""
-        from load import visits  # takes a second: Streamlit's messages
+        from benchmarks.load import page_user  # takes a second: Streamlit's messages
 
         address = self.environment.parsed_options.frontend
-        visits.draw(address, random.randint(*STROKES), PAUSE, self._measured)
+        page_user.draw(address, random.randint(*STROKES), PAUSE, self._measured)
 
     @contextmanager
     def _measured(self, name: str) -> Iterator[None]:

@@ -8,22 +8,23 @@ from functools import partial
 from fastapi import FastAPI
 
 from backend import __version__
-from backend.api import classify, errors, health, history, metrics, models
-from backend.api.bodies import Bodies
+from backend.api import errors
+from backend.api.compat import pixels
 from backend.api.deps import State
-from backend.api.dialects import pixels
-from backend.api.draining import Drain, Draining
-from backend.api.keys import Keys
-from backend.api.request_id import RequestId
-from backend.api.shortcut import Shortcut
+from backend.api.fast_path import Shortcut
+from backend.api.middleware.access_log import RequestId
+from backend.api.middleware.api_keys import Keys
+from backend.api.middleware.body_memory import Bodies
+from backend.api.middleware.draining import Drain, Draining
+from backend.api.routes import classify, health, history, metrics, models
 from backend.catalog import Catalog, choose_default, discover
 from backend.history.history import History
 from backend.inference import runtimes
-from backend.inference.artifact import Artifact
 from backend.inference.classifier import Classifier
-from backend.inference.cpus import cores, cpu_limit
-from backend.inference.memory import Shares, memory_limit
-from backend.inference.reader import Reader
+from backend.inference.images.image_reader import Reader
+from backend.inference.models.artifact import Artifact
+from backend.resources.cpus import cores, cpu_limit
+from backend.resources.memory import Shares, memory_limit
 from backend.settings import Settings
 from backend.sources.library import Library
 from backend.telemetry import traces

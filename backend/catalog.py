@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final, Literal
 
-from backend.inference import artifact
-from backend.inference.artifact import Artifact
 from backend.inference.classifier import Classifier
 from backend.inference.errors import (
     ArtifactError,
@@ -20,6 +18,8 @@ from backend.inference.errors import (
     ModelNotReadyError,
     UnknownModelError,
 )
+from backend.inference.models import artifact
+from backend.inference.models.artifact import Artifact
 from backend.sources.address import Address, parse, without_secrets
 
 log = logging.getLogger("prism.catalog")

@@ -144,7 +144,7 @@ class Settings(BaseSettings):
             raise PydanticCustomError(
                 "api_keys",
                 "SHA-256 hashes are expected, each of 64 hexadecimal digits, separated by commas; "
-                "`python -m backend.api.keys` makes a key and its hash",
+                "`python -m backend.api.middleware.api_keys` makes a key and its hash",
             )
         return ",".join(parts)
 
@@ -158,6 +158,6 @@ class Settings(BaseSettings):
             )
         if given.startswith("postgres") and find_spec("psycopg") is None:
             raise PydanticCustomError(
-                "database_url", "PostgreSQL needs psycopg: pip install -r requirements_postgres.txt"
+                "database_url", "PostgreSQL needs psycopg: pip install -r requirements/postgres.txt"
             )
         return given

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from backend.inference.calibration import (
+from backend.inference.types import Floats
+from calibration.apply import (
     COVERAGES,
     Calibration,
     OutputKind,
@@ -17,7 +18,6 @@ from backend.inference.calibration import (
     prediction_sets,
     probabilities,
 )
-from backend.inference.types import Floats
 
 SURE = 0.95  # answers below have thresholds of their own, where there are enough of them
 GROUP = 200  # so many

@@ -6,7 +6,10 @@ answer = Client("http://localhost:8000").classify(photo, filename="seven.jpg")
 print(answer.prediction, answer.confidence)
 """
 
-from client.answers import (
+from client.client import Client
+from client.errors import BackendError, BackendUnreachable, ClientError, InvalidAnswer
+from client.history import Accuracy, Page, Search, StoredAnswer
+from client.types import (
     Calibration,
     Classification,
     Guess,
@@ -19,9 +22,6 @@ from client.answers import (
     Models,
     Timings,
 )
-from client.client import Client
-from client.errors import BackendError, BackendUnreachable, ClientError, InvalidAnswer
-from client.history import Accuracy, Page, Search, StoredAnswer
 from client.url import base_url
 
 __all__ = [

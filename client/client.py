@@ -10,7 +10,6 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from client.answers import Classification, Info, ItemError, ModelCard, Models
 from client.errors import BackendError, BackendUnreachable, InvalidAnswer
 from client.fields import Object, parse_object
 from client.history import History
@@ -22,6 +21,7 @@ from client.parsing import (
     parse_models,
     parse_problem,
 )
+from client.types import Classification, Info, ItemError, ModelCard, Models
 from client.url import base_url, is_loopback
 
 CONNECT_TIMEOUT = 3.05  # just above the 3 s after which TCP sends a lost first packet again

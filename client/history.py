@@ -9,7 +9,6 @@ from urllib.parse import quote
 
 import requests
 
-from client.answers import Guess, ModelRef, Timings
 from client.errors import InvalidAnswer
 from client.fields import (
     Object,
@@ -24,6 +23,7 @@ from client.fields import (
     parse_object,
 )
 from client.parsing import parse_guess, parse_model, parse_timings
+from client.types import Guess, ModelRef, Timings
 
 Answer = Callable[..., AbstractContextManager[requests.Response]]
 

@@ -4,20 +4,6 @@ import base64
 import binascii
 from typing import Any, cast
 
-from client.answers import (
-    Calibration,
-    Classification,
-    Guess,
-    Info,
-    InputSpec,
-    ItemError,
-    ModelCard,
-    ModelInfo,
-    ModelRef,
-    Models,
-    State,
-    Timings,
-)
 from client.errors import BackendError, InvalidAnswer
 from client.fields import (
     Object,
@@ -32,6 +18,20 @@ from client.fields import (
     is_number,
     optional,
     words,
+)
+from client.types import (
+    Calibration,
+    Classification,
+    Guess,
+    Info,
+    InputSpec,
+    ItemError,
+    ModelCard,
+    ModelInfo,
+    ModelRef,
+    Models,
+    State,
+    Timings,
 )
 
 

@@ -22,7 +22,7 @@ from tempfile import TemporaryFile
 
 from client import Client, ClientError
 from deploy import smoke
-from deploy.parts import BACKEND, FRONTEND, ROOT, Part
+from deploy.images import BACKEND, FRONTEND, ROOT, Part
 from deploy.services import answers, free_port
 from deploy.smoke import PromiseError
 

@@ -25,7 +25,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin, Subprotocol
 
 from client.url import is_loopback
-from deploy.keys import IdToken
+from deploy.credentials import IdToken
 
 TEXTS = ("heading", "markdown", "alert")
 

@@ -20,7 +20,7 @@ from time import monotonic, sleep
 import requests
 
 from client import BackendError, Client, ClientError
-from deploy.keys import IdToken, id_token
+from deploy.credentials import IdToken, id_token
 
 PICTURE = Path(__file__).resolve().parents[1] / "frontend" / "examples" / "seven.png"
 PATIENCE = 60.0  # seconds; a service that was scaled to zero starts first
@@ -110,7 +110,7 @@ def _page(frontend: str, token: IdToken | None) -> str:
 def _visit(frontend: str, token: IdToken | None, client: Client) -> str:
     """Visit the page of the models over its websocket, as a browser does."""
     try:
-        from deploy.session import Session  # takes a second: Streamlit's messages
+        from deploy.page_client import Session  # takes a second: Streamlit's messages
     except ImportError as error:
         raise PromiseError(
             f"not tried, as {error.name} is not installed; "

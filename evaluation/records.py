@@ -6,8 +6,8 @@ from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any, Final
 
-from evaluation.cells import as_given, harmless
 from evaluation.errors import ReportError
+from evaluation.spreadsheet import as_given, harmless
 from evaluation.types import Record
 
 COLUMNS: Final = tuple(field.name for field in fields(Record))

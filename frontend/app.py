@@ -5,7 +5,8 @@ from pathlib import Path
 
 import streamlit as st
 
-from frontend import notices, problems, serving, sidebar
+from frontend.service import errors, session
+from frontend.ui import alerts, sidebar
 
 HERE = Path(__file__).parent
 log = logging.getLogger("prism.page")
@@ -15,21 +16,39 @@ st.logo(str(HERE / "assets" / "logo.svg"), size="large")
 page = st.navigation(
     [
         st.Page(
-            "views/classify.py", title="Classify", icon=":material/image_search:", default=True
+            "views/classify/page.py",
+            url_path="classify",
+            title="Classify",
+            icon=":material/image_search:",
+            default=True,
         ),
-        st.Page("views/draw.py", title="Draw", icon=":material/draw:"),
-        st.Page("views/compare.py", title="Compare", icon=":material/compare:"),
-        st.Page("views/evaluate.py", title="Evaluate", icon=":material/fact_check:"),
-        st.Page("views/video.py", title="Video", icon=":material/movie:"),
-        st.Page("views/history.py", title="History", icon=":material/history:"),
-        st.Page("views/models.py", title="Models", icon=":material/deployed_code:"),
+        st.Page("views/draw/page.py", url_path="draw", title="Draw", icon=":material/draw:"),
+        st.Page(
+            "views/compare/page.py", url_path="compare", title="Compare", icon=":material/compare:"
+        ),
+        st.Page(
+            "views/evaluate/page.py",
+            url_path="evaluate",
+            title="Evaluate",
+            icon=":material/fact_check:",
+        ),
+        st.Page("views/video/page.py", url_path="video", title="Video", icon=":material/movie:"),
+        st.Page(
+            "views/history/page.py", url_path="history", title="History", icon=":material/history:"
+        ),
+        st.Page(
+            "views/models/page.py",
+            url_path="models",
+            title="Models",
+            icon=":material/deployed_code:",
+        ),
     ]
 )
 st.html(HERE / "assets" / "page.css")
-serving.refresh()
+session.refresh()
 sidebar.show()
 try:
     page.run()
 except Exception:
     log.exception("the page %s failed", page.title)
-    notices.show(problems.unforeseen())
+    alerts.show(errors.unforeseen())

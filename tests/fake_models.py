@@ -11,11 +11,11 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from backend.app import create_app
-from backend.inference import artifact
-from backend.inference.artifact import Artifact, Manifest
-from backend.inference.digits import DigitPreprocess
 from backend.inference.errors import InferenceError
-from backend.inference.photos import PhotoPreprocess
+from backend.inference.models import artifact
+from backend.inference.models.artifact import Artifact, Manifest
+from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.inference.types import Floats

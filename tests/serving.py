@@ -10,10 +10,10 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from backend.api.draining import Drain, Draining
-from backend.api.request_id import RequestId
-from backend.connections import Connection, Preferred, Shared
-from backend.server import Server
+from backend.api.middleware.access_log import RequestId
+from backend.api.middleware.draining import Drain, Draining
+from backend.server.connections import Connection, Preferred, Shared
+from backend.server.lifecycle import Server
 from backend.telemetry.metrics import Metrics
 
 

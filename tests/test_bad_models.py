@@ -12,7 +12,7 @@ from safetensors.torch import load, save_file
 from starlette.testclient import TestClient
 
 from backend.app import create_app
-from backend.inference import artifact
+from backend.inference.models import artifact
 from backend.settings import Settings
 from tests.conftest import ROOT
 from tests.pictures import encoded, seven

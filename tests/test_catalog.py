@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from backend.catalog import choose_default, discover
-from backend.inference import artifact
 from backend.inference.errors import ArtifactError, InferenceError
+from backend.inference.models import artifact
 from backend.inference.types import Floats
 from tests.fake_models import GREY, GreyRuntime, serve, write_model
 from tests.inference.work import WAIT

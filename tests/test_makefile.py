@@ -126,8 +126,8 @@ def test_run_installs_what_running_needs_and_no_torch(checkout: Checkout) -> Non
     checkout.add_python()
     assert checkout.make("run").returncode == 0
     (install,) = checkout.installed()
-    assert "-r requirements_run.txt" in install
-    assert not any("torch" in line for line in closure("requirements_run.txt"))
+    assert "-r requirements/run.txt" in install
+    assert not any("torch" in line for line in closure("requirements/run.txt"))
     assert "-m deploy.local --backend-port=8000 --frontend-port=8501" in checkout.calls.read_text()
 
 
@@ -155,7 +155,7 @@ def test_a_changed_requirement_is_installed(checkout: Checkout) -> None:
     checkout.make("run")
     stamp = checkout.folder / ".venv/.stamps/run"
     later = stamp.stat().st_mtime + 10
-    os.utime(checkout.folder / "requirements_serving.txt", (later, later))
+    os.utime(checkout.folder / "requirements/serving.txt", (later, later))
     checkout.make("run")
     assert checkout.installed()
 
@@ -187,14 +187,14 @@ def test_where_the_cpu_index_does_not_answer_the_default_registry_serves_quietly
     result = checkout.make("setup", lacks="no-index")
     assert result.returncode == 0
     assert result.stderr == ""
-    assert "-r requirements_dev.txt" in checkout.installed()[-1]
+    assert "-r requirements/dev.txt" in checkout.installed()[-1]
 
 
 def test_an_empty_torch_index_skips_the_try(checkout: Checkout) -> None:
     checkout.add_python()
     checkout.make("setup", "TORCH_INDEX=")
     (only,) = checkout.installed()
-    assert "-r requirements_dev.txt" in only
+    assert "-r requirements/dev.txt" in only
 
 
 def test_train_downloads_unless_told_where_the_data_is(checkout: Checkout) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 import torch
 from pydantic import TypeAdapter
 
-from backend.inference import artifact, networks
-from backend.inference.calibration import Calibration
-from backend.inference.preprocess import Preprocess
+from backend.inference.models import artifact, networks
+from backend.inference.preprocessing.preprocess import Preprocess
+from calibration.apply import Calibration
 from tests.conftest import ROOT
 from tests.fake_models import serve
 from tests.pictures import encoded, noise

@@ -12,7 +12,7 @@ from zipfile import ZipFile
 import pytest
 import torch
 
-from backend.inference import artifact, networks
+from backend.inference.models import artifact, networks
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

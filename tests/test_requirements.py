@@ -1,6 +1,7 @@
 """Each requirements file names what the code it is for imports; serving needs no torch."""
 
 import ast
+import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,12 +13,12 @@ import pytest
 ROOT = Path(__file__).parents[1]
 OURS = {
     "backend",
-    "bench",
+    "benchmarks",
+    "calibration",
     "client",
     "deploy",
     "evaluation",
     "frontend",
-    "load",
     "tests",
     "training",
 }
@@ -56,7 +57,8 @@ def named(file: str) -> dict[str, str]:
     for line in (ROOT / file).read_text().splitlines():
         text = line.split("#")[0].strip()
         if text.startswith("-r"):
-            found |= named(text.removeprefix("-r").strip())
+            included = (ROOT / file).parent / text.removeprefix("-r").strip()
+            found |= named(os.path.relpath(included, ROOT))
         elif text:
             name, rest = re.fullmatch(r"([\w.-]+)(.*)", text).groups()  # type: ignore[union-attr]
             found[normal(name)] = rest
@@ -100,34 +102,48 @@ def imported(files: Iterable[Path]) -> Iterator[str]:
 @pytest.mark.parametrize(
     ("file", "folders"),
     [
-        ("requirements_serving.txt", ["backend"]),
+        ("requirements/serving.txt", ["backend"]),
         ("requirements_frontend.txt", ["frontend", "client"]),
-        ("requirements_run.txt", ["deploy"]),
-        ("requirements_evaluation.txt", ["evaluation"]),
-        ("requirements_bench.txt", ["bench"]),
+        ("requirements/run.txt", ["deploy"]),
+        ("requirements/evaluation.txt", ["evaluation"]),
+        ("requirements/benchmarks.txt", ["benchmarks/serving"]),
         (
-            "requirements_dev.txt",
-            ["backend", "client", "deploy", "evaluation", "frontend", "load", "tests", "training"],
+            "requirements/dev.txt",
+            [
+                "backend",
+                "benchmarks/load",
+                "calibration",
+                "client",
+                "deploy",
+                "evaluation",
+                "frontend",
+                "tests",
+                "training",
+            ],
         ),
     ],
 )
 def test_what_is_imported_is_named(file: str, folders: list[str]) -> None:
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    optional = ON_REQUEST | TRACES if file == "requirements_serving.txt" else set()
+    optional = ON_REQUEST | TRACES if file == "requirements/serving.txt" else set()
     assert set(imported(sources)) - optional <= set(named(file))
 
 
 def test_serving_and_running_need_no_torch() -> None:
-    for file in ("requirements_serving.txt", "requirements_run.txt"):
+    for file in ("requirements/serving.txt", "requirements/run.txt"):
         assert not {"torch", "torchvision"} & set(named(file))
     assert {"torch", "torchvision"} <= set(named("requirements_backend.txt"))
 
 
 def test_what_traces_import_is_named() -> None:
-    assert set(named("requirements_otel.txt")) == TRACES
+    assert set(named("requirements/otel.txt")) == TRACES
 
 
-@pytest.mark.parametrize("file", sorted(path.name for path in ROOT.glob("requirements_*.txt")))
+@pytest.mark.parametrize(
+    "file",
+    sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("requirements*/*.txt"))
+    + ["requirements_backend.txt", "requirements_frontend.txt"],
+)
 def test_known_holes_stay_closed_and_no_new_major_version_slips_in(file: str) -> None:
     for name, rest in named(file).items():
         assert re.match(r">=[\d.]+,<\d", rest), f"{name} has no floor or no bound"

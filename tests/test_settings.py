@@ -98,5 +98,5 @@ def test_postgresql_without_its_driver_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("backend.settings.find_spec", lambda _: None)
-    with pytest.raises(ValidationError, match=r"requirements_postgres\.txt"):
+    with pytest.raises(ValidationError, match=r"requirements/postgres\.txt"):
         Settings(database_url="postgres://me@here/prism")

@@ -19,21 +19,21 @@ from typing import Any
 import numpy as np
 import torch
 
-from backend.inference import networks
-from backend.inference.artifact import Artifact
-from backend.inference.digits import DigitPreprocess, normalize
 from backend.inference.errors import ArtifactError
-from training import tree
-from training.checkpoints import CheckpointError, Checkpoints, digest
-from training.data import DataError, Digits, find_mnist
-from training.digits import Reader, measure
-from training.export import export, export_graph
-from training.fit import FitError, Record, fit, outputs_of
-from training.foreign import scores
-from training.run import Run, RunError
-from training.schedule import Schedule
-from training.sources import Source, training_sources, validation_nothing, validation_sets
-from training.tracking import TRACKERS, Parameters, Patient, TrackingError, tracked
+from backend.inference.models import networks
+from backend.inference.models.artifact import Artifact
+from backend.inference.preprocessing.digits import DigitPreprocess, normalize
+from training.data.digits import DataError, Digits, find_mnist
+from training.data.sources import Source, training_sources, validation_nothing, validation_sets
+from training.fit import decision_tree
+from training.fit.checkpoints import CheckpointError, Checkpoints, digest
+from training.fit.loop import FitError, Record, fit, outputs_of
+from training.fit.run_folder import Run, RunError
+from training.fit.schedule import Schedule
+from training.fit.tracking import TRACKERS, Parameters, Patient, TrackingError, tracked
+from training.package.digit_models import Reader, measure
+from training.package.export import export, export_graph
+from training.package.onnx_import import scores
 
 RUNS = Path("runs")
 PARITY_IMAGES = 1_000
@@ -137,10 +137,10 @@ def train_network(
 
 def train_tree(task: Task, run: Run) -> dict[str, Any]:
     """Grow the decision tree and write its folder; returns the summary of the run."""
-    spec = tree.SPEC
+    spec = decision_tree.SPEC
     sources, checks = _fields(task)
-    grown = tree.grow(sources)
-    graph = tree.to_graph(grown)
+    grown = decision_tree.grow(sources)
+    graph = decision_tree.to_graph(grown)
     reader = Reader(
         name=task.name,
         title=TITLES[task.name],
@@ -154,7 +154,7 @@ def train_tree(task: Task, run: Run) -> dict[str, Any]:
     measured = measure(reader, task.mnist, checks, _nothing(task))
     model = export_graph(graph.model, measured.manifest, task.out / task.name, measured.card)
     run.draw_test(measured)
-    return {**_summary(model), "settings": dict(tree.SETTINGS)}
+    return {**_summary(model), "settings": dict(decision_tree.SETTINGS)}
 
 
 def _fields(task: Task) -> tuple[list[Source], dict[str, Digits]]:
@@ -181,7 +181,7 @@ def train(
     schedule = dataclasses.replace(schedule, epochs=epochs or schedule.epochs)
     settings: Parameters = dataclasses.asdict(schedule)
     if task.name == TREE:
-        settings = tree.SETTINGS
+        settings = decision_tree.SETTINGS
     with run.locked(), tracked(track, RUNS, task.name, settings, fresh=fresh) as tracker:
         if task.name == TREE:
             summary = train_tree(task, run)

@@ -8,10 +8,10 @@ from pydantic_core import PydanticCustomError
 
 from backend.catalog import Catalog
 from backend.history.history import History
-from backend.inference.calibration import COVERAGES
 from backend.inference.classifier import Classifier
 from backend.settings import Settings
 from backend.telemetry.metrics import Metrics
+from calibration.apply import COVERAGES
 
 DEFAULT_COVERAGE: Final = 0.95
 

@@ -10,7 +10,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.api import errors
-from backend.api.classify import classify, router
+from backend.api.routes.classify import classify, router
 from backend.inference.errors import PrismError
 
 _PATHS: Final = ("/classify", "/classify/")

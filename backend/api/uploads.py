@@ -6,7 +6,8 @@ from typing import Final
 
 from starlette.requests import Request
 
-from backend.api import limits, multipart
+from backend.api import body as limits
+from backend.api import multipart
 from backend.api.errors import BodyTooLargeError, MissingFileError, UnsupportedMediaTypeError
 from backend.api.multipart import Form, Upload
 

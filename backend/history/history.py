@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from backend.history.errors import HistoryUnavailableError
 from backend.history.record import digest, record, shrunken
 from backend.history.writer import Writer
-from backend.inference.reader import Reader
+from backend.inference.images.image_reader import Reader
 
 if TYPE_CHECKING:
     from backend.history.store import Store

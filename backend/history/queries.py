@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, exists, false, func, select
 
+from backend.history.filters import Search
 from backend.history.record import first_id
-from backend.history.search import Search
 from backend.history.tables import answers, pictures
 
 

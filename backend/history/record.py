@@ -8,7 +8,7 @@ from typing import Any, Final, TypedDict
 from ulid import ULID
 
 from backend.inference.errors import ImageError
-from backend.inference.reader import Reader
+from backend.inference.images.image_reader import Reader
 
 TOP: Final = 10  # of the most probable classes are kept, at most
 SIDE: Final = 256  # pixels of a kept picture, at most

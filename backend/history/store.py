@@ -20,10 +20,10 @@ from sqlalchemy.exc import (
 
 from backend.history import database
 from backend.history.errors import HistoryUnavailableError, NoPictureError, UnknownAnswerError
+from backend.history.filters import Day, Search
 from backend.history.inserts import insert_into
 from backend.history.queries import accuracy_query, kept_query, page_query
 from backend.history.record import Kept, Record, first_id
-from backend.history.search import Day, Search
 from backend.history.tables import answers, pictures
 
 log = logging.getLogger("prism.history")

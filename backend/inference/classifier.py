@@ -17,19 +17,19 @@ from typing import Final
 
 import numpy as np
 
-from backend.inference import seen
-from backend.inference.artifact import Artifact, Manifest
+from backend.inference.admission import Pace
+from backend.inference.autotune import Interrupted, Plan
 from backend.inference.batcher import FOREVER, Batcher
-from backend.inference.calibration import SetSize
-from backend.inference.cpus import cores, cpu_limit
 from backend.inference.decoder import Decoder, Input
 from backend.inference.engine import Answer, Engine, Load
 from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
+from backend.inference.images.image_reader import Reader
+from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.observer import SILENT, Observer
-from backend.inference.pace import Pace
-from backend.inference.plan import Interrupted, Plan
-from backend.inference.reader import Reader
+from backend.inference.preprocessing import model_input
 from backend.inference.types import Floats, Prediction, Timings
+from backend.resources.cpus import cores, cpu_limit
+from calibration.apply import SetSize
 
 # An answer that would come this close to the deadline is refused: the pace is only an estimate.
 _ROOM: Final = 0.7
@@ -135,7 +135,7 @@ class Classifier:
 
         Raises an ImageError for a picture that cannot be used.
         """
-        return seen.png(self._decoder.decode(data).rows[0], self.manifest.preprocess)
+        return model_input.png(self._decoder.decode(data).rows[0], self.manifest.preprocess)
 
     async def classify_inputs(self, rows: Floats, within: float | None = None) -> list[Prediction]:
         """Classify inputs of shape (N, *input), already as the network wants them.

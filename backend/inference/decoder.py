@@ -8,9 +8,9 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from backend.inference import images
-from backend.inference.preprocess import Preprocess, preprocess
-from backend.inference.reader import Reader
+from backend.inference.images import loading
+from backend.inference.images.image_reader import Reader
+from backend.inference.preprocessing.preprocess import Preprocess, preprocess
 from backend.inference.types import Floats
 
 _TINY: Final = 4_096  # bytes of a file, pixels of a picture, numbers of an input
@@ -50,10 +50,10 @@ class Decoder:
         if len(data) > _TINY or not self._small_input:
             return None
         started = time.perf_counter()
-        image = images.open_image(data, max_pixels=self._reader.max_pixels)
+        image = loading.open_image(data, max_pixels=self._reader.max_pixels)
         if image.width * image.height > _TINY:
             return None
-        return self._prepare(images.load_rgb(image), started)
+        return self._prepare(loading.load_rgb(image), started)
 
     def _prepare(self, image: Image.Image, started: float) -> Input:
         rows = preprocess(image, self._spec)[np.newaxis]

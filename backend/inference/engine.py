@@ -17,15 +17,16 @@ from typing import Final, Protocol
 import numpy as np
 from filelock import FileLock, Timeout
 
-from backend.inference import calibration, plan
-from backend.inference.artifact import Artifact
+from backend.inference import autotune
+from backend.inference.autotune import Plan
 from backend.inference.batcher import Batch
 from backend.inference.decoder import Decoder, Input
 from backend.inference.errors import ArtifactError, ClosedError, InferenceError
+from backend.inference.models.artifact import Artifact
 from backend.inference.observer import Observer
-from backend.inference.plan import Plan
 from backend.inference.runtimes import Runtime
 from backend.inference.types import Floats
+from calibration import apply
 
 log = logging.getLogger("prism.engine")
 
@@ -76,7 +77,7 @@ class Engine:
         self._observer = observer
         self._stopped = threading.Event()
         self._alone = self._together = load(threads=threads)
-        self.plan = plan.one_runner(self._alone, threads, max_batch)
+        self.plan = autotune.one_runner(self._alone, threads, max_batch)
         self.runtime_name: Final = self._alone.name
         self._warm_up()
         started = time.perf_counter()
@@ -97,7 +98,7 @@ class Engine:
         """Load what runs side by side, where this runtime gains from it, and plan for it."""
         if self._threads > 1 and self._alone.concurrent:
             self._together = self._load(threads=1)
-            self.plan = plan.many_runners(self._threads, self._max_batch)
+            self.plan = autotune.many_runners(self._threads, self._max_batch)
         return self.plan
 
     def survey(self, folder: Path, activity: Callable[[], int | None]) -> Plan:
@@ -108,7 +109,7 @@ class Engine:
         """
         path = folder / f"{self._key()}.json"
         with _only_one(path, self._stopped.is_set):
-            found = plan.read(path)
+            found = autotune.read(path)
             if found is None:
                 found = self._measure(activity)
                 _keep(path, found)
@@ -133,7 +134,7 @@ class Engine:
 
     def _measure(self, activity: Callable[[], int | None]) -> Plan:
         started = time.perf_counter()
-        found = plan.Survey(
+        found = autotune.Survey(
             self._alone,
             self._together if self._together is not self._alone else None,
             threads=self._threads,
@@ -179,8 +180,8 @@ class Engine:
 
     def _forward(self, rows: Floats, network: Runtime) -> tuple[Floats, Floats | None]:
         outputs, kind = network(rows), self._artifact.manifest.output
-        probabilities = calibration.probabilities(outputs, kind, self._temperature)
-        return probabilities, calibration.ood_scores(outputs) if kind == "logits" else None
+        probabilities = apply.probabilities(outputs, kind, self._temperature)
+        return probabilities, apply.ood_scores(outputs) if kind == "logits" else None
 
     def _warm_up(self) -> None:
         manifest, folder = self._artifact.manifest, self._artifact.folder
@@ -208,7 +209,7 @@ def _only_one(path: Path, stopped: Callable[[], bool]) -> Iterator[None]:
         path.parent.mkdir(parents=True, exist_ok=True)
         while not lock.is_locked:
             if stopped():
-                raise plan.Interrupted
+                raise autotune.Interrupted
             with suppress(Timeout):
                 lock.acquire(timeout=0.5)
     except (OSError, NotImplementedError):  # nothing can be kept there: each worker measures
@@ -221,4 +222,4 @@ def _only_one(path: Path, stopped: Callable[[], bool]) -> Iterator[None]:
 
 def _keep(path: Path, found: Plan) -> None:
     with suppress(OSError):  # said already
-        plan.write(path, found)
+        autotune.write(path, found)

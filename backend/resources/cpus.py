@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from backend.inference.cgroup import folders
+from backend.resources.cgroup import folders
 
 _ROOT = Path("/")
 

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.inference.cgroup import folders
+from backend.resources.cgroup import folders
 
 _ROOT = Path("/")
 

@@ -11,9 +11,9 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from backend import sockets
-from backend.api.draining import ACCEPTED, CONNECTION, Drain
 from backend.api.errors import PROBLEM_TYPE, problem
+from backend.api.middleware.draining import ACCEPTED, CONNECTION, Drain
+from backend.server import sockets
 
 _PATIENCE: Final = 1.0  # seconds for a request to begin on a new connection, while draining
 _REFUSALS: Final = 256  # connections above the bound that are told so; others are just closed

@@ -14,8 +14,8 @@ from typing import Final
 
 import uvicorn
 
-from backend import sockets
-from backend.connections import Connection, Shared
+from backend.server import sockets
+from backend.server.connections import Connection, Shared
 
 log = logging.getLogger("prism.server")
 

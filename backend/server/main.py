@@ -15,12 +15,12 @@ from fastapi import FastAPI
 from pydantic import ValidationError
 
 from backend.app import create_app
-from backend.connections import Preferred, Shared
 from backend.inference.errors import ArtifactError
-from backend.server import Server
+from backend.server.connections import Preferred, Shared
+from backend.server.lifecycle import Server
+from backend.server.workers import Workers
 from backend.settings import SECRET, Settings
 from backend.telemetry import logs
-from backend.workers import Workers
 
 _CANNOT_START: Final = 3  # uvicorn's exit status where the port is taken, say
 _PASSED_ON: Final = 0.1  # seconds from a lifeline's end to the parent's signal, at most

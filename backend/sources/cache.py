@@ -21,8 +21,8 @@ from typing import Annotated, Final
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, Field, ValidationError
 
-from backend.inference import artifact
 from backend.inference.errors import ArtifactError, UnreachableError
+from backend.inference.models import artifact
 
 _CURRENT: Final = "current.json"
 _DRAFT: Final = ".draft-"

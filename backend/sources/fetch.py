@@ -5,8 +5,8 @@ from typing import Final
 
 from pydantic import BaseModel, PositiveFloat, PositiveInt
 
-from backend.inference import artifact
 from backend.inference.errors import ArtifactError, SourceError, UnreachableError
+from backend.inference.models import artifact
 from backend.sources.address import Address
 from backend.sources.cache import Cache, Current, Shelf
 from backend.sources.remote import LocalFile, Remote, Sink
@@ -115,7 +115,7 @@ def _checkpoint(shelf: Shelf, remote: Remote, draft: Path, order: Order) -> Path
     _check_pin(order.address, sink)
     if not (known and copy and known.origin == sink.sha256):
         # torch takes seconds to import, and only this needs it.
-        from backend.inference import checkpoint
+        from backend.inference.models import checkpoint
 
         try:
             checkpoint.write_folder(

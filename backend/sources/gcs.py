@@ -16,7 +16,7 @@ try:
     from google.auth import exceptions as auth
 except ModuleNotFoundError as error:
     raise SourceError(
-        "gs:// needs google-cloud-storage; run `pip install -r requirements_gcs.txt`"
+        "gs:// needs google-cloud-storage; run `pip install -r requirements/gcs.txt`"
     ) from error
 
 _TIMEOUT: Final = (CONNECT_SECONDS, READ_SECONDS)

@@ -11,8 +11,8 @@ from typing import Final
 
 from pydantic import ValidationError
 
-from backend.inference import artifact
 from backend.inference.errors import SourceError, UnreachableError
+from backend.inference.models import artifact
 from backend.sources.address import Address
 from backend.sources.cache import Cache
 from backend.sources.fetch import Fetched, Order, Outcome, last_copy

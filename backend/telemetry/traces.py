@@ -44,7 +44,7 @@ def start(environ: Mapping[str, str] = os.environ) -> Tracing | None:
     except ImportError:
         log.warning(
             "Nothing is traced: OpenTelemetry is not installed. "
-            "Install it with: pip install -r requirements_otel.txt"
+            "Install it with: pip install -r requirements/otel.txt"
         )
     except Exception as error:
         log.warning("Nothing is traced: %s", error)

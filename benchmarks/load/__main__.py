@@ -1,13 +1,13 @@
 """Find the knee of a service, and say how many instances a load takes.
 
-python -m load                                        # a backend that it starts itself
-python -m load --rate 500 --people Photographer
-python -m load --people Visitor                       # starts the page, too
-python -m load --host https://prism.example --rate 500
+python -m benchmarks.load                                        # a backend that it starts itself
+python -m benchmarks.load --rate 500 --people Photographer
+python -m benchmarks.load --people Visitor                       # starts the page, too
+python -m benchmarks.load --host https://prism.example --rate 500
 
 BACKEND_API_KEY is sent where a backend asks for a key; BACKEND_ID_TOKEN where it is private, and
 FRONTEND_ID_TOKEN where the page is; a token has to last as long as the run. What is unknown here
-goes to locust: `python -m load --max-p95 300 --step-seconds 20`.
+goes to locust: `python -m benchmarks.load --max-p95 300 --step-seconds 20`.
 """
 
 import argparse
@@ -21,13 +21,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from load import check, others, pictures, stack
+from benchmarks.load import constant_rate, host_cpu, images, local_services
 
 Knee = dict[str, Any]
 
 QUIET = 0.05  # share of the machine that others may take without a word
 
-KINDS = {"Uploader": pictures.digits, "Photographer": pictures.photographs}  # for the check
+KINDS = {"Uploader": images.digits, "Photographer": images.photographs}  # for the check
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,21 +39,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
             services = _started(given, left)
             found = Path(left.enter_context(tempfile.TemporaryDirectory(prefix="prism-load-")))
             return _run(given, rest, services, found / "knee.json")
-    except stack.StackError as error:
+    except local_services.StackError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _started(given: argparse.Namespace, left: ExitStack) -> dict[str, stack.Service]:
+def _started(given: argparse.Namespace, left: ExitStack) -> dict[str, local_services.Service]:
     """Start what was asked for and not named, the backend and the page, and name it."""
     services = {}
     given.host = given.host.rstrip("/")
     if not given.host:
-        services["backend"] = left.enter_context(stack.backend())
+        services["backend"] = left.enter_context(local_services.backend())
         given.host = services["backend"].url
-    stack.reach(given.host)
+    local_services.reach(given.host)
     if "Visitor" in given.people and not given.frontend:
-        services["page"] = left.enter_context(stack.frontend(given.host))
+        services["page"] = left.enter_context(local_services.frontend(given.host))
         given.frontend = services["page"].url
     return services
 
@@ -61,18 +61,18 @@ def _started(given: argparse.Namespace, left: ExitStack) -> dict[str, stack.Serv
 def _run(
     given: argparse.Namespace,
     rest: Sequence[str],
-    services: dict[str, stack.Service],
+    services: dict[str, local_services.Service],
     found: Path,
 ) -> int:
     given.html.parent.mkdir(parents=True, exist_ok=True)
-    begin, before = others.Moment.now(), {name: one.used() for name, one in services.items()}
+    begin, before = host_cpu.Moment.now(), {name: one.used() for name, one in services.items()}
     code = _locust(given, found, rest)
     if not found.exists():
         return code
-    end, after = others.Moment.now(), {name: one.used() for name, one in services.items()}
+    end, after = host_cpu.Moment.now(), {name: one.used() for name, one in services.items()}
     told = json.loads(found.read_text())
     taken = [_tell_use(name, before[name], after[name], told["requests"]) for name in services]
-    if begin and end and (share := others.share(begin, end, taken)) > QUIET:
+    if begin and end and (share := host_cpu.share(begin, end, taken)) > QUIET:
         print(f"Other work took {100 * share:.0f} % of this machine meanwhile: it can do more.")
     if given.check and "backend" in services:
         _check(services["backend"], told["knee"], given.people)
@@ -81,7 +81,7 @@ def _run(
 
 
 def _tell_use(
-    name: str, before: stack.Used | None, after: stack.Used | None, requests: int
+    name: str, before: local_services.Used | None, after: local_services.Used | None, requests: int
 ) -> float:
     """Say what a service took for so many requests; its seconds of CPU."""
     if before is None or after is None:
@@ -95,7 +95,7 @@ def _tell_use(
 
 
 def _locust(given: argparse.Namespace, found: Path, rest: Sequence[str]) -> int:
-    command = [sys.executable, "-m", "locust", "-f", str(stack.ROOT / "locustfile.py")]
+    command = [sys.executable, "-m", "locust", "-f", str(local_services.ROOT / "locustfile.py")]
     command += ["--headless", "--only-summary", "--loglevel", "WARNING", "--find-knee"]
     command += [
         "--host",
@@ -109,25 +109,27 @@ def _locust(given: argparse.Namespace, found: Path, rest: Sequence[str]) -> int:
     command += ["--rate", str(given.rate)] if given.rate else []
     with tempfile.TemporaryFile("w+") as log:
         # Locust's own tables, which have all steps in one, would hide ours.
-        done = subprocess.run([*command, *rest, *given.people], cwd=stack.ROOT, stderr=log)  # noqa: S603
+        done = subprocess.run([*command, *rest, *given.people], cwd=local_services.ROOT, stderr=log)
         if done.returncode and not found.exists():
             log.seek(0)
             sys.stderr.write(log.read())
     return done.returncode
 
 
-def _check(service: stack.Service, knee: Knee | None, people: Sequence[str]) -> None:
+def _check(service: local_services.Service, knee: Knee | None, people: Sequence[str]) -> None:
     kinds = [KINDS[name] for name in people if name in KINDS]
     if knee is None or len(kinds) != len(people):
         print(f"Nothing to check: that takes a knee, of {' or '.join(KINDS)}.")
         return
-    print(check.check(service.port, knee["rate"], [one for kind in kinds for one in kind()]))
+    print(
+        constant_rate.check(service.port, knee["rate"], [one for kind in kinds for one in kind()])
+    )
 
 
 def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     first, *_, last = (__doc__ or "").split("\n\n")
     parser = argparse.ArgumentParser(
-        "python -m load", description=first, epilog=last, allow_abbrev=False
+        "python -m benchmarks.load", description=first, epilog=last, allow_abbrev=False
     )
     parser.add_argument("--host", default="", help="backend that runs; none: one is started")
     parser.add_argument("--frontend", default="", help="page that runs, for Visitor")

@@ -1,7 +1,7 @@
 """A second opinion on a knee: requests at a constant rate, whether or not the service keeps up.
 
 Locust's users wait for their answers, so a slow service is asked less often, and its latency looks
-better than it is. The generator of the benchmark does not wait (`bench/load.py`), is a process of
+better than it is. The generator of the benchmark does not wait (`benchmarks/serving/load_generator.py`), is a process of
 its own and shares no code with locust. Below the knee the latency should stay flat; above it should
 rise, or requests be refused.
 """
@@ -15,8 +15,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from load.pictures import Picture
-from load.stack import ROOT
+from benchmarks.load.images import Picture
+from benchmarks.load.local_services import ROOT
 
 FACTORS = (0.8, 1.0, 1.2)
 ROUNDS = 3
@@ -56,7 +56,7 @@ def _run(port: int, rate: float, files: list[str]) -> Outcome:
     job = {"port": port, "path": "/classify", "pictures": files, "clients": _CONNECTIONS}
     job |= {"rate": rate, "warm": _WARM, "seconds": _SECONDS}
     done = subprocess.run(
-        [sys.executable, "-m", "bench.load"],
+        [sys.executable, "-m", "benchmarks.serving.load_generator"],
         cwd=ROOT,
         input=json.dumps(job),
         capture_output=True,

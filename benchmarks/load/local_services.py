@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from client.url import is_loopback
-from deploy import keys
+from deploy import credentials
 from deploy.services import answers, free_port
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 STARTING = 120.0  # seconds at most, until the backend has measured how to serve, too
 _STOPPING = 20.0
 
@@ -106,7 +106,7 @@ def reach(url: str) -> None:
 def _started(command: list[str], environ: dict[str, str], port: int = 0) -> Iterator[Service]:
     port = port or free_port()
     with tempfile.NamedTemporaryFile(prefix="prism-load-", suffix=".log") as log:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             [sys.executable, *command],
             cwd=ROOT,
             env={**os.environ, **environ, "PORT": str(port)},
@@ -158,7 +158,7 @@ def _wait_for_plans(service: Service) -> None:
 def _get(url: str) -> bytes:
     """Ask as the load test does; ValueError for a token that may not be shown to `url`."""
     request = urllib.request.Request(url)  # noqa: S310
-    for name, value in keys.to_backend(url).items():
+    for name, value in credentials.to_backend(url).items():
         request.add_unredirected_header(name, value)
     proxies = [urllib.request.ProxyHandler({})] if is_loopback(url) else []
     with urllib.request.build_opener(*proxies).open(request, timeout=10) as answer:

@@ -11,9 +11,9 @@ from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.stats import RequestStats
 
-from load.knee import Ascent, Limits
-from load.staircase import Staircase
-from load.told import told
+from benchmarks.load.report import told
+from benchmarks.load.saturation import Ascent, Limits
+from benchmarks.load.step_load import Staircase
 
 
 def add(parser: LocustArgumentParser) -> None:

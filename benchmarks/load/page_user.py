@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager, ExitStack
 from random import Random
 from time import sleep
 
-from deploy.keys import id_token
-from deploy.session import Session
-from load.pictures import stroke
+from benchmarks.load.images import stroke
+from deploy.credentials import id_token
+from deploy.page_client import Session
 
 Measure = Callable[[str], AbstractContextManager[None]]
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from load.knee import Ascent, Step, concurrency, instances
+from benchmarks.load.saturation import Ascent, Step, concurrency, instances
 
 _HEAD = ("users", "requests/s", "p50 ms", "p95 ms", "p99 ms", "failed", "in flight")
 

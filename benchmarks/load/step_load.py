@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from load.knee import Ascent, Step
+from benchmarks.load.saturation import Ascent, Step
 
 
 class Counted(Protocol):

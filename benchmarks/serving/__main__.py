@@ -1,7 +1,7 @@
 """Measure, and print a table.
 
-.venv-bench/bin/python -m bench --only digits --rounds 3 --seconds 4
-.venv-bench/bin/python -m bench --contenders prism,raw --only resnet50,mobilenet
+.venv-bench/bin/python -m benchmarks.serving --only digits --rounds 3 --seconds 4
+.venv-bench/bin/python -m benchmarks.serving --systems prism,raw --only resnet50,mobilenet
 """
 
 import argparse
@@ -10,12 +10,12 @@ import sys
 import time
 from collections.abc import Sequence
 
-from bench import contenders, servers, table
-from bench.folders import RESULTS, ROOT
-from bench.machine import describe
-from bench.measure import Options
-from bench.results import Result, keep, kept
-from bench.scenarios import SCENARIOS, Scenario
+from benchmarks.serving import servers, systems, table
+from benchmarks.serving.machine import describe
+from benchmarks.serving.measure import Options
+from benchmarks.serving.paths import RESULTS, ROOT
+from benchmarks.serving.results import Result, keep, kept
+from benchmarks.serving.scenarios import SCENARIOS, Scenario
 
 _PAGE = ROOT / "docs" / "performance.md"
 
@@ -23,7 +23,7 @@ _PAGE = ROOT / "docs" / "performance.md"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what the command line asks for; 0, or 1 where a scenario could not be measured."""
     given = _parse(arguments)
-    options = Options(given.rounds, given.seconds, given.warm, frozenset(given.contenders))
+    options = Options(given.rounds, given.seconds, given.warm, frozenset(given.systems))
     results, failed = [], False
     servers.forget()
     for scenario in given.only or SCENARIOS:
@@ -63,15 +63,15 @@ def _say(text: str) -> None:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        "python -m bench", description="Measure Prism, its peers and the machine."
+        "python -m benchmarks.serving", description="Measure Prism, its peers and the machine."
     )
     names = ", ".join(scenario.name for scenario in SCENARIOS)
-    known = [one.name for one in contenders.ALL] + [contenders.RAW]
+    known = [one.name for one in systems.ALL] + [systems.RAW]
     parser.add_argument(
         "--only", type=_scenarios, default=[], help=f"of these, comma-separated: {names}"
     )
     parser.add_argument(
-        "--contenders",
+        "--systems",
         type=lambda text: _choice(text, known),
         default=[],
         help=f"of these, comma-separated: {', '.join(known)}",

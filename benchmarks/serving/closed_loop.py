@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from time import perf_counter
 
-from bench.records import Answer, Records
-from bench.wire import BROKEN, Connection, connect
+from benchmarks.serving.http_client import BROKEN, Connection, connect
+from benchmarks.serving.responses import Answer, Records
 
 _PAUSE = 0.01  # seconds before a client whose connection broke comes back
 

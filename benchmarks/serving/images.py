@@ -13,7 +13,7 @@ from typing import Final, Literal
 import numpy as np
 from PIL import Image
 
-from bench.folders import CACHE, EXAMPLES
+from benchmarks.serving.paths import CACHE, EXAMPLES
 
 Kind = Literal["photo", "large", "digit", "tiny"]
 

@@ -1,7 +1,7 @@
 """The load generator: a process of its own that reads a job and prints what came of it.
 
     echo '{"port": 8000, "path": "/classify", "pictures": ["a.jpg"], "clients": 16}' \\
-        | .venv-bench/bin/python -m bench.load
+        | .venv-bench/bin/python -m benchmarks.serving.load_generator
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from itertools import cycle
 from pathlib import Path
 from typing import Any
 
-from bench.closed import closed_loop
-from bench.opened import open_loop
-from bench.records import Answer, Records
-from bench.stats import quantile
-from bench.wire import get, upload
+from benchmarks.serving.closed_loop import closed_loop
+from benchmarks.serving.http_client import get, upload
+from benchmarks.serving.open_loop import open_loop
+from benchmarks.serving.responses import Answer, Records
+from benchmarks.serving.stats import quantile
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from bench.folders import ROOT
-from bench.load import Job, Outcome, from_json
-from bench.raw import Limit
+from benchmarks.serving.load_generator import Job, Outcome, from_json
+from benchmarks.serving.paths import ROOT
+from benchmarks.serving.raw_limit import Limit
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,11 @@ class Options:
     rounds: int = 3
     seconds: float = 5.0
     warm: float = 2.0
-    contenders: frozenset[str] = frozenset()  # names; none: all
+    systems: frozenset[str] = frozenset()  # names; none: all
 
     def wanted(self, name: str) -> bool:
         """Whether a contender takes part."""
-        return not self.contenders or name in self.contenders
+        return not self.systems or name in self.systems
 
 
 def load(job: Job) -> Outcome:
@@ -34,7 +34,7 @@ def load(job: Job) -> Outcome:
 def start(job: Job) -> "subprocess.Popen[str]":
     """Start the load generator without waiting for it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.load"],
+        [sys.executable, "-m", "benchmarks.serving.load_generator"],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -66,7 +66,7 @@ def raw_limit(
         "bare": bare,
     }
     found = subprocess.run(
-        [sys.executable, "-m", "bench.raw"],
+        [sys.executable, "-m", "benchmarks.serving.raw_limit"],
         cwd=ROOT,
         input=json.dumps(job),
         stdout=subprocess.PIPE,

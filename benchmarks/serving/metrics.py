@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from bench.stats import spread
+from benchmarks.serving.stats import spread
 
 
 @dataclass(frozen=True)

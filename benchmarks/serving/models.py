@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 from typing import Literal, get_args
 
-from bench.folders import CACHE, PACKAGED, ROOT, SHIPPED
+from benchmarks.serving.paths import CACHE, PACKAGED, ROOT, SHIPPED
 
 Model = Literal["resnet50", "mobilenet_v3_large", "mnist-cnn"]
 
@@ -33,7 +33,7 @@ def folder(model: Model) -> Path:
 def _checkpoint(model: Model) -> Path:
     import torch
 
-    from bench import vision
+    from benchmarks.serving import vision
 
     torch.manual_seed(_SEED)
     network = vision.models.get_model(model, weights=None)

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import suppress
 from time import perf_counter
 
-from bench.records import Answer, Records
-from bench.wire import BROKEN, Connection, connect
+from benchmarks.serving.http_client import BROKEN, Connection, connect
+from benchmarks.serving.responses import Answer, Records
 
 _STEP = 0.0005  # seconds; uvloop rounds to 1 ms, and a request must not come before its time
 LATE = 0.010  # seconds after its time at which a request counts as late

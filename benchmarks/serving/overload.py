@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from bench import contenders, models
-from bench.contenders import Contender
-from bench.figures import Figure, at_least, at_most
-from bench.load import Job, Outcome, from_json
-from bench.machine import cores
-from bench.measure import Options, finish, load, start
-from bench.pictures import Kind, pictures
-from bench.servers import Server, serve
+from benchmarks.serving import models, systems
+from benchmarks.serving.images import Kind, pictures
+from benchmarks.serving.load_generator import Job, Outcome, from_json
+from benchmarks.serving.machine import cores
+from benchmarks.serving.measure import Options, finish, load, start
+from benchmarks.serving.metrics import Figure, at_least, at_most
+from benchmarks.serving.servers import Server, serve
+from benchmarks.serving.systems import Contender
 
 _CONNECTIONS = 800  # at most; a server of default limits has 1,024 open files
 _PROBES = 50.0  # looks at /health a second
@@ -27,7 +27,7 @@ class Overload:
     kind: Kind
     factors: tuple[int, ...] = (2, 10)
     clients: int = 16
-    contenders: tuple[Contender, ...] = (contenders.PRISM,)
+    systems: tuple[Contender, ...] = (systems.PRISM,)
 
     def run(self, options: Options, say: Callable[[str], None]) -> list[Figure]:
         """Measure every round: saturated first, then each factor of that rate."""
@@ -36,7 +36,7 @@ class Overload:
         files = pictures(self.kind)
         for number in range(options.rounds):
             with serve(
-                contenders.PRISM, models.folder(self.model), files[0], cpus=cores()[:1]
+                systems.PRISM, models.folder(self.model), files[0], cpus=cores()[:1]
             ) as server:
                 job = self._job(server, options)
                 saturated.append(load(job).goodput)

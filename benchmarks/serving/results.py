@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from bench.figures import Figure, Target
+from benchmarks.serving.metrics import Figure, Target
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from bench.contenders import NOOP, PEERS, PRISM, Contender
-from bench.figures import Figure, at_least
-from bench.measure import Options
-from bench.overload import Overload
-from bench.presence import ColdStart, Memory
-from bench.throughput import Single, Throughput
+from benchmarks.serving.idle import ColdStart, Memory
+from benchmarks.serving.measure import Options
+from benchmarks.serving.metrics import Figure, at_least
+from benchmarks.serving.overload import Overload
+from benchmarks.serving.systems import NOOP, PEERS, PRISM, Contender
+from benchmarks.serving.throughput import Single, Throughput
 
 
 class Scenario(Protocol):
@@ -23,7 +23,7 @@ class Scenario(Protocol):
         """As in the table."""
 
     @property
-    def contenders(self) -> tuple[Contender, ...]:
+    def systems(self) -> tuple[Contender, ...]:
         """The servers that it can measure."""
 
     def run(self, options: Options, say: Callable[[str], None]) -> list[Figure]:
@@ -36,7 +36,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         title="ResNet-50, photo, 16 clients",
         model="resnet50",
         kind="photo",
-        contenders=(PRISM, *PEERS),
+        systems=(PRISM, *PEERS),
         raw=True,
         targets={"raw": at_least(0.95), "torch": at_least(2), "onnx": at_least(1.15)},
     ),
@@ -45,7 +45,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         title="MobileNetV3-large, photo, 16 clients",
         model="mobilenet_v3_large",
         kind="photo",
-        contenders=(PRISM, *PEERS),
+        systems=(PRISM, *PEERS),
         raw=True,
         targets={"raw": at_least(0.85), "torch": at_least(3), "onnx": at_least(1.3)},
     ),
@@ -54,7 +54,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         title="MobileNetV3-large, 12-megapixel photo, 16 clients",
         model="mobilenet_v3_large",
         kind="large",
-        contenders=(PRISM, *PEERS),
+        systems=(PRISM, *PEERS),
         raw=True,
         targets={"raw": None, "peer": at_least(4)},
     ),
@@ -63,7 +63,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         title="digits, PNG of 240x240, 16 clients",
         model="mnist-cnn",
         kind="digit",
-        contenders=(PRISM, NOOP),
+        systems=(PRISM, NOOP),
         targets={"noop": at_least(0.6)},
     ),
     Throughput(
@@ -71,7 +71,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         title="digits, PNG of 28x28, 16 clients",
         model="mnist-cnn",
         kind="tiny",
-        contenders=(PRISM, NOOP),
+        systems=(PRISM, NOOP),
         targets={"noop": at_least(0.6)},
     ),
     ColdStart(name="cold", title="start to first answer, digits"),

@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.contenders import Contender
-from bench.folders import CACHE, LOGS, ROOT
-from bench.wire import upload
+from benchmarks.serving.http_client import upload
+from benchmarks.serving.paths import CACHE, LOGS, ROOT
+from benchmarks.serving.systems import Contender
 
 _PATIENCE = 120.0  # seconds from the start to the first answer at most
 _PLANNING = 60.0  # seconds that Prism's own measurement may take at most

@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from bench.folders import CACHE
+from benchmarks.serving.paths import CACHE
 
 Runtime = Literal["prism", "torch", "onnx", "none"]
 
@@ -44,23 +44,28 @@ class Contender:
 
 
 def _uvicorn(module: str, *options: str) -> tuple[str, ...]:
-    return ("-m", "uvicorn", f"bench.peers.{module}:app", "--port", "{port}", *options)
+    return ("-m", "uvicorn", f"benchmarks.serving.peers.{module}:app", "--port", "{port}", *options)
 
 
 def _bentoml(module: str) -> tuple[str, ...]:
-    serve = f"bench.peers.{module}:Classifier"
+    serve = f"benchmarks.serving.peers.{module}:Classifier"
     return ("-m", "bentoml", "serve", serve, "--host", "127.0.0.1", "--port", "{port}")
 
 
 PRISM = Contender("prism", "prism", ("-m", "backend"), path="/classify")
 NOOP = Contender("noop", "none", _uvicorn("noop", "--no-access-log"))
 TUTORIAL = Contender("tutorial", "torch", _uvicorn("tutorial"))
-LITSERVE = Contender("litserve", "torch", ("-m", "bench.peers.lit", "{port}"), "litserve")
-BENTOML = Contender("bentoml", "torch", _bentoml("bento"), "bentoml")
-LITSERVE_ONNX = Contender(
-    "litserve-onnx", "onnx", ("-m", "bench.peers.lit", "{port}", "onnx"), "litserve"
+LITSERVE = Contender(
+    "litserve", "torch", ("-m", "benchmarks.serving.peers.litserve_peer", "{port}"), "litserve"
 )
-BENTOML_ONNX = Contender("bentoml-onnx", "onnx", _bentoml("bento_onnx"), "bentoml")
+BENTOML = Contender("bentoml", "torch", _bentoml("bentoml_torch"), "bentoml")
+LITSERVE_ONNX = Contender(
+    "litserve-onnx",
+    "onnx",
+    ("-m", "benchmarks.serving.peers.litserve_peer", "{port}", "onnx"),
+    "litserve",
+)
+BENTOML_ONNX = Contender("bentoml-onnx", "onnx", _bentoml("bentoml_onnx"), "bentoml")
 
 PEERS = (TUTORIAL, LITSERVE, BENTOML, LITSERVE_ONNX, BENTOML_ONNX)
 ALL = (PRISM, *PEERS, NOOP)

@@ -4,8 +4,8 @@ import math
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.figures import Figure
-from bench.stats import spread
+from benchmarks.serving.metrics import Figure
+from benchmarks.serving.stats import spread
 
 BEGIN = "<!-- figures: begin, written by make bench -->"
 END = "<!-- figures: end -->"

@@ -4,15 +4,15 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bench import contenders, models
-from bench.contenders import RAW, Contender
-from bench.figures import Figure, Target, at_most
-from bench.load import Job, Outcome
-from bench.measure import Options, load, raw_limit
-from bench.pictures import Kind, pictures
-from bench.raw import Limit
-from bench.servers import serve
-from bench.stats import best, ratios, spread
+from benchmarks.serving import models, systems
+from benchmarks.serving.images import Kind, pictures
+from benchmarks.serving.load_generator import Job, Outcome
+from benchmarks.serving.measure import Options, load, raw_limit
+from benchmarks.serving.metrics import Figure, Target, at_most
+from benchmarks.serving.raw_limit import Limit
+from benchmarks.serving.servers import serve
+from benchmarks.serving.stats import best, ratios, spread
+from benchmarks.serving.systems import RAW, Contender
 
 Say = Callable[[str], None]
 
@@ -29,14 +29,14 @@ class Throughput:
     title: str
     model: models.Model
     kind: Kind
-    contenders: tuple[Contender, ...]
+    systems: tuple[Contender, ...]
     targets: dict[str, Target | None]
     raw: bool = False
     clients: int = 16
 
     def run(self, options: Options, say: Say) -> list[Figure]:
         """Measure every round; the raw limit takes its turn like a server."""
-        taking_part = [one for one in self.contenders if options.wanted(one.name) and one.installed]
+        taking_part = [one for one in self.systems if options.wanted(one.name) and one.installed]
         runs: dict[str, list[Outcome]] = {one.name: [] for one in taking_part}
         limits: list[Limit] = []
         for number in range(options.rounds):
@@ -82,9 +82,9 @@ class Throughput:
             figures.append(Figure(self.title, name, "1/s", rates[name], note=_note(found)))
         for against, target in self.targets.items():
             divisor = _divisor(against, taking_part, rates)
-            if contenders.PRISM.name in rates and divisor is not None:
+            if systems.PRISM.name in rates and divisor is not None:
                 label, values = divisor
-                share = ratios(rates[contenders.PRISM.name], values)
+                share = ratios(rates[systems.PRISM.name], values)
                 figures.append(Figure(self.title, f"prism / {label}", "", share, target))
         return figures
 
@@ -122,7 +122,7 @@ class Single:
     model: models.Model
     kind: Kind
     target: Target = field(default_factory=lambda: at_most(1.1))
-    contenders: tuple[Contender, ...] = (contenders.PRISM,)
+    systems: tuple[Contender, ...] = (systems.PRISM,)
 
     def run(self, options: Options, say: Say) -> list[Figure]:
         """Measure every round."""
@@ -131,11 +131,11 @@ class Single:
         served: list[float] = []
         for number in range(options.rounds):
             bare.append(raw_limit(folder, files, options.seconds, bare=True).bare_ms)
-            with serve(contenders.PRISM, folder, files[0]) as server:
+            with serve(systems.PRISM, folder, files[0]) as server:
                 outcome = load(
                     Job(
                         port=server.port,
-                        path=contenders.PRISM.path,
+                        path=systems.PRISM.path,
                         pictures=tuple(map(str, files)),
                         warm=options.warm,
                         seconds=options.seconds,

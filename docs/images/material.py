@@ -7,7 +7,7 @@ import av
 import numpy as np
 from PIL import Image, ImageOps
 
-from training.pen import write
+from training.data.synthetic_handwriting import write
 
 SECONDS = 8
 SIDE = 320  # pixels of the clip

@@ -9,10 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from backend.inference import artifact, runtimes
-from backend.inference.artifact import MANIFEST
+from backend.inference import runtimes
 from backend.inference.classifier import Classifier
 from backend.inference.errors import ImageError, InferenceError, ModelError
+from backend.inference.models import artifact
+from backend.inference.models.artifact import MANIFEST
 from backend.inference.types import Prediction
 from evaluation.errors import PredictorError
 from evaluation.types import Answer, Failure

@@ -5,9 +5,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Protocol
 
-from frontend.pictures import Picture
-from frontend.problems import Problem
-from frontend.words import mega
+from frontend.datasets.images import Picture
+from frontend.service.errors import Problem
+from frontend.ui.formatting import mega
 
 MOST_PICTURES: Final = 10_000
 MOST_BYTES: Final = 1_000_000_000  # of all pictures of one upload, unpacked

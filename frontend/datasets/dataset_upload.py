@@ -7,13 +7,13 @@ import streamlit as st
 
 from evaluation.errors import EvaluationError
 from evaluation.sources.layout import PICTURES
-from frontend.components import packer
-from frontend.jobs import BusyError
-from frontend.measuring import labelled
-from frontend.measuring.labelled import Labelled
-from frontend.measuring.measure import sentence
-from frontend.uploads import release
-from frontend.words import plain
+from frontend.datasets import dataset
+from frontend.datasets.dataset import Labelled
+from frontend.datasets.evaluation_job import sentence
+from frontend.datasets.upload_memory import release
+from frontend.state.jobs import BusyError
+from frontend.ui.components import packer
+from frontend.ui.formatting import plain
 
 KINDS = ("A zip", "A folder")
 BUSY = "Too much work is under way. Wait until some of it has ended, then choose the data again."
@@ -72,7 +72,7 @@ def _begin(uploads: Sequence[Any], begin: Begin) -> str:
         packed = [upload for upload in uploads if _is_whole(upload.name)]
         if len(packed) > 1:
             return TOO_LARGE
-        data = labelled.keep_zip(packed[0]) if packed else labelled.keep_folder(uploads)
+        data = dataset.keep_zip(packed[0]) if packed else dataset.keep_folder(uploads)
     except EvaluationError as error:
         return sentence(error)
     try:

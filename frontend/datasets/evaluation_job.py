@@ -11,9 +11,9 @@ from evaluation.errors import EvaluationError
 from evaluation.evaluate import check_labels, evaluate
 from evaluation.predictors.served import ServedPredictor
 from evaluation.results import Evaluation
-from frontend.jobs import Job
-from frontend.measuring.confusions import Confusions
-from frontend.measuring.labelled import Labelled
+from frontend.datasets.confusions import Confusions
+from frontend.datasets.dataset import Labelled
+from frontend.state.jobs import Job
 
 TRIES: Final = 14  # a good minute and a half of waiting for a backend that starts again
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from client import ClientError
-from frontend.asking import Key, Memory, Outcome, Question
-from frontend.pictures import Picture
-from frontend.tidying import Tidier
+from frontend.datasets.images import Picture
+from frontend.service.predictions import Key, Memory, Outcome, Question
+from frontend.state.expiry import Tidier
 
 MOST: Final = 500  # batches that are held, of all sessions
 MOST_BYTES: Final = 2_000_000_000  # of their pictures

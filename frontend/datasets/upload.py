@@ -6,13 +6,16 @@ from functools import partial
 import streamlit as st
 from streamlit.runtime.uploaded_file_manager import DeletedFile, UploadedFile
 
-from frontend import examples, link, notices, serving, uploads
-from frontend.classifying import unpacking
-from frontend.classifying.batches import Batch, Batches
-from frontend.classifying.unpacking import Taken
-from frontend.components import gallery, packer, paste
-from frontend.pictures import Picture
-from frontend.problems import Problem
+from frontend import examples
+from frontend.datasets import archives, upload_memory
+from frontend.datasets.archives import Taken
+from frontend.datasets.images import Picture
+from frontend.datasets.selections import Batch, Batches
+from frontend.service import session
+from frontend.service.errors import Problem
+from frontend.state import url_state
+from frontend.ui import alerts
+from frontend.ui.components import gallery, packer, paste
 
 CHOICE = "pictures"  # in the address
 TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "gif"]
@@ -38,7 +41,7 @@ def chosen() -> Sequence[Picture]:
 
 def batch() -> Batch | None:
     """Return the pictures chosen last, with what was answered of them."""
-    token = link.get(CHOICE)
+    token = url_state.get(CHOICE)
     own: Batch | None = st.session_state.get(_BATCH)
     held = _batches().find(token)
     if own is not None and own.token == token:
@@ -55,8 +58,8 @@ def show(kind: str | None) -> None:
     else:
         _offer_uploader(is_folder=way == FOLDER)
     for problem in st.session_state.get(_REFUSED, ()):
-        notices.show(problem)
-    if link.get(CHOICE) and batch() is None:
+        alerts.show(problem)
+    if url_state.get(CHOICE) and batch() is None:
         st.info("These pictures are no longer kept here. Choose them again.")
     paste.show(key=_PASTE, on_paste=_take_paste)
     if kind is not None:
@@ -70,10 +73,10 @@ def show(kind: str | None) -> None:
 
 def clear() -> None:
     """Forget the pictures and empty the uploader; what another session chose is kept for it."""
-    token = link.get(CHOICE)
+    token = url_state.get(CHOICE)
     if token in st.session_state.get(_OWN, ()):
         _batches().drop(token)
-    link.put(CHOICE, None)
+    url_state.put(CHOICE, None)
     st.session_state[_BATCH] = None
     st.session_state[_REFUSED] = ()
     _empty_uploader()
@@ -114,10 +117,10 @@ def _take_files(key: str) -> None:
         return
     new = [file for file in files if isinstance(file, UploadedFile)]
     with st.spinner("Opening…", show_time=False):
-        taken = before | {file.file_id: unpacking.take(file) for file in new}
+        taken = before | {file.file_id: archives.take(file) for file in new}
     listed = {file.file_id: taken[file.file_id] for file in files if file.file_id in taken}
-    pictures, refused = unpacking.together(listed.values())
-    uploads.release(new)
+    pictures, refused = archives.together(listed.values())
+    upload_memory.release(new)
     if pictures:
         st.session_state[_TAKEN] = listed
     else:
@@ -155,8 +158,8 @@ def _choose(pictures: Sequence[Picture], refused: Sequence[Problem] = ()) -> Non
     """Take other pictures in place of those that there are, unless there are none to take."""
     st.session_state[_REFUSED] = refused
     if pictures:
-        new = Batch(pictures, serving.memory())
+        new = Batch(pictures, session.memory())
         _batches().put(new)
         st.session_state[_BATCH] = new
         st.session_state.setdefault(_OWN, set()).add(new.token)
-        link.put(CHOICE, new.token)
+        url_state.put(CHOICE, new.token)

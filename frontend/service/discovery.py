@@ -7,8 +7,8 @@ from enum import StrEnum
 from threading import Lock
 
 from client import base_url
-from frontend import cloud_run
-from frontend.cloud_run import Trouble
+from frontend.service import cloud_run
+from frontend.service.cloud_run import Trouble
 
 DEFAULT = "http://localhost:8000"
 INTERVAL = 10.0  # seconds between two searches while the backend does not answer

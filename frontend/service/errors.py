@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 from client import BackendError, BackendUnreachable, ClientError, InvalidAnswer, ModelInfo
-from frontend.discovery import Address, AddressError, Way
-from frontend.words import seconds
+from frontend.service.discovery import Address, AddressError, Way
+from frontend.ui.formatting import seconds
 
 ONE_PICTURE = frozenset({400, 413, 415, 422})  # these tell of the picture, not of the service
 AWAY = frozenset({408, 429, 502, 503, 504})  # the same question may well be answered later

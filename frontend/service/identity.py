@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
-from frontend.cloud_run import STEP, Trouble, bound_metadata, within
+from frontend.service.cloud_run import STEP, Trouble, bound_metadata, within
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from client import BackendError, Classification, Client, ClientError, ItemError, ModelInfo
-from frontend.pictures import Picture
-from frontend.problems import Unopened, is_lasting
+from frontend.datasets.images import Picture
+from frontend.service.errors import Unopened, is_lasting
 
 Outcome = Classification | ClientError
 Key = tuple[str, str, float | None, bool, bool]

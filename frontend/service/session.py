@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import streamlit as st
 
 from client import Client, ClientError, ModelInfo, Models
-from frontend import identity, link, problems
-from frontend.asking import Memory, Question
-from frontend.discovery import Address, AddressError, Discovery
-from frontend.problems import Problem
+from frontend.service import errors, identity
+from frontend.service.discovery import Address, AddressError, Discovery
+from frontend.service.errors import Problem
+from frontend.service.predictions import Memory, Question
+from frontend.state import url_state
 
 CHOICE = "model"
 COVERAGE = "coverage"
@@ -48,8 +49,8 @@ def current() -> Service | Problem:
         return served
     client, models, address = served
     if not models.models:
-        return problems.no_models()
-    model = models.get(link.get(CHOICE)) or models.get(models.default) or models.models[0]
+        return errors.no_models()
+    model = models.get(url_state.get(CHOICE)) or models.get(models.default) or models.models[0]
     return Service(client, models, model, address, _coverage(model))
 
 
@@ -57,7 +58,7 @@ def ready() -> Service | Problem:
     """Return the service where its model can answer now, or why it cannot, in words."""
     service = current()
     if isinstance(service, Service):
-        return problems.of_model(service.model) or service
+        return errors.of_model(service.model) or service
     return service
 
 
@@ -70,7 +71,7 @@ def memory() -> Memory:
 def _coverage(model: ModelInfo) -> float | None:
     """Return the coverage that is wished for, or the usual one; None where there is none."""
     levels = sorted(model.calibration.mean_set_size) if model.calibration else []
-    for wished in (link.get(COVERAGE), str(USUAL_COVERAGE)):
+    for wished in (url_state.get(COVERAGE), str(USUAL_COVERAGE)):
         for level in levels:
             if str(level) == wished:
                 return level
@@ -92,7 +93,7 @@ def _look() -> tuple[Client, Models, Address] | Problem:
     try:
         address = finder().address(os.environ)
     except AddressError as error:
-        return problems.of_address(error)
+        return errors.of_address(error)
     try:
         client = _client(address.url)
     except ValueError:  # the address has been looked at already
@@ -100,6 +101,6 @@ def _look() -> tuple[Client, Models, Address] | Problem:
     try:
         return client, client.models(), address
     except ClientError as error:
-        if problems.is_silent(error):
+        if errors.is_silent(error):
             finder().doubt(address)
-        return problems.at(address, error)
+        return errors.at(address, error)

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from frontend.tidying import Tidier
+from frontend.state.expiry import Tidier
 
 AT_ONCE: Final = 2  # further ones wait for their turn
 MOST: Final = 24  # jobs that are held, finished ones included

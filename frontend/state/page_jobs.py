@@ -5,9 +5,9 @@ from typing import Any
 
 import streamlit as st
 
-from frontend import link
-from frontend.jobs import Job, Jobs
-from frontend.words import plain
+from frontend.state import url_state
+from frontend.state.jobs import Job, Jobs
+from frontend.ui.formatting import plain
 
 POLL = 0.5  # seconds between two looks at work under way
 _OWN = "work begun here"
@@ -26,13 +26,13 @@ def start(name: str, work: Callable[[Job], Any]) -> None:
     """
     token = jobs().start(work).token
     _forget_own(name)
-    link.put(name, token)
+    url_state.put(name, token)
     _own().add(token)
 
 
 def current(name: str) -> Job | None:
     """Return the work that the address names by `name`; what is no longer held is said so."""
-    token = link.get(name)
+    token = url_state.get(name)
     job = jobs().find(token)
     if token and job is None:
         st.info("This result is no longer kept. Start again to have it back.")
@@ -42,7 +42,7 @@ def current(name: str) -> Job | None:
 def forget(name: str) -> None:
     """Drop the work from the address, and its result where this session began it."""
     _forget_own(name)
-    link.put(name, None)
+    url_state.put(name, None)
 
 
 def watch(job: Job, says: Callable[[Job], str]) -> None:
@@ -78,7 +78,7 @@ def _cancel(token: str) -> None:
 
 
 def _forget_own(name: str) -> None:
-    token = link.get(name)
+    token = url_state.get(name)
     if token in _own():
         _own().discard(token)
         jobs().forget(token)

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from frontend import serving
-from frontend.components import countdown
-from frontend.problems import Problem
-from frontend.words import escaped
+from frontend.service import session
+from frontend.service.errors import Problem
+from frontend.ui.components import countdown
+from frontend.ui.formatting import escaped
 
 POLL = 2.0  # seconds between two looks at a backend that may come up
 
@@ -57,6 +57,6 @@ def _advice(text: str) -> str:
 @st.fragment(run_every=POLL)
 def _watch(problem: Problem) -> None:
     """Run the page again as soon as the problem is gone, or has become another one."""
-    serving.refresh()
-    if serving.ready() != problem:
+    session.refresh()
+    if session.ready() != problem:
         st.rerun()

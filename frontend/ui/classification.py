@@ -7,10 +7,11 @@ import streamlit as st
 from PIL import Image
 
 from client import Classification, ClientError, ModelInfo
-from frontend import notices, problems, words
-from frontend.asking import Outcome
-from frontend.components import bars as bar_chart
-from frontend.pictures import Picture
+from frontend.datasets.images import Picture
+from frontend.service import errors
+from frontend.service.predictions import Outcome
+from frontend.ui import alerts, formatting
+from frontend.ui.components import bars as bar_chart
 
 FEW = 5  # bars for one of several pictures; a picture on its own shows all it was answered
 SEEN_WIDTH = 140  # pixels, five for each that a digit model is given
@@ -19,7 +20,7 @@ SEEN_WIDTH = 140  # pixels, five for each that a digit model is given
 def show_one(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
     """Show the answer for a picture on its own."""
     if isinstance(outcome, ClientError):
-        notices.show(problems.of(outcome))
+        alerts.show(errors.of(outcome))
         _picture(picture, width=280)
         return
     show_words(outcome, model)
@@ -48,8 +49,8 @@ def show_row(
             _picture(picture, width=140)
         with right:
             if isinstance(outcome, ClientError):
-                problem = problems.of(outcome)
-                st.error(f"{words.plain(problem.what)} {words.plain(problem.advice)}")
+                problem = errors.of(outcome)
+                st.error(f"{formatting.plain(problem.what)} {formatting.plain(problem.advice)}")
             else:
                 show_words(outcome, model)
                 show_figures(outcome, model, bars=FEW, key=key)
@@ -58,9 +59,9 @@ def show_row(
 
 def show_words(result: Classification, model: ModelInfo) -> None:
     """Show the answer in words."""
-    st.subheader(words.plain(words.answer(result, model.input.kind)), anchor=False)
-    if addition := words.addition(result, model.input.kind):
-        st.markdown(words.plain(addition))
+    st.subheader(formatting.plain(formatting.answer(result, model.input.kind)), anchor=False)
+    if addition := formatting.addition(result, model.input.kind):
+        st.markdown(formatting.plain(addition))
 
 
 def show_figures(
@@ -74,7 +75,7 @@ def show_figures(
     bar_chart.show(title, result.top[:bars], key=f"bars {key or result.id}")
     if result.in_distribution is False:
         st.caption("The bars only say which label is closer than the others.")
-    st.caption(words.timings(result.timings))
+    st.caption(formatting.timings(result.timings))
 
 
 def show_seen(result: Classification) -> None:
@@ -97,9 +98,11 @@ def show_seen(result: Classification) -> None:
 def said(outcome: Outcome, model: ModelInfo) -> str:
     """Return an outcome as it is told to those who do not see it."""
     if isinstance(outcome, ClientError):
-        return problems.of(outcome).what
+        return errors.of(outcome).what
     kind = model.input.kind
-    return " ".join(filter(None, [words.answer(outcome, kind), words.addition(outcome, kind)]))
+    return " ".join(
+        filter(None, [formatting.answer(outcome, kind), formatting.addition(outcome, kind)])
+    )
 
 
 def _picture(picture: Picture, width: int) -> None:
@@ -107,4 +110,4 @@ def _picture(picture: Picture, width: int) -> None:
         st.markdown(":material/broken_image: No preview")
     else:
         st.image(picture.preview, width=width, alt=f"The picture {picture.name}")
-    st.caption(words.plain(picture.name))
+    st.caption(formatting.plain(picture.name))

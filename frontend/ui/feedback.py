@@ -6,9 +6,10 @@ from dataclasses import dataclass
 import streamlit as st
 
 from client import Classification, Client, ClientError
-from frontend import notices, problems, words
-from frontend.serving import Service
-from frontend.words import plain
+from frontend.service import errors
+from frontend.service.session import Service
+from frontend.ui import alerts, formatting
+from frontend.ui.formatting import plain
 
 Corrections = dict[str, str]  # the right label by the answer's id
 
@@ -58,7 +59,7 @@ def show(
         elif right == subject.prediction:
             _remark("Said to be right.")
         else:
-            _remark(f"Said to be {words.noun(right, subject.kind)}.")
+            _remark(f"Said to be {formatting.noun(right, subject.kind)}.")
         st.button(
             "Wrong? Correct it" if right is None else "Change it",
             icon=":material/edit:",
@@ -79,7 +80,7 @@ def show(
     if st.session_state.get(_open(key)):
         _offer_labels(subject, said, key)
     if isinstance(trouble := st.session_state.pop(_trouble(key), None), ClientError):
-        notices.show(problems.of_history(trouble), key=f"correcting {key}")
+        alerts.show(errors.of_history(trouble), key=f"correcting {key}")
 
 
 # For pages without a fragment of their own: within one, Streamlit keeps what an inner one has sent

@@ -6,8 +6,8 @@ from functools import partial
 
 import streamlit as st
 
-from frontend import link
-from frontend.words import plain
+from frontend.state import url_state
+from frontend.ui.formatting import plain
 
 PAGE = 24
 WIDTH = 96  # three fit beside each other on a phone
@@ -61,19 +61,19 @@ def _turn(name: str, page: int, pages: int) -> None:
             "Previous",
             key=f"{name} previous",
             disabled=page == 0,
-            on_click=partial(link.put, name, str(page)),
+            on_click=partial(url_state.put, name, str(page)),
         )
         st.markdown(f"Page {page + 1} of {pages}", width="content")
         st.button(
             "Next",
             key=f"{name} next",
             disabled=page + 1 == pages,
-            on_click=partial(link.put, name, str(page + 2)),
+            on_click=partial(url_state.put, name, str(page + 2)),
         )
 
 
 def _page(name: str, pages: int) -> int:
     """Return the page of the address, counted from 0."""
-    said = link.get(name) or ""
+    said = url_state.get(name) or ""
     number = int(said) if said.isdecimal() and len(said) < 9 else 1
     return max(0, min(number, pages) - 1)

@@ -3,18 +3,20 @@
 import streamlit as st
 
 from client import Calibration, ModelInfo
-from frontend import link, serving, words
-from frontend.serving import CHOICE, COVERAGE, Service
-from frontend.words import percent, plain
+from frontend.service import session
+from frontend.service.session import CHOICE, COVERAGE, Service
+from frontend.state import url_state
+from frontend.ui import formatting
+from frontend.ui.formatting import percent, plain
 
 
 def show() -> None:
     """Offer the served models; without a backend there is nothing to offer."""
-    service = serving.current()
+    service = session.current()
     if not isinstance(service, Service):
         return
     models = {model.name: model for model in service.models.models}
-    wanted = link.get(CHOICE)
+    wanted = url_state.get(CHOICE)
     st.session_state[CHOICE] = service.model.name
     with st.sidebar:
         st.selectbox(
@@ -33,10 +35,10 @@ def show() -> None:
         if accuracy := model.metrics.get("test_accuracy"):
             st.caption(f"Right on {plain(percent(accuracy))} of its test pictures.")
         if (error := model.metrics.get("test_ece")) is not None:
-            st.caption(plain(words.calibration(error)))
+            st.caption(plain(formatting.calibration(error)))
         if model.calibration and model.calibration.mean_set_size:
             _offer_coverage(model.calibration, service.coverage)
-        st.caption(words.escaped(f"Backend: {service.address}"))
+        st.caption(formatting.escaped(f"Backend: {service.address}"))
 
 
 def _offer_coverage(calibration: Calibration, chosen: float | None) -> None:
@@ -44,7 +46,7 @@ def _offer_coverage(calibration: Calibration, chosen: float | None) -> None:
     st.radio(
         "Coverage",
         sorted(calibration.mean_set_size),
-        format_func=words.level,
+        format_func=formatting.level,
         key=COVERAGE,
         horizontal=True,
         on_change=_choose,
@@ -57,7 +59,7 @@ def _offer_coverage(calibration: Calibration, chosen: float | None) -> None:
 
 
 def _choose(key: str) -> None:
-    link.put(key, str(st.session_state[key]))
+    url_state.put(key, str(st.session_state[key]))
 
 
 def _titled(model: ModelInfo) -> str:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from backend.api import limits
+from backend.api import body as limits
 from backend.api.errors import BodyTooLargeError
 from backend.settings import Settings
 from tests.api.asgi import GONE, body, running

@@ -10,10 +10,10 @@ from httpx2 import Response
 from starlette.requests import Request
 from starlette.testclient import TestClient
 
-from backend.api import shortcut
-from backend.api.classify import classify
+from backend.api import fast_path
+from backend.api.routes.classify import classify
 from backend.app import create_app
-from backend.inference.artifact import Artifact
+from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.api.problems import problem
@@ -78,7 +78,7 @@ def test_only_one_of_them_is_the_router(
         taken.append(request.url.query)
         return await classify(request, *given)
 
-    monkeypatch.setattr(shortcut, "classify", counted)
+    monkeypatch.setattr(fast_path, "classify", counted)
     assert [answer.status_code for answer in both(client, **REQUESTS["form"])] == [200, 200]
     assert taken == [""]
 

@@ -6,7 +6,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from backend.inference.calibration import (
+from backend.inference.errors import InferenceError
+from backend.inference.types import Floats
+from calibration.apply import (
     COVERAGES,
     Calibration,
     SetSize,
@@ -15,8 +17,6 @@ from backend.inference.calibration import (
     prediction_sets,
     probabilities,
 )
-from backend.inference.errors import InferenceError
-from backend.inference.types import Floats
 from tests.fake_models import CALIBRATION
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from backend.inference.calibration import COVERAGES, ood_scores, prediction_sets, probabilities
 from backend.inference.types import Floats
-from training.calibrate import REFUSED, SURE, CalibrationError, Held, calibrate, fit_temperature
+from calibration.apply import COVERAGES, ood_scores, prediction_sets, probabilities
+from calibration.fit import REFUSED, SURE, CalibrationError, Held, calibrate, fit_temperature
 
 CLASSES = 10
 

@@ -21,7 +21,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 # Flags that take away what somebody else gave a service: --update-… does not.
 DROPS = re.compile(r"--(set|clear)-(env-vars|secrets|cloudsql-instances)|--env-vars-file")
-MANIFEST = ROOT / "deploy" / "backend.service.yaml"
+MANIFEST = ROOT / "deploy" / "backend.server.main.yaml"
 
 _FENCE = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
 _HEADING = re.compile(r"^(#+) (.*)$", re.M)

@@ -8,7 +8,7 @@ import pytest
 
 from deploy import containers
 from deploy.containers import Engine
-from deploy.parts import BACKEND, FRONTEND, ROOT, Part
+from deploy.images import BACKEND, FRONTEND, ROOT, Part
 
 
 def engine(folder: Path, script: str) -> str:

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 import yaml
 
-from deploy.parts import BACKEND, FRONTEND, Part
+from deploy.images import BACKEND, FRONTEND, Part
 from tests.client.server import Answer, serving
 from tests.conftest import free_port
 from tests.deploy.schemas import complaints

@@ -10,8 +10,8 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
-from deploy.keys import IdToken
-from deploy.session import Session
+from deploy.credentials import IdToken
+from deploy.page_client import Session
 
 
 @contextmanager

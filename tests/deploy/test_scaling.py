@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from load.knee import Step, instances
+from benchmarks.load.saturation import Step, instances
 from tests.deploy.commands import ROOT
 from tests.deploy.manifests import text
 

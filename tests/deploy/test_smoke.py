@@ -7,8 +7,8 @@ from urllib.parse import urlsplit
 import pytest
 import requests
 
+from benchmarks.load import local_services
 from deploy import smoke
-from load import stack
 from tests.client.server import Answer, serving
 from tests.conftest import free_port
 from tests.e2e.gate import Gate
@@ -54,7 +54,7 @@ def said_of_the_page(
     backend_url: str, asked: str, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, str]:
     """The exit status, and the last line, where the page asks what is at `asked`."""
-    with stack.frontend(asked) as page:
+    with local_services.frontend(asked) as page:
         status = smoke.main([backend_url, "--frontend", page.url])
     *before, last = capsys.readouterr().out.splitlines()
     assert len(before) == 4
@@ -115,7 +115,7 @@ def test_a_page_that_is_about_to_be_let_in_is_waited_for(
 def test_what_is_missing_to_visit_the_page_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "deploy.session", raising=False)
+    monkeypatch.delitem(sys.modules, "deploy.page_client", raising=False)
     monkeypatch.setitem(sys.modules, "websockets.sync.client", None)
     with serving(Answer()) as (url, _):
         assert smoke.main([url, "--frontend", url]) == 1

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from deploy.session import Session
+from deploy.page_client import Session
 from tests.conftest import ROOT
 from tests.e2e.gate import Gate
 

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from tests.conftest import ROOT
 from tests.pictures import encoded, noise
-from training.data import Digits, read_mnist
+from training.data.digits import Digits, read_mnist
 
 Answer = dict[str, Any]
 FONTS = ("DejaVuSans.ttf", "DejaVuSerif-Bold.ttf", "DejaVuSansMono.ttf", "STIXGeneral.ttf")

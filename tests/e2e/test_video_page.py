@@ -10,7 +10,7 @@ from playwright.sync_api import Locator, Page, expect
 from tests.e2e.conftest import Open
 from tests.e2e.gate import Gate
 from tests.e2e.pages import expect_accessible, expect_to_fit
-from tests.frontend.video.clips import clip, sevens_then_noise
+from tests.frontend.views.video.clips import clip, sevens_then_noise
 from tests.pictures import noise, seven
 
 pytestmark = pytest.mark.browser

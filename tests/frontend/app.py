@@ -13,7 +13,7 @@ from tests.client.server import Answer
 from tests.pictures import encoded, seven
 
 APP = Path(__file__).parents[2] / "frontend" / "app.py"
-CLASSIFY, DRAW = "views/classify.py", "views/draw.py"
+CLASSIFY, DRAW = "views/classify/page.py", "views/draw/page.py"
 SEVEN = encoded(seven())
 ONE = b"""{"id": "1", "model": {"name": "first", "version": "1"}, "prediction": "1",
 "confidence": 0.9, "top": [{"label": "1", "index": 1, "probability": 0.9}], "stored": false}"""

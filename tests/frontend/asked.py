@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from client import BackendError, Classification, Client, ClientError, ItemError
-from frontend.pictures import Picture
+from frontend.datasets.images import Picture
 from tests.frontend.answers import answer
 
 GOOD = answer(("7", 1.0))

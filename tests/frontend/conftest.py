@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from frontend import cloud_run
+from frontend.service import cloud_run
 from tests.frontend.app import APP
 from tests.frontend.cloud import NUMBER, REGION, AdminApi, admin_api
 
@@ -37,7 +37,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[AdminApi]:
-    """An Admin API that `frontend.cloud_run` asks; it knows the service "backend"."""
+    """An Admin API that `frontend.service.cloud_run` asks; it knows the service "backend"."""
     with admin_api() as running:
         name = f"projects/{NUMBER}/locations/{REGION}/services/backend"
         running.services[name] = "https://backend-abc-ew.a.run.app"

@@ -8,8 +8,8 @@ import os
 import time
 from typing import TYPE_CHECKING
 
-from frontend import cloud_run
-from frontend.discovery import find
+from frontend.service import cloud_run
+from frontend.service.discovery import find
 
 if TYPE_CHECKING:
     from google.cloud.run_v2 import ServicesClient

@@ -9,7 +9,7 @@ import sys
 import time
 
 from client import BackendError, Client
-from frontend.identity import Identity
+from frontend.service.identity import Identity
 
 url, audience = sys.argv[1:]
 identity = Identity(audience)

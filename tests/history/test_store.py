@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from backend.history.errors import HistoryUnavailableError, NoPictureError, UnknownAnswerError
+from backend.history.filters import Day, Search
 from backend.history.record import Record
-from backend.history.search import Day, Search
 from backend.history.store import Store
 from tests.history.work import NOON, made
 

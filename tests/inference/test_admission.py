@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.inference import artifact
 from backend.inference.classifier import Classifier
 from backend.inference.errors import DeadlineError, ImageError, InferenceError, QueueFullError
+from backend.inference.models import artifact
 from backend.inference.observer import SilentObserver
 from tests.fake_models import GREY, GreyRuntime, fake_load, grey, write_model
 from tests.inference.work import settled, together, until

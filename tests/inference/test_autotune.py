@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.inference import plan
-from backend.inference.plan import Interrupted, Plan, Survey
+from backend.inference import autotune
+from backend.inference.autotune import Interrupted, Plan, Survey
 from backend.inference.types import Floats
 
 # Seconds that a forward pass takes, by its batch.
@@ -48,7 +48,7 @@ class Costly:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(plan, "time", clock)
+    monkeypatch.setattr(autotune, "time", clock)
     return clock
 
 
@@ -194,10 +194,10 @@ def test_callers_side_by_side_are_counted_together_on_a_real_clock() -> None:
 
 def test_a_plan_is_kept_and_read_again(tmp_path: Path) -> None:
     path = tmp_path / "new" / "plan.json"
-    assert plan.read(path) is None
+    assert autotune.read(path) is None
     kept = Plan(threads=1, runners=4, alone_threads=4, max_batch=8, measured=True)
-    plan.write(path, kept)
-    assert plan.read(path) == kept
+    autotune.write(path, kept)
+    assert autotune.read(path) == kept
     assert list(path.parent.iterdir()) == [path]
 
 
@@ -205,7 +205,7 @@ def test_a_plan_is_kept_and_read_again(tmp_path: Path) -> None:
 def test_a_damaged_plan_is_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(text)
-    assert plan.read(path) is None
+    assert autotune.read(path) is None
 
 
 def test_a_plan_in_words() -> None:

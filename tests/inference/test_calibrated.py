@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.inference import artifact, calibration, runtimes
-from backend.inference.artifact import Artifact
-from backend.inference.calibration import COVERAGES, Calibration
+from backend.inference import runtimes
 from backend.inference.classifier import Classifier
 from backend.inference.errors import InferenceError
+from backend.inference.models import artifact
+from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime, RuntimeName
 from backend.inference.types import Floats, Prediction
+from calibration import apply
+from calibration.apply import COVERAGES, Calibration
 from tests.conftest import ROOT
 from tests.fake_models import CALIBRATION, GREY, fake_load, grey, level, write_model
 
@@ -77,16 +79,16 @@ def test_answers_are_what_the_functions_make_of_the_outputs(tmp_path: Path, clas
     labels = tuple(map(str, range(classes)))
     runtime, rows = Linear(classes), pictures(200)
     logits = runtime(rows)
-    scores = calibration.ood_scores(logits)
+    scores = apply.ood_scores(logits)
     limit = float(np.sort(scores)[100])
     fields = {"labels": labels, "calibration": CALIBRATION | {"max_ood_score": limit + 1e-3}}
     found = answers(model(tmp_path, **fields), runtime, rows)
-    expected = calibration.probabilities(logits, "logits", FITTED.temperature)
+    expected = apply.probabilities(logits, "logits", FITTED.temperature)
     np.testing.assert_allclose([one.probabilities for one in found], expected, rtol=1e-4)
     assert [one.ood_score for one in found] == pytest.approx(scores.tolist(), rel=1e-4)
     assert [one.in_distribution for one in found] == (scores <= limit).tolist()
     for coverage in COVERAGES:
-        belong = calibration.prediction_sets(expected, FITTED.sets, coverage)
+        belong = apply.prediction_sets(expected, FITTED.sets, coverage)
         sets = [one.prediction_set(coverage) or () for one in found]
         assert [set(one) for one in sets] == [set(map(str, np.flatnonzero(b))) for b in belong]
         assert [one[0] for one in sets] == [one.top(1)[0].label for one in found]

@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from backend.inference import artifact, images
-from backend.inference.artifact import Artifact
+from backend.inference.autotune import Plan
 from backend.inference.classifier import Classifier
 from backend.inference.errors import (
     ArtifactError,
@@ -22,8 +21,10 @@ from backend.inference.errors import (
     ImageTooLargeError,
     InferenceError,
 )
-from backend.inference.plan import Plan
-from backend.inference.reader import Reader
+from backend.inference.images import loading
+from backend.inference.images.image_reader import Reader
+from backend.inference.models import artifact
+from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.inference.types import Floats, Prediction
@@ -143,13 +144,13 @@ async def test_only_tiny_pictures_are_decoded_on_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = artifact.read(write_model(tmp_path, preprocess=GREY))
-    load_rgb, where = images.load_rgb, []
+    load_rgb, where = loading.load_rgb, []
 
     def load(image: object) -> object:
         where.append(threading.current_thread().name.rstrip("0123456789_-"))
         return load_rgb(image)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(images, "load_rgb", load)
+    monkeypatch.setattr(loading, "load_rgb", load)
     for concurrent, thread in ((True, "prism-runner"), (False, "prism-decode")):
         where.clear()
         classifier = classify_with(model, GreyRuntime(concurrent=concurrent))

@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from backend.inference import images
 from backend.inference.decoder import Decoder
-from backend.inference.digits import DigitPreprocess
 from backend.inference.errors import BrokenImageError, EmptyImageError, ImageTooLargeError
-from backend.inference.photos import PhotoPreprocess
-from backend.inference.preprocess import Preprocess
-from backend.inference.reader import Reader
+from backend.inference.images import loading
+from backend.inference.images.image_reader import Reader
+from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.photos import PhotoPreprocess
+from backend.inference.preprocessing.preprocess import Preprocess
 from tests.fake_models import GREY, grey, level
 from tests.pictures import encoded, noise, seven
 
@@ -24,14 +24,14 @@ MEGAPIXELS_12 = encoded(noise(4000, 3000), "JPEG")
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     """The size of every picture as it comes out of its codec."""
     sizes = []
-    load_rgb = images.load_rgb
+    load_rgb = loading.load_rgb
 
     def load(image: Image.Image) -> Image.Image:
         found = load_rgb(image)
         sizes.append(found.size)
         return found
 
-    monkeypatch.setattr(images, "load_rgb", load)
+    monkeypatch.setattr(loading, "load_rgb", load)
     return sizes
 
 
@@ -76,8 +76,8 @@ def test_scaled_decoding_can_be_turned_off(decoded: list[tuple[int, int]]) -> No
 @settings(max_examples=150, deadline=None)
 @given(width=st.integers(1, 3000), height=st.integers(1, 3000), least=st.integers(1, 600))
 def test_no_side_becomes_shorter_than_asked(width: int, height: int, least: int) -> None:
-    image = images.open_image(encoded(Image.new("L", (width, height)), "JPEG"), max_pixels=PIXELS)
-    images.reduce(image, least)
+    image = loading.open_image(encoded(Image.new("L", (width, height)), "JPEG"), max_pixels=PIXELS)
+    loading.reduce(image, least)
     assert min(image.size) >= min(least, width, height)
     assert min(image.size) <= 2 * least or min(image.size) in {
         min(width, height),

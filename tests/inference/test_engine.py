@@ -5,14 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.inference import artifact
-from backend.inference.artifact import Artifact
 from backend.inference.batcher import Batch
 from backend.inference.decoder import Decoder, Input
 from backend.inference.engine import Answer, Engine
 from backend.inference.errors import ArtifactError, BrokenImageError, ClosedError, InferenceError
+from backend.inference.images.image_reader import Reader
+from backend.inference.models import artifact
+from backend.inference.models.artifact import Artifact
 from backend.inference.observer import SilentObserver
-from backend.inference.reader import Reader
 from backend.inference.types import Floats
 from tests.fake_models import GREY, GreyRuntime, grey, write_model
 

@@ -9,21 +9,22 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from backend.inference import artifact, plan
+from backend.inference import autotune
 from backend.inference import engine as module
+from backend.inference.autotune import Interrupted, Plan
 from backend.inference.batcher import Batch, Reason
 from backend.inference.decoder import Decoder
 from backend.inference.engine import Engine
+from backend.inference.images.image_reader import Reader
+from backend.inference.models import artifact
 from backend.inference.observer import SILENT
-from backend.inference.plan import Interrupted, Plan
-from backend.inference.reader import Reader
 from tests.fake_models import GREY, GreyRuntime, grey, write_model
 from tests.inference.work import WAIT
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(plan, "_PROBE", 0.0)
+    monkeypatch.setattr(autotune, "_PROBE", 0.0)
 
 
 class Model:
@@ -108,7 +109,7 @@ def test_what_was_measured_is_kept_and_not_measured_again(model: Model, plans: P
     assert model.asked > 0
     assert first.plan == found
     (path,) = kept(plans)
-    assert plan.read(path) == found
+    assert autotune.read(path) == found
 
     second = model.engine()
     assert second.survey(plans, idle) == second.plan == found
@@ -121,7 +122,7 @@ def test_a_damaged_plan_is_measured_anew_and_mended(model: Model, plans: Path) -
     path.write_text("{")
     again = model.engine().survey(plans, idle)
     assert model.asked > 0
-    assert plan.read(path) == again
+    assert autotune.read(path) == again
     assert again.measured is found.measured is True
 
 
@@ -181,7 +182,7 @@ def test_one_measures_while_the_others_wait_for_what_it_finds(
     with FileLock(path.with_suffix(".lock")):
         survey = Surveying(engine, plans, idle)
         assert waiting.wait(WAIT)
-        plan.write(path, found)
+        autotune.write(path, found)
     assert survey.result() == found
     assert model.asked == 0
 
@@ -238,7 +239,7 @@ def test_the_networks_are_those_of_the_plan(
 ) -> None:
     model.engine().survey(plans, idle)
     (path,) = kept(plans)
-    plan.write(path, found)
+    autotune.write(path, found)
     engine = model.engine()
     engine.survey(plans, idle)
     picture = Decoder(GREY, Reader(10_000)).decode(grey(1))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from backend.inference.pace import Pace
+from backend.inference.admission import Pace
 
 
 def steady(pace: Pace, start: float, each: float, count: int) -> float:

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.inference import cpus
-from backend.inference.cpus import cores, cpu_limit
+from backend.resources import cpus
+from backend.resources.cpus import cores, cpu_limit
 
 
 @pytest.fixture(autouse=True)

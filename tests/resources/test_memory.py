@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from backend.inference import memory
-from backend.inference.memory import Shares, memory_limit
-from tests.inference.test_cpus import machine
+from backend.resources import memory
+from backend.resources.memory import Shares, memory_limit
+from tests.resources.test_cpus import machine
 
 MACHINE = 16_000_000_000
 

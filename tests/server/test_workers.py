@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from backend.server.workers import Workers
 from backend.telemetry.metrics import FOLDER
-from backend.workers import Workers
 
 
 def fail(listener: socket.socket, lifeline: Connection) -> None:

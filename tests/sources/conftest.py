@@ -10,7 +10,7 @@ import pytest
 import torch
 from gcp_storage_emulator.server import create_server
 
-from backend.inference import artifact, networks
+from backend.inference.models import artifact, networks
 from backend.sources.address import Address, parse
 from backend.sources.fetch import Order
 from tests.fake_models import write_model

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from backend.inference import artifact
 from backend.inference.errors import UnreachableError
+from backend.inference.models import artifact
 from backend.sources.cache import Cache
 from tests.fake_models import write_model
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from backend.inference import artifact, networks
 from backend.inference.errors import SourceError, UnreachableError
+from backend.inference.models import artifact, networks
 from backend.sources.fetch import MAX_MANIFEST, Order, fetch
 from tests.sources.conftest import MakeOrder, write_big
 from tests.sources.file_server import FileServer, Handler

@@ -9,8 +9,8 @@ from typing import Any
 import google.cloud.storage as storage
 import pytest
 
-from backend.inference import artifact
 from backend.inference.errors import SourceError, UnreachableError
+from backend.inference.models import artifact
 from backend.sources.fetch import fetch
 from tests.conftest import free_port
 from tests.sources.conftest import MakeOrder, write_big
@@ -178,5 +178,5 @@ def test_without_googles_client_the_reason_says_what_to_install(
 
     monkeypatch.delitem(sys.modules, "backend.sources.gcs", raising=False)
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(SourceError, match=r"pip install -r requirements_gcs.txt"):
+    with pytest.raises(SourceError, match=r"pip install -r requirements/gcs.txt"):
         fetch(make_order(FOLDER))

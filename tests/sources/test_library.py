@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from backend.inference import artifact
 from backend.inference.errors import SourceError, UnreachableError
+from backend.inference.models import artifact
 from backend.sources.address import Address, parse
 from backend.sources.library import Library
 from tests.conftest import ROOT, free_port

@@ -13,9 +13,9 @@ import torch
 from starlette.testclient import TestClient
 
 from backend.app import create_app
-from backend.inference import networks
+from backend.inference.models import networks
 from backend.settings import Settings
-from tests.api.test_models import wait
+from tests.api.routes.test_models import wait
 from tests.fake_models import serve, write_model
 from tests.pictures import encoded, seven
 from tests.sources.conftest import until

@@ -140,7 +140,7 @@ def test_an_unforeseen_failure_is_logged_under_its_request(
 ) -> None:
     write_model(tmp_path)
     with serve(tmp_path) as client:
-        monkeypatch.setattr("backend.api.models.model_info", lambda _: 1 / 0)
+        monkeypatch.setattr("backend.api.routes.models.model_info", lambda _: 1 / 0)
         client.get("/models", headers={"X-Request-ID": "mine"})
     (failed,) = [line for line in written() if line["severity"] == "ERROR"]
     assert failed["request_id"] == "mine"

@@ -94,7 +94,7 @@ def test_an_unforeseen_failure_is_a_span_that_failed(
     with collect() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
         with serve(models_dir) as client:
-            monkeypatch.setattr("backend.api.models.model_info", lambda _: 1 / 0)
+            monkeypatch.setattr("backend.api.routes.models.model_info", lambda _: 1 / 0)
             assert client.get("/models").status_code == 500
     (span,) = collector.spans()
     assert span.name == "GET /models"
@@ -175,7 +175,7 @@ def test_without_the_packages_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "opentelemetry.sdk.trace", None)
     assert traces.start({"OTEL_TRACES_EXPORTER": "otlp"}) is None
     (line,) = caplog.messages
-    assert "requirements_otel.txt" in line
+    assert "requirements/otel.txt" in line
 
 
 def test_nothing_of_it_is_imported_where_nobody_asks(models_dir: Path) -> None:

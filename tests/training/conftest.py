@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from backend.inference.digits import DigitPreprocess, find_digit
-from training import pen
-from training.data import FILES
+from backend.inference.preprocessing.digits import DigitPreprocess, find_digit
+from training.data import synthetic_handwriting
+from training.data.digits import FILES
 
 
 def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
@@ -21,7 +21,10 @@ def write_idx(path: Path, values: NDArray[np.uint8]) -> None:
 def drawn(count: int, seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     rng = np.random.default_rng(seed)
     labels = np.arange(count, dtype=np.uint8) % 10
-    fields = [find_digit(pen.write(int(label), rng), DigitPreprocess()) for label in labels]
+    fields = [
+        find_digit(synthetic_handwriting.write(int(label), rng), DigitPreprocess())
+        for label in labels
+    ]
     return np.stack(fields), labels
 
 

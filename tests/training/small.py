@@ -36,8 +36,8 @@ def run(
 
 def _die_after(epochs: int) -> None:
     """Kill this process at the second batch after so many checkpoints were written."""
-    from training import checkpoints, fit
-    from training.augment import augment
+    from training.data.augmentation import augment
+    from training.fit import checkpoints, loop
 
     saved, batches = 0, 0
     save = checkpoints.Checkpoints.save
@@ -55,11 +55,12 @@ def _die_after(epochs: int) -> None:
         return augment(*given)
 
     mock.patch.object(checkpoints.Checkpoints, "save", counted).start()
-    mock.patch.object(fit, "augment", deadly).start()
+    mock.patch.object(loop, "augment", deadly).start()
 
 
 if __name__ == "__main__":
-    from training import sources, train
+    from training import train
+    from training.data import sources
 
     for name, value in SOURCES.items():
         setattr(sources, name, value)

@@ -7,12 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.inference import artifact, runtimes
-from backend.inference.digits import DigitPreprocess, normalize
+from backend.inference import runtimes
+from backend.inference.models import artifact
+from backend.inference.preprocessing.digits import DigitPreprocess, normalize
 from tests.training import small
 from tests.training.conftest import drawn
-from training import sources, train
-from training.run import Run
+from training import train
+from training.data import sources
+from training.fit.run_folder import Run
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.inference import torchvision
+from backend.inference.models import torchvision_compat
 from evaluation.errors import SourceError
 from evaluation.sources.idx import read_idx
 
@@ -80,7 +80,7 @@ def read_uci() -> tuple[Digits, Digits]:
 
 def _download(cache: Path) -> Path:
     try:
-        torchvision.load("datasets").MNIST(str(cache), download=True)
+        torchvision_compat.load("datasets").MNIST(str(cache), download=True)
     except (OSError, RuntimeError) as error:
         raise DataError(
             f"MNIST could not be downloaded ({error}); name its folder with --data"

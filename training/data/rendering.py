@@ -20,14 +20,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from backend.inference import digits as digit_search
-from backend.inference import ink, panel, rules, strokes
-from backend.inference.digits import DigitPreprocess, find_digit
-from training import channels, nothing, pen, styles, typeface
-from training.data import NOTHING, DataError, Digits
+from backend.inference.preprocessing import digits as digit_search
+from backend.inference.preprocessing import morphology, page_detection, ruled_lines, segmentation
+from backend.inference.preprocessing.digits import DigitPreprocess, find_digit
+from training.data import (
+    degradation,
+    negatives,
+    regional_styles,
+    synthetic_handwriting,
+    synthetic_print,
+)
+from training.data.digits import NOTHING, DataError, Digits
 
 CHUNK = 500
-_SEARCH = (ink, panel, rules, strokes, digit_search)
+_SEARCH = (segmentation, page_detection, ruled_lines, morphology, digit_search)
 
 Fields = NDArray[np.uint8]
 Draw = Callable[[Generator], Image.Image]
@@ -87,8 +93,8 @@ def _bars(fields: Fields) -> NDArray[np.bool_]:
     """Which fields (N, H, W) hold one narrow thing without holes, from top to bottom."""
     inked = fields > 96
     rows, columns = inked.any(axis=2).sum(axis=1), inked.any(axis=1).sum(axis=1)
-    ink = inked.sum(axis=(1, 2))
-    bars: NDArray[np.bool_] = (rows >= 17) & (columns <= 7) & (ink >= 0.8 * rows * columns)
+    segmentation = inked.sum(axis=(1, 2))
+    bars: NDArray[np.bool_] = (rows >= 17) & (columns <= 7) & (segmentation >= 0.8 * rows * columns)
     return bars
 
 
@@ -137,26 +143,26 @@ def _render(task: Task, recipe: Recipe, spec: DigitPreprocess) -> tuple[Fields, 
 def _render_nothing(task: tuple[int, int, int], spec: DigitPreprocess) -> tuple[Fields]:
     seed, start, count = task
     rng = np.random.default_rng((seed, start))
-    return (np.stack([find_digit(nothing.picture(rng), spec) for _ in range(count)]),)
+    return (np.stack([find_digit(negatives.picture(rng), spec) for _ in range(count)]),)
 
 
 def _picture(index: int, recipe: Recipe, rng: Generator) -> Image.Image:
     source = recipe.source
     if source is None:
-        glyph = (typeface if recipe.typed else pen).write(index, rng)
+        glyph = (synthetic_print if recipe.typed else synthetic_handwriting).write(index, rng)
     else:
         pixels = source.pixels[index]
-        glyph = channels.glyph_of(pixels, 4 if len(pixels) > 20 else 12)
-        glyph = styles.restyle(glyph, int(source.labels[index]), rng)
+        glyph = degradation.glyph_of(pixels, 4 if len(pixels) > 20 else 12)
+        glyph = regional_styles.restyle(glyph, int(source.labels[index]), rng)
     if not recipe.plain:
         if rng.random() < 0.75:
-            glyph = channels.lean(glyph, rng)
+            glyph = degradation.lean(glyph, rng)
         if rng.random() < 0.6:
-            glyph = channels.repen(glyph, rng)
+            glyph = degradation.repen(glyph, rng)
     kind = rng.random()
     if kind < recipe.coarse:
-        return channels.coarse_scan(glyph, rng)
-    return channels.cropped(glyph, rng) if kind > 0.9 else channels.pen_scan(glyph, rng)
+        return degradation.coarse_scan(glyph, rng)
+    return degradation.cropped(glyph, rng) if kind > 0.9 else degradation.pen_scan(glyph, rng)
 
 
 def _fingerprint(recipe: Recipe | tuple[int, int], spec: DigitPreprocess) -> str:
@@ -165,12 +171,17 @@ def _fingerprint(recipe: Recipe | tuple[int, int], spec: DigitPreprocess) -> str
     if isinstance(recipe, Recipe):
         told = (recipe.variants, recipe.seed, recipe.coarse, recipe.plain)
         digest.update(repr(told).encode())
-        modules = [*_SEARCH, channels, typeface if recipe.typed else pen, styles]
+        modules = [
+            *_SEARCH,
+            degradation,
+            synthetic_print if recipe.typed else synthetic_handwriting,
+            regional_styles,
+        ]
         if recipe.source is not None:
             digest.update(recipe.source.pixels.tobytes() + recipe.source.labels.tobytes())
     else:
         digest.update(repr(recipe).encode())
-        modules = [*_SEARCH, nothing]
+        modules = [*_SEARCH, negatives]
     for module in modules:
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()[:16]

@@ -3,9 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.inference.digits import DigitPreprocess
-from training.data import Digits, read_mnist, read_uci
-from training.pool import Recipe, build_nothing, build_pool
+from backend.inference.preprocessing.digits import DigitPreprocess
+from training.data.digits import Digits, read_mnist, read_uci
+from training.data.rendering import Recipe, build_nothing, build_pool
 
 VALIDATION = 5_000  # the last so many of MNIST's training digits validate
 UCI_VARIANTS, PEN_VARIANTS, TYPED_VARIANTS = 30, 4_000, 1_500

@@ -6,16 +6,17 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from backend.inference import artifact, runtimes
-from backend.inference.artifact import Artifact
-from backend.inference.calibration import COVERAGES, Calibration, OutputKind
+from backend.inference import runtimes
 from backend.inference.decoder import Decoder
 from backend.inference.errors import ImageError
-from backend.inference.reader import Reader
+from backend.inference.images.image_reader import Reader
+from backend.inference.models import artifact
+from backend.inference.models.artifact import Artifact
 from backend.inference.types import Floats
+from calibration.apply import COVERAGES, Calibration, OutputKind
+from calibration.fit import CalibrationError, Held, calibrate
 from evaluation.sources.source import Source
 from evaluation.types import Sample
-from training.calibrate import CalibrationError, Held, calibrate
 
 BATCH = 32
 SHOWN = 5  # labels that are named

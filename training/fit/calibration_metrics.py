@@ -4,7 +4,8 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from backend.inference.calibration import (
+from backend.inference.types import Floats
+from calibration.apply import (
     COVERAGES,
     Calibration,
     OutputKind,
@@ -12,7 +13,6 @@ from backend.inference.calibration import (
     prediction_sets,
     probabilities,
 )
-from backend.inference.types import Floats
 from evaluation.metrics import reliability
 
 Figures = dict[str, float]

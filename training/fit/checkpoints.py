@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from training.data import Digits
+from training.data.digits import Digits
 
 KEPT = 2
 _DIGEST = hashlib.sha256().digest_size

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 from sklearn.tree import DecisionTreeClassifier
 
-from backend.inference.digits import DigitPreprocess, normalize
-from training.data import NOTHING
-from training.foreign import Graph, read_graph
-from training.sources import Source
+from backend.inference.preprocessing.digits import DigitPreprocess, normalize
+from training.data.digits import NOTHING
+from training.data.sources import Source
+from training.package.onnx_import import Graph, read_graph
 
 SEED = 20
 CLASSES = 10

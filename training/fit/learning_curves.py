@@ -2,7 +2,7 @@
 
 from matplotlib.figure import Figure
 
-from training.fit import Record
+from training.fit.loop import Record
 
 
 def curves(history: list[Record]) -> Figure:

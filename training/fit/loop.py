@@ -15,14 +15,14 @@ from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from backend.inference.digits import DigitPreprocess, normalize
+from backend.inference.preprocessing.digits import DigitPreprocess, normalize
 from backend.inference.types import Floats
-from training.augment import augment
-from training.calibrate import fit_temperature
-from training.checkpoints import Checkpoints, State
-from training.data import NOTHING, Digits
-from training.schedule import Schedule
-from training.sources import Source
+from calibration.fit import fit_temperature
+from training.data.augmentation import augment
+from training.data.digits import NOTHING, Digits
+from training.data.sources import Source
+from training.fit.checkpoints import Checkpoints, State
+from training.fit.schedule import Schedule
 
 Record = dict[str, float]  # the figures of one epoch, by name
 

@@ -21,12 +21,12 @@ from typing import Any
 import numpy as np
 from filelock import FileLock, Timeout
 
-from backend.inference.calibration import probabilities
-from backend.inference.digits import LABELS
+from backend.inference.preprocessing.digits import LABELS
+from calibration.apply import probabilities
 from evaluation import charts, metrics
-from training import figures
-from training.digits import Measured
-from training.fit import Record
+from training.fit import learning_curves
+from training.fit.loop import Record
+from training.package.digit_models import Measured
 
 RESULTS = (".jsonl", ".json", ".csv", ".png")
 
@@ -63,7 +63,7 @@ class Run:
         self._write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
     def draw_curves(self, history: list[Record]) -> None:
-        self._write("curves.png", charts.png(figures.curves(history)))
+        self._write("curves.png", charts.png(learning_curves.curves(history)))
 
     def draw_test(self, measured: Measured) -> None:
         """Write confusion matrix, ROC curves and reliability of the final test, raw pixels."""

@@ -223,5 +223,5 @@ def _load(library: str) -> Any:
         return import_module(library)
     except ModuleNotFoundError as error:
         raise TrackingError(
-            f"--track {library} needs {error.name}: pip install -r requirements_tracking.txt"
+            f"--track {library} needs {error.name}: pip install -r requirements/tracking.txt"
         ) from error

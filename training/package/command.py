@@ -21,22 +21,23 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from backend.inference import artifact, networks, torchvision
-from backend.inference.artifact import NAME_PATTERN, Artifact, Manifest
-from backend.inference.checkpoint import read_state_dict, without_shared_prefix
-from backend.inference.digits import DigitPreprocess
 from backend.inference.errors import ArtifactError
-from backend.inference.preprocess import Preprocess, preprocess
+from backend.inference.models import artifact, networks, torchvision_compat
+from backend.inference.models.artifact import NAME_PATTERN, Artifact, Manifest
+from backend.inference.models.checkpoint import read_state_dict, without_shared_prefix
+from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.preprocess import Preprocess, preprocess
 from backend.inference.types import Floats
+from calibration.fit import CalibrationError
 from evaluation.errors import EvaluationError
 from evaluation.sources import open_source
-from training import foreign, pen
-from training.calibrate import CalibrationError
-from training.export import export, export_graph, report
-from training.foreign import ForeignError, Graph
-from training.held_out import calibrate_folder
-from training.labels import LabelsError, default_labels, read_labels
-from training.specs import PRESETS, SpecError, of_weights, read_spec
+from training.data import synthetic_handwriting
+from training.fit.calibrate_folder import calibrate_folder
+from training.package import onnx_import
+from training.package.export import export, export_graph, report
+from training.package.labels import LabelsError, default_labels, read_labels
+from training.package.onnx_import import ForeignError, Graph
+from training.package.preprocessing import PRESETS, SpecError, of_weights, read_spec
 
 PROBES = 8
 
@@ -94,19 +95,19 @@ def package_graph(
     *,
     labels: tuple[str, ...] | None,
     spec: Preprocess,
-    output: foreign.Output | None,
+    output: onnx_import.Output | None,
     origin: str,
 ) -> tuple[Artifact, Floats]:
     """Write the folder `out/name` of an ONNX classifier; the raises of `package_network`."""
     _require_fit(graph, spec)
     probe = _probe(spec)
-    scores = foreign.scores(graph, probe)
+    scores = onnx_import.scores(graph, probe)
     labels = labels or default_labels(scores.shape[1])
     if len(labels) != scores.shape[1]:
         raise PackageError(
             f"the graph has {scores.shape[1]} outputs, but there are {len(labels)} labels"
         )
-    kind = output or foreign.tell_output(scores)
+    kind = output or onnx_import.tell_output(scores)
     if kind == "probabilities" and (scores < 0).any():
         raise PackageError("the graph gives negative numbers, which are no probabilities")
     manifest = _manifest(name, "onnx", labels, spec, origin).model_copy(update={"output": kind})
@@ -173,7 +174,9 @@ def _probe(spec: Preprocess) -> Floats:
     """Pictures as inputs, to try a model on: drawn digits, or clouds of color."""
     rng = np.random.default_rng(0)
     pictures = [
-        pen.write(digit, rng) if isinstance(spec, DigitPreprocess) else _clouds(rng)
+        synthetic_handwriting.write(digit, rng)
+        if isinstance(spec, DigitPreprocess)
+        else _clouds(rng)
         for digit in range(PROBES)
     ]
     return np.stack([preprocess(picture.convert("RGB"), spec) for picture in pictures])
@@ -201,7 +204,7 @@ def _pretrained(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...], 
     if family != "torchvision":
         raise PackageError("--pretrained is for architectures of torchvision/")
     networks.build(architecture)
-    weights = torchvision.load("models").get_model_weights(name).DEFAULT
+    weights = torchvision_compat.load("models").get_model_weights(name).DEFAULT
     spec = of_weights(weights)
     try:
         tensors = weights.get_state_dict(progress=False, check_hash=True)
@@ -237,7 +240,7 @@ def _made(given: argparse.Namespace, out: Path) -> tuple[Artifact, Floats]:
     labels = read_labels(given.labels) if given.labels else None
     if given.onnx:
         digest = _verify(given.onnx, given.sha256)
-        graph = foreign.read_graph(given.onnx)
+        graph = onnx_import.read_graph(given.onnx)
         preset = given.preprocess or ("imagenet" if graph.channels == 3 else "digit")
         spec = read_spec(preset, graph.side)
         if preset in PRESETS:

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from backend.inference.artifact import Manifest
-from backend.inference.digits import LABELS, DigitPreprocess, find_digit
+from backend.inference.models.artifact import Manifest
+from backend.inference.preprocessing.digits import LABELS, DigitPreprocess, find_digit
 from backend.inference.types import Floats
-from training.calibrate import Held, calibrate
-from training.data import Digits, read_mnist
-from training.fit import accuracy
-from training.trust import promises, refusals
+from calibration.fit import Held, calibrate
+from training.data.digits import Digits, read_mnist
+from training.fit.calibration_metrics import promises, refusals
+from training.fit.loop import accuracy
 
 CARD = """# {name}
 
@@ -31,9 +31,9 @@ Reads one handwritten digit, 0 to 9: {kind}.
 The digits are the first 55,000 training digits of MNIST (LeCun, Cortes; CC BY-SA 3.0), as they are
 and through renderings of coarse scans, pens, paper and light; 1,200 digits of the UCI optical
 recognition set (Alpaydin, Kaynak; CC BY 4.0) in the same renderings; digits written by an imaginary
-pen (`training/pen.py`) and digits in print (`training/typeface.py`). Pictures without a digit are
+pen (`training/data/synthetic_handwriting.py`) and digits in print (`training/data/synthetic_print.py`). Pictures without a digit are
 drawn, printed, or crops of three photographs that come with scikit-learn and matplotlib
-(`training/nothing.py`).
+(`training/data/negatives.py`).
 
 ## Measured
 

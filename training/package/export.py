@@ -11,9 +11,10 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from backend.inference import artifact, runtimes
-from backend.inference.artifact import Artifact, Manifest
+from backend.inference import runtimes
 from backend.inference.errors import ArtifactError
+from backend.inference.models import artifact
+from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from backend.inference import torchvision
+from backend.inference.models import torchvision_compat
 
 IMAGENET_CLASSES = 1000
 
@@ -40,5 +40,5 @@ def default_labels(classes: int) -> tuple[str, ...]:
     """ImageNet's names for 1,000 classes, else the numbers of the classes."""
     if classes != IMAGENET_CLASSES:
         return tuple(map(str, range(classes)))
-    models = torchvision.load("models")
+    models = torchvision_compat.load("models")
     return tuple(models.MobileNet_V2_Weights.DEFAULT.meta["categories"])

@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from backend.inference.digits import DigitPreprocess
-from backend.inference.photos import PhotoPreprocess
-from backend.inference.preprocess import Preprocess
+from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.photos import PhotoPreprocess
+from backend.inference.preprocessing.preprocess import Preprocess
 
 PRESETS = ("imagenet", "digit")
 _SPECS: TypeAdapter[Preprocess] = TypeAdapter(Preprocess)

@@ -11,8 +11,8 @@ import orjson
 from numpy.typing import NDArray
 
 from backend.api.errors import MalformedRequestError
-from backend.inference.digits import DigitPreprocess, normalize
 from backend.inference.errors import PixelsError
+from backend.inference.preprocessing.digits import DigitPreprocess, normalize
 from backend.inference.types import Floats
 
 Field = Literal["input", "features", "image", "instances"]

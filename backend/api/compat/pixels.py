@@ -12,15 +12,16 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from backend.api import limits, patience, uploads
-from backend.api.classify import classify
+from backend.api import body as limits
+from backend.api import deadlines, uploads
+from backend.api.compat import data_url, pixel_json
 from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep, choose
-from backend.api.dialects import data_url, pixel_json
-from backend.api.schemas import PROBLEM_RESPONSES
+from backend.api.routes.classify import classify
+from backend.api.schemas.classify import PROBLEM_RESPONSES
 from backend.catalog import Catalog
 from backend.inference.classifier import Classifier
-from backend.inference.digits import DigitPreprocess
 from backend.inference.errors import ImageTooLargeError, ModelNotReadyError, PixelsError
+from backend.inference.preprocessing.digits import DigitPreprocess
 from backend.inference.types import Prediction
 
 router = APIRouter(tags=["digit dialects"], responses=PROBLEM_RESPONSES)
@@ -62,14 +63,14 @@ async def predict(
     """
     if uploads.is_form(request) or uploads.is_picture(request):
         return await classify(request, catalog, settings, history, model)
-    within = patience.allowed(request, settings.timeout)
+    within = deadlines.allowed(request, settings.timeout)
     classifier, spec = await _digit_model(catalog, model)
     request.state.model_name = classifier.manifest.name
     classifier.require_room(within)
     body = await limits.read(request, settings.max_bytes)
     query = await asyncio.to_thread(pixel_json.parse, body, spec)
     answers = classifier.classify_inputs(query.inputs, within)
-    predictions = await patience.unless_gone(request, answers)
+    predictions = await deadlines.unless_gone(request, answers)
     return _json(_shaped(query.field, predictions))
 
 
@@ -87,9 +88,9 @@ async def predict_nn(
     data = await asyncio.to_thread(data_url.decode, sent)
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The picture is larger than {settings.max_bytes:,} bytes.")
-    within = patience.allowed(request, settings.timeout)
+    within = deadlines.allowed(request, settings.timeout)
     classifier = await choose(request, catalog, model, within)
-    prediction = await patience.unless_gone(request, classifier.classify(data, within))
+    prediction = await deadlines.unless_gone(request, classifier.classify(data, within))
     best = int(prediction.ranking[0])
     return _json({"result": best, "error": "", "data": prediction.probabilities.tolist()})
 

@@ -1,6 +1,6 @@
 """API keys: whoever has none is told so, whatever is asked for.
 
-python -m backend.api.keys
+python -m backend.api.middleware.api_keys
 
 makes a new key, and the hash of it for PRISM_API_KEYS.
 """

@@ -5,7 +5,7 @@ from typing import Final
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.api.draining import read_to_the_end
+from backend.api.middleware.draining import read_to_the_end
 from backend.inference.errors import QueueFullError
 
 _SMALL: Final = 16_384  # bytes that are not worth counting

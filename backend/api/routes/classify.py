@@ -11,7 +11,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 from ulid import ULID
 
-from backend.api import errors, patience, uploads
+from backend.api import deadlines, errors, uploads
 from backend.api.deps import (
     DEFAULT_COVERAGE,
     CatalogDep,
@@ -27,7 +27,7 @@ from backend.api.deps import (
     choose,
 )
 from backend.api.multipart import Upload
-from backend.api.schemas import PROBLEM_RESPONSES, Classification, ModelRef, classification
+from backend.api.schemas.classify import PROBLEM_RESPONSES, Classification, ModelRef, classification
 from backend.history.history import History
 from backend.inference.classifier import Classifier
 from backend.inference.types import Prediction
@@ -39,7 +39,7 @@ _BATCH_IN_FLIGHT: Final = 16
 
 _FILE: Final = {"type": "string", "format": "binary"}
 _TIMEOUT_HEADER: Final = {
-    "name": patience.HEADER,
+    "name": deadlines.HEADER,
     "in": "header",
     "schema": {"type": "number", "exclusiveMinimum": 0},
     "description": "seconds after which the answer is of no use; PRISM_TIMEOUT at most",
@@ -88,12 +88,12 @@ async def classify(
     store: StoreParam = True,
 ) -> Response:
     """Classify the picture in the form field `file` (or `image`), or sent as the raw body."""
-    within = patience.allowed(request, settings.timeout)
+    within = deadlines.allowed(request, settings.timeout)
     classifier = await choose(request, catalog, model, within)
     classifier.require_room(within)  # before the body is read: refusing has to be cheap
     upload = await uploads.read_one(request, settings.max_bytes)
     content = upload.content(settings.max_bytes)
-    prediction = await patience.unless_gone(request, classifier.classify(content, within))
+    prediction = await deadlines.unless_gone(request, classifier.classify(content, within))
     answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
     await _keep(history if store else None, answer, content)
     if seen:
@@ -131,14 +131,14 @@ async def classify_batch(
     store: StoreParam = True,
 ) -> Response:
     """Classify every `file` of the form; a bad picture is an error line, the others succeed."""
-    within = patience.allowed(request, settings.timeout)
+    within = deadlines.allowed(request, settings.timeout)
     classifier = await choose(request, catalog, model, within)
     many = await uploads.read_many(request, settings.max_bytes, settings.max_batch_bytes)
 
     async def line(upload: Upload) -> bytes:
         try:
             content = upload.content(settings.max_bytes)
-            await patience.until(lambda: classifier.has_room(within), within)
+            await deadlines.until(lambda: classifier.has_room(within), within)
             prediction = await classifier.classify(content, within)
             answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
             await _keep(history if store else None, answer, content)

@@ -4,7 +4,7 @@ from fastapi import APIRouter
 
 from backend import __version__
 from backend.api.deps import CatalogDep
-from backend.api.schemas import PROBLEM_RESPONSES, Info, Status
+from backend.api.schemas.classify import PROBLEM_RESPONSES, Info, Status
 
 router = APIRouter(tags=["health"])
 

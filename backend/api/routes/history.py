@@ -9,9 +9,11 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 
-from backend.api import keys, limits
+from backend.api import body as limits
 from backend.api.deps import CatalogDep, HistoryDep, SettingsDep
-from backend.api.kept import (
+from backend.api.middleware import api_keys
+from backend.api.schemas.classify import PROBLEM_RESPONSES
+from backend.api.schemas.history import (
     Accuracy,
     Correction,
     DayAccuracy,
@@ -23,11 +25,10 @@ from backend.api.kept import (
     stored_answer,
     table,
 )
-from backend.api.schemas import PROBLEM_RESPONSES
 from backend.catalog import Catalog
 from backend.history.errors import HistoryOffError, UnknownLabelError
+from backend.history.filters import Search
 from backend.history.history import History
-from backend.history.search import Search
 
 _ID: Final = "^[0-9A-HJKMNP-TV-Z]{26}$"
 _MAX_BODY: Final = 10_000  # bytes of a correction, far more than any label needs
@@ -41,8 +42,8 @@ _CORRECTION: Final[dict[str, Any]] = {
 
 async def _require_access(request: Request, settings: SettingsDep) -> None:
     """The history is for those with a key; where there are no keys, for nobody unless opened."""
-    if not (settings.history_open or getattr(request.state, keys.AUTHORIZED, False)):
-        raise keys.missing(
+    if not (settings.history_open or getattr(request.state, api_keys.AUTHORIZED, False)):
+        raise api_keys.missing(
             " None is set up: the operator sets PRISM_API_KEYS, or PRISM_HISTORY_OPEN=true to open "
             "the history to everybody."
         )

@@ -3,7 +3,13 @@
 from fastapi import APIRouter, Request
 
 from backend.api.deps import CatalogDep
-from backend.api.schemas import PROBLEM_RESPONSES, ModelDetail, Models, model_detail, model_info
+from backend.api.schemas.classify import (
+    PROBLEM_RESPONSES,
+    ModelDetail,
+    Models,
+    model_detail,
+    model_info,
+)
 
 router = APIRouter(tags=["models"])
 

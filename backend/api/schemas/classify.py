@@ -3,10 +3,10 @@
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.catalog import Entry, State
-from backend.inference.artifact import CARD
-from backend.inference.calibration import Calibration
-from backend.inference.plan import Plan
+from backend.inference.autotune import Plan
+from backend.inference.models.artifact import CARD
 from backend.inference.types import Prediction
+from calibration.apply import Calibration
 
 
 class ModelRef(BaseModel):

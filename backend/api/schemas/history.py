@@ -9,7 +9,7 @@ from typing import Any, Final
 import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
-from backend.api.schemas import ClassScore, ModelRef, TimingsMs
+from backend.api.schemas.classify import ClassScore, ModelRef, TimingsMs
 from backend.history.record import Kept
 
 # fmt: off

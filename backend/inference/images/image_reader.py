@@ -6,9 +6,9 @@ from typing import Final
 
 from PIL import Image
 
-from backend.inference import images
-from backend.inference.budget import Budget
 from backend.inference.errors import ImageTooLargeError
+from backend.inference.images import loading
+from backend.inference.images.memory_budget import Budget
 
 _USUAL: Final = 10  # bytes that a pixel takes until it is reduced
 
@@ -20,7 +20,7 @@ class Reader:
     """
 
     def __init__(
-        self, max_pixels: int = images.DEFAULT_MAX_PIXELS, memory: int | None = None
+        self, max_pixels: int = loading.DEFAULT_MAX_PIXELS, memory: int | None = None
     ) -> None:
         self.max_pixels: Final = max_pixels
         self._memory = memory
@@ -33,15 +33,15 @@ class Reader:
 
         With `side` a JPEG may come smaller, no side of it shorter than that. Raises an ImageError.
         """
-        image = images.open_image(data, max_pixels=self.max_pixels)
+        image = loading.open_image(data, max_pixels=self.max_pixels)
         width, height = image.size
         if side is not None:
-            images.reduce(image, side)
-        needed = images.memory(image, width * height)
+            loading.reduce(image, side)
+        needed = loading.memory(image, width * height)
         if self._memory is not None and needed > self._memory:
             raise ImageTooLargeError(
                 f"The picture has {width} x {height} pixels, which take more memory than this "
                 "service has for one. Scale it down, or save it as JPEG, and send it again."
             )
         with self._budget.take(needed):
-            yield images.load_rgb(image)
+            yield loading.load_rgb(image)

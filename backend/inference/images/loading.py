@@ -18,7 +18,7 @@ from backend.inference.errors import (
     ImageTooLargeError,
     UnsupportedImageError,
 )
-from backend.inference.jpeg import scans
+from backend.inference.images.jpeg import scans
 
 FORMATS: Final = ("JPEG", "PNG", "WEBP", "BMP", "GIF")
 DEFAULT_MAX_PIXELS: Final = 50_000_000

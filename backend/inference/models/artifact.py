@@ -15,10 +15,10 @@ from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from backend.inference.calibration import Calibration, OutputKind
 from backend.inference.errors import ArtifactError
-from backend.inference.preprocess import Preprocess
-from backend.inference.weights import count_elements
+from backend.inference.models.weights import count_elements
+from backend.inference.preprocessing.preprocess import Preprocess
+from calibration.apply import Calibration, OutputKind
 
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.safetensors"

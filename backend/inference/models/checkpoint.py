@@ -3,10 +3,10 @@
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
-from backend.inference import artifact
-from backend.inference.artifact import Artifact, Manifest
-from backend.inference.digits import LABELS, DigitPreprocess
 from backend.inference.errors import ArtifactError, RuntimeMissingError
+from backend.inference.models import artifact
+from backend.inference.models.artifact import Artifact, Manifest
+from backend.inference.preprocessing.digits import LABELS, DigitPreprocess
 
 try:
     import torch
@@ -14,7 +14,7 @@ try:
     from safetensors.torch import load_file, save_file
     from torch import Tensor, nn
 
-    from backend.inference import networks
+    from backend.inference.models import networks
 except ModuleNotFoundError as error:
     raise RuntimeMissingError(
         f"{error.name} is not installed, and a bare checkpoint needs it; run "

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from backend.inference import torchvision
 from backend.inference.errors import ArtifactError
+from backend.inference.models import torchvision_compat
 
 
 class MnistNet(nn.Module):
@@ -141,7 +141,7 @@ def build(architecture: str, classes: int = 10) -> nn.Module:
 
 def _from_torchvision(name: str, classes: int) -> nn.Module:
     try:
-        models = torchvision.load("models")
+        models = torchvision_compat.load("models")
     except ImportError as error:
         raise ArtifactError(
             f"torchvision/{name} needs torchvision: pip install -r requirements_backend.txt"

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, Field, model_validator
 
-from backend.inference.ink import Ink, find_ink, pixels_of
-from backend.inference.strokes import thicken
+from backend.inference.preprocessing.morphology import thicken
+from backend.inference.preprocessing.segmentation import Ink, find_ink, pixels_of
 
 OVERSAMPLING = 3  # thin strokes are thickened at this multiple of the final resolution
 DECODED_SIDE = 768

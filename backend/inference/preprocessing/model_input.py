@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backend.inference.preprocess import Preprocess
+from backend.inference.preprocessing.preprocess import Preprocess
 from backend.inference.types import Floats
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backend.inference.strokes import thin
+from backend.inference.preprocessing.morphology import thin
 
 SQUARE = 0.95  # how much of the quadrilateral of its corners a rectangle fills, at least
 SMALLEST = 20  # a page has at least so many pixels each way

@@ -7,8 +7,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from backend.inference.digits import DigitPreprocess, find_digit, normalize
-from backend.inference.photos import PhotoPreprocess, prepare_photo
+from backend.inference.preprocessing.digits import DigitPreprocess, find_digit, normalize
+from backend.inference.preprocessing.photos import PhotoPreprocess, prepare_photo
 
 Preprocess = Annotated[DigitPreprocess | PhotoPreprocess, Field(discriminator="kind")]
 

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from backend.inference.panel import SMALLEST, page_inside
-from backend.inference.rules import unrule
-from backend.inference.strokes import INKED, Box, main_strokes, thicken, thin
+from backend.inference.preprocessing.morphology import INKED, Box, main_strokes, thicken, thin
+from backend.inference.preprocessing.page_detection import SMALLEST, page_inside
+from backend.inference.preprocessing.ruled_lines import unrule
 
 WORK_SIDE = 192  # longest side of the picture that is searched, in pixels
 RULED_SIDE = 64  # smaller pictures are a digit and little else: no ruled paper is expected

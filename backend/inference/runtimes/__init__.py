@@ -4,8 +4,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol
 
-from backend.inference.artifact import Artifact
 from backend.inference.errors import ArtifactError
+from backend.inference.models.artifact import Artifact
 from backend.inference.types import Floats
 
 RuntimeName = Literal["auto", "onnx", "torch"]

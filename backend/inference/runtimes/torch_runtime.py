@@ -1,7 +1,7 @@
 """Torch, the source of truth: on a GPU where there is one, else on the CPU."""
 
-from backend.inference.artifact import Artifact
 from backend.inference.errors import ArtifactError, InferenceError, RuntimeMissingError
+from backend.inference.models.artifact import Artifact
 from backend.inference.types import Floats
 
 try:
@@ -9,7 +9,7 @@ try:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    from backend.inference import networks
+    from backend.inference.models import networks
 except ModuleNotFoundError as error:
     raise RuntimeMissingError(
         f"{error.name} is not installed; run `pip install -r requirements_backend.txt`, "

@@ -1,6 +1,6 @@
 """LitServe as its documents show it, with batching; torch, or ONNX Runtime on request.
 
-BENCH_MODEL=FOLDER python -m bench.peers.lit 8000 [onnx]
+BENCH_MODEL=FOLDER python -m benchmarks.serving.peers.litserve_peer 8000 [onnx]
 """
 
 import sys
@@ -12,7 +12,7 @@ import torch
 from fastapi import Request
 from PIL import Image
 
-from bench.peers import given
+from benchmarks.serving.peers import model
 
 
 class Classifier(ls.LitAPI):  # type: ignore[misc]  # not installed where types are checked
@@ -20,12 +20,12 @@ class Classifier(ls.LitAPI):  # type: ignore[misc]  # not installed where types 
 
     def setup(self, device: str) -> None:
         """Load the model, once in each worker."""
-        self.transform = given.transform()
-        self.model = given.network().to(device)
+        self.transform = model.transform()
+        self.model = model.network().to(device)
 
     def decode_request(self, request: Request) -> torch.Tensor:
         """The form field `file` -> an input."""
-        image = Image.open(request["file"].file).convert(given.image_mode())
+        image = Image.open(request["file"].file).convert(model.image_mode())
         decoded: torch.Tensor = self.transform(image)
         return decoded
 
@@ -37,7 +37,7 @@ class Classifier(ls.LitAPI):  # type: ignore[misc]  # not installed where types 
     def encode_response(self, output: Any) -> dict[str, object]:
         """The probabilities of one picture -> the answer."""
         index = int(output.argmax())
-        return {"prediction": given.LABELS[index], "confidence": float(output[index])}
+        return {"prediction": model.LABELS[index], "confidence": float(output[index])}
 
 
 class GraphClassifier(Classifier):
@@ -45,9 +45,9 @@ class GraphClassifier(Classifier):
 
     def setup(self, device: str) -> None:
         """Load the graph, once in each worker."""
-        from bench.peers.graph import Graph
+        from benchmarks.serving.peers.onnx_session import Graph
 
-        self.transform = given.transform()
+        self.transform = model.transform()
         self.graph = Graph()
 
     def predict(self, x: torch.Tensor) -> Any:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from bench.vision import models, transforms
+from benchmarks.serving.vision import models, transforms
 
 FOLDER = Path(os.environ["BENCH_MODEL"])
 _MANIFEST = json.loads((FOLDER / "manifest.json").read_text())

@@ -1,6 +1,6 @@
 """What HTTP alone costs: an upload that nobody looks at, and a constant answer.
 
-python -m uvicorn bench.peers.noop:app --port 8000
+python -m uvicorn benchmarks.serving.peers.noop:app --port 8000
 """
 
 from typing import Annotated

@@ -6,7 +6,7 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from bench.peers.given import FOLDER
+from benchmarks.serving.peers.model import FOLDER
 
 Floats = NDArray[np.float32]
 

@@ -1,6 +1,6 @@
 """A backend as tutorials write it: everything inside the async route.
 
-BENCH_MODEL=FOLDER python -m uvicorn bench.peers.tutorial:app --port 8000
+BENCH_MODEL=FOLDER python -m uvicorn benchmarks.serving.peers.tutorial:app --port 8000
 """
 
 import io
@@ -10,7 +10,7 @@ import torch
 from fastapi import FastAPI, File, UploadFile
 from PIL import Image
 
-from bench.peers import given
+from benchmarks.serving.peers import model as given
 
 app = FastAPI()
 model = given.network()

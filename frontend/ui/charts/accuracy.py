@@ -6,7 +6,7 @@ import altair as alt
 import pandas as pd
 
 from client import Accuracy
-from frontend.words import percent
+from frontend.ui.formatting import percent
 
 MOST_DAYS = 31
 HEIGHT = 220

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import altair as alt
 import pandas as pd
 
-from frontend.charts.labels import distinct
-from frontend.words import percent
+from frontend.ui.charts.labels import distinct
+from frontend.ui.formatting import percent
 
 ROW_HEIGHT = 26  # pixels for one bar and the space around it
 AXIS_HEIGHT = 32

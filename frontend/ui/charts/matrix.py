@@ -9,7 +9,7 @@ from typing import Final
 import altair as alt
 import pandas as pd
 
-from frontend.charts.labels import distinct
+from frontend.ui.charts.labels import distinct
 
 SELECTION: Final = "cell"
 ROW_HEIGHT: Final = 34  # pixels

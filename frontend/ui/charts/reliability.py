@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import altair as alt
 import pandas as pd
 
-from frontend.words import count, percent
+from frontend.ui.formatting import count, percent
 
 SIDE = 320
 

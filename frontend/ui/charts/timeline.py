@@ -8,7 +8,7 @@ from typing import Any, Final
 import altair as alt
 import pandas as pd
 
-from frontend.words import percent
+from frontend.ui.formatting import percent
 
 ROWS: Final = 8  # classes that have a row; the others share one
 ROW_HEIGHT: Final = 30  # pixels

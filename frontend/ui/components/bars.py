@@ -9,7 +9,7 @@ from pathlib import Path
 import streamlit as st
 
 from client import Guess
-from frontend.words import percent
+from frontend.ui.formatting import percent
 
 HERE = Path(__file__).parent
 

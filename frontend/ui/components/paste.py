@@ -7,7 +7,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from frontend.pictures import Picture
+from frontend.datasets.images import Picture
 
 HERE = Path(__file__).parent
 MOST_BYTES = 20_000_000

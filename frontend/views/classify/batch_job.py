@@ -4,11 +4,12 @@ import time
 from typing import Final
 
 from client import BackendError, Client, ClientError
-from frontend import asking, problems, words
-from frontend.asking import BATCH_PICTURES, Question
-from frontend.classifying.batches import Batch
-from frontend.jobs import Job
-from frontend.pictures import Picture
+from frontend.datasets.images import Picture
+from frontend.datasets.selections import Batch
+from frontend.service import errors, predictions
+from frontend.service.predictions import BATCH_PICTURES, Question
+from frontend.state.jobs import Job
+from frontend.ui import formatting
 
 PATIENCE: Final = 300.0  # s that a backend may be away
 LONGEST_PAUSE: Final = 10.0  # s between two attempts, unless the backend names more
@@ -34,7 +35,7 @@ def read(
             away_since, attempts = None, 0
             continue
         away_since = time.monotonic() if away_since is None else away_since
-        if not problems.is_absence(trouble) or time.monotonic() - away_since > patience:
+        if not errors.is_absence(trouble) or time.monotonic() - away_since > patience:
             return trouble
         attempts += 1
         _pause(job, question, batch, trouble, attempts)
@@ -44,12 +45,12 @@ def read(
 
 def says(job: Job, question: Question, batch: Batch) -> str:
     """Say how far the reading is, and what it waits for."""
-    done = f"Read {job.done:,} of {words.count(job.total, 'picture', 'pictures')}."
+    done = f"Read {job.done:,} of {formatting.count(job.total, 'picture', 'pictures')}."
     if (waits := batch.waits.get(question.key)) is None:
         return done
     trouble, again = waits
-    wait = words.seconds(again - time.monotonic())
-    return f"{done} {problems.of(trouble).what} It is asked again in {wait}."
+    wait = formatting.seconds(again - time.monotonic())
+    return f"{done} {errors.of(trouble).what} It is asked again in {wait}."
 
 
 def _ask(
@@ -59,7 +60,7 @@ def _ask(
     some = left[:BATCH_PICTURES]
     trouble = None
     for picture, outcome in zip(
-        some, asking.ask(client, question, some, batch.memory), strict=True
+        some, predictions.ask(client, question, some, batch.memory), strict=True
     ):
         if isinstance(outcome, BackendError) and outcome.status == 500 and outcome.code:
             batch.memory.keep(picture, question, outcome)  # or it would be asked for ever
@@ -69,7 +70,7 @@ def _ask(
 
 
 def _pause(job: Job, question: Question, batch: Batch, trouble: ClientError, attempts: int) -> None:
-    named = problems.of(trouble).again or 0.0
+    named = errors.of(trouble).again or 0.0
     pause = max(named, min(2.0 ** (attempts - 1), LONGEST_PAUSE))
     batch.waits[question.key] = trouble, time.monotonic() + pause
     job.stop.wait(pause)

@@ -7,15 +7,19 @@ from functools import partial
 import streamlit as st
 
 from client import ClientError
-from frontend import answers, asking, correcting, notices, problems, serving, words, work
-from frontend.asking import BATCH_PICTURES, Key, Question
-from frontend.classifying import intake, overview, reading, results
-from frontend.classifying.batches import Batch
-from frontend.classifying.results import Result
-from frontend.components import announce
-from frontend.jobs import BusyError, Job
-from frontend.problems import Problem
-from frontend.serving import Service
+from frontend.datasets import upload
+from frontend.datasets.selections import Batch
+from frontend.service import errors, predictions, session
+from frontend.service.errors import Problem
+from frontend.service.predictions import BATCH_PICTURES, Key, Question
+from frontend.service.session import Service
+from frontend.state import page_jobs
+from frontend.state.jobs import BusyError, Job
+from frontend.ui import alerts, classification, feedback, formatting
+from frontend.ui.components import announce
+from frontend.views.classify import batch_job, results_table
+from frontend.views.classify import results as overview
+from frontend.views.classify.results_table import Result
 
 _ASKED = "asked last"
 _STARTED = "reading started here"
@@ -23,15 +27,15 @@ _STARTED = "reading started here"
 
 def page() -> None:
     """Show the page."""
-    service = serving.ready()
+    service = session.ready()
     kind = service.model.input.kind if isinstance(service, Service) else None
     what = "handwritten digits" if kind == "digit" else "pictures"
     st.title("Classify", anchor=False)
     st.markdown(f"Give it {what}; it says what it sees, and how sure it is.")
     if not isinstance(service, Service):
-        notices.show_service(service)
-    intake.show(kind)
-    batch = intake.batch()
+        alerts.show_service(service)
+    upload.show(kind)
+    batch = upload.batch()
     question = _question(service, batch) if batch else None
     _end_own_reading(batch, question)
     if batch is not None:
@@ -51,7 +55,7 @@ def show_batch(service: Service | Problem, batch: Batch, question: Question | No
             _read(service, batch, question)
     elif (job := _job(batch, question)) is not None and not job.is_over:
         _watch(job, batch, question)
-    found = results.collect(batch.pictures, batch.outcomes(question), batch.corrections)
+    found = results_table.collect(batch.pictures, batch.outcomes(question), batch.corrections)
     if found:
         _announce(batch, question, found)
         if len(batch.pictures) == 1:
@@ -92,11 +96,11 @@ def _question(service: Service | Problem, batch: Batch) -> Question | None:
 def _ask(service: Service, batch: Batch, question: Question) -> None:
     """Ask for a few pictures at once; say what keeps the backend from answering."""
     with st.spinner("Reading…", show_time=False):
-        outcomes = asking.ask(service.client, question, batch.pictures, batch.memory)
+        outcomes = predictions.ask(service.client, question, batch.pictures, batch.memory)
     unknown = {picture.digest for picture in batch.unread(question)}
     for picture, outcome in zip(batch.pictures, outcomes, strict=True):
         if isinstance(outcome, ClientError) and picture.digest in unknown:
-            notices.show(problems.of(outcome))
+            alerts.show(errors.of(outcome))
             return
 
 
@@ -112,17 +116,19 @@ def _read(service: Service, batch: Batch, question: Question) -> None:
 
 
 def _watch(job: Job, batch: Batch, question: Question) -> None:
-    work.watch(job, partial(reading.says, question=question, batch=batch))
+    page_jobs.watch(job, partial(batch_job.says, question=question, batch=batch))
 
 
 def _job(batch: Batch, question: Question) -> Job | None:
-    return work.jobs().find(batch.jobs.get(question.key))
+    return page_jobs.jobs().find(batch.jobs.get(question.key))
 
 
 def _start(service: Service, batch: Batch, question: Question) -> Job | None:
     batch.jobs.pop(question.key, None)
     try:
-        job = work.jobs().start(lambda job: reading.read(job, service.client, question, batch))
+        job = page_jobs.jobs().start(
+            lambda job: batch_job.read(job, service.client, question, batch)
+        )
     except BusyError:
         return None
     batch.jobs[question.key] = job.token
@@ -139,9 +145,9 @@ def _offer_to_go_on(service: Service, batch: Batch, question: Question, job: Job
     elif job is None or job.result is None:  # stopped here or elsewhere
         st.info("The reading was ended.")
     else:
-        problem = problems.of(job.result)
-        notices.show(replace(problem, passing=False))
-    many = words.count(left, "picture is", "pictures are")
+        problem = errors.of(job.result)
+        alerts.show(replace(problem, passing=False))
+    many = formatting.count(left, "picture is", "pictures are")
     st.markdown(f"{many} not read yet.")
     if st.button("Go on", icon=":material/play_arrow:", type="primary"):
         _start(service, batch, question)
@@ -159,13 +165,13 @@ def _end_own_reading(batch: Batch | None, question: Question | None) -> None:
     del st.session_state[_STARTED]
     if before.jobs.get(key) == token:
         del before.jobs[key]
-    work.jobs().forget(token)
+    page_jobs.jobs().forget(token)
 
 
 def _announce(batch: Batch, question: Question, found: Sequence[Result]) -> None:
     """Bring the answers to attention, once."""
     said = (
-        answers.said(found[0].outcome, question.model)
+        classification.said(found[0].outcome, question.model)
         if len(batch.pictures) == 1
         else overview.summary(found)
     )
@@ -173,7 +179,7 @@ def _announce(batch: Batch, question: Question, found: Sequence[Result]) -> None
 
 
 def _show_one(service: Service | Problem, batch: Batch, question: Question, result: Result) -> None:
-    answers.show_one(result.picture, result.outcome, question.model)
+    classification.show_one(result.picture, result.outcome, question.model)
     _offer_correction(service, batch, result, "one")
     with st.container(horizontal=True):
         overview.offer_files([result])
@@ -182,13 +188,13 @@ def _show_one(service: Service | Problem, batch: Batch, question: Question, resu
 
 def _offer_correction(service: Service | Problem, batch: Batch, result: Result, key: str) -> None:
     if isinstance(service, Service) and not isinstance(result.outcome, ClientError):
-        subject = correcting.subject_of(service, result.outcome)
+        subject = feedback.subject_of(service, result.outcome)
         if subject is not None:
-            correcting.offer(subject, batch.corrections, key)
+            feedback.offer(subject, batch.corrections, key)
 
 
 def _offer_to_clear() -> None:
-    st.button("Clear", icon=":material/close:", on_click=intake.clear)
+    st.button("Clear", icon=":material/close:", on_click=upload.clear)
 
 
 page()

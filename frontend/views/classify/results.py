@@ -6,9 +6,9 @@ from functools import partial
 import streamlit as st
 
 from client import ModelInfo
-from frontend import answers, words
-from frontend.classifying import results
-from frontend.classifying.results import Result
+from frontend.ui import classification, formatting
+from frontend.views.classify import results_table
+from frontend.views.classify.results_table import Result
 
 CARDS = 12  # on one page
 ROWS = 8  # of the table that are seen at once
@@ -40,21 +40,21 @@ def show(
     for index, result in enumerate(shown[first : first + CARDS]):
         key = f"card {index}"
         below = partial(offer_correction, result, key)
-        answers.show_row(result.picture, result.outcome, model, key=key, below=below)
+        classification.show_row(result.picture, result.outcome, model, key=key, below=below)
 
 
 def summary(found: Sequence[Result]) -> str:
     """Say how many pictures were read."""
     bad = sum(result.verdict == "bad" for result in found)
-    read = words.count(len(found) - bad, "picture", "pictures") + " read"
+    read = formatting.count(len(found) - bad, "picture", "pictures") + " read"
     return f"{read}, {bad:,} could not be." if bad else f"{read}."
 
 
 def offer_files(found: Sequence[Result]) -> None:
     """Offer the results as files, which are made once someone wants them."""
     for name, media_type, make in (
-        ("CSV", "text/csv", results.as_csv),
-        ("JSON", "application/json", results.as_json),
+        ("CSV", "text/csv", results_table.as_csv),
+        ("JSON", "application/json", results_table.as_json),
     ):
         st.download_button(
             f"Download {name}",
@@ -86,10 +86,10 @@ def _filtered(found: Sequence[Result]) -> Sequence[Result]:
 
 def _show_table(shown: Sequence[Result]) -> None:
     st.dataframe(
-        results.rows(shown),
+        results_table.rows(shown),
         hide_index=True,
         height=_HEADER + _ROW * min(len(shown), ROWS),
-        column_order=results.shown_columns(shown),
+        column_order=results_table.shown_columns(shown),
         column_config={
             "name": "Name",
             "prediction": "Prediction",

@@ -8,10 +8,11 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from client import Classification, ClientError
-from evaluation.cells import harmless
-from frontend import problems, words
-from frontend.asking import Outcome
-from frontend.pictures import Picture
+from evaluation.spreadsheet import harmless
+from frontend.datasets.images import Picture
+from frontend.service import errors
+from frontend.service.predictions import Outcome
+from frontend.ui import formatting
 
 Verdict = Literal["sure", "unsure", "unlike", "bad"]
 COLUMNS = ("name", "prediction", "confidence", "how sure", "corrected to", "problem")
@@ -32,7 +33,7 @@ class Result:
             return "bad"
         if self.outcome.in_distribution is False:
             return "unlike"
-        return "sure" if self.outcome.confidence >= words.LIKELY else "unsure"
+        return "sure" if self.outcome.confidence >= formatting.LIKELY else "unsure"
 
 
 def collect(
@@ -71,9 +72,9 @@ def as_json(found: Iterable[Result]) -> bytes:
 def _row(result: Result) -> tuple[str | float | None, ...]:
     name, outcome = result.picture.name, result.outcome
     if isinstance(outcome, ClientError):
-        problem = problems.of(outcome)
+        problem = errors.of(outcome)
         return (name, None, None, None, None, f"{problem.what} {problem.advice}")
-    sure = words.certainty(outcome)
+    sure = formatting.certainty(outcome)
     return (name, outcome.prediction, outcome.confidence, sure, result.correction, None)
 
 
@@ -86,7 +87,7 @@ def _object(result: Result) -> dict[str, Any]:
     if isinstance(outcome, Classification):
         found = asdict(outcome) | {"filename": name, "correction": result.correction}
         return {key: value for key, value in found.items() if key != "seen"}
-    return {"filename": name, "problem": problems.of(outcome).what}
+    return {"filename": name, "problem": errors.of(outcome).what}
 
 
 def shown_columns(found: Iterable[Result]) -> list[str]:

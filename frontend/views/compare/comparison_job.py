@@ -10,11 +10,11 @@ from evaluation.compare import Comparison, Measured, compare
 from evaluation.errors import EvaluationError
 from evaluation.results import Evaluation
 from evaluation.types import Record
-from frontend.jobs import Job
-from frontend.measuring.confusions import MOST_SHOWN
-from frontend.measuring.labelled import Labelled
-from frontend.measuring.measure import Backend, Pace, check, run, sentence
-from frontend.words import count, percent
+from frontend.datasets.confusions import MOST_SHOWN
+from frontend.datasets.dataset import Labelled
+from frontend.datasets.evaluation_job import Backend, Pace, check, run, sentence
+from frontend.state.jobs import Job
+from frontend.ui.formatting import count, percent
 
 SIGNIFICANT: Final = 0.05
 NAMED: Final = 3

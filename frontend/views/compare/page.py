@@ -7,19 +7,21 @@ import streamlit as st
 from client import ModelInfo
 from evaluation.errors import EvaluationError
 from evaluation.results import Evaluation
-from frontend import link, notices, problems, serving, work
-from frontend.classifying import intake
-from frontend.components import announce
-from frontend.jobs import BusyError, Job
-from frontend.measuring import comparing, differences, side_by_side
-from frontend.measuring import intake as labelled_intake
-from frontend.measuring.comparing import Compared, check_both, measure_both
-from frontend.measuring.intake import BUSY
-from frontend.measuring.labelled import Labelled
-from frontend.measuring.measure import Backend, Measurement, progress, sentence
-from frontend.measuring.side_by_side import Models, coverage_of
-from frontend.serving import Service
-from frontend.words import plain
+from frontend.datasets import dataset_upload as labelled_intake
+from frontend.datasets import upload
+from frontend.datasets.dataset import Labelled
+from frontend.datasets.dataset_upload import BUSY
+from frontend.datasets.evaluation_job import Backend, Measurement, progress, sentence
+from frontend.service import errors, session
+from frontend.service.session import Service
+from frontend.state import page_jobs, url_state
+from frontend.state.jobs import BusyError, Job
+from frontend.ui import alerts
+from frontend.ui.components import announce
+from frontend.ui.formatting import plain
+from frontend.views.compare import comparison_job, report, side_by_side
+from frontend.views.compare.comparison_job import Compared, check_both, measure_both
+from frontend.views.compare.side_by_side import Models, coverage_of
 
 JOB = "comparison"
 EVALUATION = "evaluation"  # the job of the page Evaluate
@@ -31,14 +33,14 @@ _TROUBLE = "comparison trouble"
 
 def page() -> None:
     """Show the page."""
-    service = serving.ready()
+    service = session.ready()
     st.title("Compare", anchor=False)
     st.markdown("Two models, the same pictures: where do they differ, and which is better?")
     models = None
     if isinstance(service, Service):
         models = _models(service)
     else:
-        notices.show_service(service)
+        alerts.show_service(service)
     mode = _mode()
     if mode == "set":
         _show_set(service if isinstance(service, Service) else None, models)
@@ -56,19 +58,19 @@ def _models(service: Service) -> Models | None:
             "folder of a checkpoint."
         )
         return None
-    a = served.get(link.get("a") or "") or service.model
+    a = served.get(url_state.get("a") or "") or service.model
     others = [model for model in served.values() if model.name != a.name]
-    b = next((model for model in others if model.name == link.get("b")), others[0])
+    b = next((model for model in others if model.name == url_state.get("b")), others[0])
     for column, side, model, options in zip(
         st.columns(2), SIDES, (a, b), (list(served.values()), others), strict=True
     ):
         with column:
             _choice(side, model, options)
-    if told := comparing.fits(a, b):
+    if told := comparison_job.fits(a, b):
         st.caption(plain(told))
     for model in (a, b):
-        if problem := problems.of_model(model):
-            notices.show(problem)
+        if problem := errors.of_model(model):
+            alerts.show(problem)
             return None
     return a, b
 
@@ -82,12 +84,12 @@ def _choice(side: str, model: ModelInfo, options: list[ModelInfo]) -> None:
         list(titles),
         format_func=lambda name: titles.get(name, name),
         key=key,
-        on_change=lambda: link.put(side, st.session_state[key]),
+        on_change=lambda: url_state.put(side, st.session_state[key]),
     )
 
 
 def _mode() -> str:
-    mode = link.get(ON)
+    mode = url_state.get(ON)
     st.session_state["compare on"] = mode if mode in MODES else "picture"
     chosen: str = st.radio(
         "Compare them on",
@@ -95,25 +97,25 @@ def _mode() -> str:
         format_func=MODES.__getitem__,
         horizontal=True,
         key="compare on",
-        on_change=lambda: link.put(ON, st.session_state["compare on"]),
+        on_change=lambda: url_state.put(ON, st.session_state["compare on"]),
     )
     return chosen
 
 
 def _show_picture(service: Service, models: Models) -> None:
-    intake.show(models[0].input.kind)
-    pictures = intake.chosen()
+    upload.show(models[0].input.kind)
+    pictures = upload.chosen()
     if not pictures:
         return
     st.divider()
     if len(pictures) > 1:
         st.caption("One picture at a time is compared: the first of those chosen.")
     side_by_side.show(service, models, pictures[0])
-    st.button("Clear", icon=":material/close:", on_click=intake.clear)
+    st.button("Clear", icon=":material/close:", on_click=upload.clear)
 
 
 def _show_set(service: Service | None, models: Models | None) -> None:
-    job = work.current(JOB)
+    job = page_jobs.current(JOB)
     measured = _measured()
     if service and models and measured:
         st.button(
@@ -133,12 +135,12 @@ def _show_set(service: Service | None, models: Models | None) -> None:
     if job.is_over:
         _show_result(service, models, job)
     else:
-        work.watch(job, progress)
+        page_jobs.watch(job, progress)
 
 
 def _measured() -> Measurement | None:
     """Return what the page Evaluate has, where that is over."""
-    job = work.jobs().find(link.get(EVALUATION))
+    job = page_jobs.jobs().find(url_state.get(EVALUATION))
     found: Measurement | None = job.result if job and job.state == "done" else None
     return found
 
@@ -149,9 +151,9 @@ def _begin(service: Service, models: Models, data: Labelled) -> None:
     if (measured := _measured()) and measured.data is data and measured.evaluation:
         known.append(measured.evaluation)
     a, b = (Backend(service.client, coverage_of(service, model)) for model in models)
-    work.start(JOB, partial(measure_both, (a, b), models, data, known))
-    for name in differences.STATE:
-        link.put(name, None)
+    page_jobs.start(JOB, partial(measure_both, (a, b), models, data, known))
+    for name in report.STATE:
+        url_state.put(name, None)
 
 
 def _again(service: Service, models: Models, kept: Labelled) -> None:
@@ -176,7 +178,7 @@ def _show_result(service: Service | None, models: Models | None, job: Job) -> No
     st.header(plain(f"A and B on {found.data.name}"), anchor=False)
     st.markdown(f"A is {plain(found.a.title)}, B is {plain(found.b.title)}.")
     comparison = found.comparison
-    said = comparing.verdict(comparison) if comparison else found.trouble or ""
+    said = comparison_job.verdict(comparison) if comparison else found.trouble or ""
     announce.show(said, token=job.token, key="both measured")
     if found.trouble:
         st.error(plain(found.trouble), icon=":material/error:")
@@ -189,7 +191,7 @@ def _show_result(service: Service | None, models: Models | None, job: Job) -> No
             args=(service, models, found.data),
         )
     if comparison is not None:
-        differences.show(found, comparison)
+        report.show(found, comparison)
 
 
 page()

@@ -7,13 +7,14 @@ import streamlit as st
 
 from evaluation.compare import Comparison
 from evaluation.types import Record
-from frontend.charts.matrix import difference_frame, matrix_chart, signed
-from frontend.measuring import comparing, tiles
-from frontend.measuring.comparing import Compared
-from frontend.measuring.confusions import MOST_SHOWN
-from frontend.measuring.measure import sentence, share
-from frontend.measuring.tiles import Tile
-from frontend.words import count, plain
+from frontend.datasets.confusions import MOST_SHOWN
+from frontend.datasets.evaluation_job import sentence, share
+from frontend.ui import image_grid
+from frontend.ui.charts.matrix import difference_frame, matrix_chart, signed
+from frontend.ui.formatting import count, plain
+from frontend.ui.image_grid import Tile
+from frontend.views.compare import comparison_job
+from frontend.views.compare.comparison_job import Compared
 
 PAGES = ("page_a", "page_b")  # of the pictures that one alone gets right, in the address
 STATE = PAGES
@@ -33,7 +34,7 @@ def show(found: Compared, comparison: Comparison) -> None:
         st.metric("Same answer", share(comparison.agreement), width="content")
         st.metric("Both right", f"{comparison.both_right:,}", width="content")
         st.metric("Both wrong", f"{comparison.both_wrong:,}", width="content")
-    st.markdown(plain(comparing.verdict(comparison)))
+    st.markdown(plain(comparison_job.verdict(comparison)))
     if comparison.left_out:
         left_out = count(comparison.left_out, "picture", "pictures")
         st.caption(f"Left out, because not both have an answer: {left_out}.")
@@ -43,7 +44,7 @@ def show(found: Compared, comparison: Comparison) -> None:
         st.subheader(f"Only {name} is right", anchor=False)
         if only:
             st.caption(count(len(only), "picture", "pictures"))
-            tiles.show(page, len(only), partial(_tile, found, only))
+            image_grid.show(page, len(only), partial(_tile, found, only))
         else:
             st.markdown("On no picture.")
 
@@ -69,7 +70,7 @@ def _matrix(found: Compared, comparison: Comparison) -> None:
     )
 
 
-def _largest(labels: Sequence[str], change: comparing.Change) -> str:
+def _largest(labels: Sequence[str], change: comparison_job.Change) -> str:
     pairs = [(true, predicted) for true in labels for predicted in labels]
     most = sorted(pairs, key=lambda pair: -abs(change(*pair)))[:3]
     named = ", ".join(f"{true} as {predicted} {signed(change(true, predicted))}"

@@ -3,14 +3,15 @@
 import streamlit as st
 
 from client import Classification, ClientError, ModelInfo
-from frontend import answers, asking, notices, problems, serving
-from frontend.asking import Outcome, Question
-from frontend.charts.bars import pair_chart
-from frontend.components import announce
-from frontend.measuring import comparing
-from frontend.pictures import Picture
-from frontend.serving import Service
-from frontend.words import noun, percent, plain, timings
+from frontend.datasets.images import Picture
+from frontend.service import errors, predictions, session
+from frontend.service.predictions import Outcome, Question
+from frontend.service.session import Service
+from frontend.ui import alerts, classification
+from frontend.ui.charts.bars import pair_chart
+from frontend.ui.components import announce
+from frontend.ui.formatting import noun, percent, plain, timings
+from frontend.views.compare import comparison_job
 
 MOST_LABELS = 8
 PICTURE_WIDTH = 240
@@ -51,9 +52,9 @@ def _show_picture(picture: Picture) -> None:
 
 def _show_answer(name: str, model: ModelInfo, outcome: Outcome) -> None:
     if isinstance(outcome, ClientError):
-        notices.show(problems.of(outcome), key=f"notice {name}")
+        alerts.show(errors.of(outcome), key=f"notice {name}")
         return
-    answers.show_words(outcome, model)
+    classification.show_words(outcome, model)
     st.caption(timings(outcome.timings))
 
 
@@ -90,11 +91,11 @@ def _says(reading: str | None, answer: Classification) -> str:
 
 def _show_differences(models: Models, first: Classification, second: Classification) -> None:
     a, b = (
-        comparing.probabilities(model, one)
+        comparison_job.probabilities(model, one)
         for model, one in zip(models, (first, second), strict=True)
     )
-    rows = comparing.differences(a, b, MOST_LABELS)
-    said = comparing.largest(rows)
+    rows = comparison_job.differences(a, b, MOST_LABELS)
+    said = comparison_job.largest(rows)
     named = "; ".join(f"{label}: A {percent(x)}, B {percent(y)}" for label, x, y in rows[:3])
     st.markdown(plain(said))
     st.altair_chart(pair_chart(rows), alt=f"Probabilities of both models. {said} {named}.")
@@ -102,4 +103,4 @@ def _show_differences(models: Models, first: Classification, second: Classificat
 
 def _ask(service: Service, model: ModelInfo, picture: Picture) -> Outcome:
     question = Question(model, coverage_of(service, model))
-    return asking.ask(service.client, question, [picture], serving.memory())[0]
+    return predictions.ask(service.client, question, [picture], session.memory())[0]

@@ -5,13 +5,15 @@ from dataclasses import replace
 import streamlit as st
 
 from client import ClientError
-from frontend import answers, asking, correcting, link, notices, problems, serving
-from frontend.asking import Memory, Outcome
-from frontend.classifying.batches import Batch, Batches
-from frontend.components import drawing_pad
-from frontend.pictures import Picture
-from frontend.problems import Problem
-from frontend.serving import Service
+from frontend.datasets.images import Picture
+from frontend.datasets.selections import Batch, Batches
+from frontend.service import errors, predictions, session
+from frontend.service.errors import Problem
+from frontend.service.predictions import Memory, Outcome
+from frontend.service.session import Service
+from frontend.state import url_state
+from frontend.ui import alerts, classification, feedback
+from frontend.ui.components import drawing_pad
 
 PAD = "pad"
 TOLD = "drawings"  # in the address: what was told of the drawings of this pad
@@ -20,7 +22,7 @@ MOST_TOLD = 200  # drawings, of one pad
 
 def page() -> None:
     """Show the page."""
-    service = serving.ready()
+    service = session.ready()
     st.title("Draw", anchor=False)
     if isinstance(service, Service) and service.model.input.kind != "digit":
         st.markdown("Draw something; this model was not made for drawings of digits.")
@@ -39,17 +41,17 @@ def _show(service: Service | Problem) -> None:
         drawing_pad.show(PAD, drawn=png is not None, says=_said(service, outcome))
     with right:
         if isinstance(service, Problem):
-            notices.show_service(service)
+            alerts.show_service(service)
         elif outcome is None:
             st.info("The answer will appear here.", icon=":material/draw:")
         elif isinstance(outcome, ClientError):
-            notices.show(problems.of(outcome))
+            alerts.show(errors.of(outcome))
         else:
-            answers.show_words(outcome, service.model)
-            answers.show_figures(outcome, service.model, key=PAD)
-            answers.show_seen(outcome)
-            if (subject := correcting.subject_of(service, outcome)) is not None:
-                correcting.show(subject, _told().corrections, PAD)
+            classification.show_words(outcome, service.model)
+            classification.show_figures(outcome, service.model, key=PAD)
+            classification.show_seen(outcome)
+            if (subject := feedback.subject_of(service, outcome)) is not None:
+                feedback.show(subject, _told().corrections, PAD)
 
 
 @st.cache_resource(show_spinner=False)
@@ -59,11 +61,11 @@ def _pads() -> Batches:
 
 def _told() -> Batch:
     """Return what was told of the drawings of this pad; it outlives a reload."""
-    told = _pads().find(link.get(TOLD))
+    told = _pads().find(url_state.get(TOLD))
     if told is None:
         told = Batch((), Memory(MOST_TOLD))
         _pads().put(told)
-        link.put(TOLD, told.token)
+        url_state.put(TOLD, told.token)
     return told
 
 
@@ -71,7 +73,7 @@ def _ask(service: Service | Problem, picture: Picture | None) -> Outcome | None:
     if picture is None or not isinstance(service, Service):
         return None
     question = replace(service.question, seen=True)
-    return asking.ask(service.client, question, [picture], _told().memory)[0]
+    return predictions.ask(service.client, question, [picture], _told().memory)[0]
 
 
 def _said(service: Service | Problem, outcome: Outcome | None) -> str:
@@ -80,7 +82,7 @@ def _said(service: Service | Problem, outcome: Outcome | None) -> str:
         return service.what
     if outcome is None:
         return ""
-    return answers.said(outcome, service.model)
+    return classification.said(outcome, service.model)
 
 
 page()

@@ -5,13 +5,13 @@ from functools import partial
 import streamlit as st
 
 from evaluation.types import Record
-from frontend import link
-from frontend.charts.matrix import SELECTION, confusion_frame, matrix_chart
-from frontend.measuring import tiles
-from frontend.measuring.confusions import MOST_SHOWN, Confusions
-from frontend.measuring.labelled import Labelled
-from frontend.measuring.tiles import Tile
-from frontend.words import count, percent, plain
+from frontend.datasets.confusions import MOST_SHOWN, Confusions
+from frontend.datasets.dataset import Labelled
+from frontend.state import url_state
+from frontend.ui import image_grid
+from frontend.ui.charts.matrix import SELECTION, confusion_frame, matrix_chart
+from frontend.ui.formatting import count, percent, plain
+from frontend.ui.image_grid import Tile
 
 TRUE, PREDICTED, DIAGONAL, PAGE = "true", "predicted", "diagonal", "page"
 STATE = (TRUE, PREDICTED, DIAGONAL, PAGE)
@@ -23,7 +23,7 @@ _ROUND = "confusion round"  # a new round gives the chart a new key, which empti
 def show(token: str, data: Labelled, confusions: Confusions) -> None:
     """Show it; `token` tells one measurement from another."""
     st.subheader("Confusion matrix", anchor=False)
-    hidden = link.get(DIAGONAL) == HIDDEN
+    hidden = url_state.get(DIAGONAL) == HIDDEN
     st.session_state[DIAGONAL] = hidden
     st.toggle("Hide what is right", key=DIAGONAL, on_change=_hide)
     if len(confusions.shown) < len(confusions.labels):
@@ -64,7 +64,7 @@ def _pictures(
     which += [f"of {true}"] if true is not None else []
     which += [f"predicted {predicted}"] if predicted is not None else []
     st.markdown(f"**{plain(' '.join(which))}**")
-    tiles.show(PAGE, len(records), lambda index: tile(data, records[index]))
+    image_grid.show(PAGE, len(records), lambda index: tile(data, records[index]))
     st.button("Close these pictures", icon=":material/close:", on_click=_choose, args=(None, None))
 
 
@@ -82,7 +82,7 @@ def _choice(label: str, name: str, confusions: Confusions, chosen: str | None) -
 
 
 def _take_choice(name: str, confusions: Confusions) -> None:
-    chosen = {one: link.get(one) for one in (TRUE, PREDICTED)}
+    chosen = {one: url_state.get(one) for one in (TRUE, PREDICTED)}
     chosen[name] = st.session_state[f"{name} choice"]
     _choose(chosen[TRUE], chosen[PREDICTED])
 
@@ -93,26 +93,26 @@ def _take_cell(key: str, labels: tuple[str, ...]) -> None:
     for point in points[:1]:
         row, column = point.get("row"), point.get("column")
         if isinstance(row, int) and isinstance(column, int):
-            link.put(TRUE, labels[row])
-            link.put(PREDICTED, labels[column])
-            link.put(PAGE, None)
+            url_state.put(TRUE, labels[row])
+            url_state.put(PREDICTED, labels[column])
+            url_state.put(PAGE, None)
 
 
 def _choose(true: str | None, predicted: str | None) -> None:
-    link.put(TRUE, true)
-    link.put(PREDICTED, predicted)
-    link.put(PAGE, None)
+    url_state.put(TRUE, true)
+    url_state.put(PREDICTED, predicted)
+    url_state.put(PAGE, None)
     st.session_state[_ROUND] += 1
 
 
 def _hide() -> None:
-    link.put(DIAGONAL, HIDDEN if st.session_state[DIAGONAL] else None)
+    url_state.put(DIAGONAL, HIDDEN if st.session_state[DIAGONAL] else None)
 
 
 def _chosen(confusions: Confusions) -> tuple[str | None, str | None]:
     """Return what the address says, as far as there are such classes."""
     known = set(confusions.labels)
-    true, predicted = link.get(TRUE), link.get(PREDICTED)
+    true, predicted = url_state.get(TRUE), url_state.get(PREDICTED)
     return true if true in known else None, predicted if predicted in known else None
 
 

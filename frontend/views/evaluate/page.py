@@ -6,14 +6,10 @@ import streamlit as st
 
 from client import ModelInfo
 from evaluation.errors import EvaluationError
-from frontend import link, notices, serving, work
-from frontend.components import announce
-from frontend.jobs import BusyError, Job
-from frontend.measuring import findings, matrix
-from frontend.measuring import intake as labelled_intake
-from frontend.measuring.intake import BUSY
-from frontend.measuring.labelled import Labelled
-from frontend.measuring.measure import (
+from frontend.datasets import dataset_upload as labelled_intake
+from frontend.datasets.dataset import Labelled
+from frontend.datasets.dataset_upload import BUSY
+from frontend.datasets.evaluation_job import (
     Backend,
     Measurement,
     check,
@@ -22,8 +18,14 @@ from frontend.measuring.measure import (
     sentence,
     share,
 )
-from frontend.serving import Service
-from frontend.words import count, plain
+from frontend.service import session
+from frontend.service.session import Service
+from frontend.state import page_jobs, url_state
+from frontend.state.jobs import BusyError, Job
+from frontend.ui import alerts
+from frontend.ui.components import announce
+from frontend.ui.formatting import count, plain
+from frontend.views.evaluate import confusion_matrix, report
 
 JOB = "evaluation"
 _TROUBLE = "evaluation trouble"
@@ -41,12 +43,12 @@ digits.zip
 
 def page() -> None:
     """Show the page."""
-    service = serving.ready()
+    service = session.ready()
     st.title("Evaluate", anchor=False)
     st.markdown("Give it pictures whose labels you know; it says how often the model is right.")
     if not isinstance(service, Service):
-        notices.show_service(service)
-    job = work.current(JOB)
+        alerts.show_service(service)
+    job = page_jobs.current(JOB)
     labelled_intake.show(JOB, partial(_begin, service) if isinstance(service, Service) else None)
     if job is None:
         with st.expander("How the data has to look"):
@@ -62,7 +64,7 @@ def page() -> None:
     if job.is_over:
         _show(service if isinstance(service, Service) else None, job)
     else:
-        work.watch(job, progress)
+        page_jobs.watch(job, progress)
 
 
 def _begin(service: Service, data: Labelled) -> None:
@@ -72,9 +74,9 @@ def _begin(service: Service, data: Labelled) -> None:
 
 def _start(service: Service, model: ModelInfo, data: Labelled) -> None:
     backend = Backend(service.client, service.coverage)
-    work.start(JOB, partial(measure, backend, model, data))
-    for name in matrix.STATE:
-        link.put(name, None)
+    page_jobs.start(JOB, partial(measure, backend, model, data))
+    for name in confusion_matrix.STATE:
+        url_state.put(name, None)
 
 
 def _again(service: Service, model: ModelInfo, kept: Labelled) -> None:
@@ -106,7 +108,7 @@ def _show(service: Service | None, job: Job) -> None:
     if service is not None:
         _offer_again(service, found)
     if found.evaluation is not None:
-        findings.show(job.token, found, found.evaluation)
+        report.show(job.token, found, found.evaluation)
 
 
 def _offer_again(service: Service, found: Measurement) -> None:

@@ -6,11 +6,12 @@ import streamlit as st
 
 from evaluation.metrics import Metrics
 from evaluation.results import Evaluation
-from frontend.charts.bars import count_chart
-from frontend.charts.reliability import reliability_chart
-from frontend.measuring import exports, matrix, tiles
-from frontend.measuring.measure import Measurement, sentence, share
-from frontend.words import count, percent, plain
+from frontend.datasets.evaluation_job import Measurement, sentence, share
+from frontend.ui import image_grid
+from frontend.ui.charts.bars import count_chart
+from frontend.ui.charts.reliability import reliability_chart
+from frontend.ui.formatting import count, percent, plain
+from frontend.views.evaluate import confusion_matrix, exports
 
 MOST_BARS = 20
 MOST_FAILURES = 1000
@@ -24,7 +25,7 @@ def show(token: str, found: Measurement, evaluation: Evaluation) -> None:
         st.warning("No labelled picture has an answer, so there is nothing to count.")
     else:
         _figures(evaluation, metrics)
-        matrix.show(token, found.data, found.confusions)
+        confusion_matrix.show(token, found.data, found.confusions)
         _mistakes(found, evaluation)
         _reliability(metrics)
         _classes(metrics)
@@ -84,7 +85,9 @@ def _mistakes(found: Measurement, evaluation: Evaluation) -> None:
     st.altair_chart(count_chart(rows), alt=f"Wrong predictions by class. {named}.")
     st.subheader("Worst mistakes", anchor=False)
     st.caption(f"Of {wrong:,} wrong predictions, those of which the model was most sure.")
-    tiles.show_few([matrix.tile(found.data, mistake.record) for mistake in evaluation.mistakes])
+    image_grid.show_few(
+        [confusion_matrix.tile(found.data, mistake.record) for mistake in evaluation.mistakes]
+    )
 
 
 def _share(number: int, of: int) -> str:

@@ -10,11 +10,14 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 import streamlit as st
 
 from client import Accuracy, Client, ClientError, ModelInfo, Page, Search, StoredAnswer
-from frontend import correcting, link, notices, problems, search, serving, words
-from frontend.charts.accuracy import accuracy_chart
-from frontend.correcting import Subject
-from frontend.serving import Service
-from frontend.words import WORTH_NAMING, percent, plain
+from frontend.service import errors, session
+from frontend.service.session import Service
+from frontend.state import url_state
+from frontend.ui import alerts, feedback, formatting
+from frontend.ui.charts.accuracy import accuracy_chart
+from frontend.ui.feedback import Subject
+from frontend.ui.formatting import WORTH_NAMING, percent, plain
+from frontend.views.history import filters
 
 ANSWERS = 20  # on one page
 PICTURE_WIDTH = 112
@@ -33,19 +36,19 @@ def page() -> None:
     """Show the page."""
     st.title("History", anchor=False)
     st.markdown("What this backend answered, the newest first, and what people said was right.")
-    service = serving.current()
+    service = session.current()
     if not isinstance(service, Service):
-        notices.show_service(service)
+        alerts.show_service(service)
         return
     models = {model.name: model for model in service.models.models}
-    with st.expander("Filter", icon=":material/filter_list:", expanded=search.is_narrowed()):
-        wanted = search.show(list(models), _zone())
+    with st.expander("Filter", icon=":material/filter_list:", expanded=filters.is_narrowed()):
+        wanted = filters.show(list(models), _zone())
     _start_anew_when_changed(wanted)
     try:
         accuracy = service.client.history.accuracy(wanted)
         found = service.client.history.page(wanted, limit=ANSWERS, cursor=_cursor())
     except ClientError as error:
-        notices.show(problems.of_history(error))
+        alerts.show(errors.of_history(error))
         return
     _show_accuracy(accuracy)
     _show_answers(service.client, models, found)
@@ -59,8 +62,8 @@ def _show_accuracy(accuracy: Accuracy) -> None:
         return
     looked_at = accuracy.confirmed + accuracy.corrected
     said = (
-        f"Of {words.count(looked_at, 'answer', 'answers')} that people looked at, "
-        f"{words.count(accuracy.confirmed, 'was', 'were')} right: {percent(share)}."
+        f"Of {formatting.count(looked_at, 'answer', 'answers')} that people looked at, "
+        f"{formatting.count(accuracy.confirmed, 'was', 'were')} right: {percent(share)}."
     )
     st.subheader("Accuracy by day", anchor=False)
     st.markdown(plain(said))
@@ -81,7 +84,7 @@ def _show_answers(client: Client, models: dict[str, ModelInfo], found: Page) -> 
                 _show_picture(client, answer)
             with right:
                 _show_answer(answer, model.input.kind if model else "")
-                correcting.offer(
+                feedback.offer(
                     _subject(client, answer, model),
                     {} if answer.correction is None else {answer.id: answer.correction},
                     "history",
@@ -122,7 +125,7 @@ def _show_picture(client: Client, answer: StoredAnswer) -> None:
 
 
 def _show_answer(answer: StoredAnswer, kind: str) -> None:
-    what = words.noun(answer.prediction, kind)
+    what = formatting.noun(answer.prediction, kind)
     named = [f"{what[0].upper()}{what[1:]} ({percent(answer.confidence)})"]
     named += [
         f"{guess.label} ({percent(guess.probability)})"
@@ -140,7 +143,7 @@ def _show_answer(answer: StoredAnswer, kind: str) -> None:
 
 def _show_turning(found: Page) -> None:
     newer: list[str | None] = st.session_state.setdefault(_NEWER, [])
-    here = link.get(CURSOR)
+    here = url_state.get(CURSOR)
     with st.container(horizontal=True):
         if here is not None:
             st.button("Newer", icon=":material/arrow_back:", on_click=_turn_back)
@@ -195,7 +198,7 @@ def _start_anew_when_changed(wanted: Search) -> None:
 
 def _cursor() -> str | None:
     """Return where the page begins; what is no answer's id is dropped from the address."""
-    cursor = link.get(CURSOR)
+    cursor = url_state.get(CURSOR)
     if cursor is not None and not re.fullmatch("[0-9A-HJKMNP-TV-Z]{26}", cursor):
         _turn(None, [])
         return None
@@ -203,7 +206,7 @@ def _cursor() -> str | None:
 
 
 def _turn(cursor: str | None, newer: Sequence[str | None]) -> None:
-    link.put(CURSOR, cursor)
+    url_state.put(CURSOR, cursor)
     st.session_state[_NEWER] = list(newer)
 
 
@@ -216,20 +219,20 @@ def _delete(client: Client, answer_id: str) -> None:
     try:
         client.history.delete(answer_id)
     except ClientError as error:
-        st.session_state["forgotten"] = problems.of_history(error).what
+        st.session_state["forgotten"] = errors.of_history(error).what
     else:
         st.session_state["forgotten"] = "The answer was deleted."
-        correcting.tell()
+        feedback.tell()
 
 
 def _clear(client: Client) -> None:
     try:
         deleted = client.history.clear()
     except ClientError as error:
-        st.session_state["forgotten"] = problems.of_history(error).what
+        st.session_state["forgotten"] = errors.of_history(error).what
     else:
         _turn(None, [])
-        number = words.count(deleted, "answer was", "answers were")
+        number = formatting.count(deleted, "answer was", "answers were")
         st.session_state["forgotten"] = f"{number} deleted."
 
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 
 from client import Calibration, InputSpec, ModelInfo
-from frontend import words
+from frontend.ui import formatting
 
 # What the figures of the models made here mean; others are shown under the names they have.
 _SHARES = {
@@ -47,12 +47,12 @@ def headline(model: ModelInfo) -> Iterator[tuple[str, str]]:
     if model.calibration:
         for coverage, size in model.calibration.mean_set_size.items():
             if coverage == USUAL_COVERAGE:
-                yield f"Labels in a set of {words.level(coverage)}", f"{size:.2f}"
+                yield f"Labels in a set of {formatting.level(coverage)}", f"{size:.2f}"
 
 
 def calibrated(calibration: Calibration) -> str:
     """Say on what the percentages were made honest."""
-    pictures = words.count(calibration.pictures, "picture", "pictures")
+    pictures = formatting.count(calibration.pictures, "picture", "pictures")
     source = f": {calibration.source}" if calibration.source else ""
     return f"Its percentages were calibrated on {pictures}{source}."
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from typing import Final
 
 from client import ClientError
-from frontend.asking import Outcome
-from frontend.video.reading import Answered
-from frontend.words import EVEN, percent
+from frontend.service.predictions import Outcome
+from frontend.ui.formatting import EVEN, percent
+from frontend.views.video.result import Answered
 
 MOST_CHARACTERS: Final = 60  # of a label: a caption should not hide the picture
 

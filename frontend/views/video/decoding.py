@@ -13,8 +13,8 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 from PIL import Image
 
-from frontend.video import limits
-from frontend.video.messages import Info, Trouble
+from frontend.views.video import limits
+from frontend.views.video.protocol import Info, Trouble
 
 _PLAYED_CONTAINERS = {"mov": {"h264"}, "matroska": {"vp8", "vp9", "libvpx", "libvpx-vp9"}}
 _PLAYED_SOUND = {"aac", "mp3", "mp3float", "opus", "vorbis"}

@@ -10,10 +10,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
-from frontend.video.limits import FRAMES, MESSAGE_BYTES, WALL_SECONDS
-from frontend.video.messages import HEADER, End, Frame, Info, Message, unpacked
+from frontend.views.video.limits import FRAMES, MESSAGE_BYTES, WALL_SECONDS
+from frontend.views.video.protocol import HEADER, End, Frame, Info, Message, unpacked
 
-_ROOT: Final = Path(__file__).parents[2]
+_ROOT: Final = Path(__file__).parents[3]
 _LOOK: Final = 0.2  # s between two looks at whether to stop
 _GRACE: Final = 5.0  # s to end in good order
 _PASSED_ON: Final = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
@@ -47,7 +47,13 @@ class Frames:
         self._held = bytearray()
         with clip.open("rb") as source, preview.open("w+b") as target:
             self.process = subprocess.Popen(  # noqa: S603 (our own module)
-                [sys.executable, "-m", "frontend.video.worker", str(rate), str(target.fileno())],
+                [
+                    sys.executable,
+                    "-m",
+                    "frontend.views.video.worker",
+                    str(rate),
+                    str(target.fileno()),
+                ],
                 cwd=_ROOT,
                 env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
                 stdin=source,

@@ -7,13 +7,16 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from client import ModelInfo
-from frontend import link, notices, serving, uploads, work
-from frontend.jobs import BusyError, Job
-from frontend.problems import Problem
-from frontend.serving import Service
-from frontend.video import example, limits, panel, reader
-from frontend.video.reading import Reading, Source
-from frontend.words import count, plain
+from frontend.datasets import upload_memory
+from frontend.service import session
+from frontend.service.errors import Problem
+from frontend.service.session import Service
+from frontend.state import page_jobs, url_state
+from frontend.state.jobs import BusyError, Job
+from frontend.ui import alerts
+from frontend.ui.formatting import count, plain
+from frontend.views.video import example, limits, report, video_job
+from frontend.views.video.result import Reading, Source
 
 JOB = "video"
 RATE = "rate"
@@ -23,14 +26,14 @@ _ROUND = "clip round"  # a new round gives the uploader a new key, which empties
 
 def page() -> None:
     """Show the page."""
-    service = serving.ready()
+    service = session.ready()
     st.title("Video", anchor=False)
     st.markdown("Give it a clip; it says what it sees in each frame, over the picture.")
     if isinstance(service, Service):
         st.markdown(plain(purpose(service.model)))
     else:
-        notices.show_service(service)
-    job = work.current(JOB)
+        alerts.show_service(service)
+    job = page_jobs.current(JOB)
     done = job.result if job and isinstance(job.result, Reading) else None
     is_running = job is not None and not job.is_over
     offer(service, done, is_running)
@@ -38,11 +41,11 @@ def page() -> None:
         return
     st.divider()
     if is_running:
-        work.watch(job, said)
+        page_jobs.watch(job, said)
     elif done is not None:
-        panel.show(done)
+        report.show(done)
     else:
-        notices.show(Problem("The clip could not be read.", "Choose it once more."))
+        alerts.show(Problem("The clip could not be read.", "Choose it once more."))
 
 
 def purpose(model: ModelInfo) -> str:
@@ -67,9 +70,9 @@ def offer(service: Service | Problem, done: Reading | None, is_running: bool) ->
     label, is_offered = "Read the clip", file is not None
     if isinstance(service, Problem):
         is_offered = False
-    elif file is None and done is not None and (done.frames or panel.is_partial(done)):
+    elif file is None and done is not None and (done.frames or report.is_partial(done)):
         is_other = (done.rate, done.question) != (rate, service.question)
-        label, is_offered = "Read this clip again", is_other or panel.is_partial(done)
+        label, is_offered = "Read this clip again", is_other or report.is_partial(done)
     with st.container(horizontal=True):
         is_wanted = st.button(
             label,
@@ -115,13 +118,13 @@ def _file() -> UploadedFile | None:
         "(4096 x 2304)."
     )
     if file is not None and file.size > most * 2**20:
-        notices.show(Problem(f"This file has more than {most} MB.", "Cut it or save it smaller."))
+        alerts.show(Problem(f"This file has more than {most} MB.", "Cut it or save it smaller."))
         return None
     return file
 
 
 def _rate() -> float:
-    wanted = link.get(RATE)
+    wanted = url_state.get(RATE)
     rate = next((rate for rate in limits.RATES if f"{rate:g}" == wanted), limits.USUAL_RATE)
     st.session_state[RATE] = rate
     st.radio(
@@ -130,7 +133,7 @@ def _rate() -> float:
         format_func=lambda rate: f"{rate:g}",
         key=RATE,
         horizontal=True,
-        on_change=lambda: link.put(RATE, f"{st.session_state[RATE]:g}"),
+        on_change=lambda: url_state.put(RATE, f"{st.session_state[RATE]:g}"),
     )
     return rate
 
@@ -143,22 +146,22 @@ def _begin(
         source = put()
     except OSError:
         what = "There is no room here for a clip at the moment."
-        notices.show(Problem(what, "Try again later, or choose a smaller one."))
+        alerts.show(Problem(what, "Try again later, or choose a smaller one."))
         return
     asked = partial(
-        reader.read, client=service.client, question=service.question, source=source, rate=rate
+        video_job.read, client=service.client, question=service.question, source=source, rate=rate
     )
     try:
-        work.start(JOB, asked)
+        page_jobs.start(JOB, asked)
     except BusyError:
         source.close()
-        notices.show(Problem("Too much is under way at the moment.", "Try again in a minute."))
+        alerts.show(Problem("Too much is under way at the moment.", "Try again in a minute."))
         return
-    link.put(RATE, f"{rate:g}")
-    panel.forget()
+    url_state.put(RATE, f"{rate:g}")
+    report.forget()
     st.session_state[_ROUND] += 1
     if upload is not None:
-        uploads.release([upload])
+        upload_memory.release([upload])
     st.rerun()
 
 

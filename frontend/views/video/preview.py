@@ -8,8 +8,8 @@ from av.codec import codecs_available
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from frontend.video import limits
-from frontend.video.decoding import Picture, fitted, upright
+from frontend.views.video import limits
+from frontend.views.video.decoding import Picture, fitted, upright
 
 _CLOCK = 90_000  # ticks in a second
 _ENCODERS: tuple[tuple[str, Literal["mp4", "webm"], dict[str, str]], ...] = (

@@ -6,7 +6,7 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, get_args
 
-from frontend.video.limits import SECONDS
+from frontend.views.video.limits import SECONDS
 
 HEADER: Final = struct.Struct(">cI")
 _FRAME: Final = struct.Struct(">dI")

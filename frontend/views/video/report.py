@@ -7,13 +7,15 @@ import streamlit as st
 from PIL import Image
 
 from client import ClientError
-from frontend import answers, link, notices, problems
-from frontend.charts.timeline import PICK, Span, timeline_chart
-from frontend.components import announce
-from frontend.video import seek, table, telling
-from frontend.video.captions import webvtt
-from frontend.video.reading import Reading
-from frontend.words import plain
+from frontend.service import errors
+from frontend.state import url_state
+from frontend.ui import alerts, classification
+from frontend.ui.charts.timeline import PICK, Span, timeline_chart
+from frontend.ui.components import announce
+from frontend.ui.formatting import plain
+from frontend.views.video import seek, status, table
+from frontend.views.video.captions import webvtt
+from frontend.views.video.result import Reading
 
 FRAME: Final = "frame"
 _TIMELINE: Final = "timeline"
@@ -26,7 +28,7 @@ def show(reading: Reading) -> None:
     """Show all of it."""
     kind = reading.question.model.input.kind
     lines = table.frequencies(reading.frames, kind)
-    problem = telling.of(reading)
+    problem = status.of(reading)
     said = [problem.what] if problem else ["The clip is read."]
     token = reading.source.clip.parent.name
     announce.show(" ".join([*said, *lines[:1]]), token=token, key="clip read")
@@ -35,7 +37,7 @@ def show(reading: Reading) -> None:
         if reading.frames:
             st.warning(f"{plain(problem.what)} {plain(problem.advice)}", icon=":material/warning:")
         else:
-            notices.show(problem)
+            alerts.show(problem)
     if not reading.frames:
         return
     _play(reading)
@@ -58,7 +60,7 @@ def is_partial(reading: Reading) -> bool:
 
 def forget() -> None:
     """Begin with the first frame of the next clip."""
-    link.put(FRAME, None)
+    url_state.put(FRAME, None)
 
 
 def _play(reading: Reading) -> None:
@@ -127,16 +129,16 @@ def _explore(reading: Reading) -> None:
             st.caption(f"Frame {number + 1} of {len(spans)}, at second {frame.start:.2f}")
         with right:
             if isinstance(frame.outcome, ClientError):
-                problem = problems.of(frame.outcome)
+                problem = errors.of(frame.outcome)
                 st.error(f"{plain(problem.what)} {plain(problem.advice)}")
             else:
-                answers.show_words(frame.outcome, reading.question.model)
-                answers.show_figures(frame.outcome, reading.question.model, bars=_BARS)
+                classification.show_words(frame.outcome, reading.question.model)
+                classification.show_figures(frame.outcome, reading.question.model, bars=_BARS)
 
 
 def _picked(reading: Reading) -> int:
     """Return the number of the frame that the address names, else of the first."""
-    wanted = link.get(FRAME) or ""
+    wanted = url_state.get(FRAME) or ""
     number = int(wanted[:9]) if wanted.isascii() and wanted.isdigit() else 0
     return min(number, len(reading.frames) - 1)
 
@@ -145,11 +147,11 @@ def _take_click(frames: int) -> None:
     points = st.session_state[_TIMELINE].selection.get(PICK) or []
     number = points[0].get("frame") if points else None
     if isinstance(number, int) and 0 <= number < frames:
-        link.put(FRAME, str(number))
+        url_state.put(FRAME, str(number))
 
 
 def _take_slider() -> None:
-    link.put(FRAME, str(st.session_state[FRAME]))
+    url_state.put(FRAME, str(st.session_state[FRAME]))
 
 
 def _offer_files(reading: Reading) -> None:

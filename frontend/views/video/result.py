@@ -9,8 +9,8 @@ from tempfile import mkdtemp
 from typing import Final
 
 from client import ClientError
-from frontend.asking import Outcome, Question
-from frontend.video.messages import End, Info
+from frontend.service.predictions import Outcome, Question
+from frontend.views.video.protocol import End, Info
 
 MEDIA_TYPES: Final = {"mp4": "video/mp4", "webm": "video/webm"}
 

@@ -6,11 +6,11 @@ from time import monotonic
 from typing import Final
 
 from client import BackendError, Client, ClientError
-from frontend import asking
-from frontend.asking import Memory, Outcome, Question
-from frontend.jobs import Job
-from frontend.pictures import Picture
-from frontend.problems import is_lasting
+from frontend.datasets.images import Picture
+from frontend.service import predictions
+from frontend.service.errors import is_lasting
+from frontend.service.predictions import Memory, Outcome, Question
+from frontend.state.jobs import Job
 
 PATIENCE: Final = 120.0  # s without a single answer, until the backend is given up
 PAUSE: Final = 1.0  # s between two tries, where the backend names no time
@@ -40,7 +40,7 @@ class Asker:
         silent_since = monotonic()
         answered = -1
         while self.failure is None and not self._job.stop.is_set():
-            outcomes = asking.ask(self._client, self._question, pictures, self._memory)
+            outcomes = predictions.ask(self._client, self._question, pictures, self._memory)
             troubles = [one for one in outcomes if isinstance(one, ClientError)]
             troubles = [error for error in troubles if not is_lasting(error)]
             if not troubles:

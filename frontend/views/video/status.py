@@ -2,11 +2,11 @@
 
 from typing import Final
 
-from frontend import problems
-from frontend.problems import Problem
-from frontend.video import limits
-from frontend.video.messages import Trouble
-from frontend.video.reading import Reading
+from frontend.service import errors
+from frontend.service.errors import Problem
+from frontend.views.video import limits
+from frontend.views.video.protocol import Trouble
+from frontend.views.video.result import Reading
 
 _SMALLER: Final = "Save it smaller, such as 1280 x 720 (720p), or cut it shorter."
 _TROUBLES: Final[dict[Trouble, Problem]] = {
@@ -44,7 +44,7 @@ def of(reading: Reading) -> Problem | None:
         what = "It was stopped."
         return Problem(f"{what} {_until(reading)}", "Read it again to have the rest.")
     if reading.failure is not None:
-        problem = problems.of(reading.failure)
+        problem = errors.of(reading.failure)
         again = "Read it again when the backend is back to have the rest."
         return Problem(f"{problem.what} {_until(reading)}", f"{problem.advice} {again}")
     if reading.end.trouble is not None:

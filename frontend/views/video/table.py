@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from client import ClientError
-from evaluation.cells import harmless
-from frontend import problems, words
-from frontend.asking import Outcome
-from frontend.video.captions import known, shortened
-from frontend.video.reading import Answered, Reading
+from evaluation.spreadsheet import harmless
+from frontend.service import errors
+from frontend.service.predictions import Outcome
+from frontend.ui import formatting
+from frontend.views.video.captions import known, shortened
+from frontend.views.video.result import Answered, Reading
 
 COLUMNS: Final = (
     "time", "until", "prediction", "confidence", "in_distribution", "ood_score", "prediction_set",
@@ -49,14 +50,14 @@ def frequencies(frames: Sequence[Answered], kind: str) -> list[str]:
     named = len(counts) if len(counts) <= MOST_NAMED + 1 else MOST_NAMED
     lines = [
         f"{name}: {number:,} of {total:,} frame{'' if total == 1 else 's'} "
-        f"({words.percent(number / total)})"
+        f"({formatting.percent(number / total)})"
         for name, number in counts[:named]
     ]
     if rest := counts[named:]:
         number = sum(count for _, count in rest)
         lines.append(
             f"{len(rest)} other classes: {number:,} of {total:,} frames "
-            f"({words.percent(number / total)})"
+            f"({formatting.percent(number / total)})"
         )
     return lines
 
@@ -67,7 +68,7 @@ def rows(frames: Sequence[Answered], kind: str) -> list[dict[str, object]]:
         {
             "Second": frame.start,
             "Answer": seen(frame.outcome, kind),
-            "Confidence": words.percent(sure) if (sure := confidence(frame.outcome)) else "",
+            "Confidence": formatting.percent(sure) if (sure := confidence(frame.outcome)) else "",
         }
         for frame in frames
     ]
@@ -88,7 +89,7 @@ def _line(frame: Answered, reading: Reading) -> list[object]:
     outcome = frame.outcome
     if isinstance(outcome, ClientError):
         model = reading.question.model
-        reason = problems.of(outcome).what
+        reason = errors.of(outcome).what
         return [*times, None, None, None, None, None, None, model.name, model.version, reason]
     return [
         *times,

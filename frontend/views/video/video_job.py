@@ -11,15 +11,15 @@ from dataclasses import replace
 from typing import Final
 
 from client import Classification, Client
-from frontend.asking import Outcome, Question
-from frontend.jobs import Job
-from frontend.pictures import Picture
-from frontend.video import limits
-from frontend.video.captions import caption
-from frontend.video.frames import Frames
-from frontend.video.messages import End, Frame, Info
-from frontend.video.patience import Asker
-from frontend.video.reading import Answered, Reading, Source
+from frontend.datasets.images import Picture
+from frontend.service.predictions import Outcome, Question
+from frontend.state.jobs import Job
+from frontend.views.video import limits
+from frontend.views.video.captions import caption
+from frontend.views.video.frames import Frames
+from frontend.views.video.protocol import End, Frame, Info
+from frontend.views.video.result import Answered, Reading, Source
+from frontend.views.video.retry import Asker
 
 BATCH: Final = 8  # frames of one request
 FLYING: Final = 2  # requests that wait or are under way, while further frames are decoded

@@ -1,6 +1,6 @@
-"""The process that decodes a clip: `python -m frontend.video.worker RATE PREVIEW_FD <clip`.
+"""The process that decodes a clip: `python -m frontend.views.video.worker RATE PREVIEW_FD <clip`.
 
-The clip is its input; what it finds goes to its output (`frontend.video.messages`), a small copy
+The clip is its input; what it finds goes to its output (`frontend.views.video.protocol`), a small copy
 for browsers into the file descriptor PREVIEW_FD where that is needed. It limits itself before it
 looks at the clip: from then on it can open nothing, neither a file nor a connection. SIGTERM makes
 it end early and in good order.
@@ -21,10 +21,10 @@ from typing import BinaryIO
 import av
 from PIL import Image
 
-from frontend.video import limits
-from frontend.video.decoding import Clip, ClipError, Picture, upright
-from frontend.video.messages import End, Frame, Message, Trouble, packed
-from frontend.video.preview import Preview
+from frontend.views.video import limits
+from frontend.views.video.decoding import Clip, ClipError, Picture, upright
+from frontend.views.video.preview import Preview
+from frontend.views.video.protocol import End, Frame, Message, Trouble, packed
 
 _EARLY = 1e-3  # s that a frame may come before it is due
 

@@ -8,7 +8,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from backend.api.request_id import RequestId
+from backend.api.middleware.access_log import RequestId
 from backend.telemetry.metrics import Metrics
 
 
@@ -21,7 +21,7 @@ def test_every_answer_carries_one_id(client: TestClient, path: str) -> None:
 def test_the_answer_to_an_unforeseen_failure_carries_it_too(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backend.api.models.model_info", lambda _: 1 / 0)
+    monkeypatch.setattr("backend.api.routes.models.model_info", lambda _: 1 / 0)
     response = client.get("/models", headers={"X-Request-ID": "mine"})
     assert response.headers.get_list("x-request-id") == ["mine"]
     assert response.json()["request_id"] == "mine"

@@ -113,7 +113,7 @@ def test_without_keys_everything_but_the_history_is_open(tmp_path: Path) -> None
 
 def test_the_command_makes_a_key_and_its_hash() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "backend.api.keys"],
+        [sys.executable, "-m", "backend.api.middleware.api_keys"],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
     key, known = (line.split(": ")[1].strip() for line in done.stdout.splitlines())

@@ -8,7 +8,7 @@ from starlette.testclient import TestClient
 
 from backend import __version__
 from backend.app import create_app
-from backend.inference.artifact import Artifact
+from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.api.problems import problem

@@ -87,7 +87,7 @@ def test_the_pixels_of_a_tutorials_client_count_for_the_model_that_answers(
 def test_an_unforeseen_failure_is_counted_as_500(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("backend.api.models.model_info", lambda _: 1 / 0)
+    monkeypatch.setattr("backend.api.routes.models.model_info", lambda _: 1 / 0)
     client.get("/models")
     assert value(client, "prism_requests_total", route="/models", code="500") == 1
 

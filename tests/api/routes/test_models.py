@@ -4,7 +4,7 @@ from pathlib import Path
 
 from starlette.testclient import TestClient
 
-from backend.inference import artifact
+from backend.inference.models import artifact
 from tests.api.problems import problem
 from tests.fake_models import DIGITS, serve, write_model
 from tests.pictures import encoded, seven

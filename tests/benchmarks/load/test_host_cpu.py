@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from load.others import Moment, share
+from benchmarks.load.host_cpu import Moment, share
 
 TICKS = os.sysconf("SC_CLK_TCK")
 

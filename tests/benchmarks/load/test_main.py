@@ -1,4 +1,4 @@
-"""`python -m load`: what it starts, what it says, and what it says where it cannot."""
+"""`python -m benchmarks.load`: what it starts, what it says, and what it says where it cannot."""
 
 import os
 import re
@@ -10,9 +10,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from load import check, pictures
-from load.stack import StackError, reach
-from tests.bench.conftest import Script, scripted
+from benchmarks.load import constant_rate, images
+from benchmarks.load.local_services import StackError, reach
+from tests.benchmarks.serving.conftest import Script, scripted
 from tests.client.server import Answer, serving
 from tests.conftest import ROOT
 
@@ -24,7 +24,14 @@ SHORT = ("--settle", "0", "--step-seconds", "3", *SLOW)
 
 def find(folder: Path, *options: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "load", "--html", str(folder / "made" / "report.html"), *options],
+        [
+            sys.executable,
+            "-m",
+            "benchmarks.load",
+            "--html",
+            str(folder / "made" / "report.html"),
+            *options,
+        ],
         cwd=ROOT,
         env={**os.environ, **environ},
         capture_output=True,
@@ -60,7 +67,7 @@ def is_running(pid: str) -> bool:
 
 
 def test_what_was_started_is_stopped_when_the_run_is_ended(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "load", "--html", str(tmp_path / "report.html")]
+    command = [sys.executable, "-m", "benchmarks.load", "--html", str(tmp_path / "report.html")]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL) as process:
         children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
         end = time.monotonic() + 60
@@ -152,9 +159,9 @@ def test_the_check_asks_below_at_and_above_the_knee(
 ) -> None:
     port, script = scripted
     script.say(200, 429)
-    monkeypatch.setattr(check, "_WARM", 0.0)
-    monkeypatch.setattr(check, "_SECONDS", 1.0)
-    text = check.check(port, rate=50, pictures=pictures.digits()[:2], rounds=1)
+    monkeypatch.setattr(constant_rate, "_WARM", 0.0)
+    monkeypatch.setattr(constant_rate, "_SECONDS", 1.0)
+    text = constant_rate.check(port, rate=50, pictures=images.digits()[:2], rounds=1)
     rows = [line.split() for line in text.splitlines()[2:5]]
     assert [(row[0], row[2]) for row in rows] == [("80", "40.0"), ("100", "50.0"), ("120", "60.0")]
     for row in rows:
@@ -168,6 +175,6 @@ def test_a_check_by_a_generator_that_came_late_is_said_to_be_worth_nothing(
 ) -> None:
     port, _ = scripted
     late = {"rate": 9.0, "accepted": {"p50": 5, "p99": 9}, "statuses": {"200": 9}, "unanswered": 0}
-    monkeypatch.setattr(check, "_run", lambda *_: late | {"late": 0.2})
-    text = check.check(port, rate=10, pictures=pictures.digits()[:2], rounds=1)
+    monkeypatch.setattr(constant_rate, "_run", lambda *_: late | {"late": 0.2})
+    text = constant_rate.check(port, rate=10, pictures=images.digits()[:2], rounds=1)
     assert "The generator itself came late" in text

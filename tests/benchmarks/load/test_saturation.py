@@ -2,8 +2,8 @@
 
 import pytest
 
-from load.knee import Ascent, Limits, Step, concurrency, instances
-from load.told import told
+from benchmarks.load.report import told
+from benchmarks.load.saturation import Ascent, Limits, Step, concurrency, instances
 
 
 def step(users: int, rate: float, p95: float = 50.0, failures: float = 0.0) -> Step:

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from load.knee import Ascent
-from load.staircase import Seen, Staircase, between, quantile
+from benchmarks.load.saturation import Ascent
+from benchmarks.load.step_load import Seen, Staircase, between, quantile
 
 
 @dataclass
@@ -57,7 +57,7 @@ def test_users_rise_after_the_time_of_a_step_and_what_came_first_does_not_count(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
-    monkeypatch.setattr("load.staircase.time.perf_counter", lambda: now)
+    monkeypatch.setattr("benchmarks.load.step_load.time.perf_counter", lambda: now)
     counting = Counting()
     ascent = Ascent(first=2, factor=2, most=4)
     stairs = Staircase(ascent, lambda: counting, settle=2, seconds=3)

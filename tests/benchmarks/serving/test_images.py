@@ -5,9 +5,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench.pictures import photograph
+from benchmarks.serving.images import photograph
 
-EXAMPLE = Path(__file__).parents[2] / "frontend" / "examples" / "cat.jpg"
+EXAMPLE = Path(__file__).parents[3] / "frontend" / "examples" / "cat.jpg"
 
 
 def test_a_photograph_has_the_size_of_a_real_ones_file() -> None:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from bench.load import Job, from_json, run, to_json
-from bench.opened import open_loop
-from bench.wire import get, upload
-from tests.bench.conftest import Script
+from benchmarks.serving.http_client import get, upload
+from benchmarks.serving.load_generator import Job, from_json, run, to_json
+from benchmarks.serving.open_loop import open_loop
+from tests.benchmarks.serving.conftest import Script
 
 Scripted = tuple[int, Script]
 SHORT = 0.3  # seconds; nothing below depends on how fast the machine is

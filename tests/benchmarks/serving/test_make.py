@@ -24,17 +24,17 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
 def test_the_benchmark_has_an_environment_of_its_own(checkout: Checkout) -> None:
     result = checkout.make("bench", "ARGS=--only digits")
     assert result.returncode == 0, result.stderr
-    assert "-m bench --only digits" in checkout.calls.read_text()
+    assert "-m benchmarks.serving --only digits" in checkout.calls.read_text()
     first, second = checkout.installed()[-2:]
     assert first.endswith("torch torchvision")
-    assert "-r requirements_bench.txt" in second
+    assert "-r requirements/benchmarks.txt" in second
     assert checkout.make("bench").returncode == 0
     assert not checkout.installed()
 
 
 def test_development_does_without_what_prism_is_compared_with(checkout: Checkout) -> None:
     checkout.make("setup")
-    assert not any("requirements_bench.txt" in call for call in checkout.installed())
+    assert not any("requirements/benchmarks.txt" in call for call in checkout.installed())
 
 
 def test_a_failed_install_is_one_line_and_is_tried_again(checkout: Checkout) -> None:

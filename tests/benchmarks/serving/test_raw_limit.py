@@ -7,12 +7,12 @@ from threading import Lock
 import numpy as np
 import pytest
 
-from backend.inference.images import decode
-from backend.inference.photos import PhotoPreprocess, prepare_photo
-from bench import raw
-from bench.pictures import photograph
+from backend.inference.images.loading import decode
+from backend.inference.preprocessing.photos import PhotoPreprocess, prepare_photo
+from benchmarks.serving import raw_limit
+from benchmarks.serving.images import photograph
 
-EXAMPLE = Path(__file__).parents[2] / "frontend" / "examples" / "coffee.jpg"
+EXAMPLE = Path(__file__).parents[3] / "frontend" / "examples" / "coffee.jpg"
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def photo() -> bytes:
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (2000, 1500)])
 def test_a_photo_becomes_the_input_that_prism_makes_of_it(size: tuple[int, int]) -> None:
     data = photograph(EXAMPLE, size, 60_000, seed=1)
-    ours = raw.prepare(data)
+    ours = raw_limit.prepare(data)
     prisms = prepare_photo(decode(data), PhotoPreprocess())
     assert ours.shape == (1, *prisms.shape)
     assert ours.dtype == prisms.dtype
@@ -37,7 +37,7 @@ class Counted:
     def __init__(self) -> None:
         self.calls, self._lock = 0, Lock()
 
-    def __call__(self, batch: raw.Floats) -> raw.Floats:
+    def __call__(self, batch: raw_limit.Floats) -> raw_limit.Floats:
         with self._lock:
             self.calls += 1
         return batch
@@ -46,9 +46,9 @@ class Counted:
 @pytest.mark.parametrize(
     "arrange",
     [
-        lambda forward, pictures: raw.one_after_the_other(forward, pictures, 0.1)[0],
-        lambda forward, pictures: raw.decoding_beside(forward, pictures, 0.1),
-        lambda forward, pictures: raw.runners(forward, pictures, 0.1, 2),
+        lambda forward, pictures: raw_limit.one_after_the_other(forward, pictures, 0.1)[0],
+        lambda forward, pictures: raw_limit.decoding_beside(forward, pictures, 0.1),
+        lambda forward, pictures: raw_limit.runners(forward, pictures, 0.1, 2),
     ],
 )
 def test_each_arrangement_counts_what_went_through_the_forward_pass(
@@ -61,5 +61,5 @@ def test_each_arrangement_counts_what_went_through_the_forward_pass(
 
 
 def test_the_fastest_arrangement_is_the_limit() -> None:
-    limit = raw.Limit({"a": 1.0, "b": 3.0, "c": 2.0}, bare_ms=5.0)
+    limit = raw_limit.Limit({"a": 1.0, "b": 3.0, "c": 2.0}, bare_ms=5.0)
     assert (limit.best, limit.rate) == ("b", 3.0)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.records import Answer, Records
+from benchmarks.serving.responses import Answer, Records
 
 
 def records(*times: float, start: float = 0.0, end: float = 10.0) -> Records:

@@ -4,15 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from bench import __main__ as command
-from bench import throughput
-from bench.contenders import BENTOML_ONNX, LITSERVE, PRISM, TUTORIAL, Contender
-from bench.figures import Figure, at_least
-from bench.load import Latency, Outcome
-from bench.measure import Options
-from bench.raw import Limit
-from bench.scenarios import SCENARIOS
-from bench.throughput import Throughput
+from benchmarks.serving import __main__ as command
+from benchmarks.serving import throughput
+from benchmarks.serving.load_generator import Latency, Outcome
+from benchmarks.serving.measure import Options
+from benchmarks.serving.metrics import Figure, at_least
+from benchmarks.serving.raw_limit import Limit
+from benchmarks.serving.scenarios import SCENARIOS
+from benchmarks.serving.systems import BENTOML_ONNX, LITSERVE, PRISM, TUTORIAL, Contender
+from benchmarks.serving.throughput import Throughput
 
 RATES = {
     "prism": [20.0, 10.0, 30.0],
@@ -43,7 +43,7 @@ def figures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
         title="any",
         model="resnet50",
         kind="photo",
-        contenders=(PRISM, TUTORIAL, LITSERVE, BENTOML_ONNX),
+        systems=(PRISM, TUTORIAL, LITSERVE, BENTOML_ONNX),
         raw=True,
         targets={"raw": at_least(0.9), "torch": None, "onnx": None, "peer": None, "noop": None},
     )
@@ -79,6 +79,6 @@ def test_a_name_that_nobody_has_is_refused(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_the_documentation_explains_every_scenario() -> None:
-    text = (Path(__file__).parents[2] / "docs" / "performance.md").read_text()
+    text = (Path(__file__).parents[3] / "docs" / "performance.md").read_text()
     for scenario in SCENARIOS:
         assert f"| `{scenario.name}` |" in text

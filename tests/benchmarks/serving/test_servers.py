@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bench import servers
-from bench.contenders import ALL, NOOP, PRISM, Contender
-from bench.memory import members, proportional_megabytes
+from benchmarks.serving import servers
+from benchmarks.serving.memory import members, proportional_megabytes
+from benchmarks.serving.systems import ALL, NOOP, PRISM, Contender
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SHIPPED = ROOT / "models" / "mnist-cnn"
 SEVEN = ROOT / "frontend" / "examples" / "seven.png"
 

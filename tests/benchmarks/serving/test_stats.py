@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.stats import best, quantile, ratios, spread
+from benchmarks.serving.stats import best, quantile, ratios, spread
 
 numbers = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=40)
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.figures import Figure, at_least, at_most
-from bench.results import Result, keep, kept
-from bench.table import BEGIN, END, insert, number, render
+from benchmarks.serving.metrics import Figure, at_least, at_most
+from benchmarks.serving.results import Result, keep, kept
+from benchmarks.serving.table import BEGIN, END, insert, number, render
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def cells(figure: Figure) -> list[str]:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from frontend.classifying import unpacking
-from frontend.pictures import Picture
-from frontend.problems import Problem
+from frontend.datasets import archives
+from frontend.datasets.images import Picture
+from frontend.service.errors import Problem
 from tests.frontend.app import zipped
 from tests.pictures import encoded, seven
 
@@ -28,7 +28,7 @@ class File:
 
 
 def unpack(*files: File) -> tuple[list[Picture], list[Problem]]:
-    return unpacking.together(map(unpacking.take, files))
+    return archives.together(map(archives.take, files))
 
 
 def refusal(content: bytes) -> str:
@@ -94,7 +94,7 @@ def test_a_full_disk_is_told_and_leaves_nothing_there(
 
 
 def test_too_many_pictures_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "MOST_PICTURES", 2)
+    monkeypatch.setattr(archives, "MOST_PICTURES", 2)
     many = [File(f"{i}.png", SEVEN) for i in range(3)]
     taken, (problem,) = unpack(*many)
     assert not taken
@@ -106,7 +106,7 @@ def test_too_many_pictures_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_too_many_bytes_are_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(unpacking, "MOST_BYTES", 3_000_000)
+    monkeypatch.setattr(archives, "MOST_BYTES", 3_000_000)
     taken, (problem,) = unpack(*[File(f"{i}.png", bytes(2_000_000)) for i in range(2)])
     assert not taken
     assert problem.what == ("These are 2 pictures of 4 MB; at once 10,000 of 3 MB can be taken.")

@@ -1,7 +1,7 @@
 """Which pictures were taken for what."""
 
 from evaluation.types import Record
-from frontend.measuring.confusions import MOST_SHOWN, Confusions
+from frontend.datasets.confusions import MOST_SHOWN, Confusions
 
 
 def record(true: str | None, predicted: str | None, name: str = "x") -> Record:

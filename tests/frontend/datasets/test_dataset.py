@@ -9,7 +9,7 @@ from zipfile import ZipFile
 import pytest
 
 from evaluation.errors import SourceError
-from frontend.measuring.labelled import Labelled, keep_folder, keep_zip
+from frontend.datasets.dataset import Labelled, keep_folder, keep_zip
 from tests.labelled import SEVEN, sevens, zipped
 
 

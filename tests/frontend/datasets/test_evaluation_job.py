@@ -8,9 +8,8 @@ import pytest
 from client import Client, ModelInfo
 from evaluation.errors import LabelError
 from evaluation.predictors import served
-from frontend.jobs import Job
-from frontend.measuring.labelled import Labelled, keep_zip
-from frontend.measuring.measure import (
+from frontend.datasets.dataset import Labelled, keep_zip
+from frontend.datasets.evaluation_job import (
     Backend,
     Measurement,
     Pace,
@@ -19,9 +18,10 @@ from frontend.measuring.measure import (
     measure,
     progress,
 )
+from frontend.state.jobs import Job
 from tests.evaluation.predictors.backends import Reply, line, lines, problem, serving
 from tests.frontend.answers import MODEL
-from tests.frontend.measuring.test_labelled import Sent
+from tests.frontend.datasets.test_dataset import Sent
 from tests.labelled import SEVEN, zipped
 
 PETS = replace(MODEL, name="pets", version="3", title="Pets", labels=("cat", "dog", "owl"))

@@ -5,7 +5,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from frontend.pictures import BACKDROP, SIDE, Picture
+from frontend.datasets.images import BACKDROP, SIDE, Picture
 from tests.pictures import encoded, seven
 
 

@@ -5,10 +5,10 @@ import weakref
 
 import pytest
 
-from frontend.asking import Question
-from frontend.classifying import batches
-from frontend.classifying.batches import Batch, Batches
-from frontend.pictures import Picture
+from frontend.datasets import selections
+from frontend.datasets.images import Picture
+from frontend.datasets.selections import Batch, Batches
+from frontend.service.predictions import Question
 from tests.frontend.answers import MODEL, answer
 
 QUESTION = Question(MODEL)
@@ -42,9 +42,9 @@ def test_pictures_that_nobody_looks_at_are_forgotten() -> None:
     held, looked_at, left = Batches(clock), batch(), batch()
     held.put(looked_at)
     held.put(left)
-    clock.now = batches.FORGOTTEN - 1
+    clock.now = selections.FORGOTTEN - 1
     held.find(looked_at.token)
-    clock.now = batches.FORGOTTEN + 1
+    clock.now = selections.FORGOTTEN + 1
     assert held.find(looked_at.token) is looked_at
     assert held.find(left.token) is None
 
@@ -52,7 +52,7 @@ def test_pictures_that_nobody_looks_at_are_forgotten() -> None:
 def test_pictures_are_forgotten_though_nobody_comes_any_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batches, "FORGOTTEN", 0.1)
+    monkeypatch.setattr(selections, "FORGOTTEN", 0.1)
     held, left = Batches(), batch()
     held.put(left)
     gone = threading.Event()
@@ -64,7 +64,7 @@ def test_pictures_are_forgotten_though_nobody_comes_any_more(
 def test_too_many_bytes_push_out_what_was_not_looked_at_for_longest(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(batches, "MOST_BYTES", 100)
+    monkeypatch.setattr(selections, "MOST_BYTES", 100)
     held, first, second, third = Batches(), batch(40), batch(40), batch(40)
     held.put(first)
     held.put(second)
@@ -74,7 +74,7 @@ def test_too_many_bytes_push_out_what_was_not_looked_at_for_longest(
 
 
 def test_the_last_batch_is_held_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(batches, "MOST_BYTES", 100)
+    monkeypatch.setattr(selections, "MOST_BYTES", 100)
     held, large = Batches(), batch(400)
     held.put(large)
     assert held.find(large.token) is large

@@ -11,8 +11,8 @@ from typing import Any
 import grpc
 import pytest
 
-from frontend import cloud_run
-from frontend.cloud_run import Target, Trouble
+from frontend.service import cloud_run
+from frontend.service.cloud_run import Target, Trouble
 from tests.conftest import ROOT, free_port
 from tests.frontend.cloud import (
     NUMBER,

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import grpc
 import pytest
 
-from frontend import cloud_run
-from frontend.discovery import DEFAULT, Address, AddressError, Discovery, Way, find
+from frontend.service import cloud_run
+from frontend.service.discovery import DEFAULT, Address, AddressError, Discovery, Way, find
 from tests.frontend.cloud import NUMBER, REGION, AdminApi, metadata_server
 
 FOUND = "https://backend-abc-ew.a.run.app"

@@ -15,8 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from client import BackendError, Client
-from frontend import identity
-from frontend.cloud_run import STEP
+from frontend.service import identity
+from frontend.service.cloud_run import STEP
 from tests.client.server import Answer, serving
 from tests.conftest import ROOT
 from tests.frontend.cloud import black_hole

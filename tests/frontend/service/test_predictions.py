@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 from client import BackendError, BackendUnreachable, Classification, Client, ItemError
-from frontend import asking
-from frontend.asking import BATCH_PICTURES, Memory, Outcome, Question
-from frontend.pictures import Picture
-from frontend.problems import Unopened
+from frontend.datasets.images import Picture
+from frontend.service import predictions
+from frontend.service.errors import Unopened
+from frontend.service.predictions import BATCH_PICTURES, Memory, Outcome, Question
 from tests.frontend.answers import MODEL
 from tests.frontend.asked import BAD, GOOD, FakeClient, judge, pictures
 
@@ -16,7 +16,7 @@ ASKED = Question(MODEL)
 
 
 def ask(client: Client, given: Sequence[Picture], memory: Memory | None = None) -> list[Outcome]:
-    return asking.ask(client, ASKED, given, memory or Memory())
+    return predictions.ask(client, ASKED, given, memory or Memory())
 
 
 def test_a_bad_picture_fails_alone() -> None:
@@ -34,8 +34,8 @@ def test_the_same_picture_is_asked_about_once() -> None:
 def test_another_coverage_is_another_question() -> None:
     client, memory = FakeClient(judge), Memory()
     for coverage in (0.95, 0.99, 0.95, None):
-        asking.ask(client, Question(MODEL, coverage), pictures("a"), memory)
-    asking.ask(client, Question(MODEL, 0.9), pictures("a", "b"), memory)
+        predictions.ask(client, Question(MODEL, coverage), pictures("a"), memory)
+    predictions.ask(client, Question(MODEL, 0.9), pictures("a", "b"), memory)
     assert client.coverages == [0.95, 0.99, None, 0.9]
 
 
@@ -43,7 +43,7 @@ def test_many_pictures_go_in_batches_and_progress_is_told() -> None:
     client = FakeClient(judge)
     told: list[tuple[int, int]] = []
     many = pictures(*map(str, range(BATCH_PICTURES + 1)))
-    asking.ask(client, ASKED, many, Memory(), lambda done, total: told.append((done, total)))
+    predictions.ask(client, ASKED, many, Memory(), lambda done, total: told.append((done, total)))
     assert client.batches == [BATCH_PICTURES, 1]
     assert told[-1] == (BATCH_PICTURES + 1, BATCH_PICTURES + 1)
 
@@ -107,5 +107,5 @@ def test_a_thousand_pictures_do_not_keep_a_thousand_probabilities_each() -> None
 def test_what_the_model_sees_is_another_question() -> None:
     client, memory = FakeClient(judge), Memory()
     for seen in (False, True, True):
-        asking.ask(client, Question(MODEL, seen=seen), pictures("a"), memory)
+        predictions.ask(client, Question(MODEL, seen=seen), pictures("a"), memory)
     assert client.batches == [1, 1]

@@ -8,24 +8,24 @@ import grpc
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from frontend import serving
-from frontend.discovery import Discovery
+from frontend.service import session
+from frontend.service.discovery import Discovery
 from tests.client.server import Answer
 from tests.client.server import serving as answering
 from tests.conftest import free_port
 from tests.frontend.app import models, shown
 from tests.frontend.cloud import NUMBER, REGION, AdminApi
 
-APP = Path(__file__).parents[2] / "frontend" / "app.py"
+APP = Path(__file__).parents[3] / "frontend" / "app.py"
 
 
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing found before, and no waiting between two searches."""
-    monkeypatch.setattr(serving, "Discovery", partial(Discovery, interval=0))
-    serving.finder.clear()
+    monkeypatch.setattr(session, "Discovery", partial(Discovery, interval=0))
+    session.finder.clear()
     yield
-    serving.finder.clear()
+    session.finder.clear()
 
 
 @pytest.fixture
@@ -77,7 +77,9 @@ def test_the_page_says_what_went_wrong_on_the_way(
     api: AdminApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     api.error = grpc.StatusCode.PERMISSION_DENIED
-    monkeypatch.setattr("frontend.cloud_run.deterministic_url", lambda _: "http://127.0.0.1:1")
+    monkeypatch.setattr(
+        "frontend.service.cloud_run.deterministic_url", lambda _: "http://127.0.0.1:1"
+    )
     text = shown(opened())
     assert "(Cloud Run's usual address for this service)" in text
     assert "needs the permission run.services.get" in text

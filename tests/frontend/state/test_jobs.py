@@ -6,8 +6,8 @@ import weakref
 
 import pytest
 
-from frontend import jobs
-from frontend.jobs import BusyError, Job, Jobs
+from frontend.state import jobs
+from frontend.state.jobs import BusyError, Job, Jobs
 
 
 class Clock:

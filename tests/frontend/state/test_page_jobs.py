@@ -2,7 +2,7 @@
 
 from streamlit.testing.v1 import AppTest
 
-from frontend import work
+from frontend.state import page_jobs
 
 
 def test_work_that_ended_since_the_page_looked_is_shown_at_once() -> None:
@@ -11,8 +11,8 @@ def test_work_that_ended_since_the_page_looked_is_shown_at_once() -> None:
 
         import streamlit as st
 
-        from frontend import work
-        from frontend.jobs import Job
+        from frontend.state import page_jobs
+        from frontend.state.jobs import Job
 
         if "seen" in st.session_state:
             st.markdown("the result")
@@ -20,7 +20,7 @@ def test_work_that_ended_since_the_page_looked_is_shown_at_once() -> None:
         st.session_state["seen"] = True
         job = Job(lambda _: None, lambda: 0.0)
         job.run(threading.Semaphore(1))
-        work.watch(job, lambda _: "at work")
+        page_jobs.watch(job, lambda _: "at work")
 
     app = AppTest.from_function(page, default_timeout=20).run()
     assert [one.value for one in app.markdown] == ["the result"]
@@ -29,12 +29,12 @@ def test_work_that_ended_since_the_page_looked_is_shown_at_once() -> None:
 def working() -> None:
     import streamlit as st
 
-    from frontend import work
+    from frontend.state import page_jobs
 
     if st.button("begin"):
-        work.start("reading", lambda _: "done")
+        page_jobs.start("reading", lambda _: "done")
     if st.button("drop"):
-        work.forget("reading")
+        page_jobs.forget("reading")
 
 
 def pressed(app: AppTest, label: str) -> AppTest:
@@ -49,18 +49,18 @@ def test_who_came_by_a_link_takes_nothing_from_who_gave_it() -> None:
     pressed(pressed(visitor.run(), "begin"), "drop")
     visitor.query_params["reading"] = first
     pressed(visitor.run(), "drop")
-    assert work.jobs().find(first) is not None
+    assert page_jobs.jobs().find(first) is not None
     pressed(owner, "begin")
-    assert work.jobs().find(first) is None
+    assert page_jobs.jobs().find(first) is None
 
 
 def test_a_result_that_is_no_longer_kept_is_said_so() -> None:
     def page() -> None:
         import streamlit as st
 
-        from frontend import work
+        from frontend.state import page_jobs
 
-        st.markdown(str(work.current("reading")))
+        st.markdown(str(page_jobs.current("reading")))
 
     app = AppTest.from_function(page, default_timeout=20)
     app.query_params["reading"] = "gone"

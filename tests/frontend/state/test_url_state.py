@@ -28,6 +28,6 @@ def test_the_choice_comes_back_into_the_address_after_a_change_of_page(
 ) -> None:
     app = start(calibrated_url, model="plain")
     app.query_params.clear()  # as the browser does it
-    app.switch_page("views/models.py").run()
+    app.switch_page("views/models/page.py").run()
     assert app.query_params["model"] == "plain"
     assert app.sidebar.selectbox[0].value == "plain"

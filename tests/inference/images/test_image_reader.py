@@ -5,10 +5,10 @@ import threading
 import pytest
 from PIL import Image
 
-from backend.inference import reader as module
-from backend.inference.budget import Budget
 from backend.inference.errors import ImageTooLargeError
-from backend.inference.reader import Reader
+from backend.inference.images import image_reader as module
+from backend.inference.images.image_reader import Reader
+from backend.inference.images.memory_budget import Budget
 from tests.pictures import encoded
 
 WAIT = 10

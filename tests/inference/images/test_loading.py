@@ -18,8 +18,8 @@ from backend.inference.errors import (
     ImageTooLargeError,
     UnsupportedImageError,
 )
-from backend.inference.images import decode
-from backend.inference.jpeg import scans
+from backend.inference.images.jpeg import scans
+from backend.inference.images.loading import decode
 from tests.pictures import encoded, noise, seven
 
 

@@ -2,7 +2,7 @@
 
 import threading
 
-from backend.inference.budget import Budget
+from backend.inference.images.memory_budget import Budget
 
 WAIT = 10
 

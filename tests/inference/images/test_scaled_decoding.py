@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.inference import artifact, images, runtimes
-from backend.inference.artifact import Artifact
+from backend.inference import runtimes
 from backend.inference.decoder import Decoder
-from backend.inference.reader import Reader
+from backend.inference.images import loading
+from backend.inference.images.image_reader import Reader
+from backend.inference.models import artifact
+from backend.inference.models.artifact import Artifact
 from tests.conftest import ROOT
 from tests.pictures import encoded, noise
 
@@ -33,7 +35,7 @@ def photos(photo_models: Path) -> Artifact:
 
 
 def enlarged(data: bytes, times: int) -> bytes:
-    image = images.decode(data)
+    image = loading.decode(data)
     size = (image.width * times, image.height * times)
     return encoded(image.resize(size, Image.Resampling.BICUBIC), "JPEG", quality=90)
 

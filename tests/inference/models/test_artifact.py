@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from backend.inference import artifact
 from backend.inference.errors import ArtifactError
+from backend.inference.models import artifact
 from tests.fake_models import CALIBRATION, DIGITS, write_model
 
 

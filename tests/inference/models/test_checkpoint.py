@@ -8,9 +8,10 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from backend.inference import artifact, networks, runtimes
-from backend.inference.checkpoint import read_state_dict, write_folder
+from backend.inference import runtimes
 from backend.inference.errors import ArtifactError
+from backend.inference.models import artifact, networks
+from backend.inference.models.checkpoint import read_state_dict, write_folder
 
 
 @pytest.fixture

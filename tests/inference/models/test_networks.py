@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from backend.inference import artifact, networks
 from backend.inference.errors import ArtifactError
+from backend.inference.models import artifact, networks
 
 
 @pytest.mark.parametrize("architecture", sorted(networks.ARCHITECTURES))

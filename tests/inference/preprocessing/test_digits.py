@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from pydantic import ValidationError
 
-from backend.inference.digits import DigitPreprocess, find_digit, normalize
-from backend.inference.preprocess import preprocess
-from backend.inference.strokes import Box, thicken, thin
+from backend.inference.preprocessing.digits import DigitPreprocess, find_digit, normalize
+from backend.inference.preprocessing.morphology import Box, thicken, thin
+from backend.inference.preprocessing.preprocess import preprocess
 from tests.pictures import seven
 
 SPEC = DigitPreprocess()

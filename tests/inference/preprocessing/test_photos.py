@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from backend.inference import torchvision
-from backend.inference.images import decode
-from backend.inference.photos import Interpolation, PhotoPreprocess, prepare_photo
+from backend.inference.images.loading import decode
+from backend.inference.models import torchvision_compat
+from backend.inference.preprocessing.photos import Interpolation, PhotoPreprocess, prepare_photo
 from tests.pictures import noise
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -18,7 +18,7 @@ PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 def theirs(
     image: Image.Image, spec: PhotoPreprocess
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    transforms = torchvision.load("transforms")
+    transforms = torchvision_compat.load("transforms")
     resize = list(spec.resize) if isinstance(spec.resize, tuple) else spec.resize
     steps = (
         []

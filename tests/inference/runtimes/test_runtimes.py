@@ -8,8 +8,9 @@ from subprocess import run
 import numpy as np
 import pytest
 
-from backend.inference import artifact, runtimes
+from backend.inference import runtimes
 from backend.inference.errors import ArtifactError, InferenceError
+from backend.inference.models import artifact
 from tests.conftest import ROOT
 from tests.fake_models import write_model
 

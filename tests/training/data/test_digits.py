@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.training.conftest import write_idx
-from training.data import FILES, DataError, Digits, find_mnist, read_mnist, read_uci
+from training.data.digits import FILES, DataError, Digits, find_mnist, read_mnist, read_uci
 
 
 def test_the_idx_files_are_read(small_mnist: Path) -> None:

@@ -7,19 +7,19 @@ import pytest
 from numpy.random import Generator
 from PIL import Image
 
-from backend.inference.digits import DigitPreprocess, find_digit
-from training import nothing
+from backend.inference.preprocessing.digits import DigitPreprocess, find_digit
+from training.data import negatives
 
 KINDS = [
-    nothing.photograph,
-    nothing.leaves,
-    nothing.clouds,
-    nothing.noise,
-    nothing.text,
-    nothing.letter,
-    nothing.drawing,
-    nothing.block,
-    nothing.specks,
+    negatives.photograph,
+    negatives.leaves,
+    negatives.clouds,
+    negatives.noise,
+    negatives.text,
+    negatives.letter,
+    negatives.drawing,
+    negatives.block,
+    negatives.specks,
 ]
 
 
@@ -32,18 +32,18 @@ def test_every_kind_is_another_picture_each_time(kind: Callable[[Generator], Ima
 
 
 def test_a_letter_is_no_digit() -> None:
-    assert not set(nothing.LETTERS) & set("0123456789IOSZBGlqzobgs")
+    assert not set(negatives.LETTERS) & set("0123456789IOSZBGlqzobgs")
 
 
 def test_most_pictures_leave_something_to_be_taken_for_a_digit() -> None:
     rng = np.random.default_rng(0)
-    fields = [find_digit(nothing.picture(rng), DigitPreprocess()) for _ in range(60)]
+    fields = [find_digit(negatives.picture(rng), DigitPreprocess()) for _ in range(60)]
     assert sum(field.any() for field in fields) > 30
 
 
 def test_the_same_seed_gives_the_same_pictures() -> None:
     once, twice = (
-        [nothing.picture(rng).tobytes() for _ in range(30)]
+        [negatives.picture(rng).tobytes() for _ in range(30)]
         for rng in (np.random.default_rng(1), np.random.default_rng(1))
     )
     assert once == twice

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from backend.inference.digits import DigitPreprocess
-from training import channels, nothing, pen, styles
-from training.data import NOTHING, Digits
-from training.pool import Recipe, build_nothing, build_pool
+from backend.inference.preprocessing.digits import DigitPreprocess
+from training.data import degradation, negatives, regional_styles, synthetic_handwriting
+from training.data.digits import NOTHING, Digits
+from training.data.rendering import Recipe, build_nothing, build_pool
 
 SPEC = DigitPreprocess()
 
@@ -17,25 +17,27 @@ SPEC = DigitPreprocess()
 @pytest.mark.parametrize("digit", range(10))
 def test_the_imaginary_pen_writes_every_digit_each_time_another_way(digit: int) -> None:
     rng = np.random.default_rng(digit)
-    first, second = (np.asarray(pen.write(digit, rng)) for _ in range(2))
+    first, second = (np.asarray(synthetic_handwriting.write(digit, rng)) for _ in range(2))
     assert first.shape == (128, 128)
     assert first.max() == 255
     assert (first != second).any()
 
 
-@pytest.mark.parametrize("digit", sorted(styles.SHARE))
+@pytest.mark.parametrize("digit", sorted(regional_styles.SHARE))
 def test_other_countries_habits_add_ink_and_take_none(digit: int) -> None:
     rng = np.random.default_rng(0)
-    glyph = pen.write(digit, rng)
+    glyph = synthetic_handwriting.write(digit, rng)
     before = np.asarray(glyph, dtype=int)
-    restyled = [np.asarray(styles.restyle(glyph, digit, rng), dtype=int) for _ in range(20)]
+    restyled = [
+        np.asarray(regional_styles.restyle(glyph, digit, rng), dtype=int) for _ in range(20)
+    ]
     assert any((after > before).any() for after in restyled)
     assert all((after >= before).all() for after in restyled)
 
 
 def test_a_coarse_scan_is_dark_ink_on_white_paper() -> None:
     rng = np.random.default_rng(0)
-    scan = np.asarray(channels.coarse_scan(pen.write(3, rng), rng))
+    scan = np.asarray(degradation.coarse_scan(synthetic_handwriting.write(3, rng), rng))
     assert scan[0, 0] == 255
     assert scan.min() < 60
 
@@ -84,10 +86,10 @@ def test_upright_bars_are_not_learnt_as_nothing(
         ImageDraw.Draw(page).rectangle((46, 10, 54, 90), fill="black")
         return page
 
-    monkeypatch.setattr(nothing, "picture", bar)
+    monkeypatch.setattr(negatives, "picture", bar)
     assert len(build_nothing(20, 0, SPEC, tmp_path, "bars", 1)) == 0
 
 
 def _field(digit: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    picture = pen.write(digit, np.random.default_rng(digit))
+    picture = synthetic_handwriting.write(digit, np.random.default_rng(digit))
     return np.asarray(picture.resize((28, 28)), dtype=np.uint8)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from backend.inference import artifact, networks
+from backend.inference.models import artifact, networks
 from tests.conftest import ROOT
-from training import pen
-from training.package import main
+from training.data import synthetic_handwriting
+from training.package.command import main
 
 EACH = 24  # pictures of a digit
 
@@ -21,7 +21,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for digit in range(10):
         (folder / str(digit)).mkdir()
         for number in range(EACH):
-            pen.write(digit, rng).save(folder / str(digit) / f"{number}.png")
+            synthetic_handwriting.write(digit, rng).save(folder / str(digit) / f"{number}.png")
     return folder
 
 
@@ -65,7 +65,9 @@ def test_without_pictures_to_calibrate_with_a_model_promises_nothing(checkpoint:
 
 def test_labels_that_the_model_does_not_know_are_named(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "zoo" / "cat").mkdir(parents=True)
-    pen.write(1, np.random.default_rng(0)).save(tmp_path / "zoo" / "cat" / "1.png")
+    synthetic_handwriting.write(1, np.random.default_rng(0)).save(
+        tmp_path / "zoo" / "cat" / "1.png"
+    )
     with pytest.raises(SystemExit, match="'cat': not among the 10 labels"):
         package(checkpoint, tmp_path / "zoo")
 
@@ -91,7 +93,9 @@ def test_a_calibration_that_fails_leaves_the_model_that_is_there(
     package(checkpoint, pictures)
     before = artifact.read(checkpoint.parent / "own").manifest
     (tmp_path / "zoo" / "cat").mkdir(parents=True)
-    pen.write(1, np.random.default_rng(0)).save(tmp_path / "zoo" / "cat" / "1.png")
+    synthetic_handwriting.write(1, np.random.default_rng(0)).save(
+        tmp_path / "zoo" / "cat" / "1.png"
+    )
     with pytest.raises(SystemExit, match="not among the 10 labels"):
         package(checkpoint, tmp_path / "zoo")
     assert artifact.read(checkpoint.parent / "own").manifest == before

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from tests.training.test_calibrate import drawn
-from training.calibrate import calibrate
-from training.trust import promises, refusals
+from calibration.fit import calibrate
+from tests.calibration.test_fit import drawn
+from training.fit.calibration_metrics import promises, refusals
 
 
 def test_promises_are_measured_on_other_pictures_than_they_were_made_with() -> None:

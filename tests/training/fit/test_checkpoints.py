@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from training.checkpoints import CheckpointError, Checkpoints, digest
-from training.data import Digits
+from training.data.digits import Digits
+from training.fit.checkpoints import CheckpointError, Checkpoints, digest
 
 RUN = {"data": "a", "settings": "b"}
 

@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import nn
 
-from backend.inference.digits import DigitPreprocess
+from backend.inference.preprocessing.digits import DigitPreprocess
 from tests.training.conftest import drawn
-from training.augment import augment
-from training.checkpoints import Checkpoints
-from training.data import NOTHING, Digits
-from training.fit import FitError, Fitted, accuracy, calibrated_loss, fit, loss_of, outputs_of
-from training.schedule import Schedule
-from training.sources import Source
+from training.data.augmentation import augment
+from training.data.digits import NOTHING, Digits
+from training.data.sources import Source
+from training.fit.checkpoints import Checkpoints
+from training.fit.loop import FitError, Fitted, accuracy, calibrated_loss, fit, loss_of, outputs_of
+from training.fit.schedule import Schedule
 
 SPEC = DigitPreprocess()
 FEW = Schedule(epochs=3, batch=10, rate=3e-3, averaging=0.5)

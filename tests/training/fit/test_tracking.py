@@ -14,8 +14,9 @@ import pytest
 from tests.conftest import free_port
 from tests.training import small
 from tests.training.trackers import Server, wandb_records
-from training import tracking, train
-from training.tracking import Parameters, Patient, Status, TrackingError, tracked
+from training import train
+from training.fit import tracking
+from training.fit.tracking import Parameters, Patient, Status, TrackingError, tracked
 
 COMMAND = ("mnist-mlp", "--epochs", "2", "--out", "out")
 
@@ -109,7 +110,7 @@ def test_a_library_that_is_not_installed_is_one_line_with_the_command(
 ) -> None:
     monkeypatch.chdir(workplace)
     monkeypatch.setitem(sys.modules, library, None)
-    with pytest.raises(SystemExit, match=r"pip install -r requirements_tracking\.txt"):
+    with pytest.raises(SystemExit, match=r"pip install -r requirements/tracking\.txt"):
         train.main(["mnist-mlp", "--data", str(small_mnist), "--track", library])
 
 

@@ -7,7 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from training.foreign import ForeignError, read_graph, scores, tell_output
+from training.package.onnx_import import ForeignError, read_graph, scores, tell_output
 
 
 def write(path: Path, shape: list[int | str], *, zipmap: bool = False, label: bool = False) -> Path:

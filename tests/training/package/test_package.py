@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from backend.inference import artifact, networks, runtimes, torchvision
-from backend.inference.artifact import Artifact
+from backend.inference import runtimes
+from backend.inference.models import artifact, networks, torchvision_compat
+from backend.inference.models.artifact import Artifact
 from backend.inference.types import Floats
-from training.package import main
+from training.package.command import main
 
 
 @pytest.fixture
@@ -109,7 +110,7 @@ def test_published_weights_bring_their_labels_and_preprocessing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = networks.build("torchvision/squeezenet1_0", 1000)
-    weights = torchvision.load("models").SqueezeNet1_0_Weights
+    weights = torchvision_compat.load("models").SqueezeNet1_0_Weights
     monkeypatch.setattr(weights, "get_state_dict", lambda *_, **__: network.state_dict())
     run("s", "--architecture", "torchvision/squeezenet1_0", "--pretrained", "--out", tmp_path)
     manifest = artifact.read(tmp_path / "s").manifest

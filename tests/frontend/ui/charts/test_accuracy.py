@@ -1,7 +1,7 @@
 """How often answers were right, day by day."""
 
 from client import Accuracy
-from frontend.charts.accuracy import MOST_DAYS, accuracy_chart, accuracy_frame
+from frontend.ui.charts.accuracy import MOST_DAYS, accuracy_chart, accuracy_frame
 
 
 def day(confirmed: int, corrected: int) -> Accuracy:

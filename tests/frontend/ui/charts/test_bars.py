@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from frontend.charts.bars import count_chart, pair_chart
+from frontend.ui.charts.bars import count_chart, pair_chart
 
 
 def rows(chart: dict[str, Any]) -> list[dict[str, Any]]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from frontend.charts.matrix import (
+from frontend.ui.charts.matrix import (
     NOTHING,
     SELECTION,
     confusion_frame,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from frontend.charts.reliability import reliability_chart
+from frontend.ui.charts.reliability import reliability_chart
 
 
 def test_points_lie_on_a_square_beside_the_diagonal() -> None:

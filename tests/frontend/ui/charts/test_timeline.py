@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from frontend.charts.timeline import NO_CLASS, OTHERS, PICK, Span, timeline_chart, timeline_frame
+from frontend.ui.charts.timeline import NO_CLASS, OTHERS, PICK, Span, timeline_chart, timeline_frame
 
 SPANS = [
     Span(0, 0.5, "3", 0.99),

@@ -5,11 +5,11 @@ import threading
 import pytest
 
 from client import BackendError, BackendUnreachable, ClientError
-from frontend import problems
-from frontend.asking import BATCH_PICTURES, Question
-from frontend.classifying import reading
-from frontend.classifying.batches import Batch
-from frontend.jobs import Job, Jobs
+from frontend.datasets.selections import Batch
+from frontend.service import errors
+from frontend.service.predictions import BATCH_PICTURES, Question
+from frontend.state.jobs import Job, Jobs
+from frontend.views.classify import batch_job
 from tests.frontend.answers import MODEL
 from tests.frontend.asked import BAD, GOOD, FakeClient, failing, judge, pictures
 
@@ -23,9 +23,9 @@ CRASHED = BackendError(status=500, code="inference_failed")
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses."""
-    monkeypatch.setattr(problems, "SOON", 0.0)
-    monkeypatch.setattr(problems, "LATER", 0.0)
-    monkeypatch.setattr(reading, "LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr(errors, "SOON", 0.0)
+    monkeypatch.setattr(errors, "LATER", 0.0)
+    monkeypatch.setattr(batch_job, "LONGEST_PAUSE", 0.0)
 
 
 def batch(*contents: str) -> Batch:
@@ -34,7 +34,7 @@ def batch(*contents: str) -> Batch:
 
 def read(client: FakeClient, given: Batch, patience: float = 60) -> tuple[Job, ClientError | None]:
     jobs = Jobs()
-    job = jobs.start(lambda job: reading.read(job, client, QUESTION, given, patience=patience))
+    job = jobs.start(lambda job: batch_job.read(job, client, QUESTION, given, patience=patience))
     ended = threading.Event()
     while not job.is_over:
         ended.wait(0.005)
@@ -92,11 +92,13 @@ def test_a_wait_is_told_and_ends_at_once_when_it_is_stopped() -> None:
     given = batch()
     client = FakeClient(failing(10**6, BackendError(status=429, retry_after=500)))
     jobs, ended = Jobs(), threading.Event()
-    job = jobs.start(lambda job: reading.read(job, client, QUESTION, given))
+    job = jobs.start(lambda job: batch_job.read(job, client, QUESTION, given))
     while not given.waits:
         ended.wait(0.005)
-    assert f"Read 0 of {MANY} pictures. The backend is busy." in reading.says(job, QUESTION, given)
-    assert "asked again in 500 seconds" in reading.says(job, QUESTION, given)
+    assert f"Read 0 of {MANY} pictures. The backend is busy." in batch_job.says(
+        job, QUESTION, given
+    )
+    assert "asked again in 500 seconds" in batch_job.says(job, QUESTION, given)
     job.cancel()
     while not job.is_over:
         ended.wait(0.005)

@@ -8,9 +8,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from client import Client
-from frontend import uploads
-from frontend.jobs import BusyError, Jobs
-from frontend.words import JOINER
+from frontend.datasets import upload_memory
+from frontend.state.jobs import BusyError, Jobs
+from frontend.ui.formatting import JOINER
 from tests.client.server import Answer, serving
 from tests.conftest import free_port
 from tests.frontend.app import (
@@ -265,13 +265,13 @@ def test_pictures_that_were_taken_are_not_kept_as_uploads_besides(
     start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released: list[str] = []
-    release = uploads.release
+    release = upload_memory.release
 
     def noted(files: Sequence[Any]) -> None:
         released.extend(file.name for file in files)
         release(files)
 
-    monkeypatch.setattr(uploads, "release", noted)
+    monkeypatch.setattr(upload_memory, "release", noted)
     app = upload(start(backend_url), ("seven.png", SEVEN), ("digits.zip", zipped(a=SEVEN)))
     assert released == ["seven.png", "digits.zip"]
     app.run()

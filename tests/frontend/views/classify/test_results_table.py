@@ -5,9 +5,9 @@ import io
 import json
 
 from client import BackendError
-from frontend.classifying import results
-from frontend.classifying.results import Result
-from frontend.pictures import Picture
+from frontend.datasets.images import Picture
+from frontend.views.classify import results_table
+from frontend.views.classify.results_table import Result
 from tests.frontend.answers import answer
 
 SURE = Result(Picture("a.png", b"a"), answer(("7", 0.998), ("1", 0.002), id="A"))
@@ -27,12 +27,12 @@ def test_answers_are_told_apart_by_how_far_they_can_be_relied_on() -> None:
 
 def test_only_what_has_an_outcome_is_collected_with_its_correction() -> None:
     pictures = [SURE.picture, UNSURE.picture, BAD.picture]
-    found = results.collect(pictures, [SURE.outcome, None, BAD.outcome], {"A": "1"})
+    found = results_table.collect(pictures, [SURE.outcome, None, BAD.outcome], {"A": "1"})
     assert found == [Result(SURE.picture, SURE.outcome, "1"), BAD]
 
 
 def test_the_csv_has_a_line_for_each_picture_or_what_is_wrong_with_it() -> None:
-    sure, unsure, unlike, bad = table(results.as_csv(ALL))
+    sure, unsure, unlike, bad = table(results_table.as_csv(ALL))
     assert sure == {
         "name": "a.png",
         "prediction": "7",
@@ -49,13 +49,13 @@ def test_the_csv_has_a_line_for_each_picture_or_what_is_wrong_with_it() -> None:
 def test_nothing_in_the_table_or_the_csv_is_a_formula() -> None:
     names = ("=1+1.png", "+a", "-a", "@a", "\ta", "\ra")
     found = [Result(Picture(name, b""), answer((f"={name}", 0.5))) for name in names]
-    for row in [*table(results.as_csv(found)), *results.rows(found)]:
+    for row in [*table(results_table.as_csv(found)), *results_table.rows(found)]:
         assert row["name"].startswith("'")
         assert row["prediction"].startswith("'=")
 
 
 def test_the_json_has_the_answers_as_data() -> None:
-    sure, unsure, _, bad = json.loads(results.as_json(ALL))
+    sure, unsure, _, bad = json.loads(results_table.as_json(ALL))
     assert (sure["filename"], sure["prediction"], sure["confidence"]) == ("a.png", "7", 0.998)
     assert sure["top"][1] == {"label": "1", "index": 1, "probability": 0.002}
     assert sure["model"] == {"name": "mnist-cnn", "version": "1"}
@@ -68,10 +68,10 @@ def test_the_json_has_the_answers_as_data() -> None:
 
 def test_names_that_are_no_text_can_be_taken_along_all_the_same() -> None:
     found = [Result(Picture("\udcff.png", b""), answer(("7", 0.9)))]
-    assert table(results.as_csv(found))[0]["name"] == "?.png"
-    assert json.loads(results.as_json(found))[0]["filename"] == "\udcff.png"
+    assert table(results_table.as_csv(found))[0]["name"] == "?.png"
+    assert json.loads(results_table.as_json(found))[0]["filename"] == "\udcff.png"
 
 
 def test_columns_that_say_nothing_are_left_out() -> None:
-    assert results.shown_columns([SURE]) == ["name", "prediction", "confidence", "how sure"]
-    assert results.shown_columns([BAD]) == ["name", "problem"]
+    assert results_table.shown_columns([SURE]) == ["name", "prediction", "confidence", "how sure"]
+    assert results_table.shown_columns([BAD]) == ["name", "problem"]

@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from client import Client
-from frontend.jobs import Job, Jobs
+from frontend.state.jobs import Job, Jobs
 from tests.conftest import free_port
 from tests.frontend.app import SEVEN, press, shown, twenty, until_read, upload
 from tests.frontend.conftest import Start

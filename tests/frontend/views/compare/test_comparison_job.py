@@ -9,7 +9,9 @@ from client import Classification, Client
 from evaluation.compare import Comparison, Measured, compare
 from evaluation.errors import LabelError
 from evaluation.types import Record
-from frontend.measuring.comparing import (
+from frontend.datasets.dataset import Labelled, keep_zip
+from frontend.datasets.evaluation_job import Backend
+from frontend.views.compare.comparison_job import (
     Compared,
     check_both,
     differences,
@@ -19,13 +21,11 @@ from frontend.measuring.comparing import (
     probabilities,
     verdict,
 )
-from frontend.measuring.labelled import Labelled, keep_zip
-from frontend.measuring.measure import Backend
-from frontend.measuring.side_by_side import verdict as verdict_on_one
+from frontend.views.compare.side_by_side import verdict as verdict_on_one
 from tests.evaluation.predictors.backends import Reply, line, lines, serving
 from tests.frontend.answers import MODEL, answer
-from tests.frontend.measuring.test_labelled import Sent
-from tests.frontend.measuring.test_measure import PETS, new_job
+from tests.frontend.datasets.test_dataset import Sent
+from tests.frontend.datasets.test_evaluation_job import PETS, new_job
 from tests.labelled import SEVEN, zipped
 
 

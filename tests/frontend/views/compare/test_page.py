@@ -10,7 +10,7 @@ from tests.frontend.app import SEVEN, models, shown
 from tests.frontend.conftest import Start
 from tests.labelled import sevens, zipped
 
-COMPARE = "views/compare.py"
+COMPARE = "views/compare/page.py"
 
 
 def opened(start: Start, url: str) -> AppTest:

@@ -11,7 +11,7 @@ from tests.frontend.app import shown
 from tests.frontend.conftest import Start
 from tests.labelled import SEVEN, sevens, zipped
 
-EVALUATE = "views/evaluate.py"
+EVALUATE = "views/evaluate/page.py"
 
 
 def opened(start: Start, url: str) -> AppTest:

@@ -14,7 +14,7 @@ from tests.frontend.app import press, shown
 from tests.frontend.conftest import Start
 from tests.pictures import encoded, seven
 
-HISTORY = "views/history.py"
+HISTORY = "views/history/page.py"
 SEVEN = encoded(seven())
 
 
@@ -169,11 +169,11 @@ def test_a_place_that_is_none_is_the_newest_page(start: Start, answers: Client) 
 
 
 def test_the_download_has_all_that_fits_and_not_only_a_page(answers: Client) -> None:
-    from frontend.views import history
+    from frontend.views.history import page
 
     for number in range(20):
         answers.classify(SEVEN, filename=f"more{number}.png")
-    content = history._export(answers, Search(label="7"), "csv").decode()
+    content = page._export(answers, Search(label="7"), "csv").decode()
     assert len(list(csv.DictReader(content.splitlines()))) == 23
 
 
@@ -196,9 +196,9 @@ def test_a_history_that_cannot_be_read_says_why(
     body = f'{{"status": {status}, "code": "{code}", "title": "x", "detail": "y"}}'.encode()
     with serving(Answer(body, status=status)) as (url, _), Client(url) as broken:
         monkeypatch.setattr(Client, "history", broken.history, raising=False)
-        history = broken.history
-        monkeypatch.setattr("client.client.History", lambda _: history)
-        from frontend import serving as frontend_serving
+        page = broken.history
+        monkeypatch.setattr("client.client.History", lambda _: page)
+        from frontend.service import session as frontend_serving
 
         frontend_serving._client.clear()
         text = shown(opened(start, answers))

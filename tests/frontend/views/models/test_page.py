@@ -10,7 +10,7 @@ from tests.conftest import free_port
 from tests.frontend.app import models, shown
 from tests.frontend.conftest import Start
 
-MODELS = "views/models.py"
+MODELS = "views/models/page.py"
 
 
 def test_each_model_has_its_state_its_figures_and_its_card(start: Start, backend_url: str) -> None:
@@ -68,7 +68,9 @@ def test_without_a_backend_the_page_says_how_to_start_it(start: Start) -> None:
 def test_a_page_that_fails_says_so_in_words_of_its_own(
     start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frontend.figures.headline", lambda _: Path("a secret").read_text())
+    monkeypatch.setattr(
+        "frontend.views.models.model_summary.headline", lambda _: Path("a secret").read_text()
+    )
     app = start(backend_url).switch_page(MODELS).run()
     assert "Something went wrong on this page." in shown(app)
     assert "secret" not in shown(app)

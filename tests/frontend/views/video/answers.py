@@ -1,8 +1,8 @@
 """Answers about frames, made up."""
 
 from client import Classification, Guess, InputSpec, ModelInfo, ModelRef, Timings
-from frontend.asking import Outcome
-from frontend.video.reading import Answered
+from frontend.service.predictions import Outcome
+from frontend.views.video.result import Answered
 
 MODEL = ModelInfo(
     name="digits",

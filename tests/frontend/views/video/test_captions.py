@@ -6,9 +6,9 @@ import re
 import pytest
 
 from client import BackendError
-from frontend.video.captions import caption, clock, escaped, webvtt
-from frontend.video.reading import Answered
-from tests.frontend.video.answers import answer, frames
+from frontend.views.video.captions import caption, clock, escaped, webvtt
+from frontend.views.video.result import Answered
+from tests.frontend.views.video.answers import answer, frames
 
 CUE = re.compile(r"(\S+) --> (\S+)\n(.*)\n(?:\n|$)")
 

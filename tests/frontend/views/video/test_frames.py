@@ -14,12 +14,12 @@ import av
 import pytest
 from PIL import Image
 
-from frontend.video import frames as module
-from frontend.video import limits
-from frontend.video.frames import Frames
-from frontend.video.messages import HEADER, End, Frame, Info
+from frontend.views.video import frames as module
+from frontend.views.video import limits
+from frontend.views.video.frames import Frames
+from frontend.views.video.protocol import HEADER, End, Frame, Info
 from tests.conftest import ROOT
-from tests.frontend.video.clips import clip, sevens_then_noise, sound_only, turned
+from tests.frontend.views.video.clips import clip, sevens_then_noise, sound_only, turned
 from tests.pictures import encoded, noise, seven
 
 PICTURES = sevens_then_noise(64)

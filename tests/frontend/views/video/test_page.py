@@ -11,11 +11,11 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from client import BackendError, Client
-from frontend import uploads
+from frontend.datasets import upload_memory
 from tests.conftest import free_port
-from tests.frontend.video.clips import clip, sevens_then_noise
+from tests.frontend.views.video.clips import clip, sevens_then_noise
 
-APP = Path(__file__).parents[2] / "frontend" / "app.py"
+APP = Path(__file__).parents[4] / "frontend" / "app.py"
 CLIP = clip(sevens_then_noise())
 
 Start = Callable[[str], AppTest]
@@ -28,7 +28,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
     def opened(url: str) -> AppTest:
         monkeypatch.setenv("BACKEND", url)
         app = AppTest.from_file(str(APP), default_timeout=30).run()
-        return app.switch_page("views/video.py").run()
+        return app.switch_page("views/video/page.py").run()
 
     return opened
 
@@ -115,9 +115,9 @@ def test_a_new_session_with_the_same_address_shows_the_same(start: Start, backen
 def test_it_is_still_there_after_a_visit_to_another_page(start: Start, backend_url: str) -> None:
     app = read(start(backend_url))
     app.select_slider[0].set_value(3).run()
-    app.switch_page("views/draw.py").run()
+    app.switch_page("views/draw/page.py").run()
     assert "The answer will appear here." in shown(app)
-    app.switch_page("views/video.py").run()
+    app.switch_page("views/video/page.py").run()
     assert "7: 4 of 8 frames (50 %)" in shown(app)
     assert "Frame 4 of 8, at second 1.50" in shown(app)
 
@@ -172,7 +172,7 @@ def test_a_clip_that_is_read_is_not_kept_as_an_upload_besides(
 ) -> None:
     released: list[str] = []
     monkeypatch.setattr(
-        uploads, "release", lambda files: released.extend(file.name for file in files)
+        upload_memory, "release", lambda files: released.extend(file.name for file in files)
     )
     read(start(backend_url))
     assert released == ["clip.mp4"]
@@ -212,7 +212,7 @@ def test_a_clip_of_one_frame_is_shown(start: Start, backend_url: str) -> None:
 def test_a_file_that_is_too_large_is_refused(
     start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("frontend.video.limits.MEGABYTES", 1)
+    monkeypatch.setattr("frontend.views.video.limits.MEGABYTES", 1)
     app = start(backend_url)
     app.file_uploader[0].set_value(("clip.mp4", bytes(2**20 + 1), "video/mp4")).run()
     assert "This file has more than 1 MB." in shown(app)

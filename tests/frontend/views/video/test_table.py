@@ -4,11 +4,11 @@ import csv
 import io
 
 from client import BackendError
-from frontend.asking import Question
-from frontend.video.messages import End
-from frontend.video.reading import Answered, Reading, Source
-from frontend.video.table import as_csv, frequencies, rows
-from tests.frontend.video.answers import MODEL, answer, frames
+from frontend.service.predictions import Question
+from frontend.views.video.protocol import End
+from frontend.views.video.result import Answered, Reading, Source
+from frontend.views.video.table import as_csv, frequencies, rows
+from tests.frontend.views.video.answers import MODEL, answer, frames
 
 REFUSED = BackendError(status=415)
 

@@ -14,13 +14,13 @@ from client import (
     InvalidAnswer,
     ItemError,
 )
-from frontend.asking import Question
-from frontend.jobs import Job
-from frontend.video import patience, telling
-from frontend.video.reader import read
-from frontend.video.reading import Reading, Source
-from tests.frontend.video.answers import MODEL, answer
-from tests.frontend.video.clips import clip, sevens_then_noise
+from frontend.service.predictions import Question
+from frontend.state.jobs import Job
+from frontend.views.video import retry, status
+from frontend.views.video.result import Reading, Source
+from frontend.views.video.video_job import read
+from tests.frontend.views.video.answers import MODEL, answer
+from tests.frontend.views.video.clips import clip, sevens_then_noise
 from tests.pictures import noise
 
 CLIP = clip(sevens_then_noise(64))
@@ -72,7 +72,7 @@ def waits(job: Job, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long was waited, without any waiting: ten seconds pass between two looks at the clock."""
     asked: list[float] = []
     clock = count(0.0, 10.0)
-    monkeypatch.setattr(patience, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(retry, "monotonic", lambda: next(clock))
     monkeypatch.setattr(job.stop, "wait", asked.append)
     return asked
 
@@ -93,7 +93,7 @@ def test_each_frame_has_an_answer_and_lasts_until_the_next(reading: Read, job: J
     assert [frame.start for frame in done.frames] == pytest.approx([n / 5 for n in range(20)])
     assert [frame.end for frame in done.frames] == pytest.approx([n / 5 for n in range(1, 21)])
     assert (job.done, job.total) == (20, 20)
-    assert telling.of(done) is None
+    assert status.of(done) is None
     done.close()
 
 
@@ -142,7 +142,7 @@ def test_a_backend_that_is_away_or_busy_is_waited_for(
     assert len(done.frames) == 20
     assert done.failure is None
     asked = trouble.retry_after if isinstance(trouble, BackendError) else None
-    assert waits == [asked or patience.PAUSE] * 2
+    assert waits == [asked or retry.PAUSE] * 2
 
 
 def test_what_was_answered_before_it_went_away_is_not_asked_again(
@@ -161,7 +161,7 @@ def test_a_backend_that_stays_away_is_given_up_and_what_there_is_is_kept(
     assert done.failure is AWAY
     assert len(done.frames) == 11
     assert sum(waits) > 5
-    problem = telling.of(done)
+    problem = status.of(done)
     assert problem is not None
     assert "not reachable" in problem.what
     assert "its first 1.1 seconds" in problem.what
@@ -173,7 +173,7 @@ def test_a_refusal_that_waiting_does_not_mend_is_told_at_once(
 ) -> None:
     done = reading(Backend(for_ever=BackendError(status=404, code="unknown_model")))
     assert (len(done.frames), waits) == (0, [])
-    problem = telling.of(done)
+    problem = status.of(done)
     assert problem is not None
     assert "does not serve this model" in problem.what
 
@@ -202,7 +202,7 @@ def test_stopping_keeps_what_was_read_and_a_copy_to_play(reading: Read, job: Job
     assert 8 <= len(done.frames) < 400
     assert done.stopped
     assert done.played is not None
-    problem = telling.of(done)
+    problem = status.of(done)
     assert problem is not None
     assert problem.what.startswith("It was stopped. What follows is of its first")
 
@@ -210,7 +210,7 @@ def test_stopping_keeps_what_was_read_and_a_copy_to_play(reading: Read, job: Job
 def test_what_is_no_clip_is_told_in_words(reading: Read) -> None:
     done = reading(Backend(), b"no video")
     assert (list(done.frames), done.info, done.played) == ([], None, None)
-    problem = telling.of(done)
+    problem = status.of(done)
     assert problem is not None
     assert problem.what.startswith("This file is not a video that can be read here")
     assert "MP4, MOV, WebM" in problem.advice
@@ -218,7 +218,7 @@ def test_what_is_no_clip_is_told_in_words(reading: Read) -> None:
 
 def test_a_clip_that_is_too_long_says_how_far_it_was_read(reading: Read) -> None:
     done = reading(Backend(), clip(varied(65) * 2, rate=1), rate=1)
-    problem = telling.of(done)
+    problem = status.of(done)
     assert problem is not None
     assert "of its first 120.0 seconds" in problem.what
     assert "Cut it into parts of 120 seconds" in problem.advice
@@ -227,7 +227,7 @@ def test_a_clip_that_is_too_long_says_how_far_it_was_read(reading: Read) -> None
 def test_a_clip_of_too_many_frames_says_how_to_get_further(reading: Read) -> None:
     done = reading(Backend(), clip(varied(100) * 13, rate=30), rate=30)
     assert len(done.frames) == 1200
-    problem = telling.of(done)
+    problem = status.of(done)
     assert problem is not None
     assert "choose fewer per second" in problem.advice
 

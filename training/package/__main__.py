@@ -1,0 +1,5 @@
+"""Run `python -m training.package`."""
+
+from training.package.command import main
+
+main()
