@@ -84,19 +84,20 @@ class Client:
         model: str | None = None,
         top_k: int | None = None,
         coverage: float | None = None,
-        seen: bool = False,
+        model_input: bool = False,
         store: bool = True,
     ) -> Classification:
         """Classify one image, given as the bytes of an image file.
 
         `coverage` is the share of answers whose prediction set should hold the right label: 0.9,
-        0.95 (what None means) or 0.99. With `seen` the answer has what the model was given.
+        0.95 (what None means) or 0.99. With `model_input` the answer has what the model was given.
         Without `store` it is not kept in the backend's history.
         """
         with self._answer(
             "POST",
             "/classify",
-            query=_query(model, top_k, coverage, store) | ({"seen": "true"} if seen else {}),
+            query=_query(model, top_k, coverage, store)
+            | ({"model_input": "true"} if model_input else {}),
             files=[_part(filename, image)],
         ) as response:
             return parse_classification(_json(response), filename)

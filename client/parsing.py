@@ -51,7 +51,7 @@ def parse_classification(obj: Object, filename: str | None) -> Classification:
         stored=optional(obj, "stored", as_flag),
         timings=parse_timings(obj),
         ood_score=optional(obj, "ood_score", as_number),
-        seen=optional(obj, "seen", _picture),
+        model_input=optional(obj, "model_input", _picture),
     )
 
 

@@ -43,7 +43,7 @@ class Classification:
     are in label order. One of the labels in `prediction_set` is right with the probability
     `coverage`. The larger `ood_score`, the less the image is like what the model knows. What a
     model or a backend does not provide (a prediction set with its coverage, whether the image looks
-    like the training data, whether it was stored) is None. `seen` is what the model was given, as
+    like the training data, whether it was stored) is None. `model_input` is what the model was given, as
     the bytes of a PNG, where that was asked for.
     """
 
@@ -60,7 +60,7 @@ class Classification:
     stored: bool | None
     timings: Timings
     ood_score: float | None = None
-    seen: bytes | None = None
+    model_input: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,9 +80,11 @@ TopKParam = Annotated[
 ProbabilitiesParam = Annotated[
     bool, Query(description="whether `probabilities`, one for each class, is in the answer")
 ]
-SeenParam = Annotated[
+ModelInputParam = Annotated[
     bool,
-    Query(description="whether `seen`, the picture as the model is given it, is in the answer"),
+    Query(
+        description="whether `model_input`, the picture as the model is given it, is in the answer"
+    ),
 ]
 StoreParam = Annotated[
     bool, Query(description="whether the answer is kept in the history, where there is one")

@@ -20,7 +20,7 @@ from starlette.responses import Response
 from backend.history.errors import (
     HistoryOffError,
     HistoryUnavailableError,
-    NoPictureError,
+    NoImageError,
     UnknownAnswerError,
     UnknownLabelError,
 )
@@ -95,7 +95,7 @@ CATALOGUE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     KeyMissingError: (401, "api_key_missing"),
     KeyWrongError: (403, "api_key_wrong"),
     UnknownAnswerError: (404, "unknown_answer"),
-    NoPictureError: (404, "no_picture"),
+    NoImageError: (404, "no_image"),
     HistoryOffError: (404, "history_off"),
     UnknownLabelError: (422, "unknown_label"),
     HistoryUnavailableError: (503, "history_unavailable"),

@@ -4,7 +4,7 @@ PrismError
 ├── HistoryOffError           the operator keeps none
 ├── HistoryUnavailableError   the database cannot be reached or written, or is still being opened
 ├── UnknownAnswerError        no answer of that id is kept
-├── NoPictureError            the answer is kept, its picture is not
+├── NoImageError            the answer is kept, its picture is not
 └── UnknownLabelError         a correction that is no label of the model
 """
 
@@ -32,7 +32,7 @@ class UnknownAnswerError(PrismError):
         super().__init__("No answer of that id is kept. It may be too old, or deleted.")
 
 
-class NoPictureError(PrismError):
+class NoImageError(PrismError):
     """The answer is kept, its picture is not."""
 
     def __init__(self) -> None:

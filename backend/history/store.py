@@ -19,7 +19,7 @@ from sqlalchemy.exc import (
 )
 
 from backend.history import database
-from backend.history.errors import HistoryUnavailableError, NoPictureError, UnknownAnswerError
+from backend.history.errors import HistoryUnavailableError, NoImageError, UnknownAnswerError
 from backend.history.filters import Day, Search
 from backend.history.inserts import insert_into
 from backend.history.queries import accuracy_query, kept_query, page_query
@@ -82,12 +82,12 @@ class Store:
         return _kept(row)
 
     def picture(self, answer_id: str) -> bytes:
-        """The kept picture, WebP; raises UnknownAnswerError or NoPictureError."""
+        """The kept picture, WebP; raises UnknownAnswerError or NoImageError."""
         self.get(answer_id)
         with self._connection() as connection:
             found = connection.scalar(select(pictures.c.webp).where(pictures.c.id == answer_id))
         if found is None:
-            raise NoPictureError
+            raise NoImageError
         return cast(bytes, found)
 
     def page(self, search: Search, limit: int, before: str | None = None) -> list[Kept]:

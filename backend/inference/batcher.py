@@ -19,7 +19,7 @@ from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
 T = TypeVar("T")
 R = TypeVar("R")
 
-Reason = Literal["alone", "gathered", "full"]
+Reason = Literal["single", "partial", "full"]
 
 FOREVER: Final = float("inf")
 
@@ -28,7 +28,7 @@ FOREVER: Final = float("inf")
 class Batch(Generic[T]):
     """What one runner works on, and why it went: alone, all that had gathered, or a full batch.
 
-    `alone` says that nobody else was running or waiting at that moment.
+    `single` says that nobody else was running or waiting at that moment.
     """
 
     items: list[T]
@@ -38,7 +38,7 @@ class Batch(Generic[T]):
     @property
     def alone(self) -> bool:
         """Whether all cores are this batch's."""
-        return self.reason == "alone"
+        return self.reason == "single"
 
 
 @dataclass(slots=True)
@@ -177,8 +177,8 @@ class Batcher(Generic[T, R]):
                 break
             taken.append(self._entries.popleft())
         if len(taken) == 1 and not self._busy and not self._entries:
-            return taken, "alone"
-        return taken, "full" if len(taken) == self._max_batch else "gathered"
+            return taken, "single"
+        return taken, "full" if len(taken) == self._max_batch else "partial"
 
     def _serve(self, entries: list[_Entry[T, R]], reason: Reason) -> None:
         answers: Sequence[R | Exception]

@@ -3,7 +3,7 @@
 from typing import Final, Literal, Protocol
 
 Shed = Literal["queue_full", "too_slow"]
-Gathered = Literal["alone", "gathered", "full"]
+Gathered = Literal["single", "partial", "full"]
 
 
 class Observer(Protocol):

@@ -86,23 +86,21 @@ class Metrics:
             "prism_batches_total", "Forward passes by why they began.", ("model", "reason")
         )
         self.depth: Gauge = gauge("prism_queue_depth", "Pictures that wait.", model)
-        self.admitted: Counter = counter(
-            "prism_pictures_admitted_total", "Pictures taken in.", model
-        )
+        self.admitted: Counter = counter("prism_images_admitted_total", "Pictures taken in.", model)
         self.shed: Counter = counter(
-            "prism_pictures_shed_total", "Pictures refused, not admitted.", ("model", "reason")
+            "prism_images_shed_total", "Pictures refused, not admitted.", ("model", "reason")
         )
         self.expired: Counter = counter(
-            "prism_pictures_expired_total", "Admitted pictures whose deadline passed.", model
+            "prism_images_expired_total", "Admitted pictures whose deadline passed.", model
         )
         self.abandoned: Counter = counter(
-            "prism_pictures_abandoned_total", "Admitted pictures that nobody waits for.", model
+            "prism_images_abandoned_total", "Admitted pictures that nobody waits for.", model
         )
         self.answered: Counter = counter(
-            "prism_pictures_answered_total", "Admitted pictures that were classified.", model
+            "prism_images_answered_total", "Admitted pictures that were classified.", model
         )
         self.failed: Counter = counter(
-            "prism_pictures_failed_total", "Admitted pictures that failed.", ("model", "code")
+            "prism_images_failed_total", "Admitted pictures that failed.", ("model", "code")
         )
         if not SHARED:
             ProcessCollector(registry=self._registry)
@@ -160,7 +158,7 @@ class ModelMetrics:
         self._queue = metrics.queue.labels(model).observe
         self._inference = metrics.inference.labels(model).observe
         self._size = metrics.batch_size.labels(model).observe
-        reasons: tuple[Gathered, ...] = ("alone", "gathered", "full")
+        reasons: tuple[Gathered, ...] = ("single", "partial", "full")
         self._batches = {why: metrics.batches.labels(model, why).inc for why in reasons}
         refusals: tuple[Shed, ...] = ("queue_full", "too_slow")
         self._shed = {why: metrics.shed.labels(model, why).inc for why in refusals}

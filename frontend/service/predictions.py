@@ -22,19 +22,19 @@ TOP = 10
 class Question:
     """What is asked of a picture: the model, and the coverage of its prediction set, if any.
 
-    With `seen` the answer for a picture on its own has what the model was given. Without `store` it
+    With `model_input` the answer for a picture on its own has what the model was given. Without `store` it
     is kept out of the history.
     """
 
     model: ModelInfo
     coverage: float | None = None
-    seen: bool = False
+    model_input: bool = False
     store: bool = True
 
     @property
     def key(self) -> Key:
         """What tells it from other questions."""
-        return (self.model.name, self.model.version, self.coverage, self.seen, self.store)
+        return (self.model.name, self.model.version, self.coverage, self.model_input, self.store)
 
 
 class Options(TypedDict):
@@ -148,7 +148,10 @@ def _lean(item: Classification | ItemError) -> Outcome:
 def _alone(client: Client, question: Question, picture: Picture) -> Outcome:
     try:
         return client.classify(
-            picture.content, filename=picture.name, seen=question.seen, **_options(question)
+            picture.content,
+            filename=picture.name,
+            model_input=question.model_input,
+            **_options(question),
         )
     except BackendError as error:
         if is_lasting(error):

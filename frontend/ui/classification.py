@@ -80,14 +80,14 @@ def show_figures(
 
 def show_seen(result: Classification) -> None:
     """Show what the model was given, its pixels enlarged; nothing where that was not asked for."""
-    if result.seen is None:
+    if result.model_input is None:
         return
-    with Image.open(BytesIO(result.seen)) as image:
+    with Image.open(BytesIO(result.model_input)) as image:
         width, height = image.size
     size = f"{width}x{height} pixels"
-    with st.container(key="seen"):  # the name that the page's style knows
+    with st.container(key="model_input"):  # the name that the page's style knows
         st.image(
-            result.seen,
+            result.model_input,
             width=max(width, SEEN_WIDTH),
             output_format="PNG",  # the default blurs it
             alt=f"What the model sees: the picture as it is given, {size}",

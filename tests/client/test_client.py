@@ -46,10 +46,10 @@ def ask(answer: Answer, **options: Any) -> Classification:
 
 
 def test_what_the_model_was_given_comes_where_it_is_asked_for(client: Client) -> None:
-    seen = client.classify(SEVEN, filename="seven.png", seen=True).seen
-    assert seen is not None
-    assert Image.open(BytesIO(seen)).size == (28, 28)
-    assert client.classify(SEVEN, filename="seven.png").seen is None
+    model_input = client.classify(SEVEN, filename="seven.png", model_input=True).model_input
+    assert model_input is not None
+    assert Image.open(BytesIO(model_input)).size == (28, 28)
+    assert client.classify(SEVEN, filename="seven.png").model_input is None
 
 
 def test_a_model_comes_with_its_card(client: Client) -> None:
@@ -65,13 +65,13 @@ def test_a_model_that_is_not_served_is_refused(client: Client) -> None:
     assert caught.value.status == 404
 
 
-@pytest.mark.parametrize("seen", ["data:image/png;base64,?", 5])
-def test_what_is_no_picture_is_an_invalid_answer(seen: object) -> None:
+@pytest.mark.parametrize("model_input", ["data:image/png;base64,?", 5])
+def test_what_is_no_picture_is_an_invalid_answer(model_input: object) -> None:
     with (
-        serving(Answer(json.dumps(ANSWER | {"seen": seen}).encode())) as (url, _),
-        pytest.raises(InvalidAnswer, match="seen"),
+        serving(Answer(json.dumps(ANSWER | {"model_input": model_input}).encode())) as (url, _),
+        pytest.raises(InvalidAnswer, match="model_input"),
     ):
-        Client(url).classify(SEVEN, filename="seven.png", seen=True)
+        Client(url).classify(SEVEN, filename="seven.png", model_input=True)
 
 
 def test_a_seven_is_read(client: Client) -> None:

@@ -117,10 +117,12 @@ def test_a_backend_that_goes_away_is_told_and_the_drawing_waits_for_it(
 def test_what_the_model_sees_stands_beside_the_pad_with_crisp_pixels(visit: Open) -> None:
     page = visit("/draw")
     draw_seven(page)
-    seen = page.get_by_alt_text("What the model sees: the picture as it is given, 28x28 pixels")
-    expect(seen).to_have_css("image-rendering", "pixelated")
-    expect(seen).to_have_js_property("naturalWidth", 28)
-    expect(seen).to_have_css("width", "140px")
+    model_input = page.get_by_alt_text(
+        "What the model sees: the picture as it is given, 28x28 pixels"
+    )
+    expect(model_input).to_have_css("image-rendering", "pixelated")
+    expect(model_input).to_have_js_property("naturalWidth", 28)
+    expect(model_input).to_have_css("width", "140px")
 
 
 def test_a_stroke_taken_back_is_drawn_again_by_button_and_by_keyboard(visit: Open) -> None:

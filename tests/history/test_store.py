@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from backend.history.errors import HistoryUnavailableError, NoPictureError, UnknownAnswerError
+from backend.history.errors import HistoryUnavailableError, NoImageError, UnknownAnswerError
 from backend.history.filters import Day, Search
 from backend.history.record import Record
 from backend.history.store import Store
@@ -62,13 +62,13 @@ def test_pictures_are_kept_beside_and_go_with_their_answer(store: Store) -> None
     store.add([with_one, without])
     assert store.picture(with_one["id"]) == b"webp"
     assert store.get(with_one["id"])["has_picture"]
-    with pytest.raises(NoPictureError):
+    with pytest.raises(NoImageError):
         store.picture(without["id"])
     store.delete(with_one["id"])
     with pytest.raises(UnknownAnswerError):
         store.picture(with_one["id"])
     store.add([{**with_one, "picture": None}])
-    with pytest.raises(NoPictureError):
+    with pytest.raises(NoImageError):
         store.picture(with_one["id"])
 
 

@@ -31,7 +31,7 @@ async def test_what_comes_alone_goes_at_once_and_alone() -> None:
     with running(work, runners=2) as batcher:
         assert [await together(batcher.submit(i)) for i in (1, 2, 3)] == [[2], [4], [6]]
     assert work.items == [[1], [2], [3]]
-    assert work.reasons == ["alone"] * 3
+    assert work.reasons == ["single"] * 3
     assert all(batch.alone for batch in work.batches)
 
 
@@ -43,7 +43,7 @@ async def test_arrivals_gather_while_the_runner_is_busy_up_to_the_largest_batch(
         work.open.set()
         assert await together(*futures) == [0, 2, 4, 6, 8, 10]
     assert work.items == [[0], [1, 2, 3], [4, 5]]
-    assert work.reasons == ["alone", "full", "gathered"]
+    assert work.reasons == ["single", "full", "partial"]
 
 
 async def test_one_that_comes_while_another_is_inside_is_not_called_alone() -> None:
@@ -54,7 +54,7 @@ async def test_one_that_comes_while_another_is_inside_is_not_called_alone() -> N
         await until(lambda: len(work.batches) == 2)
         work.open.set()
         assert await together(first, second) == [0, 2]
-    assert work.reasons == ["alone", "gathered"]
+    assert work.reasons == ["single", "partial"]
 
 
 async def test_it_is_busy_from_the_first_item_to_the_last_answer() -> None:

@@ -72,7 +72,7 @@ def test_files_and_inputs_are_answered_each_in_its_place(model: Artifact) -> Non
     load = Loaded()
     run = engine(model, load)
     decoded = Decoder(GREY, Reader(10_000)).decode(grey(3))
-    assert digits(run(Batch([grey(1), decoded, grey(5, side=80)], "gathered"))) == [1, 3, 5]
+    assert digits(run(Batch([grey(1), decoded, grey(5, side=80)], "partial"))) == [1, 3, 5]
     assert load.asked() == [[[1, 3, 5]]]
 
 
@@ -80,7 +80,7 @@ def test_an_item_of_several_rows_keeps_them_together(model: Artifact) -> None:
     run = engine(model, Loaded())
     decoded = [Decoder(GREY, Reader(10_000)).decode(grey(i)).rows for i in (1, 2, 3)]
     three = Input(rows=decoded[0].repeat(3, axis=0))
-    answers = run(Batch([three, Input(decoded[1]), Input(decoded[2])], "gathered"))
+    answers = run(Batch([three, Input(decoded[1]), Input(decoded[2])], "partial"))
     outputs = [answer.outputs for answer in answers if isinstance(answer, Answer)]
     assert [part.argmax(axis=1).tolist() for part in outputs] == [[1, 1, 1], [2], [3]]
     assert outputs[0].sum(axis=1) == pytest.approx([1, 1, 1])
@@ -103,7 +103,7 @@ def test_each_item_has_the_scores_of_its_own_rows(model: Artifact) -> None:
     items = [Input(dim), Input(np.concatenate([bright, middle])), Input(dim)]
 
     def scores(*items: Input) -> list[float]:
-        answers = run(Batch([*items], "gathered"))
+        answers = run(Batch([*items], "partial"))
         each = [answer.ood_scores for answer in answers if isinstance(answer, Answer)]
         return [float(score) for part in each if part is not None for score in part]
 
@@ -119,14 +119,14 @@ def test_a_bad_picture_never_reaches_the_network_and_spoils_nothing(model: Artif
     answers = run(Batch([grey(1), broken, grey(3)], "full"))
     assert digits(answers) == [1, BrokenImageError, 3]
     assert load.asked() == [[[1, 3]]]
-    assert digits(run(Batch([broken], "alone"))) == [BrokenImageError]
+    assert digits(run(Batch([broken], "single"))) == [BrokenImageError]
     assert load.asked() == [[]]
     assert observer.heard == [(2, "full")]  # what was never run is no batch
 
 
 def test_an_input_that_makes_the_forward_pass_fail_fails_alone(model: Artifact) -> None:
     run = engine(model, Loaded(bad=9))
-    answers = run(Batch([grey(i) for i in (1, 9, 3, 4)], "gathered"))
+    answers = run(Batch([grey(i) for i in (1, 9, 3, 4)], "partial"))
     assert digits(answers) == [1, InferenceError, 3, 4]
 
 
@@ -135,10 +135,10 @@ def test_one_alone_takes_the_wide_network_and_several_the_narrow_one(model: Arti
     run = engine(model, load)
     run.spread()
     assert [network.threads for network in load.networks] == [4, 1]
-    run(Batch([grey(1)], "alone"))
+    run(Batch([grey(1)], "single"))
     assert load.asked() == [[[1]], []]
-    run(Batch([grey(2), grey(3)], "gathered"))
-    run(Batch([grey(4)], "gathered"))
+    run(Batch([grey(2), grey(3)], "partial"))
+    run(Batch([grey(4)], "partial"))
     assert load.asked() == [[], [[2, 3], [4]]]
 
 
@@ -168,7 +168,7 @@ def test_a_picture_that_was_given_up_while_it_was_decoded_costs_no_forward_pass(
 ) -> None:
     load = Loaded()
     run = engine(model, load)
-    answers = run(Batch([grey(1), grey(2)], "gathered", lambda at: at == 1))
+    answers = run(Batch([grey(1), grey(2)], "partial", lambda at: at == 1))
     assert isinstance(answers[0], ClosedError)
     assert isinstance(answers[1], Answer)
     assert load.asked() == [[[2]]]

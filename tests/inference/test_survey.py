@@ -243,7 +243,7 @@ def test_the_networks_are_those_of_the_plan(
     engine = model.engine()
     engine.survey(plans, idle)
     picture = Decoder(GREY, Reader(10_000)).decode(grey(1))
-    cases: list[tuple[Reason, int]] = [("alone", alone), ("gathered", together)]
+    cases: list[tuple[Reason, int]] = [("single", alone), ("partial", together)]
     for reason, threads in cases:
         engine(Batch([picture], reason))
         (used,) = [network.threads for network in model.networks if network.asked]

@@ -43,7 +43,7 @@ def test_every_picture_that_is_admitted_ends_in_one_way() -> None:
     model.shed("too_slow")
 
     def count(what: str, **labels: str) -> float:
-        return value(metrics, f"prism_pictures_{what}_total", model="cat", **labels)
+        return value(metrics, f"prism_images_{what}_total", model="cat", **labels)
 
     ended = count("answered") + count("expired") + count("abandoned")
     ended += count("failed", code="broken_image") + count("failed", code="ValueError")
@@ -57,14 +57,14 @@ def test_every_picture_that_is_admitted_ends_in_one_way() -> None:
 def test_forward_passes_are_counted_by_size_and_reason_and_the_queue_as_it_is_now() -> None:
     metrics = Metrics()
     model = metrics.observer("cat")
-    model.batch(1, "alone")
+    model.batch(1, "single")
     model.batch(32, "full")
     model.depth(7)
     model.depth(5)
     assert value(metrics, "prism_batch_size_sum", model="cat") == 33
     assert value(metrics, "prism_batch_size_bucket", model="cat", le="16.0") == 1
     assert value(metrics, "prism_batches_total", model="cat", reason="full") == 1
-    assert value(metrics, "prism_batches_total", model="cat", reason="gathered") == 0
+    assert value(metrics, "prism_batches_total", model="cat", reason="partial") == 0
     assert value(metrics, "prism_queue_depth", model="cat") == 5
 
 
@@ -95,7 +95,7 @@ def test_two_applications_in_one_process_count_apart() -> None:
     first, second = Metrics(), Metrics()
     first.observer("cat").admitted()
     second.observer("cat")
-    assert value(second, "prism_pictures_admitted_total", model="cat") == 0
+    assert value(second, "prism_images_admitted_total", model="cat") == 0
 
 
 def test_a_scraper_gets_the_format_that_it_asks_for() -> None:
@@ -113,7 +113,7 @@ def test_the_silent_observer_and_the_counting_one_hear_the_same() -> None:
     for observer in (counting, SILENT):
         observer.admitted()
         observer.depth(1)
-        observer.batch(1, "alone")
+        observer.batch(1, "single")
         observer.answered(0, 0, 0)
         observer.shed("queue_full")
         observer.failed("x")
@@ -172,7 +172,7 @@ def test_any_worker_answers_for_all_and_a_dead_one_leaves_its_counts_behind(
     text = read_all()
     requests = {"method": "POST", "route": "/classify", "model": "cat", "code": "200"}
     assert value(text, "prism_requests_total", **requests) == 7
-    assert value(text, "prism_pictures_answered_total", model="cat") == 7
+    assert value(text, "prism_images_answered_total", model="cat") == 7
     assert value(text, "prism_decode_seconds_count", model="cat") == 7
     assert value(text, "prism_queue_depth", model="cat") == 7
     assert value(text, "prism_requests_in_flight") == 2

@@ -20,7 +20,7 @@ from backend.api.deps import (
     ModelParam,
     ProbabilitiesParam,
     RequestIdDep,
-    SeenParam,
+    ModelInputParam,
     SettingsDep,
     StoreParam,
     TopKParam,
@@ -84,7 +84,7 @@ async def classify(
     top_k: TopKParam = 5,
     probabilities: ProbabilitiesParam = True,
     coverage: CoverageParam = DEFAULT_COVERAGE,
-    seen: SeenParam = False,
+    model_input: ModelInputParam = False,
     store: StoreParam = True,
 ) -> Response:
     """Classify the picture in the form field `file` (or `image`), or sent as the raw body."""
@@ -96,9 +96,9 @@ async def classify(
     prediction = await deadlines.unless_gone(request, classifier.classify(content, within))
     answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
     await _keep(history if store else None, answer, content)
-    if seen:
+    if model_input:
         png = await asyncio.to_thread(classifier.see, content)
-        answer["seen"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        answer["model_input"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     return Response(
         orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json"
     )

@@ -80,7 +80,7 @@ class Classification(BaseModel):
         description="true once it is in the history for good; null where there is none"
     )
     timings_ms: TimingsMs
-    seen: str | None = Field(
+    model_input: str | None = Field(
         default=None, description="what the model was given, a PNG as data URL; only on request"
     )
 

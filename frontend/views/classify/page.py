@@ -86,11 +86,11 @@ def _question(service: Service | Problem, batch: Batch) -> Question | None:
     """
     is_one = len(batch.pictures) == 1
     if isinstance(service, Service):
-        question = replace(service.question, seen=is_one)
+        question = replace(service.question, model_input=is_one)
         st.session_state[_ASKED] = batch.asked = question
         return question
     last: Question | None = st.session_state.get(_ASKED) or batch.asked
-    return replace(last, seen=is_one) if last else None
+    return replace(last, model_input=is_one) if last else None
 
 
 def _ask(service: Service, batch: Batch, question: Question) -> None:

@@ -86,7 +86,7 @@ def _object(result: Result) -> dict[str, Any]:
     name, outcome = result.picture.name, result.outcome
     if isinstance(outcome, Classification):
         found = asdict(outcome) | {"filename": name, "correction": result.correction}
-        return {key: value for key, value in found.items() if key != "seen"}
+        return {key: value for key, value in found.items() if key != "model_input"}
     return {"filename": name, "problem": errors.of(outcome).what}
 
 

@@ -72,7 +72,7 @@ def _told() -> Batch:
 def _ask(service: Service | Problem, picture: Picture | None) -> Outcome | None:
     if picture is None or not isinstance(service, Service):
         return None
-    question = replace(service.question, seen=True)
+    question = replace(service.question, model_input=True)
     return predictions.ask(service.client, question, [picture], _told().memory)[0]
 
 

@@ -224,7 +224,7 @@ def test_the_export_has_what_the_list_has(client: TestClient) -> None:
 
 
 def test_pictures_are_kept_small_and_only_on_demand(tmp_path: Path, client: TestClient) -> None:
-    problem(client.get(f"/history/{classify(client)['id']}/image"), 404, "no_picture")
+    problem(client.get(f"/history/{classify(client)['id']}/image"), 404, "no_image")
     write_model(tmp_path / "more")
     with serve(tmp_path / "more", history=True, history_open=True, history_images=True) as other:
         wait_until_open(other)

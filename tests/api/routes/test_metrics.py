@@ -32,15 +32,15 @@ def test_a_picture_that_is_answered_is_counted_with_its_model_and_route(
     labels = {"method": "POST", "route": "/classify", "model": "fake", "code": "200"}
     assert value(client, "prism_requests_total", **labels) == 2
     assert value(client, "prism_request_seconds_count", route="/classify") == 2
-    assert value(client, "prism_pictures_admitted_total", model="fake") == 2
-    assert value(client, "prism_pictures_answered_total", model="fake") == 2
+    assert value(client, "prism_images_admitted_total", model="fake") == 2
+    assert value(client, "prism_images_answered_total", model="fake") == 2
     for part in ("decode", "queue", "inference"):
         assert value(client, f"prism_{part}_seconds_count", model="fake") == 2
 
 
 def test_a_picture_that_fails_is_counted_under_its_code(client: TestClient) -> None:
     client.post("/classify", files={"file": b"hello"})
-    assert value(client, "prism_pictures_failed_total", model="fake", code="unsupported_image") == 1
+    assert value(client, "prism_images_failed_total", model="fake", code="unsupported_image") == 1
     assert value(client, "prism_requests_total", model="fake", code="415") == 1
 
 
@@ -52,14 +52,14 @@ def test_a_full_queue_is_counted_as_shed(models_dir: Path) -> None:
         gate.clear()
         waiting = threading.Thread(target=lambda: client.post("/classify", files=SEVEN))
         waiting.start()
-        while value(client, "prism_pictures_admitted_total", model="fake") < 2:
+        while value(client, "prism_images_admitted_total", model="fake") < 2:
             pass
         assert client.post("/classify", files=SEVEN).status_code == 429
         assert value(client, "prism_requests_in_flight") == 2  # the one that waits, and this one
         gate.set()
         waiting.join()
-        assert value(client, "prism_pictures_shed_total", reason="queue_full") == 1
-        assert value(client, "prism_pictures_admitted_total", model="fake") == 2
+        assert value(client, "prism_images_shed_total", reason="queue_full") == 1
+        assert value(client, "prism_images_admitted_total", model="fake") == 2
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/nowhere/else"])
