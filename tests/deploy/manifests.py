@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from tests.deploy.commands import ROOT
+from tests.deploy.gcloud_commands import ROOT
 
 NAMES = ("backend", "frontend")
 VALUES = {

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.commands import ROOT
-from tests.deploy.pipeline import problems, substituted
+from tests.deploy.gcloud_commands import ROOT
+from tests.deploy.cloud_build import problems, substituted
 from tests.deploy.schemas import complaints
 
 FILE = ROOT / "cloudbuild.yaml"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.commands import ROOT
+from tests.deploy.gcloud_commands import ROOT
 from tests.deploy.composition import problems
 from tests.deploy.schemas import complaints
 

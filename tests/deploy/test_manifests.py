@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from backend.settings import Settings
-from tests.deploy.commands import ROOT
+from tests.deploy.gcloud_commands import ROOT
 from tests.deploy.manifests import NAMES, filled, problems, settings, text, uncommented
 
 DOCUMENTS = "".join((ROOT / "docs" / f"{name}.md").read_text() for name in ("deploy", "cloud-run"))

@@ -18,7 +18,7 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.deploy.commands import ROOT, gcloud
+from tests.deploy.gcloud_commands import ROOT, gcloud
 
 PROJECT = "demo"
 NUMBER = "123456789012"

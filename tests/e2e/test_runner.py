@@ -3,7 +3,7 @@
 import sys
 import time
 
-from tests.deploy.terminal import CTRL_C, Terminal
+from tests.e2e.terminal import CTRL_C, Terminal
 
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('up'); time.sleep(600)"
 RUN = f"""

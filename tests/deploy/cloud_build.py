@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
-from tests.deploy.commands import DROPS
+from tests.deploy.gcloud_commands import DROPS
 
 BUILTIN = {
     "PROJECT_ID": "demo",

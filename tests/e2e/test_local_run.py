@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.conftest import free_port
-from tests.deploy.terminal import CTRL_C, Terminal
+from tests.e2e.terminal import CTRL_C, Terminal
 
 READY = "Ctrl-C stops both"
 

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.deploy.cloud import NUMBER, PROJECT, Cloud, cloud
-from tests.deploy.commands import ROOT, blocks
+from tests.e2e.fake_cloud import NUMBER, PROJECT, Cloud, cloud
+from tests.deploy.gcloud_commands import ROOT, blocks
 from tests.deploy.manifests import filled, text
-from tests.deploy.pipeline import substituted
+from tests.deploy.cloud_build import substituted
 
 PAGE = (ROOT / "docs" / "deploy.md").read_text().replace("my-project", "demo")
 BUILD = (ROOT / "cloudbuild.yaml").read_text()

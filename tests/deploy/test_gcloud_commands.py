@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.deploy.commands import ROOT, blocks, in_build, in_script, mistakes
-from tests.deploy.pipeline import substituted
+from tests.deploy.gcloud_commands import ROOT, blocks, in_build, in_script, mistakes
+from tests.deploy.cloud_build import substituted
 
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 BUILD = (ROOT / "cloudbuild.yaml").read_text()
