@@ -15,7 +15,7 @@ from frontend.state import page_jobs, url_state
 from frontend.state.jobs import BusyError, Job
 from frontend.ui import alerts
 from frontend.ui.formatting import count, plain
-from frontend.views.video import example, limits, report, video_job
+from frontend.views.video import source as example, limits, report, video_job
 from frontend.views.video.result import Reading, Source
 
 JOB = "video"

@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from frontend.views.video import limits
-from frontend.views.video.decoding import Picture, fitted, upright
+from frontend.views.video.decoder import Picture, fitted, upright
 
 _CLOCK = 90_000  # ticks in a second
 _ENCODERS: tuple[tuple[str, Literal["mp4", "webm"], dict[str, str]], ...] = (

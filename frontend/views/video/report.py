@@ -14,7 +14,7 @@ from frontend.ui.charts.timeline import PICK, Span, timeline_chart
 from frontend.ui.components import announce
 from frontend.ui.formatting import plain
 from frontend.views.video import seek, status, table
-from frontend.views.video.captions import webvtt
+from frontend.views.video.export import webvtt
 from frontend.views.video.result import Reading
 
 FRAME: Final = "frame"

@@ -11,7 +11,7 @@ from evaluation.spreadsheet import harmless
 from frontend.service import errors
 from frontend.service.predictions import Outcome
 from frontend.ui import formatting
-from frontend.views.video.captions import known, shortened
+from frontend.views.video.export import known, shortened
 from frontend.views.video.result import Answered, Reading
 
 COLUMNS: Final = (

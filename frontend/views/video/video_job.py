@@ -15,8 +15,8 @@ from frontend.datasets.images import Picture
 from frontend.service.predictions import Outcome, Question
 from frontend.state.jobs import Job
 from frontend.views.video import limits
-from frontend.views.video.captions import caption
-from frontend.views.video.frames import Frames
+from frontend.views.video.export import caption
+from frontend.views.video.frame_reader import Frames
 from frontend.views.video.protocol import End, Frame, Info
 from frontend.views.video.result import Answered, Reading, Source
 from frontend.views.video.retry import Asker

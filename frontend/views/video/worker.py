@@ -22,7 +22,7 @@ import av
 from PIL import Image
 
 from frontend.views.video import limits
-from frontend.views.video.decoding import Clip, ClipError, Picture, upright
+from frontend.views.video.decoder import Clip, ClipError, Picture, upright
 from frontend.views.video.preview import Preview
 from frontend.views.video.protocol import End, Frame, Message, Trouble, packed
 

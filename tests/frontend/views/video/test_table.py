@@ -8,7 +8,7 @@ from frontend.service.predictions import Question
 from frontend.views.video.protocol import End
 from frontend.views.video.result import Answered, Reading, Source
 from frontend.views.video.table import as_csv, frequencies, rows
-from tests.frontend.views.video.answers import MODEL, answer, frames
+from tests.frontend.views.video.results import MODEL, answer, frames
 
 REFUSED = BackendError(status=415)
 

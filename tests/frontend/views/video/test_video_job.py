@@ -19,9 +19,9 @@ from frontend.state.jobs import Job
 from frontend.views.video import retry, status
 from frontend.views.video.result import Reading, Source
 from frontend.views.video.video_job import read
-from tests.frontend.views.video.answers import MODEL, answer
+from tests.frontend.views.video.results import MODEL, answer
 from tests.frontend.views.video.clips import clip, sevens_then_noise
-from tests.pictures import noise
+from tests.images import noise
 
 CLIP = clip(sevens_then_noise(64))
 NOT_PLAYED = clip(sevens_then_noise(64), codec="mpeg4")

@@ -14,13 +14,13 @@ import av
 import pytest
 from PIL import Image
 
-from frontend.views.video import frames as module
+from frontend.views.video import frame_reader as module
 from frontend.views.video import limits
-from frontend.views.video.frames import Frames
+from frontend.views.video.frame_reader import Frames
 from frontend.views.video.protocol import HEADER, End, Frame, Info
 from tests.conftest import ROOT
 from tests.frontend.views.video.clips import clip, sevens_then_noise, sound_only, turned
-from tests.pictures import encoded, noise, seven
+from tests.images import encoded, noise, seven
 
 PICTURES = sevens_then_noise(64)
 HALVES = [n / 2 for n in range(8)]

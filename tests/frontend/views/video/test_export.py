@@ -6,9 +6,9 @@ import re
 import pytest
 
 from client import BackendError
-from frontend.views.video.captions import caption, clock, escaped, webvtt
+from frontend.views.video.export import caption, clock, escaped, webvtt
 from frontend.views.video.result import Answered
-from tests.frontend.views.video.answers import answer, frames
+from tests.frontend.views.video.results import answer, frames
 
 CUE = re.compile(r"(\S+) --> (\S+)\n(.*)\n(?:\n|$)")
 
