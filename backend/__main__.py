@@ -9,6 +9,6 @@ import signal
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 if __name__ == "__main__":
-    from backend.server.main import main
+    from backend.server.entrypoint import main
 
     main()

@@ -20,7 +20,7 @@ from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.inference.types import Floats
 from backend.settings import Settings
-from tests.pictures import encoded
+from tests.images import encoded
 
 DIGITS = tuple("0123456789")
 
@@ -51,43 +51,43 @@ def write_model(models_dir: Path, name: str = "fake", **fields: Any) -> Path:
     return folder
 
 
-# A model that reads flat grey pictures: the picture `grey(k)` is answered with k.
-GREY = PhotoPreprocess(resize=None, crop=(8, 8), channels=1, mean=(0,), std=(1,))
+# A model that reads flat gray pictures: the picture `gray(k)` is answered with k.
+GRAY = PhotoPreprocess(resize=None, crop=(8, 8), channels=1, mean=(0,), std=(1,))
 _STEP = 20  # levels of 255 between two of them
 
 
-def grey(digit: int, side: int = 8) -> bytes:
-    """A PNG of one level of grey; one of 8x8 is tiny, one of more than 64x64 is not."""
+def gray(digit: int, side: int = 8) -> bytes:
+    """A PNG of one digit_in of gray; one of 8x8 is tiny, one of more than 64x64 is not."""
     return encoded(Image.new("L", (side, side), _STEP * digit))
 
 
-def level(item: Floats) -> int:
-    """The `digit` of a `grey` picture, from the input made of it."""
+def digit_in(item: Floats) -> int:
+    """The `digit` of a `gray` picture, from the input made of it."""
     return round(float(item.mean()) * 255 / _STEP)
 
 
-class GreyRuntime:
-    """Answers `grey` pictures; those at the level `bad` make the forward pass fail.
+class GrayRuntime:
+    """Answers `gray` pictures; those at the digit_in `bad` make the forward pass fail.
 
-    `hold` lets no forward pass go on, `release` all; `asked` has the digits of every batch that
+    `hold` lets no forward pass go on, `release` all; `batches` has the digits of every batch that
     was begun.
     """
 
-    name = "grey"
+    name = "gray"
 
     def __init__(
         self, *, concurrent: bool = True, threads: int = 1, bad: int | None = None
     ) -> None:
         self.concurrent = concurrent
         self.threads = threads
-        self.asked: list[list[int]] = []
+        self.batches: list[list[int]] = []
         self._bad = bad
         self._open = threading.Event()
         self._open.set()
 
     def hold(self) -> None:
         """Keep forward passes from now on, and forget the earlier ones."""
-        self.asked.clear()
+        self.batches.clear()
         self._open.clear()
 
     def release(self) -> None:
@@ -96,8 +96,8 @@ class GreyRuntime:
 
     def __call__(self, batch: Floats) -> Floats:
         """Inputs (N, 1, 8, 8) -> logits (N, 10)."""
-        digits = [level(item) for item in batch]
-        self.asked.append(digits)
+        digits = [digit_in(item) for item in batch]
+        self.batches.append(digits)
         assert self._open.wait(60)
         if self._bad in digits:
             raise InferenceError("The model could not be run on this input.")
@@ -121,7 +121,7 @@ class FailingRuntime:
         return batch.reshape(len(batch), -1)[:, :10]
 
 
-def fake_load(runtime: Runtime | None = None) -> Callable[..., Runtime]:
+def fake_loader(runtime: Runtime | None = None) -> Callable[..., Runtime]:
     """A stand-in for `runtimes.load` that gives `runtime`, or a fake one."""
 
     def load(model: Artifact, *_: object, **__: object) -> Runtime:
@@ -145,6 +145,6 @@ def serve(
     models_dir: Path, runtime: Runtime | None = None, **settings: Any
 ) -> Iterator[TestClient]:
     """Run the application in this process on the models in `models_dir`, with a fake runtime."""
-    app = create_app(settings_for(models_dir, **settings), fake_load(runtime))
+    app = create_app(settings_for(models_dir, **settings), fake_loader(runtime))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

@@ -15,7 +15,7 @@ from backend.app import create_app
 from backend.inference.models import artifact
 from backend.settings import Settings
 from tests.conftest import ROOT
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 SHIPPED = ROOT / "models" / "mnist-cnn"
 

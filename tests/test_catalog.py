@@ -9,7 +9,7 @@ from backend.catalog import choose_default, discover
 from backend.inference.errors import ArtifactError, InferenceError
 from backend.inference.models import artifact
 from backend.inference.types import Floats
-from tests.fake_models import GREY, GreyRuntime, serve, write_model
+from tests.fake_models import GRAY, GrayRuntime, serve, write_model
 from tests.inference.work import WAIT
 
 
@@ -91,37 +91,37 @@ def test_the_default_is_the_digit_model_else_the_first_by_name(models_dir: Path)
 
 def test_every_model_that_loads_is_planned_for_and_the_plans_are_kept(tmp_path: Path) -> None:
     for name in ("ant", "bee", "damaged"):
-        folder = write_model(tmp_path / "models", name, preprocess=GREY)
+        folder = write_model(tmp_path / "models", name, preprocess=GRAY)
         (folder / artifact.ONNX).write_bytes(name.encode())
         if name != "damaged":
             artifact.write_manifest(folder, artifact.read_manifest(folder))
     end = time.monotonic() + WAIT
-    with serve(tmp_path / "models", GreyRuntime(), measure=True, data_dir=tmp_path / "data"):
+    with serve(tmp_path / "models", GrayRuntime(), measure=True, data_dir=tmp_path / "data"):
         while len(list((tmp_path / "data" / "plans").glob("*.json"))) < 2:
             assert time.monotonic() < end
             time.sleep(0.01)
 
 
 def test_nothing_is_measured_where_that_is_turned_off(tmp_path: Path) -> None:
-    write_model(tmp_path / "models", preprocess=GREY)
-    runtime = GreyRuntime()
+    write_model(tmp_path / "models", preprocess=GRAY)
+    runtime = GrayRuntime()
     with serve(tmp_path / "models", runtime, measure=False, data_dir=tmp_path / "data") as client:
         assert client.post("/classify", content=b"", headers={"Content-Type": "image/png"})
-    assert len(runtime.asked) == 2  # the warm-up
+    assert len(runtime.batches) == 2  # the warm-up
     assert not (tmp_path / "data" / "plans").exists()
 
 
 def test_a_network_that_takes_one_at_a_time_is_planned_for_and_harms_no_other(
     tmp_path: Path,
 ) -> None:
-    class OneByOne(GreyRuntime):
+    class OneByOne(GrayRuntime):
         def __call__(self, batch: Floats) -> Floats:
             if len(batch) > 1:
                 raise InferenceError("one at a time")
             return super().__call__(batch)
 
     for name in ("ant", "bee"):
-        folder = write_model(tmp_path / "models", name, preprocess=GREY)
+        folder = write_model(tmp_path / "models", name, preprocess=GRAY)
         (folder / artifact.ONNX).write_bytes(name.encode())
         artifact.write_manifest(folder, artifact.read_manifest(folder))
     end = time.monotonic() + WAIT

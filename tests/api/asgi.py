@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Scope
 
 from backend.app import create_app
 from backend.inference.runtimes import Runtime
-from tests.fake_models import fake_load, settings_for
+from tests.fake_models import fake_loader, settings_for
 from tests.inference.work import WAIT
 
 GONE: Message = {"type": "http.disconnect"}
@@ -93,7 +93,7 @@ class Service:
 @asynccontextmanager
 async def running(models_dir: Path, runtime: Runtime, **settings: Any) -> AsyncIterator[Service]:
     """The application on one event loop with the test, its model ready."""
-    app = create_app(settings_for(models_dir, **settings), fake_load(runtime))
+    app = create_app(settings_for(models_dir, **settings), fake_loader(runtime))
     async with app.router.lifespan_context(app) as state:
         assert state is not None
         await state["catalog"].get()

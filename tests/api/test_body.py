@@ -14,17 +14,17 @@ from backend.api.errors import BodyTooLargeError
 from backend.settings import Settings
 from tests.api.asgi import GONE, body, running
 from tests.api.problems import KEYS, problem
-from tests.fake_models import GREY, GreyRuntime, grey, write_model
+from tests.fake_models import GRAY, GrayRuntime, gray, write_model
 from tests.inference.work import until
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 RAW = {"Content-Type": "image/png"}
 
 
 @pytest.fixture
-def grey_models(tmp_path: Path) -> Path:
-    write_model(tmp_path / "grey-models", "grey", preprocess=GREY)
-    return tmp_path / "grey-models"
+def gray_models(tmp_path: Path) -> Path:
+    write_model(tmp_path / "gray-models", "gray", preprocess=GRAY)
+    return tmp_path / "gray-models"
 
 
 def pieces(count: int) -> Iterator[bytes]:
@@ -66,9 +66,9 @@ def test_a_client_that_waits_for_100_continue_is_refused_before_it_sends(
 
 
 @pytest.mark.anyio
-async def test_a_body_that_comes_in_pieces_is_put_together(grey_models: Path) -> None:
-    async with running(grey_models, GreyRuntime()) as service:
-        data = grey(4)
+async def test_a_body_that_comes_in_pieces_is_put_together(gray_models: Path) -> None:
+    async with running(gray_models, GrayRuntime()) as service:
+        data = gray(4)
         caller = service.post(body(data[:1], more=True))
         await until(lambda: caller.asked == 2)
         caller.say(body(data[1:40], more=True))
@@ -83,7 +83,7 @@ async def test_a_body_that_does_not_arrive_is_408_and_closes_the_connection(
     models_dir: Path, path: str, sent: tuple[Message, ...]
 ) -> None:
     form = "multipart/form-data; boundary=x"
-    async with running(models_dir, GreyRuntime(), body_timeout=0.05) as service:
+    async with running(models_dir, GrayRuntime(), body_timeout=0.05) as service:
         status, headers, answer = await service.post(*sent, path=path, content_type=form).answer()
     assert (status, answer["code"]) == (408, "body_timeout")
     assert set(answer) == KEYS
@@ -93,24 +93,24 @@ async def test_a_body_that_does_not_arrive_is_408_and_closes_the_connection(
 @pytest.mark.anyio
 @pytest.mark.parametrize("query", ["", "top_k=1"])
 async def test_a_client_that_leaves_in_the_middle_of_its_body_costs_nothing(
-    grey_models: Path, query: str
+    gray_models: Path, query: str
 ) -> None:
-    runtime = GreyRuntime()
-    async with running(grey_models, runtime) as service:
-        runtime.asked.clear()
-        caller = service.post(body(grey(1)[:40], more=True), GONE, query=query)
+    runtime = GrayRuntime()
+    async with running(gray_models, runtime) as service:
+        runtime.batches.clear()
+        caller = service.post(body(gray(1)[:40], more=True), GONE, query=query)
         assert (await caller.answer())[0] == 499
-        assert runtime.asked == []
+        assert runtime.batches == []
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("query", ["", "top_k=1"])
-async def test_overload_is_told_before_the_body_is_read(grey_models: Path, query: str) -> None:
-    runtime = GreyRuntime()
-    async with running(grey_models, runtime, queue_size=1, timeout=3600) as service:
+async def test_overload_is_told_before_the_body_is_read(gray_models: Path, query: str) -> None:
+    runtime = GrayRuntime()
+    async with running(gray_models, runtime, queue_size=1, timeout=3600) as service:
         runtime.hold()
-        first = service.post(body(grey(1)))
-        await until(lambda: runtime.asked == [[1]])
+        first = service.post(body(gray(1)))
+        await until(lambda: runtime.batches == [[1]])
         refused = service.post(query=query)
         status, headers, answer = await refused.answer()
         assert (status, answer["code"]) == (429, "queue_full")

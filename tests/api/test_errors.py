@@ -11,7 +11,7 @@ from backend.inference import errors
 from backend.inference.errors import ClosedError, PrismError, QueueFullError
 from tests.api.problems import problem
 from tests.fake_models import FailingRuntime, serve
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 
 def leaves(kind: type[PrismError]) -> set[type[PrismError]]:

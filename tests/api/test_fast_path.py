@@ -18,7 +18,7 @@ from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.api.problems import problem
 from tests.fake_models import FailingRuntime, serve, settings_for
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 SEVEN = encoded(seven())
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from backend.server.connections import Connection, H11Connection, Preferred
-from tests.serving import get, read, read_until, running
+from tests.server_thread import get, read, read_until, running
 
 PROTOCOLS = sorted({Preferred, H11Connection}, key=lambda one: one.__name__)
 

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import Receive, Scope, Send
 
-from tests.serving import get, read, running
+from tests.server_thread import get, read, running
 
 
 async def app(scope: Scope, receive: Receive, send: Send) -> None:

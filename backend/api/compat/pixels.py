@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from backend.api import body as limits
 from backend.api import deadlines, uploads
-from backend.api.compat import data_url, pixel_json
+from backend.api.compat import data_url, pixel_inputs
 from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep, choose
 from backend.api.routes.classify import classify
 from backend.api.schemas.classify import PROBLEM_RESPONSES
@@ -68,7 +68,7 @@ async def predict(
     request.state.model_name = classifier.manifest.name
     classifier.require_room(within)
     body = await limits.read(request, settings.max_bytes)
-    query = await asyncio.to_thread(pixel_json.parse, body, spec)
+    query = await asyncio.to_thread(pixel_inputs.parse, body, spec)
     answers = classifier.classify_inputs(query.inputs, within)
     predictions = await deadlines.unless_gone(request, answers)
     return _json(_shaped(query.field, predictions))
@@ -113,7 +113,7 @@ async def _digit_model(catalog: Catalog, name: str | None) -> tuple[Classifier, 
     raise PixelsError("Raw pixels are for models that read digits. Send a picture to /classify.")
 
 
-def _shaped(field: pixel_json.Field, predictions: list[Prediction]) -> object:
+def _shaped(field: pixel_inputs.Field, predictions: list[Prediction]) -> object:
     """The answer in the shape that the clients of `field` expect."""
     rows = [prediction.probabilities.tolist() for prediction in predictions]
     label = predictions[0].top(1)[0].label

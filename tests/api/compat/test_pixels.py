@@ -15,7 +15,7 @@ from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.inference.types import Floats
 from tests.api.problems import problem
 from tests.fake_models import serve
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 SEVEN = encoded(seven())
 MEAN, STD = 0.1307, 0.3081

@@ -18,7 +18,7 @@ from backend.app import create_app
 from tests.api.problems import problem
 from tests.conftest import ROOT
 from tests.fake_models import serve, settings_for, write_model
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 KEYS = ["the first key", "the-second"]
 HASHES = ",".join(hashlib.sha256(key.encode()).hexdigest() for key in KEYS)

@@ -6,9 +6,9 @@ import pytest
 
 from backend import app
 from tests.api.asgi import GONE, body, running
-from tests.fake_models import GREY, GreyRuntime, grey, write_model
+from tests.fake_models import GRAY, GrayRuntime, gray, write_model
 from tests.inference.work import until
-from tests.pictures import encoded, noise
+from tests.images import encoded, noise
 
 PICTURE = encoded(noise(140, 100), "BMP") + bytes(5_000)  # 47 kB
 HALF = len(PICTURE) // 2
@@ -16,20 +16,20 @@ CHUNKED = {"transfer_encoding": "chunked"}
 
 
 @pytest.fixture
-def grey_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def gray_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of models, in a container that has room for 47 kB of files."""
     monkeypatch.setattr(app, "memory_limit", lambda: 380_000)
-    write_model(tmp_path / "grey-models", "grey", preprocess=GREY)
-    return tmp_path / "grey-models"
+    write_model(tmp_path / "gray-models", "gray", preprocess=GRAY)
+    return tmp_path / "gray-models"
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("query", ["", "top_k=1"])
 @pytest.mark.parametrize("headers", [CHUNKED, {"content_length": str(len(PICTURE))}])
 async def test_what_does_not_fit_beside_others_is_told_to_come_again(
-    grey_models: Path, query: str, headers: dict[str, str]
+    gray_models: Path, query: str, headers: dict[str, str]
 ) -> None:
-    async with running(grey_models, GreyRuntime()) as service:
+    async with running(gray_models, GrayRuntime()) as service:
         first = service.post(body(PICTURE[:HALF], more=True), **headers)
         await until(lambda: first.asked == 2)
         second = service.post(body(PICTURE[:HALF], more=True), query=query, **headers)
@@ -44,15 +44,15 @@ async def test_what_does_not_fit_beside_others_is_told_to_come_again(
 
 
 @pytest.mark.anyio
-async def test_one_alone_may_be_larger_than_the_room_for_all(grey_models: Path) -> None:
-    large = grey(4) + bytes(90_000)
-    async with running(grey_models, GreyRuntime()) as service:
+async def test_one_alone_may_be_larger_than_the_room_for_all(gray_models: Path) -> None:
+    large = gray(4) + bytes(90_000)
+    async with running(gray_models, GrayRuntime()) as service:
         assert (await service.post(body(large), **CHUNKED).answer())[0] == 200
 
 
 @pytest.mark.anyio
-async def test_whoever_leaves_makes_room(grey_models: Path) -> None:
-    async with running(grey_models, GreyRuntime()) as service:
+async def test_whoever_leaves_makes_room(gray_models: Path) -> None:
+    async with running(gray_models, GrayRuntime()) as service:
         first = service.post(body(PICTURE[:HALF], more=True), **CHUNKED)
         await until(lambda: first.asked == 2)
         first.say(GONE)
@@ -62,9 +62,9 @@ async def test_whoever_leaves_makes_room(grey_models: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_small_pictures_are_read_however_full_it_is(grey_models: Path) -> None:
-    data = grey(4)
-    async with running(grey_models, GreyRuntime()) as service:
+async def test_small_pictures_are_read_however_full_it_is(gray_models: Path) -> None:
+    data = gray(4)
+    async with running(gray_models, GrayRuntime()) as service:
         first = service.post(body(PICTURE, more=True), **CHUNKED)
         await until(lambda: first.asked == 2)
         second = service.post(body(data), content_length=str(len(data)))

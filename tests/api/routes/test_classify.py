@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.api.problems import KEYS, problem
 from tests.fake_models import serve, write_model
-from tests.pictures import encoded, noise, seven
+from tests.images import encoded, noise, seven
 
 SEVEN = encoded(seven())
 

@@ -11,7 +11,7 @@ from starlette.testclient import TestClient
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.api.problems import problem
 from tests.fake_models import CALIBRATION, serve, write_model
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 SEVEN = encoded(seven())
 FORM: dict[str, Any] = {"files": {"file": SEVEN}}

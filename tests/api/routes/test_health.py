@@ -13,7 +13,7 @@ from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.api.problems import problem
 from tests.fake_models import settings_for
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 
 def test_health_answers_while_the_model_loads_and_ready_only_after(models_dir: Path) -> None:

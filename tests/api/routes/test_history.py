@@ -20,7 +20,7 @@ from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.api.problems import problem
 from tests.conftest import ROOT
 from tests.fake_models import CALIBRATION, serve, write_model
-from tests.pictures import encoded, noise, seven
+from tests.images import encoded, noise, seven
 
 SEVEN = encoded(seven())
 WAIT = 60

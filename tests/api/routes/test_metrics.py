@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.fake_models import serve
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 SEVEN = {"file": encoded(seven())}
 

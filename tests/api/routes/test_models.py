@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 from backend.inference.models import artifact
 from tests.api.problems import problem
 from tests.fake_models import DIGITS, serve, write_model
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 
 def wait(client: TestClient) -> None:
