@@ -11,7 +11,7 @@ from backend.inference.classifier import Classifier
 from backend.inference.errors import DeadlineError, ImageError, InferenceError, QueueFullError
 from backend.inference.models import artifact
 from backend.inference.observer import SilentObserver
-from tests.fake_models import GREY, GreyRuntime, fake_load, grey, write_model
+from tests.fake_models import GRAY, GrayRuntime, fake_loader, gray, write_model
 from tests.inference.work import settled, together, until
 
 pytestmark = pytest.mark.anyio
@@ -52,19 +52,19 @@ class Heard(SilentObserver):
 
 
 class Place:
-    """A classifier of grey pictures, its runtime and what is heard of it."""
+    """A classifier of gray pictures, its runtime and what is heard of it."""
 
     def __init__(
         self, folder: Path, *, concurrent: bool, side: int = 8, queue_size: int = 100
     ) -> None:
         self.side = side
-        model = artifact.read(write_model(folder, preprocess=GREY))
-        self.runtime = GreyRuntime(concurrent=concurrent, bad=BAD)
+        model = artifact.read(write_model(folder, preprocess=GRAY))
+        self.runtime = GrayRuntime(concurrent=concurrent, bad=BAD)
         self.heard = Heard()
 
         self.classifier = Classifier(
             model,
-            partial(fake_load(self.runtime), model),
+            partial(fake_loader(self.runtime), model),
             threads=1,
             queue_size=queue_size,
             observer=self.heard,
@@ -74,14 +74,14 @@ class Place:
         """Hold the model with a picture of 0 on it."""
         self.runtime.hold()
         first = self.send(0)
-        await until(lambda: self.runtime.asked == [[0]])
+        await until(lambda: self.runtime.batches == [[0]])
         return first
 
     def send(self, digit: int, within: float | None = None) -> asyncio.Future[object]:
         return asyncio.ensure_future(self.label(digit, within))
 
     async def label(self, digit: int, within: float | None = None) -> object:
-        return (await self.classifier.classify(grey(digit, self.side), within)).top(1)[0].index
+        return (await self.classifier.classify(gray(digit, self.side), within)).top(1)[0].index
 
     async def queued(self, count: int) -> None:
         await until(lambda: self.classifier.waiting == count)
@@ -174,7 +174,7 @@ async def test_one_whose_time_is_over_is_told_so_and_never_reaches_the_model(
     await place.queued(2)  # it lies there still, and is passed over
     place.runtime.release()
     assert await together(first, mate) == [0, 2]
-    assert place.runtime.asked == [[0], [2]]
+    assert place.runtime.batches == [[0], [2]]
     assert place.heard.ends() == ["answered", "answered", "expired"]
 
 
@@ -196,7 +196,7 @@ async def test_one_that_is_cancelled_is_dropped_before_it_costs_anything(place: 
     with pytest.raises(asyncio.CancelledError):
         await gone
     assert await together(first, mate) == [0, 2]
-    assert place.runtime.asked == [[0], [2]]
+    assert place.runtime.batches == [[0], [2]]
     assert place.heard.ends() == ["abandoned", "answered", "answered"]
 
 

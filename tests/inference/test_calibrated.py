@@ -20,7 +20,7 @@ from backend.inference.types import Floats, Prediction
 from calibration import apply
 from calibration.apply import COVERAGES, Calibration
 from tests.conftest import ROOT
-from tests.fake_models import CALIBRATION, GREY, fake_load, grey, level, write_model
+from tests.fake_models import CALIBRATION, GRAY, fake_loader, gray, digit_in, write_model
 
 FITTED = Calibration.model_validate(CALIBRATION)
 NO_SCORE = CALIBRATION | {"max_ood_score": None}
@@ -51,16 +51,16 @@ class Outputs:
 
     def __call__(self, batch: Floats) -> Floats:
         good = np.eye(1, len(self._outputs), dtype=np.float32).repeat(len(batch), axis=0)
-        good[[level(item) > 0 for item in batch]] = self._outputs
+        good[[digit_in(item) > 0 for item in batch]] = self._outputs
         return good
 
 
 def model(folder: Path, **fields: Any) -> Artifact:
-    return artifact.read(write_model(folder, **{"preprocess": GREY} | fields))
+    return artifact.read(write_model(folder, **{"preprocess": GRAY} | fields))
 
 
 def answers(model: Artifact, runtime: Runtime, rows: Floats) -> list[Prediction]:
-    return run(Classifier(model, partial(fake_load(runtime), model)), rows)
+    return run(Classifier(model, partial(fake_loader(runtime), model)), rows)
 
 
 def run(classifier: Classifier, rows: Floats) -> list[Prediction]:
@@ -142,11 +142,11 @@ def test_a_model_that_gives_probabilities_has_sets_and_no_score(tmp_path: Path) 
 async def test_a_number_that_is_not_finite_stays_an_error(tmp_path: Path, bad: float) -> None:
     given = model(tmp_path, calibration=CALIBRATION)
     runtime = Outputs([bad, *[1.0] * 9])
-    classifier = Classifier(given, partial(fake_load(runtime), given))
+    classifier = Classifier(given, partial(fake_loader(runtime), given))
     try:
         with pytest.raises(InferenceError, match="not finite"):
-            await classifier.classify(grey(1))
-        assert (await classifier.classify(grey(0))).prediction_set(0.9) is not None
+            await classifier.classify(gray(1))
+        assert (await classifier.classify(gray(0))).prediction_set(0.9) is not None
     finally:
         classifier.close()
 

@@ -28,9 +28,9 @@ from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.inference.types import Floats, Prediction
-from tests.fake_models import GREY, GreyRuntime, fake_load, grey, write_model
+from tests.fake_models import GRAY, GrayRuntime, fake_loader, gray, write_model
 from tests.inference.work import settled, together, until
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 pytestmark = pytest.mark.anyio
 
@@ -48,7 +48,7 @@ def classifier(model: Artifact) -> Iterator[Classifier]:
 
 
 def classify_with(model: Artifact, runtime: Runtime, **options: Any) -> Classifier:
-    return Classifier(model, partial(fake_load(runtime), model), **options)
+    return Classifier(model, partial(fake_loader(runtime), model), **options)
 
 
 async def test_the_answer_names_the_most_probable_label_first(classifier: Classifier) -> None:
@@ -99,15 +99,15 @@ async def test_many_inputs_go_in_parts_and_come_back_in_order(model: Artifact) -
 async def test_one_bad_picture_of_32_leaves_31_right(
     tmp_path: Path, side: int, concurrent: bool
 ) -> None:
-    model = artifact.read(write_model(tmp_path, preprocess=GREY))
-    classifier = classify_with(model, GreyRuntime(concurrent=concurrent, bad=9))
+    model = artifact.read(write_model(tmp_path, preprocess=GRAY))
+    classifier = classify_with(model, GrayRuntime(concurrent=concurrent, bad=9))
     digits = [i % 9 for i in range(32)]
-    files = [grey(digit, side) for digit in digits]
+    files = [gray(digit, side) for digit in digits]
     files[5] = b"no picture"
     try:
         answers = await settled(*(classifier.classify(data) for data in files))
         assert isinstance(answers[5], ImageError)
-        files[5], digits[5] = grey(9, side), 9
+        files[5], digits[5] = gray(9, side), 9
         again = await settled(*(classifier.classify(data) for data in files))
         assert isinstance(again[5], InferenceError)
     finally:
@@ -124,13 +124,13 @@ async def test_one_bad_picture_of_32_leaves_31_right(
 async def test_the_event_loop_goes_on_while_the_model_works(
     tmp_path: Path, side: int, concurrent: bool
 ) -> None:
-    model = artifact.read(write_model(tmp_path, preprocess=GREY))
-    runtime = GreyRuntime(concurrent=concurrent)
+    model = artifact.read(write_model(tmp_path, preprocess=GRAY))
+    runtime = GrayRuntime(concurrent=concurrent)
     classifier = classify_with(model, runtime)
     try:
         runtime.hold()
-        answer = asyncio.ensure_future(classifier.classify(grey(3, side)))
-        await until(lambda: runtime.asked == [[3]])  # here the loop runs, and the model is held
+        answer = asyncio.ensure_future(classifier.classify(gray(3, side)))
+        await until(lambda: runtime.batches == [[3]])  # here the loop runs, and the model is held
         assert not answer.done()
         runtime.release()
         (prediction,) = await together(answer)
@@ -143,7 +143,7 @@ async def test_the_event_loop_goes_on_while_the_model_works(
 async def test_only_tiny_pictures_are_decoded_on_the_event_loop(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model = artifact.read(write_model(tmp_path, preprocess=GREY))
+    model = artifact.read(write_model(tmp_path, preprocess=GRAY))
     load_rgb, where = loading.load_rgb, []
 
     def load(image: object) -> object:
@@ -153,10 +153,10 @@ async def test_only_tiny_pictures_are_decoded_on_the_event_loop(
     monkeypatch.setattr(loading, "load_rgb", load)
     for concurrent, thread in ((True, "prism-runner"), (False, "prism-decode")):
         where.clear()
-        classifier = classify_with(model, GreyRuntime(concurrent=concurrent))
+        classifier = classify_with(model, GrayRuntime(concurrent=concurrent))
         try:
             for side in (8, 80):
-                await classifier.classify(grey(1, side))
+                await classifier.classify(gray(1, side))
         finally:
             classifier.close()
         assert where == [threading.current_thread().name, thread]
@@ -167,17 +167,17 @@ async def test_only_tiny_pictures_are_decoded_on_the_event_loop(
 async def test_after_closing_no_picture_is_taken(
     tmp_path: Path, side: int, concurrent: bool
 ) -> None:
-    model = artifact.read(write_model(tmp_path, preprocess=GREY))
-    classifier = classify_with(model, GreyRuntime(concurrent=concurrent))
+    model = artifact.read(write_model(tmp_path, preprocess=GRAY))
+    classifier = classify_with(model, GrayRuntime(concurrent=concurrent))
     classifier.close()
     with pytest.raises(ClosedError):
-        await classifier.classify(grey(1, side))
+        await classifier.classify(gray(1, side))
 
 
 async def test_tuning_measures_once_keeps_it_and_works_as_it_says(tmp_path: Path) -> None:
-    model = artifact.read(write_model(tmp_path, preprocess=GREY))
+    model = artifact.read(write_model(tmp_path, preprocess=GRAY))
     plans = tmp_path / "plans"
-    classifier = classify_with(model, GreyRuntime(), threads=2)
+    classifier = classify_with(model, GrayRuntime(), threads=2)
     try:
         await asyncio.to_thread(classifier.spread)
         assert classifier.plan == Plan(threads=1, runners=2, alone_threads=2, max_batch=4)
@@ -189,7 +189,7 @@ async def test_tuning_measures_once_keeps_it_and_works_as_it_says(tmp_path: Path
         kept.write_text(found.model_dump_json())
         await asyncio.to_thread(classifier.survey, plans, lambda: classifier.activity)
         assert classifier.plan == found
-        answers = await together(*(classifier.classify(grey(i)) for i in range(10)))
+        answers = await together(*(classifier.classify(gray(i)) for i in range(10)))
         assert [answer.top(1)[0].index for answer in answers] == list(range(10))
     finally:
         classifier.close()
@@ -197,14 +197,14 @@ async def test_tuning_measures_once_keeps_it_and_works_as_it_says(tmp_path: Path
 
 def test_closing_ends_a_measurement(tmp_path: Path) -> None:
     """A picture is inside all the while, so that no moment is idle."""
-    model = artifact.read(write_model(tmp_path, preprocess=GREY))
-    runtime = GreyRuntime()
+    model = artifact.read(write_model(tmp_path, preprocess=GRAY))
+    runtime = GrayRuntime()
     classifier = classify_with(model, runtime)
 
     async def stay() -> None:
         runtime.hold()
-        inside = asyncio.ensure_future(classifier.classify(grey(1)))
-        await until(lambda: runtime.asked)
+        inside = asyncio.ensure_future(classifier.classify(gray(1)))
+        await until(lambda: runtime.batches)
         survey = partial(classifier.survey, tmp_path / "plans", lambda: classifier.activity)
         tuning = asyncio.create_task(asyncio.to_thread(survey))
         await until(lambda: list((tmp_path / "plans").glob("*.lock")))

@@ -13,8 +13,8 @@ from backend.inference.images.image_reader import Reader
 from backend.inference.preprocessing.digits import DigitPreprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.preprocessing.preprocess import Preprocess
-from tests.fake_models import GREY, grey, level
-from tests.pictures import encoded, noise, seven
+from tests.fake_models import GRAY, gray, digit_in
+from tests.images import encoded, noise, seven
 
 PIXELS = 50_000_000
 MEGAPIXELS_12 = encoded(noise(4000, 3000), "JPEG")
@@ -100,19 +100,19 @@ def test_a_large_photo_that_lies_on_its_side_comes_out_as_in_full(orientation: i
 
 
 def test_a_tiny_picture_for_a_small_model_is_decoded_at_once() -> None:
-    found = decoder(GREY).decode_tiny(grey(7))
+    found = decoder(GRAY).decode_tiny(gray(7))
     assert found is not None
     assert found.rows.shape == (1, 1, 8, 8)
-    assert level(found.rows) == 7
+    assert digit_in(found.rows) == 7
     assert found.seconds > 0
 
 
 @pytest.mark.parametrize(
     ("spec", "data"),
     [
-        (GREY, grey(7, side=65)),  # many pixels in few bytes
-        (GREY, encoded(Image.effect_noise((64, 64), 90).convert("RGB"), "BMP") + bytes(5_000)),
-        (side(256), grey(7)),  # the input is large
+        (GRAY, gray(7, side=65)),  # many pixels in few bytes
+        (GRAY, encoded(Image.effect_noise((64, 64), 90).convert("RGB"), "BMP") + bytes(5_000)),
+        (side(256), gray(7)),  # the input is large
     ],
 )
 def test_any_other_is_left_to_a_thread(spec: Preprocess, data: bytes) -> None:
@@ -122,16 +122,16 @@ def test_any_other_is_left_to_a_thread(spec: Preprocess, data: bytes) -> None:
 
 def test_a_bad_tiny_file_says_so() -> None:
     with pytest.raises(EmptyImageError):
-        decoder(GREY).decode_tiny(b"")
+        decoder(GRAY).decode_tiny(b"")
     with pytest.raises(BrokenImageError):
-        decoder(GREY).decode_tiny(encoded(seven())[:100])
+        decoder(GRAY).decode_tiny(encoded(seven())[:100])
     with pytest.raises(ImageTooLargeError):
-        Decoder(GREY, Reader(100)).decode_tiny(grey(7, side=11))
+        Decoder(GRAY, Reader(100)).decode_tiny(gray(7, side=11))
 
 
 def test_a_tiny_picture_waits_for_no_large_one() -> None:
     reader = Reader(memory=1_000_000)
     with reader.read(encoded(noise(300, 300))):  # nearly all of it
-        found = Decoder(GREY, reader).decode_tiny(grey(7))
+        found = Decoder(GRAY, reader).decode_tiny(gray(7))
     assert found is not None
     assert found.rows.shape[0] == 1

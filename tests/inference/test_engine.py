@@ -14,32 +14,32 @@ from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
 from backend.inference.observer import SilentObserver
 from backend.inference.types import Floats
-from tests.fake_models import GREY, GreyRuntime, grey, write_model
+from tests.fake_models import GRAY, GrayRuntime, gray, write_model
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Artifact:
-    return artifact.read(write_model(tmp_path / "models", "grey", preprocess=GREY))
+    return artifact.read(write_model(tmp_path / "models", "gray", preprocess=GRAY))
 
 
 class Loaded:
     """Loads fakes and keeps them."""
 
     def __init__(self, *, concurrent: bool = True, bad: int | None = None) -> None:
-        self.networks: list[GreyRuntime] = []
+        self.networks: list[GrayRuntime] = []
         self._concurrent = concurrent
         self._bad = bad
 
-    def __call__(self, *, threads: int) -> GreyRuntime:
-        network = GreyRuntime(concurrent=self._concurrent, threads=threads, bad=self._bad)
+    def __call__(self, *, threads: int) -> GrayRuntime:
+        network = GrayRuntime(concurrent=self._concurrent, threads=threads, bad=self._bad)
         self.networks.append(network)
         return network
 
     def asked(self) -> list[list[list[int]]]:
         """The batches of each network since it was asked last."""
-        found = [network.asked[:] for network in self.networks]
+        found = [network.batches[:] for network in self.networks]
         for network in self.networks:
-            network.asked.clear()
+            network.batches.clear()
         return found
 
 
@@ -54,7 +54,7 @@ class Batches(SilentObserver):
 def engine(
     model: Artifact, load: Loaded, *, threads: int = 4, observer: SilentObserver | None = None
 ) -> Engine:
-    decoder = Decoder(GREY, Reader(100_000))
+    decoder = Decoder(GRAY, Reader(100_000))
     found = Engine(
         model, load, decoder, threads=threads, max_batch=8, observer=observer or SilentObserver()
     )
@@ -71,14 +71,14 @@ def digits(answers: object) -> list[object]:
 def test_files_and_inputs_are_answered_each_in_its_place(model: Artifact) -> None:
     load = Loaded()
     run = engine(model, load)
-    decoded = Decoder(GREY, Reader(10_000)).decode(grey(3))
-    assert digits(run(Batch([grey(1), decoded, grey(5, side=80)], "partial"))) == [1, 3, 5]
+    decoded = Decoder(GRAY, Reader(10_000)).decode(gray(3))
+    assert digits(run(Batch([gray(1), decoded, gray(5, side=80)], "partial"))) == [1, 3, 5]
     assert load.asked() == [[[1, 3, 5]]]
 
 
 def test_an_item_of_several_rows_keeps_them_together(model: Artifact) -> None:
     run = engine(model, Loaded())
-    decoded = [Decoder(GREY, Reader(10_000)).decode(grey(i)).rows for i in (1, 2, 3)]
+    decoded = [Decoder(GRAY, Reader(10_000)).decode(gray(i)).rows for i in (1, 2, 3)]
     three = Input(rows=decoded[0].repeat(3, axis=0))
     answers = run(Batch([three, Input(decoded[1]), Input(decoded[2])], "partial"))
     outputs = [answer.outputs for answer in answers if isinstance(answer, Answer)]
@@ -87,7 +87,7 @@ def test_an_item_of_several_rows_keeps_them_together(model: Artifact) -> None:
 
 
 def test_each_item_has_the_scores_of_its_own_rows(model: Artifact) -> None:
-    class Brightness(GreyRuntime):
+    class Brightness(GrayRuntime):
         """The brighter a picture, the larger its logits."""
 
         def __call__(self, batch: Floats) -> Floats:
@@ -95,11 +95,11 @@ def test_each_item_has_the_scores_of_its_own_rows(model: Artifact) -> None:
             return logits
 
     class LoadedBright(Loaded):
-        def __call__(self, *, threads: int) -> GreyRuntime:
+        def __call__(self, *, threads: int) -> GrayRuntime:
             return Brightness(threads=threads)
 
     run = engine(model, LoadedBright())
-    dim, bright, middle = (Decoder(GREY, Reader(9999)).decode(grey(i)).rows for i in (1, 8, 4))
+    dim, bright, middle = (Decoder(GRAY, Reader(9999)).decode(gray(i)).rows for i in (1, 8, 4))
     items = [Input(dim), Input(np.concatenate([bright, middle])), Input(dim)]
 
     def scores(*items: Input) -> list[float]:
@@ -115,8 +115,8 @@ def test_each_item_has_the_scores_of_its_own_rows(model: Artifact) -> None:
 def test_a_bad_picture_never_reaches_the_network_and_spoils_nothing(model: Artifact) -> None:
     load, observer = Loaded(), Batches()
     run = engine(model, load, observer=observer)
-    broken = grey(2)[:45]
-    answers = run(Batch([grey(1), broken, grey(3)], "full"))
+    broken = gray(2)[:45]
+    answers = run(Batch([gray(1), broken, gray(3)], "full"))
     assert digits(answers) == [1, BrokenImageError, 3]
     assert load.asked() == [[[1, 3]]]
     assert digits(run(Batch([broken], "single"))) == [BrokenImageError]
@@ -126,7 +126,7 @@ def test_a_bad_picture_never_reaches_the_network_and_spoils_nothing(model: Artif
 
 def test_an_input_that_makes_the_forward_pass_fail_fails_alone(model: Artifact) -> None:
     run = engine(model, Loaded(bad=9))
-    answers = run(Batch([grey(i) for i in (1, 9, 3, 4)], "partial"))
+    answers = run(Batch([gray(i) for i in (1, 9, 3, 4)], "partial"))
     assert digits(answers) == [1, InferenceError, 3, 4]
 
 
@@ -135,10 +135,10 @@ def test_one_alone_takes_the_wide_network_and_several_the_narrow_one(model: Arti
     run = engine(model, load)
     run.spread()
     assert [network.threads for network in load.networks] == [4, 1]
-    run(Batch([grey(1)], "single"))
+    run(Batch([gray(1)], "single"))
     assert load.asked() == [[[1]], []]
-    run(Batch([grey(2), grey(3)], "partial"))
-    run(Batch([grey(4)], "partial"))
+    run(Batch([gray(2), gray(3)], "partial"))
+    run(Batch([gray(4)], "partial"))
     assert load.asked() == [[], [[2, 3], [4]]]
 
 
@@ -168,7 +168,7 @@ def test_a_picture_that_was_given_up_while_it_was_decoded_costs_no_forward_pass(
 ) -> None:
     load = Loaded()
     run = engine(model, load)
-    answers = run(Batch([grey(1), grey(2)], "partial", lambda at: at == 1))
+    answers = run(Batch([gray(1), gray(2)], "partial", lambda at: at == 1))
     assert isinstance(answers[0], ClosedError)
     assert isinstance(answers[1], Answer)
     assert load.asked() == [[[2]]]

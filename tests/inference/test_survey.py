@@ -18,7 +18,7 @@ from backend.inference.engine import Engine
 from backend.inference.images.image_reader import Reader
 from backend.inference.models import artifact
 from backend.inference.observer import SILENT
-from tests.fake_models import GREY, GreyRuntime, grey, write_model
+from tests.fake_models import GRAY, GrayRuntime, gray, write_model
 from tests.inference.work import WAIT
 
 
@@ -32,35 +32,35 @@ class Model:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.networks: list[GreyRuntime] = []
+        self.networks: list[GrayRuntime] = []
 
     def engine(
-        self, *, content: bytes = b"", threads: int = 2, max_batch: int = 4, name: str = "grey"
+        self, *, content: bytes = b"", threads: int = 2, max_batch: int = 4, name: str = "gray"
     ) -> Engine:
         folder = self.folder / (content.decode() or "model")
         if not folder.exists():
-            write_model(self.folder, folder.name, preprocess=GREY)
+            write_model(self.folder, folder.name, preprocess=GRAY)
             (folder / artifact.ONNX).write_bytes(content)
             artifact.write_manifest(folder, artifact.read_manifest(folder))
         self.networks = []
 
-        def load(*, threads: int) -> GreyRuntime:
-            self.networks.append(GreyRuntime(threads=threads))
+        def load(*, threads: int) -> GrayRuntime:
+            self.networks.append(GrayRuntime(threads=threads))
             self.networks[-1].name = name
             return self.networks[-1]
 
         found = Engine(
-            artifact.read(folder), load, Decoder(GREY, Reader(10_000)), threads=threads,
+            artifact.read(folder), load, Decoder(GRAY, Reader(10_000)), threads=threads,
             max_batch=max_batch, observer=SILENT,
         )  # fmt: skip
         found.spread()
         for network in self.networks:
-            network.asked.clear()
+            network.batches.clear()
         return found
 
     @property
     def asked(self) -> int:
-        return sum(len(network.asked) for network in self.networks)
+        return sum(len(network.batches) for network in self.networks)
 
 
 @pytest.fixture
@@ -242,14 +242,14 @@ def test_the_networks_are_those_of_the_plan(
     autotune.write(path, found)
     engine = model.engine()
     engine.survey(plans, idle)
-    picture = Decoder(GREY, Reader(10_000)).decode(grey(1))
+    picture = Decoder(GRAY, Reader(10_000)).decode(gray(1))
     cases: list[tuple[Reason, int]] = [("single", alone), ("partial", together)]
     for reason, threads in cases:
         engine(Batch([picture], reason))
-        (used,) = [network.threads for network in model.networks if network.asked]
+        (used,) = [network.threads for network in model.networks if network.batches]
         assert used == threads
         for network in model.networks:
-            network.asked.clear()
+            network.batches.clear()
 
 
 def test_it_waits_for_a_quiet_moment(model: Model, plans: Path) -> None:

@@ -17,7 +17,7 @@ from backend.inference.models import networks
 from backend.settings import Settings
 from tests.api.routes.test_models import wait
 from tests.fake_models import serve, write_model
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 from tests.sources.conftest import until
 from tests.sources.file_server import FileServer
 

@@ -9,7 +9,7 @@ from backend.inference.errors import ImageTooLargeError
 from backend.inference.images import image_reader as module
 from backend.inference.images.image_reader import Reader
 from backend.inference.images.memory_budget import Budget
-from tests.pictures import encoded
+from tests.images import encoded
 
 WAIT = 10
 PAPER = Image.new("RGB", (400, 300), "white")

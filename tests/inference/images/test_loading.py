@@ -20,7 +20,7 @@ from backend.inference.errors import (
 )
 from backend.inference.images.jpeg import scans
 from backend.inference.images.loading import decode
-from tests.pictures import encoded, noise, seven
+from tests.images import encoded, noise, seven
 
 
 def difference(one: Image.Image, other: Image.Image) -> int:
@@ -50,9 +50,9 @@ def test_a_cmyk_jpeg_shows_the_same_picture_as_rgb() -> None:
 
 
 def test_sixteen_bits_become_eight() -> None:
-    grey = noise().convert("L")
-    wide = Image.fromarray(np.asarray(grey).astype(np.uint16) * 257)
-    assert difference(decode(encoded(wide)), grey.convert("RGB")) <= 1
+    gray = noise().convert("L")
+    wide = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
+    assert difference(decode(encoded(wide)), gray.convert("RGB")) <= 1
 
 
 def test_transparency_is_laid_on_white() -> None:

@@ -14,7 +14,7 @@ from backend.inference.images.image_reader import Reader
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
 from tests.conftest import ROOT
-from tests.pictures import encoded, noise
+from tests.images import encoded, noise
 
 
 def differing(model: Artifact, pictures: list[bytes]) -> list[int]:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from backend.inference.preprocessing.digits import DigitPreprocess, find_digit, normalize
 from backend.inference.preprocessing.morphology import Box, thicken, thin
 from backend.inference.preprocessing.preprocess import preprocess
-from tests.pictures import seven
+from tests.images import seven
 
 SPEC = DigitPreprocess()
 Field = NDArray[np.uint8]

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from backend.inference.images.loading import decode
 from backend.inference.models import torchvision_compat
 from backend.inference.preprocessing.photos import Interpolation, PhotoPreprocess, prepare_photo
-from tests.pictures import noise
+from tests.images import noise
 
 PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
