@@ -20,7 +20,7 @@ from evaluation.folders import new_folder
 from evaluation.predictors.addresses import Wiring, open_model
 from evaluation.results import Evaluation
 from evaluation.sources import open_source, spread
-from evaluation.sources.source import Source
+from evaluation.sources.base import Source
 from evaluation.text import printable
 from evaluation.thumbnails import thumbnail
 from evaluation.types import Predictor, Sample

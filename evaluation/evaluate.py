@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from evaluation.errors import LabelError
 from evaluation.metrics import measure
 from evaluation.results import Evaluation, Latency, Model, Outliers, Sets
-from evaluation.run import Cancelled, Progress, Run, Samples, unknown_labels
+from evaluation.collector import Cancelled, Progress, Run, Samples, unknown_labels
 from evaluation.types import Predictor, Record
 
 

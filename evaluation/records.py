@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from evaluation.errors import ReportError
-from evaluation.spreadsheet import as_given, harmless
+from evaluation.escaping import as_given, harmless
 from evaluation.types import Record
 
 COLUMNS: Final = tuple(field.name for field in fields(Record))

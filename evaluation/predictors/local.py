@@ -14,7 +14,7 @@ from backend.inference.classifier import Classifier
 from backend.inference.errors import ImageError, InferenceError, ModelError
 from backend.inference.models import artifact
 from backend.inference.models.artifact import MANIFEST
-from backend.inference.types import Prediction
+from backend.inference.types import ClassificationResult
 from evaluation.errors import PredictorError
 from evaluation.types import Answer, Failure
 
@@ -95,7 +95,7 @@ def find_model(name: str, models_dir: Path) -> Path:
     raise PredictorError(f"{name!r} is no model folder; {models_dir} {there}")
 
 
-def _answer(prediction: Prediction, coverage: float) -> Answer:
+def _answer(prediction: ClassificationResult, coverage: float) -> Answer:
     found = prediction.prediction_set(coverage)
     return Answer(
         probabilities=prediction.probabilities,

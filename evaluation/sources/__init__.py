@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation.errors import SourceError
-from evaluation.sources import archive, folder, idx, table
+from evaluation.sources import archive, folder, mnist_idx, csv_file
 from evaluation.sources.archive import Limits
-from evaluation.sources.source import Source
+from evaluation.sources.base import Source
 
 
 def open_source(
@@ -33,17 +33,17 @@ def spread(count: int, limit: int | None) -> Sequence[int]:
 
 def _open(path: Path, split: str, labelled: bool, limits: Limits) -> Source:
     if path.is_dir():
-        if labelled and idx.is_mnist(path):
-            return idx.open_mnist(path, split)
+        if labelled and mnist_idx.is_mnist(path):
+            return mnist_idx.open_mnist(path, split)
         return folder.open_folder(path, labelled=labelled)
     if not path.is_file():
         raise SourceError(f"{path}: there is nothing at this path")
     if path.suffix.lower() == ".zip":
         return archive.open_zip(path, labelled=labelled, limits=limits)
     if labelled and path.suffix.lower() in {".csv", ".tsv"}:
-        return table.open_table(path)
-    if labelled and idx.is_images_file(path):
-        return idx.open_images(path)
+        return csv_file.open_table(path)
+    if labelled and mnist_idx.is_images_file(path):
+        return mnist_idx.open_images(path)
     kinds = (
         "a folder of class folders, a zip of such, a CSV of paths and labels, or MNIST's idx files"
         if labelled

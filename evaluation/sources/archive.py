@@ -16,8 +16,8 @@ from typing import Final
 from zipfile import ZIP_DEFLATED, ZIP_STORED, BadZipFile, ZipFile, ZipInfo
 
 from evaluation.errors import SourceError, UnsafeZipError
-from evaluation.sources.layout import arrange, is_picture
-from evaluation.sources.source import BrokenFileError, Source
+from evaluation.sources.class_folders import arrange, is_picture
+from evaluation.sources.base import BrokenFileError, Source
 
 _HEADER: Final = struct.Struct("<4s5H3L2H")  # the local file header, before name and extra field
 _DIRECTORY_BYTES: Final = 256  # for each entry that is allowed: 46, its name and its extra fields

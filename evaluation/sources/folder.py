@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from evaluation.errors import SourceError
-from evaluation.sources.layout import arrange
-from evaluation.sources.source import BrokenFileError, Source
+from evaluation.sources.class_folders import arrange
+from evaluation.sources.base import BrokenFileError, Source
 
 MAX_BYTES: Final = 50_000_000
 

@@ -17,8 +17,8 @@ from evaluation import cli, commands
 from evaluation.predictors.addresses import Wiring
 from evaluation.types import Answer, Failure, Predictor
 from tests.conftest import ROOT, free_port
-from tests.evaluation.work import write_files
-from tests.pictures import encoded, noise, seven
+from tests.evaluation.fakes import write_files
+from tests.images import encoded, noise, seven
 
 MODELS = f"--models-dir={ROOT / 'models'}"
 

@@ -8,9 +8,9 @@ import pytest
 
 from evaluation.errors import LabelError, PredictorError
 from evaluation.evaluate import check_labels, evaluate
-from evaluation.run import MISTAKES
+from evaluation.collector import MISTAKES
 from evaluation.types import Answer, Failure, Record, Sample, Unreadable
-from tests.evaluation.work import LABELS, Scripted, answer, gray, samples
+from tests.evaluation.fakes import LABELS, Scripted, answer, gray, samples
 
 CAT, DOG, OWL = np.eye(3).tolist()
 

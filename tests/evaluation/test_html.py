@@ -16,7 +16,7 @@ from evaluation.results import Evaluation
 from evaluation.thumbnails import thumbnail
 from evaluation.types import Failure, Sample
 from tests.e2e.conftest import browser  # noqa: F401 (a fixture)
-from tests.evaluation.work import LABELS, Scripted, answer, gray, samples
+from tests.evaluation.fakes import LABELS, Scripted, answer, gray, samples
 
 LOCAL = {"file:", "data:"}
 HOSTILE = '<script>alert("1")</script>'

@@ -12,7 +12,7 @@ from evaluation.errors import ReportError
 from evaluation.evaluate import evaluate
 from evaluation.results import Evaluation
 from evaluation.types import Answer, Failure
-from tests.evaluation.work import LABELS, Scripted, answer, samples
+from tests.evaluation.fakes import LABELS, Scripted, answer, samples
 
 
 @pytest.fixture

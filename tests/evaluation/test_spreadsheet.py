@@ -2,7 +2,7 @@
 
 import pytest
 
-from evaluation.spreadsheet import as_given, harmless
+from evaluation.escaping import as_given, harmless
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\tx", "\rx", "'=1", "''=1"])

@@ -9,7 +9,7 @@ from PIL import Image
 
 from evaluation import thumbnails
 from evaluation.thumbnails import thumbnail
-from tests.pictures import encoded, noise
+from tests.images import encoded, noise
 
 
 def opened(uri: str | None) -> Image.Image:

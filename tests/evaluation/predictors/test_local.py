@@ -7,14 +7,14 @@ import httpx
 import numpy as np
 import pytest
 
-from backend.inference.types import Prediction, Timings
+from backend.inference.types import ClassificationResult, Timings
 from evaluation.errors import PredictorError
 from evaluation.predictors import local
 from evaluation.predictors.local import LocalPredictor, find_model
 from evaluation.types import Answer, Failure
 from tests.conftest import ROOT
 from tests.fake_models import write_model
-from tests.pictures import encoded, noise, seven
+from tests.images import encoded, noise, seven
 
 MODELS = ROOT / "models"
 
@@ -92,7 +92,7 @@ def test_a_damaged_model_is_told_in_a_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("coverage", "size"), [(0.9, 1), (0.99, 2)])
 def test_what_a_calibrated_model_says_is_handed_on(coverage: float, size: int) -> None:
-    said = Prediction(
+    said = ClassificationResult(
         ("a", "b"),
         np.array([0.1, 0.9], np.float32),
         np.array([1, 0]),
@@ -109,6 +109,6 @@ def test_what_a_calibrated_model_says_is_handed_on(coverage: float, size: int) -
 
 
 def test_a_model_that_is_not_calibrated_promises_nothing() -> None:
-    plain = Prediction(("a", "b"), np.array([1, 0], np.float32), np.arange(2), Timings(1, 0, 2))
+    plain = ClassificationResult(("a", "b"), np.array([1, 0], np.float32), np.arange(2), Timings(1, 0, 2))
     found = local._answer(plain, 0.95)
     assert (found.prediction_set, found.coverage, found.in_distribution) == (None, None, None)

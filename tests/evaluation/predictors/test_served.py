@@ -13,8 +13,8 @@ from evaluation.predictors import served
 from evaluation.predictors.served import ServedPredictor
 from evaluation.types import Answer, Failure
 from tests.conftest import free_port
-from tests.evaluation.predictors.backends import MODEL, Reply, line, lines, problem, serving
-from tests.pictures import encoded, seven
+from tests.evaluation.predictors.fake_backend import MODEL, Reply, line, lines, problem, serving
+from tests.images import encoded, seven
 
 
 class Patience(threading.Event):

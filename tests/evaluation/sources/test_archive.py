@@ -13,7 +13,7 @@ import pytest
 from evaluation.errors import SourceError, UnsafeZipError
 from evaluation.sources.archive import Limits, open_zip
 from evaluation.types import Sample, Unreadable
-from tests.evaluation.work import gray
+from tests.evaluation.fakes import gray
 
 LOCAL, CENTRAL, END = b"PK\3\4", b"PK\1\2", b"PK\5\6"
 

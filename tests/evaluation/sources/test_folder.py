@@ -9,7 +9,7 @@ from evaluation.errors import SourceError
 from evaluation.sources import folder
 from evaluation.sources.folder import open_folder
 from evaluation.types import Sample, Unreadable
-from tests.evaluation.work import gray, write_files
+from tests.evaluation.fakes import gray, write_files
 
 
 def test_pictures_come_in_order_with_their_class(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.errors import SourceError
 from evaluation.sources import open_source, spread
-from tests.evaluation.work import gray, write_files
+from tests.evaluation.fakes import gray, write_files
 
 
 def test_each_kind_is_known_by_what_it_is(tmp_path: Path) -> None:

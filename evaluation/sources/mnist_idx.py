@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluation.errors import SourceError
-from evaluation.sources.source import Item, Source
+from evaluation.sources.base import Item, Source
 
 SPLITS: Final = {"train": "train", "test": "t10k"}
 MAX_BYTES: Final = 2_000_000_000

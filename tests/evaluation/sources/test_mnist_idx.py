@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from evaluation.errors import SourceError
-from evaluation.sources import idx, open_source
+from evaluation.sources import mnist_idx, open_source
 from evaluation.types import Sample
 
 PIXELS = np.arange(3 * 4 * 5, dtype=np.uint8).reshape(3, 4, 5)
@@ -93,7 +93,7 @@ def test_no_more_is_unpacked_than_the_head_promises(tmp_path: Path) -> None:
     path.write_bytes(bomb)
     with gzip.open(path) as file:
         with pytest.raises(SourceError):
-            idx._read(path, file, 3)  # type: ignore[arg-type]
+            mnist_idx._read(path, file, 3)  # type: ignore[arg-type]
         assert file.tell() <= len(packed(PIXELS)) + 1
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from evaluation.errors import PredictorError
 from evaluation.types import Answer, Failure, Sample
-from tests.pictures import encoded
+from tests.images import encoded
 
 LABELS = ("cat", "dog", "owl")
 

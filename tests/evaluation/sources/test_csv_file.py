@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from evaluation.errors import SourceError
-from evaluation.sources.table import open_table
+from evaluation.sources.csv_file import open_table
 from evaluation.types import Sample, Unreadable
-from tests.evaluation.work import gray, write_files
+from tests.evaluation.fakes import gray, write_files
 
 
 def table(folder: Path, text: str, encoding: str = "utf-8") -> Path:

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 from typing import Final
 
 from evaluation.errors import SourceError
-from evaluation.sources.source import Item
+from evaluation.sources.base import Item
 from evaluation.text import encodable
 
 # Also of formats that a model may refuse: it says so itself, and the picture is listed.

@@ -9,7 +9,7 @@ from typing import Final
 
 from evaluation.errors import SourceError
 from evaluation.sources.folder import is_below, read_file
-from evaluation.sources.source import Item, Source
+from evaluation.sources.base import Item, Source
 
 PATHS: Final = ("path", "file", "filename", "image", "picture", "name")
 LABELS: Final = ("label", "class", "target", "category")

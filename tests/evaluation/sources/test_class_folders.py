@@ -3,7 +3,7 @@
 import pytest
 
 from evaluation.errors import SourceError
-from evaluation.sources.layout import arrange
+from evaluation.sources.class_folders import arrange
 
 
 def labels(*paths: str) -> dict[str, str | None]:
