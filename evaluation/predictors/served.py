@@ -20,6 +20,8 @@ from client import (
     ItemError,
     ModelInfo,
 )
+from client.batches import split_batches
+from client.retry import Retry, is_temporary
 from evaluation.errors import PredictorError
 from evaluation.types import Answer, Failure
 
@@ -27,23 +29,24 @@ REQUEST_PICTURES: Final = 32
 REQUEST_BYTES: Final = 8_000_000
 REQUESTS: Final = 2  # in flight: one is on its way while the other is worked on
 TRIES: Final = 5
-PAUSE: Final = 1.0  # s, doubled from try to try, where the backend asks for none
-LONGEST_PAUSE: Final = 8.0  # s
-MAX_WAIT: Final = 60.0  # s, however long the backend asks for
-_PASSING: Final = frozenset({408, 429, 502, 503, 504})
-_AWAY: Final = frozenset({502, 503})  # of a whole request: starting, ending, or not there
+INITIAL_DELAY: Final = 1.0  # s, doubled for each attempt without a Retry-After
+MAX_DELAY: Final = 8.0  # s
+MAX_RETRY_AFTER: Final = 60.0  # s, upper bound of the backend's Retry-After
+_UNAVAILABLE: Final = frozenset({502, 503})  # of a whole request
 _TOO_LARGE: Final = 413
 
 Result = Answer | Failure
 
 
 @dataclass(frozen=True, slots=True)
-class _Later:
-    """Refused for the moment; `seconds` as the backend asked for, `silent` where it is away."""
+class _TemporaryFailure:
+    """Failure of one image that a retry may resolve.
 
-    reason: str
-    seconds: float | None = None
-    silent: bool = False
+    `is_unavailable` tells that the backend did not process the request at all.
+    """
+
+    error: ClientError
+    is_unavailable: bool = False
 
 
 class ServedPredictor:
@@ -96,38 +99,51 @@ class ServedPredictor:
     def __call__(self, contents: Iterator[bytes]) -> Iterator[Result]:
         """Answer the pictures in order, some requests of moderate size in flight."""
         flying: deque[Future[list[Result]]] = deque()
-        for part in _parts(contents):
-            flying.append(self._pool.submit(self._ask, part))
+        batches = split_batches(
+            contents, max_items=REQUEST_PICTURES, max_bytes=REQUEST_BYTES, size=len
+        )
+        for batch in batches:
+            flying.append(self._pool.submit(self._ask, batch))
             if len(flying) == REQUESTS:
                 yield from flying.popleft().result()
         while flying:
             yield from flying.popleft().result()
 
     def _ask(self, pictures: Sequence[bytes]) -> list[Result]:
-        """Ask until each picture has an answer, a refusal that stays, or was refused too often."""
+        """Classify the images of one request; retry those that fail temporarily."""
+        retry = Retry(
+            self._stop,
+            on_wait=lambda error, seconds: self._waiting(_message(error)),
+            max_attempts=self._tries,
+            initial_delay=INITIAL_DELAY,
+            max_delay=MAX_DELAY,
+            max_retry_after=MAX_RETRY_AFTER,
+            invalid_response=True,
+        )
         results: dict[int, Result] = {}
-        left = list(range(len(pictures)))
-        for attempt in range(self._tries):
-            answers = zip(left, self._once([pictures[at] for at in left]), strict=True)
-            later: dict[int, _Later] = {}
-            for at, answer in answers:
-                if isinstance(answer, _Later):
-                    later[at] = answer
+        pending = list(range(len(pictures)))
+        while pending:
+            outcomes = self._request([pictures[i] for i in pending])
+            failures: dict[int, _TemporaryFailure] = {}
+            for i, outcome in zip(pending, outcomes, strict=True):
+                if isinstance(outcome, _TemporaryFailure):
+                    failures[i] = outcome
                 else:
-                    results[at] = answer
-            left = list(later)
-            if not left:
-                break
-            if attempt + 1 < self._tries:
-                self._wait(later.values(), min(PAUSE * 2**attempt, LONGEST_PAUSE))
-        else:
-            if all(one.silent for one in later.values()):
-                raise PredictorError(f"{self._url} answers no more: {later[left[0]].reason}")
-            results |= {at: Failure(one.reason) for at, one in later.items()}
-        return [results[at] for at in range(len(pictures))]
+                    results[i] = outcome
+            pending = list(failures)
+            if not pending or retry.wait(_longest_wait(failures.values())):
+                continue
+            if self._stop.is_set():
+                raise PredictorError("it was stopped by the user")
+            if all(failure.is_unavailable for failure in failures.values()):
+                reason = _message(failures[pending[0]].error)
+                raise PredictorError(f"{self._url} answers no more: {reason}")
+            results |= {i: Failure(_message(failure.error)) for i, failure in failures.items()}
+            break
+        return [results[i] for i in range(len(pictures))]
 
-    def _once(self, pictures: Sequence[bytes]) -> list[Result | _Later]:
-        """One request; in halves where it is too large for the backend."""
+    def _request(self, pictures: Sequence[bytes]) -> list[Result | _TemporaryFailure]:
+        """Send one request; split it in halves if it is too large for the backend."""
         parts = [("picture", content) for content in pictures]
         try:
             answers = self._client.classify_batch(
@@ -137,30 +153,24 @@ class ServedPredictor:
         except BackendError as error:
             if error.status == _TOO_LARGE and len(pictures) > 1:
                 middle = len(pictures) // 2
-                return self._once(pictures[:middle]) + self._once(pictures[middle:])
+                return self._request(pictures[:middle]) + self._request(pictures[middle:])
             if error.status == _TOO_LARGE:
-                return [Failure(_words(error))]
-            if error.status in _PASSING:
-                away = error.status in _AWAY
-                return [_Later(_words(error), error.retry_after, away)] * len(pictures)
-            raise PredictorError(f"{self._url} refuses: {_words(error)}") from error
+                return [Failure(_message(error))]
+            if is_temporary(error):
+                is_unavailable = error.status in _UNAVAILABLE
+                return [_TemporaryFailure(error, is_unavailable)] * len(pictures)
+            raise PredictorError(f"{self._url} refuses: {_message(error)}") from error
         except (BackendUnreachable, InvalidAnswer) as error:
-            return [_Later(str(error), silent=True)] * len(pictures)
+            return [_TemporaryFailure(error, is_unavailable=True)] * len(pictures)
 
-    def _result(self, answer: Classification | ItemError) -> Result | _Later:
+    def _result(self, answer: Classification | ItemError) -> Result | _TemporaryFailure:
         if isinstance(answer, ItemError):
-            reason = _words(answer.error)
-            return _Later(reason) if answer.error.status in _PASSING else Failure(reason)
+            if is_temporary(answer.error):
+                return _TemporaryFailure(answer.error)
+            return Failure(_message(answer.error))
         if answer.probabilities is None or len(answer.probabilities) != len(self.labels):
             raise PredictorError(f"{self._url} gives no probability for each of the labels")
         return _answer(answer)
-
-    def _wait(self, refusals: Iterable[_Later], pause: float) -> None:
-        """Wait as long as the backend asks for, else for the `pause`; no longer than a minute."""
-        asked = max(one.seconds or pause for one in refusals)
-        self._waiting(next(iter(refusals)).reason)
-        if self._stop.wait(min(asked, MAX_WAIT)):
-            raise PredictorError("it was stopped by the user")
 
     def _close_client(self) -> None:
         if self._is_own:
@@ -200,19 +210,16 @@ def _find(client: Client, name: str | None) -> ModelInfo:
     return info
 
 
-def _parts(contents: Iterator[bytes]) -> Iterator[list[bytes]]:
-    """Gather pictures into requests of moderate size."""
-    part: list[bytes] = []
-    size = 0
-    for content in contents:
-        if part and (len(part) == REQUEST_PICTURES or size + len(content) > REQUEST_BYTES):
-            yield part
-            part, size = [], 0
-        part.append(content)
-        size += len(content)
-    if part:
-        yield part
+def _longest_wait(failures: Iterable[_TemporaryFailure]) -> ClientError:
+    """Return the error with the largest Retry-After, the first error if none has one."""
+    return max((failure.error for failure in failures), key=_retry_after)
 
 
-def _words(error: BackendError) -> str:
-    return error.detail or error.title or str(error)
+def _retry_after(error: ClientError) -> float:
+    return (error.retry_after if isinstance(error, BackendError) else None) or 0.0
+
+
+def _message(error: ClientError) -> str:
+    if isinstance(error, BackendError):
+        return error.detail or error.title or str(error)
+    return str(error)

@@ -7,14 +7,13 @@ from frontend.service.discovery import Address, AddressError, Way
 from frontend.ui.formatting import seconds
 
 ONE_PICTURE = frozenset({400, 413, 415, 422})  # these tell of the picture, not of the service
-AWAY = frozenset({408, 429, 502, 503, 504})  # the same question may well be answered later
 FORMATS = "JPEG, PNG, WebP, BMP or GIF"
 SOON = 2.0  # seconds until asking again may help, where nobody has named any
 LATER = 5.0  # of a backend that was too slow
 SET_KEY = "Set BACKEND_API_KEY for the frontend to one of its keys, and start the frontend again."
 
 
-class Unopened(ClientError):  # noqa: N818 (says what it is)
+class UnreadableImageError(ClientError):  # noqa: N818 (says what it is)
     """A picture that could not be sent, because of its `fault`."""
 
     def __init__(self, fault: str) -> None:
@@ -45,7 +44,7 @@ def at(address: Address, error: ClientError) -> Problem:
     if placed or not _is_elsewhere(error):
         return problem
     advice = "Check that its service is deployed, or set BACKEND to where it runs."
-    return replace(problem, advice=advice, passing=True)
+    return replace(problem, advice=advice, is_temporary=True)
 
 
 def of_address(error: AddressError) -> Problem:
@@ -65,10 +64,10 @@ def of(error: ClientError) -> Problem:
             return Problem(
                 f"The backend at {error.url} does not answer in time.",
                 "It may be busy or starting. Try again in a moment.",
-                passing=True,
+                is_temporary=True,
                 again=LATER,
             )
-        case Unopened():
+        case UnreadableImageError():
             return Problem(error.fault, "Take or save the picture again.")
         case BackendUnreachable():
             return unreachable(error.url)
@@ -80,7 +79,7 @@ def of(error: ClientError) -> Problem:
         case BackendError():
             return _refusal(error)
         case _:
-            return Problem("The question could not be asked.", "Try again.", passing=True)
+            return Problem("The question could not be asked.", "Try again.", is_temporary=True)
 
 
 def unreachable(url: str) -> Problem:
@@ -89,7 +88,7 @@ def unreachable(url: str) -> Problem:
         f"The backend is not reachable at {url}.",
         "Start it with `make run` or `.venv/bin/python -m backend`, "
         "or set BACKEND to where it runs.",
-        passing=True,
+        is_temporary=True,
         again=SOON,
     )
 
@@ -100,7 +99,7 @@ def of_model(model: ModelInfo) -> Problem | None:
         return Problem(
             f"The model {model.title} is still loading.",
             "This page goes on by itself as soon as it is ready.",
-            passing=True,
+            is_temporary=True,
             waiting=True,
         )
     if model.state == "failed":
@@ -117,7 +116,7 @@ def unforeseen() -> Problem:
     return Problem(
         "Something went wrong on this page.",
         "Try again. What you gave it is still there; the frontend's log says what happened.",
-        passing=True,
+        is_temporary=True,
     )
 
 
@@ -126,7 +125,7 @@ def no_models() -> Problem:
     return Problem(
         "The backend serves no model yet.",
         "Put a model folder under models/ and start the backend again.",
-        passing=True,
+        is_temporary=True,
     )
 
 
@@ -143,16 +142,9 @@ def of_history(error: ClientError) -> Problem:
     return problem
 
 
-def is_lasting(error: ClientError) -> bool:
+def is_permanent(error: ClientError) -> bool:
     """Tell whether the same picture would be refused again."""
     return isinstance(error, BackendError) and error.status in ONE_PICTURE
-
-
-def is_absence(error: ClientError) -> bool:
-    """Tell whether the backend is away, starting or busy, and worth waiting for."""
-    if isinstance(error, BackendError):
-        return error.status in AWAY
-    return isinstance(error, BackendUnreachable)
 
 
 def _is_elsewhere(error: ClientError) -> bool:
@@ -167,7 +159,7 @@ def _is_elsewhere(error: ClientError) -> bool:
 
 def _refusal(error: BackendError) -> Problem:
     problem = _BY_CODE.get(error.code) or _by_status(error)
-    if problem.again is None or error.retry_after is None:
+    if problem.retry_after is None or error.retry_after is None:
         return problem
     return replace(problem, again=error.retry_after)
 
@@ -176,13 +168,13 @@ _BY_CODE = {
     "broken_image": Problem("This picture is damaged.", "Save or take it again."),
     "empty_file": Problem("This file is empty.", "Choose another one."),
     "not_ready": Problem(
-        "The model is still loading.", "It is asked again.", passing=True, again=SOON
+        "The model is still loading.", "It is asked again.", is_temporary=True, again=SOON
     ),
     "draining": Problem(
-        "The backend is being restarted.", "It is asked again.", passing=True, again=SOON
+        "The backend is being restarted.", "It is asked again.", is_temporary=True, again=SOON
     ),
     "history_unavailable": Problem(
-        "The backend cannot reach its history.", "Try again in a moment.", passing=True
+        "The backend cannot reach its history.", "Try again in a moment.", is_temporary=True
     ),
     "history_off": Problem(
         "This backend keeps no history.", "Whoever runs it can start it with PRISM_HISTORY=true."
@@ -218,17 +210,17 @@ def _by_status(error: BackendError) -> Problem:
             return Problem(
                 "The backend does not serve this model.",
                 "Choose another one in the sidebar.",
-                passing=True,
+                is_temporary=True,
             )
         case 408:
-            return Problem("Sending took too long.", "Try again.", passing=True, again=SOON)
+            return Problem("Sending took too long.", "Try again.", is_temporary=True, again=SOON)
         case 429:
             return _waiting("The backend is busy.", error.retry_after)
         case 502 | 503:
             return _waiting("The backend is not ready.", error.retry_after)
         case 504:
             return Problem(
-                "The answer took too long.", "Try again in a moment.", passing=True, again=LATER
+                "The answer took too long.", "Try again in a moment.", is_temporary=True, again=LATER
             )
         case status if status < 400:
             return Problem(error.detail, "Set BACKEND to that address.")
@@ -236,10 +228,10 @@ def _by_status(error: BackendError) -> Problem:
     return Problem(
         f"The backend could not answer (status {error.status}).",
         f"Try again.{known_as}",
-        passing=True,
+        is_temporary=True,
     )
 
 
 def _waiting(what: str, wait: float | None) -> Problem:
     advice = "Try again in a moment." if wait is None else f"Try again in {seconds(wait)}."
-    return Problem(what, advice, passing=True, again=SOON if wait is None else wait)
+    return Problem(what, advice, is_temporary=True, again=SOON if wait is None else wait)

@@ -6,20 +6,21 @@ from dataclasses import dataclass, replace
 from typing import TypedDict
 
 from client import BackendError, Classification, Client, ClientError, ItemError, ModelInfo
-from frontend.datasets.images import Picture
-from frontend.service.errors import Unopened, is_lasting
+from client.batches import split_batches
+from frontend.service.predictions import ImageFile
+from frontend.service.errors import UnreadableImageError, is_permanent
 
 Outcome = Classification | ClientError
 Key = tuple[str, str, float | None, bool, bool]
 
 REMEMBERED = 20_000  # two models on the most pictures that are taken at once
-BATCH_PICTURES = 16
+BATCH_IMAGES = 16
 BATCH_BYTES = 16_000_000  # a batch that is sent again after a failure should not take long
 TOP = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class PredictionRequest:
     """What is asked of a picture: the model, and the coverage of its prediction set, if any.
 
     With `model_input` the answer for a picture on its own has what the model was given. Without `store` it
@@ -46,23 +47,23 @@ class Options(TypedDict):
     store: bool
 
 
-class Memory:
+class PredictionCache:
     """The last outcomes, by content and question. Passing troubles are not kept, only answers."""
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit
         self._kept: OrderedDict[tuple[str, Key], Outcome] = OrderedDict()
 
-    def get(self, picture: Picture, question: Question) -> Outcome | None:
+    def get(self, picture: ImageFile, question: PredictionRequest) -> Outcome | None:
         """Return what is known of this picture, or None."""
         return self._kept.get((picture.digest, question.key))
 
-    def put(self, picture: Picture, question: Question, outcome: Outcome) -> None:
+    def put(self, picture: ImageFile, question: PredictionRequest, outcome: Outcome) -> None:
         """Keep an outcome that asking again would not change."""
-        if not isinstance(outcome, ClientError) or is_lasting(outcome):
+        if not isinstance(outcome, ClientError) or is_permanent(outcome):
             self.keep(picture, question, outcome)
 
-    def keep(self, picture: Picture, question: Question, outcome: Outcome) -> None:
+    def keep(self, picture: ImageFile, question: PredictionRequest, outcome: Outcome) -> None:
         """Keep an outcome, whatever it is."""
         self._kept[picture.digest, question.key] = outcome
         while len(self._kept) > self._limit:
@@ -71,9 +72,9 @@ class Memory:
 
 def ask(
     client: Client,
-    question: Question,
-    pictures: Sequence[Picture],
-    memory: Memory,
+    question: PredictionRequest,
+    pictures: Sequence[ImageFile],
+    memory: PredictionCache,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Outcome]:
     """Return one outcome for each picture, asking only for those that `memory` does not know.
@@ -83,10 +84,10 @@ def ask(
     several pictures the answers have no `probabilities`, only the `top` of them.
     """
     outcomes: dict[str, Outcome] = {}
-    unknown: dict[str, Picture] = {}
+    unknown: dict[str, ImageFile] = {}
     for picture in pictures:
         if picture.fault is not None:
-            memory.keep(picture, question, Unopened(picture.fault))
+            memory.keep(picture, question, UnreadableImageError(picture.fault))
         if (known := memory.get(picture, question)) is None:
             unknown[picture.digest] = picture
         else:
@@ -100,11 +101,17 @@ def ask(
 
 
 def _outcomes(
-    client: Client, question: Question, pictures: Sequence[Picture]
-) -> Iterator[tuple[Picture, Outcome]]:
+    client: Client, question: PredictionRequest, pictures: Sequence[ImageFile]
+) -> Iterator[tuple[ImageFile, Outcome]]:
     answered = 0
     try:
-        for batch in _batches(pictures):
+        batches = split_batches(
+            pictures,
+            max_items=BATCH_IMAGES,
+            max_bytes=BATCH_BYTES,
+            size=lambda picture: len(picture.content),
+        )
+        for batch in batches:
             for picture, outcome in zip(batch, _batch(client, question, batch), strict=False):
                 answered += 1
                 yield picture, outcome
@@ -113,20 +120,7 @@ def _outcomes(
             yield picture, error
 
 
-def _batches(pictures: Sequence[Picture]) -> Iterator[list[Picture]]:
-    batch: list[Picture] = []
-    size = 0
-    for picture in pictures:
-        if batch and (len(batch) == BATCH_PICTURES or size + len(picture.content) > BATCH_BYTES):
-            yield batch
-            batch, size = [], 0
-        batch.append(picture)
-        size += len(picture.content)
-    if batch:
-        yield batch
-
-
-def _batch(client: Client, question: Question, batch: Sequence[Picture]) -> Iterator[Outcome]:
+def _batch(client: Client, question: PredictionRequest, batch: Sequence[ImageFile]) -> Iterator[Outcome]:
     if len(batch) > 1:
         images = [(picture.name, picture.content) for picture in batch]
         try:
@@ -145,7 +139,7 @@ def _lean(item: Classification | ItemError) -> Outcome:
     return item.error if isinstance(item, ItemError) else replace(item, probabilities=None)
 
 
-def _alone(client: Client, question: Question, picture: Picture) -> Outcome:
+def _alone(client: Client, question: PredictionRequest, picture: ImageFile) -> Outcome:
     try:
         return client.classify(
             picture.content,
@@ -154,12 +148,12 @@ def _alone(client: Client, question: Question, picture: Picture) -> Outcome:
             **_options(question),
         )
     except BackendError as error:
-        if is_lasting(error):
+        if is_permanent(error):
             return error
         raise
 
 
-def _options(question: Question) -> Options:
+def _options(question: PredictionRequest) -> Options:
     return {
         "model": question.model.name,
         "top_k": min(TOP, len(question.model.labels)) or None,

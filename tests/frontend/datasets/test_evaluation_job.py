@@ -8,7 +8,7 @@ import pytest
 from client import Client, ModelInfo
 from evaluation.errors import LabelError
 from evaluation.predictors import served
-from frontend.datasets.dataset import Labelled, keep_zip
+from frontend.datasets.dataset import Dataset, store_zip
 from frontend.datasets.evaluation_job import (
     Backend,
     Measurement,
@@ -19,10 +19,10 @@ from frontend.datasets.evaluation_job import (
     progress,
 )
 from frontend.state.jobs import Job
-from tests.evaluation.predictors.backends import Reply, line, lines, problem, serving
+from tests.evaluation.predictors.fake_backend import Reply, line, lines, problem, serving
 from tests.frontend.answers import MODEL
 from tests.frontend.datasets.test_dataset import Sent
-from tests.labelled import SEVEN, zipped
+from tests.labeled_images import SEVEN, zipped
 
 PETS = replace(MODEL, name="pets", version="3", title="Pets", labels=("cat", "dog", "owl"))
 
@@ -32,10 +32,10 @@ def new_job() -> Job:
 
 
 @pytest.fixture
-def pets() -> Iterator[Labelled]:
+def pets() -> Iterator[Dataset]:
     """Three cats and a dog, all of which the backend of these tests takes for cats."""
     names = ["cat/a.png", "cat/b.png", "cat/c.png", "dog/d.png"]
-    data = keep_zip(Sent("pets.zip", zipped(dict.fromkeys(names, SEVEN))))
+    data = store_zip(Sent("pets.zip", zipped(dict.fromkeys(names, SEVEN))))
     yield data
     data.close()
 
@@ -45,13 +45,13 @@ def cats(pictures: list[bytes]) -> Reply:
 
 
 def measured(
-    reply: Callable[[list[bytes]], Reply], data: Labelled, job: Job, model: ModelInfo = PETS
+    reply: Callable[[list[bytes]], Reply], data: Dataset, job: Job, model: ModelInfo = PETS
 ) -> Measurement:
     with serving(reply) as url, Client(url) as client:
         return measure(Backend(client, None), model, data, job)
 
 
-def test_the_answers_are_counted_by_cell_and_progress_is_told(pets: Labelled) -> None:
+def test_the_answers_are_counted_by_cell_and_progress_is_told(pets: Dataset) -> None:
     job = new_job()
     found = measured(cats, pets, job)
     assert found.evaluation is not None
@@ -63,9 +63,9 @@ def test_the_answers_are_counted_by_cell_and_progress_is_told(pets: Labelled) ->
 
 
 def test_a_backend_that_is_away_for_a_while_is_waited_for(
-    pets: Labelled, monkeypatch: pytest.MonkeyPatch
+    pets: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(served, "MAX_DELAY", 0.001)
     job = new_job()
     notes: list[str] = []
     away = 9  # tries: more than the predictor makes by itself
@@ -83,21 +83,21 @@ def test_a_backend_that_is_away_for_a_while_is_waited_for(
 
 
 def test_a_backend_that_stays_away_is_told_and_the_pictures_are_kept(
-    pets: Labelled, monkeypatch: pytest.MonkeyPatch
+    pets: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "LONGEST_PAUSE", 0.001)
+    monkeypatch.setattr(served, "MAX_DELAY", 0.001)
     found = measured(lambda _: problem(503, "Starting."), pets, new_job())
     assert found.evaluation is None
     assert "answers no more: Starting" in (found.trouble or "")
-    assert found.data.small("cat/a.png") is not None
+    assert found.data.thumbnail("cat/a.png") is not None
 
 
-def test_a_model_that_is_gone_is_told(pets: Labelled) -> None:
+def test_a_model_that_is_gone_is_told(pets: Dataset) -> None:
     found = measured(cats, pets, new_job(), replace(PETS, name="birds"))
     assert "serves no model 'birds'" in (found.trouble or "")
 
 
-def test_work_that_was_stopped_before_it_began_says_so(pets: Labelled) -> None:
+def test_work_that_was_stopped_before_it_began_says_so(pets: Dataset) -> None:
     job = new_job()
     job.cancel()
     found = measured(cats, pets, job)
@@ -106,7 +106,7 @@ def test_work_that_was_stopped_before_it_began_says_so(pets: Labelled) -> None:
     assert found.evaluation.metrics is None
 
 
-def test_labels_that_a_model_does_not_know_are_told_before_it_is_asked(pets: Labelled) -> None:
+def test_labels_that_a_model_does_not_know_are_told_before_it_is_asked(pets: Dataset) -> None:
     check(PETS, pets)
     with pytest.raises(LabelError, match="does not know these labels of the data: 'dog'"):
         check(replace(PETS, labels=("cat", "owl")), pets)

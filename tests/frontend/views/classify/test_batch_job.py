@@ -5,16 +5,15 @@ import threading
 import pytest
 
 from client import BackendError, BackendUnreachable, ClientError
-from frontend.datasets.selections import Batch
-from frontend.service import errors
-from frontend.service.predictions import BATCH_PICTURES, Question
+from frontend.datasets.selections import ImageSelection
+from frontend.service.predictions import BATCH_IMAGES, PredictionRequest
 from frontend.state.jobs import Job, Jobs
 from frontend.views.classify import batch_job
 from tests.frontend.answers import MODEL
 from tests.frontend.asked import BAD, GOOD, FakeClient, failing, judge, pictures
 
-QUESTION = Question(MODEL)
-MANY = 3 * BATCH_PICTURES
+QUESTION = PredictionRequest(MODEL)
+MANY = 3 * BATCH_IMAGES
 GONE = BackendUnreachable("http://fake")
 BUSY = BackendError(status=429, retry_after=0)
 CRASHED = BackendError(status=500, code="inference_failed")
@@ -23,20 +22,18 @@ CRASHED = BackendError(status=500, code="inference_failed")
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No pauses."""
-    monkeypatch.setattr(errors, "SOON", 0.0)
-    monkeypatch.setattr(errors, "LATER", 0.0)
-    monkeypatch.setattr(batch_job, "LONGEST_PAUSE", 0.0)
+    monkeypatch.setattr(batch_job, "MAX_DELAY", 0.0)
 
 
-def batch(*contents: str) -> Batch:
-    return Batch(pictures(*contents) if contents else pictures(*map(str, range(MANY))))
+def batch(*contents: str) -> ImageSelection:
+    return ImageSelection(pictures(*contents) if contents else pictures(*map(str, range(MANY))))
 
 
-def read(client: FakeClient, given: Batch, patience: float = 60) -> tuple[Job, ClientError | None]:
+def read(client: FakeClient, given: ImageSelection, patience: float = 60) -> tuple[Job, ClientError | None]:
     jobs = Jobs()
-    job = jobs.start(lambda job: batch_job.read(job, client, QUESTION, given, patience=patience))
+    job = jobs.start(lambda job: batch_job.read(job, client, QUESTION, given, max_wait=patience))
     ended = threading.Event()
-    while not job.is_over:
+    while not job.is_finished:
         ended.wait(0.005)
     assert job.state == "done"
     return job, job.result
@@ -61,8 +58,8 @@ def test_a_backend_that_comes_back_is_waited_for(error: ClientError) -> None:
 @pytest.mark.usefixtures("impatient")
 def test_what_was_answered_before_the_backend_went_away_is_not_asked_again() -> None:
     given, client = batch(), FakeClient(judge)
-    for picture in given.pictures[: MANY - 1]:
-        given.memory.put(picture, QUESTION, GOOD)
+    for picture in given.images[: MANY - 1]:
+        given.cache.put(picture, QUESTION, GOOD)
     read(client, given)
     assert client.batches == [1]
 
@@ -72,7 +69,7 @@ def test_patience_ends_and_says_why() -> None:
     given = batch()
     _, trouble = read(FakeClient(failing(10**6, GONE)), given, patience=0.05)
     assert trouble is GONE
-    assert given.unread(QUESTION) == list(given.pictures)
+    assert given.pending(QUESTION) == list(given.images)
 
 
 @pytest.mark.parametrize("status", [401, 403, 404])
@@ -93,13 +90,13 @@ def test_a_wait_is_told_and_ends_at_once_when_it_is_stopped() -> None:
     client = FakeClient(failing(10**6, BackendError(status=429, retry_after=500)))
     jobs, ended = Jobs(), threading.Event()
     job = jobs.start(lambda job: batch_job.read(job, client, QUESTION, given))
-    while not given.waits:
+    while not given.retries:
         ended.wait(0.005)
     assert f"Read 0 of {MANY} pictures. The backend is busy." in batch_job.says(
         job, QUESTION, given
     )
     assert "asked again in 500 seconds" in batch_job.says(job, QUESTION, given)
     job.cancel()
-    while not job.is_over:
+    while not job.is_finished:
         ended.wait(0.005)
     assert job.result is None

@@ -14,13 +14,13 @@ from client import (
     InvalidAnswer,
     ItemError,
 )
-from frontend.service.predictions import Question
+from frontend.service.predictions import PredictionRequest
 from frontend.state.jobs import Job
-from frontend.views.video import retry, status
+from frontend.views.video import status, video_job
 from frontend.views.video.result import Reading, Source
 from frontend.views.video.video_job import read
-from tests.frontend.views.video.results import MODEL, answer
 from tests.frontend.views.video.clips import clip, sevens_then_noise
+from tests.frontend.views.video.results import MODEL, answer
 from tests.images import noise
 
 CLIP = clip(sevens_then_noise(64))
@@ -72,7 +72,7 @@ def waits(job: Job, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """How long was waited, without any waiting: ten seconds pass between two looks at the clock."""
     asked: list[float] = []
     clock = count(0.0, 10.0)
-    monkeypatch.setattr(retry, "monotonic", lambda: next(clock))
+    monkeypatch.setattr("client.retry.monotonic", lambda: next(clock))
     monkeypatch.setattr(job.stop, "wait", asked.append)
     return asked
 
@@ -83,7 +83,7 @@ def reading(job: Job) -> Read:
 
     def done(backend: Any, content: bytes = CLIP, rate: float = 5) -> Reading:
         source = Source.of("clip.mp4", content)
-        return read(job, cast(Client, backend), Question(MODEL), source, rate)
+        return read(job, cast(Client, backend), PredictionRequest(MODEL), source, rate)
 
     return done
 
@@ -128,7 +128,7 @@ def test_the_same_clip_is_read_again_without_being_sent_again(reading: Read, job
     first = reading(Backend(), rate=1)
     again = first.source.again()
     first.close()
-    second = read(job, cast(Client, Backend()), Question(MODEL), again, 2)
+    second = read(job, cast(Client, Backend()), PredictionRequest(MODEL), again, 2)
     assert len(second.frames) == 8
     second.close()
 
@@ -142,7 +142,7 @@ def test_a_backend_that_is_away_or_busy_is_waited_for(
     assert len(done.frames) == 20
     assert done.failure is None
     asked = trouble.retry_after if isinstance(trouble, BackendError) else None
-    assert waits == [asked or retry.PAUSE] * 2
+    assert waits == [asked or video_job.RETRY_DELAY] * 2
 
 
 def test_what_was_answered_before_it_went_away_is_not_asked_again(
@@ -163,8 +163,8 @@ def test_a_backend_that_stays_away_is_given_up_and_what_there_is_is_kept(
     assert sum(waits) > 5
     problem = status.of(done)
     assert problem is not None
-    assert "not reachable" in problem.what
-    assert "its first 1.1 seconds" in problem.what
+    assert "not reachable" in problem.message
+    assert "its first 1.1 seconds" in problem.message
     assert "Read it again" in problem.advice
 
 
@@ -175,7 +175,7 @@ def test_a_refusal_that_waiting_does_not_mend_is_told_at_once(
     assert (len(done.frames), waits) == (0, [])
     problem = status.of(done)
     assert problem is not None
-    assert "does not serve this model" in problem.what
+    assert "does not serve this model" in problem.message
 
 
 def test_a_frame_that_is_refused_is_an_answer_like_any_other(reading: Read) -> None:
@@ -204,7 +204,7 @@ def test_stopping_keeps_what_was_read_and_a_copy_to_play(reading: Read, job: Job
     assert done.played is not None
     problem = status.of(done)
     assert problem is not None
-    assert problem.what.startswith("It was stopped. What follows is of its first")
+    assert problem.message.startswith("It was stopped. What follows is of its first")
 
 
 def test_what_is_no_clip_is_told_in_words(reading: Read) -> None:
@@ -212,7 +212,7 @@ def test_what_is_no_clip_is_told_in_words(reading: Read) -> None:
     assert (list(done.frames), done.info, done.played) == ([], None, None)
     problem = status.of(done)
     assert problem is not None
-    assert problem.what.startswith("This file is not a video that can be read here")
+    assert problem.message.startswith("This file is not a video that can be read here")
     assert "MP4, MOV, WebM" in problem.advice
 
 
@@ -220,7 +220,7 @@ def test_a_clip_that_is_too_long_says_how_far_it_was_read(reading: Read) -> None
     done = reading(Backend(), clip(varied(65) * 2, rate=1), rate=1)
     problem = status.of(done)
     assert problem is not None
-    assert "of its first 120.0 seconds" in problem.what
+    assert "of its first 120.0 seconds" in problem.message
     assert "Cut it into parts of 120 seconds" in problem.advice
 
 
@@ -239,7 +239,7 @@ def test_an_error_of_ours_leaves_no_clip_behind(job: Job) -> None:
 
     source = Source.of("clip.mp4", CLIP)
     with pytest.raises(RuntimeError):
-        read(job, cast(Client, Broken()), Question(MODEL), source, 2)
+        read(job, cast(Client, Broken()), PredictionRequest(MODEL), source, 2)
     assert not source.clip.parent.exists()
 
 
