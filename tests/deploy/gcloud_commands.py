@@ -1,7 +1,6 @@
-"""The gcloud commands that documents and build files tell to run, and what gcloud says of them.
+"""Find the gcloud commands in documents and build files, and check them with gcloud's grammar.
 
-`gcloud meta lint-gcloud-commands` parses each with gcloud's own grammar: without a network, an
-account or a project.
+`gcloud meta lint-gcloud-commands` parses each command without a network, an account or a project.
 """
 
 import json
@@ -18,47 +17,44 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-# Flags that take away what somebody else gave a service: --update-… does not.
-DROPS = re.compile(r"--(set|clear)-(env-vars|secrets|cloudsql-instances)|--env-vars-file")
-MANIFEST = ROOT / "deploy" / "backend.server.main.yaml"
+from tests.conftest import ROOT
+
+MANIFEST = ROOT / "deploy" / "backend.service.yaml"
 
 _FENCE = re.compile(r"^```bash\n(.*?)^```", re.M | re.S)
 _HEADING = re.compile(r"^(#+) (.*)$", re.M)
 _VARIABLE = re.compile(r"\$\$?(\{[^}]*\}|\w+)")
-_INNERMOST = re.compile(r"\$\$?\(((?:[^()]|'[^']*')*)\)")
-_CONTROL = {"do", "then", "else", "if", "while", "until", "!"}
+_INNERMOST_SUBSHELL = re.compile(r"\$\$?\(((?:[^()]|'[^']*')*)\)")
+_CONTROL_WORDS = {"do", "then", "else", "if", "while", "until", "!"}
 
 
-def gcloud() -> str:
-    """The path of gcloud; skips, saying so, where there is none."""
-    found = shutil.which("gcloud")
-    if found is None:
-        where = " (in CI too: its image has no gcloud)" if os.environ.get("CI") == "true" else ""
-        pytest.skip(f"NOT CHECKED: no gcloud on this machine{where}; commands go unparsed")
-    return found
+def require_gcloud() -> str:
+    """Return the path of gcloud; skip the test where it is not installed."""
+    path = shutil.which("gcloud")
+    if path is None:
+        pytest.skip("gcloud is not installed: its commands are not checked")
+    return path
 
 
-def blocks(markdown: str, heading: str = "") -> list[str]:
-    """The bash blocks of a document, or only those directly below `heading`."""
+def bash_blocks(markdown: str, heading: str = "") -> list[str]:
+    """Return the bash blocks of a document, or only those directly below `heading`."""
     if not heading:
         return _FENCE.findall(markdown)
-    quiet = _FENCE.sub(
-        lambda block: re.sub(r"\S", "x", block[0]), markdown
-    )  # a comment is no heading
-    marks = [(m.start(), m[2]) for m in _HEADING.finditer(quiet)] + [(len(markdown), "")]
-    found = [
+    # Comments in a block are not headings.
+    masked = _FENCE.sub(lambda block: re.sub(r"\S", "x", block[0]), markdown)
+    marks = [(m.start(), m[2]) for m in _HEADING.finditer(masked)] + [(len(markdown), "")]
+    sections = [
         markdown[start:end] for (start, title), (end, _) in pairwise(marks) if title == heading
     ]
-    assert found, f"no heading {heading!r}"
-    return _FENCE.findall(found[0])
+    assert sections, f"no heading {heading!r}"
+    return _FENCE.findall(sections[0])
 
 
-def in_script(script: str) -> Iterator[str]:
-    """Every gcloud command in a shell script, with x in the place of variables."""
+def commands_in_script(script: str) -> Iterator[str]:
+    """Yield every gcloud command of a shell script, with x in place of variables."""
     text = re.sub(r"(^|\s)#.*", "", script.replace("\\\n", " "), flags=re.M)
-    while inner := _INNERMOST.search(text):
-        yield from in_script(inner[1])
+    while inner := _INNERMOST_SUBSHELL.search(text):
+        yield from commands_in_script(inner[1])
         text = text[: inner.start()] + "x" + text[inner.end() :]
     for line in _VARIABLE.sub("x", text).splitlines():
         words = shlex.shlex(line, posix=True, punctuation_chars=True)
@@ -69,31 +65,29 @@ def in_script(script: str) -> Iterator[str]:
                 if command[:1] == ["gcloud"]:
                     yield shlex.join(command)
                 command = []
-            elif command or not (word in _CONTROL or re.fullmatch(r"\w+=.*", word)):
+            elif command or not (word in _CONTROL_WORDS or re.fullmatch(r"\w+=.*", word)):
                 command.append(word)
 
 
-def in_build(build: Mapping[str, Any]) -> Iterator[str]:
-    """Every gcloud command in the steps of a build."""
+def commands_in_build(build: Mapping[str, Any]) -> Iterator[str]:
+    """Yield every gcloud command in the steps of a Cloud Build configuration."""
     for step in build["steps"]:
-        arguments = [str(one) for one in step.get("args", [])]
+        arguments = [str(argument) for argument in step.get("args", [])]
         if step.get("entrypoint") == "gcloud":
-            yield from in_script(" ".join(["gcloud", *arguments]))
+            yield from commands_in_script(" ".join(["gcloud", *arguments]))
         elif step.get("entrypoint") in {"bash", "sh"}:
-            yield from in_script(arguments[-1])
+            yield from commands_in_script(arguments[-1])
 
 
-def mistakes(commands: Iterable[str]) -> dict[str, str]:
-    """What gcloud has against each of `commands` that it would not run: command -> its words."""
-    # It parses the file that a service is replaced by, too.
-    given = sorted({one.replace(" replace -", f" replace {MANIFEST}") for one in commands})
+def lint(commands: Iterable[str]) -> dict[str, str]:
+    """Return the commands that gcloud rejects, each with gcloud's error message."""
+    # `replace` also parses the manifest, so it needs a real file.
+    texts = sorted({text.replace(" replace -", f" replace {MANIFEST}") for text in commands})
     with TemporaryDirectory() as folder:
-        listed = Path(folder, "commands.json")
-        listed.write_text(
-            json.dumps([{"command_string": one, "id": n} for n, one in enumerate(given)])
-        )
+        file = Path(folder, "commands.json")
+        file.write_text(json.dumps([{"command_string": t, "id": n} for n, t in enumerate(texts)]))
         result = subprocess.run(
-            [gcloud(), "meta", "lint-gcloud-commands", f"--commands-file={listed}"],
+            [require_gcloud(), "meta", "lint-gcloud-commands", f"--commands-file={file}"],
             env={
                 **os.environ,
                 "CLOUDSDK_CONFIG": folder,
@@ -104,10 +98,10 @@ def mistakes(commands: Iterable[str]) -> dict[str, str]:
             text=True,
             timeout=120,
         )
-    said = json.loads(result.stdout)
-    assert len(said) == len(given), result.stderr
+    results = json.loads(result.stdout)
+    assert len(results) == len(texts), result.stderr
     return {
         one["command_string"]: f"{one['error_type']}: {one['error_message']}"
-        for one in said
+        for one in results
         if not one["success"]
     }

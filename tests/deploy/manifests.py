@@ -1,4 +1,4 @@
-"""The part of Knative's Service that Cloud Run and Knative both read, as strict models.
+"""Strict models of the part of Knative's Service that Cloud Run and Knative both support.
 
 https://github.com/knative/specs/blob/main/specs/serving/knative-api-specification-1.0.md
 """
@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from tests.deploy.gcloud_commands import ROOT
+from tests.conftest import ROOT
 
 NAMES = ("backend", "frontend")
 VALUES = {
@@ -26,7 +26,7 @@ Scale = Annotated[str, StringConstraints(pattern=r"^\d+$")]
 
 
 class Strict(BaseModel):
-    """What holds nothing but its fields, of exactly their types."""
+    """A model without extra fields or type conversions."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -57,22 +57,24 @@ class SecretKey(Strict):
     key: Literal["latest"]
 
 
-class From(Strict):
+class ValueFrom(Strict):
     secret: SecretKey = Field(alias="secretKeyRef")
 
 
 class Variable(Strict):
     name: Annotated[str, StringConstraints(pattern=r"^[A-Z][A-Z0-9_]*$")]
     value: str | None = None
-    source: From | None = Field(None, alias="valueFrom")
+    source: ValueFrom | None = Field(None, alias="valueFrom")
 
 
-class Path_(Strict):  # noqa: N801 (the other one is pathlib's)
-    path: Annotated[str, StringConstraints(pattern=r"^/.*[^z]$")]  # Cloud Run keeps /…z to itself
+class HttpGet(Strict):
+    path: Annotated[
+        str, StringConstraints(pattern=r"^/.*[^z]$")
+    ]  # Cloud Run reserves paths that end in z
 
 
 class Probe(Strict):
-    get: Path_ = Field(alias="httpGet")
+    get: HttpGet = Field(alias="httpGet")
     period: Annotated[int, Field(ge=1, le=240, alias="periodSeconds")]
     timeout: Annotated[int, Field(ge=1, alias="timeoutSeconds")]
     failures: Annotated[int, Field(ge=1, alias="failureThreshold")]
@@ -122,45 +124,45 @@ class Service(Strict):
     spec: Spec
 
 
-def text(name: str) -> str:
-    """The manifest of `backend` or `frontend`."""
+def read_manifest(name: str) -> str:
+    """Return the manifest of `backend` or `frontend`."""
     return Path(ROOT, "deploy", f"{name}.service.yaml").read_text()
 
 
-def filled(manifest: str) -> str:
-    """A manifest with what the documented commands put into it."""
+def fill_placeholders(manifest: str) -> str:
+    """Return the manifest with the values that the documented commands insert."""
     return re.sub(rf"\b({'|'.join(VALUES)})\b", lambda found: VALUES[found[0]], manifest)
 
 
 def uncommented(manifest: str) -> str:
-    """A manifest with the lines that wait there, commented out."""
+    """Return the manifest with its optional, commented-out lines enabled."""
     return re.sub(r"^( +)# (  |- |run\.)", r"\1\2", manifest, flags=re.M)
 
 
-def problems(manifest: str) -> list[str]:
-    """What is no field of a service, is missing or has a value it cannot have; a line each."""
+def find_errors(manifest: str) -> list[str]:
+    """Return unknown or missing fields and invalid values, one line each."""
     try:
-        service = Service.model_validate(yaml.safe_load(filled(manifest)))
+        service = Service.model_validate(yaml.safe_load(fill_placeholders(manifest)))
     except ValidationError as error:
         return [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
     (container,) = service.spec.template.spec.containers
-    found = [
-        f"{probe.get.path}: an answer may take longer than the time to the next question"
+    errors = [
+        f"{probe.get.path}: the time-out is longer than the period"
         for probe in (container.startup, container.liveness)
         if probe.timeout > probe.period
     ]
     if container.startup.period * container.startup.failures > 240:
-        found.append("Cloud Run waits 240 seconds for a start at most")
-    return found + [
-        f"{one.name}: has to have either a value or a source"
+        errors.append("Cloud Run waits at most 240 seconds for the start")
+    return errors + [
+        f"{one.name}: needs either a value or a source"
         for one in container.env
         if (one.value is None) == (one.source is None)
     ]
 
 
-def settings(manifest: str) -> dict[str, Any]:
-    """The variables of a manifest: name -> value, or the name of the secret."""
-    service = Service.model_validate(yaml.safe_load(filled(manifest)))
+def variables(manifest: str) -> dict[str, Any]:
+    """Return the environment variables: name -> value, or the name of the secret."""
+    service = Service.model_validate(yaml.safe_load(fill_placeholders(manifest)))
     (container,) = service.spec.template.spec.containers
     return {
         one.name: one.value if one.source is None else f"secret {one.source.secret.name}"

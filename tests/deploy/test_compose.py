@@ -1,69 +1,68 @@
-"""Both services on one machine, and PostgreSQL in a profile."""
+"""compose.yaml: schema, hardening, addresses and the PostgreSQL profile."""
 
 import re
-from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
-from tests.deploy.gcloud_commands import ROOT
-from tests.deploy.composition import problems
-from tests.deploy.schemas import complaints
+from backend.settings import Settings
+from tests.conftest import ROOT
+from tests.deploy.schemas import schema_errors
 
-TEXT = (ROOT / "compose.yaml").read_text()
-
-
-def test_both_start_find_each_other_keep_their_data_and_are_open_to_nobody_else() -> None:
-    assert problems(TEXT) == []
+FILE = ROOT / "compose.yaml"
 
 
-@pytest.mark.parametrize(
-    ("right", "wrong", "problem"),
-    [
-        ('    security_opt: ["no-new-privileges:true"]\n', "", "frontend: security_opt is not"),
-        ("    restart: unless-stopped\n", "", "postgres: restart is not"),
-        ("    read_only: true\n", "", "backend: read_only is not"),
-        ("    cap_drop: [ALL]\n", "", "backend: cap_drop is not"),
-        ('    tmpfs: ["/tmp"]\n', "", "frontend has no /tmp"),
-        ("127.0.0.1:8501:8501", "127.0.0.1:8501:8502", "frontend listens on 8501"),
-        ("127.0.0.1:8000:8000", "8000:8000", "backend is open to the network"),
-        (
-            "backend: {condition: service_healthy}",
-            "backend: {condition: service_started}",
-            "before the backend answers",
-        ),
-        ("service_healthy, required", "service_started, required", "does not wait for the data"),
-        ("required: false", "required: true", "does not wait for the data"),
-        ("postgresql/data", "postgresql/17", "the database is not kept"),
-        ("postgres:17", "postgres:18", "the database is not kept"),
-        ("target: serving", "target: torch", "not what the dockerfile makes by default"),
-        ('      PRISM_HISTORY_OPEN: "true"', '      PRISM_HISTORY: "true"', "may not read the his"),
-        ("PRISM_HISTORY_OPEN:", "PRISM_HISTRY_OPEN:", "backend does not know PRISM_HISTRY_OPEN"),
-        ('args: {POSTGRES: "1"}', 'args: {POSTGRS: "1"}', "has no argument POSTGRS"),
-        ('args: {POSTGRES: "1"}', "args: {}", "cannot open a database"),
-        ("http://backend:8000", "http://backend:8001", "does not find the backend"),
-        ("@postgres/prism", "@postgres/other", "the database is at"),
-        ("${POSTGRES_PASSWORD:-} # beside", "secret # beside", "not the same for both"),
-        ("data:/data", "data:/other", "gone with the container"),
-        ("    profiles: [postgres]\n", "", "start without a profile"),
-        ("CMD, pg_isready", "CMD, 'true'", "nobody knows when"),
-    ],
-)
-def test_a_mistake_is_found(right: str, wrong: str, problem: str) -> None:
-    assert right in TEXT
-    found = problems(TEXT.replace(right, wrong))
-    assert any(problem in one for one in found), found
+def services(**environ: str) -> dict[str, Any]:
+    """Return the services as compose reads them with these variables set."""
+
+    def fill(found: re.Match[str]) -> str:
+        value = environ.get(found[1], "")
+        return (found[3] if value else "") if found[2] == ":+" else value or found[3]
+
+    text = re.sub(r"\$\{(\w+)(:[+-])([^}]*)\}", fill, FILE.read_text())
+    loaded: dict[str, Any] = yaml.safe_load(text)["services"]
+    return loaded
 
 
-def test_the_schema_would_see_a_typo(tmp_path: Path) -> None:
-    planted = tmp_path / "compose.yaml"
-    planted.write_text(TEXT)
-    assert complaints("vendor.compose-spec", planted) == ""
-    planted.write_text(TEXT.replace("depends_on:", "depend_on:"))
-    assert "depend_on" in complaints("vendor.compose-spec", planted)
+def test_file_is_valid_by_the_published_schema() -> None:
+    assert schema_errors("vendor.compose-spec", FILE) == ""
 
 
-@pytest.mark.parametrize("page", ["docs/deploy.md", "compose.yaml"])
-def test_the_command_for_the_profile_gives_the_password(page: str) -> None:
-    commands = re.findall(r"^.*--profile postgres.*$", (ROOT / page).read_text(), re.M)
-    assert commands
-    assert all(re.search(r"POSTGRES_PASSWORD=\S+ docker compose", line) for line in commands)
+@pytest.mark.parametrize("name", ["backend", "frontend", "postgres"])
+def test_service_is_hardened_and_listens_on_loopback_only(name: str) -> None:
+    service = services()[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+def test_only_backend_and_frontend_start_without_a_profile() -> None:
+    started = {name for name, service in services().items() if "profiles" not in service}
+    assert started == {"backend", "frontend"}
+
+
+def test_frontend_waits_for_the_backend_and_has_its_address() -> None:
+    frontend = services()["frontend"]
+    assert frontend["depends_on"]["backend"] == {"condition": "service_healthy"}
+    assert frontend["environment"]["BACKEND"] == "http://backend:8000"
+
+
+def test_backend_uses_sqlite_on_a_volume_unless_a_password_is_set() -> None:
+    backend = services()["backend"]
+    assert backend["environment"]["PRISM_DATABASE_URL"] in ("", None)
+    assert f"data:{backend['environment']['PRISM_DATA_DIR']}" in backend["volumes"]
+    known = {f"PRISM_{name.upper()}" for name in Settings.model_fields}
+    assert set(backend["environment"]) <= known | {"PGPASSWORD"}
+
+
+def test_postgres_profile_gives_both_services_the_same_database_and_password() -> None:
+    given = services(POSTGRES_PASSWORD="p@ss/word")
+    backend, postgres = given["backend"], given["postgres"]
+    user, database = (postgres["environment"][f"POSTGRES_{key}"] for key in ("USER", "DB"))
+    url = f"postgresql://{user}@postgres/{database}"
+    assert backend["environment"]["PRISM_DATABASE_URL"] == url
+    assert backend["environment"]["PGPASSWORD"] == "p@ss/word"
+    assert postgres["environment"]["POSTGRES_PASSWORD"] == "p@ss/word"
+    assert backend["build"]["args"]["POSTGRES"] == "1"

@@ -1,7 +1,7 @@
-"""Enough of Google Cloud for the real gcloud to deploy to, and to be asked afterwards what came.
+"""A server that imitates the Google Cloud APIs that gcloud needs for a deployment.
 
-gcloud is sent here by an HTTP proxy and plain http addresses of its APIs. It has no account: its
-token is a file.
+The real gcloud reaches it through an HTTP proxy setting and plain HTTP API endpoints. Its access
+token is a file, so no account is needed. Tests read afterwards what was deployed.
 """
 
 import json
@@ -18,7 +18,8 @@ from threading import Thread
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.deploy.gcloud_commands import ROOT, gcloud
+from tests.conftest import ROOT
+from tests.deploy.gcloud_commands import require_gcloud
 
 PROJECT = "demo"
 NUMBER = "123456789012"
@@ -31,18 +32,18 @@ _BUILDS = re.compile(r"/v1/projects/[^/]+(/locations/[^/]+)?/builds")
 
 @dataclass
 class Cloud:
-    """What was deployed: the services as they came, in which region, and who may ask them."""
+    """Deployed services as received, their regions and IAM policies, and submitted builds."""
 
     folder: Path
     services: dict[str, Any] = field(default_factory=dict)
     regions: dict[str, str] = field(default_factory=dict)
     policies: dict[str, Any] = field(default_factory=dict)
     builds: list[Any] = field(default_factory=list)
-    strange: list[str] = field(default_factory=list)
+    unhandled: list[str] = field(default_factory=list)
     port: int = 0
 
     def run(self, command: Sequence[str], **environ: str) -> str:
-        """Run what calls gcloud and return what it prints; AssertionError where it fails."""
+        """Run a command that calls gcloud and return its output; fail on errors."""
         (self.folder / "token").write_text("a token")
         settings = {
             "AUTH_ACCESS_TOKEN_FILE": self.folder / "token",
@@ -73,31 +74,31 @@ class Cloud:
         return result.stdout
 
     def script(self, script: str, project: str = "") -> str:
-        """Run a shell script with the real gcloud, and a docker and a git that only nod."""
+        """Run a shell script with the real gcloud and stand-ins for docker and git."""
         tools = self.folder / "tools"
         tools.mkdir(exist_ok=True)
-        for name, does in {"docker": "true", "git": "echo 0123abc"}.items():
-            (tools / name).write_text(f"#!/bin/sh\n{does}\n")
+        for name, action in {"docker": "true", "git": "echo 0123abc"}.items():
+            (tools / name).write_text(f"#!/bin/sh\n{action}\n")
             (tools / name).chmod(0o755)
-        path = f"{tools}:{Path(gcloud()).parent}:{os.environ['PATH']}"
+        path = f"{tools}:{Path(require_gcloud()).parent}:{os.environ['PATH']}"
         bash = shutil.which("bash") or "bash"
         chosen = {"CLOUDSDK_CORE_PROJECT": project} if project else {}
         return self.run([bash, "-euo", "pipefail", "-c", script], PATH=path, **chosen)
 
     def gcloud(self, *arguments: str) -> str:
-        """Run one command."""
-        return self.run([gcloud(), *arguments], CLOUDSDK_CORE_PROJECT=PROJECT)
+        """Run one gcloud command."""
+        return self.run([require_gcloud(), *arguments], CLOUDSDK_CORE_PROJECT=PROJECT)
 
-    def answer(self, method: str, host: str, path: str, body: Any) -> Any:
-        """What the cloud says; None where it knows nothing of it."""
+    def respond(self, method: str, host: str, path: str, body: Any) -> Any:
+        """Return the response to an API request; None for an unknown path."""
         if found := _SERVICE.fullmatch(path):
             if method in ("POST", "PUT"):
                 name = body["metadata"]["name"]
                 self.regions[name] = host.removesuffix("-run.test")
                 self.services[name] = body
-                return _is_ready(body)
+                return _ready(body)
             service = self.services.get(found[1])
-            return service and _is_ready(service)
+            return service and _ready(service)
         if found := _POLICY.fullmatch(path):
             if found[3] == "s":
                 self.policies[found[2]] = body["policy"]
@@ -113,7 +114,7 @@ class Cloud:
             }
             kind = "type.googleapis.com/google.devtools.cloudbuild.v1.BuildOperationMetadata"
             return {"name": "operations/b-1", "metadata": {"@type": kind, "build": build}}
-        if path.endswith("/revisions"):  # asked for the one that an update replaces
+        if path.endswith("/revisions"):  # gcloud looks up the revision that an update replaces
             return {"kind": "RevisionList", "items": []}
         if host == "serviceusage.test":
             return {"state": "ENABLED", "name": path}
@@ -122,55 +123,55 @@ class Cloud:
         return None
 
     def members(self, service: str, role: str = "roles/run.invoker") -> set[str]:
-        """Who has `role` on a service."""
+        """Return the members that have `role` on a service."""
         bindings = self.policies.get(service, {}).get("bindings", [])
-        return {who for one in bindings if one["role"] == role for who in one["members"]}
+        return {member for one in bindings if one["role"] == role for member in one["members"]}
 
 
 @contextmanager
-def cloud(folder: Path) -> Iterator[Cloud]:
-    """A cloud that knows nothing yet."""
+def fake_cloud(folder: Path) -> Iterator[Cloud]:
+    """Serve an empty cloud on a free port."""
     folder.mkdir(parents=True, exist_ok=True)
-    here = Cloud(folder)
+    cloud = Cloud(folder)
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *_: object) -> None:
-            """Stay silent."""
+            """Log nothing."""
 
         def do_GET(self) -> None:
             raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             parts = urlsplit(self.path)
-            said = here.answer(
+            response = cloud.respond(
                 self.command, parts.netloc, parts.path, json.loads(raw) if raw else None
             )
-            if said is None and self.command != "GET":
-                here.strange.append(f"{self.command} {self.path}")
+            if response is None and self.command != "GET":
+                cloud.unhandled.append(f"{self.command} {self.path}")
             missing = {"error": {"code": 404, "message": self.path, "status": "NOT_FOUND"}}
-            data = json.dumps(missing if said is None else said).encode()
-            self.send_response(404 if said is None else 200)
+            data = json.dumps(missing if response is None else response).encode()
+            self.send_response(404 if response is None else 200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(data)))
             self.end_headers()
             self.wfile.write(data)
 
-        do_POST = do_PUT = do_GET  # noqa: N815 (the names that http.server looks for)
+        do_POST = do_PUT = do_GET  # noqa: N815 (names required by http.server)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True
-        here.port = server.server_port
+        cloud.port = server.server_port
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:
-            yield here
+            yield cloud
         finally:
             server.shutdown()
             thread.join()
 
 
-def _is_ready(service: Mapping[str, Any]) -> dict[str, Any]:
-    """A service as Cloud Run tells of it once it runs."""
+def _ready(service: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a service as Cloud Run describes it once it runs."""
     name = service["metadata"]["name"]
     traffic = [{"revisionName": f"{name}-1", "percent": 100, "latestRevision": True}]
     when = "2026-01-01T00:00:00Z"
