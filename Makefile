@@ -1,4 +1,4 @@
-# The words people try first. They need Python 3.11 or newer and make; the rest goes into .venv.
+# Commands for users and developers. They need Python 3.11 or newer and make; all else goes to .venv.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
@@ -11,34 +11,40 @@ MODEL ?= mnist-cnn
 HOST ?=
 RATE ?=
 CONTAINER_ENGINE ?= docker
-# Where CPU builds of torch come from; empty: from where everything else does.
+# Index of CPU builds of torch; empty: the default index.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
-# The interpreter that makes .venv; by default the first suitable one of these.
+# The interpreter that creates .venv: the first suitable one of these.
 PYTHON ?= python3 python3.13 python3.12 python3.11 python3.14 python
 
 python := .venv/bin/python
 stamps := .venv/.stamps
-peers := .venv-bench/bin/python
+peers := .venv-benchmarks/serving/bin/python
 log := install.log
 install := -m pip --disable-pip-version-check install --no-input
 pip := PIP_USER=0 $(python) $(install)
-into_peers := PIP_USER=0 $(peers) $(install)
+install_peers := PIP_USER=0 $(peers) $(install)
 is_new := import sys; sys.exit(sys.version_info < (3, 11))
 has_venv := import ensurepip, venv
-say_why := { printf 'The installation failed: %s (all of it: $(log))\n' \
+report_failure := { printf 'The installation failed: %s (see $(log))\n' \
 	"$$(grep -m1 -i '^error' $(log) || tail -n1 $(log))" >&2; exit 1; }
 
-.PHONY: help run test check setup train load bench images containers screenshots force
+.PHONY: help run test test-e2e test-extended check setup train load bench images containers screenshots force
 
 help: ## print this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-15s %s\n", $$1, $$2}'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
 
 run: $(stamps)/run ## start backend and frontend (BACKEND_PORT=8000 FRONTEND_PORT=8501); Ctrl-C stops both
 	@exec $(python) -m deploy.local --backend-port=$(BACKEND_PORT) --frontend-port=$(FRONTEND_PORT)
 
-# A file's tests share a browser and a page, so they stay together.
-test: $(stamps)/dev ## run all tests, in a browser too where Chromium is installed (ARGS=... for pytest)
-	@$(python) -m pytest --numprocesses=2 --dist=loadfile $(ARGS)
+# The tests of one file share servers, so they run in the same process.
+test: $(stamps)/dev ## run the fast tests, under 6 minutes on 2 cores (ARGS=... for pytest)
+	@$(python) -m pytest --numprocesses=2 --dist=loadfile --ignore=tests/e2e --ignore=tests/extended $(ARGS)
+
+test-e2e: $(stamps)/dev ## run the tests with browsers, several processes, databases and deployments
+	@$(python) -m pytest --numprocesses=2 --dist=loadfile $(ARGS) tests/e2e
+
+test-extended: $(stamps)/dev ## run long series: foreign frameworks, 20 kills, fuzzing (not part of CI)
+	@PRISM_KILL_ROUNDS=20 $(python) -m pytest $(ARGS) tests/extended tests/e2e/test_history.py
 
 check: $(stamps)/dev ## check formatting, lint and types
 	@$(python) -m ruff format --check .
@@ -51,52 +57,53 @@ setup: $(stamps)/dev ## install everything for development into .venv
 train: $(stamps)/dev ## train MODEL=mnist-cnn into models/ (DATA=folder of the MNIST files, else downloaded)
 	@$(python) -m training.train $(MODEL) $(if $(DATA),--data "$(DATA)") --out models/
 
-load: $(stamps)/dev ## find how much one backend answers before people only wait (HOST=http://... RATE=500 ARGS=...; --help)
+load: $(stamps)/dev ## find the saturation point of a backend (HOST=http://... RATE=500 ARGS=...; --help)
 	@$(python) -m benchmarks.load $(if $(HOST),--host "$(HOST)") $(if $(RATE),--rate "$(RATE)") $(ARGS)
 
-# The models are packaged by what development has installed; all else is in an environment of its own.
-bench: $(stamps)/dev .venv-bench/.stamp ## compare with other servers and the machine itself (ARGS='--only digits'; --help)
+# The development environment packages the models; the peers run in an environment of their own.
+bench: $(stamps)/dev .venv-bench/.stamp ## compare with other servers and with the limits of the machine (ARGS='--only digits'; --help)
 	@$(peers) -m benchmarks.serving $(ARGS)
 
 images: ## build both container images (CONTAINER_ENGINE=docker)
 	@command -v $(firstword $(CONTAINER_ENGINE)) >/dev/null || \
-		{ echo "$(firstword $(CONTAINER_ENGINE)) is not installed; name another engine: make images CONTAINER_ENGINE=podman" >&2; exit 1; }
+		{ echo "$(firstword $(CONTAINER_ENGINE)) is not installed. Name another engine: make images CONTAINER_ENGINE=podman" >&2; exit 1; }
 	$(CONTAINER_ENGINE) build -f backend.dockerfile -t prism-backend .
 	$(CONTAINER_ENGINE) build -f frontend.dockerfile -t prism-frontend .
 
-containers: $(stamps)/dev ## build both images, run them read-only in little memory, use, load and stop them (BUILT=1: they are built)
+containers: $(stamps)/dev ## build both images and run them read-only with little memory under load (BUILT=1: skip the build)
 	@$(python) -m deploy.containers --engine "$(CONTAINER_ENGINE)" $(if $(BUILT),--built)
 
-screenshots: $(stamps)/dev ## take the pictures of all pages for the documents (needs Chromium; ARGS=names of pages)
-	@PYTHONPATH=. $(python) docs/images/take.py $(ARGS)
+screenshots: $(stamps)/dev ## take the screenshots of the documentation (needs Chromium; ARGS=names of pages)
+	@PYTHONPATH=. $(python) docs/images/capture.py $(ARGS)
 
-# A stamp says that .venv holds what the requirements files named when it was made.
+# A stamp marks that .venv holds what the requirements files named when the stamp was made.
 
 $(stamps)/run: requirements/run.txt requirements/serving.txt requirements/evaluation.txt requirements_frontend.txt | $(stamps)/venv
-	@echo "Installing what running needs into .venv (the first time this takes a minute or two) ..."
-	@$(pip) -r requirements/run.txt >$(log) 2>&1 || $(say_why)
+	@echo "Installing the runtime dependencies into .venv (1-2 minutes the first time) ..."
+	@$(pip) -r requirements/run.txt >$(log) 2>&1 || $(report_failure)
 	@touch $@
 
-# torch and torchvision come first and alone, without their dependencies: only those two are asked
-# of the CPU index, once. Where it does not answer, the last step takes them from the default one.
+# torch and torchvision are installed first, alone and without dependencies: only these two are
+# requested from the CPU index, once. If it does not respond, the last step takes them from the
+# default index.
 $(stamps)/dev: $(filter-out requirements/benchmarks.txt,$(wildcard requirements_*.txt requirements/*.txt)) | $(stamps)/venv
-	@echo "Installing what development needs into .venv (the first time this takes some minutes) ..."
+	@echo "Installing the development dependencies into .venv (some minutes the first time) ..."
 	@: >$(log)
 	@test -z "$(TORCH_INDEX)" || $(pip) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \
 		-c requirements_backend.txt torch torchvision >>$(log) 2>&1 || true
-	@$(pip) -r requirements/dev.txt >>$(log) 2>&1 || $(say_why)
+	@$(pip) -r requirements/dev.txt >>$(log) 2>&1 || $(report_failure)
 	@touch $(stamps)/run $@
 
 .venv-bench/.stamp: requirements/benchmarks.txt requirements/serving.txt | $(stamps)/venv
-	@echo "Installing what the benchmark needs into .venv-bench (the first time this takes some minutes) ..."
+	@echo "Installing the benchmark dependencies into .venv-bench (some minutes the first time) ..."
 	@: >$(log)
-	@$(peers) -c 'import pip' >/dev/null 2>&1 || $(python) -m venv --clear .venv-bench >$(log) 2>&1 || $(say_why)
-	@test -z "$(TORCH_INDEX)" || $(into_peers) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \
+	@$(peers) -c 'import pip' >/dev/null 2>&1 || $(python) -m venv --clear .venv-bench >$(log) 2>&1 || $(report_failure)
+	@test -z "$(TORCH_INDEX)" || $(install_peers) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \
 		-c requirements_backend.txt torch torchvision >>$(log) 2>&1 || true
-	@$(into_peers) -r requirements/benchmarks.txt >>$(log) 2>&1 || $(say_why)
+	@$(install_peers) -r requirements/benchmarks.txt >>$(log) 2>&1 || $(report_failure)
 	@touch $@
 
-# A .venv that works is kept, whoever made it.
+# An existing .venv that works is kept.
 $(stamps)/venv:
 	@if $(python) -c 'import pip' >/dev/null 2>&1; then \
 		$(python) -c '$(is_new)' || \
@@ -105,13 +112,13 @@ $(stamps)/venv:
 	found=; for candidate in $(PYTHON); do \
 		"$$candidate" -c '$(is_new)' >/dev/null 2>&1 || continue; \
 		found=$$candidate; "$$candidate" -c '$(has_venv)' >/dev/null 2>&1 && break; done; \
-	test -n "$$found" || { echo "Prism needs Python 3.11 or newer. Install it, or say where it is: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }; \
+	test -n "$$found" || { echo "Prism needs Python 3.11 or newer. Install it, or name its path: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }; \
 	"$$found" -c '$(has_venv)' >/dev/null 2>&1 || \
-		{ echo "$$found comes without its venv module. Install it (Debian, Ubuntu: apt install python3-venv), or name another Python: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }; \
-	"$$found" -m venv --clear .venv >$(log) 2>&1 || $(say_why); \
+		{ echo "$$found has no venv module. Install it (Debian, Ubuntu: apt install python3-venv), or name another interpreter: make $(MAKECMDGOALS) PYTHON=/path/to/python3" >&2; exit 1; }; \
+	"$$found" -m venv --clear .venv >$(log) 2>&1 || $(report_failure); \
 	mkdir -p $(stamps); touch $@
 
-# An environment whose Python has gone (upgraded, moved) is made anew, whatever its stamps say.
+# An environment whose interpreter is gone (upgraded, moved) is created again, despite its stamps.
 ifneq ($(wildcard .venv),)
 ifneq ($(shell $(python) -c 'import pip' >/dev/null 2>&1 || echo broken),)
 $(stamps)/venv $(stamps)/run $(stamps)/dev: force

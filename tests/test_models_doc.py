@@ -10,11 +10,11 @@ import torch
 from pydantic import TypeAdapter
 
 from backend.inference.models import artifact, networks
-from backend.inference.preprocessing.preprocess import Preprocess
+from backend.inference.preprocessing.model_input import Preprocess
 from calibration.apply import Calibration
 from tests.conftest import ROOT
 from tests.fake_models import serve
-from tests.pictures import encoded, noise
+from tests.images import encoded, noise
 
 TEXT = (ROOT / "docs" / "models.md").read_text()
 
@@ -30,7 +30,7 @@ def type_in(command: str, folder: Path) -> None:
 
 
 def test_the_five_minutes_end_with_a_model_that_serves(tmp_path: Path) -> None:
-    for name in ("backend", "evaluation", "training"):
+    for name in ("backend", "calibration", "evaluation", "training"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "models").mkdir()
     (python,) = blocks("python")

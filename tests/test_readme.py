@@ -35,7 +35,7 @@ def commands(program: str) -> list[str]:
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """A copy of what the commands read, that they may write into."""
-    for name in ("backend", "client", "evaluation", "frontend", "training"):
+    for name in ("backend", "calibration", "client", "evaluation", "frontend", "training"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "models").mkdir()
     return tmp_path
