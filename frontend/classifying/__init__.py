@@ -1,1 +1,0 @@
-"""Pictures that people give: taken in, read, and the results of many, shown."""

@@ -1,1 +1,0 @@
-"""Labelled pictures: kept, measured, and what was found, shown."""
