@@ -2,24 +2,24 @@
 
 from client import Client
 
-answer = Client("http://localhost:8000").classify(photo, filename="seven.jpg")
-print(answer.prediction, answer.confidence)
+classification = Client("http://localhost:8000").classify(content, filename="seven.jpg")
+print(classification.prediction, classification.confidence)
 """
 
 from client.client import Client
-from client.errors import BackendError, BackendUnreachable, ClientError, InvalidAnswer
-from client.history import Accuracy, Page, Search, StoredAnswer
+from client.errors import BackendError, BackendUnreachable, ClientError, InvalidResponse
+from client.history import Accuracy, HistoryFilters, HistoryPage, StoredClassification
 from client.types import (
     Calibration,
     Classification,
-    Guess,
-    Info,
+    ClassScore,
     InputSpec,
     ItemError,
     ModelCard,
     ModelInfo,
     ModelRef,
     Models,
+    ServiceInfo,
     Timings,
 )
 from client.url import base_url
@@ -29,21 +29,21 @@ __all__ = [
     "BackendError",
     "BackendUnreachable",
     "Calibration",
+    "ClassScore",
     "Classification",
     "Client",
     "ClientError",
-    "Guess",
-    "Info",
+    "HistoryFilters",
+    "HistoryPage",
     "InputSpec",
-    "InvalidAnswer",
+    "InvalidResponse",
     "ItemError",
     "ModelCard",
     "ModelInfo",
     "ModelRef",
     "Models",
-    "Page",
-    "Search",
-    "StoredAnswer",
+    "ServiceInfo",
+    "StoredClassification",
     "Timings",
     "base_url",
 ]

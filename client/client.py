@@ -1,4 +1,4 @@
-"""The client: one session, bounded waiting, typed answers."""
+"""Client of the backend: one session, timeouts and typed responses."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -10,35 +10,36 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from client.errors import BackendError, BackendUnreachable, InvalidAnswer
-from client.fields import Object, parse_object
+from client.errors import BackendError, BackendUnreachable, InvalidResponse
 from client.history import History
 from client.parsing import (
+    Object,
     parse_card,
     parse_classification,
     parse_info,
     parse_item,
     parse_models,
+    parse_object,
     parse_problem,
 )
-from client.types import Classification, Info, ItemError, ModelCard, Models
+from client.types import Classification, ItemError, ModelCard, Models, ServiceInfo
 from client.url import base_url, is_loopback
 
-CONNECT_TIMEOUT = 3.05  # just above the 3 s after which TCP sends a lost first packet again
-READ_TIMEOUT = 30.0
-CONNECTIONS = 32  # kept open; threads beyond that open one of their own
+CONNECT_TIMEOUT = 3.05  # s, just above the 3 s after which TCP retransmits a SYN
+READ_TIMEOUT = 30.0  # s
+MAX_POOLED_CONNECTIONS = 32  # further threads open temporary connections
 
 Part = tuple[str, tuple[str, bytes, str]]
 
 
 class Client:
-    """Asks the backend at `url`. Safe to share between threads: it keeps no state but its pool.
+    """Client of the backend at `url`, safe to share between threads.
 
-    `connect_timeout` and `read_timeout` are in seconds; the latter bounds the silence between two
-    pieces of an answer. `api_key` is sent where the backend asks for one; `auth` opens the way to a
-    backend that something else guards, with a header of its own. Raises ValueError where
-    `url` is not an http(s) address or the key cannot be one. Every method raises
-    BackendUnreachable, BackendError or InvalidAnswer, and nothing else.
+    `connect_timeout` and `read_timeout` are in seconds; the latter bounds the time between two
+    chunks of a response. `api_key` is the key of the backend; `auth` authenticates against a proxy
+    in front of it, for example Cloud Run. Raise ValueError if `url` is not an http(s) URL or
+    `api_key` has invalid characters. All methods raise only BackendUnreachable, BackendError and
+    InvalidResponse.
     """
 
     def __init__(
@@ -56,14 +57,16 @@ class Client:
         self._session.auth = auth
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=CONNECTIONS))
+            self._session.mount(scheme, HTTPAdapter(pool_maxsize=MAX_POOLED_CONNECTIONS))
         if key := (api_key or "").strip():
             if not re.fullmatch("[!-~]+", key):
-                raise ValueError("an API key has no spaces, and no letters beyond ASCII")
-            # Not `Authorization`: that may have to open the way to the backend itself.
+                raise ValueError(
+                    "an API key must consist of printable ASCII characters without spaces"
+                )
+            # Not `Authorization`: `auth` may need that header.
             self._session.headers["X-API-Key"] = key
-        self.history = History(self._answer)
-        # A proxy meant for the internet must not be asked for this very machine.
+        self.history = History(self._request)
+        # Requests to the local machine must not go through an internet proxy.
         self._session.trust_env = not is_loopback(self.url)
 
     def __enter__(self) -> "Client":
@@ -73,7 +76,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close all connections."""
         self._session.close()
 
     def classify(
@@ -87,13 +90,13 @@ class Client:
         model_input: bool = False,
         store: bool = True,
     ) -> Classification:
-        """Classify one image, given as the bytes of an image file.
+        """Classify one image file.
 
-        `coverage` is the share of answers whose prediction set should hold the right label: 0.9,
-        0.95 (what None means) or 0.99. With `model_input` the answer has what the model was given.
-        Without `store` it is not kept in the backend's history.
+        `coverage` is the fraction of images whose prediction set contains the right label: 0.9,
+        0.95 (the default) or 0.99. With `model_input` the classification includes the preprocessed
+        input of the model. Without `store` it is not stored in the history.
         """
-        with self._answer(
+        with self._request(
             "POST",
             "/classify",
             query=_query(model, top_k, coverage, store)
@@ -111,58 +114,58 @@ class Client:
         coverage: float | None = None,
         store: bool = True,
     ) -> Iterator[Classification | ItemError]:
-        """Classify (file name, bytes) pairs: one result for each, in order, as each is ready.
+        """Classify (file name, content) pairs; yield one result per image, in order.
 
-        A bad image is an ItemError and the others succeed. An answer that ends early raises
-        InvalidAnswer after the results that did arrive.
+        The result of an invalid image is an ItemError. If the response ends early, raise
+        InvalidResponse after the results that arrived.
         """
         if not images:
             return
         names = [name for name, _ in images]
-        with self._answer(
+        with self._request(
             "POST",
             "/classify/batch",
             query=_query(model, top_k, coverage, store),
             files=[_part(name, content) for name, content in images],
         ) as response:
-            arrived = 0
+            received = 0
             for line in response.iter_lines():
                 if not line.strip():
                     continue
-                if arrived == len(names):
-                    raise InvalidAnswer("more results than images")
-                yield parse_item(parse_object(line), names[arrived])
-                arrived += 1
-        if arrived < len(names):
-            raise InvalidAnswer(f"{len(names)} images, but only {arrived} results")
+                if received == len(names):
+                    raise InvalidResponse("more results than images")
+                yield parse_item(parse_object(line), names[received])
+                received += 1
+        if received < len(names):
+            raise InvalidResponse(f"{len(names)} images, but only {received} results")
 
     def models(self) -> Models:
-        """Return what is served."""
-        with self._answer("GET", "/models") as response:
+        """Return all served models."""
+        with self._request("GET", "/models") as response:
             return parse_models(_json(response))
 
     def model(self, name: str) -> ModelCard:
-        """Return one of the served models, with its card."""
-        with self._answer("GET", f"/models/{quote(name, safe='')}") as response:
+        """Return a served model with its model card."""
+        with self._request("GET", f"/models/{quote(name, safe='')}") as response:
             return parse_card(_json(response))
 
     def ready(self) -> bool:
-        """Tell whether the default model answers; while it does not, the backend says 503."""
+        """Return whether the default model is ready; the backend responds with 503 until it is."""
         try:
-            with self._answer("GET", "/ready"):
+            with self._request("GET", "/ready"):
                 return True
         except BackendError as error:
             if error.status == requests.codes.service_unavailable:
                 return False
             raise
 
-    def info(self) -> Info:
+    def info(self) -> ServiceInfo:
         """Return the name and the version of the service."""
-        with self._answer("GET", "/") as response:
+        with self._request("GET", "/") as response:
             return parse_info(_json(response))
 
     @contextmanager
-    def _answer(
+    def _request(
         self,
         method: str,
         path: str,
@@ -171,7 +174,7 @@ class Client:
         files: Sequence[Part] | None = None,
         json: object = None,
     ) -> Iterator[requests.Response]:
-        """Yield a good response, still streaming; translate what requests raises meanwhile."""
+        """Yield a streaming response; translate the exceptions of requests."""
         try:
             with self._session.request(
                 method,
@@ -184,31 +187,35 @@ class Client:
                 stream=True,
             ) as response:
                 if response.status_code >= requests.codes.multiple_choices:
-                    raise _refusal(response)
+                    raise _backend_error(response)
                 yield response
         except requests.Timeout as exc:
             raise BackendUnreachable(self.url, timed_out=True) from exc
         except requests.exceptions.ContentDecodingError as exc:
-            raise InvalidAnswer("the answer cannot be decompressed") from exc
+            raise InvalidResponse("the response cannot be decompressed") from exc
         except requests.RequestException as exc:
-            raise BackendUnreachable(self.url, timed_out=_timed_out(exc)) from exc
+            raise BackendUnreachable(self.url, timed_out=_is_read_timeout(exc)) from exc
 
 
-def _timed_out(error: requests.RequestException) -> bool:
-    """Tell whether silence in mid-answer is behind `error`: requests calls it no time-out."""
+def _is_read_timeout(error: requests.RequestException) -> bool:
+    """Return whether a timeout within the body caused `error`: requests hides its type."""
     return "read timed out" in str(error).lower()
 
 
 def _query(
     model: str | None, top_k: int | None, coverage: float | None, store: bool
 ) -> dict[str, str]:
-    kept = None if store else "false"
-    query = {"model": model, "top_k": top_k, "coverage": coverage, "store": kept}
+    query = {
+        "model": model,
+        "top_k": top_k,
+        "coverage": coverage,
+        "store": None if store else "false",
+    }
     return {key: str(value) for key, value in query.items() if value is not None}
 
 
 def _part(filename: str, content: bytes) -> Part:
-    """Make a form part; the backend judges the content, so the type we state says nothing."""
+    """Return a form part; the backend detects the media type from the content."""
     printable = "".join(c if c.isprintable() else "_" for c in filename)
     name = printable.encode("utf-8", "replace").decode("utf-8") or "image"
     return ("file", (name, content, "application/octet-stream"))
@@ -218,21 +225,21 @@ def _json(response: requests.Response) -> Object:
     return parse_object(response.content)
 
 
-def _refusal(response: requests.Response) -> BackendError:
+def _backend_error(response: requests.Response) -> BackendError:
     if response.is_redirect:
         return BackendError(
             status=response.status_code,
             title="Redirected",
-            detail=f"The backend is elsewhere: {response.headers.get('Location', '')}",
+            detail=f"The backend redirects to {response.headers.get('Location', '')}",
         )
     try:
         problem = _json(response)
-    except InvalidAnswer:
+    except InvalidResponse:
         problem = {"title": response.reason or ""}
     problem.setdefault("request_id", response.headers.get("X-Request-ID"))
-    wait = response.headers.get("Retry-After", "")
+    retry_after = response.headers.get("Retry-After", "")
     return parse_problem(
         problem,
         status=response.status_code,
-        retry_after=float(wait) if wait.isascii() and wait.isdigit() else None,
+        retry_after=float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None,
     )

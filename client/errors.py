@@ -1,30 +1,30 @@
-"""What can go wrong between a caller and the backend.
+"""Errors of the client.
 
 ClientError
-├── BackendUnreachable   no answer: nothing listens there, or it took too long
-├── BackendError         an answer that says no: a status of 300 or more, with its problem document
-└── InvalidAnswer        an answer that is not what the backend promises
+├── BackendUnreachable   no response: the connection failed or timed out
+├── BackendError         a response with a status of 300 or more, and its problem document
+└── InvalidResponse      a response that does not follow the API, or ends early
 """
 
 
 class ClientError(Exception):
-    """Anything this client raises once it has been given a valid address."""
+    """Base class of all errors that requests of the client raise."""
 
 
-class BackendUnreachable(ClientError):  # noqa: N818 (says what happened)
-    """Nothing answered at `url`; `timed_out` tells silence from a refused connection."""
+class BackendUnreachable(ClientError):  # noqa: N818 (names the cause)
+    """No response from `url`; `timed_out` distinguishes a timeout from a failed connection."""
 
     def __init__(self, url: str, *, timed_out: bool = False) -> None:
-        super().__init__(f"no answer from {url} {'in time' if timed_out else '(not reachable)'}")
+        super().__init__(f"no response from {url} {'in time' if timed_out else '(not reachable)'}")
         self.url = url
         self.timed_out = timed_out
 
 
 class BackendError(ClientError):
-    """The backend refused, in the words of its problem document (RFC 9457).
+    """An error response of the backend, with its problem document (RFC 9457).
 
-    `code` is a word of the backend's fixed catalogue, or "" where something between (a proxy)
-    answered; `retry_after` is in seconds, None where the answer did not name any.
+    `code` is one of the backend's error codes, or "" if a proxy sent the response. `retry_after` is
+    in seconds, None without such a header.
     """
 
     def __init__(
@@ -46,5 +46,5 @@ class BackendError(ClientError):
         self.retry_after = retry_after
 
 
-class InvalidAnswer(ClientError):  # noqa: N818 (says what happened)
-    """The reply is not what the backend promises: perhaps something else listens there."""
+class InvalidResponse(ClientError):  # noqa: N818 (names the cause)
+    """A response that does not follow the API: the URL may belong to another service."""

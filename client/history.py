@@ -1,4 +1,4 @@
-"""What the backend remembers: listed, corrected, forgotten, exported."""
+"""The classification history: list, correct, delete and export."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -9,31 +9,33 @@ from urllib.parse import quote
 
 import requests
 
-from client.errors import InvalidAnswer
-from client.fields import (
+from client.parsing import (
     Object,
-    as_flag,
+    as_bool,
+    as_datetime,
+    as_fraction,
     as_list,
     as_number,
     as_object,
-    as_share,
-    as_text,
-    as_texts,
+    as_string,
+    as_strings,
     optional,
+    parse_class_score,
+    parse_model,
     parse_object,
+    parse_timings,
 )
-from client.parsing import parse_guess, parse_model, parse_timings
-from client.types import Guess, ModelRef, Timings
+from client.types import ClassScore, ModelRef, Timings
 
-Answer = Callable[..., AbstractContextManager[requests.Response]]
+SendRequest = Callable[..., AbstractContextManager[requests.Response]]
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """Which answers are meant; None means any.
+class HistoryFilters:
+    """Filters of the history; None matches everything.
 
-    `label` is what was predicted; `corrected` whether a person has said what is right. `since` is
-    included, `until` is not; without a zone they are UTC.
+    `label` is the prediction; `corrected` whether there is feedback. `since` is inclusive, `until`
+    exclusive; both are UTC if they have no time zone.
     """
 
     model: str | None = None
@@ -44,8 +46,8 @@ class Search:
     until: datetime | None = None
 
     def query(self) -> dict[str, str]:
-        """As the parameters of a request."""
-        given = {
+        """Return the filters as query parameters."""
+        parameters = {
             "model": self.model,
             "label": self.label,
             "corrected": None if self.corrected is None else str(self.corrected).lower(),
@@ -55,18 +57,18 @@ class Search:
             "since": None if self.since is None else self.since.isoformat(),
             "until": None if self.until is None else self.until.isoformat(),
         }
-        return {name: value for name, value in given.items() if value is not None}
+        return {name: value for name, value in parameters.items() if value is not None}
 
 
-ANY = Search()
+NO_FILTERS = HistoryFilters()
 
 
 @dataclass(frozen=True, slots=True)
-class StoredAnswer:
-    """One answer as it is remembered; fields as in Classification.
+class StoredClassification:
+    """A classification in the history; fields as in Classification.
 
-    `time` and `corrected_at` are UTC. `sha256` is that of the picture's file; `image` tells whether
-    a small copy of it is kept. `correction` is the right label, None where nobody has said it.
+    `time` and `corrected_at` are UTC. `sha256` is the digest of the uploaded file; `image` tells
+    whether a thumbnail is stored. `correction` is the right label, None without feedback.
     """
 
     id: str
@@ -74,7 +76,7 @@ class StoredAnswer:
     model: ModelRef
     prediction: str
     confidence: float
-    top: tuple[Guess, ...]
+    top: tuple[ClassScore, ...]
     prediction_set: tuple[str, ...] | None
     coverage: float | None
     in_distribution: bool | None
@@ -88,18 +90,18 @@ class StoredAnswer:
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
-    """Some answers, the newest first; `next` is the cursor of the page that follows, if any."""
+class HistoryPage:
+    """One page of classifications, newest first; `next` is the cursor of the next page, if any."""
 
-    answers: tuple[StoredAnswer, ...]
+    items: tuple[StoredClassification, ...]
     next: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """How many answers people found right (`confirmed`) and wrong (`corrected`).
+    """Number of predictions that users confirmed and corrected.
 
-    `days` has the same by the day of the answer (UTC, YYYY-MM-DD), the newest first.
+    `days` has the same by the day of the classification (UTC, YYYY-MM-DD), newest first.
     """
 
     confirmed: int
@@ -108,78 +110,89 @@ class Accuracy:
 
     @property
     def accuracy(self) -> float | None:
-        """The share that was right; None where nobody has looked at any."""
-        looked_at = self.confirmed + self.corrected
-        return self.confirmed / looked_at if looked_at else None
+        """The fraction of right predictions; None without feedback."""
+        total = self.confirmed + self.corrected
+        return self.confirmed / total if total else None
 
 
 class History:
-    """The history of the backend that `ask` asks; raises what Client does.
+    """The history of the backend that `send` sends requests to; raises the errors of Client.
 
-    BackendError has the status 401 or 403 where an API key is missing or wrong.
+    BackendError has the status 401 or 403 if the API key is missing or wrong.
     """
 
-    def __init__(self, ask: Answer) -> None:
-        self._ask = ask
+    def __init__(self, send: SendRequest) -> None:
+        self._send = send
 
-    def page(self, search: Search = ANY, *, limit: int = 50, cursor: str | None = None) -> Page:
-        """Return up to `limit` (500 at most) answers, from `cursor` on."""
-        query = search.query() | {"limit": str(limit)}
+    def page(
+        self,
+        filters: HistoryFilters = NO_FILTERS,
+        *,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> HistoryPage:
+        """Return up to `limit` classifications (at most 500), from `cursor` on."""
+        query = filters.query() | {"limit": str(limit)}
         if cursor is not None:
             query["cursor"] = cursor
         obj = self._object("GET", "/history", query=query)
-        answers = as_list(obj.get("answers"), "answers")
-        return Page(
-            answers=tuple(_stored(as_object(item, "answers[]")) for item in answers),
-            next=optional(obj, "next", as_text),
+        items = as_list(obj.get("answers"), "answers")
+        return HistoryPage(
+            items=tuple(_stored(as_object(item, "answers[]")) for item in items),
+            next=optional(obj, "next", as_string),
         )
 
-    def get(self, answer_id: str) -> StoredAnswer:
-        """Return one answer."""
-        return _stored(self._object("GET", _path(answer_id)))
+    def get(self, classification_id: str) -> StoredClassification:
+        """Return one classification."""
+        return _stored(self._object("GET", _path(classification_id)))
 
-    def image(self, answer_id: str) -> bytes:
-        """Return the small copy of the picture, as a WebP file."""
-        with self._ask("GET", f"{_path(answer_id)}/image") as response:
+    def image(self, classification_id: str) -> bytes:
+        """Return the thumbnail of the image as a WebP file."""
+        with self._send("GET", f"{_path(classification_id)}/image") as response:
             return response.content
 
-    def correct(self, answer_id: str, label: str | None) -> StoredAnswer:
-        """Say what is right: the predicted label confirms, another corrects, None takes it back."""
-        return _stored(self._object("PATCH", _path(answer_id), json={"correction": label}))
+    def correct(self, classification_id: str, label: str | None) -> StoredClassification:
+        """Set the right label: the prediction confirms, another corrects, None removes it."""
+        return _stored(self._object("PATCH", _path(classification_id), json={"correction": label}))
 
-    def delete(self, answer_id: str) -> None:
-        """Forget one answer."""
-        with self._ask("DELETE", _path(answer_id)):
+    def delete(self, classification_id: str) -> None:
+        """Delete one classification."""
+        with self._send("DELETE", _path(classification_id)):
             pass
 
     def clear(self) -> int:
-        """Forget all; return how many they were."""
+        """Delete the whole history; return the number of deleted classifications."""
         return int(as_number(self._object("DELETE", "/history").get("deleted"), "deleted"))
 
-    def accuracy(self, search: Search = ANY) -> Accuracy:
-        """Return what the corrections say."""
-        obj = self._object("GET", "/history/accuracy", query=search.query())
+    def accuracy(self, filters: HistoryFilters = NO_FILTERS) -> Accuracy:
+        """Return the accuracy according to the feedback."""
+        obj = self._object("GET", "/history/accuracy", query=filters.query())
         days = [as_object(item, "days[]") for item in as_list(obj.get("days"), "days")]
         return Accuracy(
             *_counts(obj),
-            days={as_text(day.get("day"), "day"): Accuracy(*_counts(day), days={}) for day in days},
+            days={
+                as_string(day.get("day"), "day"): Accuracy(*_counts(day), days={}) for day in days
+            },
         )
 
     def export(
-        self, search: Search = ANY, *, file_format: Literal["ndjson", "csv"] = "ndjson"
+        self,
+        filters: HistoryFilters = NO_FILTERS,
+        *,
+        file_format: Literal["ndjson", "csv"] = "ndjson",
     ) -> Iterator[bytes]:
-        """Yield every answer that fits as a file, piece by piece."""
-        query = search.query() | {"format": file_format}
-        with self._ask("GET", "/history/export", query=query) as response:
+        """Yield all matching classifications as a file, in chunks."""
+        query = filters.query() | {"format": file_format}
+        with self._send("GET", "/history/export", query=query) as response:
             yield from response.iter_content(65_536)
 
     def _object(self, method: str, path: str, **request: Any) -> Object:
-        with self._ask(method, path, **request) as response:
+        with self._send(method, path, **request) as response:
             return parse_object(response.content)
 
 
-def _path(answer_id: str) -> str:
-    return f"/history/{quote(answer_id, safe='')}"
+def _path(classification_id: str) -> str:
+    return f"/history/{quote(classification_id, safe='')}"
 
 
 def _counts(obj: Object) -> tuple[int, int]:
@@ -187,29 +200,22 @@ def _counts(obj: Object) -> tuple[int, int]:
     return int(confirmed), int(corrected)
 
 
-def _stored(obj: Object) -> StoredAnswer:
-    return StoredAnswer(
-        id=as_text(obj.get("id"), "id"),
-        time=_moment(obj.get("time"), "time"),
+def _stored(obj: Object) -> StoredClassification:
+    return StoredClassification(
+        id=as_string(obj.get("id"), "id"),
+        time=as_datetime(obj.get("time"), "time"),
         model=parse_model(obj),
-        prediction=as_text(obj.get("prediction"), "prediction"),
-        confidence=as_share(obj.get("confidence"), "confidence"),
-        top=tuple(parse_guess(item) for item in as_list(obj.get("top"), "top")),
-        prediction_set=optional(obj, "prediction_set", as_texts),
-        coverage=optional(obj, "coverage", as_share),
-        in_distribution=optional(obj, "in_distribution", as_flag),
+        prediction=as_string(obj.get("prediction"), "prediction"),
+        confidence=as_fraction(obj.get("confidence"), "confidence"),
+        top=tuple(parse_class_score(item) for item in as_list(obj.get("top"), "top")),
+        prediction_set=optional(obj, "prediction_set", as_strings),
+        coverage=optional(obj, "coverage", as_fraction),
+        in_distribution=optional(obj, "in_distribution", as_bool),
         ood_score=optional(obj, "ood_score", as_number),
         timings=parse_timings(obj),
-        sha256=as_text(obj.get("sha256", ""), "sha256"),
-        filename=optional(obj, "filename", as_text),
-        image=as_flag(obj.get("image", False), "image"),
-        correction=optional(obj, "correction", as_text),
-        corrected_at=optional(obj, "corrected_at", _moment),
+        sha256=as_string(obj.get("sha256", ""), "sha256"),
+        filename=optional(obj, "filename", as_string),
+        image=as_bool(obj.get("image", False), "image"),
+        correction=optional(obj, "correction", as_string),
+        corrected_at=optional(obj, "corrected_at", as_datetime),
     )
-
-
-def _moment(value: Any, field: str) -> datetime:
-    try:
-        return datetime.fromisoformat(as_text(value, field))
-    except ValueError as exc:
-        raise InvalidAnswer(f"{field} is not a moment") from exc

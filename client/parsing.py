@@ -1,83 +1,156 @@
-"""JSON into answers."""
+"""Parsing of the backend's JSON. A field that does not fit raises InvalidResponse with its name."""
 
 import base64
 import binascii
-from typing import Any, cast
+import json
+import math
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar, cast
 
-from client.errors import BackendError, InvalidAnswer
-from client.fields import (
-    Object,
-    as_flag,
-    as_list,
-    as_number,
-    as_object,
-    as_share,
-    as_shares,
-    as_text,
-    as_texts,
-    is_number,
-    optional,
-    words,
-)
+from client.errors import BackendError, InvalidResponse
 from client.types import (
     Calibration,
     Classification,
-    Guess,
-    Info,
+    ClassScore,
     InputSpec,
     ItemError,
     ModelCard,
     ModelInfo,
     ModelRef,
     Models,
-    State,
+    ModelState,
+    ServiceInfo,
     Timings,
 )
 
+Object = dict[str, Any]
+T = TypeVar("T")
+
+
+def parse_object(text: str | bytes) -> Object:
+    """Parse one JSON object."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError) as exc:
+        raise InvalidResponse("the response is not JSON") from exc
+    return as_object(value, "the response")
+
+
+def optional(obj: Object, field: str, parse: Callable[[Any, str], T]) -> T | None:
+    """Parse a field that may be null or absent."""
+    value = obj.get(field)
+    return None if value is None else parse(value, field)
+
+
+def as_object(value: Any, field: str) -> Object:
+    """Return `value` as a JSON object."""
+    if not isinstance(value, dict):
+        raise InvalidResponse(f"{field} is not an object")
+    return value
+
+
+def as_list(value: Any, field: str) -> list[Any]:
+    """Return `value` as a list."""
+    if not isinstance(value, list):
+        raise InvalidResponse(f"{field} is not a list")
+    return value
+
+
+def as_string(value: Any, field: str) -> str:
+    """Return `value` as a string."""
+    if not isinstance(value, str):
+        raise InvalidResponse(f"{field} is not a string")
+    return value
+
+
+def as_strings(value: Any, field: str) -> tuple[str, ...]:
+    """Return `value` as a tuple of strings."""
+    return tuple(as_string(item, field) for item in as_list(value, field))
+
+
+def string_or_empty(value: Any) -> str:
+    """Return `value` if it is a string, else ""."""
+    return value if isinstance(value, str) else ""
+
+
+def as_bool(value: Any, field: str) -> bool:
+    """Return `value` as a bool."""
+    if not isinstance(value, bool):
+        raise InvalidResponse(f"{field} is neither true nor false")
+    return value
+
+
+def is_number(value: Any) -> bool:
+    """Return whether `value` is a finite number."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def as_number(value: Any, field: str) -> float:
+    """Return `value` as a finite float."""
+    if not is_number(value):
+        raise InvalidResponse(f"{field} is not a number")
+    return float(value)
+
+
+def as_fraction(value: Any, field: str) -> float:
+    """Return `value` as a float within [0, 1]; rounding errors are clipped."""
+    number = as_number(value, field)
+    if not -1e-3 <= number <= 1 + 1e-3:
+        raise InvalidResponse(f"{field} is not within [0, 1]")
+    return min(1.0, max(0.0, number))
+
+
+def as_fractions(value: Any, field: str) -> tuple[float, ...]:
+    """Return `value` as a tuple of floats within [0, 1]."""
+    return tuple(as_fraction(item, field) for item in as_list(value, field))
+
 
 def parse_classification(obj: Object, filename: str | None) -> Classification:
-    """Read the answer of /classify; `filename` is what the caller called the image."""
+    """Parse a response of /classify; `filename` is the name of the uploaded image."""
     return Classification(
-        id=as_text(obj.get("id", ""), "id"),
+        id=as_string(obj.get("id", ""), "id"),
         filename=filename,
         model=parse_model(obj),
-        prediction=as_text(obj.get("prediction"), "prediction"),
-        confidence=as_share(obj.get("confidence"), "confidence"),
-        top=tuple(parse_guess(item) for item in as_list(obj.get("top"), "top")),
-        probabilities=optional(obj, "probabilities", as_shares),
-        prediction_set=optional(obj, "prediction_set", as_texts),
-        coverage=optional(obj, "coverage", as_share),
-        in_distribution=optional(obj, "in_distribution", as_flag),
-        stored=optional(obj, "stored", as_flag),
+        prediction=as_string(obj.get("prediction"), "prediction"),
+        confidence=as_fraction(obj.get("confidence"), "confidence"),
+        top=tuple(parse_class_score(item) for item in as_list(obj.get("top"), "top")),
+        probabilities=optional(obj, "probabilities", as_fractions),
+        prediction_set=optional(obj, "prediction_set", as_strings),
+        coverage=optional(obj, "coverage", as_fraction),
+        in_distribution=optional(obj, "in_distribution", as_bool),
+        stored=optional(obj, "stored", as_bool),
         timings=parse_timings(obj),
         ood_score=optional(obj, "ood_score", as_number),
-        model_input=optional(obj, "model_input", _picture),
+        model_input=optional(obj, "model_input", _data_url),
     )
 
 
 def parse_item(obj: Object, filename: str | None) -> Classification | ItemError:
-    """Read one line of a batch: an answer, or the problem with that one image."""
+    """Parse one line of a batch response: a classification, or the error of that image."""
     if "prediction" in obj:
         return parse_classification(obj, filename)
     return ItemError(filename, parse_problem(obj, status=500))
 
 
 def parse_problem(obj: Object, *, status: int, retry_after: float | None = None) -> BackendError:
-    """Read a problem document, however incomplete; `status` stands in where it names none."""
-    own = obj.get("status")
+    """Parse a possibly incomplete problem document; `status` is used if it has none."""
+    own_status = obj.get("status")
     request_id = obj.get("request_id")
     return BackendError(
-        status=own if isinstance(own, int) and not isinstance(own, bool) else status,
-        code=words(obj.get("code")),
-        title=words(obj.get("title")),
-        detail=words(obj.get("detail")),
+        status=own_status
+        if isinstance(own_status, int) and not isinstance(own_status, bool)
+        else status,
+        code=string_or_empty(obj.get("code")),
+        title=string_or_empty(obj.get("title")),
+        detail=string_or_empty(obj.get("detail")),
         request_id=request_id if isinstance(request_id, str) else None,
         retry_after=retry_after,
     )
 
 
 def parse_models(obj: Object) -> Models:
-    """Read the answer of /models."""
+    """Parse the response of /models."""
     default = obj.get("default")
     return Models(
         default=default if isinstance(default, str) else None,
@@ -86,15 +159,15 @@ def parse_models(obj: Object) -> Models:
 
 
 def parse_card(obj: Object) -> ModelCard:
-    """Read the answer of /models/{name}."""
-    return ModelCard(_model(obj), optional(obj, "card", as_text))
+    """Parse the response of /models/{name}."""
+    return ModelCard(_model(obj), optional(obj, "card", as_string))
 
 
-def parse_info(obj: Object) -> Info:
-    """Read the answer of /."""
+def parse_info(obj: Object) -> ServiceInfo:
+    """Parse the response of /."""
     links = as_object(obj.get("links", {}), "links")
-    return Info(
-        name=as_text(obj.get("name"), "name"),
+    return ServiceInfo(
+        name=as_string(obj.get("name"), "name"),
         version=str(obj.get("version", "")),
         links={key: value for key, value in links.items() if isinstance(value, str)},
     )
@@ -102,39 +175,39 @@ def parse_info(obj: Object) -> Info:
 
 def _model(value: Any) -> ModelInfo:
     obj = as_object(value, "models[]")
-    name = as_text(obj.get("name"), "name")
+    name = as_string(obj.get("name"), "name")
     state = obj.get("state")
     if state not in ("ready", "loading", "failed"):
-        raise InvalidAnswer("state is not one of ready, loading, failed")
+        raise InvalidResponse("state is not one of ready, loading, failed")
     spec = as_object(obj.get("input") or {}, "input")
     metrics = as_object(obj.get("metrics") or {}, "metrics")
     return ModelInfo(
         name=name,
         version=str(obj.get("version", "")),
-        title=words(obj.get("title")) or name,
-        description=words(obj.get("description")),
-        state=cast(State, state),
-        error=optional(obj, "error", as_text),
-        runtime=optional(obj, "runtime", as_text),
-        labels=as_texts(obj.get("labels") or [], "labels"),
+        title=string_or_empty(obj.get("title")) or name,
+        description=string_or_empty(obj.get("description")),
+        state=cast(ModelState, state),
+        error=optional(obj, "error", as_string),
+        runtime=optional(obj, "runtime", as_string),
+        labels=as_strings(obj.get("labels") or [], "labels"),
         input=InputSpec(
-            kind=words(spec.get("kind")) or "image",
+            kind=string_or_empty(spec.get("kind")) or "image",
             shape=tuple(
                 int(as_number(n, "shape")) for n in as_list(spec.get("shape", []), "shape")
             ),
         ),
         metrics={key: float(n) for key, n in metrics.items() if is_number(n)},
-        license=optional(obj, "license", as_text),
+        license=optional(obj, "license", as_string),
         calibration=optional(obj, "calibration", _calibration),
     )
 
 
-def _picture(value: Any, field: str) -> bytes:
-    """Read a data URL."""
+def _data_url(value: Any, field: str) -> bytes:
+    """Return the content of a data URL."""
     try:
-        return base64.b64decode(as_text(value, field).partition(",")[2], validate=True)
+        return base64.b64decode(as_string(value, field).partition(",")[2], validate=True)
     except binascii.Error as exc:
-        raise InvalidAnswer(f"{field} is not a picture") from exc
+        raise InvalidResponse(f"{field} is not an image") from exc
 
 
 def _calibration(value: Any, field: str) -> Calibration:
@@ -144,7 +217,7 @@ def _calibration(value: Any, field: str) -> Calibration:
         temperature=as_number(obj.get("temperature"), "temperature"),
         max_ood_score=optional(obj, "max_ood_score", as_number),
         pictures=int(as_number(obj.get("pictures"), "pictures")),
-        source=words(obj.get("source")),
+        source=string_or_empty(obj.get("source")),
         mean_set_size={
             _coverage(key): as_number(size, "mean_set_size") for key, size in sizes.items()
         },
@@ -152,30 +225,38 @@ def _calibration(value: Any, field: str) -> Calibration:
 
 
 def _coverage(key: str) -> float:
-    """Read a name in `mean_set_size`: JSON has no numbers there."""
+    """Parse a key of `mean_set_size`: JSON keys are strings."""
     try:
-        return as_share(float(key), "mean_set_size")
+        return as_fraction(float(key), "mean_set_size")
     except ValueError as exc:
-        raise InvalidAnswer("mean_set_size has a coverage that is not a number") from exc
+        raise InvalidResponse("mean_set_size has a coverage that is not a number") from exc
 
 
 def parse_timings(obj: Object) -> Timings:
-    """Read where the time of an answer went."""
+    """Parse the timings of a classification, in milliseconds."""
     timings = as_object(obj.get("timings_ms", {}), "timings_ms")
     return Timings(*(as_number(timings.get(k, 0.0), k) for k in ("decode", "queue", "inference")))
 
 
 def parse_model(obj: Object) -> ModelRef:
-    """Read which model gave an answer."""
+    """Parse the name and version of a model."""
     model = as_object(obj.get("model"), "model")
-    return ModelRef(as_text(model.get("name"), "model.name"), str(model.get("version", "")))
+    return ModelRef(as_string(model.get("name"), "model.name"), str(model.get("version", "")))
 
 
-def parse_guess(value: Any) -> Guess:
-    """Read one of the most probable labels."""
+def parse_class_score(value: Any) -> ClassScore:
+    """Parse one entry of `top`."""
     obj = as_object(value, "top[]")
-    return Guess(
-        label=as_text(obj.get("label"), "label"),
+    return ClassScore(
+        label=as_string(obj.get("label"), "label"),
         index=int(as_number(obj.get("index"), "index")),
-        probability=as_share(obj.get("probability"), "probability"),
+        probability=as_fraction(obj.get("probability"), "probability"),
     )
+
+
+def as_datetime(value: Any, field: str) -> datetime:
+    """Return an ISO 8601 string as a datetime."""
+    try:
+        return datetime.fromisoformat(as_string(value, field))
+    except ValueError as exc:
+        raise InvalidResponse(f"{field} is not an ISO 8601 time") from exc

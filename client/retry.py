@@ -11,7 +11,7 @@ from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
-from client.errors import BackendError, BackendUnreachable, ClientError, InvalidAnswer
+from client.errors import BackendError, BackendUnreachable, ClientError, InvalidResponse
 
 TEMPORARY_STATUSES: Final = frozenset({408, 429, 502, 503, 504})
 
@@ -30,7 +30,7 @@ def is_temporary(
     if isinstance(error, BackendError):
         return error.status in statuses
     return isinstance(error, BackendUnreachable) or (
-        invalid_response and isinstance(error, InvalidAnswer)
+        invalid_response and isinstance(error, InvalidResponse)
     )
 
 

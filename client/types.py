@@ -1,4 +1,4 @@
-"""What the backend answers, as frozen dataclasses. Fields that we do not know are let pass."""
+"""Responses of the backend as frozen dataclasses. Unknown JSON fields are ignored."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,12 +6,12 @@ from typing import Literal
 
 from client.errors import BackendError
 
-State = Literal["ready", "loading", "failed"]
+ModelState = Literal["ready", "loading", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
-class Guess:
-    """One label and its probability in [0, 1]; `index` is its place among the model's labels."""
+class ClassScore:
+    """One label and its probability in [0, 1]; `index` is the position in the model's labels."""
 
     label: str
     index: int
@@ -20,7 +20,7 @@ class Guess:
 
 @dataclass(frozen=True, slots=True)
 class ModelRef:
-    """The model that answered."""
+    """Name and version of a model."""
 
     name: str
     version: str
@@ -28,7 +28,7 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where the time went, in milliseconds."""
+    """Duration of each stage, in milliseconds."""
 
     decode: float
     queue: float
@@ -37,14 +37,13 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """The answer for one image.
+    """The classification of one image.
 
-    `filename` is the name the caller gave. `top` is sorted, the likeliest first. `probabilities`
-    are in label order. One of the labels in `prediction_set` is right with the probability
-    `coverage`. The larger `ood_score`, the less the image is like what the model knows. What a
-    model or a backend does not provide (a prediction set with its coverage, whether the image looks
-    like the training data, whether it was stored) is None. `model_input` is what the model was given, as
-    the bytes of a PNG, where that was asked for.
+    `filename` is the name of the upload. `top` is sorted by descending probability; `probabilities`
+    are in label order. `prediction_set` contains the right label with the probability `coverage`.
+    A larger `ood_score` means that the image is less like the training data. Fields that the model
+    or the backend does not provide are None. `model_input` is the preprocessed input of the model
+    as a PNG file, if it was requested.
     """
 
     id: str
@@ -52,7 +51,7 @@ class Classification:
     model: ModelRef
     prediction: str
     confidence: float
-    top: tuple[Guess, ...]
+    top: tuple[ClassScore, ...]
     probabilities: tuple[float, ...] | None
     prediction_set: tuple[str, ...] | None
     coverage: float | None
@@ -65,7 +64,7 @@ class Classification:
 
 @dataclass(frozen=True, slots=True)
 class ItemError:
-    """One image of a batch that could not be classified; the others are not affected."""
+    """An image of a batch that could not be classified; the other images are not affected."""
 
     filename: str | None
     error: BackendError
@@ -73,7 +72,7 @@ class ItemError:
 
 @dataclass(frozen=True, slots=True)
 class InputSpec:
-    """What a model takes: `kind` ("digit", "image", …) and the shape of one input."""
+    """Input of a model: `kind` ("digit", "image", …) and the shape of one input."""
 
     kind: str
     shape: tuple[int, ...]
@@ -81,11 +80,11 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """What makes a model's probabilities honest, and on how many pictures that was fitted.
+    """Calibration of a model, fitted on `pictures` images.
 
-    `mean_set_size` has the number of labels that a prediction set held on average, by coverage:
-    these are the coverages that can be asked for. An image whose `ood_score` is larger than
-    `max_ood_score` is not of the model's world; None where the model cannot tell.
+    `mean_set_size` maps each available coverage to the mean number of labels in a prediction set.
+    An image whose `ood_score` exceeds `max_ood_score` is out of distribution; None if the model has
+    no threshold.
     """
 
     temperature: float
@@ -97,16 +96,16 @@ class Calibration:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """One served model. `error` says why its state is "failed"; `metrics` were measured.
+    """A served model. `error` is the reason if `state` is "failed".
 
-    `calibration` is None where the model, or the backend, knows of none.
+    `calibration` is None if the model is not calibrated.
     """
 
     name: str
     version: str
     title: str
     description: str
-    state: State
+    state: ModelState
     error: str | None
     runtime: str | None
     labels: tuple[str, ...]
@@ -118,7 +117,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """One served model with its card, Markdown of whoever made it; None where it has none."""
+    """A served model with its model card in Markdown; `card` is None if it has none."""
 
     info: ModelInfo
     card: str | None
@@ -126,19 +125,19 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """Everything that is served; `default` answers where no model is named."""
+    """All served models; `default` is used for requests that name no model."""
 
     default: str | None
     models: tuple[ModelInfo, ...]
 
     def get(self, name: str | None) -> ModelInfo | None:
-        """Return the model of that name, or None."""
+        """Return the model called `name`, or None."""
         return next((model for model in self.models if model.name == name), None)
 
 
 @dataclass(frozen=True, slots=True)
-class Info:
-    """The service itself."""
+class ServiceInfo:
+    """Name and version of the service, and links to its endpoints."""
 
     name: str
     version: str

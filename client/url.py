@@ -1,37 +1,39 @@
-"""The backend's address, checked and written in one way."""
+"""Validation and normalization of the backend's URL."""
 
 import ipaddress
 from urllib.parse import urlsplit
 
 
 def base_url(text: str) -> str:
-    """Return `text` without blanks around it and slashes after it.
+    """Return `text` without surrounding whitespace and trailing slashes.
 
-    Raises ValueError with a sentence for a person where it is not an http(s) address, names no
-    host or an impossible port, or carries a password, a query or a fragment.
+    Raise ValueError with a message for users if it is not an http(s) URL, has no host or an invalid
+    port, or contains credentials, a query or a fragment.
     """
     url = text.strip().rstrip("/")
     if not url.lower().startswith(("http://", "https://")):
         raise ValueError(
-            f"{text!r} is not an address of a backend: it must start with http:// or https://, "
+            f"{text!r} is not a backend address: it must start with http:// or https://, "
             "for example http://localhost:8000"
         )
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError:
-        raise ValueError(f"{text!r} is not an address: the host or the port is wrong") from None
+        raise ValueError(f"{text!r} is not an address: invalid host or port") from None
     if parts.username is not None or parts.password is not None:
-        raise ValueError("the address of the backend must not hold a user name or a password")
+        raise ValueError("the backend address must not contain a user name or a password")
     if not host or any(c.isspace() for c in url):
-        raise ValueError(f"{text!r} is not an address: it names no host")
+        raise ValueError(f"{text!r} is not an address: it has no host")
     if parts.query or parts.fragment:
-        raise ValueError(f"{text!r} is not an address of a backend: nothing may follow the path")
+        raise ValueError(
+            f"{text!r} is not a backend address: it must not have a query or a fragment"
+        )
     return url
 
 
 def is_loopback(url: str) -> bool:
-    """Tell whether `url` names this very machine."""
+    """Return whether the host of `url` is the local machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or host.endswith(".localhost"):
         return True

@@ -16,7 +16,7 @@ from client import (
     Classification,
     Client,
     ClientError,
-    InvalidAnswer,
+    InvalidResponse,
     ItemError,
     ModelInfo,
 )
@@ -160,7 +160,7 @@ class ServedPredictor:
                 is_unavailable = error.status in _UNAVAILABLE
                 return [_TemporaryFailure(error, is_unavailable)] * len(pictures)
             raise PredictorError(f"{self._url} refuses: {_message(error)}") from error
-        except (BackendUnreachable, InvalidAnswer) as error:
+        except (BackendUnreachable, InvalidResponse) as error:
             return [_TemporaryFailure(error, is_unavailable=True)] * len(pictures)
 
     def _result(self, answer: Classification | ItemError) -> Result | _TemporaryFailure:

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from client import BackendError, BackendUnreachable, ClientError, InvalidAnswer
+from client import BackendError, BackendUnreachable, ClientError, InvalidResponse
 from client.retry import Retry, is_temporary
 
 UNREACHABLE = BackendUnreachable("http://backend")
@@ -42,7 +42,7 @@ def test_overload_and_unavailability_are_temporary(status: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [BackendError(status=500), BackendError(status=415), InvalidAnswer("not JSON")]
+    "error", [BackendError(status=500), BackendError(status=415), InvalidResponse("not JSON")]
 )
 def test_other_errors_are_not_retried_unless_requested(error: ClientError, stop: FakeStop) -> None:
     assert not Retry(stop).wait(error)

@@ -1,4 +1,4 @@
-"""Addresses of a backend."""
+"""Tests of backend URLs."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from client import Client, base_url
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("text", "url"),
     [
         ("http://localhost:8000", "http://localhost:8000"),
         (" https://prism.example/ ", "https://prism.example"),
@@ -14,8 +14,8 @@ from client import Client, base_url
         ("HTTP://[::1]:80", "HTTP://[::1]:80"),
     ],
 )
-def test_an_address_is_kept_without_blanks_and_slashes(given: str, kept: str) -> None:
-    assert base_url(given) == kept
+def test_whitespace_and_trailing_slashes_are_removed(text: str, url: str) -> None:
+    assert base_url(text) == url
 
 
 @pytest.mark.parametrize(
@@ -34,12 +34,12 @@ def test_an_address_is_kept_without_blanks_and_slashes(given: str, kept: str) ->
         "http://user:secret@host",
     ],
 )
-def test_what_is_no_address_is_refused(text: str) -> None:
+def test_invalid_url_raises_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="address"):
         Client(text)
 
 
-def test_a_password_is_not_repeated() -> None:
+def test_error_message_does_not_contain_the_password() -> None:
     with pytest.raises(ValueError, match="password") as caught:
         base_url("http://user:secret@host")
     assert "secret" not in str(caught.value)

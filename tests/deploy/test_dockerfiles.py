@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from deploy.images import BACKEND, FRONTEND, Part
-from tests.client.server import Answer, serving
+from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import ROOT, free_port
 from tests.deploy.schemas import schema_errors
 
@@ -47,7 +47,7 @@ def run_health_check(part: Part, port: int) -> int:
 
 @pytest.mark.parametrize(("part", "path"), [(BACKEND, "/health"), (FRONTEND, "/_stcore/health")])
 def test_health_check_passes_only_while_the_service_answers(part: Part, path: str) -> None:
-    answer = Answer()
+    answer = FakeResponse()
     with serving(answer) as (url, asked):
         port = urlsplit(url).port or 0
         assert run_health_check(part, port) == 0

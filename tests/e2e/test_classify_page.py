@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.client.server import Answer, serving
+from tests.client.fake_server import FakeResponse, serving
 from tests.e2e.conftest import Open
 from tests.e2e.gate import Gate
 from tests.e2e.pages import (
@@ -22,7 +22,7 @@ from tests.e2e.pages import (
     upload,
 )
 from tests.frontend.app import ONE, models, zipped
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 pytestmark = pytest.mark.browser
 
@@ -43,14 +43,14 @@ def many() -> dict[str, bytes]:
 
 
 @contextmanager
-def away(gate: Gate) -> Iterator[Answer]:
+def away(gate: Gate) -> Iterator[FakeResponse]:
     """A backend that is away for all questions, until its answer is changed."""
-    gone = Answer(b'{"status": 503, "code": "draining"}', 503, {"Retry-After": "1"})
+    gone = FakeResponse(b'{"status": 503, "code": "draining"}', 503, {"Retry-After": "1"})
     with serving(models(first="digit"), classify=gone) as (url, _), gate.leading_to(url):
         yield gone
 
 
-def come_back(gone: Answer) -> None:
+def come_back(gone: FakeResponse) -> None:
     gone.body = b"\n".join([json.dumps(json.loads(ONE)).encode()] * (MANY // 2))
     gone.status = 200
 
@@ -252,7 +252,7 @@ def test_an_answer_is_corrected_with_the_keyboard_alone(visit: Open) -> None:
 
 
 def test_a_busy_backend_is_asked_again_when_the_countdown_ends(visit: Open, gate: Gate) -> None:
-    busy = Answer(BUSY, 429, {"Retry-After": "3"})
+    busy = FakeResponse(BUSY, 429, {"Retry-After": "3"})
     with serving(models(first="digit"), classify=busy) as (url, _), gate.leading_to(url):
         page = visit()
         upload(page, file("one.png"))

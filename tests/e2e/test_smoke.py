@@ -9,7 +9,7 @@ import requests
 
 from benchmarks.load import local_services
 from deploy import smoke
-from tests.client.server import Answer, serving
+from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
 from tests.e2e.gate import Gate
 from tests.frontend.guard import Guard, Metadata, guarded, metadata
@@ -35,7 +35,7 @@ def test_it_names_what_does_not_work(capsys: pytest.CaptureFixture[str]) -> None
     assert all(line.startswith("FAILED ") for line in lines)
 
 
-REFUSAL = Answer(b"<html>Forbidden</html>", 403, {"Content-Type": "text/html"})
+REFUSAL = FakeResponse(b"<html>Forbidden</html>", 403, {"Content-Type": "text/html"})
 
 
 def test_a_refusal_for_another_reason_is_no_right_one(capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +117,7 @@ def test_what_is_missing_to_visit_the_page_is_said(
 ) -> None:
     monkeypatch.delitem(sys.modules, "deploy.page_client", raising=False)
     monkeypatch.setitem(sys.modules, "websockets.sync.client", None)
-    with serving(Answer()) as (url, _):
+    with serving(FakeResponse()) as (url, _):
         assert smoke.main([url, "--frontend", url]) == 1
     said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith("FAILED  the page asks the backend: not tried")
@@ -160,7 +160,7 @@ def test_a_private_page_is_tried_with_an_id_token_of_its_own(
 ) -> None:
     shown, certificates = token
     nobody = f"http://127.0.0.1:{free_port()}"
-    health = Answer(b"ok", headers={"Content-Type": "text/plain"})
+    health = FakeResponse(b"ok", headers={"Content-Type": "text/plain"})
     with serving(health) as (page, _), guarded(Guard(page, AUDIENCE, certificates)) as url:
         monkeypatch.setenv("BACKEND_ID_TOKEN", shown)
         smoke.main([nobody, "--frontend", url])

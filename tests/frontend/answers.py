@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from client import Classification, Guess, InputSpec, ModelInfo, ModelRef, Timings
+from client import Classification, ClassScore, InputSpec, ModelInfo, ModelRef, Timings
 
 MODEL = ModelInfo(
     name="mnist-cnn",
@@ -23,7 +23,7 @@ MODEL = ModelInfo(
 
 def answer(*guesses: tuple[str, float], **fields: Any) -> Classification:
     """Return an answer with these (label, probability) pairs, the likeliest first."""
-    top: Sequence[Guess] = [Guess(label, i, p) for i, (label, p) in enumerate(guesses)]
+    top: Sequence[ClassScore] = [ClassScore(label, i, p) for i, (label, p) in enumerate(guesses)]
     made = Classification(
         id="1",
         filename=None,

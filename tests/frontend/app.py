@@ -9,8 +9,8 @@ from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
-from tests.client.server import Answer
-from tests.pictures import encoded, seven
+from tests.client.fake_server import FakeResponse
+from tests.images import encoded, seven
 
 APP = Path(__file__).parents[2] / "frontend" / "app.py"
 CLASSIFY, DRAW = "views/classify/page.py", "views/draw/page.py"
@@ -45,7 +45,7 @@ def draw(app: AppTest, png: bytes = SEVEN) -> AppTest:
     return app.run()
 
 
-def models(**states: str) -> Answer:
+def models(**states: str) -> FakeResponse:
     """Return an answer to /models: names with their state, or their kind of input if ready."""
     served = [
         {
@@ -58,7 +58,7 @@ def models(**states: str) -> Answer:
         }
         for name, state in states.items()
     ]
-    return Answer(json.dumps({"default": next(iter(states), None), "models": served}).encode())
+    return FakeResponse(json.dumps({"default": next(iter(states), None), "models": served}).encode())
 
 
 def zipped(**files: bytes) -> bytes:

@@ -3,7 +3,7 @@
 import pytest
 
 from client import Client
-from tests.client.server import Answer, serving
+from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
 from tests.frontend.app import CLASSIFY, DRAW, SEVEN, draw, models, press, shown, upload
 from tests.frontend.conftest import Start
@@ -62,7 +62,7 @@ def test_a_backend_without_models_is_told(start: Start) -> None:
 
 
 def test_something_else_at_the_address_is_told_in_words(start: Start) -> None:
-    with serving(Answer(b"<html>")) as (url, _):
+    with serving(FakeResponse(b"<html>")) as (url, _):
         assert "does not speak as our backend" in shown(start(url))
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from client import Guess
+from client import ClassScore
 from frontend.ui.formatting import percent
 
 HERE = Path(__file__).parent
@@ -21,7 +21,7 @@ _bars = st.components.v2.component(
 )
 
 
-def show(title: str, guesses: Sequence[Guess], *, key: str | None = None) -> None:
+def show(title: str, guesses: Sequence[ClassScore], *, key: str | None = None) -> None:
     """Draw horizontal bars on [0, 1] in the order given; `title` names them to screen readers."""
     rows = [
         {"label": guess.label, "share": guess.probability, "shown": percent(guess.probability)}

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 import streamlit as st
 
-from client import Search
+from client import HistoryFilters
 
 ANY = "Any"
 KEYS = ("answered-by", "answer", "corrections", "known", "from", "to")
@@ -18,7 +18,7 @@ def is_narrowed() -> bool:
     return any(name in st.query_params for name in KEYS)
 
 
-def show(models: Sequence[str], zone: tzinfo) -> Search:
+def show(models: Sequence[str], zone: tzinfo) -> HistoryFilters:
     """Offer the filters and return what is wanted; days are those of `zone`, both included."""
     first, second = st.columns(2), st.columns(2)
     with first[0]:
@@ -34,7 +34,7 @@ def show(models: Sequence[str], zone: tzinfo) -> Search:
         since = st.date_input("From", value=None, key="from", bind="query-params")
     with third[1]:
         until = st.date_input("To", value=None, key="to", bind="query-params")
-    return Search(
+    return HistoryFilters(
         model=None if model == ANY else model,
         label=label.strip() or None,
         corrected=_SAID[said],

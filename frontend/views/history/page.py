@@ -9,14 +9,22 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from client import Accuracy, Client, ClientError, ModelInfo, Page, Search, StoredAnswer
-from frontend.service import errors, session
+from client import (
+    Accuracy,
+    Client,
+    ClientError,
+    HistoryFilters,
+    HistoryPage,
+    ModelInfo,
+    StoredClassification,
+)
+from frontend.service import errors, feedback, session
+from frontend.service.feedback import FeedbackTarget
 from frontend.service.session import Service
 from frontend.state import url_state
-from frontend.ui import alerts, feedback, formatting
+from frontend.ui import alerts, formatting
 from frontend.ui.charts.accuracy import accuracy_chart
-from frontend.ui.feedback import Subject
-from frontend.ui.formatting import WORTH_NAMING, percent, plain
+from frontend.ui.formatting import MIN_ALTERNATIVE, escape, percent
 from frontend.views.history import filters
 
 ANSWERS = 20  # on one page
@@ -38,7 +46,7 @@ def page() -> None:
     st.markdown("What this backend answered, the newest first, and what people said was right.")
     service = session.current()
     if not isinstance(service, Service):
-        alerts.show_service(service)
+        session.show_problem(service)
         return
     models = {model.name: model for model in service.models.models}
     with st.expander("Filter", icon=":material/filter_list:", expanded=filters.is_narrowed()):
@@ -48,12 +56,12 @@ def page() -> None:
         accuracy = service.client.history.accuracy(wanted)
         found = service.client.history.page(wanted, limit=ANSWERS, cursor=_cursor())
     except ClientError as error:
-        alerts.show(errors.of_history(error))
+        alerts.show(errors.describe_history_error(error))
         return
     _show_accuracy(accuracy)
     _show_answers(service.client, models, found)
     _show_turning(found)
-    _show_downloads(service.client, wanted, is_empty=not found.answers)
+    _show_downloads(service.client, wanted, is_empty=not found.items)
     _show_forgetting(service.client)
 
 
@@ -66,17 +74,17 @@ def _show_accuracy(accuracy: Accuracy) -> None:
         f"{formatting.count(accuracy.confirmed, 'was', 'were')} right: {percent(share)}."
     )
     st.subheader("Accuracy by day", anchor=False)
-    st.markdown(plain(said))
+    st.markdown(escape(said))
     days = sorted(accuracy.days.items(), reverse=True)
     named = "; ".join(f"{day}: {percent(one.accuracy or 0)}" for day, one in days)
     st.altair_chart(accuracy_chart(accuracy.days), alt=f"Accuracy by day (UTC). {said} {named}")
 
 
-def _show_answers(client: Client, models: dict[str, ModelInfo], found: Page) -> None:
+def _show_answers(client: Client, models: dict[str, ModelInfo], found: HistoryPage) -> None:
     st.subheader("Answers", anchor=False)
-    if not found.answers:
+    if not found.items:
         st.info("There are no answers here. Classify a picture, or change the filter.")
-    for answer in found.answers:
+    for answer in found.items:
         model = models.get(answer.model.name)
         with st.container(border=True, key=f"answer {answer.id}"):
             left, right = st.columns([1, 4], gap="medium")
@@ -84,19 +92,19 @@ def _show_answers(client: Client, models: dict[str, ModelInfo], found: Page) -> 
                 _show_picture(client, answer)
             with right:
                 _show_answer(answer, model.input.kind if model else "")
-                feedback.offer(
+                feedback.show_fragment(
                     _subject(client, answer, model),
                     {} if answer.correction is None else {answer.id: answer.correction},
                     "history",
-                    also=partial(_offer_to_delete, client, answer.id),
+                    extra_actions=partial(_offer_to_delete, client, answer.id),
                 )
 
 
-def _subject(client: Client, answer: StoredAnswer, model: ModelInfo | None) -> Subject:
+def _subject(client: Client, answer: StoredClassification, model: ModelInfo | None) -> FeedbackTarget:
     """What can be corrected; of a model that is not served any more only what it answered."""
     labels = model.labels if model else [guess.label for guess in answer.top]
     kind = model.input.kind if model else ""
-    return Subject(client, answer.id, answer.prediction, labels, kind)
+    return FeedbackTarget(client, answer.id, answer.prediction, labels, kind)
 
 
 def _offer_to_delete(client: Client, answer_id: str) -> None:
@@ -111,7 +119,7 @@ def _offer_to_delete(client: Client, answer_id: str) -> None:
         )
 
 
-def _show_picture(client: Client, answer: StoredAnswer) -> None:
+def _show_picture(client: Client, answer: StoredClassification) -> None:
     if not answer.image:
         st.caption(":material/image_not_supported: Picture not kept")
         return
@@ -124,13 +132,13 @@ def _show_picture(client: Client, answer: StoredAnswer) -> None:
     st.image(content, width=PICTURE_WIDTH, alt=said)
 
 
-def _show_answer(answer: StoredAnswer, kind: str) -> None:
-    what = formatting.noun(answer.prediction, kind)
+def _show_answer(answer: StoredClassification, kind: str) -> None:
+    what = formatting.label_name(answer.prediction, kind)
     named = [f"{what[0].upper()}{what[1:]} ({percent(answer.confidence)})"]
     named += [
         f"{guess.label} ({percent(guess.probability)})"
         for guess in answer.top[1:3]
-        if guess.probability >= WORTH_NAMING
+        if guess.probability >= MIN_ALTERNATIVE
     ]
     first, *others = map(plain, named)
     st.markdown(", ".join([f"**{first}**", *others]))
@@ -138,10 +146,10 @@ def _show_answer(answer: StoredAnswer, kind: str) -> None:
         st.markdown(":material/help: Not like what the model knows.")
     moment = answer.time.astimezone(_zone()).strftime("%d %b %Y, %H:%M:%S")
     parts = [moment, answer.model.name, answer.filename or "without a name"]
-    st.caption(plain(" · ".join(parts)))
+    st.caption(escape(" · ".join(parts)))
 
 
-def _show_turning(found: Page) -> None:
+def _show_turning(found: HistoryPage) -> None:
     newer: list[str | None] = st.session_state.setdefault(_NEWER, [])
     here = url_state.get(CURSOR)
     with st.container(horizontal=True):
@@ -156,7 +164,7 @@ def _show_turning(found: Page) -> None:
             )
 
 
-def _show_downloads(client: Client, wanted: Search, *, is_empty: bool) -> None:
+def _show_downloads(client: Client, wanted: HistoryFilters, *, is_empty: bool) -> None:
     st.subheader("Take it with you", anchor=False)
     with st.container(horizontal=True):
         for name, file_format, mime in FORMATS:
@@ -180,7 +188,7 @@ def _show_forgetting(client: Client) -> None:
         st.toast(message)
 
 
-def _export(client: Client, wanted: Search, file_format: FileFormat) -> bytes:
+def _export(client: Client, wanted: HistoryFilters, file_format: FileFormat) -> bytes:
     content = bytearray()
     for piece in client.history.export(wanted, file_format=file_format):
         content += piece
@@ -189,7 +197,7 @@ def _export(client: Client, wanted: Search, file_format: FileFormat) -> bytes:
     return bytes(content)
 
 
-def _start_anew_when_changed(wanted: Search) -> None:
+def _start_anew_when_changed(wanted: HistoryFilters) -> None:
     """Another filter begins at its newest answer: a cursor is a place in one list."""
     if st.session_state.get("searched", wanted) != wanted:
         _turn(None, [])
@@ -219,17 +227,17 @@ def _delete(client: Client, answer_id: str) -> None:
     try:
         client.history.delete(answer_id)
     except ClientError as error:
-        st.session_state["forgotten"] = errors.of_history(error).what
+        st.session_state["forgotten"] = errors.describe_history_error(error).message
     else:
         st.session_state["forgotten"] = "The answer was deleted."
-        feedback.tell()
+        feedback.rerun_page()
 
 
 def _clear(client: Client) -> None:
     try:
         deleted = client.history.clear()
     except ClientError as error:
-        st.session_state["forgotten"] = errors.of_history(error).what
+        st.session_state["forgotten"] = errors.describe_history_error(error).message
     else:
         _turn(None, [])
         number = formatting.count(deleted, "answer was", "answers were")

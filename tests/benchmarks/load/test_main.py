@@ -13,7 +13,7 @@ import pytest
 from benchmarks.load import constant_rate, images
 from benchmarks.load.local_services import StackError, reach
 from tests.benchmarks.serving.conftest import Script, scripted
-from tests.client.server import Answer, serving
+from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import ROOT
 
 __all__ = ["scripted"]
@@ -139,7 +139,7 @@ def test_a_private_host_is_asked_with_an_id_token(
 ) -> None:
     monkeypatch.setenv("BACKEND_ID_TOKEN", " abc\n")
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # this machine is not behind it
-    with serving(Answer()) as (url, asked):
+    with serving(FakeResponse()) as (url, asked):
         reach(url)
     assert asked[0].headers["Authorization"] == "Bearer abc"
     with pytest.raises(StackError, match="https addresses only"):
@@ -147,7 +147,7 @@ def test_a_private_host_is_asked_with_an_id_token(
 
 
 def test_another_machine_is_asked_through_the_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(Answer()) as (proxy, asked):
+    with serving(FakeResponse()) as (proxy, asked):
         monkeypatch.setenv("http_proxy", proxy)
         monkeypatch.delenv("no_proxy", raising=False)
         reach("http://prism.example")

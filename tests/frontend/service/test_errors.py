@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from client import BackendError, BackendUnreachable, ClientError, InvalidAnswer
+from client import BackendError, BackendUnreachable, ClientError, InvalidResponse
 from frontend.service import errors
 from tests.frontend.answers import MODEL
 
@@ -89,7 +89,7 @@ def test_an_unexpected_failure_gives_the_request_to_look_up() -> None:
     "error",
     [
         BackendUnreachable("http://x", timed_out=True),
-        InvalidAnswer("secret"),
+        InvalidResponse("secret"),
         *(BackendError(status=s) for s in (302, 400, 403, 404, 413, 415, 422, 429, 500, 503, 504)),
     ],
 )

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from client import BackendError, Client
 from frontend.service import identity
 from frontend.service.cloud_run import STEP
-from tests.client.server import Answer, serving
+from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import ROOT
 from tests.frontend.cloud import black_hole
 from tests.frontend.guard import Guard, Metadata, guarded, metadata
@@ -143,7 +143,7 @@ def test_a_key_file_is_exchanged_through_the_proxy(
     file = tmp_path / "key.json"
     file.write_text(json.dumps(account | {"token_uri": "http://oauth2.example/token"}))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
-    with serving(Answer(status=400)) as (proxy, asked), guarded(guard) as url:
+    with serving(FakeResponse(status=400)) as (proxy, asked), guarded(guard) as url:
         monkeypatch.setenv("http_proxy", proxy)
         with (
             Client(url, auth=identity.Identity(AUDIENCE)) as client,

@@ -10,8 +10,8 @@ from streamlit.testing.v1 import AppTest
 
 from frontend.service import session
 from frontend.service.discovery import Discovery
-from tests.client.server import Answer
-from tests.client.server import serving as answering
+from tests.client.fake_server import FakeResponse
+from tests.client.fake_server import serving as answering
 from tests.conftest import free_port
 from tests.frontend.app import models, shown
 from tests.frontend.cloud import NUMBER, REGION, AdminApi
@@ -23,9 +23,9 @@ APP = Path(__file__).parents[3] / "frontend" / "app.py"
 def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Nothing found before, and no waiting between two searches."""
     monkeypatch.setattr(session, "Discovery", partial(Discovery, interval=0))
-    session.finder.clear()
+    session.backend_discovery.clear()
     yield
-    session.finder.clear()
+    session.backend_discovery.clear()
 
 
 @pytest.fixture
@@ -86,10 +86,10 @@ def test_the_page_says_what_went_wrong_on_the_way(
 
 
 @pytest.mark.usefixtures("on_cloud_run")
-@pytest.mark.parametrize("answer", [None, Answer(b"<html>", status=404)])
-def test_a_backend_that_has_moved_is_found_again(api: AdminApi, answer: Answer | None) -> None:
+@pytest.mark.parametrize("answer", [None, FakeResponse(b"<html>", status=404)])
+def test_a_backend_that_has_moved_is_found_again(api: AdminApi, answer: FakeResponse | None) -> None:
     with answering(models(digits="digit")) as (url, _):
-        with answering(answer or Answer()) as (old, _):
+        with answering(answer or FakeResponse()) as (old, _):
             move(api, old if answer else f"http://127.0.0.1:{free_port()}")
             app = opened()
             assert app.error

@@ -4,11 +4,11 @@ import json
 
 from streamlit.testing.v1 import AppTest
 
-from tests.client.server import Answer, serving
+from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
 from tests.frontend.app import SEVEN, models, shown
 from tests.frontend.conftest import Start
-from tests.labelled import sevens, zipped
+from tests.labeled_images import sevens, zipped
 
 COMPARE = "views/compare/page.py"
 
@@ -45,7 +45,7 @@ def test_a_model_that_cannot_answer_is_told(start: Start) -> None:
 def test_models_of_different_labels_say_which(start: Start) -> None:
     served = json.loads(models(first="digit", second="digit").body)
     served["models"][1]["labels"] = ["cat", "1"]
-    with serving(Answer(json.dumps(served).encode())) as (url, _):
+    with serving(FakeResponse(json.dumps(served).encode())) as (url, _):
         app = opened(start, url)
         assert "FIRST knows “0”, SECOND does not" in shown(app)
         assert "SECOND knows “cat”, FIRST does not" in shown(app)
@@ -77,7 +77,7 @@ def test_labels_that_a_model_does_not_know_are_told_with_its_name(
 
 
 def test_two_models_that_do_not_answer_are_both_told(start: Start) -> None:
-    busy = Answer(b'{"status": 503, "code": "not_ready"}', status=503)
+    busy = FakeResponse(b'{"status": 503, "code": "not_ready"}', status=503)
     with serving(models(one="digit", two="digit"), classify=busy) as (url, _):
         app = opened(start, url)
         app.file_uploader[0].set_value([("seven.png", SEVEN, "image/png")]).run()

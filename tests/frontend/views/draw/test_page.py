@@ -5,10 +5,10 @@ from typing import Any
 import pytest
 
 from client import Client
-from tests.client.server import Answer, serving
+from tests.client.fake_server import FakeResponse, serving
 from tests.frontend.app import CLASSIFY, DRAW, ONE, draw, models, press, shown
 from tests.frontend.conftest import Start
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 
 def test_a_drawing_is_read_and_kept(start: Start, backend_url: str) -> None:
@@ -36,7 +36,7 @@ def test_what_the_model_sees_stands_beside_the_answer(start: Start, backend_url:
 
 
 def test_a_backend_that_fails_at_a_stroke_is_told_beside_the_pad(start: Start) -> None:
-    late = Answer(b'{"status": 504, "code": "deadline_passed"}', 504)
+    late = FakeResponse(b'{"status": 504, "code": "deadline_passed"}', 504)
     with serving(models(first="digit"), classify=late) as (url, _):
         app = draw(start(url).switch_page(DRAW).run())
         assert "The answer took too long." in shown(app)
@@ -58,10 +58,10 @@ def test_a_reload_keeps_the_correction_and_stores_the_drawing_once(
     drawn = encoded(seven(78))
     app = press(draw(start(backend_url).switch_page(DRAW).run(), drawn), "It is right")
     with Client(backend_url) as client:
-        (before, *_) = client.history.page().answers
+        (before, *_) = client.history.page().items
         again = start(backend_url, drawings=app.query_params["drawings"]).switch_page(DRAW).run()
         assert "Said to be right." in shown(draw(again, drawn))
-        (after, *_) = client.history.page().answers
+        (after, *_) = client.history.page().items
     assert after.id == before.id
 
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from client import Client, Search
-from tests.client.server import Answer, serving
+from client import Client, HistoryFilters
+from tests.client.fake_server import FakeResponse, serving
 from tests.e2e.backend import Backend, remembering
 from tests.frontend.app import press, shown
 from tests.frontend.conftest import Start
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 HISTORY = "views/history/page.py"
 SEVEN = encoded(seven())
@@ -39,7 +39,7 @@ def opened(start: Start, client: Client, **query: str) -> AppTest:
 
 
 def newest(client: Client) -> str:
-    return client.history.page().answers[0].id
+    return client.history.page().items[0].id
 
 
 def test_answers_are_shown_the_newest_first_with_their_pictures(
@@ -79,7 +79,7 @@ def test_what_another_person_says_is_shown(start: Start, answers: Client) -> Non
 
 def test_the_accuracy_by_day_counts_what_people_looked_at(start: Start, answers: Client) -> None:
     assert "Accuracy by day" not in shown(opened(start, answers))
-    first, second, _ = (answer.id for answer in answers.history.page().answers)
+    first, second, _ = (answer.id for answer in answers.history.page().items)
     answers.history.correct(first, "7")
     answers.history.correct(second, "1")
     app = opened(start, answers)
@@ -91,7 +91,7 @@ def test_an_answer_is_deleted_alone(start: Start, answers: Client) -> None:
     app = opened(start, answers)
     app.button(key=f"delete {newest(answers)}").click().run()
     assert "c.png" not in shown(app)
-    assert [answer.filename for answer in answers.history.page().answers] == ["b.png", "a.png"]
+    assert [answer.filename for answer in answers.history.page().items] == ["b.png", "a.png"]
     assert [toast.value for toast in app.toast] == ["The answer was deleted."]
 
 
@@ -99,7 +99,7 @@ def test_all_answers_are_deleted(start: Start, answers: Client) -> None:
     app = opened(start, answers)
     press(app, "Delete all for good")
     assert "There are no answers here." in shown(app)
-    assert answers.history.page().answers == ()
+    assert answers.history.page().items == ()
 
 
 def test_a_filter_narrows_the_answers(start: Start, answers: Client) -> None:
@@ -135,7 +135,7 @@ def test_the_pictures_of_another_page_are_no_filter(start: Start, answers: Clien
 def test_days_are_those_of_whoever_looks_and_the_last_is_included(
     start: Start, answers: Client
 ) -> None:
-    day = answers.history.page().answers[0].time.date()
+    day = answers.history.page().items[0].time.date()
     app = opened(start, answers)
     app.date_input(key="to").set_value(day).run()
     app.date_input(key="from").set_value(day).run()
@@ -173,7 +173,7 @@ def test_the_download_has_all_that_fits_and_not_only_a_page(answers: Client) -> 
 
     for number in range(20):
         answers.classify(SEVEN, filename=f"more{number}.png")
-    content = page._export(answers, Search(label="7"), "csv").decode()
+    content = page._export(answers, HistoryFilters(label="7"), "csv").decode()
     assert len(list(csv.DictReader(content.splitlines()))) == 23
 
 
@@ -194,7 +194,7 @@ def test_a_history_that_cannot_be_read_says_why(
     said: str,
 ) -> None:
     body = f'{{"status": {status}, "code": "{code}", "title": "x", "detail": "y"}}'.encode()
-    with serving(Answer(body, status=status)) as (url, _), Client(url) as broken:
+    with serving(FakeResponse(body, status=status)) as (url, _), Client(url) as broken:
         monkeypatch.setattr(Client, "history", broken.history, raising=False)
         page = broken.history
         monkeypatch.setattr("client.client.History", lambda _: page)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from client import Client
-from tests.client.server import Answer, serving
+from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
 from tests.frontend.app import models, shown
 from tests.frontend.conftest import Start
@@ -54,7 +54,7 @@ def test_several_models_may_be_loading(start: Start) -> None:
 def test_many_classes_are_counted_and_not_all_named(start: Start) -> None:
     answer = models(big="image")
     body = answer.body.replace(b'["0", "1"]', b"[%s]" % b",".join(b'"k%d"' % i for i in range(999)))
-    with serving(Answer(body)) as (url, _):
+    with serving(FakeResponse(body)) as (url, _):
         app = start(url).switch_page(MODELS).run()
         assert "k199 and 799 more" in shown(app)
         assert "k200" not in shown(app)

@@ -1,8 +1,8 @@
-"""Answers about frames, made up."""
+"""Classifications of frames for tests."""
 
-from client import Classification, Guess, InputSpec, ModelInfo, ModelRef, Timings
+from client import Classification, ClassScore, InputSpec, ModelInfo, ModelRef, Timings
 from frontend.service.predictions import Outcome
-from frontend.views.video.result import Answered
+from frontend.views.video.result import ClassifiedFrame
 
 MODEL = ModelInfo(
     name="digits",
@@ -19,7 +19,7 @@ MODEL = ModelInfo(
 )
 
 
-def answer(
+def classification(
     label: str = "7", confidence: float = 0.98, *, in_distribution: bool | None = True
 ) -> Classification:
     return Classification(
@@ -28,7 +28,7 @@ def answer(
         model=ModelRef("digits", "1"),
         prediction=label,
         confidence=confidence,
-        top=(Guess(label, 0, confidence),),
+        top=(ClassScore(label, 0, confidence),),
         probabilities=None,
         prediction_set=(label,),
         coverage=0.95,
@@ -38,6 +38,6 @@ def answer(
     )
 
 
-def frames(*outcomes: Outcome) -> list[Answered]:
-    """A frame for each outcome, every half second."""
-    return [Answered(n / 2, n / 2 + 0.5, outcome, b"") for n, outcome in enumerate(outcomes)]
+def frames(*outcomes: Outcome) -> list[ClassifiedFrame]:
+    """Return one frame per outcome, each half a second long."""
+    return [ClassifiedFrame(n / 2, n / 2 + 0.5, outcome, b"") for n, outcome in enumerate(outcomes)]

@@ -1,4 +1,4 @@
-"""Reading a clip with a model, and what is told of it where not all could be read."""
+"""The job that classifies a clip, with retries and partial results."""
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
@@ -11,55 +11,64 @@ from client import (
     BackendUnreachable,
     Classification,
     Client,
-    InvalidAnswer,
+    InvalidResponse,
     ItemError,
 )
 from frontend.service.predictions import PredictionRequest
 from frontend.state.jobs import Job
 from frontend.views.video import status, video_job
-from frontend.views.video.result import Reading, Source
-from frontend.views.video.video_job import read
+from frontend.views.video.result import VideoResult
+from frontend.views.video.source import ClipSource
+from frontend.views.video.video_job import classify_clip
 from tests.frontend.views.video.clips import clip, sevens_then_noise
-from tests.frontend.views.video.results import MODEL, answer
+from tests.frontend.views.video.results import MODEL, classification
 from tests.images import noise
 
 CLIP = clip(sevens_then_noise(64))
-NOT_PLAYED = clip(sevens_then_noise(64), codec="mpeg4")
-AWAY = BackendUnreachable("http://backend")
+UNPLAYABLE = clip(sevens_then_noise(64), codec="mpeg4")
+UNREACHABLE = BackendUnreachable("http://backend")
 BUSY = BackendError(status=429, code="queue_full", retry_after=7)
 
-Read = Callable[..., Reading]
-Trouble = BackendUnreachable | BackendError | InvalidAnswer
+Run = Callable[..., VideoResult]
+TemporaryError = BackendUnreachable | BackendError | InvalidResponse
 
 
-class Backend:
-    """Answers that all is a 7, after the `troubles`, one for each request."""
+class FakeBackend:
+    """Predict 7 for every image.
 
-    def __init__(self, *troubles: Trouble, for_ever: Trouble | None = None, after: int = 0) -> None:
-        self.troubles = list(troubles)
-        self.for_ever = for_ever
-        self.after = after  # answers, then troubles
-        self.asked: list[int] = []
+    After `after` predictions, raise each of `errors` once, then `permanent_error` each time.
+    """
+
+    def __init__(
+        self,
+        *errors: TemporaryError,
+        permanent_error: TemporaryError | None = None,
+        after: int = 0,
+    ) -> None:
+        self.errors = list(errors)
+        self.permanent_error = permanent_error
+        self.after = after
+        self.batch_sizes: list[int] = []
         self.options: dict[str, Any] = {}
 
     def classify_batch(
         self, images: Sequence[tuple[str, bytes]], **options: Any
     ) -> Iterator[Classification | ItemError]:
-        self.asked.append(len(images))
+        self.batch_sizes.append(len(images))
         self.options = options
         for _image in images:
             if self.after == 0:
-                if self.troubles:
-                    raise self.troubles.pop(0)
-                if self.for_ever is not None:
-                    raise self.for_ever
+                if self.errors:
+                    raise self.errors.pop(0)
+                if self.permanent_error is not None:
+                    raise self.permanent_error
             self.after = max(0, self.after - 1)
-            yield answer("7")
+            yield classification("7")
 
     def classify(self, image: bytes, **options: Any) -> Classification:
-        (found,) = self.classify_batch([("one", image)], **options)
-        assert isinstance(found, Classification)
-        return found
+        (result,) = self.classify_batch([("one", image)], **options)
+        assert isinstance(result, Classification)
+        return result
 
 
 @pytest.fixture
@@ -68,186 +77,178 @@ def job() -> Job:
 
 
 @pytest.fixture
-def waits(job: Job, monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long was waited, without any waiting: ten seconds pass between two looks at the clock."""
-    asked: list[float] = []
+def delays(job: Job, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Record the delays without waiting; ten seconds pass between two readings of the clock."""
+    delays: list[float] = []
     clock = count(0.0, 10.0)
     monkeypatch.setattr("client.retry.monotonic", lambda: next(clock))
-    monkeypatch.setattr(job.stop, "wait", asked.append)
-    return asked
+    monkeypatch.setattr(job.stop, "wait", delays.append)
+    return delays
 
 
 @pytest.fixture
-def reading(job: Job) -> Read:
-    """A function that reads a clip for the job."""
+def run(job: Job) -> Run:
+    """Return a function that classifies a clip in the job."""
 
-    def done(backend: Any, content: bytes = CLIP, rate: float = 5) -> Reading:
-        source = Source.of("clip.mp4", content)
-        return read(job, cast(Client, backend), PredictionRequest(MODEL), source, rate)
+    def classify(backend: Any, content: bytes = CLIP, rate: float = 5) -> VideoResult:
+        source = ClipSource.create("clip.mp4", content)
+        return classify_clip(job, cast(Client, backend), PredictionRequest(MODEL), source, rate)
 
-    return done
+    return classify
 
 
-def test_each_frame_has_an_answer_and_lasts_until_the_next(reading: Read, job: Job) -> None:
-    done = reading(Backend())
-    assert [frame.start for frame in done.frames] == pytest.approx([n / 5 for n in range(20)])
-    assert [frame.end for frame in done.frames] == pytest.approx([n / 5 for n in range(1, 21)])
+def test_each_frame_has_an_outcome_and_lasts_until_the_next(run: Run, job: Job) -> None:
+    result = run(FakeBackend())
+    assert [frame.start for frame in result.frames] == pytest.approx([n / 5 for n in range(20)])
+    assert [frame.end for frame in result.frames] == pytest.approx([n / 5 for n in range(1, 21)])
     assert (job.done, job.total) == (20, 20)
-    assert status.of(done) is None
-    done.close()
+    assert status.describe_problem(result) is None
+    result.close()
 
 
-def test_frames_stay_out_of_the_history(reading: Read) -> None:
-    backend = Backend()
-    reading(backend).close()
+def test_frames_are_not_stored_in_the_history(run: Run) -> None:
+    backend = FakeBackend()
+    run(backend).close()
     assert backend.options["store"] is False
 
 
-def test_only_small_pictures_are_kept(reading: Read) -> None:
-    done = reading(Backend(), clip(sevens_then_noise(640)))
-    assert all(1_000 < len(frame.thumbnail) < 20_000 for frame in done.frames)
+def test_result_holds_thumbnails_only(run: Run) -> None:
+    result = run(FakeBackend(), clip(sevens_then_noise(640)))
+    assert all(1_000 < len(frame.thumbnail) < 20_000 for frame in result.frames)
     assert all(
         isinstance(frame.outcome, Classification) and frame.outcome.probabilities is None
-        for frame in done.frames
+        for frame in result.frames
     )
-    done.close()
+    result.close()
 
 
-@pytest.mark.parametrize("content", [CLIP, NOT_PLAYED])
-def test_what_is_played_is_there_until_the_reading_is_closed(content: bytes, reading: Read) -> None:
-    done = reading(Backend(), content)
-    assert done.played is not None
-    path, media_type = done.played
+@pytest.mark.parametrize("content", [CLIP, UNPLAYABLE])
+def test_playable_file_exists_until_the_result_is_closed(content: bytes, run: Run) -> None:
+    result = run(FakeBackend(), content)
+    assert result.playable_file is not None
+    path, media_type = result.playable_file
     assert path.stat().st_size > 1000
     assert media_type == "video/mp4"
-    done.close()
+    result.close()
     assert not path.parent.exists()
 
 
-def test_the_same_clip_is_read_again_without_being_sent_again(reading: Read, job: Job) -> None:
-    first = reading(Backend(), rate=1)
-    again = first.source.again()
+def test_clip_is_classified_again_without_an_upload(run: Run, job: Job) -> None:
+    first = run(FakeBackend(), rate=1)
+    again = first.source.copy()
     first.close()
-    second = read(job, cast(Client, Backend()), PredictionRequest(MODEL), again, 2)
+    second = classify_clip(job, cast(Client, FakeBackend()), PredictionRequest(MODEL), again, 2)
     assert len(second.frames) == 8
     second.close()
 
 
-@pytest.mark.parametrize("trouble", [AWAY, BUSY, InvalidAnswer("ends early")])
-def test_a_backend_that_is_away_or_busy_is_waited_for(
-    trouble: Trouble, waits: list[float], reading: Read
-) -> None:
-    backend = Backend(trouble, trouble, after=3)
-    done = reading(backend)
-    assert len(done.frames) == 20
-    assert done.failure is None
-    asked = trouble.retry_after if isinstance(trouble, BackendError) else None
-    assert waits == [asked or video_job.RETRY_DELAY] * 2
+@pytest.mark.parametrize("error", [UNREACHABLE, BUSY, InvalidResponse("ends early")])
+def test_temporary_error_is_retried(error: TemporaryError, delays: list[float], run: Run) -> None:
+    backend = FakeBackend(error, error, after=3)
+    result = run(backend)
+    assert len(result.frames) == 20
+    assert result.failure is None
+    retry_after = error.retry_after if isinstance(error, BackendError) else None
+    assert delays == [retry_after or video_job.RETRY_DELAY] * 2
 
 
-def test_what_was_answered_before_it_went_away_is_not_asked_again(
-    waits: list[float], reading: Read
-) -> None:
-    backend = Backend(AWAY, after=3)
-    done = reading(backend, clip(varied(8)), rate=10)
-    assert backend.asked == [8, 5]
-    assert len(done.frames) == 8
+def test_retry_omits_classified_frames(delays: list[float], run: Run) -> None:
+    backend = FakeBackend(UNREACHABLE, after=3)
+    result = run(backend, clip(varied(8)), rate=10)
+    assert backend.batch_sizes == [8, 5]
+    assert len(result.frames) == 8
 
 
-def test_a_backend_that_stays_away_is_given_up_and_what_there_is_is_kept(
-    waits: list[float], reading: Read
-) -> None:
-    done = reading(Backend(for_ever=AWAY, after=11), clip(varied(40)), rate=10)
-    assert done.failure is AWAY
-    assert len(done.frames) == 11
-    assert sum(waits) > 5
-    problem = status.of(done)
+def test_unreachable_backend_yields_a_partial_result(delays: list[float], run: Run) -> None:
+    result = run(FakeBackend(permanent_error=UNREACHABLE, after=11), clip(varied(40)), rate=10)
+    assert result.failure is UNREACHABLE
+    assert len(result.frames) == 11
+    assert sum(delays) > 5
+    problem = status.describe_problem(result)
     assert problem is not None
     assert "not reachable" in problem.message
-    assert "its first 1.1 seconds" in problem.message
-    assert "Read it again" in problem.advice
+    assert "the first 1.1 seconds" in problem.message
+    assert "Classify it again" in problem.advice
 
 
-def test_a_refusal_that_waiting_does_not_mend_is_told_at_once(
-    waits: list[float], reading: Read
-) -> None:
-    done = reading(Backend(for_ever=BackendError(status=404, code="unknown_model")))
-    assert (len(done.frames), waits) == (0, [])
-    problem = status.of(done)
+def test_permanent_error_is_not_retried(delays: list[float], run: Run) -> None:
+    result = run(FakeBackend(permanent_error=BackendError(status=404, code="unknown_model")))
+    assert (len(result.frames), delays) == (0, [])
+    problem = status.describe_problem(result)
     assert problem is not None
     assert "does not serve this model" in problem.message
 
 
-def test_a_frame_that_is_refused_is_an_answer_like_any_other(reading: Read) -> None:
-    refused = ItemError(None, BackendError(status=415))
+def test_rejected_frame_is_an_outcome(run: Run) -> None:
+    rejected = ItemError(None, BackendError(status=415))
 
-    class Picky(Backend):
+    class Rejecting(FakeBackend):
         def classify_batch(self, images: Any, **options: Any) -> Iterator[Any]:
-            yield refused
+            yield rejected
             yield from super().classify_batch(images[1:], **options)
 
-    done = reading(Picky(), clip(varied(8)), rate=10)
-    assert len(done.frames) == 8
-    assert done.frames[0].outcome is refused.error
+    result = run(Rejecting(), clip(varied(8)), rate=10)
+    assert len(result.frames) == 8
+    assert result.frames[0].outcome is rejected.error
 
 
-def test_stopping_keeps_what_was_read_and_a_copy_to_play(reading: Read, job: Job) -> None:
-    class Stopping(Backend):
+def test_stop_yields_a_partial_result_with_a_preview(run: Run, job: Job) -> None:
+    class Stopping(FakeBackend):
         def classify_batch(self, images: Any, **options: Any) -> Iterator[Any]:
             job.cancel()
             yield from super().classify_batch(images, **options)
 
     long = clip(varied(40) * 10, codec="mpeg4", rate=30)
-    done = reading(Stopping(), long, rate=30)
-    assert 8 <= len(done.frames) < 400
-    assert done.stopped
-    assert done.played is not None
-    problem = status.of(done)
+    result = run(Stopping(), long, rate=30)
+    assert 8 <= len(result.frames) < 400
+    assert result.is_stopped
+    assert result.playable_file is not None
+    problem = status.describe_problem(result)
     assert problem is not None
-    assert problem.message.startswith("It was stopped. What follows is of its first")
+    assert problem.message.startswith("Stopped. The results cover the first")
 
 
-def test_what_is_no_clip_is_told_in_words(reading: Read) -> None:
-    done = reading(Backend(), b"no video")
-    assert (list(done.frames), done.info, done.played) == ([], None, None)
-    problem = status.of(done)
+def test_invalid_clip_has_a_problem(run: Run) -> None:
+    result = run(FakeBackend(), b"no video")
+    assert (list(result.frames), result.info, result.playable_file) == ([], None, None)
+    problem = status.describe_problem(result)
     assert problem is not None
-    assert problem.message.startswith("This file is not a video that can be read here")
+    assert problem.message.startswith("This file is not a supported video")
     assert "MP4, MOV, WebM" in problem.advice
 
 
-def test_a_clip_that_is_too_long_says_how_far_it_was_read(reading: Read) -> None:
-    done = reading(Backend(), clip(varied(65) * 2, rate=1), rate=1)
-    problem = status.of(done)
+def test_long_clip_states_the_covered_seconds(run: Run) -> None:
+    result = run(FakeBackend(), clip(varied(65) * 2, rate=1), rate=1)
+    problem = status.describe_problem(result)
     assert problem is not None
-    assert "of its first 120.0 seconds" in problem.message
-    assert "Cut it into parts of 120 seconds" in problem.advice
+    assert "the first 120.0 seconds" in problem.message
+    assert "Split it into parts of 120 seconds" in problem.advice
 
 
-def test_a_clip_of_too_many_frames_says_how_to_get_further(reading: Read) -> None:
-    done = reading(Backend(), clip(varied(100) * 13, rate=30), rate=30)
-    assert len(done.frames) == 1200
-    problem = status.of(done)
+def test_too_many_frames_suggest_a_lower_rate(run: Run) -> None:
+    result = run(FakeBackend(), clip(varied(100) * 13, rate=30), rate=30)
+    assert len(result.frames) == 1200
+    problem = status.describe_problem(result)
     assert problem is not None
-    assert "choose fewer per second" in problem.advice
+    assert "choose fewer frames per second" in problem.advice
 
 
-def test_an_error_of_ours_leaves_no_clip_behind(job: Job) -> None:
-    class Broken(Backend):
+def test_unexpected_error_removes_the_clip(job: Job) -> None:
+    class Broken(FakeBackend):
         def classify_batch(self, images: Any, **_: Any) -> Iterator[Any]:
             raise RuntimeError
 
-    source = Source.of("clip.mp4", CLIP)
+    source = ClipSource.create("clip.mp4", CLIP)
     with pytest.raises(RuntimeError):
-        read(job, cast(Client, Broken()), PredictionRequest(MODEL), source, 2)
+        classify_clip(job, cast(Client, Broken()), PredictionRequest(MODEL), source, 2)
     assert not source.clip.parent.exists()
 
 
 def varied(number: int) -> list[Any]:
-    """Pictures that differ: equal ones are asked for once."""
+    """Return images that differ; equal ones are sent once."""
     return [noise(64, 64, seed=n) for n in range(number)]
 
 
-def test_while_it_is_read_the_last_answer_is_told(reading: Read, job: Job) -> None:
-    reading(Backend(), clip(varied(8)), rate=10)
-    assert job.note == "At second 0.7: 7 (98 %)"
+def test_job_note_shows_the_last_prediction(run: Run, job: Job) -> None:
+    run(FakeBackend(), clip(varied(8)), rate=10)
+    assert job.note == "At 0.7 s: 7 (98%)"
