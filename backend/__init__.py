@@ -1,3 +1,3 @@
-"""The service: an image classifier behind HTTP."""
+"""The backend: serves image classifiers over HTTP."""
 
 __version__ = "0.1.0"

@@ -1,11 +1,11 @@
-"""`python -m backend`: the backend alone.
+"""`python -m backend` runs the backend.
 
-Every worker process imports this file again: what is heavy is imported by the one that needs it.
+Every worker process imports this module again, so that it imports nothing at the top that is slow.
 """
 
 import signal
 
-# A Ctrl-C during the imports that follow ends the process quietly, without a traceback.
+# Ctrl-C during the imports below ends the process without a traceback.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 if __name__ == "__main__":

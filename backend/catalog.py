@@ -1,4 +1,4 @@
-"""Which models are served, by name: found at boot, loaded in the background, closed at the end."""
+"""The catalog of served models: found at startup, loaded in the background, closed at shutdown."""
 
 import asyncio
 import logging
@@ -24,14 +24,14 @@ from backend.sources.address import Address, parse, without_secrets
 
 log = logging.getLogger("prism.catalog")
 
-PREFERRED: Final = "mnist-cnn"
+PREFERRED_DEFAULT: Final = "mnist-cnn"
 
 State = Literal["loading", "ready", "failed"]
 
 
 @dataclass(slots=True)
 class Entry:
-    """One served model; `classifier` is there once `state` is ready, `error` once it failed."""
+    """A served model; `classifier` is set once `state` is ready, `error` once it has failed."""
 
     name: str
     address: Address
@@ -39,122 +39,121 @@ class Entry:
     classifier: Classifier | None = None
     error: str | None = None
     folder: Path | None = None
-    settled: asyncio.Event = field(default_factory=asyncio.Event)
+    finished_loading: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Catalog:
     """The served models.
 
-    `obtain` gives a local folder of what lies at an address, `build` makes a classifier of it. A
-    request waits at most `patience` seconds for a model that is still loading.
+    `fetch` returns the local folder of the model at an address, and `build` creates a classifier
+    from it. A request waits at most `max_wait` seconds for a model that is still loading.
     """
 
     def __init__(
         self,
         addresses: Mapping[str, Address],
         default: str,
-        obtain: Callable[[Address], Awaitable[Path]],
+        fetch: Callable[[Address], Awaitable[Path]],
         build: Callable[[Artifact], Classifier],
-        patience: float = 5.0,
+        max_wait: float = 5.0,
     ) -> None:
         self.default: Final = default
-        self._obtain = obtain
+        self._fetch = fetch
         self._build = build
-        self._patience = patience
+        self._max_wait = max_wait
         self._entries: Final = {name: Entry(name, address) for name, address in addresses.items()}
 
     async def load(self) -> None:
-        """Load and warm every model, the default first; one that fails leaves the others be.
+        """Load and warm up every model, the default first. A failure affects no other model.
 
-        They are fetched side by side and loaded one after the other, as each arrives.
+        Models are fetched concurrently and loaded one at a time.
         """
-        turn = asyncio.Lock()
+        load_lock = asyncio.Lock()
         default_first = sorted(self._entries.values(), key=lambda entry: entry.name != self.default)
         async with asyncio.TaskGroup() as group:
             for entry in default_first:
-                group.create_task(self._settle(entry, turn))
+                group.create_task(self._load_entry(entry, load_lock))
 
-    async def get(self, name: str | None = None, within: float | None = None) -> Classifier:
-        """Return the classifier `name` (None: the default one), waiting a while if it loads.
+    async def get(self, name: str | None = None, max_wait: float | None = None) -> Classifier:
+        """Return the classifier `name` (None: the default model).
 
-        It waits no longer than `within` seconds.
-
-        Raises UnknownModelError, or ModelNotReadyError where it failed or takes too long to load.
+        Wait for a model that is still loading, at most `max_wait` seconds. Raises
+        UnknownModelError, and ModelNotReadyError if the model has failed or still loads.
         """
         entry = self.entry(name or self.default)
         if entry.classifier is not None:
             return entry.classifier
         with suppress(TimeoutError):
-            seconds = self._patience if within is None else min(within, self._patience)
-            await asyncio.wait_for(entry.settled.wait(), seconds)
-        return self._ready(entry)
+            seconds = self._max_wait if max_wait is None else min(max_wait, self._max_wait)
+            await asyncio.wait_for(entry.finished_loading.wait(), seconds)
+        return self._require_classifier(entry)
 
     async def tune(self, plans: Path | None) -> None:
-        """Choose each model's plan; with a folder for `plans`, by measuring in idle moments."""
-        for entry, classifier in self._loaded():
-            await self._try(entry, classifier.spread)
-        for entry, classifier in self._loaded():
+        """Choose each model's plan; with a folder for `plans`, measure plans while idle."""
+        for entry, classifier in self._ready_entries():
+            await self._run_step(entry, classifier.use_default_plan)
+        for entry, classifier in self._ready_entries():
             if plans is not None:
-                await self._try(entry, partial(classifier.survey, plans, self._activity))
+                await self._run_step(entry, partial(classifier.autotune, plans, self._activity))
 
     def entry(self, name: str) -> Entry:
-        """Return the model `name` as it is now; raises UnknownModelError."""
+        """Return the entry of the model `name`; raise UnknownModelError if there is none."""
         if name not in self._entries:
-            served = ", ".join(self._entries)
-            raise UnknownModelError(f"No such model is served. Served are: {served}.")
+            names = ", ".join(self._entries)
+            raise UnknownModelError(f"The model is not served. Available models: {names}.")
         return self._entries[name]
 
     def require_ready(self) -> None:
-        """Raise ModelNotReadyError unless the default model can answer now."""
-        self._ready(self._entries[self.default])
+        """Raise ModelNotReadyError unless the default model is ready."""
+        self._require_classifier(self._entries[self.default])
 
     def entries(self) -> list[Entry]:
-        """Every served model, by name."""
+        """Return the entries of all models, sorted by name."""
         return [self._entries[name] for name in sorted(self._entries)]
 
     def close(self) -> None:
-        """Finish what was accepted and stop every model's threads."""
+        """Finish accepted images and stop the threads of all models."""
         for entry in self._entries.values():
             if entry.classifier is not None:
                 entry.classifier.close()
 
-    def _loaded(self) -> list[tuple[Entry, Classifier]]:
-        return [(one, one.classifier) for one in self._entries.values() if one.classifier]
+    def _ready_entries(self) -> list[tuple[Entry, Classifier]]:
+        return [(entry, entry.classifier) for entry in self._entries.values() if entry.classifier]
 
     def _activity(self) -> int | None:
-        """How many pictures came so far, None while some are inside, whichever their model."""
-        each = [classifier.activity for _, classifier in self._loaded()]
-        return None if None in each else sum(count or 0 for count in each)
+        """Return the number of images so far, of all models; None while some are in flight."""
+        counts = [classifier.activity for _, classifier in self._ready_entries()]
+        return None if None in counts else sum(count or 0 for count in counts)
 
-    async def _try(self, entry: Entry, step: Callable[[], None]) -> None:
+    async def _run_step(self, entry: Entry, step: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(step)
         except Exception:
-            log.exception("%s serves on, but its plan could not be chosen", entry.name)
+            log.exception("could not choose a plan for %s; it keeps its current one", entry.name)
 
-    async def _settle(self, entry: Entry, turn: asyncio.Lock) -> None:
+    async def _load_entry(self, entry: Entry, load_lock: asyncio.Lock) -> None:
         try:
-            entry.folder = await self._obtain(entry.address)
-            async with turn:
+            entry.folder = await self._fetch(entry.address)
+            async with load_lock:
                 started = time.perf_counter()
                 entry.classifier = await asyncio.to_thread(self._load, entry.folder, entry.name)
         except Exception as error:
             entry.state = "failed"
-            entry.error = _reason(error, entry)
-            log.error("%s failed: %s", entry.name, error, exc_info=_unforeseen(error))
+            entry.error = _failure_message(error, entry)
+            log.error("%s failed: %s", entry.name, error, exc_info=_is_unexpected(error))
         else:
             entry.state = "ready"
             runtime, seconds = entry.classifier.runtime_name, time.perf_counter() - started
             log.info("%s is ready (%s, loaded in %.2f s)", entry.name, runtime, seconds)
-        entry.settled.set()
+        entry.finished_loading.set()
 
     def _load(self, folder: Path, name: str) -> Classifier:
-        found = artifact.read(folder)
-        # The operator's name for it is the one that answers carry.
-        manifest = found.manifest.model_copy(update={"name": name})
-        return self._build(found.model_copy(update={"manifest": manifest}))
+        model = artifact.read(folder)
+        # Responses contain the name that the operator chose.
+        manifest = model.manifest.model_copy(update={"name": name})
+        return self._build(model.model_copy(update={"manifest": manifest}))
 
-    def _ready(self, entry: Entry) -> Classifier:
+    def _require_classifier(self, entry: Entry) -> Classifier:
         if entry.classifier is None:
             state = "is still loading" if entry.state == "loading" else "could not be loaded"
             raise ModelNotReadyError(f"The model {entry.name} {state}.")
@@ -162,56 +161,59 @@ class Catalog:
 
 
 def discover(models_dir: Path, names: str = "") -> dict[str, Address]:
-    """Find the models to serve: the comma-separated `names`, else every folder in `models_dir`.
+    """Return the addresses of the models to serve, by name.
 
-    Each of `names` is the name of a folder there, or `name=address`. Raises ArtifactError where
-    there is none, or where one is malformed or a local one is not there.
+    `names` is a comma-separated list of folder names in `models_dir` and of `name=address` items;
+    if it is empty, every model folder is served. Raises ArtifactError if there is no model, an item
+    is invalid, or a local model does not exist.
     """
-    if wanted := [name.strip() for name in names.split(",") if name.strip()]:
-        return _named(wanted, models_dir)
+    if items := [name.strip() for name in names.split(",") if name.strip()]:
+        return _parse_models(items, models_dir)
     if not models_dir.is_dir():
-        raise ArtifactError(f"PRISM_MODELS_DIR: there is no folder {models_dir}")
-    found = {path.parent.name: path.parent for path in models_dir.glob(f"*/{artifact.MANIFEST}")}
-    if not found:
-        raise ArtifactError(f"PRISM_MODELS_DIR: {models_dir} holds no model folder")
-    return {name: Address(location=str(folder)) for name, folder in sorted(found.items())}
+        raise ArtifactError(f"PRISM_MODELS_DIR: the folder {models_dir} does not exist")
+    folders = {path.parent.name: path.parent for path in models_dir.glob(f"*/{artifact.MANIFEST}")}
+    if not folders:
+        raise ArtifactError(f"PRISM_MODELS_DIR: {models_dir} contains no model folder")
+    return {name: Address(location=str(folder)) for name, folder in sorted(folders.items())}
 
 
-def choose_default(names: Mapping[str, object], wanted: str = "") -> str:
-    """Return the default's name: `wanted`, else `mnist-cnn` where it is served, else the first.
+def choose_default(names: Mapping[str, object], preferred: str = "") -> str:
+    """Return the name of the default model: `preferred`, else `mnist-cnn`, else the first by name.
 
-    Raises ArtifactError where `wanted` is not served.
+    Raises ArtifactError if `preferred` is not served.
     """
-    if wanted and wanted not in names:
-        raise ArtifactError(f"PRISM_DEFAULT_MODEL={wanted} is not among {', '.join(names)}")
-    return wanted or (PREFERRED if PREFERRED in names else min(names))
+    if preferred and preferred not in names:
+        raise ArtifactError(
+            f"PRISM_DEFAULT_MODEL={preferred} is not one of the served models: {', '.join(names)}"
+        )
+    return preferred or (PREFERRED_DEFAULT if PREFERRED_DEFAULT in names else min(names))
 
 
-def _named(items: Iterable[str], models_dir: Path) -> dict[str, Address]:
-    found: dict[str, Address] = {}
+def _parse_models(items: Iterable[str], models_dir: Path) -> dict[str, Address]:
+    addresses: dict[str, Address] = {}
     for item in items:
         name, equals, address = item.partition("=")
         try:
             if equals and not re.fullmatch(artifact.NAME_PATTERN, name):
                 raise ArtifactError(f"{without_secrets(item)}: write name=address")
-            if name in found:
-                raise ArtifactError(f"{name} stands there twice")
-            found[name] = parse(address if equals else item, models_dir)
+            if name in addresses:
+                raise ArtifactError(f"{name} is listed twice")
+            addresses[name] = parse(address if equals else item, models_dir)
             if not equals and Path(item).name != item:
-                raise ArtifactError(f"{found[name].shown} has no name: write name=address")
+                raise ArtifactError(f"{addresses[name].shown} has no name: write name=address")
         except ArtifactError as error:
             raise ArtifactError(f"PRISM_MODELS: {error}") from error
-    return found
+    return addresses
 
 
-def _unforeseen(error: Exception) -> bool:
+def _is_unexpected(error: Exception) -> bool:
     return not isinstance(error, ModelError)
 
 
-def _reason(error: Exception, entry: Entry) -> str:
-    """Why a model failed, without the paths that only the operator's log shows."""
-    if _unforeseen(error):
-        return "could not be loaded; the service's log says why"
+def _failure_message(error: Exception, entry: Entry) -> str:
+    """Return why a model failed, without local paths, which only the log contains."""
+    if _is_unexpected(error):
+        return "could not be loaded; see the log of the service"
     reason = str(error).replace(str(entry.folder), entry.name)
-    here = entry.address.scheme == "file"
-    return reason.replace(entry.address.location, entry.name) if here else reason
+    is_local = entry.address.scheme == "file"
+    return reason.replace(entry.address.location, entry.name) if is_local else reason

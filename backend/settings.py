@@ -1,4 +1,4 @@
-"""What can be set, from the environment; a value out of range refuses to boot."""
+"""Settings from environment variables; the service does not start with an invalid value."""
 
 import re
 from importlib.util import find_spec
@@ -17,17 +17,17 @@ Port = Annotated[int, Field(ge=0, le=65535)]
 Days = Annotated[int, Field(ge=0, le=36_500)]
 Workers = Annotated[int, Field(ge=1, le=64)]
 
-SECRET: Final = frozenset({"database_url", "api_keys"})  # not to be shown, not even where wrong
+SECRET_FIELDS: Final = frozenset({"database_url", "api_keys"})  # never shown, even if invalid
 
-_DATABASES: Final = re.compile(
+_DATABASE_URL: Final = re.compile(
     r"(sqlite:///.+|(postgres(ql)?|postgresql\+psycopg)://.*)", re.DOTALL
 )
 
 
 class Settings(BaseSettings):
-    """Read from variables named PRISM_ and the field's name in capitals.
+    """Settings, read from variables named PRISM_ plus the field's name in capitals.
 
-    PORT and WEB_CONCURRENCY are called what platforms call them.
+    PORT and WEB_CONCURRENCY have the names that cloud platforms use.
     """
 
     model_config = SettingsConfigDict(env_prefix="PRISM_", frozen=True, populate_by_name=True)
@@ -35,69 +35,69 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
     port: Port = Field(8000, validation_alias="PORT", description="port to listen on")
     workers: Workers = Field(
-        1, validation_alias="WEB_CONCURRENCY", description="processes that serve, 64 at most"
+        1, validation_alias="WEB_CONCURRENCY", description="number of worker processes, at most 64"
     )
     max_connections: PositiveInt = Field(
-        1000, description="connections that one process keeps open at most, else 503"
+        1000, description="open connections per process; further ones get a 503"
     )
     header_timeout: PositiveFloat = Field(
-        10.0,
-        description="seconds for the head of a request to come in, else its connection is closed",
+        10.0, description="seconds to receive a request's headers; then the connection is closed"
     )
-    models_dir: Path = Field(Path("models"), description="folder that holds the model folders")
+    models_dir: Path = Field(Path("models"), description="folder with the model folders")
     models: str = Field(
         "",
-        description="models to serve, comma-separated, each a name or name=address; "
-        "empty: every folder there",
+        description="models to serve, comma-separated, each a folder name or name=address; "
+        "empty: all folders in PRISM_MODELS_DIR",
     )
     default_model: str = Field(
         "",
-        description="model that answers where a request names none; "
-        "empty: mnist-cnn where it is served, else the first by name",
+        description="model for requests that name none; "
+        "empty: mnist-cnn if it is served, else the first by name",
     )
     runtime: RuntimeName = Field(
         "auto", description="auto, onnx or torch; auto: torch on a GPU, else onnx"
     )
     timeout: PositiveFloat = Field(
         5.0,
-        description="seconds from a received picture to its answer, else 504; a request may "
-        "ask for less; a model that still loads is waited for as long",
+        description="seconds from the received image to the response, else 504; a request can set "
+        "a shorter one; also the longest wait for a model that is loading",
     )
     body_timeout: PositiveFloat = Field(
-        30.0, description="seconds in which the body of a request has to arrive, else 408"
+        30.0, description="seconds to receive a request's body, else 408"
     )
-    max_bytes: PositiveInt = Field(20_000_000, description="bytes of one picture's file at most")
-    max_pixels: PositiveInt = Field(50_000_000, description="pixels of one picture at most")
+    max_bytes: PositiveInt = Field(20_000_000, description="maximum size of an image file in bytes")
+    max_pixels: PositiveInt = Field(50_000_000, description="maximum number of pixels of an image")
     max_batch_bytes: PositiveInt = Field(
-        100_000_000, description="bytes of one request to /classify/batch at most"
+        100_000_000, description="maximum size of a request to /classify/batch in bytes"
     )
     queue_size: PositiveInt = Field(
-        512, description="pictures of one model that may be inside at a time, else 429"
+        512, description="images in flight per model; further ones get a 429"
     )
-    max_batch: PositiveInt = Field(32, description="pictures in one forward pass at most")
+    max_batch: PositiveInt = Field(32, description="maximum number of images in a forward pass")
     threads: NonNegativeInt = Field(
-        0, description="processors to plan for; 0: as many as the container's limit allows"
+        0, description="number of processors to use; 0: the container's limit"
     )
     measure: bool = Field(
-        True, description="true: measure in idle moments how the work is best spread"
+        True, description="true: measure the best use of threads and batches while idle"
     )
     scaled_decoding: bool = Field(
-        True, description="true: decode a JPEG at reduced scale where the model needs few pixels"
+        True, description="true: decode JPEGs at reduced scale if the model's input is small"
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("prism"),
-        description="folder for what the service keeps; a user data folder outside the tree",
+        description="folder for the history, plans and fetched models; "
+        "default: the user's data folder",
     )
-    history: bool = Field(
-        True, description="true: answers are remembered; false: there is no history"
-    )
+    history: bool = Field(True, description="true: store classifications in the history")
     history_open: bool = Field(
-        False, description="true: the history answers without an API key too, to whoever asks"
+        False, description="true: the history is accessible without an API key"
     )
     history_images: bool = Field(
-        False, description="true: a small copy of each picture is kept, of 256 pixels at most"
+        False, description="true: store a thumbnail of each image, at most 256 pixels wide and high"
     )
-    history_days: Days = Field(30, description="days after which an answer is forgotten; 0: never")
+    history_days: Days = Field(
+        30, description="days after which classifications are deleted; 0: never"
+    )
     database_url: str = Field(
         "",
         repr=False,
@@ -107,57 +107,58 @@ class Settings(BaseSettings):
     api_keys: str = Field(
         "",
         repr=False,
-        description="SHA-256 hashes of the API keys that are accepted, in hexadecimal, "
-        "comma-separated; empty: no key is asked for",
+        description="SHA-256 hashes of the accepted API keys, in hexadecimal, comma-separated; "
+        "empty: no key is required",
     )
     source_timeout: PositiveFloat = Field(
-        300.0, description="seconds in which one model is fetched from its address, else it fails"
+        300.0, description="seconds to fetch a model from its address, else it fails"
     )
     source_max_bytes: PositiveInt = Field(
-        2_000_000_000, description="bytes of one fetched model at most"
+        2_000_000_000, description="maximum size of a fetched model in bytes"
     )
     cache_max_bytes: NonNegativeInt = Field(
         10_000_000_000,
-        description="bytes of fetched models to keep; those used longest ago are removed",
+        description="maximum size of all fetched models in bytes; the least recently used are "
+        "deleted",
     )
     allow_private_sources: bool = Field(
         False, description="true: models may come from private networks and over http"
     )
     log_format: logs.Format = Field(
-        "auto",
-        description="auto, json or text; auto: text where the log goes to a terminal, else JSON",
+        "auto", description="auto, json or text; auto: text on a terminal, else json"
     )
     log_level: logs.Level = Field(
-        "info", description="debug, info, warning or error: the least that is logged"
+        "info", description="minimum level of log lines: debug, info, warning or error"
     )
 
     @property
     def key_hashes(self) -> tuple[str, ...]:
-        """What `api_keys` lists."""
+        """The hashes in `api_keys`."""
         return tuple(part.strip() for part in self.api_keys.split(",") if part.strip())
 
     @field_validator("api_keys")
     @classmethod
-    def _are_hashes(cls, given: str) -> str:
-        parts = [part.strip() for part in given.lower().split(",")] if given.strip() else []
+    def _validate_api_keys(cls, value: str) -> str:
+        parts = [part.strip() for part in value.lower().split(",")] if value.strip() else []
         if not all(re.fullmatch("[0-9a-f]{64}", part) for part in parts):
             raise PydanticCustomError(
                 "api_keys",
-                "SHA-256 hashes are expected, each of 64 hexadecimal digits, separated by commas; "
-                "`python -m backend.api.middleware.api_keys` makes a key and its hash",
+                "must be comma-separated SHA-256 hashes of 64 hexadecimal digits each; "
+                "`python -m backend.keys` creates a key and its hash",
             )
         return ",".join(parts)
 
     @field_validator("database_url")
     @classmethod
-    def _is_a_database(cls, given: str) -> str:
-        if given and not _DATABASES.fullmatch(given):
+    def _validate_database_url(cls, value: str) -> str:
+        if value and not _DATABASE_URL.fullmatch(value):
             raise PydanticCustomError(
                 "database_url",
-                "sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME is expected",
+                "must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME",
             )
-        if given.startswith("postgres") and find_spec("psycopg") is None:
+        if value.startswith("postgres") and find_spec("psycopg") is None:
             raise PydanticCustomError(
-                "database_url", "PostgreSQL needs psycopg: pip install -r requirements/postgres.txt"
+                "database_url",
+                "PostgreSQL requires psycopg: pip install -r requirements/postgres.txt",
             )
-        return given
+        return value

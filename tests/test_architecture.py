@@ -49,6 +49,7 @@ BACKEND_LAYERS = (
         "backend.settings",
         "backend.telemetry",
     ),
+    ("backend.keys",),
     ("backend.api",),
     ("backend.app",),
     ("backend.server",),

@@ -1,63 +1,157 @@
-"""Bodies within bounds: bytes are counted as they arrive, and the time that they take."""
+"""Reading of request bodies, with limits on size and time, and of the images in them."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import closing
 from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
-from backend.api.errors import BodyTimeoutError, BodyTooLargeError, MalformedRequestError
+from backend.api import multipart
+from backend.api.errors import (
+    BodyTimeoutError,
+    BodyTooLargeError,
+    MalformedRequestError,
+    MissingFileError,
+    UnsupportedMediaTypeError,
+)
+from backend.api.multipart import FormParser, Upload
 from backend.settings import Settings
 
-# A client that is still sending rarely reads an early answer and sees a broken pipe instead, so
-# what is too much is read on and thrown away, up to this multiple of the limit.
-_DISCARD: Final = 4
+FILE_FIELDS: Final = ("file", "image", "files")
+
+_IMAGE_TYPES: Final = ("image/", "application/octet-stream")
+_FORM_OVERHEAD_BYTES: Final = 100_000
+_PARSE_CHUNK_BYTES: Final = 65_536  # parsed before other requests get their turn
+# A client that is still sending rarely reads an early response and sees a broken pipe instead, so
+# an oversized body is read and discarded up to this multiple of the limit.
+_DISCARD_FACTOR: Final = 4
 
 
-async def chunks(request: Request, limit: int) -> AsyncIterator[bytes]:
-    """Yield the body piece by piece.
+async def read_image(request: Request, max_bytes: int) -> Upload:
+    """Read the image of a request: the form field `file` or `image`, or the raw body.
 
-    Raises BodyTooLargeError once more than `limit` bytes have come (or are announced by a client
-    that waits for `100 Continue`), BodyTimeoutError where they take too long, ClientDisconnect
-    where they never come, MalformedRequestError for a Content-Length that is no number.
+    An image above `max_bytes` is returned as `oversized`. Raises MissingFileError,
+    MalformedRequestError or UnsupportedMediaTypeError.
     """
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal():
+    try:
+        if is_form(request):
+            return await _read_single_image_form(request, max_bytes)
+        if is_raw_image(request):
+            return Upload("file", None, await read_body(request, max_bytes))
+    except BodyTooLargeError:
+        return Upload("file", oversized=True)
+    raise UnsupportedMediaTypeError(
+        "Send the image as multipart/form-data in the field 'file', or as the raw body with an "
+        "image/* Content-Type."
+    )
+
+
+async def read_images(request: Request, max_bytes: int, max_total_bytes: int) -> list[Upload]:
+    """Read all images of a form, in order.
+
+    Raises the same errors as `read_image`, and BodyTooLargeError above `max_total_bytes`.
+    """
+    if not is_form(request):
+        raise UnsupportedMediaTypeError(
+            "Send the images as multipart/form-data, each in a field 'file'."
+        )
+    parts = await read_form(request, max_total_bytes, max_bytes)
+    _first_image(parts)
+    return [part for part in parts if part.name in FILE_FIELDS]
+
+
+async def read_form(request: Request, max_total_bytes: int, max_part_bytes: int) -> list[Upload]:
+    """Parse a multipart form of at most `max_total_bytes` into its parts.
+
+    A part above `max_part_bytes` is marked `oversized`, and its data is dropped.
+    """
+    boundary = multipart.parse_boundary(request.headers.get("content-type", ""))
+    with closing(FormParser(boundary, max_part_bytes)) as form:
+        async for chunk in _read_chunks(request, max_total_bytes):
+            form.write(chunk)
+        return form.finish()
+
+
+async def read_body(request: Request, max_bytes: int) -> bytes:
+    """Read a whole body of at most `max_bytes`.
+
+    Raises BodyTooLargeError if more bytes arrive, or are announced by a client that waits for
+    `100 Continue`; BodyTimeoutError if the body takes too long; ClientDisconnect; and
+    MalformedRequestError for an invalid Content-Length.
+    """
+    body = bytearray()  # a single block: many small ones would fragment the heap
+    async for chunk in _read_chunks(request, max_bytes):
+        body += chunk
+    return bytes(body)
+
+
+def is_form(request: Request) -> bool:
+    """Return whether the body is a multipart form."""
+    return _media_type(request) == "multipart/form-data"
+
+
+def is_raw_image(request: Request) -> bool:
+    """Return whether the Content-Type is that of an image or of unspecified binary data."""
+    return _media_type(request).startswith(_IMAGE_TYPES)
+
+
+async def _read_single_image_form(request: Request, max_bytes: int) -> Upload:
+    boundary = multipart.parse_boundary(request.headers.get("content-type", ""))
+    body = await read_body(request, max_bytes + _FORM_OVERHEAD_BYTES)
+    if part := multipart.parse_single_part(body, boundary, max_bytes):
+        return part
+    with closing(FormParser(boundary, max_bytes)) as form:
+        for start in range(0, len(body), _PARSE_CHUNK_BYTES):
+            form.write(body[start : start + _PARSE_CHUNK_BYTES])
+            await asyncio.sleep(0)  # a crafted form can take seconds to parse
+        return _first_image(form.finish())
+
+
+def _first_image(parts: list[Upload]) -> Upload:
+    """Return the first part with an image; raise MissingFileError if there is none."""
+    images = [part for part in parts if part.name in FILE_FIELDS]
+    # A browser sends an unused file input as an empty file without a name.
+    for part in sorted(images, key=lambda part: not part.data and not part.filename):
+        return part
+    raise MissingFileError("The form has no field 'file'. Send the image in a field 'file'.")
+
+
+async def _read_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
+    """Yield the chunks of a body of at most `max_bytes`; raises the errors of `read_body`."""
+    content_length = request.headers.get("content-length", "0")
+    if not content_length.isdecimal():
         raise MalformedRequestError("The Content-Length is not a number.")
-    if int(announced) > limit and (
-        "expect" in request.headers or int(announced) > _DISCARD * limit
+    if int(content_length) > max_bytes and (
+        "expect" in request.headers or int(content_length) > _DISCARD_FACTOR * max_bytes
     ):
-        raise _too_large(limit)
+        raise _too_large_error(max_bytes)
     settings: Settings = request.state.settings
-    received, more = 0, True
+    received, has_more = 0, True
     deadline = asyncio.get_running_loop().time() + settings.body_timeout
-    while more and received <= _DISCARD * limit:
+    while has_more and received <= _DISCARD_FACTOR * max_bytes:
         try:
             async with asyncio.timeout_at(deadline):
                 message = await request.receive()
         except TimeoutError as error:
             raise BodyTimeoutError(
-                f"The request was not complete after {settings.body_timeout:g} s. Send it again, "
-                "or send a smaller picture."
+                f"The request was incomplete after {settings.body_timeout:g} s. Send it again, or "
+                "send a smaller image."
             ) from error
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
-        more = message.get("more_body", False)
+        has_more = message.get("more_body", False)
         chunk: bytes = message.get("body", b"")
         received += len(chunk)
-        if received <= limit:
+        if received <= max_bytes:
             yield chunk
-    if received > limit:
-        raise _too_large(limit)
+    if received > max_bytes:
+        raise _too_large_error(max_bytes)
 
 
-async def read(request: Request, limit: int) -> bytes:
-    """Read a whole body of at most `limit` bytes."""
-    whole = bytearray()  # one block, which goes back whole: many small ones would linger
-    async for chunk in chunks(request, limit):
-        whole += chunk
-    return bytes(whole)
+def _media_type(request: Request) -> str:
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _too_large(limit: int) -> BodyTooLargeError:
-    return BodyTooLargeError(f"The request is larger than {limit:,} bytes. Send a smaller one.")
+def _too_large_error(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(f"The request is larger than {max_bytes:,} bytes. Send a smaller one.")

@@ -1,4 +1,4 @@
-"""How long an answer is worth working for: the request's time limit, and the client's presence."""
+"""Request deadlines: the X-Request-Timeout header, and cancellation when the client disconnects."""
 
 import asyncio
 import math
@@ -11,73 +11,74 @@ from backend.api.errors import InvalidParameterError
 
 T = TypeVar("T")
 
-HEADER: Final = "X-Request-Timeout"
-# Most answers are quicker than this, and are spared the watch.
-_WATCH_AFTER: Final = 0.02
-_LOOK_AGAIN: Final = 0.02
+TIMEOUT_HEADER: Final = "X-Request-Timeout"
+_WATCH_DELAY: Final = 0.02  # seconds; most requests finish earlier and are not watched
+_POLL_INTERVAL: Final = 0.02  # seconds
 
 
-def allowed(request: Request, limit: float) -> float:
-    """Seconds that the answer may take: what X-Request-Timeout asks for, `limit` at most.
+def request_timeout(request: Request, max_seconds: float) -> float:
+    """Return the seconds in X-Request-Timeout, but at most `max_seconds`.
 
-    Raises InvalidParameterError where that is not a positive number.
+    Raises InvalidParameterError if the header is not a positive number.
     """
-    asked = request.headers.get(HEADER)
-    if asked is None:
-        return limit
+    text = request.headers.get(TIMEOUT_HEADER)
+    if text is None:
+        return max_seconds
     try:
-        seconds = float(asked)
+        seconds = float(text)
     except ValueError:
         seconds = math.nan
     if not seconds > 0:
-        raise InvalidParameterError(f"{HEADER}: a positive number of seconds is expected.")
-    return min(seconds, limit)
+        raise InvalidParameterError(f"{TIMEOUT_HEADER}: must be a positive number of seconds.")
+    return min(seconds, max_seconds)
 
 
-async def until(ready: Callable[[], bool], within: float) -> None:
-    """Wait until `ready`, so many seconds at most."""
-    end = asyncio.get_running_loop().time() + within
-    while not ready() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
-        await asyncio.sleep(_LOOK_AGAIN)
+async def wait_until(condition: Callable[[], bool], seconds: float) -> None:
+    """Wait until `condition()` holds, for at most `seconds`."""
+    end = asyncio.get_running_loop().time() + seconds
+    while not condition() and asyncio.get_running_loop().time() < end:  # noqa: ASYNC110
+        await asyncio.sleep(_POLL_INTERVAL)
 
 
-async def unless_gone(request: Request, work: Awaitable[T]) -> T:
-    """Wait for `work`, and cancel it once the client is gone: raises ClientDisconnect then.
+async def cancel_on_disconnect(request: Request, work: Awaitable[T]) -> T:
+    """Await `work`; if the client disconnects, cancel it and raise ClientDisconnect.
 
-    The request's body has to be read before.
+    The request's body must have been read before.
     """
     task = asyncio.current_task()
     assert task is not None  # noqa: S101
-    watch = _Watch(request, task)
-    timer = asyncio.get_running_loop().call_later(_WATCH_AFTER, watch.start)
+    watcher = _DisconnectWatcher(request, task)
+    timer = asyncio.get_running_loop().call_later(_WATCH_DELAY, watcher.start)
     try:
         return await work
     except asyncio.CancelledError as error:
-        if not watch.gone:
+        if not watcher.is_disconnected:
             raise
         task.uncancel()
         raise ClientDisconnect from error
     finally:
         timer.cancel()
-        watch.stop()
+        watcher.stop()
 
 
-class _Watch:
+class _DisconnectWatcher:
+    """Cancels `task` when the client disconnects."""
+
     def __init__(self, request: Request, task: asyncio.Task[object]) -> None:
-        self.gone = False
+        self.is_disconnected = False
         self._request = request
         self._task = task
-        self._watcher: asyncio.Task[None] | None = None
+        self._watch_task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        self._watcher = asyncio.create_task(self._wait())
+        self._watch_task = asyncio.create_task(self._watch())
 
     def stop(self) -> None:
-        if self._watcher is not None:
-            self._watcher.cancel()
+        if self._watch_task is not None:
+            self._watch_task.cancel()
 
-    async def _wait(self) -> None:
+    async def _watch(self) -> None:
         message = await self._request.receive()
         if message["type"] == "http.disconnect":
-            self.gone = True
+            self.is_disconnected = True
             self._task.cancel()

@@ -1,4 +1,4 @@
-"""What a route asks for, as annotated parameters."""
+"""Dependencies and query parameters of the routes."""
 
 from typing import Annotated, Final, TypedDict
 
@@ -16,8 +16,8 @@ from calibration.apply import COVERAGES
 DEFAULT_COVERAGE: Final = 0.95
 
 
-class State(TypedDict):
-    """What the lifespan yields."""
+class AppState(TypedDict):
+    """State that the lifespan yields."""
 
     catalog: Catalog
     settings: Settings
@@ -25,75 +25,76 @@ class State(TypedDict):
     history: History | None
 
 
-async def _catalog(request: Request) -> Catalog:
+async def _get_catalog(request: Request) -> Catalog:
     catalog: Catalog = request.state.catalog
     return catalog
 
 
-async def _settings(request: Request) -> Settings:
+async def _get_settings(request: Request) -> Settings:
     settings: Settings = request.state.settings
     return settings
 
 
-async def _history(request: Request) -> History | None:
+async def _get_history(request: Request) -> History | None:
     history: History | None = request.state.history
     return history
 
 
-async def _request_id(request: Request) -> str:
+async def _get_request_id(request: Request) -> str:
     return str(request.state.request_id)
 
 
-CatalogDep = Annotated[Catalog, Depends(_catalog)]
-SettingsDep = Annotated[Settings, Depends(_settings)]
-HistoryDep = Annotated[History | None, Depends(_history)]
-RequestIdDep = Annotated[str, Depends(_request_id)]
+CatalogDep = Annotated[Catalog, Depends(_get_catalog)]
+SettingsDep = Annotated[Settings, Depends(_get_settings)]
+HistoryDep = Annotated[History | None, Depends(_get_history)]
+RequestIdDep = Annotated[str, Depends(_get_request_id)]
 
 
-async def choose(request: Request, catalog: Catalog, name: str | None, within: float) -> Classifier:
-    """The classifier `name` (None: the default one), noted in the request for those who count.
+async def get_classifier(
+    request: Request, catalog: Catalog, name: str | None, max_wait: float
+) -> Classifier:
+    """Return the classifier `name` (None: the default model), and set the request's `model_name`.
 
-    One that still loads is waited for, `within` seconds at most.
+    Wait at most `max_wait` seconds for a model that is still loading.
     """
     request.state.model_name = catalog.entry(name or catalog.default).name
-    return await catalog.get(name, within)
+    return await catalog.get(name, max_wait)
 
 
-def _coverage(asked: str) -> float:
-    """One of COVERAGES, asked for as a fraction or in percent."""
+def _parse_coverage(text: str) -> float:
+    """Return the member of COVERAGES that `text` states as a fraction or in percent."""
     try:
-        number = float(asked)
+        number = float(text)
     except ValueError:
         number = 0.0
     for coverage in COVERAGES:
         if number in (coverage, round(100 * coverage)):
             return coverage
-    raise PydanticCustomError("coverage", "0.9, 0.95 or 0.99 is expected")
+    raise PydanticCustomError("coverage", "must be 0.9, 0.95 or 0.99")
 
 
 ModelParam = Annotated[
-    str | None, Query(max_length=64, description="name of a served model; default: the default one")
+    str | None,
+    Query(max_length=64, description="Name of a served model. If omitted, the default model."),
 ]
 TopKParam = Annotated[
-    int, Query(ge=1, le=10_000, description="how many of the most probable classes `top` lists")
+    int, Query(ge=1, le=10_000, description="Number of most probable classes in `top`.")
 ]
 ProbabilitiesParam = Annotated[
-    bool, Query(description="whether `probabilities`, one for each class, is in the answer")
+    bool, Query(description="Whether to return `probabilities`, one value for each class.")
 ]
 ModelInputParam = Annotated[
-    bool,
-    Query(
-        description="whether `model_input`, the picture as the model is given it, is in the answer"
-    ),
+    bool, Query(description="Whether to return `model_input`, the preprocessed image.")
 ]
 StoreParam = Annotated[
-    bool, Query(description="whether the answer is kept in the history, where there is one")
+    bool, Query(description="Whether to store the classification in the history.")
 ]
 CoverageParam = Annotated[
     float,
-    BeforeValidator(_coverage),
+    BeforeValidator(_parse_coverage),
     Query(
-        description="how often `prediction_set` holds the right label; 90, 95 and 99 are taken too",
+        description="Share of images for which `prediction_set` contains the right label. "
+        "90, 95 and 99 are also accepted.",
         json_schema_extra={"enum": list(COVERAGES)},
     ),
 ]

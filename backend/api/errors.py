@@ -1,7 +1,7 @@
-"""Every failure as RFC 9457 problem+json: one table from error to status and code.
+"""Error responses: RFC 9457 problem+json, with one table from exception to status and code.
 
-The text of an exception of our own tree is written for the client; that of any other exception
-never leaves the process.
+The message of a PrismError is written for the client. The message of any other exception is only
+logged.
 """
 
 import logging
@@ -45,7 +45,7 @@ PROBLEM_TYPE: Final = "application/problem+json"
 
 
 class RequestError(PrismError):
-    """The request, not the picture in it, is wrong."""
+    """The request is invalid, independent of the image in it."""
 
 
 class MalformedRequestError(RequestError):
@@ -53,15 +53,15 @@ class MalformedRequestError(RequestError):
 
 
 class MissingFileError(RequestError):
-    """A form without a picture."""
+    """The form contains no image."""
 
 
 class UnsupportedMediaTypeError(RequestError):
-    """A body of a type that the route does not take."""
+    """The route does not accept the Content-Type of the body."""
 
 
 class BodyTooLargeError(RequestError):
-    """More bytes than the route takes."""
+    """The body exceeds the size limit of the route."""
 
 
 class BodyTimeoutError(RequestError):
@@ -69,18 +69,18 @@ class BodyTimeoutError(RequestError):
 
 
 class InvalidParameterError(RequestError):
-    """A parameter out of range that no framework checks."""
+    """A parameter that FastAPI does not check is out of range."""
 
 
 class KeyMissingError(RequestError):
-    """An API key is needed, and none was sent."""
+    """The request has no API key, and one is required."""
 
 
 class KeyWrongError(RequestError):
-    """An API key that is not accepted."""
+    """The API key is not accepted."""
 
 
-CATALOGUE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
+ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     EmptyImageError: (400, "empty_file"),
     BrokenImageError: (400, "broken_image"),
     UnsupportedImageError: (415, "unsupported_image"),
@@ -107,13 +107,15 @@ CATALOGUE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     InferenceError: (500, "inference_failed"),
 }
 
-_UNFORESEEN: Final = (500, "internal_error")
+_INTERNAL_ERROR: Final = (500, "internal_error")
 _HTTP_CODES: Final = {400: "malformed_request", 404: "not_found", 405: "method_not_allowed"}
-_INTERNAL: Final = "Something went wrong in the service. Its log, under the request id, says what."
+_INTERNAL_DETAIL: Final = (
+    "An internal error occurred. The service's log contains the cause under this request ID."
+)
 
 
 def problem(status: int, code: str, detail: str, request_id: str) -> dict[str, object]:
-    """The body of one failure."""
+    """Return the body of an error response."""
     return {
         "type": f"urn:prism:problem:{code}",
         "title": HTTPStatus(status).phrase,
@@ -125,44 +127,44 @@ def problem(status: int, code: str, detail: str, request_id: str) -> dict[str, o
 
 
 def code_of(error: BaseException) -> str:
-    """The code of the problem that `error` stands for."""
-    return _known(error)[1]
+    """Return the error code of an exception."""
+    return _status_and_code(error)[1]
 
 
-def describe(error: Exception, request_id: str) -> dict[str, object]:
-    """The problem that `error` stands for; an unforeseen one is logged and called internal."""
-    status, code = _known(error)
-    if code != _UNFORESEEN[1]:
+def problem_for(error: Exception, request_id: str) -> dict[str, object]:
+    """Return the body of the response to an exception; log an unexpected one."""
+    status, code = _status_and_code(error)
+    if code != _INTERNAL_ERROR[1]:
         return problem(status, code, str(error), request_id)
     log.error("request %s failed", request_id, exc_info=error)
-    return problem(status, code, _INTERNAL, request_id)
+    return problem(status, code, _INTERNAL_DETAIL, request_id)
 
 
-def _known(error: BaseException) -> tuple[int, str]:
+def _status_and_code(error: BaseException) -> tuple[int, str]:
     for kind in type(error).__mro__:
-        if kind in CATALOGUE:
-            return CATALOGUE[kind]
-    return _UNFORESEEN
+        if kind in ERROR_TABLE:
+            return ERROR_TABLE[kind]
+    return _INTERNAL_ERROR
 
 
-def install(app: FastAPI) -> None:
-    """Answer every exception with a problem."""
-    app.add_exception_handler(PrismError, _on_error)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http)
-    app.add_exception_handler(ClientDisconnect, _on_error)
-    app.add_exception_handler(Exception, _on_unforeseen)
+def install_handlers(app: FastAPI) -> None:
+    """Turn every exception into a problem+json response."""
+    app.add_exception_handler(PrismError, _handle_error)
+    app.add_exception_handler(RequestValidationError, _handle_validation_error)
+    app.add_exception_handler(HTTPException, _handle_http_error)
+    app.add_exception_handler(ClientDisconnect, _handle_error)
+    app.add_exception_handler(Exception, _handle_unexpected_error)
 
 
-def respond(body: dict[str, object], headers: Mapping[str, str] | None = None) -> Response:
-    """A problem as a response."""
+def problem_response(body: dict[str, object], headers: Mapping[str, str] | None = None) -> Response:
+    """Return a response with a body that `problem` made."""
     return Response(orjson.dumps(body), int(str(body["status"])), headers, media_type=PROBLEM_TYPE)
 
 
-def answer(error: Exception, request_id: str) -> Response:
-    """The response that `error` stands for."""
+def error_response(error: Exception, request_id: str) -> Response:
+    """Return the response to an exception."""
     if isinstance(error, ClientDisconnect):
-        return Response(status_code=499)  # nobody is there to read it; proxies log this number
+        return Response(status_code=499)  # as proxies log it; nobody reads this response
     headers = {}
     if isinstance(error, QueueFullError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
@@ -173,31 +175,31 @@ def answer(error: Exception, request_id: str) -> Response:
     elif isinstance(error, KeyWrongError):
         headers["WWW-Authenticate"] = 'Bearer realm="Prism", error="invalid_token"'
     elif isinstance(error, BodyTimeoutError):
-        headers["Connection"] = "close"  # the rest of the body would be taken for a request
-    return respond(describe(error, request_id), headers)
+        headers["Connection"] = "close"  # else the rest of the body would be parsed as a request
+    return problem_response(problem_for(error, request_id), headers)
 
 
-async def _on_error(request: Request, error: Exception) -> Response:
-    return answer(error, request.state.request_id)
+async def _handle_error(request: Request, error: Exception) -> Response:
+    return error_response(error, request.state.request_id)
 
 
-async def _on_invalid(request: Request, error: Exception) -> Response:
+async def _handle_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101
     first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"][1:])
-    detail = f"{where}: {first['msg']}."
-    return respond(problem(422, "invalid_parameter", detail, request.state.request_id))
+    location = ".".join(str(part) for part in first["loc"][1:])
+    detail = f"{location}: {first['msg']}."
+    return problem_response(problem(422, "invalid_parameter", detail, request.state.request_id))
 
 
-async def _on_http(request: Request, error: Exception) -> Response:
+async def _handle_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     code = _HTTP_CODES.get(error.status_code, "http_error")
     detail = f"{request.method} {request.url.path}: {HTTPStatus(error.status_code).phrase}."
     body = problem(error.status_code, code, detail, request.state.request_id)
-    return respond(body, error.headers)
+    return problem_response(body, error.headers)
 
 
-async def _on_unforeseen(request: Request, error: Exception) -> Response:
+async def _handle_unexpected_error(request: Request, error: Exception) -> Response:
     request_id: str = request.state.request_id
-    # Starlette answers this one outside of all middleware, so the header is set here.
-    return respond(describe(error, request_id), {"X-Request-ID": request_id})
+    # Starlette sends this response outside of all middleware, so the header is set here.
+    return problem_response(problem_for(error, request_id), {"X-Request-ID": request_id})

@@ -1,4 +1,4 @@
-"""The bytes of a multipart form -> its parts, in memory only."""
+"""Parsing of multipart forms in memory."""
 
 import re
 from dataclasses import dataclass
@@ -12,19 +12,20 @@ from backend.api.errors import MalformedRequestError
 from backend.inference.errors import ImageTooLargeError
 
 _EXTENDED_NAME: Final = re.compile(rb"(?i)filename\*\s*=\s*utf-8'[^']*'([!-:<-~]+)")  # RFC 5987
-_PLAIN_HEAD: Final = re.compile(
+_PLAIN_HEADERS: Final = re.compile(
     rb'(?i:content-disposition: form-data); name="(file|image)"; filename="([^"\\%*\r\n]*)"'
     rb"(?:\r\n(?i:content-type): [^\r\n]*)?"
 )
 _MAX_PARTS: Final = 10_000
-_MAX_HEADER: Final = 8_000
+_MAX_HEADER_BYTES: Final = 8_000
 
 
 @dataclass(slots=True)
 class Upload:
-    """One part of a form, or a raw body. `oversized` parts keep no bytes.
+    """One part of a form, or a raw body.
 
-    A file's name is echoed in the answer and used for nothing else.
+    `data` is empty if the part is `oversized`. `filename` is returned to the client and used for
+    nothing else.
     """
 
     name: str
@@ -32,53 +33,56 @@ class Upload:
     data: bytes | bytearray = b""
     oversized: bool = False
 
-    def content(self, max_bytes: int) -> bytes:
-        """The bytes; raises ImageTooLargeError where there were more than `max_bytes`."""
+    def read(self, max_bytes: int) -> bytes:
+        """Return the data; raise ImageTooLargeError if it exceeded `max_bytes`."""
         if self.oversized:
             raise ImageTooLargeError(
-                f"The file is larger than {max_bytes:,} bytes. Scale the picture down and send "
-                "it again."
+                f"The file is larger than {max_bytes:,} bytes. Scale the image down and send it "
+                "again."
             )
         return bytes(self.data)
 
 
-def boundary(content_type: str) -> bytes:
-    """The boundary that a Content-Type names; raises MalformedRequestError where it does not."""
+def parse_boundary(content_type: str) -> bytes:
+    """Return the boundary of a Content-Type; raise MalformedRequestError if there is none."""
     _, options = parse_options_header(content_type)
-    found = options.get(b"boundary")
-    if not found:
+    boundary = options.get(b"boundary")
+    if not boundary:
         raise MalformedRequestError("The multipart form has no boundary in its Content-Type.")
-    return found
+    return boundary
 
 
-def only_part(body: bytes, boundary: bytes, max_part: int) -> Upload | None:
-    """The picture of a form of one plain part, as most are, or None: `Form` reads any form."""
+def parse_single_part(body: bytes, boundary: bytes, max_part_bytes: int) -> Upload | None:
+    """Return the image of a form with one plain part, or None for any other form.
+
+    Most forms are of this kind; it is faster than FormParser, which parses any form.
+    """
     opening, closing = b"--" + boundary + b"\r\n", b"\r\n--" + boundary
-    head_end = body.find(b"\r\n\r\n", 0, _MAX_HEADER)
-    if head_end < 0 or not body.startswith(opening):
+    headers_end = body.find(b"\r\n\r\n", 0, _MAX_HEADER_BYTES)
+    if headers_end < 0 or not body.startswith(opening):
         return None
-    head = _PLAIN_HEAD.fullmatch(body, len(opening), head_end)
-    start, end = head_end + 4, body.find(closing, head_end + 4)
-    if head is None or end < 0 or body[end + len(closing) :] not in (b"--\r\n", b"--"):
+    headers = _PLAIN_HEADERS.fullmatch(body, len(opening), headers_end)
+    start, end = headers_end + 4, body.find(closing, headers_end + 4)
+    if headers is None or end < 0 or body[end + len(closing) :] not in (b"--\r\n", b"--"):
         return None
-    name, filename = head[1].decode("ascii"), head[2].decode("utf-8", "replace")
-    if end - start > max_part:
+    name, filename = headers[1].decode("ascii"), headers[2].decode("utf-8", "replace")
+    if end - start > max_part_bytes:
         return Upload(name, filename, oversized=True)
     return Upload(name, filename, body[start:end])
 
 
-class Form:
-    """Reads a form as it arrives; a part beyond `max_part` bytes is dropped.
+class FormParser:
+    """Parses a form as it arrives and drops the data of parts above `max_part_bytes`.
 
-    Raises MalformedRequestError where it cannot be parsed or breaks off.
+    Raises MalformedRequestError if the form is invalid or incomplete.
     """
 
-    def __init__(self, boundary: bytes, max_part: int) -> None:
+    def __init__(self, boundary: bytes, max_part_bytes: int) -> None:
         self._parts: list[Upload] = []
-        self._ended = False
-        self._max_part = max_part
-        self._header = bytearray()
-        self._value = bytearray()
+        self._is_complete = False
+        self._max_part_bytes = max_part_bytes
+        self._header_name = bytearray()
+        self._header_value = bytearray()
         try:
             self._parser = MultipartParser(
                 boundary,
@@ -92,24 +96,24 @@ class Form:
                 },
             )
         except FormParserError as error:
-            raise _malformed() from error
+            raise _malformed_error() from error
 
     def write(self, chunk: bytes) -> None:
-        """Parse one more piece."""
+        """Parse one more chunk."""
         try:
             self._parser.write(chunk)
         except FormParserError as error:
-            raise _malformed() from error
+            raise _malformed_error() from error
 
     def close(self) -> None:
-        """Let go of what was read, at once: parser and form refer to each other."""
+        """Free the memory at once: the parser and this object form a reference cycle."""
         del self._parser
         self._parts = []
 
     def finish(self) -> list[Upload]:
-        """The parts, in order."""
-        if not self._ended:
-            raise MalformedRequestError("The multipart form breaks off before its end.")
+        """Return the parts in order."""
+        if not self._is_complete:
+            raise MalformedRequestError("The multipart form is incomplete.")
         return self._parts
 
     def _on_part_begin(self) -> None:
@@ -118,40 +122,40 @@ class Form:
         self._parts.append(Upload("", data=bytearray()))
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
-        _extend(self._header, data[start:end])
+        _extend(self._header_name, data[start:end])
 
     def _on_header_value(self, data: bytes, start: int, end: int) -> None:
-        _extend(self._value, data[start:end])
+        _extend(self._header_value, data[start:end])
 
     def _on_header_end(self) -> None:
-        if self._header.lower() == b"content-disposition":
-            _, options = parse_options_header(bytes(self._value))
+        if self._header_name.lower() == b"content-disposition":
+            _, options = parse_options_header(bytes(self._header_value))
             part = self._parts[-1]
             part.name = options.get(b"name", b"").decode("utf-8", "replace")
-            if extended := _EXTENDED_NAME.search(self._value):
+            if extended := _EXTENDED_NAME.search(self._header_value):
                 part.filename = unquote(extended[1].decode("ascii"), errors="replace")
             elif b"filename" in options:
                 part.filename = options[b"filename"].decode("utf-8", "replace")
-        self._header.clear()
-        self._value.clear()
+        self._header_name.clear()
+        self._header_value.clear()
 
     def _on_part_data(self, data: bytes, start: int, end: int) -> None:
         part = self._parts[-1]
-        if len(part.data) + end - start > self._max_part:
+        if len(part.data) + end - start > self._max_part_bytes:
             part.oversized = True
             part.data = b""
         if not part.oversized:
             part.data += memoryview(data)[start:end]
 
     def _on_end(self) -> None:
-        self._ended = True
+        self._is_complete = True
 
 
 def _extend(buffer: bytearray, data: bytes) -> None:
-    if len(buffer) + len(data) > _MAX_HEADER:
+    if len(buffer) + len(data) > _MAX_HEADER_BYTES:
         raise MalformedRequestError("A header of the multipart form is too long.")
     buffer += data
 
 
-def _malformed() -> MalformedRequestError:
+def _malformed_error() -> MalformedRequestError:
     return MalformedRequestError("The multipart form cannot be parsed.")

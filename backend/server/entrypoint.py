@@ -1,4 +1,4 @@
-"""The service as processes: settings in, one server or several workers."""
+"""Entry point of the service: reads the settings and runs one server or several workers."""
 
 import asyncio
 import gc
@@ -16,63 +16,72 @@ from pydantic import ValidationError
 
 from backend.app import create_app
 from backend.inference.errors import ArtifactError
-from backend.server.connections import Preferred, Shared
+from backend.server.connections import DefaultConnection, SharedState
 from backend.server.lifecycle import Server
-from backend.server.workers import Workers
-from backend.settings import SECRET, Settings
+from backend.server.workers import WorkerSupervisor
+from backend.settings import SECRET_FIELDS, Settings
 from backend.telemetry import logs
 
-_CANNOT_START: Final = 3  # uvicorn's exit status where the port is taken, say
-_PASSED_ON: Final = 0.1  # seconds from a lifeline's end to the parent's signal, at most
-_SPARE_FILES: Final = 512  # beside the connections: refused ones, models, libraries
+_START_FAILED: Final = 3  # exit status; uvicorn's own, for instance when the port is taken
+_SIGNAL_DELAY: Final = 0.1  # seconds at most from the end of a pipe to the parent's signal
+_EXTRA_FILES: Final = 512  # file descriptors besides connections: rejected ones, models, libraries
 
 
 def main() -> None:
-    """Serve until SIGTERM or Ctrl-C; exit with one line where a setting is wrong."""
+    """Serve until SIGTERM or Ctrl-C; exit with a one-line error for an invalid setting."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    settings, app = _prepare()
+    settings, app = _load()
     if settings.workers == 1:
         serve(settings, app)
         return
-    listener = _config(settings, app).bind_socket()
-    ended_by = Workers(work, settings.workers, listener).run()
-    if ended_by is None:
-        sys.exit(_CANNOT_START)
-    if ended_by == signal.SIGTERM:
-        signal.raise_signal(ended_by)  # as one process alone ends
+    listener = _uvicorn_config(settings, app).bind_socket()
+    stop_signal = WorkerSupervisor(run_worker, settings.workers, listener).run()
+    if stop_signal is None:
+        sys.exit(_START_FAILED)
+    if stop_signal == signal.SIGTERM:
+        signal.raise_signal(stop_signal)  # the same exit status as a single process
 
 
-def work(listener: socket.socket, lifeline: Connection) -> None:
-    """Be one of several workers."""
-    serve(*_prepare(), listener, lifeline)
+def run_worker(listener: socket.socket, pipe: Connection) -> None:
+    """Serve as one of several workers."""
+    serve(*_load(), listener, pipe)
 
 
 def serve(
     settings: Settings,
     app: FastAPI,
     listener: socket.socket | None = None,
-    lifeline: Connection | None = None,
+    pipe: Connection | None = None,
 ) -> None:
-    """Serve `app` here; one of several has a `listener`, and ends when its `lifeline` does."""
+    """Serve `app` in this process.
 
-    def tell(server: Server) -> None:
-        if lifeline is not None:
-            with suppress(OSError):  # the parent has gone, or ends: to be read below
-                lifeline.send_bytes(b"serves")
-            asyncio.get_running_loop().add_reader(lifeline.fileno(), _orphaned, server, lifeline)
+    A worker gets the shared `listener` and a `pipe` to its supervisor, and stops when the pipe is
+    closed.
+    """
 
-    gc.freeze()  # what is here now stays: collections need not look at it again
-    _allow_files(settings.max_connections + _SPARE_FILES)
-    shared = Shared(app.state.drain, settings.max_connections, settings.header_timeout)
-    all_end = lifeline.poll if lifeline else None  # it can be read once the parent has let go
-    server = Server(_config(settings, app), shared, all_end=all_end, when_started=tell)
-    with suppress(KeyboardInterrupt):  # a way to ask for the end, raised again at the end
+    def report_started(server: Server) -> None:
+        if pipe is not None:
+            with suppress(OSError):  # the supervisor is gone or stopping: the reader notices
+                pipe.send_bytes(b"started")
+            asyncio.get_running_loop().add_reader(pipe.fileno(), _on_pipe_closed, server, pipe)
+
+    gc.freeze()  # objects that exist now are permanent; collections skip them
+    _raise_file_limit(settings.max_connections + _EXTRA_FILES)
+    shared = SharedState(app.state.drain_state, settings.max_connections, settings.header_timeout)
+    is_service_stopping = pipe.poll if pipe else None  # readable once the supervisor closed it
+    server = Server(
+        _uvicorn_config(settings, app),
+        shared,
+        is_service_stopping=is_service_stopping,
+        on_started=report_started,
+    )
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again after the shutdown
         server.run([listener] if listener else None)
     if not server.started:
-        sys.exit(_CANNOT_START)
+        sys.exit(_START_FAILED)
 
 
-def _prepare() -> tuple[Settings, FastAPI]:
+def _load() -> tuple[Settings, FastAPI]:
     warnings.filterwarnings("ignore", module="PIL")
     try:
         settings = Settings()
@@ -82,39 +91,39 @@ def _prepare() -> tuple[Settings, FastAPI]:
         first = error.errors()[0]
         name = str(first["loc"][0])
         variable = name if name.isupper() else f"PRISM_{name.upper()}"
-        value = "" if name in SECRET else f"={first['input']}"
+        value = "" if name in SECRET_FIELDS else f"={first['input']}"
         sys.exit(f"error: {variable}{value}: {first['msg']}")
-    except (ArtifactError, OSError) as error:  # the latter of a folder for metrics, say
+    except (ArtifactError, OSError) as error:  # OSError: for instance the metrics folder
         sys.exit(f"error: {error}")
 
 
-def _config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=settings.host,
         port=settings.port,
-        http=Preferred,
+        http=DefaultConnection,
         ws="none",
-        workers=1,  # else it reads WEB_CONCURRENCY by itself
-        log_config=None,  # its records go where ours do
-        access_log=False,  # the application writes its own, without queries
+        workers=1,  # otherwise uvicorn reads WEB_CONCURRENCY
+        log_config=None,  # uvicorn's records use our handlers
+        access_log=False,  # AccessLogMiddleware writes one without queries
     )
 
 
-def _orphaned(server: Server, lifeline: Connection) -> None:
+def _on_pipe_closed(server: Server, pipe: Connection) -> None:
     loop = asyncio.get_running_loop()
-    loop.remove_reader(lifeline.fileno())
-    # A parent that ends, and was not killed, says next by which signal.
-    loop.call_later(_PASSED_ON, server.handle_exit, signal.SIGTERM, None)
+    loop.remove_reader(pipe.fileno())
+    # A supervisor that stops sends its signal right after; a killed one sends none.
+    loop.call_later(_SIGNAL_DELAY, server.handle_exit, signal.SIGTERM, None)
 
 
-def _allow_files(wanted: int) -> None:
-    """Lift the soft limit of open files as far as may be, so that the connections fit."""
+def _raise_file_limit(required: int) -> None:
+    """Raise the soft limit of open files to `required`, or to the hard limit if that is lower."""
     if sys.platform == "win32":
         return
     import resource
 
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    if soft != resource.RLIM_INFINITY and soft < required:
+        limit = required if hard == resource.RLIM_INFINITY else min(required, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

@@ -1,4 +1,8 @@
-"""uvicorn's server with an end of our own: ready no more, listening on, losing nothing accepted."""
+"""The server's lifecycle: uvicorn's server with a graceful shutdown that drains requests.
+
+After SIGTERM the service is not ready and refuses new requests, but it keeps listening for a
+moment so that clients and load balancers move on. Accepted requests finish within a time limit.
+"""
 
 import asyncio
 import logging
@@ -14,177 +18,180 @@ from typing import Final
 
 import uvicorn
 
-from backend.server import sockets
-from backend.server.connections import Connection, Shared
+from backend.server.connections import Connection, SharedState, is_readable
 
 log = logging.getLogger("prism.server")
 
-# Seconds after the signal.
-LINGER: Final = 1.0  # until then it listens on after SIGTERM, refusing, so that clients move on
-GRACE: Final = 6.5  # until then what was accepted may finish
-END: Final = 7.5  # until then the models' threads may finish
-ALONE: Final = 0.2  # until then one of several may hear that all end, else it ends alone
+# Deadlines, in seconds after the signal.
+LISTEN_UNTIL: Final = 1.0  # after SIGTERM the server listens, and refuses requests
+DRAIN_UNTIL: Final = 6.5  # accepted requests may finish
+STOP_UNTIL: Final = 7.5  # the models' threads may finish
+SINGLE_STOP_AFTER: Final = 0.2  # a worker then assumes that only it stops, not the whole service
 
-_SETTLE: Final = 0.05  # seconds in which a connection that has begun is made
-_BEGIN: Final = 0.5  # seconds in which a client that got through to one of several asks
-_FLUSH: Final = 0.4  # seconds in which what was given up is told so
+_ACCEPT_SECONDS: Final = 0.5  # for connections in the listener's backlog to be accepted
+_FIRST_REQUEST_SECONDS: Final = 0.5  # for clients of a single stopping worker to send a request
+_CANCEL_SECONDS: Final = 0.4  # for cancelled requests to send their response
 
 
 class Server(uvicorn.Server):
-    """One process that serves until a signal.
+    """One process that serves until a signal arrives.
 
-    A second signal ends it at once, unless it is one of many: their parent sees to that. Such a
-    one may end alone, as long as not `all_end`: then it leaves the listener to the others, at
-    once, and refuses nobody.
+    A second signal stops it at once, unless it is one of several workers, which their supervisor
+    stops. A worker may also stop alone, while `is_service_stopping` returns False: it then leaves
+    the listener to the other workers and refuses no request.
     """
 
     def __init__(
         self,
         config: uvicorn.Config,
-        shared: Shared,
+        shared: SharedState,
         *,
-        all_end: Callable[[], bool] | None = None,
-        when_started: Callable[["Server"], None] = lambda _: None,
+        is_service_stopping: Callable[[], bool] | None = None,
+        on_started: Callable[["Server"], None] = lambda _: None,
     ) -> None:
         super().__init__(config)
-        self.server_state: Shared = shared
-        self._all_end = all_end
-        self._when_started = when_started
-        self._asked = 0.0  # when the signal came
-        self._lingers = False
+        self.server_state: SharedState = shared
+        self._is_service_stopping = is_service_stopping
+        self._on_started = on_started
+        self._signal_time = 0.0
+        self._keeps_listening = False
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to end; runs between any two instructions, however busy the loop is."""
-        if self.server_state.drain.draining:
-            if self._all_end is None:
-                _die(sig)
+        """Start the shutdown; Python runs this between two instructions, even in a busy loop."""
+        if self.server_state.drain_state.is_draining:
+            if self._is_service_stopping is None:
+                _terminate(sig)
             return
         super().handle_exit(sig, frame)
-        self.should_exit = False  # not yet: `on_tick` says when
-        self._asked = self._asked or time.monotonic()
-        self._lingers = self.started and sig == signal.SIGTERM
-        if not self._is_alone():
-            self.server_state.drain.begin()
+        self.should_exit = False  # `on_tick` decides when
+        self._signal_time = self._signal_time or time.monotonic()
+        self._keeps_listening = self.started and sig == signal.SIGTERM
+        if not self._is_stopping_alone():
+            self.server_state.drain_state.start()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
         await super().startup(sockets)
-        self._when_started(self)
+        self._on_started(self)
 
     async def on_tick(self, counter: int) -> bool:
-        """Ten times a second: whether it is time to end."""
-        over = await super().on_tick(counter)
+        """Return whether to stop serving; called ten times a second."""
+        should_stop = await super().on_tick(counter)
         if counter % 10 == 0:
-            self._sweep()
-        if not (self._asked or self.server_state.drain.draining):
-            return over
-        listens = LINGER if self._lingers else 0.0
-        return over or self._spent() >= (ALONE if self._is_alone() else listens)
+            self._close_stalled_connections()
+        if not (self._signal_time or self.server_state.drain_state.is_draining):
+            return should_stop
+        if self._is_stopping_alone():
+            delay = SINGLE_STOP_AFTER
+        else:
+            delay = LISTEN_UNTIL if self._keeps_listening else 0.0
+        return should_stop or self._elapsed() >= delay
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish what was accepted, close what is at rest, then end the application."""
-        self._asked = self._asked or time.monotonic()
-        log.info("ending: finishing what was accepted")
-        if self._is_alone():
+        """Finish accepted requests, close idle connections, then stop the application."""
+        self._signal_time = self._signal_time or time.monotonic()
+        log.info("shutting down: finishing accepted requests")
+        if self._is_stopping_alone():
             await self._leave_listener(sockets or [])
         else:
             await self._stop_listening(sockets or [])
-        # A process that was stopped for a while has outlived its time, and still says so.
-        await self._until(max(GRACE, self._spent() + _FLUSH), self._finished)
-        await self._give_up()
-        left = max(END - self._spent(), _FLUSH)
+        # A process that was suspended may be past its deadlines; it still sends its responses.
+        deadline = max(DRAIN_UNTIL, self._elapsed() + _CANCEL_SECONDS)
+        await self._wait_until(deadline, self._has_finished)
+        await self._cancel_requests()
+        remaining = max(STOP_UNTIL - self._elapsed(), _CANCEL_SECONDS)
         if threading.current_thread() is threading.main_thread():
-            _end_within(left + _FLUSH)
+            _exit_after(remaining + _CANCEL_SECONDS)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self.lifespan.shutdown(), left)
+            await asyncio.wait_for(self.lifespan.shutdown(), remaining)
 
     async def _stop_listening(self, inherited: list[socket.socket]) -> None:
+        """Accept the connections in the backlog, then close the listener."""
         listeners = [sock.fileno() for server in self.servers for sock in server.sockets]
-        for listener in listeners:
-            sockets.begin_none(listener)
-        settled = self._spent() + _SETTLE
-        await self._until(
-            settled + 0.5,
-            lambda: self._spent() > settled and not any(map(sockets.readable, listeners)),
+        await self._wait_until(
+            self._elapsed() + _ACCEPT_SECONDS, lambda: not any(map(is_readable, listeners))
         )
-        await self._close(inherited)
+        await self._close_listeners(inherited)
 
     async def _leave_listener(self, inherited: list[socket.socket]) -> None:
-        await self._close(inherited)
-        await self._until(
-            self._spent() + _BEGIN, lambda: all(one.has_asked() for one in self._connections())
+        await self._close_listeners(inherited)
+        await self._wait_until(
+            self._elapsed() + _FIRST_REQUEST_SECONDS,
+            lambda: all(connection.has_received_head() for connection in self._connections()),
         )
-        self.server_state.drain.begin()
+        self.server_state.drain_state.start()
 
-    async def _close(self, inherited: list[socket.socket]) -> None:
+    async def _close_listeners(self, inherited: list[socket.socket]) -> None:
         for server in self.servers:
             server.close()
         for sock in inherited:
             sock.close()
-        await asyncio.sleep(0)  # what was accepted last becomes a connection
+        await asyncio.sleep(0)  # the sockets accepted last become connections
 
-    async def _give_up(self) -> None:
-        """Tell those who are not answered yet that they will not be."""
-        told: set[asyncio.Task[None]] = set()
+    async def _cancel_requests(self) -> None:
+        """Cancel unfinished requests, which sends a 503, then abort the connections."""
+        cancelled: set[asyncio.Task[None]] = set()
 
-        def all_told() -> bool:
-            for task in self.server_state.tasks - told:
-                task.cancel("the service ends")
-                told.add(task)
-            return self._finished()
+        def cancel_all() -> bool:
+            for task in self.server_state.tasks - cancelled:
+                task.cancel("the service shuts down")
+                cancelled.add(task)
+            return self._has_finished()
 
-        if not self._finished():
-            log.warning("%d requests are given up", len(self.server_state.tasks))
+        if not self._has_finished():
+            log.warning("cancelling %d unfinished requests", len(self.server_state.tasks))
             for connection in self._connections():
-                connection.give_up()
-            await self._until(self._spent() + _FLUSH, all_told)
+                connection.disable_keep_alive()
+            await self._wait_until(self._elapsed() + _CANCEL_SECONDS, cancel_all)
         for connection in self._connections():
             connection.transport.abort()
 
-    def _finished(self) -> bool:
+    def _has_finished(self) -> bool:
         now = asyncio.get_running_loop().time()
         for connection in self._connections():
-            connection.retire(now)
+            connection.close_if_idle(now)
         state = self.server_state
-        return not (state.connections or state.tasks or state.refusals)
+        return not (state.connections or state.tasks or state.rejected)
 
-    def _sweep(self) -> None:
+    def _close_stalled_connections(self) -> None:
         now = asyncio.get_running_loop().time()
         for connection in self._connections():
-            connection.expire(now)
-        if self.server_state.refused:
-            log.warning("refused %d connections too many", self.server_state.refused)
-            self.server_state.refused = 0
+            connection.close_if_stalled(now)
+        if self.server_state.rejected_count:
+            log.warning("rejected %d connections over the limit", self.server_state.rejected_count)
+            self.server_state.rejected_count = 0
 
     def _connections(self) -> list[Connection]:
         return [one for one in self.server_state.connections if isinstance(one, Connection)]
 
-    def _is_alone(self) -> bool:
-        draining = self.server_state.drain.draining
-        return self._all_end is not None and not draining and not self._all_end()
+    def _is_stopping_alone(self) -> bool:
+        if self._is_service_stopping is None or self.server_state.drain_state.is_draining:
+            return False
+        return not self._is_service_stopping()
 
-    def _spent(self) -> float:
-        return time.monotonic() - self._asked
+    def _elapsed(self) -> float:
+        """Return the seconds since the signal."""
+        return time.monotonic() - self._signal_time
 
-    async def _until(self, spent: float, done: Callable[[], bool]) -> None:
-        """Wait until `done`, or until so many seconds after the signal."""
-        while not done() and self._spent() < spent:  # noqa: ASYNC110
+    async def _wait_until(self, deadline: float, condition: Callable[[], bool]) -> None:
+        """Wait until `condition()` holds, or until `deadline` seconds after the signal."""
+        while not condition() and self._elapsed() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
-def _end_within(seconds: float) -> None:
-    """Bound what nobody can cancel: a thread in a forward pass, waited for at the very end."""
+def _exit_after(seconds: float) -> None:
+    """Exit even if a thread in a forward pass, which cannot be cancelled, does not finish."""
 
-    def end() -> None:
-        log.error("ended with threads that would not stop")
+    def force_exit() -> None:
+        log.error("exiting with threads that did not stop")
         os._exit(1)
 
-    watchdog = threading.Timer(seconds, end)
+    watchdog = threading.Timer(seconds, force_exit)
     watchdog.daemon = True
     watchdog.start()
 
 
-def _die(sig: int) -> None:
+def _terminate(sig: int) -> None:
     signal.signal(sig, signal.SIG_DFL)
     signal.raise_signal(sig)
-    os._exit(128 + sig)  # the first process of a container outlives its own signal
+    os._exit(128 + sig)  # the first process of a container ignores its own signal

@@ -1,7 +1,7 @@
-"""Several processes that serve one socket: started, replaced where one dies, ended together.
+"""Worker processes that share one listening socket: started, replaced when one dies, stopped.
 
-uvicorn's own supervisor looks for signals twice a second, waits without bound for its children,
-and takes different arguments from version to version.
+uvicorn's own supervisor checks for signals only twice a second, waits for its children without a
+time limit, and its arguments differ between versions.
 """
 
 import logging
@@ -26,99 +26,101 @@ log = logging.getLogger("prism.workers")
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
-_END: Final = 7.9  # seconds after the signal at which what still runs is killed
-_PAUSE: Final = 1.0  # seconds from a worker's start to that of its successor, at least
+_KILL_AFTER: Final = 7.9  # seconds after the signal; workers that still run are killed
+_RESTART_INTERVAL: Final = 1.0  # seconds at least from a worker's start to its replacement's
 
 Work = Callable[[socket.socket, Connection], None]
 
 
 @dataclass(slots=True)
 class Worker:
-    """One process; its `lifeline` says when it serves, and ends when the parent or all end."""
+    """One process; it writes to `pipe` once it serves, and closing `pipe` stops it."""
 
     process: SpawnProcess
-    lifeline: Connection
-    born: float
+    pipe: Connection
+    started_at: float
 
     def has_served(self) -> bool:
-        """Whether it came as far as serving."""
+        """Return whether the worker started to serve."""
         with suppress(EOFError, OSError):
-            return self.lifeline.poll() and bool(self.lifeline.recv_bytes())
+            return self.pipe.poll() and bool(self.pipe.recv_bytes())
         return False
 
 
-class Workers:
-    """`count` processes that run `work(listener, lifeline)` until a signal."""
+class WorkerSupervisor:
+    """Runs `work(listener, pipe)` in `count` processes until a signal arrives."""
 
     def __init__(self, work: Work, count: int, listener: socket.socket) -> None:
         self._work = work
         self._listener = listener
         self._workers: list[Worker] = []
-        self._due = [0.0] * count  # when those that are missing may be started
+        self._start_times = [0.0] * count  # when each missing worker may start
         self._signals: list[int] = []
-        self._end: float | None = None  # when those that still run are killed
-        self._broken = False
+        self._kill_time: float | None = None  # set once the workers are stopping
+        self._has_failed = False
 
     def run(self) -> int | None:
-        """Serve until a signal; which one, or None where a worker could not start."""
-        with _wakened_by_signals(self._on_signal) as wakened, _folder_for_metrics():
+        """Serve until a signal; return its number, or None if a worker failed to start."""
+        with _wakeup_socket(self._on_signal) as wakeup, _metrics_folder():
             try:
-                while self._end is None or self._workers:
+                while self._kill_time is None or self._workers:
                     self._start_missing()
                     sentinels = [worker.process.sentinel for worker in self._workers]
-                    wait([*sentinels, wakened], self._patience())
+                    wait([*sentinels, wakeup], self._wait_timeout())
                     with suppress(BlockingIOError):
-                        wakened.recv(100)
-                    self._pass_on()
-                    self._bury()
+                        wakeup.recv(100)
+                    self._handle_signals()
+                    self._reap()
             finally:
                 self._kill()
-        return None if self._broken else self._signals[0]
+        return None if self._has_failed else self._signals[0]
 
     def _start_missing(self) -> None:
+        if self._kill_time is not None:
+            return
         now = time.monotonic()
-        for due in [due for due in self._due if due <= now and self._end is None]:
-            self._due.remove(due)
+        for start_time in [moment for moment in self._start_times if moment <= now]:
+            self._start_times.remove(start_time)
             self._start()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(target=self._work, args=(self._listener, theirs))
+        own_end, worker_end = context.Pipe()
+        process = context.Process(target=self._work, args=(self._listener, worker_end))
         process.start()
-        theirs.close()
-        self._workers.append(Worker(process, ours, time.monotonic()))
+        worker_end.close()
+        self._workers.append(Worker(process, own_end, time.monotonic()))
 
-    def _bury(self) -> None:
-        """Take leave of those that have ended; others take their places."""
+    def _reap(self) -> None:
+        """Remove the workers that ended and schedule their replacements."""
         for worker in [one for one in self._workers if not one.process.is_alive()]:
             self._workers.remove(worker)
             forget_worker(worker.process.pid or 0)
-            if self._end is not None:
+            if self._kill_time is not None:
                 continue
             if worker.has_served():
-                log.warning("worker %s died: another takes its place", worker.process.pid)
-                self._due.append(worker.born + _PAUSE)
+                log.warning("worker %s died: starting a replacement", worker.process.pid)
+                self._start_times.append(worker.started_at + _RESTART_INTERVAL)
             else:
-                log.error("a worker could not start; the lines above say why")
-                self._broken = True
-                self._begin_end(signal.SIGTERM)
+                log.error("a worker failed to start; see the log lines above")
+                self._has_failed = True
+                self._stop(signal.SIGTERM)
 
     def _on_signal(self, sig: int, _: FrameType | None) -> None:
         self._signals.append(sig)
 
-    def _pass_on(self) -> None:
-        if self._end is None:
+    def _handle_signals(self) -> None:
+        if self._kill_time is None:
             if self._signals:
-                self._begin_end(self._signals[0])
-        elif len(self._signals) > 1 or time.monotonic() >= self._end:
+                self._stop(self._signals[0])
+        elif len(self._signals) > 1 or time.monotonic() >= self._kill_time:
             self._kill()
 
-    def _begin_end(self, sig: int) -> None:
-        self._end = time.monotonic() + _END
-        self._listener.close()  # the workers have it too: the last of them ends it
+    def _stop(self, sig: int) -> None:
+        self._kill_time = time.monotonic() + _KILL_AFTER
+        self._listener.close()  # the workers hold it too; it closes with the last of them
         for worker in self._workers:
-            worker.lifeline.close()  # before the signal, which is meant for all
+            worker.pipe.close()  # before the signal: it means that the whole service stops
             with suppress(ProcessLookupError):
                 os.kill(worker.process.pid or 0, sig)
 
@@ -126,34 +128,32 @@ class Workers:
         for worker in self._workers:
             worker.process.kill()
 
-    def _patience(self) -> float | None:
-        moments = [*self._due, self._end] if self._end is None else [self._end]
-        known = [moment for moment in moments if moment is not None]
-        return max(0.0, min(known) - time.monotonic()) if known else None
+    def _wait_timeout(self) -> float | None:
+        """Return the seconds until the next start or kill; None if neither is due."""
+        moments = self._start_times if self._kill_time is None else [self._kill_time]
+        return max(0.0, min(moments) - time.monotonic()) if moments else None
 
 
 @contextmanager
-def _wakened_by_signals(
-    handler: Callable[[int, FrameType | None], None],
-) -> Iterator[socket.socket]:
-    """A socket that can be read once a signal has come, which interrupts no wait by itself."""
-    wakened, waker = socket.socketpair()
-    with wakened, waker:
-        wakened.setblocking(False)
-        waker.setblocking(False)
-        before = {sig: signal.signal(sig, handler) for sig in SIGNALS}
-        old = signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
+def _wakeup_socket(handler: Callable[[int, FrameType | None], None]) -> Iterator[socket.socket]:
+    """Yield a socket that becomes readable on a signal, which alone does not interrupt a wait."""
+    receiver, sender = socket.socketpair()
+    with receiver, sender:
+        receiver.setblocking(False)
+        sender.setblocking(False)
+        previous_handlers = {sig: signal.signal(sig, handler) for sig in SIGNALS}
+        previous_fd = signal.set_wakeup_fd(sender.fileno(), warn_on_full_buffer=False)
         try:
-            yield wakened
+            yield receiver
         finally:
-            signal.set_wakeup_fd(old)
-            for sig, what in before.items():
-                signal.signal(sig, what)
+            signal.set_wakeup_fd(previous_fd)
+            for sig, previous in previous_handlers.items():
+                signal.signal(sig, previous)
 
 
 @contextmanager
-def _folder_for_metrics() -> Iterator[None]:
-    """Where the workers' figures are added up, unless the operator has named a folder."""
+def _metrics_folder() -> Iterator[None]:
+    """Create the folder in which the workers' metrics are summed, unless the operator set one."""
     if FOLDER in os.environ:
         yield
         return

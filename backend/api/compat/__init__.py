@@ -1,1 +1,1 @@
-"""One module per foreign protocol."""
+"""Protocols of other services, one per file."""

@@ -1,138 +1,204 @@
-"""JSON that carries pixels -> inputs of a digit model, or the first thing that is wrong with it."""
+"""Request formats of the digit tutorials: JSON with raw pixels, and drawings as data URLs."""
 
+import base64
+import binascii
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final, Literal, get_args
+from urllib.parse import parse_qs
 
 import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from backend.api.errors import MalformedRequestError
+from backend.api.errors import MalformedRequestError, MissingFileError
 from backend.inference.errors import PixelsError
 from backend.inference.preprocessing.digits import DigitPreprocess, normalize
 from backend.inference.types import Floats
 
-Field = Literal["input", "features", "image", "instances"]
+PixelField = Literal["input", "features", "image", "instances"]
 
+DRAWING_FIELD: Final = "drawing_data"
+
+_MAX_FORM_FIELDS: Final = 100
+_MAX_FORM_ESCAPES: Final = 2_000_000  # base64 needs escapes for "+", "/" and "=" only
 _NOT_FINITE: Final = re.compile(rb"(?i)nan|inf|\d[\d.]*e\+?\d{3,}")
 
 
 @dataclass(frozen=True, slots=True)
 class PixelQuery:
-    """Which field asked, and the inputs (N, 1, H, W), float32, that it asked about."""
+    """The field of the request, and the model inputs: float32, shape (N, 1, H, W)."""
 
-    field: Field
+    field: PixelField
     inputs: Floats
 
 
-def parse(body: bytes, spec: DigitPreprocess) -> PixelQuery:
-    """Read one of the four fields out of a JSON body.
+def parse_pixels(body: bytes, spec: DigitPreprocess) -> PixelQuery:
+    """Parse a JSON body with one of the four fields.
 
-    Raises PixelsError for a missing field, wrong shapes, types and ranges, with the first error
-    only and nothing of the body in it, and MalformedRequestError for what is not JSON.
+    Raises PixelsError for the first missing field, wrong shape, type or range, with no part of the
+    body in its message, and MalformedRequestError for invalid JSON.
     """
     try:
         fields = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         if _NOT_FINITE.match(body[max(0, error.pos - 1) :].lstrip(b" [,:-")):
-            raise _not_finite() from error
+            raise _not_finite_error() from error
         raise MalformedRequestError("The body is not valid JSON.") from error
-    for field in get_args(Field):
+    for field in get_args(PixelField):
         if isinstance(fields, dict) and field in fields:
-            pixels = _READERS[field](fields[field], field, spec.size)
+            pixels = _PARSERS[field](fields[field], field, spec.size)
             return PixelQuery(field, _normalize(pixels, field, spec))
     raise PixelsError("Send a JSON object with 'input', 'features', 'image' or 'instances'.")
 
 
-def _normalize(pixels: NDArray[np.float64], field: Field, spec: DigitPreprocess) -> Floats:
-    """Pictures (N, size, size) as the model's inputs; each tells its own scale."""
+def find_data_url(body: bytes) -> str:
+    """Return the data URL in a body: JSON, a URL-encoded form, or the data URL itself.
+
+    Raises MissingFileError if there is none, and MalformedRequestError for an excessive form.
+    """
+    text = body.decode("ascii", "replace").strip()
+    if text.startswith("{"):
+        return _find_in_json(text)
+    if f"{DRAWING_FIELD}=" in text and not text.startswith("data:"):
+        return _find_in_form(text)
+    if not text:
+        raise missing_drawing_error()
+    return text
+
+
+def decode_data_url(text: str) -> bytes:
+    """Decode a data URL or bare base64; raise MalformedRequestError for anything else."""
+    _, _, payload = text.rpartition(",")
+    # An unescaped plus sign in a query arrives as a space. Some clients wrap lines, omit the
+    # padding, or use the URL-safe alphabet.
+    payload = payload.strip().replace(" ", "+").replace("\n", "").replace("\r", "")
+    payload = payload.replace("-", "+").replace("_", "/")
+    payload += "=" * (-len(payload.rstrip("=")) % 4) if not payload.endswith("=") else ""
+    try:
+        return base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise MalformedRequestError(
+            f"{DRAWING_FIELD} is not a data URL. Send data:image/png;base64, followed by the image "
+            "in base64."
+        ) from error
+
+
+def missing_drawing_error() -> MissingFileError:
+    """Return the error for a request without a drawing."""
+    return MissingFileError(f"Send the drawing as {DRAWING_FIELD}=data:image/png;base64,…")
+
+
+def _find_in_form(text: str) -> str:
+    if text.count("%") > _MAX_FORM_ESCAPES:
+        raise MalformedRequestError("The form has too many escapes.")
+    try:
+        fields = parse_qs(text, max_num_fields=_MAX_FORM_FIELDS)
+    except ValueError as error:
+        raise MalformedRequestError("The form has too many fields.") from error
+    if DRAWING_FIELD not in fields:
+        raise missing_drawing_error()
+    return fields[DRAWING_FIELD][0]
+
+
+def _find_in_json(text: str) -> str:
+    try:
+        value = orjson.loads(text)[DRAWING_FIELD]
+    except (orjson.JSONDecodeError, KeyError) as error:
+        raise missing_drawing_error() from error
+    if not isinstance(value, str) or not value:
+        raise missing_drawing_error()
+    return value
+
+
+def _normalize(pixels: NDArray[np.float64], field: PixelField, spec: DigitPreprocess) -> Floats:
+    """Normalize images of shape (N, size, size); `features` and `instances` may have any scale."""
     if field in ("features", "instances"):
-        return np.concatenate([_rescaled(picture[np.newaxis], field, spec) for picture in pixels])
-    return normalize(_in_range(pixels, field), spec)
+        return np.concatenate([_rescale(image[np.newaxis], field, spec) for image in pixels])
+    return normalize(_check_range(pixels, field), spec)
 
 
-def _rescaled(picture: NDArray[np.float64], field: Field, spec: DigitPreprocess) -> Floats:
-    """One picture in 0 to 255, 0 to 1, -1 to 1, or normalized as the model's own are."""
-    low, high = picture.min(), picture.max()
+def _rescale(image: NDArray[np.float64], field: PixelField, spec: DigitPreprocess) -> Floats:
+    """Normalize an image in the range 0 to 255, 0 to 1 or -1 to 1, or normalized already."""
+    low, high = image.min(), image.max()
     if low >= 0:
-        return normalize(_in_range(picture * 255 if high <= 1 else picture, field), spec)
+        return normalize(_check_range(image * 255 if high <= 1 else image, field), spec)
     darkest = -spec.mean / spec.std
     if low >= darkest - 0.01:
-        return picture.astype(np.float32).reshape(-1, *spec.input_shape)
+        return image.astype(np.float32).reshape(-1, *spec.input_shape)
     if low < -1 or high > 1:
-        raise PixelsError(f"{field}: a pixel is outside every range that is understood.")
-    return normalize((picture + 1) * 127.5, spec)
+        raise PixelsError(f"{field}: a pixel is outside every supported range.")
+    return normalize((image + 1) * 127.5, spec)
 
 
-def _in_range(pixels: NDArray[np.float64], field: Field) -> NDArray[np.float64]:
+def _check_range(pixels: NDArray[np.float64], field: PixelField) -> NDArray[np.float64]:
     if pixels.min() < 0 or pixels.max() > 255:
         raise PixelsError(f"{field}: a pixel is outside 0 to 255.")
     return pixels
 
 
-def _numbers(value: object, field: Field, size: int) -> NDArray[np.float64]:
-    """Nested lists of numbers -> (N, size, size); the first one's shape decides for all."""
+def _parse_lists(value: object, field: PixelField, size: int) -> NDArray[np.float64]:
+    """Return nested lists of numbers, all in the shape of the first, as (N, size, size)."""
     shape: list[int] = []
     first = value
     while isinstance(first, list) and first and len(shape) < 5:
         shape.append(len(first))
         first = first[0]
-    one = [[size * size], [size, size], [size, size, 1], [1, size, size]]
-    if shape not in one and (shape[1:] not in one or field == "features"):
-        raise _wrong_shape(field, size)
+    image_shapes = [[size * size], [size, size], [size, size, 1], [1, size, size]]
+    if shape not in image_shapes and (shape[1:] not in image_shapes or field == "features"):
+        raise _shape_error(field, size)
     flat: Any = value
     for length in shape[1:]:
         if any(type(row) is not list or len(row) != length for row in flat):
-            raise _wrong_shape(field, size)
+            raise _shape_error(field, size)
         flat = list(chain.from_iterable(flat))
-    return _finite(flat, field).reshape(-1, size, size)
+    return _to_array(flat, field).reshape(-1, size, size)
 
 
-def _comma_separated(value: object, field: Field, size: int) -> NDArray[np.float64]:
-    """A string of size * size numbers -> (1, size, size)."""
+def _parse_string(value: object, field: PixelField, size: int) -> NDArray[np.float64]:
+    """Return a string of size * size comma-separated numbers as (1, size, size)."""
     if not isinstance(value, str):
-        raise PixelsError(f"{field}: a string of {size * size} numbers and commas is expected.")
-    words = value.split(",", size * size)
-    if len(words) != size * size:
-        raise _wrong_shape(field, size)
+        raise PixelsError(f"{field}: must be a string of {size * size} comma-separated numbers.")
+    numbers = value.split(",", size * size)
+    if len(numbers) != size * size:
+        raise _shape_error(field, size)
     try:
-        return _finite([float(word) for word in words], field).reshape(1, size, size)
+        return _to_array([float(number) for number in numbers], field).reshape(1, size, size)
     except ValueError as error:
-        raise _not_a_number(field) from error
+        raise _type_error(field) from error
 
 
-def _finite(flat: Sequence[object], field: Field) -> NDArray[np.float64]:
+def _to_array(flat: Sequence[object], field: PixelField) -> NDArray[np.float64]:
     if not set(map(type, flat)) <= {int, float}:
-        raise _not_a_number(field)
+        raise _type_error(field)
     try:
         pixels = np.array(flat, dtype=np.float64)
     except OverflowError as error:
-        raise _not_finite() from error
+        raise _not_finite_error() from error
     if not np.isfinite(pixels).all():
-        raise _not_finite()
+        raise _not_finite_error()
     return pixels
 
 
-_READERS: Final[Mapping[Field, Callable[[object, Field, int], NDArray[np.float64]]]] = {
-    "input": _numbers,
-    "features": _numbers,
-    "image": _comma_separated,
-    "instances": _numbers,
+_PARSERS: Final[Mapping[PixelField, Callable[[object, PixelField, int], NDArray[np.float64]]]] = {
+    "input": _parse_lists,
+    "features": _parse_lists,
+    "image": _parse_string,
+    "instances": _parse_lists,
 }
 
 
-def _wrong_shape(field: Field, size: int) -> PixelsError:
+def _shape_error(field: PixelField, size: int) -> PixelsError:
     return PixelsError(
-        f"{field}: pictures of {size}x{size} pixels are expected, as rows of {size * size} numbers."
+        f"{field}: must be images of {size}x{size} pixels, as rows of {size * size} numbers."
     )
 
 
-def _not_a_number(field: Field) -> PixelsError:
+def _type_error(field: PixelField) -> PixelsError:
     return PixelsError(f"{field}: a pixel is not a number.")
 
 
-def _not_finite() -> PixelsError:
+def _not_finite_error() -> PixelsError:
     return PixelsError("A pixel is not a finite number.")

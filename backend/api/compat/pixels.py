@@ -1,7 +1,7 @@
-"""What the digit services of tutorials answer: POST /predict, POST /predict_nn/, GET /home.
+"""Protocol of the digit tutorials' services: POST /predict, POST /predict_nn/ and GET /home.
 
-Rows of raw pixels are 28x28 already, white ink on black: they skip the search for the digit and
-go through the model's normalization only.
+Rows of raw pixels are already 28x28, white on black, so they are only normalized: no digit is
+searched for in them.
 """
 
 import asyncio
@@ -12,19 +12,26 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from backend.api import body as limits
-from backend.api import deadlines, uploads
-from backend.api.compat import data_url, pixel_inputs
-from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep, choose
+from backend.api import deadlines
+from backend.api.body import is_form, is_raw_image, read_body, read_form
+from backend.api.compat.pixel_inputs import (
+    DRAWING_FIELD,
+    PixelField,
+    decode_data_url,
+    find_data_url,
+    missing_drawing_error,
+    parse_pixels,
+)
+from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep, get_classifier
 from backend.api.routes.classify import classify
-from backend.api.schemas.classify import PROBLEM_RESPONSES
+from backend.api.schemas.errors import PROBLEM_RESPONSES
 from backend.catalog import Catalog
 from backend.inference.classifier import Classifier
 from backend.inference.errors import ImageTooLargeError, ModelNotReadyError, PixelsError
 from backend.inference.preprocessing.digits import DigitPreprocess
-from backend.inference.types import Prediction
+from backend.inference.types import ClassificationResult
 
-router = APIRouter(tags=["digit dialects"], responses=PROBLEM_RESPONSES)
+router = APIRouter(tags=["digit tutorials"], responses=PROBLEM_RESPONSES)
 
 _JSON_BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -48,7 +55,7 @@ _JSON_BODY: Final[dict[str, Any]] = {
 }
 
 
-@router.post("/predict", summary="Classify rows of pixels", openapi_extra=_JSON_BODY)
+@router.post("/predict", summary="Classify raw pixels", openapi_extra=_JSON_BODY)
 @router.post("/predict/", include_in_schema=False)
 async def predict(
     request: Request,
@@ -57,21 +64,22 @@ async def predict(
     history: HistoryDep,
     model: ModelParam = None,
 ) -> Response:
-    """Answer `input`, `features`, `image` or `instances` each in its own shape.
+    """Classify the pixels in `input`, `features`, `image` or `instances`.
 
-    A form or a raw picture is answered as by /classify.
+    Each field has its own response format. A form or a raw image is handled as by /classify.
     """
-    if uploads.is_form(request) or uploads.is_picture(request):
+    if is_form(request) or is_raw_image(request):
         return await classify(request, catalog, settings, history, model)
-    within = deadlines.allowed(request, settings.timeout)
-    classifier, spec = await _digit_model(catalog, model)
+    timeout = deadlines.request_timeout(request, settings.timeout)
+    classifier, spec = await _get_digit_model(catalog, model)
     request.state.model_name = classifier.manifest.name
-    classifier.require_room(within)
-    body = await limits.read(request, settings.max_bytes)
-    query = await asyncio.to_thread(pixel_inputs.parse, body, spec)
-    answers = classifier.classify_inputs(query.inputs, within)
-    predictions = await deadlines.unless_gone(request, answers)
-    return _json(_shaped(query.field, predictions))
+    classifier.require_capacity(timeout)
+    body = await read_body(request, settings.max_bytes)
+    query = await asyncio.to_thread(parse_pixels, body, spec)
+    results = await deadlines.cancel_on_disconnect(
+        request, classifier.classify_inputs(query.inputs, timeout)
+    )
+    return _json_response(_format_response(query.field, results))
 
 
 @router.post("/predict_nn/", summary="Classify a drawing sent as a data URL")
@@ -80,29 +88,31 @@ async def predict_nn(
     request: Request,
     catalog: CatalogDep,
     settings: SettingsDep,
-    drawing_data: str | None = Query(None, description="data:image/png;base64,…"),
+    drawing_data: str | None = Query(None, description="The image as data:image/png;base64,…"),
     model: ModelParam = None,
 ) -> Response:
-    """Take `drawing_data` from the query, a form, JSON, or the body itself."""
-    sent = drawing_data or await _drawing(request, settings.max_bytes)
-    data = await asyncio.to_thread(data_url.decode, sent)
+    """Classify the data URL `drawing_data` from the query, a form, JSON, or the raw body."""
+    url = drawing_data or await _read_data_url(request, settings.max_bytes)
+    data = await asyncio.to_thread(decode_data_url, url)
     if len(data) > settings.max_bytes:
-        raise ImageTooLargeError(f"The picture is larger than {settings.max_bytes:,} bytes.")
-    within = deadlines.allowed(request, settings.timeout)
-    classifier = await choose(request, catalog, model, within)
-    prediction = await deadlines.unless_gone(request, classifier.classify(data, within))
-    best = int(prediction.ranking[0])
-    return _json({"result": best, "error": "", "data": prediction.probabilities.tolist()})
+        raise ImageTooLargeError(f"The image is larger than {settings.max_bytes:,} bytes.")
+    timeout = deadlines.request_timeout(request, settings.timeout)
+    classifier = await get_classifier(request, catalog, model, timeout)
+    result = await deadlines.cancel_on_disconnect(request, classifier.classify(data, timeout))
+    label = int(result.ranking[0])
+    return _json_response({"result": label, "error": "", "data": result.probabilities.tolist()})
 
 
-@router.get("/home", summary="A greeting")
+@router.get("/home", summary="Welcome message")
 async def home() -> dict[str, str]:
-    """Say hello and where to send a digit."""
-    return {"message": "Hello! POST a picture of a digit to /classify, or its pixels to /predict."}
+    """Return a welcome message that names the routes for digits."""
+    return {"message": "Hello! POST an image of a digit to /classify, or its pixels to /predict."}
 
 
-async def _digit_model(catalog: Catalog, name: str | None) -> tuple[Classifier, DigitPreprocess]:
-    """The model `name`, else the default one, else the first by name that reads digits."""
+async def _get_digit_model(
+    catalog: Catalog, name: str | None
+) -> tuple[Classifier, DigitPreprocess]:
+    """Return the model `name`, or without a name the default or first model for digits."""
     names = [name] if name else [catalog.default, *(entry.name for entry in catalog.entries())]
     for candidate in names:
         with suppress(ModelNotReadyError):
@@ -110,13 +120,13 @@ async def _digit_model(catalog: Catalog, name: str | None) -> tuple[Classifier, 
             spec = classifier.manifest.preprocess
             if isinstance(spec, DigitPreprocess):
                 return classifier, spec
-    raise PixelsError("Raw pixels are for models that read digits. Send a picture to /classify.")
+    raise PixelsError("Raw pixels require a model for digits. Send an image to /classify instead.")
 
 
-def _shaped(field: pixel_inputs.Field, predictions: list[Prediction]) -> object:
-    """The answer in the shape that the clients of `field` expect."""
-    rows = [prediction.probabilities.tolist() for prediction in predictions]
-    label = predictions[0].top(1)[0].label
+def _format_response(field: PixelField, results: list[ClassificationResult]) -> object:
+    """Return the response in the format that clients of `field` expect."""
+    rows = [result.probabilities.tolist() for result in results]
+    label = results[0].top(1)[0].label
     match field:
         case "input":
             return rows
@@ -128,16 +138,16 @@ def _shaped(field: pixel_inputs.Field, predictions: list[Prediction]) -> object:
             return {"prediction": label}
 
 
-def _json(value: object) -> Response:
+def _json_response(value: object) -> Response:
     return Response(orjson.dumps(value), media_type="application/json")
 
 
-async def _drawing(request: Request, max_bytes: int) -> str:
-    """The data URL in the body, whichever way it was put there."""
-    limit = 2 * max_bytes  # base64 and URL quoting make the text longer than the picture
-    if uploads.is_form(request):
-        for part in await uploads.read_form(request, limit, limit):
-            if part.name == data_url.FIELD and part.data:
+async def _read_data_url(request: Request, max_bytes: int) -> str:
+    """Return the data URL in the body, in any of its formats."""
+    limit = 2 * max_bytes  # base64 and URL escapes make the text longer than the image
+    if is_form(request):
+        for part in await read_form(request, limit, limit):
+            if part.name == DRAWING_FIELD and part.data:
                 return part.data.decode("ascii", "replace")
-        raise data_url.missing()
-    return await asyncio.to_thread(data_url.find, await limits.read(request, limit))
+        raise missing_drawing_error()
+    return await asyncio.to_thread(find_data_url, await read_body(request, limit))

@@ -1,7 +1,8 @@
-"""An id for every request: the client's own where it sends a sane one, else a new ULID.
+"""Access log: an id, one log line and the metrics of every request.
 
-One log line a request, without the query: a drawing may be in it. It wraps every request, so it
-reads the headers once and builds nothing that nobody asked for.
+The id is the client's own if it is well-formed, otherwise a new ULID. The log line leaves out the
+query, which may contain a drawing. This code runs for every request, so it reads the headers once
+and avoids allocations.
 """
 
 import asyncio
@@ -13,7 +14,7 @@ from typing import Final
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from ulid import ULID
 
-from backend.api.errors import answer
+from backend.api.errors import error_response
 from backend.inference.errors import ClosedError
 from backend.telemetry.logs import Access
 from backend.telemetry.metrics import Metrics
@@ -22,14 +23,14 @@ from backend.telemetry.request import PROBES, Request, current
 log = logging.getLogger("prism.access")
 
 _HEADER: Final = b"x-request-id"
-_LONGEST: Final = 1024  # characters of a path in the log
-_SANE: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_MAX_LOGGED_PATH: Final = 1024  # characters of a path in the log
+_VALID_ID: Final = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 
 
-class RequestId:
-    """ASGI middleware: `request.state.request_id`, and the header in every response.
+class AccessLogMiddleware:
+    """ASGI middleware that sets `request.state.request_id` and the X-Request-ID response header.
 
-    A route that knows which served model answers puts its name into `request.state.model_name`.
+    Routes set `request.state.model_name` to the name of the model that handles the request.
     """
 
     def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
@@ -37,18 +38,18 @@ class RequestId:
         self._metrics = metrics
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on with its id."""
+        """Pass the request on, then log and count it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
         headers = dict(scope["headers"])
-        given = headers.get(_HEADER, b"")
-        raw_id = given if _SANE.fullmatch(given) else str(ULID()).encode()
+        client_id = headers.get(_HEADER, b"")
+        raw_id = client_id if _VALID_ID.fullmatch(client_id) else str(ULID()).encode()
         request_id = raw_id.decode()
-        traced = headers.get(b"traceparent", b""), headers.get(b"x-cloud-trace-context", b"")
-        # Never taken back: each request has a task, so a context, of its own, and an unforeseen
-        # failure is logged further out.
-        current.set(Request(request_id, traced))
+        trace_headers = headers.get(b"traceparent", b""), headers.get(b"x-cloud-trace-context", b"")
+        # Never reset: each request runs in its own task and context, and unexpected errors are
+        # logged outside of this middleware.
+        current.set(Request(request_id, trace_headers))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
 
@@ -68,8 +69,8 @@ class RequestId:
         except asyncio.CancelledError:
             if status:
                 raise
-            # The server gave the request up because it ends: say so, in the shape of all failures.
-            await answer(ClosedError(), request_id)(scope, receive, send_with_id)
+            # The server cancels unfinished requests when it shuts down.
+            await error_response(ClosedError(), request_id)(scope, receive, send_with_id)
         finally:
             seconds = time.perf_counter() - started
             status = status or 500
@@ -79,11 +80,13 @@ class RequestId:
             path = scope["path"]
             level = logging.DEBUG if path in PROBES else logging.INFO
             if log.isEnabledFor(level):
-                log.handle(_record(level, Access(method, path[:_LONGEST], status, seconds, model)))
+                log.handle(
+                    _record(level, Access(method, path[:_MAX_LOGGED_PATH], status, seconds, model))
+                )
 
 
 def _record(level: int, access: Access) -> logging.LogRecord:
-    """The line of a request, made without the search for who called."""
+    """Return the log record of a request, without logging's costly lookup of the caller."""
     request = current.get()
     record = logging.LogRecord(
         log.name,

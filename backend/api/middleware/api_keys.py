@@ -1,32 +1,26 @@
-"""API keys: whoever has none is told so, whatever is asked for.
-
-python -m backend.api.middleware.api_keys
-
-makes a new key, and the hash of it for PRISM_API_KEYS.
-"""
+"""API key authentication."""
 
 import hmac
-import secrets
 from collections.abc import Iterator, Sequence
-from hashlib import sha256
 from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.api import errors
-from backend.api.errors import KeyMissingError, KeyWrongError
+from backend.api.errors import KeyMissingError, KeyWrongError, error_response
+from backend.keys import hash_key
 
-AUTHORIZED: Final = "authorized"
+AUTHORIZED: Final = "authorized"  # key of a request's state
 
-# Compared as a whole and as the router does: parts of a path can be written in many ways.
-_FREE_PATHS: Final = frozenset({"/health", "/ready"})
-_FREE_METHODS: Final = frozenset({"GET", "HEAD"})
+# Compared with the whole path, as the router does: a part of a path can be spelled in many ways.
+_PUBLIC_PATHS: Final = frozenset({"/health", "/ready"})
+_PUBLIC_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
-class Keys:
-    """ASGI middleware: passes on what brings a key whose SHA-256 is one of `hashes`.
+class ApiKeyMiddleware:
+    """ASGI middleware that refuses requests without a key whose SHA-256 hash is in `hashes`.
 
-    The state of such a request is `authorized`. Only /health and /ready need none.
+    It sets `authorized` in the state of accepted requests. Only GET and HEAD of /health and /ready
+    need no key.
     """
 
     def __init__(self, app: ASGIApp, hashes: Sequence[str]) -> None:
@@ -35,40 +29,39 @@ class Keys:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and not _is_free(scope):
-            given = list(_given(scope))
-            if not self._accepts(given):
-                error = _wrong() if given else missing()
-                await errors.answer(error, scope["state"]["request_id"])(scope, receive, send)
+        if scope["type"] == "http" and not _is_public(scope):
+            keys = list(_read_keys(scope))
+            if not self._accepts_any(keys):
+                error = _wrong_key_error() if keys else missing_key_error()
+                await error_response(error, scope["state"]["request_id"])(scope, receive, send)
                 return
             scope["state"][AUTHORIZED] = True
         await self._app(scope, receive, send)
 
-    def _accepts(self, keys: Sequence[bytes]) -> bool:
-        accepted = False
-        for digest in [sha256(key).digest() for key in keys]:
-            for known in self._hashes:  # all of them, so that the time tells nothing
-                accepted |= hmac.compare_digest(digest, known)
-        return accepted
+    def _accepts_any(self, keys: Sequence[bytes]) -> bool:
+        is_accepted = False
+        for digest in map(hash_key, keys):
+            for accepted in self._hashes:  # always all of them, so that timing reveals nothing
+                is_accepted |= hmac.compare_digest(digest, accepted)
+        return is_accepted
 
 
-def missing(what_else: str = "") -> KeyMissingError:
-    """What to tell somebody without a key; `what_else` may be said to the operator."""
+def missing_key_error(hint: str = "") -> KeyMissingError:
+    """Return the error for a request without a key; `hint` is appended for the operator."""
     return KeyMissingError(
-        "An API key is needed: send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'."
-        + what_else
+        "An API key is required. Send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'." + hint
     )
 
 
-def _wrong() -> KeyWrongError:
-    return KeyWrongError("This API key is not accepted. Ask the operator for another one.")
+def _wrong_key_error() -> KeyWrongError:
+    return KeyWrongError("The API key is not valid. Ask the operator of the service for a key.")
 
 
-def _is_free(scope: Scope) -> bool:
-    return scope["path"] in _FREE_PATHS and scope["method"] in _FREE_METHODS
+def _is_public(scope: Scope) -> bool:
+    return scope["path"] in _PUBLIC_PATHS and scope["method"] in _PUBLIC_METHODS
 
 
-def _given(scope: Scope) -> Iterator[bytes]:
+def _read_keys(scope: Scope) -> Iterator[bytes]:
     for name, value in scope["headers"]:
         if name == b"x-api-key":
             yield value.strip()
@@ -76,14 +69,3 @@ def _given(scope: Scope) -> Iterator[bytes]:
             scheme, _, key = value.strip().partition(b" ")
             if scheme.lower() == b"bearer":
                 yield key.strip()
-
-
-def main() -> None:
-    """Print a new key and its hash."""
-    key = secrets.token_urlsafe(32)
-    print(f"key, for those who ask:   {key}")
-    print(f"hash, for PRISM_API_KEYS: {sha256(key.encode()).hexdigest()}")
-
-
-if __name__ == "__main__":
-    main()

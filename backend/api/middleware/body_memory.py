@@ -1,60 +1,60 @@
-"""The bodies of all requests together: no more of them at a time than fit into the memory."""
+"""Limit on the memory that all request bodies use together."""
 
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.api.middleware.draining import read_to_the_end
+from backend.api.middleware.draining import discard_body
 from backend.inference.errors import QueueFullError
 
-_SMALL: Final = 16_384  # bytes that are not worth counting
-_PAUSE: Final = 1.0  # s after which there may be room again
+_UNCOUNTED_BYTES: Final = 16_384  # smaller bodies are not counted
+_RETRY_AFTER: Final = 1.0  # seconds
 
 
-class Bodies:
-    """ASGI middleware: bodies that are held at a time have to fit into `most` bytes.
+class BodyMemoryMiddleware:
+    """ASGI middleware that limits the bodies in memory to `max_bytes` in total.
 
-    One alone may be larger. What does not fit is refused with 429 `queue_full`.
+    A single body may be larger. A body that does not fit is refused with 429 `queue_full`.
     """
 
-    def __init__(self, app: ASGIApp, most: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
         self._app = app
-        self._most = most
-        self._held = 0
+        self._max_bytes = max_bytes
+        self._used = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, and count its body as it comes in."""
+        """Pass the request on and count the bytes of its body as they arrive."""
         if scope["type"] != "http" or _is_small(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
-        own = 0
+        size = 0
 
-        async def counted() -> Message:
-            nonlocal own
+        async def counting_receive() -> Message:
+            nonlocal size
             message = await receive()
-            size = len(message.get("body", b""))
-            if self._held > own and self._held + size > self._most:
-                self._held -= own
-                own = 0
+            chunk_size = len(message.get("body", b""))
+            if self._used > size and self._used + chunk_size > self._max_bytes:
+                self._used -= size
+                size = 0
                 if message.get("more_body", False):
-                    await read_to_the_end(receive)
+                    await discard_body(receive)
                 raise QueueFullError(
-                    "More pictures are being sent than there is memory for. Try again later.",
-                    retry_after=_PAUSE,
+                    "Too many images are being uploaded at the same time. Try again later.",
+                    retry_after=_RETRY_AFTER,
                 )
-            own += size
-            self._held += size
+            size += chunk_size
+            self._used += chunk_size
             return message
 
         try:
-            await self._app(scope, counted, send)
+            await self._app(scope, counting_receive, send)
         finally:
-            self._held -= own
+            self._used -= size
 
 
 def _is_small(headers: Headers) -> bool:
-    announced = headers.get("content-length")
-    if announced is None:
+    length = headers.get("content-length")
+    if length is None:
         return "transfer-encoding" not in headers
-    return announced.isdecimal() and int(announced) <= _SMALL
+    return length.isdecimal() and int(length) <= _UNCOUNTED_BYTES

@@ -1,4 +1,4 @@
-"""The service's end as its clients meet it: what was accepted is answered, no more is taken."""
+"""Draining during shutdown: new requests get 503, accepted requests finish."""
 
 from collections.abc import Callable
 from typing import Final, Protocol
@@ -6,42 +6,44 @@ from typing import Final, Protocol
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from backend.api.errors import answer
+from backend.api.errors import error_response
 from backend.inference.errors import ClosedError
 
+# Keys of a request's state that the server sets.
 ACCEPTED: Final = "accepted"
 CONNECTION: Final = "connection"
 
-_STILL_ANSWERED: Final = ("/health", "/metrics", "/")
+_ALWAYS_SERVED: Final = ("/health", "/metrics", "/")
 
 
-class Drain:
-    """Whether the service is ending: begun once, by a signal handler, and never taken back."""
+class DrainState:
+    """Whether the service is draining; set by a signal handler and never reset."""
 
-    draining = False
+    is_draining = False
 
-    def begin(self) -> None:
-        """Take no new work from now on."""
-        self.draining = True
-
-
-class Line(Protocol):
-    """The connection that a request came on."""
-
-    def is_last(self) -> bool:
-        """Whether nothing follows the request that is being answered."""
+    def start(self) -> None:
+        """Refuse new requests from now on."""
+        self.is_draining = True
 
 
-class Draining:
-    """ASGI middleware: while the service ends, new work is refused and connections are let go.
+class ClientConnection(Protocol):
+    """The connection that carries a request."""
 
-    A server may say in the request's state whether it was `accepted`, its head having come in
-    before the end began, and how to reach its `connection`. Without a word all is new work.
+    def is_last_request(self) -> bool:
+        """Return whether no data follows the current request."""
+
+
+class DrainingMiddleware:
+    """ASGI middleware that refuses new requests and closes connections during shutdown.
+
+    The server sets `accepted` in the request's state (whether the request's head arrived before
+    the shutdown) and `connection` (a weak reference to its ClientConnection). Without `accepted`
+    a request counts as new.
     """
 
-    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+    def __init__(self, app: ASGIApp, state: DrainState) -> None:
         self._app = app
-        self._drain = drain
+        self._state = state
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
@@ -49,40 +51,44 @@ class Draining:
             await self._app(scope, receive, send)
             return
 
-        async def send_parting(message: Message) -> None:
-            if self._drain.draining and message["type"] == "http.response.start":
-                _part(scope, message)
+        async def send_and_close(message: Message) -> None:
+            if self._state.is_draining and message["type"] == "http.response.start":
+                _add_connection_close(scope, message)
             await send(message)
 
-        if self._drain.draining and _is_new_work(scope):
-            await _refuse(scope, receive, send_parting)
+        if self._state.is_draining and _is_new_request(scope):
+            await _refuse(scope, receive, send_and_close)
         else:
-            await self._app(scope, receive, send_parting)
+            await self._app(scope, receive, send_and_close)
 
 
-def _is_new_work(scope: Scope) -> bool:
-    return scope["path"] not in _STILL_ANSWERED and not scope["state"].get(ACCEPTED, False)
+def _is_new_request(scope: Scope) -> bool:
+    return scope["path"] not in _ALWAYS_SERVED and not scope["state"].get(ACCEPTED, False)
 
 
-def _part(scope: Scope, start: Message) -> None:
-    """Send the client elsewhere for its next request, but not before all it sent is answered."""
-    find: Callable[[], Line | None] = scope["state"].get(CONNECTION, lambda: None)
-    connection = find()
-    if connection is None or connection.is_last():
+def _add_connection_close(scope: Scope, start: Message) -> None:
+    """Ask the client to reconnect elsewhere, unless it has pipelined further requests."""
+    get_connection: Callable[[], ClientConnection | None]
+    get_connection = scope["state"].get(CONNECTION, lambda: None)
+    connection = get_connection()
+    if connection is None or connection.is_last_request():
         MutableHeaders(scope=start)["Connection"] = "close"
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
-    response = answer(ClosedError(), scope["state"]["request_id"])
+    response = error_response(ClosedError(), scope["state"]["request_id"])
     if "expect" in Headers(scope=scope):
-        response.headers["Connection"] = "close"  # the client holds its body back for this answer
-    elif not await read_to_the_end(receive):
+        response.headers["Connection"] = "close"  # the client waits for this before its body
+    elif not await discard_body(receive):
         return
     await response(scope, receive, send)
 
 
-async def read_to_the_end(receive: Receive) -> bool:
-    """Discard the body: a client cut off while it sends would not read its answer."""
+async def discard_body(receive: Receive) -> bool:
+    """Read the rest of a body and return whether the client is still connected.
+
+    A client that is cut off while it sends would not read the response.
+    """
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

@@ -1,4 +1,4 @@
-"""POST /classify, POST /classify/batch."""
+"""POST /classify and POST /classify/batch."""
 
 import asyncio
 import base64
@@ -11,58 +11,67 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 from ulid import ULID
 
-from backend.api import deadlines, errors, uploads
+from backend.api import deadlines
+from backend.api.body import read_image, read_images
 from backend.api.deps import (
     DEFAULT_COVERAGE,
     CatalogDep,
     CoverageParam,
     HistoryDep,
+    ModelInputParam,
     ModelParam,
     ProbabilitiesParam,
     RequestIdDep,
-    ModelInputParam,
     SettingsDep,
     StoreParam,
     TopKParam,
-    choose,
+    get_classifier,
 )
+from backend.api.errors import problem_for
 from backend.api.multipart import Upload
-from backend.api.schemas.classify import PROBLEM_RESPONSES, Classification, ModelRef, classification
+from backend.api.schemas.classify import Classification, ModelRef, make_classification
+from backend.api.schemas.errors import PROBLEM_RESPONSES
 from backend.history.history import History
 from backend.inference.classifier import Classifier
-from backend.inference.types import Prediction
+from backend.inference.types import ClassificationResult
 
 router = APIRouter(tags=["classify"])
 
-# Enough to keep the decoders and the batcher busy, few enough to leave the queue to others.
-_BATCH_IN_FLIGHT: Final = 16
+# Images of one request that are classified at a time: enough to keep the decoders and the batcher
+# busy, few enough to leave room in the queue for other requests.
+_BATCH_CONCURRENCY: Final = 16
 
-_FILE: Final = {"type": "string", "format": "binary"}
+_FILE_SCHEMA: Final = {"type": "string", "format": "binary"}
 _TIMEOUT_HEADER: Final = {
-    "name": deadlines.HEADER,
+    "name": deadlines.TIMEOUT_HEADER,
     "in": "header",
     "schema": {"type": "number", "exclusiveMinimum": 0},
-    "description": "seconds after which the answer is of no use; PRISM_TIMEOUT at most",
+    "description": "Deadline in seconds, PRISM_TIMEOUT at most.",
 }
 
 
-def _form(**properties: object) -> dict[str, object]:
+def _form_schema(**properties: object) -> dict[str, object]:
     return {"schema": {"type": "object", "required": ["file"], "properties": properties}}
 
 
-_ONE_PICTURE: Final[dict[str, Any]] = {
+_SINGLE_IMAGE_BODY: Final[dict[str, Any]] = {
     "parameters": [_TIMEOUT_HEADER],
     "requestBody": {
         "required": True,
-        "description": "JPEG, PNG, WebP, BMP or GIF (its first frame), judged by content.",
-        "content": {"multipart/form-data": _form(file=_FILE), "image/*": {"schema": _FILE}},
+        "description": "JPEG, PNG, WebP, BMP or GIF (first frame), detected from the content.",
+        "content": {
+            "multipart/form-data": _form_schema(file=_FILE_SCHEMA),
+            "image/*": {"schema": _FILE_SCHEMA},
+        },
     },
 }
-_MANY_PICTURES: Final[dict[str, Any]] = {
+_MULTIPLE_IMAGES_BODY: Final[dict[str, Any]] = {
     "parameters": [_TIMEOUT_HEADER],
     "requestBody": {
         "required": True,
-        "content": {"multipart/form-data": _form(file={"type": "array", "items": _FILE})},
+        "content": {
+            "multipart/form-data": _form_schema(file={"type": "array", "items": _FILE_SCHEMA})
+        },
     },
 }
 
@@ -71,8 +80,8 @@ _MANY_PICTURES: Final[dict[str, Any]] = {
     "/classify",
     response_model=Classification,
     responses=PROBLEM_RESPONSES,
-    openapi_extra=_ONE_PICTURE,
-    summary="Classify one picture",
+    openapi_extra=_SINGLE_IMAGE_BODY,
+    summary="Classify an image",
 )
 @router.post("/classify/", include_in_schema=False)
 async def classify(
@@ -87,20 +96,20 @@ async def classify(
     model_input: ModelInputParam = False,
     store: StoreParam = True,
 ) -> Response:
-    """Classify the picture in the form field `file` (or `image`), or sent as the raw body."""
-    within = deadlines.allowed(request, settings.timeout)
-    classifier = await choose(request, catalog, model, within)
-    classifier.require_room(within)  # before the body is read: refusing has to be cheap
-    upload = await uploads.read_one(request, settings.max_bytes)
-    content = upload.content(settings.max_bytes)
-    prediction = await deadlines.unless_gone(request, classifier.classify(content, within))
-    answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
-    await _keep(history if store else None, answer, content)
+    """Classify the image in the form field `file` (or `image`), or in the raw body."""
+    timeout = deadlines.request_timeout(request, settings.timeout)
+    classifier = await get_classifier(request, catalog, model, timeout)
+    classifier.require_capacity(timeout)  # before reading the body: rejections must be cheap
+    upload = await read_image(request, settings.max_bytes)
+    content = upload.read(settings.max_bytes)
+    result = await deadlines.cancel_on_disconnect(request, classifier.classify(content, timeout))
+    fields = _classification_fields(classifier, result, upload, top_k, probabilities, coverage)
+    await _store(history if store else None, fields, content)
     if model_input:
-        png = await asyncio.to_thread(classifier.see, content)
-        answer["model_input"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        png = await asyncio.to_thread(classifier.model_input_png, content)
+        fields["model_input"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
     return Response(
-        orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json"
+        orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json"
     )
 
 
@@ -109,13 +118,13 @@ async def classify(
     responses=PROBLEM_RESPONSES
     | {
         200: {
-            "description": "One line per picture, in order: a Classification, or a Problem with "
-            "the picture's `filename`.",
+            "description": "One line per image, in order: a Classification, or a Problem with the "
+            "image's `filename`.",
             "content": {"application/x-ndjson": {"schema": Classification.model_json_schema()}},
         }
     },
-    openapi_extra=_MANY_PICTURES,
-    summary="Classify many pictures",
+    openapi_extra=_MULTIPLE_IMAGES_BODY,
+    summary="Classify multiple images",
 )
 @router.post("/classify/batch/", include_in_schema=False)
 async def classify_batch(
@@ -130,34 +139,38 @@ async def classify_batch(
     coverage: CoverageParam = DEFAULT_COVERAGE,
     store: StoreParam = True,
 ) -> Response:
-    """Classify every `file` of the form; a bad picture is an error line, the others succeed."""
-    within = deadlines.allowed(request, settings.timeout)
-    classifier = await choose(request, catalog, model, within)
-    many = await uploads.read_many(request, settings.max_bytes, settings.max_batch_bytes)
+    """Classify every `file` of the form. An invalid image fails alone."""
+    timeout = deadlines.request_timeout(request, settings.timeout)
+    classifier = await get_classifier(request, catalog, model, timeout)
+    uploads = await read_images(request, settings.max_bytes, settings.max_batch_bytes)
 
-    async def line(upload: Upload) -> bytes:
+    async def classify_line(upload: Upload) -> bytes:
         try:
-            content = upload.content(settings.max_bytes)
-            await deadlines.until(lambda: classifier.has_room(within), within)
-            prediction = await classifier.classify(content, within)
-            answer = _answer(classifier, prediction, upload, top_k, probabilities, coverage)
-            await _keep(history if store else None, answer, content)
+            content = upload.read(settings.max_bytes)
+            await deadlines.wait_until(lambda: classifier.has_capacity(timeout), timeout)
+            result = await classifier.classify(content, timeout)
+            fields = _classification_fields(
+                classifier, result, upload, top_k, probabilities, coverage
+            )
+            await _store(history if store else None, fields, content)
         except Exception as error:
-            answer = errors.describe(error, request_id) | {"filename": upload.filename}
-        return orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+            fields = problem_for(error, request_id) | {"filename": upload.filename}
+        return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
-    return StreamingResponse(_in_order(many, line), media_type="application/x-ndjson")
+    return StreamingResponse(
+        _run_in_order(uploads, classify_line), media_type="application/x-ndjson"
+    )
 
 
-async def _in_order(
-    many: list[Upload], line: Callable[[Upload], Awaitable[bytes]]
+async def _run_in_order(
+    uploads: list[Upload], classify_line: Callable[[Upload], Awaitable[bytes]]
 ) -> AsyncIterator[bytes]:
-    """Work on a few pictures at a time and yield their lines in the order they came."""
+    """Classify a few images at a time and yield their lines in order."""
     running: deque[asyncio.Future[bytes]] = deque()
     try:
-        for upload in many:
-            running.append(asyncio.ensure_future(line(upload)))
-            if len(running) == _BATCH_IN_FLIGHT:
+        for upload in uploads:
+            running.append(asyncio.ensure_future(classify_line(upload)))
+            if len(running) == _BATCH_CONCURRENCY:
                 yield await running.popleft()
         while running:
             yield await running.popleft()
@@ -166,24 +179,24 @@ async def _in_order(
             task.cancel()
 
 
-async def _keep(history: History | None, answer: dict[str, object], content: bytes) -> None:
-    """Remember the answer, where there is a history, and note in it whether that worked."""
+async def _store(history: History | None, fields: dict[str, object], content: bytes) -> None:
+    """Store the classification, if there is a history, and set its field `stored`."""
     if history is not None:
-        answer["stored"] = await history.keep(answer, content)
+        fields["stored"] = await history.keep(fields, content)
 
 
-def _answer(
+def _classification_fields(
     classifier: Classifier,
-    prediction: Prediction,
+    result: ClassificationResult,
     upload: Upload,
     top_k: int,
     probabilities: bool,
     coverage: float,
 ) -> dict[str, object]:
     manifest = classifier.manifest
-    return classification(
-        prediction,
-        answer_id=str(ULID()),
+    return make_classification(
+        result,
+        classification_id=str(ULID()),
         filename=upload.filename,
         model=ModelRef(name=manifest.name, version=manifest.version),
         top_k=top_k,

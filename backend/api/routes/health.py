@@ -1,33 +1,48 @@
-"""GET /health, /ready and /."""
+"""GET /health, GET /ready and GET /."""
 
 from fastapi import APIRouter
+from pydantic import BaseModel
 
 from backend import __version__
 from backend.api.deps import CatalogDep
-from backend.api.schemas.classify import PROBLEM_RESPONSES, Info, Status
+from backend.api.schemas.errors import PROBLEM_RESPONSES
 
 router = APIRouter(tags=["health"])
 
 
+class Status(BaseModel):
+    """Status of the service."""
+
+    status: str
+
+
+class ServiceInfo(BaseModel):
+    """Name and version of the service, and its routes."""
+
+    name: str
+    version: str
+    links: dict[str, str]
+
+
 @router.head("/health", include_in_schema=False)
-@router.get("/health", summary="The process lives")
+@router.get("/health", summary="Liveness probe")
 async def health() -> Status:
-    """Answer at once, whatever the models do."""
+    """Return 200 as long as the process runs, independent of the models."""
     return Status(status="ok")
 
 
 @router.head("/ready", include_in_schema=False)
-@router.get("/ready", summary="The default model answers", responses=PROBLEM_RESPONSES)
+@router.get("/ready", summary="Readiness probe", responses=PROBLEM_RESPONSES)
 async def ready(catalog: CatalogDep) -> Status:
-    """Answer 200 once the default model can classify, 503 before."""
+    """Return 200 once the default model can classify, 503 before."""
     catalog.require_ready()
     return Status(status="ready")
 
 
 @router.head("/", include_in_schema=False)
-@router.get("/", summary="What this is")
-async def info() -> Info:
-    """Name, version and where to go next."""
+@router.get("/", summary="Service information")
+async def info() -> ServiceInfo:
+    """Return the name and version of the service, and links to its routes."""
     links = {
         "docs": "/docs",
         "openapi": "/openapi.json",
@@ -39,4 +54,4 @@ async def info() -> Info:
         "ready": "/ready",
         "metrics": "/metrics",
     }
-    return Info(name="Prism", version=__version__, links=links)
+    return ServiceInfo(name="Prism", version=__version__, links=links)

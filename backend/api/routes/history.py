@@ -1,4 +1,4 @@
-"""GET, PATCH and DELETE /history: what was asked, what was answered, what was right."""
+"""GET, PATCH and DELETE /history: stored classifications and user feedback."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -9,30 +9,29 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
 
-from backend.api import body as limits
+from backend.api.body import read_body
 from backend.api.deps import CatalogDep, HistoryDep, SettingsDep
-from backend.api.middleware import api_keys
-from backend.api.schemas.classify import PROBLEM_RESPONSES
+from backend.api.history_export import export_csv, export_ndjson
+from backend.api.middleware.api_keys import AUTHORIZED, missing_key_error
+from backend.api.schemas.errors import PROBLEM_RESPONSES
 from backend.api.schemas.history import (
     Accuracy,
     Correction,
     DayAccuracy,
     Deleted,
     HistoryPage,
-    StoredAnswer,
-    dumps,
-    ndjson,
-    stored_answer,
-    table,
+    StoredClassification,
+    stored_classification,
+    to_json,
 )
 from backend.catalog import Catalog
 from backend.history.errors import HistoryOffError, UnknownLabelError
 from backend.history.filters import Search
 from backend.history.history import History
 
-_ID: Final = "^[0-9A-HJKMNP-TV-Z]{26}$"
-_MAX_BODY: Final = 10_000  # bytes of a correction, far more than any label needs
-_CORRECTION: Final[dict[str, Any]] = {
+_ID_PATTERN: Final = "^[0-9A-HJKMNP-TV-Z]{26}$"
+_MAX_CORRECTION_BYTES: Final = 10_000  # far more than any label needs
+_CORRECTION_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
         "content": {"application/json": {"schema": Correction.model_json_schema()}},
@@ -41,186 +40,191 @@ _CORRECTION: Final[dict[str, Any]] = {
 
 
 async def _require_access(request: Request, settings: SettingsDep) -> None:
-    """The history is for those with a key; where there are no keys, for nobody unless opened."""
-    if not (settings.history_open or getattr(request.state, api_keys.AUTHORIZED, False)):
-        raise api_keys.missing(
-            " None is set up: the operator sets PRISM_API_KEYS, or PRISM_HISTORY_OPEN=true to open "
-            "the history to everybody."
+    """Raise KeyMissingError without an API key, unless PRISM_HISTORY_OPEN is set."""
+    if not (settings.history_open or getattr(request.state, AUTHORIZED, False)):
+        raise missing_key_error(
+            " If the service has no keys, its operator can set PRISM_API_KEYS, or "
+            "PRISM_HISTORY_OPEN=true to open the history to everyone."
         )
 
 
-async def _past(history: HistoryDep) -> History:
+async def _require_history(history: HistoryDep) -> History:
     if history is None:
         raise HistoryOffError
     return history
 
 
-def _search(
-    model: Annotated[str | None, Query(description="name of the model")] = None,
-    label: Annotated[str | None, Query(description="the label that was predicted")] = None,
-    corrected: Annotated[
-        bool | None, Query(description="whether a person has corrected or confirmed it")
-    ] = None,
+def _get_filters(
+    model: Annotated[str | None, Query(description="Name of the model.")] = None,
+    label: Annotated[str | None, Query(description="Predicted label.")] = None,
+    corrected: Annotated[bool | None, Query(description="Whether it has user feedback.")] = None,
     in_distribution: Annotated[
-        bool | None, Query(description="whether the picture is like what the model knows")
+        bool | None, Query(description="Whether the image shows one of the model's classes.")
     ] = None,
     since: Annotated[
-        datetime | None, Query(description="from then on; UTC unless it says otherwise")
+        datetime | None, Query(description="Earliest time, inclusive. UTC without an offset.")
     ] = None,
-    until: Annotated[datetime | None, Query(description="before then")] = None,
+    until: Annotated[datetime | None, Query(description="Latest time, exclusive.")] = None,
 ) -> Search:
-    return Search(model, label, corrected, in_distribution, _utc(since), _utc(until))
+    return Search(model, label, corrected, in_distribution, _as_utc(since), _as_utc(until))
 
 
-PastDep = Annotated[History, Depends(_past)]
-SearchDep = Annotated[Search, Depends(_search)]
+RequiredHistoryDep = Annotated[History, Depends(_require_history)]
+FiltersDep = Annotated[Search, Depends(_get_filters)]
 
 router = APIRouter(
     tags=["history"], dependencies=[Depends(_require_access)], responses=PROBLEM_RESPONSES
 )
 
 
-@router.get("/history", response_model=HistoryPage, summary="What was answered, newest first")
-def page(
-    past: PastDep,
-    search: SearchDep,
-    limit: Annotated[int, Query(ge=1, le=500, description="answers of one page at most")] = 50,
+@router.get("/history", response_model=HistoryPage, summary="List classifications")
+def list_history(
+    history: RequiredHistoryDep,
+    filters: FiltersDep,
+    limit: Annotated[
+        int, Query(ge=1, le=500, description="Maximum number of classifications per page.")
+    ] = 50,
     cursor: Annotated[
-        str | None, Query(pattern=_ID, description="`next` of the page before")
+        str | None, Query(pattern=_ID_PATTERN, description="`next` of the previous page.")
     ] = None,
 ) -> Response:
-    """List the answers that fit, a page at a time."""
-    found = past.store.page(search, limit + 1, cursor)
-    answers = [stored_answer(kept) for kept in found[:limit]]
-    following = answers[-1]["id"] if len(found) > limit else None
-    return _json({"answers": answers, "next": following})
+    """List the classifications that match the filters, the newest first, a page at a time."""
+    records = history.store.page(filters, limit + 1, cursor)
+    answers = [stored_classification(record) for record in records[:limit]]
+    next_cursor = answers[-1]["id"] if len(records) > limit else None
+    return _json_response({"answers": answers, "next": next_cursor})
 
 
-@router.delete("/history", summary="Forget all")
-async def clear(past: PastDep) -> Deleted:
-    """Forget every answer that has been given until now."""
+@router.delete("/history", summary="Delete the history")
+async def delete_all(history: RequiredHistoryDep) -> Deleted:
+    """Delete all classifications that exist now, including feedback and thumbnails."""
     until, deleted = datetime.now(UTC), 0
-    while some := await asyncio.to_thread(past.store.delete_some, until):
-        deleted += some
+    while count := await asyncio.to_thread(history.store.delete_some, until):
+        deleted += count
     return Deleted(deleted=deleted)
 
 
 @router.get(
     "/history/export",
-    summary="All that fit, as a file",
+    summary="Export the history",
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "One line per answer, the newest first.",
+            "description": "One line per classification, the newest first.",
             "content": {
-                "application/x-ndjson": {"schema": StoredAnswer.model_json_schema()},
+                "application/x-ndjson": {"schema": StoredClassification.model_json_schema()},
                 "text/csv": {"schema": {"type": "string"}},
             },
         }
     },
 )
 def export(
-    past: PastDep,
-    search: SearchDep,
+    history: RequiredHistoryDep,
+    filters: FiltersDep,
     format: Annotated[  # noqa: A002 (the name in the query)
-        Literal["ndjson", "csv"], Query(description="one JSON object per line, or a table")
+        Literal["ndjson", "csv"],
+        Query(description="File format: one JSON object per line, or a table."),
     ] = "ndjson",
 ) -> Response:
-    """Stream every answer that fits."""
-    pages = past.store.pages(search)
+    """Stream all classifications that match the filters as a file."""
+    pages = history.store.pages(filters)
     return StreamingResponse(
-        ndjson(pages) if format == "ndjson" else table(pages),
+        export_ndjson(pages) if format == "ndjson" else export_csv(pages),
         media_type="application/x-ndjson" if format == "ndjson" else "text/csv",
         headers={"Content-Disposition": f'attachment; filename="history.{format}"'},
     )
 
 
-@router.get("/history/accuracy", summary="How often it was right, by day")
-def accuracy(past: PastDep, search: SearchDep) -> Accuracy:
-    """Count what people have confirmed and corrected, by the day of the answer."""
+@router.get("/history/accuracy", summary="Accuracy by day")
+def accuracy(history: RequiredHistoryDep, filters: FiltersDep) -> Accuracy:
+    """Count confirmed and corrected classifications, by the day of the classification."""
     days = [
         DayAccuracy(
-            day=one.day,
-            confirmed=one.confirmed,
-            corrected=one.corrected,
-            accuracy=one.confirmed / (one.confirmed + one.corrected),
+            day=day.day,
+            confirmed=day.confirmed,
+            corrected=day.corrected,
+            accuracy=day.confirmed / (day.confirmed + day.corrected),
         )
-        for one in past.store.accuracy(search)
+        for day in history.store.accuracy(filters)
     ]
     confirmed, corrected = sum(day.confirmed for day in days), sum(day.corrected for day in days)
-    looked_at = confirmed + corrected
+    total = confirmed + corrected
     return Accuracy(
         confirmed=confirmed,
         corrected=corrected,
-        accuracy=confirmed / looked_at if looked_at else None,
+        accuracy=confirmed / total if total else None,
         days=days,
     )
 
 
-@router.get("/history/{id}", response_model=StoredAnswer, summary="One answer")
-def one(past: PastDep, id: str) -> Response:  # noqa: A002 (the name in the path)
-    """Tell what was answered, and what a person said of it."""
-    return _json(stored_answer(past.store.get(id)))
+@router.get("/history/{id}", response_model=StoredClassification, summary="Get a classification")
+def get_one(history: RequiredHistoryDep, id: str) -> Response:  # noqa: A002 (the name in the path)
+    """Return a classification and its feedback."""
+    return _json_response(stored_classification(history.store.get(id)))
 
 
 @router.get(
     "/history/{id}/image",
-    summary="The picture, small",
+    summary="Get the thumbnail of an image",
     response_class=Response,
     responses={200: {"content": {"image/webp": {"schema": {"type": "string"}}}}},
 )
-def image(past: PastDep, id: str) -> Response:  # noqa: A002
-    """Give the small copy of the picture, where it is kept."""
+def image(history: RequiredHistoryDep, id: str) -> Response:  # noqa: A002
+    """Return the thumbnail of the image as WebP, if it is stored."""
     headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
-    return Response(past.store.picture(id), media_type="image/webp", headers=headers)
+    return Response(history.store.picture(id), media_type="image/webp", headers=headers)
 
 
 @router.patch(
     "/history/{id}",
-    response_model=StoredAnswer,
-    openapi_extra=_CORRECTION,
-    summary="Correct or confirm an answer",
+    response_model=StoredClassification,
+    openapi_extra=_CORRECTION_BODY,
+    summary="Give feedback on a classification",
 )
 async def correct(
     request: Request,
-    past: PastDep,
+    history: RequiredHistoryDep,
     catalog: CatalogDep,
     id: str,  # noqa: A002
 ) -> Response:
-    """Keep the right label; the one that was predicted confirms the answer, null forgets."""
-    said = _correction(await limits.read(request, _MAX_BODY))
-    kept = await asyncio.to_thread(past.store.get, id)
-    if said is not None:
-        _require_label(catalog, kept["model"], said)
-    return _json(stored_answer(await asyncio.to_thread(past.store.correct, id, said)))
+    """Store the right label. The predicted label confirms it, null removes the feedback."""
+    label = _parse_correction(await read_body(request, _MAX_CORRECTION_BYTES))
+    record = await asyncio.to_thread(history.store.get, id)
+    if label is not None:
+        _require_label(catalog, record["model"], label)
+    return _json_response(
+        stored_classification(await asyncio.to_thread(history.store.correct, id, label))
+    )
 
 
-@router.delete("/history/{id}", status_code=204, summary="Forget one answer")
-def delete(past: PastDep, id: str) -> None:  # noqa: A002
-    """Forget the answer, its correction and its picture."""
-    past.store.delete(id)
+@router.delete("/history/{id}", status_code=204, summary="Delete a classification")
+def delete(history: RequiredHistoryDep, id: str) -> None:  # noqa: A002
+    """Delete a classification, its feedback and its thumbnail."""
+    history.store.delete(id)
 
 
-def _correction(body: bytes) -> str | None:
+def _parse_correction(body: bytes) -> str | None:
     try:
         return Correction.model_validate_json(body).correction
     except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
         raise RequestValidationError(
-            [{**one, "loc": ("body", *(one["loc"] or ("body",)))} for one in found]
+            [{**one, "loc": ("body", *(one["loc"] or ("body",)))} for one in errors]
         ) from error
 
 
 def _require_label(catalog: Catalog, model: str, label: str) -> None:
-    """Raise UnknownLabelError where the model is served and has no such label."""
+    """Raise UnknownLabelError if the model is served and has no such label."""
     served = next((entry for entry in catalog.entries() if entry.name == model), None)
     if served and served.classifier and label not in served.classifier.manifest.labels:
-        raise UnknownLabelError(f"The model {model} has no such label. GET /models lists them.")
+        raise UnknownLabelError(
+            f"The model {model} has no such label. GET /models lists its labels."
+        )
 
 
-def _utc(moment: datetime | None) -> datetime | None:
+def _as_utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
-def _json(value: object) -> Response:
-    return Response(dumps(value), media_type="application/json")
+def _json_response(value: object) -> Response:
+    return Response(to_json(value), media_type="application/json")

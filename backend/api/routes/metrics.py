@@ -10,17 +10,17 @@ from backend.telemetry.metrics import Metrics
 router = APIRouter(tags=["health"])
 
 
-async def _metrics(request: Request) -> Metrics:
+async def _get_metrics(request: Request) -> Metrics:
     metrics: Metrics = request.state.metrics
     return metrics
 
 
 @router.head("/metrics", include_in_schema=False)
-@router.get("/metrics", summary="What Prometheus scrapes", response_class=PlainTextResponse)
+@router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 def metrics(
-    metrics: Annotated[Metrics, Depends(_metrics)],
+    metrics: Annotated[Metrics, Depends(_get_metrics)],
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
-    """All metrics, of every worker, as text; as OpenMetrics where `Accept` asks for it."""
-    content, media_type = metrics.expose(accept)  # in a thread: the loop goes on
+    """Return the metrics of all workers as text, or as OpenMetrics if `Accept` requests it."""
+    content, media_type = metrics.expose(accept)  # in a thread, as this route is not async
     return Response(content, headers={"Content-Type": media_type})

@@ -1,23 +1,19 @@
-"""The shapes of the answers: what OpenAPI shows, and the functions that fill them."""
+"""Response models of /classify, and the function that fills them."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from backend.catalog import Entry, State
-from backend.inference.autotune import Plan
-from backend.inference.models.artifact import CARD
-from backend.inference.types import Prediction
-from calibration.apply import Calibration
+from backend.inference.types import ClassificationResult
 
 
 class ModelRef(BaseModel):
-    """Which model answered."""
+    """The model that classified the image."""
 
     name: str
     version: str
 
 
 class ClassScore(BaseModel):
-    """One class of the answer."""
+    """Probability of one class."""
 
     label: str
     index: int
@@ -25,7 +21,7 @@ class ClassScore(BaseModel):
 
 
 class TimingsMs(BaseModel):
-    """Where the time went, in milliseconds."""
+    """Duration of each stage, in milliseconds."""
 
     decode: float
     queue: float
@@ -33,7 +29,7 @@ class TimingsMs(BaseModel):
 
 
 class Classification(BaseModel):
-    """The answer for one picture."""
+    """Classification of one image."""
 
     model_config = ConfigDict(
         json_schema_extra={
@@ -65,139 +61,54 @@ class Classification(BaseModel):
     confidence: float = Field(ge=0, le=1)
     top: list[ClassScore]
     probabilities: list[float] | None = Field(
-        default=None, description="one per class, in label order; absent on request"
+        default=None,
+        description="Probability of each class, in the order of the model's labels. Absent with "
+        "`probabilities=false`.",
     )
     prediction_set: list[str] | None = Field(
-        description="holds the right label in `coverage` of all cases, the likeliest first; "
-        "null where the model is not calibrated"
+        description="Most probable labels, which include the right one for a share `coverage` of "
+        "all images. Null if the model is not calibrated."
     )
-    coverage: float | None = Field(description="as a fraction; null where it is not calibrated")
+    coverage: float | None = Field(
+        description="Fraction of images for which `prediction_set` includes the right label."
+    )
     in_distribution: bool | None = Field(
-        description="whether the picture is like what the model knows; null where it cannot tell"
+        description="Whether the image shows one of the model's classes. Null if not calibrated."
     )
-    ood_score: float | None = Field(description="larger: less like that; null where unknown")
+    ood_score: float | None = Field(
+        description="Out-of-distribution score; larger is less likely one of the model's classes."
+    )
     stored: bool | None = Field(
-        description="true once it is in the history for good; null where there is none"
+        description="Whether the history stored the classification. Null without history."
     )
     timings_ms: TimingsMs
     model_input: str | None = Field(
-        default=None, description="what the model was given, a PNG as data URL; only on request"
+        default=None,
+        description="The preprocessed image, a PNG as data URL. Only with `model_input=true`.",
     )
 
 
-class Problem(BaseModel):
-    """RFC 9457 problem details."""
-
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "type": "urn:prism:problem:broken_image",
-                "title": "Bad Request",
-                "status": 400,
-                "detail": "The picture is damaged and could not be read. Save it again and send "
-                "the new file.",
-                "code": "broken_image",
-                "request_id": "01JD3YV5K7Q4M8W2X6Z9B1C0DE",
-            }
-        }
-    )
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str
-    request_id: str
-
-
-class ModelInput(BaseModel):
-    """What the model eats: the kind of its preprocessing, and (channels, height, width)."""
-
-    kind: str
-    shape: list[int]
-
-
-class ModelInfo(BaseModel):
-    """One served model."""
-
-    name: str
-    version: str | None = None
-    title: str = ""
-    description: str = ""
-    state: State
-    error: str | None = None
-    runtime: str | None = None
-    architecture: str | None = None
-    labels: list[str] = []
-    input: ModelInput | None = None
-    metrics: dict[str, float] = {}
-    calibration: Calibration | None = None
-    license: str | None = None
-
-
-class ModelDetail(ModelInfo):
-    """One served model, with its card."""
-
-    card: str | None = Field(default=None, description="the model card, Markdown")
-    plan: Plan | None = Field(
-        default=None, description="how its work is spread over the processors now"
-    )
-
-
-class Models(BaseModel):
-    """What is served."""
-
-    default: str
-    models: list[ModelInfo]
-
-
-class Info(BaseModel):
-    """What the service is."""
-
-    name: str
-    version: str
-    links: dict[str, str]
-
-
-class Status(BaseModel):
-    """One word on how the service is."""
-
-    status: str
-
-
-PROBLEM_RESPONSES: dict[int | str, dict[str, object]] = {
-    "4XX": {
-        "description": "The request or its picture is at fault; `code` says how.",
-        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-    },
-    "5XX": {
-        "description": "The service is not ready, is shutting down, or failed.",
-        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-    },
-}
-
-
-def classification(
-    prediction: Prediction,
+def make_classification(
+    result: ClassificationResult,
     *,
-    answer_id: str,
+    classification_id: str,
     filename: str | None,
     model: ModelRef,
     top_k: int,
     probabilities: bool,
     coverage: float,
 ) -> dict[str, object]:
-    """Fill a `Classification`, as data for orjson, NumPy's floats included.
+    """Return the fields of a `Classification`, with NumPy floats, for orjson.
 
-    Validating one's own answer would only cost time.
+    They are not validated, which would only cost time.
     """
-    floats = prediction.probabilities
+    values = result.probabilities
     top = [
-        {"label": score.label, "index": score.index, "probability": floats[score.index]}
-        for score in prediction.top(top_k)
+        {"label": score.label, "index": score.index, "probability": values[score.index]}
+        for score in result.top(top_k)
     ]
-    answer: dict[str, object] = {
-        "id": answer_id,
+    fields: dict[str, object] = {
+        "id": classification_id,
         "filename": filename,
         "model": {"name": model.name, "version": model.version},
         "prediction": top[0]["label"],
@@ -205,13 +116,13 @@ def classification(
         "top": top,
     }
     if probabilities:
-        answer["probabilities"] = floats
-    timings, score = prediction.timings, prediction.ood_score
-    prediction_set = prediction.prediction_set(coverage)
-    return answer | {
+        fields["probabilities"] = values
+    timings, score = result.timings, result.ood_score
+    prediction_set = result.prediction_set(coverage)
+    return fields | {
         "prediction_set": prediction_set,
         "coverage": None if prediction_set is None else coverage,
-        "in_distribution": prediction.in_distribution,
+        "in_distribution": result.in_distribution,
         "ood_score": None if score is None else round(score, 6),
         "stored": None,
         "timings_ms": {
@@ -220,34 +131,3 @@ def classification(
             "inference": round(timings.inference, 3),
         },
     }
-
-
-def model_detail(entry: Entry) -> ModelDetail:
-    """`model_info` with the card, where the model's folder has one."""
-    path = entry.folder / CARD if entry.folder and entry.classifier else None
-    card = path.read_text("utf-8", "replace") if path and path.is_file() else None
-    plan = entry.classifier.plan if entry.classifier else None
-    return ModelDetail(**model_info(entry).model_dump(), card=card, plan=plan)
-
-
-def model_info(entry: Entry) -> ModelInfo:
-    """Say what is known of a served model; little while it loads."""
-    if entry.classifier is None:
-        return ModelInfo(name=entry.name, state=entry.state, error=entry.error)
-    manifest = entry.classifier.manifest
-    return ModelInfo(
-        name=entry.name,
-        version=manifest.version,
-        title=manifest.title,
-        description=manifest.description,
-        state=entry.state,
-        runtime=entry.classifier.runtime_name,
-        architecture=manifest.architecture,
-        labels=list(manifest.labels),
-        input=ModelInput(
-            kind=manifest.preprocess.kind, shape=list(manifest.preprocess.input_shape)
-        ),
-        metrics=manifest.metrics,
-        calibration=manifest.calibration,
-        license=manifest.license,
-    )

@@ -1,0 +1,78 @@
+"""Response models of /models, and the functions that fill them."""
+
+from pydantic import BaseModel, Field
+
+from backend.catalog import Entry, State
+from backend.inference.autotune import Plan
+from backend.inference.models.artifact import CARD
+from calibration.apply import Calibration
+
+
+class ModelInput(BaseModel):
+    """Input of a model: the kind of preprocessing, and the shape (channels, height, width)."""
+
+    kind: str
+    shape: list[int]
+
+
+class ModelInfo(BaseModel):
+    """A served model."""
+
+    name: str
+    version: str | None = None
+    title: str = ""
+    description: str = ""
+    state: State
+    error: str | None = None
+    runtime: str | None = None
+    architecture: str | None = None
+    labels: list[str] = []
+    input: ModelInput | None = None
+    metrics: dict[str, float] = {}
+    calibration: Calibration | None = None
+    license: str | None = None
+
+
+class ModelDetail(ModelInfo):
+    """A served model with its card."""
+
+    card: str | None = Field(default=None, description="Model card, in Markdown.")
+    plan: Plan | None = Field(default=None, description="Current use of threads and batches.")
+
+
+class ModelList(BaseModel):
+    """The served models."""
+
+    default: str
+    models: list[ModelInfo]
+
+
+def model_detail(entry: Entry) -> ModelDetail:
+    """Return the schema of a model with its card, if its folder contains one."""
+    path = entry.folder / CARD if entry.folder and entry.classifier else None
+    card = path.read_text("utf-8", "replace") if path and path.is_file() else None
+    plan = entry.classifier.plan if entry.classifier else None
+    return ModelDetail(**model_info(entry).model_dump(), card=card, plan=plan)
+
+
+def model_info(entry: Entry) -> ModelInfo:
+    """Return the schema of a model; until it is ready only its name, state and error."""
+    if entry.classifier is None:
+        return ModelInfo(name=entry.name, state=entry.state, error=entry.error)
+    manifest = entry.classifier.manifest
+    return ModelInfo(
+        name=entry.name,
+        version=manifest.version,
+        title=manifest.title,
+        description=manifest.description,
+        state=entry.state,
+        runtime=entry.classifier.runtime_name,
+        architecture=manifest.architecture,
+        labels=list(manifest.labels),
+        input=ModelInput(
+            kind=manifest.preprocess.kind, shape=list(manifest.preprocess.input_shape)
+        ),
+        metrics=manifest.metrics,
+        calibration=manifest.calibration,
+        license=manifest.license,
+    )
