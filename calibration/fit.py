@@ -26,18 +26,18 @@ TEMPERATURES = (0.05, 20.0)
 
 
 class CalibrationError(Exception):
-    """Held-out pictures that nothing can be fitted to; the text says why."""
+    """HeldOutOutputs-out pictures that nothing can be fitted to; the text says why."""
 
 
 @dataclass(frozen=True)
-class Held:
+class HeldOutOutputs:
     """What a model says of held-out pictures: `outputs` (N, C), and the true classes (N,)."""
 
     outputs: Floats
     truth: NDArray[np.intp]
 
 
-def calibrate(held: Mapping[str, Held], kind: OutputKind) -> Calibration:
+def calibrate(held: Mapping[str, HeldOutOutputs], kind: OutputKind) -> Calibration:
     """Fit a calibration to the outputs of a model on one or several kinds of held-out pictures.
 
     All pictures count together. Raises CalibrationError where there are none.

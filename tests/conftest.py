@@ -39,13 +39,13 @@ def test_data() -> Path:
 @pytest.fixture(scope="session")
 def photo_models(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of models with `photos`: MobileNetV2 with real weights, packaged once for all."""
-    from training.package import command  # torch and torchvision, which few tests need
+    from training.package.__main__ import main as package  # imports torch and torchvision
 
     folder = tmp_path_factory.mktemp("models")
     weights = test_data / "weights" / "mobilenet_v2.pth"
     labels = test_data / "imagenet" / "imagenet-simple-labels.json"
-    command.main(["photos", "--architecture", "torchvision/mobilenet_v2", "--checkpoint",
-                  str(weights), "--labels", str(labels), "--out", str(folder)])  # fmt: skip
+    package(["photos", "--architecture", "torchvision/mobilenet_v2", "--checkpoint",
+             str(weights), "--labels", str(labels), "--out", str(folder)])  # fmt: skip
     return folder
 
 

@@ -7,7 +7,7 @@ import av
 import numpy as np
 from PIL import Image, ImageOps
 
-from training.data.synthetic_handwriting import write
+from training.data.synthetic_handwriting import draw_digit
 
 SECONDS = 8
 SIDE = 320  # pixels of the clip
@@ -26,7 +26,7 @@ def digits_zip(count: int) -> bytes:
 
 def digit(label: int) -> bytes:
     """Return one digit as a PNG."""
-    return _png(ImageOps.invert(write(label, np.random.default_rng(label + 40))))
+    return _png(ImageOps.invert(draw_digit(label, np.random.default_rng(label + 40))))
 
 
 def clip() -> bytes:
@@ -38,7 +38,7 @@ def clip() -> bytes:
         stream.width = stream.height = SIDE
         stream.pix_fmt = "yuv420p"
         for second in range(SECONDS):
-            image = ImageOps.invert(write(second, rng)).resize((SIDE, SIDE)).convert("RGB")
+            image = ImageOps.invert(draw_digit(second, rng)).resize((SIDE, SIDE)).convert("RGB")
             for _ in range(10):
                 container.mux(stream.encode(av.VideoFrame.from_image(image)))
         container.mux(stream.encode())
@@ -47,7 +47,7 @@ def clip() -> bytes:
 
 def _on_paper(label: int, rng: np.random.Generator) -> Image.Image:
     """A digit that is not easy: blurred by a small scan, on grey paper with grain."""
-    small = ImageOps.invert(write(label, rng)).resize((20, 20)).resize((56, 56))
+    small = ImageOps.invert(draw_digit(label, rng)).resize((20, 20)).resize((56, 56))
     grain = rng.normal(0, 22, (56, 56))
     return Image.fromarray((np.asarray(small) * 0.8 + grain + 20).clip(0, 255).astype(np.uint8))
 

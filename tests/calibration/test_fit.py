@@ -5,18 +5,18 @@ import pytest
 
 from backend.inference.types import Floats
 from calibration.apply import COVERAGES, ood_scores, prediction_sets, probabilities
-from calibration.fit import REFUSED, SURE, CalibrationError, Held, calibrate, fit_temperature
+from calibration.fit import REFUSED, SURE, CalibrationError, HeldOutOutputs, calibrate, fit_temperature
 
 CLASSES = 10
 
 
-def drawn(count: int, seed: int, overconfident: float = 1.0, sharpness: float = 4.0) -> Held:
+def drawn(count: int, seed: int, overconfident: float = 1.0, sharpness: float = 4.0) -> HeldOutOutputs:
     """Logits whose softmax would be true, made too sharp by a factor."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(0, sharpness, (count, CLASSES)).astype(np.float32)
     chances = np.cumsum(probabilities(logits, "logits"), axis=1)
     truth = (rng.random((count, 1)) > chances).sum(axis=1).clip(0, CLASSES - 1)
-    return Held(logits * np.float32(overconfident), truth)
+    return HeldOutOutputs(logits * np.float32(overconfident), truth)
 
 
 @pytest.mark.parametrize("factor", [0.5, 1.0, 3.0])
@@ -71,8 +71,8 @@ def test_few_pictures_of_the_models_world_are_beyond_its_limit() -> None:
 def test_probabilities_alone_do_not_tell_strangers() -> None:
     held = drawn(1_000, 6)
     outputs: Floats = probabilities(held.outputs, "logits")
-    assert calibrate({"made up": Held(outputs, held.truth)}, "probabilities").max_ood_score is None
-    logs = Held(np.log(outputs), held.truth)
+    assert calibrate({"made up": HeldOutOutputs(outputs, held.truth)}, "probabilities").max_ood_score is None
+    logs = HeldOutOutputs(np.log(outputs), held.truth)
     assert calibrate({"made up": logs}, "logits").max_ood_score is None
 
 

@@ -1,17 +1,17 @@
-"""Habits of other countries, added to digits of MNIST: crossed sevens, slashed zeros, ones with
-a flag and a foot. Glyphs are pictures of mode L, white ink on black.
+"""Regional handwriting styles for MNIST digits: crossed sevens, slashed zeros, ones with a flag
+and a foot. Glyphs are images of mode L, white ink on black.
 """
 
 import numpy as np
 from numpy.random import Generator
 from PIL import Image, ImageDraw
 
-SHARE = {0: 0.3, 1: 0.35, 7: 0.5}  # how many of a digit's glyphs are restyled
+RESTYLED_SHARE = {0: 0.3, 1: 0.35, 7: 0.5}  # by digit
 
 
 def restyle(glyph: Image.Image, digit: int, rng: Generator) -> Image.Image:
-    """Return a glyph in another country's habit, for a share of the 0s, 1s and 7s."""
-    if rng.random() >= SHARE.get(digit, 0.0):
+    """Return `glyph` in a regional style, for a random share of the 0s, 1s and 7s."""
+    if rng.random() >= RESTYLED_SHARE.get(digit, 0.0):
         return glyph
     bounds = glyph.point(lambda value: 255 * (value > 100)).getbbox()
     if bounds is None:
@@ -19,9 +19,9 @@ def restyle(glyph: Image.Image, digit: int, rng: Generator) -> Image.Image:
     pixels = np.asarray(glyph) > 100
     glyph = glyph.copy()
     pen = ImageDraw.Draw(glyph)
-    width = max(2.0, _stroke(pixels) * rng.uniform(0.6, 1.0))
-    for line in {0: _slash, 1: _serifs, 7: _crossbar}[digit](pixels, bounds, rng):
-        _draw(pen, line, width)
+    width = max(2.0, _measure_stroke_width(pixels) * rng.uniform(0.6, 1.0))
+    for line in {0: _make_slash, 1: _make_serifs, 7: _make_crossbar}[digit](pixels, bounds, rng):
+        _draw_line(pen, line, width)
     return glyph
 
 
@@ -30,30 +30,30 @@ Bounds = tuple[int, int, int, int]
 Pixels = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 
-def _draw(pen: ImageDraw.ImageDraw, line: Line, width: float) -> None:
+def _draw_line(pen: ImageDraw.ImageDraw, line: Line, width: float) -> None:
     pen.line(line, fill=255, width=round(width))
     half = width / 2
     for x, y in line:
         pen.ellipse((x - half, y - half, x + half, y + half), fill=255)
 
 
-def _stroke(pixels: Pixels) -> float:
-    """The width of a stroke: the median length of the inked runs of all rows."""
+def _measure_stroke_width(pixels: Pixels) -> float:
+    """Return the stroke width in pixels: the 35th percentile of the horizontal ink runs."""
     padded = np.pad(pixels, ((0, 0), (1, 1))).astype(np.int8)
     steps = np.diff(padded, axis=1)
     runs = np.nonzero(steps == -1)[1] - np.nonzero(steps == 1)[1]
     return float(np.percentile(runs, 35)) if len(runs) else 2.0
 
 
-def _slash(_: Pixels, bounds: Bounds, rng: Generator) -> list[Line]:
+def _make_slash(_: Pixels, bounds: Bounds, rng: Generator) -> list[Line]:
     left, top, right, bottom = bounds
     x, y = (left + right) / 2, (top + bottom) / 2
     reach = rng.uniform(0.3, 0.65)
-    across, up = (right - left) * reach * rng.uniform(0.6, 1.1), (bottom - top) * reach
-    return [((x - across, y + up), (x + across, y - up))]
+    offset_x, offset_y = (right - left) * reach * rng.uniform(0.6, 1.1), (bottom - top) * reach
+    return [((x - offset_x, y + offset_y), (x + offset_x, y - offset_y))]
 
 
-def _serifs(pixels: Pixels, bounds: Bounds, rng: Generator) -> list[Line]:
+def _make_serifs(pixels: Pixels, bounds: Bounds, rng: Generator) -> list[Line]:
     _, top, _, bottom = bounds
     height = bottom - top
     head = float(np.flatnonzero(pixels[min(top + 3, bottom - 1)]).mean())
@@ -67,7 +67,7 @@ def _serifs(pixels: Pixels, bounds: Bounds, rng: Generator) -> list[Line]:
     return lines
 
 
-def _crossbar(pixels: Pixels, bounds: Bounds, rng: Generator) -> list[Line]:
+def _make_crossbar(pixels: Pixels, bounds: Bounds, rng: Generator) -> list[Line]:
     left, top, right, bottom = bounds
     y = top + rng.uniform(0.4, 0.65) * (bottom - top)
     stem = float(np.flatnonzero(pixels[int(y)]).max(initial=(left + right) // 2))

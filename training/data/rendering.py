@@ -1,7 +1,6 @@
-"""Pools of digits, and of what is none, as the model sees them: rendered once, then kept.
+"""Rendered training images, as the model receives them, cached on disk.
 
-Every field of a pool went through `find_digit`, the code that serves, so that training meets
-what serving will meet.
+Every image is preprocessed by `find_digit`, as in serving, so training and serving inputs match.
 """
 
 import hashlib
@@ -30,158 +29,171 @@ from training.data import (
     synthetic_handwriting,
     synthetic_print,
 )
-from training.data.digits import NOTHING, DataError, Digits
+from training.data.digits import NEGATIVE, DataError, Digits
 
-CHUNK = 500
-_SEARCH = (segmentation, page_detection, ruled_lines, morphology, digit_search)
+CHUNK_SIZE = 500  # images per parallel task
+_PREPROCESSING_MODULES = (segmentation, page_detection, ruled_lines, morphology, digit_search)
 
-Fields = NDArray[np.uint8]
-Draw = Callable[[Generator], Image.Image]
+Crops = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What a pool is made from: `variants` pictures of each digit of `source`.
+class RenderingConfig:
+    """What to render: `variants` images of each digit of `source`.
 
-    Without a source there are `variants` of each digit, written by the imaginary pen, or `typed`.
-    `coarse` is the share of binary low-resolution scans; `plain` leaves slant and pen as they are.
+    If `source` is None, the digits are synthetic: handwritten, or printed if `is_printed`.
+    `coarse_share` is the share of binary low-resolution scans. If `is_undistorted`, slant, scale
+    and stroke width stay unchanged.
     """
 
     source: Digits | None
     variants: int
     seed: int
-    coarse: float = 0.5
-    plain: bool = False
-    typed: bool = False
+    coarse_share: float = 0.5
+    is_undistorted: bool = False
+    is_printed: bool = False
 
 
-def build_pool(
-    recipe: Recipe, spec: DigitPreprocess, cache: Path, name: str, workers: int
+def render_digits(
+    config: RenderingConfig, spec: DigitPreprocess, cache: Path, name: str, workers: int
 ) -> Digits:
-    """Return the pool of a recipe: fields (N, size, size); built once, then read from `cache`."""
-    path = cache / f"{name}-{_fingerprint(recipe, spec)}.npz"
-    if (kept := _read(path)) is None:
-        render = partial(_render, recipe=recipe, spec=spec)
-        fields, labels = _in_parallel(render, list(_tasks(recipe)), name, workers)
-        inked = fields.any(axis=(1, 2))
-        kept = Digits(fields[inked], labels[inked])
-        _keep(path, kept)
-    return kept
+    """Return the preprocessed crops, uint8 (N, size, size), that `config` describes.
+
+    They are rendered once by `workers` processes, then read from the folder `cache`.
+    """
+    path = cache / f"{name}-{_fingerprint(config, spec)}.npz"
+    if (digits := _read_cache(path)) is None:
+        render = partial(_render_chunk, config=config, spec=spec)
+        crops, labels = _run_in_parallel(render, list(_chunks(config)), name, workers)
+        has_ink = crops.any(axis=(1, 2))
+        digits = Digits(crops[has_ink], labels[has_ink])
+        _write_cache(path, digits)
+    return digits
 
 
-def build_nothing(
+def render_negatives(
     count: int, seed: int, spec: DigitPreprocess, cache: Path, name: str, workers: int
 ) -> Digits:
-    """Return what the model sees of `count` pictures without a digit, all labelled NOTHING.
+    """Return the preprocessed crops of up to `count` images without a digit, labeled NEGATIVE.
 
-    Those of which it sees nothing at all are a twentieth at most, and plain upright bars are left
-    out: whatever they were, they are 1s now.
+    At most one twentieth of them is blank. Upright bars are excluded, because they look like a 1.
     """
     path = cache / f"{name}-{_fingerprint((count, seed), spec)}.npz"
-    if (kept := _read(path)) is None:
-        tasks = [(seed, start, min(CHUNK, count - start)) for start in range(0, count, CHUNK)]
-        (fields,) = _in_parallel(partial(_render_nothing, spec=spec), tasks, name, workers)
-        inked = fields[fields.any(axis=(1, 2)) & ~_bars(fields)]
+    if (digits := _read_cache(path)) is None:
+        tasks = [
+            (seed, start, min(CHUNK_SIZE, count - start)) for start in range(0, count, CHUNK_SIZE)
+        ]
+        render = partial(_render_negative_chunk, spec=spec)
+        (crops,) = _run_in_parallel(render, tasks, name, workers)
+        inked = crops[crops.any(axis=(1, 2)) & ~_are_bars(crops)]
         blank = np.zeros((len(inked) // 20, spec.size, spec.size), dtype=np.uint8)
-        fields = np.concatenate((inked, blank))
-        kept = Digits(fields, np.full(len(fields), NOTHING, dtype=np.uint8))
-        _keep(path, kept)
-    return kept
+        crops = np.concatenate((inked, blank))
+        digits = Digits(crops, np.full(len(crops), NEGATIVE, dtype=np.uint8))
+        _write_cache(path, digits)
+    return digits
 
 
-def _bars(fields: Fields) -> NDArray[np.bool_]:
-    """Which fields (N, H, W) hold one narrow thing without holes, from top to bottom."""
-    inked = fields > 96
-    rows, columns = inked.any(axis=2).sum(axis=1), inked.any(axis=1).sum(axis=1)
-    segmentation = inked.sum(axis=(1, 2))
-    bars: NDArray[np.bool_] = (rows >= 17) & (columns <= 7) & (segmentation >= 0.8 * rows * columns)
+def _are_bars(crops: Crops) -> NDArray[np.bool_]:
+    """Return which of `crops` (N, H, W) hold one tall, narrow, filled shape: bool (N,)."""
+    ink = crops > 96
+    rows, columns = ink.any(axis=2).sum(axis=1), ink.any(axis=1).sum(axis=1)
+    area = ink.sum(axis=(1, 2))
+    bars: NDArray[np.bool_] = (rows >= 17) & (columns <= 7) & (area >= 0.8 * rows * columns)
     return bars
 
 
-def _in_parallel(
-    render: Callable[[Any], tuple[Fields, ...]], tasks: list[Any], name: str, workers: int
-) -> tuple[Fields, ...]:
+def _run_in_parallel(
+    render: Callable[[Any], tuple[Crops, ...]], tasks: list[Any], name: str, workers: int
+) -> tuple[Crops, ...]:
     with multiprocessing.get_context("fork").Pool(workers) as pool:
-        parts = list(tqdm(pool.imap(render, tasks), total=len(tasks), desc=f"rendering {name}"))
-    return tuple(np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        chunks = list(tqdm(pool.imap(render, tasks), total=len(tasks), desc=f"rendering {name}"))
+    return tuple(np.concatenate(arrays) for arrays in zip(*chunks, strict=True))
 
 
-def _keep(path: Path, digits: Digits) -> None:
+def _write_cache(path: Path, digits: Digits) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as draft:
         np.savez(draft, pixels=digits.pixels, labels=digits.labels)
-    Path(draft.name).replace(path)  # a run that is killed leaves no half of a pool
+    Path(draft.name).replace(path)  # atomic: a killed run leaves no partial file
 
 
-def _read(path: Path) -> Digits | None:
-    """The pool that was kept; None where there is none, or a damaged one."""
+def _read_cache(path: Path) -> Digits | None:
+    """Return the cached digits, or None if the file is missing or damaged."""
     try:
-        with path.open("rb") as file, np.load(file) as kept:
-            return Digits(kept["pixels"], kept["labels"])
+        with path.open("rb") as file, np.load(file) as arrays:
+            return Digits(arrays["pixels"], arrays["labels"])
     except (OSError, ValueError, KeyError, BadZipFile, DataError):
         return None
 
 
-Task = tuple[int, NDArray[np.int64]]  # a chunk's number and its digits
+Chunk = tuple[int, NDArray[np.int64]]  # its number and the indices of its digits
 
 
-def _tasks(recipe: Recipe) -> Iterator[Task]:
-    count = 10 if recipe.source is None else len(recipe.source)
-    digits = np.repeat(np.arange(count), recipe.variants)
-    for number, start in enumerate(range(0, len(digits), CHUNK)):
-        yield number, digits[start : start + CHUNK]
+def _chunks(config: RenderingConfig) -> Iterator[Chunk]:
+    count = 10 if config.source is None else len(config.source)
+    digits = np.repeat(np.arange(count), config.variants)
+    for number, start in enumerate(range(0, len(digits), CHUNK_SIZE)):
+        yield number, digits[start : start + CHUNK_SIZE]
 
 
-def _render(task: Task, recipe: Recipe, spec: DigitPreprocess) -> tuple[Fields, Fields]:
-    number, digits = task
-    rng = np.random.default_rng((recipe.seed, number))
-    fields = np.stack([find_digit(_picture(int(digit), recipe, rng), spec) for digit in digits])
-    labels = digits if recipe.source is None else recipe.source.labels[digits]
-    return fields, labels.astype(np.uint8)
+def _render_chunk(
+    chunk: Chunk, config: RenderingConfig, spec: DigitPreprocess
+) -> tuple[Crops, Crops]:
+    number, digits = chunk
+    rng = np.random.default_rng((config.seed, number))
+    crops = np.stack([find_digit(_render_image(int(i), config, rng), spec) for i in digits])
+    labels = digits if config.source is None else config.source.labels[digits]
+    return crops, labels.astype(np.uint8)
 
 
-def _render_nothing(task: tuple[int, int, int], spec: DigitPreprocess) -> tuple[Fields]:
+def _render_negative_chunk(task: tuple[int, int, int], spec: DigitPreprocess) -> tuple[Crops]:
     seed, start, count = task
     rng = np.random.default_rng((seed, start))
-    return (np.stack([find_digit(negatives.picture(rng), spec) for _ in range(count)]),)
+    return (np.stack([find_digit(negatives.draw_negative(rng), spec) for _ in range(count)]),)
 
 
-def _picture(index: int, recipe: Recipe, rng: Generator) -> Image.Image:
-    source = recipe.source
+def _render_image(index: int, config: RenderingConfig, rng: Generator) -> Image.Image:
+    source = config.source
     if source is None:
-        glyph = (synthetic_print if recipe.typed else synthetic_handwriting).write(index, rng)
+        synthetic = synthetic_print if config.is_printed else synthetic_handwriting
+        glyph = synthetic.draw_digit(index, rng)
     else:
         pixels = source.pixels[index]
-        glyph = degradation.glyph_of(pixels, 4 if len(pixels) > 20 else 12)
+        glyph = degradation.to_glyph(pixels, 4 if len(pixels) > 20 else 12)
         glyph = regional_styles.restyle(glyph, int(source.labels[index]), rng)
-    if not recipe.plain:
+    if not config.is_undistorted:
         if rng.random() < 0.75:
-            glyph = degradation.lean(glyph, rng)
+            glyph = degradation.distort(glyph, rng)
         if rng.random() < 0.6:
-            glyph = degradation.repen(glyph, rng)
+            glyph = degradation.change_stroke_width(glyph, rng)
     kind = rng.random()
-    if kind < recipe.coarse:
-        return degradation.coarse_scan(glyph, rng)
-    return degradation.cropped(glyph, rng) if kind > 0.9 else degradation.pen_scan(glyph, rng)
+    if kind < config.coarse_share:
+        return degradation.render_coarse_scan(glyph, rng)
+    if kind > 0.9:
+        return degradation.render_clipped(glyph, rng)
+    return degradation.render_pen_on_paper(glyph, rng)
 
 
-def _fingerprint(recipe: Recipe | tuple[int, int], spec: DigitPreprocess) -> str:
-    """Changes with whatever changes the pool: data, recipe (or count and seed), spec and code."""
+def _fingerprint(config: RenderingConfig | tuple[int, int], spec: DigitPreprocess) -> str:
+    """Return a hash of all that the images depend on: data, config, spec and source code.
+
+    For negatives, `config` is (count, seed).
+    """
     digest = hashlib.sha256(spec.model_dump_json().encode())
-    if isinstance(recipe, Recipe):
-        told = (recipe.variants, recipe.seed, recipe.coarse, recipe.plain)
-        digest.update(repr(told).encode())
+    if isinstance(config, RenderingConfig):
+        values = (config.variants, config.seed, config.coarse_share, config.is_undistorted)
+        digest.update(repr(values).encode())
         modules = [
-            *_SEARCH,
+            *_PREPROCESSING_MODULES,
             degradation,
-            synthetic_print if recipe.typed else synthetic_handwriting,
+            synthetic_print if config.is_printed else synthetic_handwriting,
             regional_styles,
         ]
-        if recipe.source is not None:
-            digest.update(recipe.source.pixels.tobytes() + recipe.source.labels.tobytes())
+        if config.source is not None:
+            digest.update(config.source.pixels.tobytes() + config.source.labels.tobytes())
     else:
-        digest.update(repr(recipe).encode())
-        modules = [*_SEARCH, negatives]
+        digest.update(repr(config).encode())
+        modules = [*_PREPROCESSING_MODULES, negatives]
     for module in modules:
         digest.update(Path(str(module.__file__)).read_bytes())
     return digest.hexdigest()[:16]

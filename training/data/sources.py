@@ -1,65 +1,78 @@
-"""What the digit classifier learns from, and what it is checked on: MNIST and foreign hands."""
+"""The datasets that the digit models are trained and validated on."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
 from backend.inference.preprocessing.digits import DigitPreprocess
 from training.data.digits import Digits, read_mnist, read_uci
-from training.data.rendering import Recipe, build_nothing, build_pool
+from training.data.rendering import RenderingConfig, render_digits, render_negatives
 
-VALIDATION = 5_000  # the last so many of MNIST's training digits validate
-UCI_VARIANTS, PEN_VARIANTS, TYPED_VARIANTS = 30, 4_000, 1_500
-NOTHING_COUNT, NOTHING_VALIDATION = 24_000, 3_000
+MNIST_VALIDATION_COUNT = 5_000  # the last digits of the MNIST training split
+# Images per digit of the source, or per class for synthetic digits.
+UCI_VARIANTS, HANDWRITING_VARIANTS, PRINT_VARIANTS = 30, 4_000, 1_500
+NEGATIVE_COUNT, NEGATIVE_VALIDATION_COUNT = 24_000, 3_000
 
 
 @dataclass(frozen=True)
-class Source:
-    """Fields to learn from; `share` of them, drawn anew, is seen in each epoch."""
+class TrainingSource:
+    """Training crops; each epoch draws a random `share` of them, in [0, 1]."""
 
     digits: Digits
     share: float
 
 
-def training_sources(mnist: Path, spec: DigitPreprocess, cache: Path, workers: int) -> list[Source]:
-    """MNIST as it is and through the channels, UCI's writers, imaginary pens, print, nothing."""
-    known = read_mnist(mnist, "train")[:-VALIDATION]
+def load_training_sources(
+    mnist: Path, spec: DigitPreprocess, cache: Path, workers: int
+) -> list[TrainingSource]:
+    """Return all training data: MNIST, rendered MNIST and UCI, synthetic digits, negatives."""
+    raw = read_mnist(mnist, "train")[:-MNIST_VALIDATION_COUNT]
     uci, _ = read_uci()
-    scenes = build_pool(Recipe(known, 2, seed=1), spec, cache, "mnist", workers)
-    foreign = build_pool(Recipe(uci, UCI_VARIANTS, seed=2), spec, cache, "uci", workers)
-    written = build_pool(Recipe(None, PEN_VARIANTS, seed=3), spec, cache, "pen", workers)
-    typed = build_pool(
-        Recipe(None, TYPED_VARIANTS, seed=5, coarse=0.1, typed=True), spec, cache, "typed", workers
-    )
-    nothing = build_nothing(NOTHING_COUNT, 4, spec, cache, "nothing", workers)
+    configs = {
+        "mnist": RenderingConfig(raw, 2, seed=1),
+        "uci": RenderingConfig(uci, UCI_VARIANTS, seed=2),
+        "handwriting": RenderingConfig(None, HANDWRITING_VARIANTS, seed=3),
+        "print": RenderingConfig(None, PRINT_VARIANTS, seed=5, coarse_share=0.1, is_printed=True),
+    }
+    rendered = {
+        name: render_digits(config, spec, cache, name, workers) for name, config in configs.items()
+    }
+    negatives = render_negatives(NEGATIVE_COUNT, 4, spec, cache, "negatives", workers)
     return [
-        Source(known, 0.9),
-        Source(scenes, 0.4),
-        Source(foreign, 0.35),
-        Source(written, 0.35),
-        Source(typed, 0.4),
-        Source(nothing, 0.8),
+        TrainingSource(raw, 0.9),
+        TrainingSource(rendered["mnist"], 0.4),
+        TrainingSource(rendered["uci"], 0.35),
+        TrainingSource(rendered["handwriting"], 0.35),
+        TrainingSource(rendered["print"], 0.4),
+        TrainingSource(negatives, 0.8),
     ]
 
 
-def validation_sets(
+def load_validation_sets(
     mnist: Path, spec: DigitPreprocess, cache: Path, workers: int
 ) -> dict[str, Digits]:
-    """Digits that are not learnt from: MNIST's, three kinds of foreign handwriting, and print."""
-    held = read_mnist(mnist, "train")[-VALIDATION:]
+    """Return the validation digits by name: MNIST, rendered MNIST and UCI, synthetic digits."""
+    held_out = read_mnist(mnist, "train")[-MNIST_VALIDATION_COUNT:]
     _, uci = read_uci()
-    scans = Recipe(held[:3000], 1, seed=11, coarse=1.0)
-    other = Recipe(uci, 3, seed=12, coarse=0.5, plain=True)
-    written = Recipe(None, 300, seed=13, coarse=0.5)
-    typed = Recipe(None, 100, seed=15, coarse=0.0, plain=True, typed=True)
-    return {
-        "mnist": held,
-        "coarse scans": build_pool(scans, spec, cache, "scans-validation", workers),
-        "other writers": build_pool(other, spec, cache, "uci-validation", workers),
-        "imaginary pen": build_pool(written, spec, cache, "pen-validation", workers),
-        "print": build_pool(typed, spec, cache, "typed-validation", workers),
+    configs = {
+        "coarse scans": RenderingConfig(held_out[:3000], 1, seed=11, coarse_share=1.0),
+        "other writers": RenderingConfig(uci, 3, seed=12, is_undistorted=True),
+        "synthetic handwriting": RenderingConfig(None, 300, seed=13),
+        "print": RenderingConfig(
+            None, 100, seed=15, coarse_share=0.0, is_undistorted=True, is_printed=True
+        ),
     }
+    rendered = {
+        name: render_digits(config, spec, cache, f"validation-{name.replace(' ', '-')}", workers)
+        for name, config in configs.items()
+    }
+    return {"mnist": held_out, **rendered}
 
 
-def validation_nothing(spec: DigitPreprocess, cache: Path, workers: int) -> Digits:
-    """Fields without a digit that are not learnt from; the photographs are the same."""
-    return build_nothing(NOTHING_VALIDATION, 14, spec, cache, "nothing-validation", workers)
+def load_validation_negatives(spec: DigitPreprocess, cache: Path, workers: int) -> Digits:
+    """Return the validation crops without a digit.
+
+    They are drawn with another seed than the training negatives, from the same photographs.
+    """
+    return render_negatives(
+        NEGATIVE_VALIDATION_COUNT, 14, spec, cache, "validation-negatives", workers
+    )

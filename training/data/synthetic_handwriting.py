@@ -1,7 +1,7 @@
-"""Digits written by an imaginary pen: strokes with random parameters, for styles MNIST lacks.
+"""Synthetic handwritten digits: strokes with random parameters, in styles that MNIST lacks.
 
-MNIST was written by Americans. Elsewhere a 7 is crossed, a 1 has a long upstroke or a foot, a 0
-may be slashed, a 4 is open and a 9 has a straight leg. `write` draws such digits.
+MNIST's writers are American. Elsewhere a 7 is crossed, a 1 has a long upstroke or a foot, a 0 may
+be slashed, a 4 is open and a 9 has a straight leg.
 """
 
 import math
@@ -11,30 +11,30 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-SIDE = 128  # of the picture that a digit is drawn on, in pixels
+from training.data.degradation import GLYPH_SIZE
 
-Points = NDArray[np.float64]  # (n, 2): x to the right, y down, in a unit square
+Points = NDArray[np.float64]  # (N, 2): x to the right, y down, in the unit square
 Strokes = list[Points]
 
 
-def write(digit: int, rng: Generator) -> Image.Image:
-    """Draw a digit in a random style: mode L, 128x128, white ink on black, anti-aliased."""
-    strokes = [_tremble(stroke, rng) for stroke in _STYLES[digit](rng)]
-    tall = rng.uniform(60, 100)
-    wide = tall * rng.uniform(0.45, 1.0)
-    slant, turn = rng.normal(0.1, 0.18), rng.normal(0, 0.08)
+def draw_digit(digit: int, rng: Generator) -> Image.Image:
+    """Return a digit in a random style: mode L, 128x128, white ink on black, anti-aliased."""
+    strokes = [_add_tremor(stroke, rng) for stroke in _DIGITS[digit](rng)]
+    height = rng.uniform(60, 100)
+    width = height * rng.uniform(0.45, 1.0)
+    slant, angle = rng.normal(0.1, 0.18), rng.normal(0, 0.08)
     shear = np.array([[1, -slant], [0, 1]])
-    rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
-    width = rng.uniform(3, 11)
-    picture = Image.new("L", (2 * SIDE, 2 * SIDE))
-    pen = ImageDraw.Draw(picture)
+    rotation = np.array([[math.cos(angle), -math.sin(angle)], [math.sin(angle), math.cos(angle)]])
+    stroke_width = rng.uniform(3, 11)
+    image = Image.new("L", (2 * GLYPH_SIZE, 2 * GLYPH_SIZE))
+    pen = ImageDraw.Draw(image)
     for stroke in strokes:
-        placed = ((stroke - 0.5) * (wide, tall)) @ shear.T @ rotation.T + SIDE / 2
-        _draw(pen, placed * 2, 2 * width * rng.uniform(0.85, 1.15))
-    return picture.reduce(2)
+        placed = ((stroke - 0.5) * (width, height)) @ shear.T @ rotation.T + GLYPH_SIZE / 2
+        _draw_stroke(pen, placed * 2, 2 * stroke_width * rng.uniform(0.85, 1.15))
+    return image.reduce(2)
 
 
-def _draw(pen: ImageDraw.ImageDraw, points: Points, width: float) -> None:
+def _draw_stroke(pen: ImageDraw.ImageDraw, points: Points, width: float) -> None:
     flat = [(float(x), float(y)) for x, y in points]
     pen.line(flat, fill=255, width=round(width), joint="curve")
     half = width / 2
@@ -42,8 +42,8 @@ def _draw(pen: ImageDraw.ImageDraw, points: Points, width: float) -> None:
         pen.ellipse((x - half, y - half, x + half, y + half), fill=255)
 
 
-def _tremble(points: Points, rng: Generator) -> Points:
-    """Bend a stroke a little, smoothly along its way."""
+def _add_tremor(points: Points, rng: Generator) -> Points:
+    """Return a stroke with small, smooth random displacements."""
     n = len(points)
     bends = rng.normal(0, 0.022, (5, 2))
     at = np.linspace(0, 4, n)
@@ -53,32 +53,32 @@ def _tremble(points: Points, rng: Generator) -> Points:
 
 
 def _curve(*knots: tuple[float, float], jitter: float, rng: Generator) -> Points:
-    """A smooth curve through knots (Catmull-Rom), 12 points between each two."""
-    way = np.array(knots) + rng.normal(0, jitter, (len(knots), 2))
-    padded = np.vstack((2 * way[0] - way[1], way, 2 * way[-1] - way[-2]))
+    """Return a smooth curve through `knots` (Catmull-Rom), 12 points between adjacent knots."""
+    jittered = np.array(knots) + rng.normal(0, jitter, (len(knots), 2))
+    padded = np.vstack((2 * jittered[0] - jittered[1], jittered, 2 * jittered[-1] - jittered[-2]))
     t = np.linspace(0, 1, 12, endpoint=False)[:, np.newaxis]
-    parts = []
+    segments = []
     for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
         cubic = (3 * (b - c) + d - a) * t**3 + (2 * a - 5 * b + 4 * c - d) * t**2
-        parts.append(b + 0.5 * (cubic + (c - a) * t))
-    return np.vstack((*parts, way[-1:]))
+        segments.append(b + 0.5 * (cubic + (c - a) * t))
+    return np.vstack((*segments, jittered[-1:]))
 
 
 def _line(*knots: tuple[float, float], jitter: float, rng: Generator) -> Points:
-    """Straight from knot to knot, 8 points between each two."""
-    way = np.array(knots) + rng.normal(0, jitter, (len(knots), 2))
-    at = np.linspace(0, len(way) - 1, 8 * len(way))
-    index = np.arange(len(way))
-    return np.stack([np.interp(at, index, way[:, axis]) for axis in (0, 1)], axis=1)
+    """Return straight lines between `knots`, 8 points per knot."""
+    jittered = np.array(knots) + rng.normal(0, jitter, (len(knots), 2))
+    at = np.linspace(0, len(jittered) - 1, 8 * len(jittered))
+    index = np.arange(len(jittered))
+    return np.stack([np.interp(at, index, jittered[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def _arc(
-    centre: tuple[float, float], radii: tuple[float, float], start: float, turn: float
+    center: tuple[float, float], radii: tuple[float, float], start: float, turn: float
 ) -> Points:
-    """Part of an ellipse: angles in turns, clockwise from the right."""
+    """Return part of an ellipse; angles are in turns, clockwise from the right."""
     angle = 2 * math.pi * (start + np.linspace(0, turn, max(8, int(abs(turn) * 48))))
     return np.stack(
-        (centre[0] + radii[0] * np.cos(angle), centre[1] + radii[1] * np.sin(angle)), axis=1
+        (center[0] + radii[0] * np.cos(angle), center[1] + radii[1] * np.sin(angle)), axis=1
     )
 
 
@@ -94,7 +94,7 @@ def _zero(rng: Generator) -> Strokes:
         if rng.random() < 0.12:
             ends = ((0.5 - reach * lean, 0.5 - reach), (0.5 + reach * lean, 0.5 + reach))
         strokes.append(_line(*ends, jitter=0.03, rng=rng))
-    elif kind < 0.45:  # the pen leaves the loop in a curl
+    elif kind < 0.45:  # a curl at the end of the loop
         strokes.append(_curve((0.5, 0.0), (0.65, 0.08), (0.85, 0.0), jitter=0.04, rng=rng))
     return strokes
 
@@ -136,21 +136,21 @@ def _two(rng: Generator) -> Strokes:
 
 def _three(rng: Generator) -> Strokes:
     waist = rng.uniform(0.4, 0.52)
-    nook = rng.uniform(0.3, 0.6)
+    notch = rng.uniform(0.3, 0.6)
     low = [(0.8, waist + 0.1), (0.95, 0.72), (0.75, 0.97), (0.4, 1.0), (0.05, 0.85)]
     if rng.random() < 0.65:
         high = [(0.08, 0.15), (0.4, 0.0), (0.8, 0.08), (0.82, 0.3), (0.62, waist - 0.05)]
-        upper = _curve(*high, (nook, waist), jitter=0.025, rng=rng)
+        upper = _curve(*high, (notch, waist), jitter=0.025, rng=rng)
     else:
-        upper = _line((0.08, 0.02), (0.9, 0.0), (nook, waist), jitter=0.03, rng=rng)
-    return [np.vstack((upper, _curve((nook, waist), *low, jitter=0.025, rng=rng)))]
+        upper = _line((0.08, 0.02), (0.9, 0.0), (notch, waist), jitter=0.03, rng=rng)
+    return [np.vstack((upper, _curve((notch, waist), *low, jitter=0.025, rng=rng)))]
 
 
 def _four(rng: Generator) -> Strokes:
     bar, stem = rng.uniform(0.5, 0.75), rng.uniform(0.55, 0.85)
     right = rng.uniform(stem + 0.05, 1.05)
     kind = rng.random()
-    if kind < 0.3:  # closed, in one go
+    if kind < 0.3:  # closed, one stroke
         return [_line((stem, 1), (stem, 0), (0.02, bar), (right, bar), jitter=0.025, rng=rng)]
     start = rng.uniform(0.1, 0.55) if kind < 0.75 else rng.uniform(0.02, 0.2)
     knots = ((start, 0.0), (0.02 if kind < 0.75 else start, bar), (right, bar))
@@ -184,11 +184,11 @@ def _six(rng: Generator) -> Strokes:
     top = rng.uniform(0.4, 0.95)
     height = rng.uniform(0.38, 0.6)
     middle = 1 - height / 2
-    way = [(top, 0.0), (0.3, 0.25), (0.04, 0.62), (0.2, 0.95), (0.6, 0.99), (0.92, middle + 0.05)]
+    body = [(top, 0.0), (0.3, 0.25), (0.04, 0.62), (0.2, 0.95), (0.6, 0.99), (0.92, middle + 0.05)]
     closing = [(0.7, 1 - height), (0.35, 1 - height * 0.85), (0.08, rng.uniform(0.7, 0.9))]
     if rng.random() < 0.25:
         closing = closing[:2]
-    return [_curve(*way, *closing, jitter=0.025, rng=rng)]
+    return [_curve(*body, *closing, jitter=0.025, rng=rng)]
 
 
 def _seven(rng: Generator) -> Strokes:
@@ -248,4 +248,4 @@ def _nine(rng: Generator) -> Strokes:
     return [_curve(*loop, *tail, jitter=0.025, rng=rng)]
 
 
-_STYLES = (_zero, _one, _two, _three, _four, _five, _six, _seven, _eight, _nine)
+_DIGITS = (_zero, _one, _two, _three, _four, _five, _six, _seven, _eight, _nine)

@@ -1,4 +1,4 @@
-"""Calibrate a model folder with labelled pictures that the model never learnt from."""
+"""Calibrates a model folder with held-out labeled images."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,54 +9,54 @@ from tqdm import tqdm
 from backend.inference import runtimes
 from backend.inference.decoder import Decoder
 from backend.inference.errors import ImageError
-from backend.inference.images.image_reader import Reader
+from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
 from backend.inference.types import Floats
 from calibration.apply import COVERAGES, Calibration, OutputKind
-from calibration.fit import CalibrationError, Held, calibrate
-from evaluation.sources.source import Source
+from calibration.fit import CalibrationError, HeldOutOutputs, calibrate
+from evaluation.sources.base import Source
 from evaluation.types import Sample
 
-BATCH = 32
-SHOWN = 5  # labels that are named
+BATCH_SIZE = 32
+MAX_LISTED_LABELS = 5  # in an error message
 
 
 def calibrate_folder(model: Artifact, source: Source) -> tuple[Artifact, list[str]]:
-    """Fit a calibration to `source`, put it into the manifest; returns the lines of a report.
+    """Fit a calibration to `source` and write it to the manifest.
 
-    Raises CalibrationError where a label is not one of the model's, or no picture can be read.
+    Return the updated model and the lines of a report.
+    Raise CalibrationError if a label is not one of the model's, or no image can be read.
     """
     labels = model.manifest.labels
     if unknown := sorted(source.labels - set(labels)):
-        named = ", ".join(map(repr, unknown[:SHOWN])) + ("…" if len(unknown) > SHOWN else "")
-        raise CalibrationError(f"{source.name}: {named}: not among the {len(labels)} labels")
-    held = _answers(model, source)
-    fitted = calibrate({Path(source.name).name: held}, model.manifest.output)
-    correct = float((held.outputs.argmax(1) == held.truth).mean())
-    made = artifact.write_manifest(
-        model.folder, model.manifest.model_copy(update={"calibration": fitted})
-    )
-    lost = len(source) - fitted.pictures
-    return made, [
-        *_told(fitted, model.manifest.output, correct),
-        *([f"{lost} could not be read"] if lost else []),
+        names = ", ".join(map(repr, unknown[:MAX_LISTED_LABELS]))
+        names += "…" if len(unknown) > MAX_LISTED_LABELS else ""
+        raise CalibrationError(f"{source.name}: {names}: not among the {len(labels)} labels")
+    held_out = _compute_outputs(model, source)
+    calibration = calibrate({Path(source.name).name: held_out}, model.manifest.output)
+    accuracy = float((held_out.outputs.argmax(1) == held_out.truth).mean())
+    manifest = model.manifest.model_copy(update={"calibration": calibration})
+    unreadable = len(source) - calibration.pictures
+    return artifact.write_manifest(model.folder, manifest), [
+        *_report(calibration, manifest.output, accuracy),
+        *([f"{unreadable} images could not be read"] if unreadable else []),
     ]
 
 
-def _answers(model: Artifact, source: Source) -> Held:
-    """What the model says of the pictures that can be read."""
-    decoder = Decoder(model.manifest.preprocess, Reader())
+def _compute_outputs(model: Artifact, source: Source) -> HeldOutOutputs:
+    """Return the outputs and the true classes of the readable images."""
+    decoder = Decoder(model.manifest.preprocess, ImageReader())
     runtime = runtimes.load(model)
-    # A label that stands twice among the model's is its first class.
-    classes = {label: at for at, label in reversed(list(enumerate(model.manifest.labels)))}
+    # A label that occurs twice stands for the first of its classes.
+    classes = {label: index for index, label in reversed(list(enumerate(model.manifest.labels)))}
     outputs, truth = [], []
-    for rows, found in _batches(decoder, source):
+    for rows, labels in _batches(decoder, source):
         outputs.append(runtime(rows))
-        truth += [classes[label] for label in found]
+        truth += [classes[label] for label in labels]
     if not truth:
-        raise CalibrationError(f"{source.name}: there is no picture that can be read")
-    return Held(np.concatenate(outputs), np.array(truth))
+        raise CalibrationError(f"{source.name}: no image can be read")
+    return HeldOutOutputs(np.concatenate(outputs), np.array(truth))
 
 
 def _batches(decoder: Decoder, source: Source) -> Iterator[tuple[Floats, list[str]]]:
@@ -70,33 +70,32 @@ def _batches(decoder: Decoder, source: Source) -> Iterator[tuple[Floats, list[st
         except ImageError:
             continue
         labels.append(sample.label)
-        if len(rows) == BATCH:
+        if len(rows) == BATCH_SIZE:
             yield np.concatenate(rows), labels
             rows, labels = [], []
     if rows:
         yield np.concatenate(rows), labels
 
 
-def _told(fitted: Calibration, kind: OutputKind, correct: float) -> list[str]:
-    sizes = ", ".join(f"{fitted.mean_set_size[str(c)]:.2f} for {c:.0%}" for c in COVERAGES)
+def _report(calibration: Calibration, kind: OutputKind, accuracy: float) -> list[str]:
+    sizes = ", ".join(f"{calibration.mean_set_size[str(c)]:.2f} at {c:.0%}" for c in COVERAGES)
     lines = [
-        f"calibrated with {fitted.pictures:,} pictures ({correct:.1%} right): temperature "
-        f"{fitted.temperature:g}; labels in a prediction set: {sizes}"
+        f"calibrated on {calibration.pictures:,} images (accuracy {accuracy:.1%}): temperature "
+        f"{calibration.temperature:g}; labels per prediction set: {sizes}"
     ]
     lines += [
-        f"some sets of {coverage:.0%} hold all labels: there are too few pictures, or the model "
-        "gives some true labels no probability at all"
+        f"some {coverage:.0%} prediction sets contain all labels: there are too few images, or "
+        "the model assigns a probability of zero to some true labels"
         for coverage in COVERAGES
-        if not all(one.min_probability for one in fitted.sets if one.coverage == coverage)
+        if not all(one.min_probability for one in calibration.sets if one.coverage == coverage)
     ]
     if kind == "probabilities":
-        lines.append("it gives probabilities: they do not tell what is not of its world")
-    elif fitted.max_ood_score is None:
-        lines.append(
-            "what is not of its world cannot be told: that takes the logits of 99 pictures"
-        )
+        lines.append("no out-of-distribution detection: it requires logits, not probabilities")
+    elif calibration.max_ood_score is None:
+        lines.append("no out-of-distribution detection: it requires the logits of 99 images")
     else:
         lines.append(
-            f"pictures that score more than {fitted.max_ood_score:.2f} are strangers to it"
+            "images with an out-of-distribution score above "
+            f"{calibration.max_ood_score:.2f} are marked as out of distribution"
         )
     return lines

@@ -1,4 +1,4 @@
-"""How far the answers of a calibrated model are to be trusted, as figures for its manifest."""
+"""Metrics of a calibrated model for its manifest: calibration error, coverage, rejection rates."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,35 +15,35 @@ from calibration.apply import (
 )
 from evaluation.metrics import reliability
 
-Figures = dict[str, float]
 
-
-def promises(
+def measure_calibration(
     calibration: Calibration, kind: OutputKind, outputs: Floats, truth: NDArray[np.integer]
-) -> Figures:
-    """Measure outputs (N, C) against classes (N,): calibration error, coverage, size of sets."""
+) -> dict[str, float]:
+    """Return calibration error, coverage and set size for outputs (N, C) and classes (N,)."""
     scaled = probabilities(outputs, kind, calibration.temperature)
     correct = scaled.argmax(1) == truth
-    figures = {"test_ece": reliability(scaled.max(axis=1), correct).ece}
+    metrics = {"test_ece": reliability(scaled.max(axis=1), correct).ece}
     for coverage in COVERAGES:
         sets = prediction_sets(scaled, calibration.sets, coverage)
         covered = sets[np.arange(len(truth)), truth]
-        figures[f"test_coverage_{coverage * 100:.0f}"] = float(covered.mean())
-        figures[f"test_set_size_{coverage * 100:.0f}"] = float(sets.sum(axis=1).mean())
-    return figures
+        metrics[f"test_coverage_{coverage * 100:.0f}"] = float(covered.mean())
+        metrics[f"test_set_size_{coverage * 100:.0f}"] = float(sets.sum(axis=1).mean())
+    return metrics
 
 
-def refusals(calibration: Calibration, known: Floats, strange: Floats) -> Figures:
-    """Share of pictures that are taken for strangers, of its world (N, C) and not (M, C).
+def measure_rejection(
+    calibration: Calibration, in_distribution: Floats, out_of_distribution: Floats
+) -> dict[str, float]:
+    """Return the rejected shares and the AUROC for logits (N, C) and (M, C).
 
-    Nothing where the model cannot tell.
+    Empty if the model has no out-of-distribution score.
     """
     if calibration.max_ood_score is None:
         return {}
-    scores, strangers = ood_scores(known), ood_scores(strange)
-    is_strange = np.repeat([False, True], [len(scores), len(strangers)])
+    inside, outside = ood_scores(in_distribution), ood_scores(out_of_distribution)
+    is_outside = np.repeat([False, True], [len(inside), len(outside)])
     return {
-        "test_refused": float((scores > calibration.max_ood_score).mean()),
-        "nothing_refused": float((strangers > calibration.max_ood_score).mean()),
-        "nothing_auroc": float(roc_auc_score(is_strange, np.concatenate((scores, strangers)))),
+        "test_refused": float((inside > calibration.max_ood_score).mean()),
+        "nothing_refused": float((outside > calibration.max_ood_score).mean()),
+        "nothing_auroc": float(roc_auc_score(is_outside, np.concatenate((inside, outside)))),
     }

@@ -1,7 +1,8 @@
-"""What a training run needs to go on after it was killed, kept after each epoch.
+"""Checkpoints of a training run, written after each epoch, from which a killed run resumes.
 
-A file `epoch-NNNNN.ckpt` is the SHA-256 of the rest, and the rest is torch's format, of which only
-tensors and plain values are read. The last two are kept: a damaged one is passed over.
+A file `epoch-NNNNN.ckpt` is the SHA-256 of the payload, then the payload in PyTorch's format, of
+which only tensors and plain values are loaded. The latest two files are stored; a damaged one is
+skipped.
 """
 
 import hashlib
@@ -16,48 +17,49 @@ import torch
 
 from training.data.digits import Digits
 
-KEPT = 2
-_DIGEST = hashlib.sha256().digest_size
+MAX_CHECKPOINTS = 2
+_DIGEST_SIZE = hashlib.sha256().digest_size
 
 State = dict[str, Any]  # tensors and plain values only
-Fingerprint = Mapping[str, str]  # what a run depends on, by the name that a message gives it
+Fingerprint = Mapping[str, str]  # hashes of what a run depends on, by name
 
 
 class CheckpointError(Exception):
-    """A run that cannot go on from what is kept; the text says what to do."""
+    """The run cannot be resumed or saved; the message says what to do."""
 
 
 class Checkpoints:
-    """The checkpoints of one run in `folder`, for runs of the same `fingerprint` only."""
+    """Reads and writes the checkpoints in `folder` of runs with the same `fingerprint`."""
 
     def __init__(self, folder: Path, fingerprint: Fingerprint) -> None:
         self._folder = folder
         self._fingerprint = dict(fingerprint)
 
     def load(self) -> State | None:
-        """The state after the last epoch that is readable; None where there is no checkpoint.
+        """Return the latest readable state, or None if there is no checkpoint.
 
-        Raises CheckpointError where none is readable, or it is of another run.
+        Raise CheckpointError if all are damaged, or the fingerprint differs.
         """
         paths = self._paths()
         for path in reversed(paths):
-            kept = _read(path)
-            if kept is None:
-                print(f"{path} is damaged and passed over", file=sys.stderr)
+            checkpoint = _read(path)
+            if checkpoint is None:
+                print(f"{path} is damaged; skipping it", file=sys.stderr)
                 continue
-            self._require_same(path, kept["fingerprint"])
-            state: State = kept["state"]
+            self._require_same_run(path, checkpoint["fingerprint"])
+            state: State = checkpoint["state"]
             return state
         if paths:
             raise CheckpointError(
-                f"no checkpoint in {self._folder} is readable; start over with --fresh"
+                f"all checkpoints in {self._folder} are damaged; start over with --fresh"
             )
         return None
 
     def save(self, epoch: int, state: State) -> None:
-        """Keep `state` as the one after `epoch`; raises CheckpointError where it cannot be written.
+        """Write `state` as the checkpoint of `epoch` and delete outdated checkpoints.
 
-        It is moved into place when it is whole and on the disk; only then older ones go.
+        The file is synced to disk and moved into place before older ones are deleted.
+        Raise CheckpointError if it cannot be written.
         """
         content = io.BytesIO()
         torch.save({"fingerprint": self._fingerprint, "state": state}, content)
@@ -72,58 +74,58 @@ class Checkpoints:
                 file.flush()
                 os.fsync(file.fileno())
             draft.replace(path)
-            _sync(self._folder)
+            _sync_folder(self._folder)
         except OSError as error:
             draft.unlink(missing_ok=True)
             raise CheckpointError(
-                f"{path} cannot be written ({error.strerror}); make room and run the same command "
-                "again: it goes on from the last epoch that is kept"
+                f"{path} cannot be written ({error.strerror}); free disk space and run the same "
+                "command again to resume from the last checkpoint"
             ) from error
-        for old in self._paths()[:-KEPT]:
+        for old in self._paths()[:-MAX_CHECKPOINTS]:
             old.unlink(missing_ok=True)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Delete all checkpoints."""
         for path in self._paths():
             path.unlink()
 
     def _paths(self) -> list[Path]:
         return sorted(self._folder.glob("epoch-*.ckpt"))
 
-    def _require_same(self, path: Path, found: Fingerprint) -> None:
-        names = self._fingerprint.keys() | found.keys()
-        other = sorted(n for n in names if found.get(n) != self._fingerprint.get(n))
-        if other:
+    def _require_same_run(self, path: Path, other: Fingerprint) -> None:
+        names = self._fingerprint.keys() | other.keys()
+        changed = sorted(n for n in names if other.get(n) != self._fingerprint.get(n))
+        if changed:
             raise CheckpointError(
-                f"{path} is of a run with other {', '.join(other)}: repeat the command of that "
-                "run to go on with it, or start over with --fresh"
+                f"{path} belongs to a run with other {', '.join(changed)}: repeat the command of "
+                "that run to resume it, or start over with --fresh"
             )
 
 
-def digest(sets: Iterable[Digits]) -> str:
-    """SHA-256 of all pixels and labels, in order."""
-    found = hashlib.sha256()
+def hash_digits(sets: Iterable[Digits]) -> str:
+    """Return the SHA-256 of all pixels and labels, in order, as hex."""
+    digest = hashlib.sha256()
     for digits in sets:
-        found.update(repr(digits.pixels.shape).encode())
-        found.update(digits.pixels.tobytes() + digits.labels.tobytes())
-    return found.hexdigest()
+        digest.update(repr(digits.pixels.shape).encode())
+        digest.update(digits.pixels.tobytes() + digits.labels.tobytes())
+    return digest.hexdigest()
 
 
 def _read(path: Path) -> State | None:
-    """What a checkpoint holds; None where it is damaged."""
+    """Return the content of a checkpoint, or None if it is damaged."""
     try:
         content = path.read_bytes()
     except OSError:
         return None
-    payload = memoryview(content)[_DIGEST:]
-    if hashlib.sha256(payload).digest() != content[:_DIGEST]:
+    payload = memoryview(content)[_DIGEST_SIZE:]
+    if hashlib.sha256(payload).digest() != content[:_DIGEST_SIZE]:
         return None
-    kept: State = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
-    return kept
+    checkpoint: State = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
+    return checkpoint
 
 
-def _sync(folder: Path) -> None:
-    """Put a folder's own entries on the disk: a file that was moved is safe only then."""
+def _sync_folder(folder: Path) -> None:
+    """Sync the entries of a folder to disk, so that a moved file survives a power failure."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""A decision tree on the pixels, as ONNX: what a network is worth is the distance to it."""
+"""A decision tree on raw pixels, exported to ONNX: the baseline for the networks."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,9 +9,9 @@ import onnx
 from sklearn.tree import DecisionTreeClassifier
 
 from backend.inference.preprocessing.digits import DigitPreprocess, normalize
-from training.data.digits import NOTHING
-from training.data.sources import Source
-from training.package.onnx_import import Graph, read_graph
+from training.data.digits import NEGATIVE
+from training.data.sources import TrainingSource
+from training.package.onnx_import import OnnxGraph, read_graph
 
 SEED = 20
 CLASSES = 10
@@ -24,28 +24,28 @@ SPEC = DigitPreprocess(layout="flat", mean=0, std=1)  # pixels in [0, 1]
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 
 
-def grow(sources: list[Source]) -> DecisionTreeClassifier:
-    """Fit a tree to each source's share, drawn once; it has no output for fields without a digit.
+def fit_tree(sources: list[TrainingSource]) -> DecisionTreeClassifier:
+    """Fit a tree to one random share of each source, without the negatives.
 
-    It gives probabilities: the shares of the ten digits in the leaf that a field falls into.
+    Its outputs are probabilities: the shares of the ten digits in the leaf of the crop.
     """
     rng = np.random.default_rng(SEED)
     pixels, labels = [], []
     for source in sources:
-        digits = np.flatnonzero(source.digits.labels != NOTHING)
+        digits = np.flatnonzero(source.digits.labels != NEGATIVE)
         drawn = rng.choice(digits, round(source.share * len(digits)), replace=False)
         pixels.append(normalize(source.digits.pixels[drawn], SPEC))
         labels.append(source.digits.labels[drawn])
     tree = DecisionTreeClassifier(**SETTINGS).fit(np.concatenate(pixels), np.concatenate(labels))
-    # No leaf may call a digit impossible: one more of them is spread over all (Laplace).
+    # Laplace smoothing, so that no leaf assigns a probability of zero.
     counts = tree.tree_.n_node_samples[:, np.newaxis, np.newaxis]
     tree.tree_.value[:] = (tree.tree_.value * counts + 1 / CLASSES) / (counts + 1)
     return tree
 
 
-def to_graph(tree: DecisionTreeClassifier) -> Graph:
-    """The tree as ONNX: fields (N, 784), float32 in [0, 1], to probabilities (N, 10)."""
-    from skl2onnx import to_onnx  # takes two seconds
+def convert_to_onnx(tree: DecisionTreeClassifier) -> OnnxGraph:
+    """Return the ONNX graph: float32 (N, 784) in [0, 1] to probabilities (N, 10)."""
+    from skl2onnx import to_onnx  # the import takes 2 s
 
     example = np.zeros((1, *SPEC.input_shape), dtype=np.float32)
     model = to_onnx(tree, example, options={"zipmap": False}, target_opset=OPSETS)

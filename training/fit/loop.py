@@ -1,4 +1,4 @@
-"""Fit a network to labelled fields, with augmentation and averaged weights."""
+"""The training loop: fits a network to digit crops, with augmentation and averaged weights."""
 
 import copy
 import math
@@ -19,21 +19,46 @@ from backend.inference.preprocessing.digits import DigitPreprocess, normalize
 from backend.inference.types import Floats
 from calibration.fit import fit_temperature
 from training.data.augmentation import augment
-from training.data.digits import NOTHING, Digits
-from training.data.sources import Source
+from training.data.digits import NEGATIVE, Digits
+from training.data.sources import TrainingSource
 from training.fit.checkpoints import Checkpoints, State
-from training.fit.schedule import Schedule
 
-Record = dict[str, float]  # the figures of one epoch, by name
+EVALUATION_BATCH_SIZE = 500
+
+EpochMetrics = dict[str, float]  # the metrics of one epoch, by name
 
 
 class FitError(Exception):
-    """A network that does not learn; the text says what to do."""
+    """The training diverged; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Optimizer settings and stopping rule: AdamW with one epoch of warm-up.
+
+    Progress is the validation loss of the averaged weights after calibration. If it has not
+    fallen by `threshold`, a share of the lowest loss, for more than `patience` epochs, the
+    learning rate is multiplied by `factor`. Training stops after `stop_after` epochs without a new
+    lowest loss, or after `epochs`.
+    """
+
+    epochs: int = 16
+    batch: int = 256
+    rate: float = 3e-3
+    decay: float = 1e-4
+    averaging: float = 0.999  # decay of the weight average per step; steadier than the last weights
+    smoothing: float = 0.02  # of the labels
+    factor: float = 0.3
+    patience: int = 2
+    threshold: float = 0.01
+    stop_after: int = 6
+    seed: int = 20
+    bfloat16: bool = False  # 3 times as fast on CPUs with avx512_bf16, slower elsewhere
 
 
 @dataclass
-class Best:
-    """The epoch whose averaged weights have the least validation loss so far."""
+class BestEpoch:
+    """The epoch with the lowest validation loss so far, and its averaged weights."""
 
     epoch: int = 0
     loss: float = math.inf
@@ -41,55 +66,59 @@ class Best:
 
 
 @dataclass(frozen=True)
-class Fitted:
-    """A network with the averaged weights of the best epoch, and the figures of every epoch."""
+class FitResult:
+    """The network with the averaged weights of `best_epoch`, and the metrics of all epochs."""
 
     network: nn.Module
-    best: int
-    history: list[Record]
+    best_epoch: int
+    history: list[EpochMetrics]
 
 
 def fit(
     network: nn.Module,
-    sources: list[Source],
-    checks: Mapping[str, Digits],
+    sources: list[TrainingSource],
+    validation: Mapping[str, Digits],
     spec: DigitPreprocess,
     schedule: Schedule,
     checkpoints: Checkpoints,
-    after_epoch: Callable[[list[Record]], None] = lambda _: None,
-) -> Fitted:
-    """Train `network` on `sources` until `checks` say enough; go on where a killed run was.
+    after_epoch: Callable[[list[EpochMetrics]], None] = lambda _: None,
+) -> FitResult:
+    """Train `network` on `sources`; resume from the latest checkpoint if there is one.
 
-    After each epoch `after_epoch` sees the history, then a checkpoint is written. The same
-    arguments give the same weights, however often the run was interrupted between. Raises
-    CheckpointError, and FitError where the loss is no number any more.
+    Each epoch ends with a call of `after_epoch` and a checkpoint. The result depends on the
+    arguments only, even if the training was interrupted and resumed.
+    Raise CheckpointError, or FitError if the loss is not finite.
     """
-    learner = _Learner(network, sources, spec, schedule)
+    trainer = _Trainer(network, sources, spec, schedule)
     state = checkpoints.load()
     if state is not None:
-        learner.restore(state)
-        print(f"going on after epoch {learner.epoch}", flush=True)
-    while not learner.has_finished:
+        trainer.restore(state)
+        print(f"resuming after epoch {trainer.epoch}", flush=True)
+    while not trainer.is_finished:
         started = time.monotonic()
-        trained = learner.learn()
-        learner.check(checks, trained, started)
-        after_epoch(learner.history)
-        checkpoints.save(learner.epoch, learner.state())
-    network.load_state_dict(learner.best.weights)
-    return Fitted(network.eval(), learner.best.epoch, learner.history)
+        loss = trainer.train_epoch()
+        trainer.validate(validation, loss, started)
+        after_epoch(trainer.history)
+        checkpoints.save(trainer.epoch, trainer.state())
+    network.load_state_dict(trainer.best.weights)
+    return FitResult(network.eval(), trainer.best.epoch, trainer.history)
 
 
-class _Learner:
-    """A network in training: all that changes from epoch to epoch."""
+class _Trainer:
+    """The state of a training run: everything that changes between epochs."""
 
     def __init__(
-        self, network: nn.Module, sources: list[Source], spec: DigitPreprocess, schedule: Schedule
+        self,
+        network: nn.Module,
+        sources: list[TrainingSource],
+        spec: DigitPreprocess,
+        schedule: Schedule,
     ) -> None:
         self._sources, self._spec, self._schedule = sources, spec, schedule
-        self._steps = math.ceil(_seen_in_epoch(sources) / schedule.batch)
+        self._steps = math.ceil(_count_per_epoch(sources) / schedule.batch)
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        blend = get_ema_multi_avg_fn(schedule.averaging)  # type: ignore[no-untyped-call]
-        self._average = AveragedModel(self._network, multi_avg_fn=blend, use_buffers=True)
+        average = get_ema_multi_avg_fn(schedule.averaging)  # type: ignore[no-untyped-call]
+        self._average = AveragedModel(self._network, multi_avg_fn=average, use_buffers=True)
         self._optimizer = torch.optim.AdamW(
             network.parameters(), lr=schedule.rate, weight_decay=schedule.decay
         )
@@ -100,39 +129,39 @@ class _Learner:
             patience=schedule.patience,
             threshold=schedule.threshold,
         )
-        torch.manual_seed(schedule.seed)  # dropout
-        self._distortions = torch.Generator().manual_seed(schedule.seed)
-        self._draws = np.random.default_rng(schedule.seed)
-        self.best = Best()
-        self.history: list[Record] = []
+        torch.manual_seed(schedule.seed)  # for dropout
+        self._augmentation_rng = torch.Generator().manual_seed(schedule.seed)
+        self._sampling_rng = np.random.default_rng(schedule.seed)
+        self.best = BestEpoch()
+        self.history: list[EpochMetrics] = []
 
     @property
     def epoch(self) -> int:
-        """The last epoch that is finished, from 1."""
+        """The number of finished epochs."""
         return len(self.history)
 
     @property
-    def has_finished(self) -> bool:
-        waited = self.epoch - self.best.epoch
-        return self.epoch >= self._schedule.epochs or waited >= self._schedule.stop_after
+    def is_finished(self) -> bool:
+        stalled = self.epoch - self.best.epoch
+        return self.epoch >= self._schedule.epochs or stalled >= self._schedule.stop_after
 
-    def learn(self) -> float:
-        """Train for one epoch; returns its mean loss."""
+    def train_epoch(self) -> float:
+        """Train for one epoch and return the mean loss."""
         self._network.train()
         total = 0.0
         batches = tqdm(
-            _batches(self._sources, self._schedule.batch, self._draws),
+            _batches(self._sources, self._schedule.batch, self._sampling_rng),
             total=self._steps,
             desc=f"epoch {self.epoch + 1}",
             disable=None,
         )
         for pixels, labels in batches:
-            fields = torch.from_numpy(pixels).float().div_(255).unsqueeze_(1)
-            inputs = (augment(fields, self._distortions) - self._spec.mean) / self._spec.std
+            crops = torch.from_numpy(pixels).float().div_(255).unsqueeze_(1)
+            inputs = (augment(crops, self._augmentation_rng) - self._spec.mean) / self._spec.std
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             with torch.autocast("cpu", torch.bfloat16, enabled=self._schedule.bfloat16):
                 outputs = self._network(inputs)
-            loss = loss_of(outputs.float(), labels, self._schedule.smoothing)
+            loss = cross_entropy_with_negatives(outputs.float(), labels, self._schedule.smoothing)
             self._optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self._optimizer.step()
@@ -142,23 +171,34 @@ class _Learner:
             batches.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         return total / self._steps
 
-    def check(self, checks: Mapping[str, Digits], trained: float, started: float) -> None:
-        """Validate the averaged weights, lower the rate or not, and write down the figures."""
+    def validate(
+        self, validation: Mapping[str, Digits], training_loss: float, started: float
+    ) -> None:
+        """Measure the averaged weights, update the learning rate and extend the history.
+
+        `started` is the monotonic time in seconds at which the epoch began.
+        """
         rate = self._optimizer.param_groups[0]["lr"]
         outputs = {
-            name: outputs_of(self._average.module, digits.pixels, self._spec)
-            for name, digits in checks.items()
+            name: compute_logits(self._average.module, digits.pixels, self._spec)
+            for name, digits in validation.items()
         }
-        accuracies = {name: accuracy(outputs[name], checks[name].labels) for name in checks}
-        loss = calibrated_loss([(outputs[name], checks[name].labels) for name in checks])
+        accuracies = {
+            name: accuracy(outputs[name], digits.labels) for name, digits in validation.items()
+        }
+        loss = calibrated_loss(
+            [(outputs[name], digits.labels) for name, digits in validation.items()]
+        )
         if not math.isfinite(loss):
-            raise FitError(f"epoch {self.epoch + 1}: the loss is no number; lower the rate")
+            raise FitError(
+                f"epoch {self.epoch + 1}: the loss is not finite; lower the learning rate"
+            )
         self._plateau.step(loss)
         self.history.append(
             {
                 "epoch": self.epoch + 1,
                 "rate": rate,
-                "loss": trained,
+                "loss": training_loss,
                 "validation_loss": loss,
                 "validation_error": 1 - float(np.mean(list(accuracies.values()))),
                 **{f"accuracy_{name.replace(' ', '_')}": a for name, a in accuracies.items()},
@@ -166,10 +206,12 @@ class _Learner:
             }
         )
         if loss < self.best.loss:
-            self.best = Best(self.epoch, loss, copy.deepcopy(self._average.module.state_dict()))
+            self.best = BestEpoch(
+                self.epoch, loss, copy.deepcopy(self._average.module.state_dict())
+            )
 
     def state(self) -> State:
-        """All that the next epoch depends on: tensors and plain values."""
+        """Return all that the next epoch depends on, as tensors and plain values."""
         return {
             "network": self._network.state_dict(),
             "average": self._average.state_dict(),
@@ -177,46 +219,47 @@ class _Learner:
             "warm_up": self._warm_up.state_dict(),
             "plateau": self._plateau.state_dict(),
             "dropout": torch.get_rng_state(),
-            "distortions": self._distortions.get_state(),
-            "draws": self._draws.bit_generator.state,
+            "distortions": self._augmentation_rng.get_state(),
+            "draws": self._sampling_rng.bit_generator.state,
             "best": vars(self.best),
             "history": self.history,
         }
 
     def restore(self, state: State) -> None:
-        """Continue as the learner would that gave `state`."""
+        """Restore the trainer that returned `state`."""
         self._network.load_state_dict(state["network"])
         self._average.load_state_dict(state["average"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._warm_up.load_state_dict(state["warm_up"])
         self._plateau.load_state_dict(state["plateau"])
         torch.set_rng_state(state["dropout"])
-        self._distortions.set_state(state["distortions"])
-        self._draws.bit_generator.state = state["draws"]
-        self.best = Best(**state["best"])
+        self._augmentation_rng.set_state(state["distortions"])
+        self._sampling_rng.bit_generator.state = state["draws"]
+        self.best = BestEpoch(**state["best"])
         self.history = state["history"]
 
 
-def loss_of(outputs: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of logits (N, 10) and labels 0-9, or NOTHING for no digit.
+def cross_entropy_with_negatives(outputs: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """Return the mean cross-entropy of logits (N, 10) and labels (N,): 0-9 or NEGATIVE.
 
-    NOTHING is an eleventh class whose logit is 0. So logsumexp of the ten becomes the log-odds of
-    a digit against none: the energy of Liu et al. 2020, learnt from outliers as Hendrycks et al.
-    2019 do, and serving needs no other output.
+    NEGATIVE is an eleventh class whose logit is always 0. The logsumexp of the ten logits is then
+    the log-odds of a digit: the energy of Liu et al. 2020, trained with outlier exposure
+    (Hendrycks et al. 2019). Serving needs no additional output.
     """
-    nothing = outputs.new_zeros(len(outputs), 1)
+    negative = outputs.new_zeros(len(outputs), 1)
     return functional.cross_entropy(
-        torch.cat([outputs, nothing], 1), labels, label_smoothing=smoothing
+        torch.cat([outputs, negative], 1), labels, label_smoothing=smoothing
     )
 
 
-def calibrated_loss(answers: Sequence[tuple[Floats, NDArray[np.uint8]]]) -> float:
-    """Mean cross-entropy over sets of logits (N, 10) and labels (N,), at the best temperature.
+def calibrated_loss(sets: Sequence[tuple[Floats, NDArray[np.uint8]]]) -> float:
+    """Return the mean loss over sets of logits (N, 10) and labels (N,), at the best temperature.
 
-    What calibration mends must not choose the epoch: trained with smoothed labels, a network is
-    less sure than it should be, and the better it gets, the more.
+    Calibration corrects over- and underconfidence later, so they must not decide which epoch is
+    the best: a network trained with smoothed labels becomes less confident as it improves.
+    NaN if a logit is not finite.
     """
-    outputs, labels = (np.concatenate(parts) for parts in zip(*answers, strict=True))
+    outputs, labels = (np.concatenate(arrays) for arrays in zip(*sets, strict=True))
     if not np.isfinite(outputs).all():
         return math.nan
     temperature = fit_temperature(outputs, labels.astype(np.intp), "logits")
@@ -224,43 +267,43 @@ def calibrated_loss(answers: Sequence[tuple[Floats, NDArray[np.uint8]]]) -> floa
         functional.cross_entropy(
             torch.from_numpy(logits) / temperature, torch.from_numpy(truth.astype(np.int64))
         )
-        for logits, truth in answers
+        for logits, truth in sets
     ]
     return float(np.mean(losses))
 
 
-def outputs_of(network: nn.Module, fields: NDArray[np.uint8], spec: DigitPreprocess) -> Floats:
-    """The logits (N, 10) of a network for fields (N, size, size) as it sees them."""
+def compute_logits(network: nn.Module, crops: NDArray[np.uint8], spec: DigitPreprocess) -> Floats:
+    """Return the logits (N, 10) of `network` for `crops` (N, size, size)."""
     network.eval()
     with torch.inference_mode():
-        parts = [
-            network(torch.from_numpy(normalize(fields[start : start + 500], spec)))
-            for start in range(0, len(fields), 500)
+        batches = [
+            network(torch.from_numpy(normalize(crops[start : start + EVALUATION_BATCH_SIZE], spec)))
+            for start in range(0, len(crops), EVALUATION_BATCH_SIZE)
         ]
-    return torch.cat(parts).numpy()
+    return torch.cat(batches).numpy()
 
 
 def accuracy(outputs: Floats, labels: NDArray[np.uint8]) -> float:
-    """Share of the rows of outputs (N, C) whose largest is at their label."""
+    """Return the share of rows of `outputs` (N, C) whose maximum is at their label."""
     return float((outputs.argmax(1) == labels).mean())
 
 
-def _seen_in_epoch(sources: list[Source]) -> int:
+def _count_per_epoch(sources: list[TrainingSource]) -> int:
     return sum(round(source.share * len(source.digits)) for source in sources)
 
 
 def _batches(
-    sources: list[Source], size: int, rng: np.random.Generator
+    sources: list[TrainingSource], size: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.uint8], Tensor]]:
-    """One epoch: each source's share, drawn anew and shuffled together."""
+    """Yield the batches of one epoch: a random share of each source, shuffled together."""
     drawn = [
         rng.choice(len(source.digits), round(source.share * len(source.digits)), replace=False)
         for source in sources
     ]
     pixels = np.concatenate([s.digits.pixels[d] for s, d in zip(sources, drawn, strict=True)])
     labels = np.concatenate([s.digits.labels[d] for s, d in zip(sources, drawn, strict=True)])
-    if labels.max() > NOTHING:
-        raise ValueError("labels are 0 to 9, or 10 for nothing")
+    if labels.max() > NEGATIVE:
+        raise ValueError("labels must be 0 to 9, or 10 for no digit")
     order = rng.permutation(len(labels))
     for start in range(0, len(order), size):
         batch = order[start : start + size]

@@ -1,13 +1,13 @@
-"""The folder of a training run: what happened in each epoch, and how the final test went.
+"""The folder of a training run: the metrics of each epoch and the results of the final test.
 
 runs/mnist-cnn/
-  metrics.jsonl   one line for each epoch
-  curves.png      the same as a picture
-  summary.json    settings, the best epoch, the figures of the final test
-  confusion.*     of the final test, as CSV and PNG
-  roc.*           each digit against the others, as JSON and PNG
-  reliability.png how confidence and accuracy agree
-  checkpoints/    what a killed run goes on from
+  metrics.jsonl   one line per epoch
+  curves.png      the learning curves
+  summary.json    settings, the best epoch, metrics of the final test
+  confusion.*     confusion matrix of the final test, as CSV and PNG
+  roc.*           one-vs-rest ROC curves, as JSON and PNG
+  reliability.png reliability diagram: accuracy by confidence
+  checkpoints/    from which a killed run resumes
 """
 
 import csv
@@ -20,80 +20,98 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock, Timeout
+from matplotlib.figure import Figure
 
 from backend.inference.preprocessing.digits import LABELS
 from calibration.apply import probabilities
 from evaluation import charts, metrics
-from training.fit import learning_curves
-from training.fit.loop import Record
-from training.package.digit_models import Measured
+from training.fit.loop import EpochMetrics
+from training.package.digit_models import MeasuredModel
 
-RESULTS = (".jsonl", ".json", ".csv", ".png")
+RESULT_SUFFIXES = (".jsonl", ".json", ".csv", ".png")
 
 
 class RunError(Exception):
-    """A run folder that cannot be used; the text says what to do."""
+    """The run folder cannot be used; the message says what to do."""
 
 
-class Run:
-    """Writes the run folder `folder`; a file is replaced when the new one is whole."""
+class RunFolder:
+    """Writes the files of a run to `folder`. Each file is replaced atomically."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.checkpoints = folder / "checkpoints"
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other trainings out of the folder; raises RunError where one is in it."""
+    def lock(self) -> Iterator[None]:
+        """Lock the folder; raise RunError if another training process holds the lock."""
         self.folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.folder / ".lock", timeout=0):
                 yield
         except Timeout as error:
             raise RunError(
-                f"another training is running in {self.folder}; wait until it has ended"
+                f"another training run uses {self.folder}; wait until it has ended"
             ) from error
 
-    def record(self, history: list[Record]) -> None:
-        """Write the figures of all epochs so far."""
-        lines = (json.dumps(record) + "\n" for record in history)
+    def write_history(self, history: list[EpochMetrics]) -> None:
+        """Write the metrics of all epochs so far."""
+        lines = (json.dumps(epoch) + "\n" for epoch in history)
         self._write("metrics.jsonl", "".join(lines).encode())
 
-    def summarize(self, summary: Mapping[str, Any]) -> None:
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
         self._write("summary.json", (json.dumps(summary, indent=2) + "\n").encode())
 
-    def draw_curves(self, history: list[Record]) -> None:
-        self._write("curves.png", charts.png(learning_curves.curves(history)))
+    def write_learning_curves(self, history: list[EpochMetrics]) -> None:
+        self._write("curves.png", charts.to_png(draw_learning_curves(history)))
 
-    def draw_test(self, measured: Measured) -> None:
-        """Write confusion matrix, ROC curves and reliability of the final test, raw pixels."""
+    def write_test_results(self, measured: MeasuredModel) -> None:
+        """Write confusion matrix, ROC curves and reliability diagram of the raw test crops."""
         calibration = measured.manifest.calibration
         scaled = probabilities(
             measured.outputs,
             measured.manifest.output,
             calibration.temperature if calibration else 1.0,
         )
-        found = metrics.measure(LABELS, scaled, measured.test.labels.astype(np.intp))
+        results = metrics.measure(LABELS, scaled, measured.test.labels.astype(np.intp))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["true / read", *LABELS])
-        rows = zip(LABELS, found.confusion.tolist(), strict=True)
+        rows = zip(LABELS, results.confusion.tolist(), strict=True)
         writer.writerows([label, *row] for label, row in rows)
         self._write("confusion.csv", text.getvalue().encode())
-        self._write("confusion.png", charts.png(charts.confusion(found.confusion, LABELS)))
+        self._write("confusion.png", charts.to_png(charts.plot_confusion(results.confusion, LABELS)))
         curves = [
             {"label": c.label, "auc": c.auc, "fpr": c.fpr.tolist(), "tpr": c.tpr.tolist()}
-            for c in found.curves
+            for c in results.curves
         ]
         self._write("roc.json", (json.dumps(curves) + "\n").encode())
-        self._write("roc.png", charts.png(charts.roc(found.curves, found.macro_auc)))
-        self._write("reliability.png", charts.png(charts.reliability(found.reliability)))
+        self._write("roc.png", charts.to_png(charts.plot_roc(results.curves, results.macro_auc)))
+        self._write("reliability.png", charts.to_png(charts.plot_reliability(results.reliability)))
 
-    def results(self) -> list[Path]:
-        """The files that tell how the run went, as far as they are written."""
-        return sorted(path for path in self.folder.iterdir() if path.suffix in RESULTS)
+    def result_files(self) -> list[Path]:
+        """Return the result files that exist, sorted."""
+        return sorted(path for path in self.folder.iterdir() if path.suffix in RESULT_SUFFIXES)
 
     def _write(self, name: str, content: bytes) -> None:
         draft = self.folder / f".{name}.tmp"
         draft.write_bytes(content)
         draft.replace(self.folder / name)
+
+
+def draw_learning_curves(history: list[EpochMetrics]) -> Figure:
+    """Draw loss, error rate and learning rate by epoch."""
+    epochs = [epoch["epoch"] for epoch in history]
+    figure = Figure(figsize=(12, 3.5), layout="constrained")
+    loss, error, rate = figure.subplots(1, 3)
+    for name, label in (("loss", "training, smoothed labels"), ("validation_loss", "validation")):
+        loss.plot(epochs, [epoch[name] for epoch in history], marker=".", label=label)
+    loss.legend()
+    for name in (name for name in history[0] if name.startswith("accuracy_")):
+        label = name.removeprefix("accuracy_").replace("_", " ")
+        error.plot(epochs, [1 - epoch[name] for epoch in history], marker=".", label=label)
+    error.legend()
+    rate.plot(epochs, [epoch["rate"] for epoch in history], marker=".")
+    for axes, title in ((loss, "loss"), (error, "error rate"), (rate, "learning rate")):
+        axes.set(title=title, xlabel="epoch", yscale="log")
+    return figure

@@ -1,5 +1,67 @@
-"""Run `python -m training.package`."""
+"""Package a classifier that was trained elsewhere as a model folder.
 
-from training.package.command import main
+    .venv/bin/python -m training.package NAME --architecture torchvision/mobilenet_v2 \\
+        --checkpoint FILE --labels FILE --out DIR
 
-main()
+Instead of --checkpoint, --pretrained uses torchvision's published weights. Instead of both,
+--onnx FILE packages any ONNX classifier.
+"""
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from backend.inference.errors import ArtifactError
+from backend.inference.models import networks
+from backend.inference.models.artifact import NAME_PATTERN
+from calibration.fit import CalibrationError
+from evaluation.errors import EvaluationError
+from training.package.labels import LabelsError
+from training.package.onnx_import import OnnxImportError
+from training.package.packaging import PackageError, package
+from training.package.preprocessing import PreprocessingError
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Parse the command line and package the model; exit with a one-line error on failure."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.package",
+        description="Package a classifier that was trained elsewhere as a model folder.",
+    )
+    parser.add_argument("name", help="model name; the folder is OUT/NAME")
+    ours = ", ".join(sorted(networks.ARCHITECTURES))
+    parser.add_argument("--architecture", help=f"torchvision/NAME or one of {ours}")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, help="state dict: .pt, .pth or .safetensors")
+    source.add_argument("--pretrained", action="store_true", help="torchvision's published weights")
+    source.add_argument("--onnx", type=Path, help="ONNX classifier, without --architecture")
+    parser.add_argument("--labels", type=Path, help="one label per line, or a JSON list")
+    parser.add_argument("--preprocess", help="imagenet, digit, or a JSON file")
+    parser.add_argument(
+        "--output", choices=["logits", "probabilities"], help="output of the ONNX graph"
+    )
+    parser.add_argument("--sha256", help="expected SHA-256 of the checkpoint or the ONNX file")
+    parser.add_argument(
+        "--calibrate",
+        type=Path,
+        metavar="SOURCE",
+        help="labeled images that were not used in training: a folder with one subfolder per "
+        "class, a zip of such a folder, or a CSV of paths and labels",
+    )
+    parser.add_argument("--out", type=Path, default=Path("models"), help="default: models")
+    options = parser.parse_args(arguments)
+    if not re.fullmatch(NAME_PATTERN, options.name):
+        parser.error("NAME may contain lowercase letters, digits, dots, dashes and underscores")
+    if bool(options.architecture) == bool(options.onnx):
+        parser.error("--checkpoint and --pretrained require --architecture; --onnx excludes it")
+    try:
+        print("\n".join(package(options)))
+    except (PackageError, OnnxImportError, PreprocessingError, LabelsError) as error:
+        sys.exit(f"error: {error}")
+    except (ArtifactError, CalibrationError, EvaluationError, OSError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

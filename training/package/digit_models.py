@@ -1,9 +1,8 @@
-"""The shipped digit models: their measured figures, manifest and card."""
+"""The shipped digit models: metrics, manifest and model card."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,91 +12,92 @@ from tqdm import tqdm
 from backend.inference.models.artifact import Manifest
 from backend.inference.preprocessing.digits import LABELS, DigitPreprocess, find_digit
 from backend.inference.types import Floats
-from calibration.fit import Held, calibrate
+from calibration.apply import OutputKind
+from calibration.fit import HeldOutOutputs, calibrate
 from training.data.digits import Digits, read_mnist
-from training.fit.calibration_metrics import promises, refusals
+from training.fit.calibration_metrics import measure_calibration, measure_rejection
 from training.fit.loop import accuracy
 
 CARD = """# {name}
 
 Reads one handwritten digit, 0 to 9: {kind}.
 
-## Made by
+## Training
 
     .venv/bin/python -m training.train {name} --data DIR --out models/{flags}
 
-{learning}
+{training}
 
-The digits are the first 55,000 training digits of MNIST (LeCun, Cortes; CC BY-SA 3.0), as they are
-and through renderings of coarse scans, pens, paper and light; 1,200 digits of the UCI optical
-recognition set (Alpaydin, Kaynak; CC BY 4.0) in the same renderings; digits written by an imaginary
-pen (`training/data/synthetic_handwriting.py`) and digits in print (`training/data/synthetic_print.py`). Pictures without a digit are
-drawn, printed, or crops of three photographs that come with scikit-learn and matplotlib
-(`training/data/negatives.py`).
+The training data are the first 55,000 training digits of MNIST (LeCun, Cortes; CC BY-SA 3.0), raw
+and rendered as coarse scans and as ink on paper under varying light; 1,200 digits of the UCI
+optical recognition set (Alpaydin, Kaynak; CC BY 4.0), rendered the same way; synthetic handwriting
+(`training/data/synthetic_handwriting.py`) and synthetic print (`training/data/synthetic_print.py`).
+The images without a digit are drawn, printed, or crops of three photographs that are included in
+scikit-learn and matplotlib (`training/data/negatives.py`).
 
-## Measured
+## Evaluation
 
-| what | figure |
+| metric | value |
 | --- | --- |
 | {rows} |
 
-The validation sets were not learnt from, but the renderings of the training are also theirs:
-digits of new writers and scanners may come out worse.{choice}
+The model was not trained on the validation sets, but they were rendered by the same code as the
+training data: accuracy may be lower for new writers and scanners.{selection}
 
-## Limits
+## Limitations
 
-One digit a picture. Photographs with more dark things in view than the digit may be read wrongly,
-and so may a digit that touches the edge of a shadow or of the sheet.{strangers}
+One digit per image. The model may misread photographs that show dark objects besides the digit,
+and digits that touch the edge of a shadow or of the sheet.{ood}
 
-## Licence
+## License
 
-Weights and code: Apache-2.0. The data they were made from: MNIST, CC BY-SA 3.0; UCI's digits,
-CC BY 4.0. No picture of either is part of this folder.
+Weights and code: Apache-2.0. Training data: MNIST, CC BY-SA 3.0; UCI digits, CC BY 4.0. This folder
+contains no image of either.
 """
-NO_STRANGERS = "\nIt says a digit of any picture, a face too."
+NO_OOD = "\nThe model does not detect other images: it reads a digit in any image, even in a face."
 ROWS = {
-    "test_accuracy": ("MNIST test, {digits:,} digits, raw pixels", "{:.2%}"),
+    "test_accuracy": ("MNIST test, accuracy, {digits:,} raw digits", "{:.2%}"),
     "test_accuracy_pictures": (
-        "MNIST test, as pictures (dark on white), through the search for the digit",
+        "MNIST test, accuracy, as images (dark on white), with digit extraction",
         "{:.2%}",
     ),
-    "test_ece": ("… how far its percentages are off on average (ECE, 15 bins)", "{:.2%}"),
-    "test_coverage_90": ("… sets of 90 % that hold the truth", "{:.2%}"),
-    "test_coverage_95": ("… sets of 95 % that hold the truth", "{:.2%}"),
-    "test_coverage_99": ("… sets of 99 % that hold the truth", "{:.2%}"),
-    "test_set_size_99": ("… digits in a set of 99 %", "{:.3f}"),
-    "test_refused": ("… taken for no digit", "{:.2%}"),
+    "test_ece": ("… expected calibration error (15 bins)", "{:.2%}"),
+    "test_coverage_90": ("… coverage of the 90% prediction sets", "{:.2%}"),
+    "test_coverage_95": ("… coverage of the 95% prediction sets", "{:.2%}"),
+    "test_coverage_99": ("… coverage of the 99% prediction sets", "{:.2%}"),
+    "test_set_size_99": ("… labels per 99% prediction set", "{:.3f}"),
+    "test_refused": ("… classified as out of distribution", "{:.2%}"),
     "nothing_refused": (
-        "{nothing:,} pictures without a digit, as in training: taken for none",
+        "{negatives:,} images without a digit, drawn as in training: out of distribution",
         "{:.2%}",
     ),
-    "nothing_auroc": ("… told from MNIST's test digits (AUROC)", "{:.5f}"),
+    "nothing_auroc": ("… AUROC against the MNIST test digits", "{:.5f}"),
 }
 
 
 @dataclass(frozen=True)
-class Reader:
-    """A trained classifier of fields, and what its card says of it in words.
+class DigitClassifier:
+    """A trained classifier of digit crops, with the prose of its model card.
 
-    `outputs_of` turns fields, uint8 (N, 28, 28), into outputs (N, 10).
+    `compute_outputs` returns outputs (N, 10) for crops, uint8 (N, 28, 28).
     """
 
     name: str
     title: str
     architecture: str
     kind: str
-    learning: str
+    training: str
     spec: DigitPreprocess
-    output: Literal["logits", "probabilities"]
-    outputs_of: Callable[[NDArray[np.uint8]], Floats]
-    flags: str = ""  # of the command that made it, beside the usual ones
-    choice: str = ""  # how the validation sets bore on it
-    rows: Mapping[str, str] | None = None  # of the card's table, beside the accuracies
+    output: OutputKind
+    compute_outputs: Callable[[NDArray[np.uint8]], Floats]
+    flags: str = ""  # further options of the training command
+    selection: str = ""  # how the validation sets influenced training
+    rows: Mapping[str, str] | None = None  # further rows of the evaluation table
 
 
 @dataclass(frozen=True)
-class Measured:
-    """A reader's manifest and card, and its outputs (N, 10) for MNIST's test digits."""
+class MeasuredModel:
+    """Manifest and card of a model, and its outputs (N, 10) for the raw MNIST test digits."""
 
     manifest: Manifest
     card: str
@@ -105,70 +105,76 @@ class Measured:
     outputs: Floats
 
 
-def measure(reader: Reader, mnist: Path, checks: Mapping[str, Digits], nothing: Digits) -> Measured:
-    """Calibrate `reader` on the validation sets, and measure it on them and MNIST's test digits.
+def measure(
+    classifier: DigitClassifier, mnist: Path, validation: Mapping[str, Digits], negatives: Digits
+) -> MeasuredModel:
+    """Calibrate `classifier` on the validation sets; measure it on them and the MNIST test set.
 
-    `nothing` are fields without a digit, on which it is measured what the model refuses.
+    `negatives` are crops without a digit, for the metrics of out-of-distribution detection.
     """
     test = read_mnist(mnist, "test")
-    outputs = reader.outputs_of(test.pixels)
-    pictures = reader.outputs_of(as_pictures(test, reader.spec).pixels)
-    validated = {what: reader.outputs_of(digits.pixels) for what, digits in checks.items()}
-    held = {
-        what: Held(validated[what], digits.labels.astype(np.intp))
-        for what, digits in checks.items()
+    outputs = classifier.compute_outputs(test.pixels)
+    image_outputs = classifier.compute_outputs(extract_from_images(test, classifier.spec).pixels)
+    validation_outputs = {
+        name: classifier.compute_outputs(digits.pixels) for name, digits in validation.items()
     }
-    calibration = calibrate(held, reader.output)
+    held_out = {
+        name: HeldOutOutputs(validation_outputs[name], digits.labels.astype(np.intp))
+        for name, digits in validation.items()
+    }
+    calibration = calibrate(held_out, classifier.output)
     metrics = {
         "test_accuracy": accuracy(outputs, test.labels),
-        "test_accuracy_pictures": accuracy(pictures, test.labels),
-        **promises(calibration, reader.output, pictures, test.labels),
-        **refusals(calibration, pictures, reader.outputs_of(nothing.pixels)),
+        "test_accuracy_pictures": accuracy(image_outputs, test.labels),
+        **measure_calibration(calibration, classifier.output, image_outputs, test.labels),
+        **measure_rejection(
+            calibration, image_outputs, classifier.compute_outputs(negatives.pixels)
+        ),
     }
     rows = {
         **{
-            words.format(digits=len(test), nothing=len(nothing)): shown.format(metrics[name])
-            for name, (words, shown) in ROWS.items()
+            text.format(digits=len(test), negatives=len(negatives)): shown.format(metrics[name])
+            for name, (text, shown) in ROWS.items()
             if name in metrics
         },
         **{
-            f"validation: {what}, {len(digits):,} digits": (
-                f"{accuracy(validated[what], digits.labels):.2%}"
+            f"validation accuracy: {name}, {len(digits):,} digits": (
+                f"{accuracy(validation_outputs[name], digits.labels):.2%}"
             )
-            for what, digits in checks.items()
+            for name, digits in validation.items()
         },
-        **(reader.rows or {}),
+        **(classifier.rows or {}),
     }
     manifest = Manifest(
-        name=reader.name,
+        name=classifier.name,
         version="2",
-        title=reader.title,
-        description=f"Reads one handwritten digit, 0 to 9: {reader.kind}.",
+        title=classifier.title,
+        description=f"Reads one handwritten digit, 0 to 9: {classifier.kind}.",
         license="Apache-2.0",
-        architecture=reader.architecture,
-        output=reader.output,
+        architecture=classifier.architecture,
+        output=classifier.output,
         labels=LABELS,
-        preprocess=reader.spec,
+        preprocess=classifier.spec,
         metrics={key: round(value, 5) for key, value in metrics.items()},
         calibration=calibration,
         files={},
     )
     card = CARD.format(
-        name=reader.name,
-        kind=reader.kind,
-        learning=reader.learning,
-        flags=reader.flags,
-        rows=" |\n| ".join(f"{what} | {figure}" for what, figure in rows.items()),
-        choice=reader.choice,
-        strangers="" if calibration.max_ood_score is not None else NO_STRANGERS,
+        name=classifier.name,
+        kind=classifier.kind,
+        training=classifier.training,
+        flags=classifier.flags,
+        rows=" |\n| ".join(f"{metric} | {value}" for metric, value in rows.items()),
+        selection=classifier.selection,
+        ood="" if calibration.max_ood_score is not None else NO_OOD,
     )
-    return Measured(manifest, card, test, outputs)
+    return MeasuredModel(manifest, card, test, outputs)
 
 
-def as_pictures(digits: Digits, spec: DigitPreprocess) -> Digits:
-    """What the model sees when `digits` are sent as pictures, dark ink on white."""
-    fields = [
+def extract_from_images(digits: Digits, spec: DigitPreprocess) -> Digits:
+    """Return the crops that `find_digit` extracts from `digits` as images, dark ink on white."""
+    crops = [
         find_digit(Image.fromarray(255 - pixels), spec)
-        for pixels in tqdm(digits.pixels, desc="reading pictures", disable=None)
+        for pixels in tqdm(digits.pixels, desc="extracting digits", disable=None)
     ]
-    return Digits(np.stack(fields), digits.labels)
+    return Digits(np.stack(crops), digits.labels)

@@ -1,4 +1,4 @@
-"""A network or a graph -> a model folder: weights, ONNX, manifest, card."""
+"""Writes model folders: weights, ONNX graph, manifest and model card."""
 
 import statistics
 import time
@@ -18,8 +18,9 @@ from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
 
-MAX_GAP = 1e-4  # between the outputs of torch and of ONNX Runtime, relative to the largest above 1
-_TIMED = 10
+# Largest difference between PyTorch and ONNX Runtime, relative to max(1, largest output).
+MAX_PARITY_GAP = 1e-4
+_TIMED_RUNS = 10
 
 
 def export(
@@ -27,33 +28,33 @@ def export(
 ) -> Artifact:
     """Write `network` as the model folder `folder`.
 
-    `probe` (N, *input) is what torch and ONNX Runtime are compared on; the gap goes into the
-    manifest's metrics as `onnx_parity` and into the card. Raises ArtifactError where it exceeds
-    1e-4.
+    PyTorch and ONNX Runtime are compared on `probe` (N, *input). The largest difference is stored
+    in the manifest's metrics as `onnx_parity` and in the card.
+    Raise ArtifactError if it exceeds MAX_PARITY_GAP.
     """
     network = network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
-    _prepare(folder)
+    _prepare_folder(folder)
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_file(tensors, folder / artifact.WEIGHTS)
     (folder / artifact.WEIGHTS).chmod(0o644)
     _write_onnx(network, manifest, folder / artifact.ONNX)
-    gap = _gap(network, folder / artifact.ONNX, probe)
+    gap = _measure_gap(network, folder / artifact.ONNX, probe)
     manifest = manifest.model_copy(update={"metrics": manifest.metrics | {"onnx_parity": gap}})
     (folder / artifact.CARD).write_text(card.format(parity=gap), encoding="utf-8")
     return artifact.write_manifest(folder, manifest)
 
 
 def export_graph(graph: onnx.ModelProto, manifest: Manifest, folder: Path, card: str) -> Artifact:
-    """Write an ONNX graph as the model folder `folder`; it has no weights for torch."""
-    _prepare(folder)
+    """Write an ONNX graph as the model folder `folder`, without PyTorch weights."""
+    _prepare_folder(folder)
     onnx.save(graph, folder / artifact.ONNX)
     (folder / artifact.WEIGHTS).unlink(missing_ok=True)
     (folder / artifact.CARD).write_text(card, encoding="utf-8")
     return artifact.write_manifest(folder, manifest)
 
 
-def report(model: Artifact, probe: Floats) -> list[str]:
-    """Classify `probe` in each runtime; say where the model is, its size, answers and times."""
+def describe(model: Artifact, probe: Floats) -> list[str]:
+    """Return a report: size, classes, and each runtime's latency and prediction for `probe`."""
     files = [model.folder / name for name in model.manifest.files]
     size = sum(path.stat().st_size for path in files) / 1e6
     lines = [f"wrote {model.folder} ({size:.1f} MB, {len(model.manifest.labels)} classes)"]
@@ -63,29 +64,31 @@ def report(model: Artifact, probe: Floats) -> list[str]:
         first = probe[:1]
         label = model.manifest.labels[int(runtime(first).argmax())]
         seconds = []
-        for _ in range(_TIMED):
+        for _ in range(_TIMED_RUNS):
             started = time.perf_counter()
             runtime(first)
             seconds.append(time.perf_counter() - started)
-        spent = statistics.median(seconds) * 1e3
-        lines.append(f"{name}: {spent:.1f} ms an image; the probe is called {label!r}")
+        milliseconds = statistics.median(seconds) * 1e3
+        lines.append(
+            f"{name}: {milliseconds:.1f} ms per image; prediction for a test image: {label!r}"
+        )
     if "onnx_parity" in model.manifest.metrics:
         gap = model.manifest.metrics["onnx_parity"]
-        lines.append(f"torch and ONNX Runtime differ by {gap:.1e} at most")
+        lines.append(f"PyTorch and ONNX Runtime differ by at most {gap:.1e}")
     else:
-        lines.append("there are no weights for torch: ONNX Runtime serves it in any case")
+        lines.append("no PyTorch weights: the model always runs in ONNX Runtime")
     return lines
 
 
-def _prepare(folder: Path) -> None:
+def _prepare_folder(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    # Without its manifest a half-written folder is not taken for a model.
+    # Without a manifest, an incomplete folder is not recognized as a model.
     (folder / artifact.MANIFEST).unlink(missing_ok=True)
 
 
 def _write_onnx(network: nn.Module, manifest: Manifest, path: Path) -> None:
     example = torch.zeros(2, *manifest.preprocess.input_shape)
-    with warnings.catch_warnings(action="ignore"):  # the exporter's own, about its internals
+    with warnings.catch_warnings(action="ignore"):  # about the exporter's internals
         torch.onnx.export(
             network,
             (example,),
@@ -99,11 +102,14 @@ def _write_onnx(network: nn.Module, manifest: Manifest, path: Path) -> None:
         )
 
 
-def _gap(network: nn.Module, path: Path, probe: Floats) -> float:
-    """Largest difference between the outputs of both runtimes on `probe`, where it is allowed."""
+def _measure_gap(network: nn.Module, path: Path, probe: Floats) -> float:
+    """Return the largest difference between the runtimes' outputs for `probe`.
+
+    Raise ArtifactError if it exceeds MAX_PARITY_GAP.
+    """
     with torch.inference_mode():
         expected = network(torch.from_numpy(probe)).numpy()
     gap = float(np.abs(OnnxRuntime(path)(probe) - expected).max())
-    if not gap <= MAX_GAP * max(1.0, float(np.abs(expected).max())):
-        raise ArtifactError(f"{path.parent}: torch and ONNX Runtime differ by {gap:.1e}")
+    if not gap <= MAX_PARITY_GAP * max(1.0, float(np.abs(expected).max())):
+        raise ArtifactError(f"{path.parent}: PyTorch and ONNX Runtime differ by {gap:.1e}")
     return gap

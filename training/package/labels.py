@@ -1,4 +1,4 @@
-"""The names of a model's classes, in the order of its outputs."""
+"""Reads the labels of a model, in the order of its outputs."""
 
 import json
 from pathlib import Path
@@ -9,18 +9,18 @@ IMAGENET_CLASSES = 1000
 
 
 class LabelsError(Exception):
-    """Labels that cannot be read; the text says why."""
+    """The labels cannot be read; the message says why."""
 
 
 def read_labels(path: Path) -> tuple[str, ...]:
-    """Read a JSON list of strings, or a text file with one label a line.
+    """Return the labels in a JSON list of strings or a text file with one label per line.
 
-    Raises LabelsError where the file is neither.
+    Raise LabelsError if the file is neither.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise LabelsError(f"{path} cannot be read as a file of labels") from error
+        raise LabelsError(f"{path} cannot be read as a labels file") from error
     labels: object = [line.strip() for line in text.splitlines()]
     if path.suffix == ".json":
         try:
@@ -28,7 +28,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
         except ValueError as error:
             raise LabelsError(f"{path} is not valid JSON") from error
     if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
-        raise LabelsError(f"{path} is no list of labels")
+        raise LabelsError(f"{path} is not a list of labels")
     while labels and not labels[-1]:
         labels.pop()
     if "" in labels:
@@ -37,7 +37,7 @@ def read_labels(path: Path) -> tuple[str, ...]:
 
 
 def default_labels(classes: int) -> tuple[str, ...]:
-    """ImageNet's names for 1,000 classes, else the numbers of the classes."""
+    """Return the ImageNet labels for 1,000 classes, else the class numbers."""
     if classes != IMAGENET_CLASSES:
         return tuple(map(str, range(classes)))
     models = torchvision_compat.load("models")

@@ -1,4 +1,4 @@
-"""An ONNX classifier from elsewhere: what goes in and what comes out, found by looking."""
+"""Imports ONNX classifiers: detects the input layout and the output kind."""
 
 import math
 from dataclasses import dataclass
@@ -13,23 +13,23 @@ from onnx import ModelProto, TensorProto, ValueInfoProto
 from backend.inference.errors import PrismError
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
+from calibration.apply import OutputKind
 
 Layout = Literal["NCHW", "NHWC", "NHW", "flat"]
-Output = Literal["logits", "probabilities"]
-_FLOATS = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
-_READABLE = (*_FLOATS, TensorProto.UINT8)
+_FLOAT_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
+_PIXEL_TYPES = (*_FLOAT_TYPES, TensorProto.UINT8)
 
 
-class ForeignError(Exception):
-    """An ONNX file that cannot be served; the text says why."""
+class OnnxImportError(Exception):
+    """The ONNX file cannot be imported; the message says why."""
 
 
 @dataclass(frozen=True)
-class Graph:
-    """A graph with one input and one output of scores.
+class OnnxGraph:
+    """A graph with one image input and one output of scores.
 
-    `shape` is one input without the batch, None where the graph leaves a side open; `channels`
-    and `side` are what the shape tells (None: open).
+    `shape` is the input shape without the batch dimension. `channels` and `side` are derived from
+    it. Dimensions that the graph leaves open are None.
     """
 
     model: ModelProto
@@ -39,46 +39,48 @@ class Graph:
     side: int | None
 
 
-def read_graph(path: Path) -> Graph:
-    """Read a classifier's graph; raises ForeignError where it is none.
+def read_graph(path: Path) -> OnnxGraph:
+    """Read a classifier; raise OnnxImportError if the file is not one.
 
-    Of several outputs the scores are kept (scikit-learn's converters give the label first, and
-    the scores as a map, which is undone).
+    Only the scores remain as output. (Converters for scikit-learn put the label first and return
+    the scores as a map, which is removed.)
     """
     try:
         model = onnx.load(path)
         onnx.checker.check_model(model)
     except FileNotFoundError as error:
-        raise ForeignError(f"there is no file {path}") from error
-    except Exception as error:  # protobuf and the checker raise classes of their own
-        raise ForeignError(f"{path} is not a valid ONNX file") from error
+        raise OnnxImportError(f"file not found: {path}") from error
+    except Exception as error:  # protobuf and the checker raise their own types
+        raise OnnxImportError(f"{path} is not a valid ONNX file") from error
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
-        raise ForeignError(f"{path} needs exactly one input; it has {names}")
+        raise OnnxImportError(f"{path} must have exactly one input; it has {names}")
     (first,) = inputs
-    if first.type.tensor_type.elem_type not in _READABLE:
-        raise ForeignError(f"{path}: the input {first.name} is not of pixels")
+    if first.type.tensor_type.elem_type not in _PIXEL_TYPES:
+        raise OnnxImportError(f"{path}: the type of the input {first.name} cannot hold pixels")
     shape = tuple(
         side.dim_value or None if side.HasField("dim_value") else None
         for side in first.type.tensor_type.shape.dim
     )[1:]
-    _undo_zipmap(model)
+    _remove_zipmap(model)
     _keep_scores(model, path)
-    return Graph(model, shape, *_look(shape, path))
+    return OnnxGraph(model, shape, *_detect_layout(shape, path))
 
 
-def tell_output(scores: Floats) -> Output:
-    """Say what the outputs (N, C) for some pictures are: rows of probabilities, or logits."""
+def detect_output_kind(scores: Floats) -> OutputKind:
+    """Return whether the rows of `scores` (N, C) are probabilities or logits."""
     sums = scores.sum(axis=1)
     if (scores >= 0).all() and np.allclose(sums, 1, atol=1e-3):
         return "probabilities"
     return "logits"
 
 
-def _look(shape: tuple[int | None, ...], path: Path) -> tuple[Layout, Literal[1, 3], int | None]:
-    """Layout, channels and side (None: open, or not square) that an input's shape tells."""
+def _detect_layout(
+    shape: tuple[int | None, ...], path: Path
+) -> tuple[Layout, Literal[1, 3], int | None]:
+    """Return layout, channels and side (None: open or not square) of an input shape."""
     match shape:
         case (1 | 3 as channels, height, width):
             return "NCHW", channels, height if height == width else None
@@ -90,10 +92,10 @@ def _look(shape: tuple[int | None, ...], path: Path) -> tuple[Layout, Literal[1,
             return "NHW", 1, height
         case (int(length),) if math.isqrt(length) ** 2 == length:
             return "flat", 1, math.isqrt(length)
-    raise ForeignError(f"{path}: an input of shape {shape} is no picture that can be prepared")
+    raise OnnxImportError(f"{path}: an input of shape {shape} is not a supported image")
 
 
-def _undo_zipmap(model: ModelProto) -> None:
+def _remove_zipmap(model: ModelProto) -> None:
     for node in [node for node in model.graph.node if node.op_type == "ZipMap"]:
         for output in model.graph.output:
             if output.name == node.output[0]:
@@ -105,33 +107,33 @@ def _undo_zipmap(model: ModelProto) -> None:
 
 
 def _keep_scores(model: ModelProto, path: Path) -> None:
-    """Leave one output: the first tensor of floats, which are the scores."""
+    """Remove all outputs except the first float tensor, which holds the scores."""
     scores = [
-        output for output in model.graph.output if output.type.tensor_type.elem_type in _FLOATS
+        output for output in model.graph.output if output.type.tensor_type.elem_type in _FLOAT_TYPES
     ]
     if not scores:
-        raise ForeignError(f"{path}: none of the outputs holds scores")
-    kept = ValueInfoProto()
-    kept.CopyFrom(scores[0])
+        raise OnnxImportError(f"{path}: no output holds scores")
+    output = ValueInfoProto()
+    output.CopyFrom(scores[0])
     del model.graph.output[:]
-    model.graph.output.append(kept)
+    model.graph.output.append(output)
 
 
-def scores(graph: Graph, probe: Floats) -> Floats:
-    """Run the graph on `probe`, inputs (N, *input), for scores (N, C).
+def run_graph(graph: OnnxGraph, inputs: Floats) -> Floats:
+    """Return the scores (N, C) of `graph` for `inputs` (N, *input).
 
-    Raises ForeignError where it gives none.
+    Raise OnnxImportError if the graph fails or does not return scores.
     """
     with TemporaryDirectory() as folder:
         path = Path(folder) / "graph.onnx"
         onnx.save(graph.model, path)
         try:
-            found = OnnxRuntime(path)(probe)
+            scores = OnnxRuntime(path)(inputs)
         except PrismError as error:
-            raise ForeignError("ONNX Runtime cannot run the graph on a picture") from error
-    if found.shape[1] < 2 or not np.isfinite(found).all():
-        raise ForeignError(
-            f"the graph gives {found.shape[1]} numbers a picture; finite scores of two or more "
-            "classes are needed"
+            raise OnnxImportError("ONNX Runtime cannot run the graph on an image") from error
+    if scores.shape[1] < 2 or not np.isfinite(scores).all():
+        raise OnnxImportError(
+            f"the graph returns {scores.shape[1]} numbers per image; it must return finite scores "
+            "of two or more classes"
         )
-    return found
+    return scores

@@ -1,16 +1,7 @@
-"""Make a model folder of a classifier from elsewhere.
-
-    .venv/bin/python -m training.package NAME --architecture torchvision/mobilenet_v2 \\
-        --checkpoint FILE --labels FILE --out DIR
-
-Instead of --checkpoint, --pretrained takes torchvision's published weights; instead of both,
---onnx FILE takes any ONNX classifier.
-"""
+"""Packages a classifier that was trained elsewhere as a model folder."""
 
 import argparse
 import hashlib
-import re
-import sys
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,39 +12,37 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from backend.inference.errors import ArtifactError
 from backend.inference.models import artifact, networks, torchvision_compat
-from backend.inference.models.artifact import NAME_PATTERN, Artifact, Manifest
+from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.models.checkpoint import read_state_dict, without_shared_prefix
 from backend.inference.preprocessing.digits import DigitPreprocess
-from backend.inference.preprocessing.preprocess import Preprocess, preprocess
+from backend.inference.preprocessing.model_input import Preprocess, preprocess
 from backend.inference.types import Floats
-from calibration.fit import CalibrationError
-from evaluation.errors import EvaluationError
+from calibration.apply import OutputKind
 from evaluation.sources import open_source
 from training.data import synthetic_handwriting
 from training.fit.calibrate_folder import calibrate_folder
 from training.package import onnx_import
-from training.package.export import export, export_graph, report
-from training.package.labels import LabelsError, default_labels, read_labels
-from training.package.onnx_import import ForeignError, Graph
-from training.package.preprocessing import PRESETS, SpecError, of_weights, read_spec
+from training.package.export import describe, export, export_graph
+from training.package.labels import default_labels, read_labels
+from training.package.onnx_import import OnnxGraph
+from training.package.preprocessing import PRESETS, read_spec, spec_from_weights
 
-PROBES = 8
+PROBE_COUNT = 8  # inputs that the runtimes are compared on
 
 CARD = """# {name}
 
 {origin}
 
-Classes: {classes}. Pictures are prepared as `{preprocess}`.
+Classes: {classes}. Preprocessing: `{preprocess}`.
 """
 PARITY = """
-Largest difference between torch and ONNX Runtime on {probes} pictures: {{parity:.1e}}.
+Largest difference between PyTorch and ONNX Runtime on {probes} images: {{parity:.1e}}.
 """
 
 
 class PackageError(Exception):
-    """What was given cannot become a model folder; the text says why."""
+    """The classifier cannot be packaged; the message says why."""
 
 
 def package_network(
@@ -66,55 +55,57 @@ def package_network(
     spec: Preprocess,
     origin: str,
 ) -> tuple[Artifact, Floats]:
-    """Write the folder `out/name` of a network and its weights.
+    """Write the model folder `out/name` for an architecture and its weights.
 
-    Returns it and the inputs that it was tried on.
-    Raises PackageError where weights, labels and architecture do not fit together.
+    Return the model and the inputs (N, *input) that both runtimes were compared on.
+    Raise PackageError if weights, labels and architecture do not match.
     """
-    classes = len(labels) if labels else _classes(architecture, tensors)
+    classes = len(labels) if labels else _count_classes(architecture, tensors)
     network = networks.build(architecture, classes).eval()
     tensors = without_shared_prefix(tensors, network.state_dict())
-    _load_strictly(network, tensors, architecture)
+    _load_weights(network, tensors, architecture)
     labels = labels or default_labels(classes)
-    probe = _probe(spec)
+    probe = _make_probe(spec)
     with torch.inference_mode():
         outputs = network(torch.from_numpy(probe)).shape[1]
     if outputs != len(labels):
         raise PackageError(
-            f"{architecture} has {outputs} outputs, but there are {len(labels)} labels"
+            f"{architecture} has {outputs} outputs, but {len(labels)} labels were given"
         )
-    manifest = _manifest(name, architecture, labels, spec, origin)
-    card = _card(manifest, origin) + PARITY.format(probes=len(probe))
+    manifest = _make_manifest(name, architecture, labels, spec, origin)
+    card = _make_card(manifest, origin) + PARITY.format(probes=len(probe))
     return export(network, manifest, out / name, probe, card), probe
 
 
 def package_graph(
     name: str,
-    graph: Graph,
+    graph: OnnxGraph,
     out: Path,
     *,
     labels: tuple[str, ...] | None,
     spec: Preprocess,
-    output: onnx_import.Output | None,
+    output: OutputKind | None,
     origin: str,
 ) -> tuple[Artifact, Floats]:
-    """Write the folder `out/name` of an ONNX classifier; the raises of `package_network`."""
-    _require_fit(graph, spec)
-    probe = _probe(spec)
-    scores = onnx_import.scores(graph, probe)
+    """Write the model folder `out/name` for an ONNX classifier; see `package_network`."""
+    _require_matching_shape(graph, spec)
+    probe = _make_probe(spec)
+    scores = onnx_import.run_graph(graph, probe)
     labels = labels or default_labels(scores.shape[1])
     if len(labels) != scores.shape[1]:
         raise PackageError(
-            f"the graph has {scores.shape[1]} outputs, but there are {len(labels)} labels"
+            f"the graph has {scores.shape[1]} outputs, but {len(labels)} labels were given"
         )
-    kind = output or onnx_import.tell_output(scores)
+    kind = output or onnx_import.detect_output_kind(scores)
     if kind == "probabilities" and (scores < 0).any():
-        raise PackageError("the graph gives negative numbers, which are no probabilities")
-    manifest = _manifest(name, "onnx", labels, spec, origin).model_copy(update={"output": kind})
-    return export_graph(graph.model, manifest, out / name, _card(manifest, origin)), probe
+        raise PackageError("the graph returns negative numbers, which are not probabilities")
+    manifest = _make_manifest(name, "onnx", labels, spec, origin).model_copy(
+        update={"output": kind}
+    )
+    return export_graph(graph.model, manifest, out / name, _make_card(manifest, origin)), probe
 
 
-def _manifest(
+def _make_manifest(
     name: str, architecture: str, labels: tuple[str, ...], spec: Preprocess, origin: str
 ) -> Manifest:
     return Manifest(
@@ -129,7 +120,7 @@ def _manifest(
     )
 
 
-def _card(manifest: Manifest, origin: str) -> str:
+def _make_card(manifest: Manifest, origin: str) -> str:
     spec = manifest.preprocess.model_dump_json().replace("{", "{{").replace("}", "}}")
     card = CARD.format(
         name=manifest.name, origin=origin, classes=len(manifest.labels), preprocess=spec
@@ -137,180 +128,141 @@ def _card(manifest: Manifest, origin: str) -> str:
     return card if manifest.architecture != "onnx" else card.replace("{{", "{").replace("}}", "}")
 
 
-def _classes(architecture: str, tensors: dict[str, Tensor]) -> int:
-    """How many classes a checkpoint was trained for: the length of the network's last tensor.
+def _count_classes(architecture: str, tensors: dict[str, Tensor]) -> int:
+    """Return the number of classes of a checkpoint: the length of the network's last tensor.
 
-    Its own order does not tell: safetensors are sorted by name.
+    The order of the checkpoint does not help: safetensors files are sorted by name.
     """
     known = networks.build(architecture).state_dict()
     last = without_shared_prefix(tensors, known).get(list(known)[-1])
-    return 1 if last is None or not last.ndim else len(last)  # 1: loading will say what is wrong
+    return 1 if last is None or not last.ndim else len(last)  # loading reports the error
 
 
-def _load_strictly(network: nn.Module, tensors: dict[str, Tensor], architecture: str) -> None:
+def _load_weights(network: nn.Module, tensors: dict[str, Tensor], architecture: str) -> None:
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines()[1:]]
-        reason = lines[0][:200] if lines else "it has other tensors"
+        reason = lines[0][:200] if lines else "the tensors differ"
         raise PackageError(f"the checkpoint does not fit {architecture}: {reason}") from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise PackageError("the checkpoint holds weights that are not finite")
+        raise PackageError("the checkpoint contains weights that are not finite")
 
 
-def _require_fit(graph: Graph, spec: Preprocess) -> None:
+def _require_matching_shape(graph: OnnxGraph, spec: Preprocess) -> None:
     shape = spec.input_shape
-    fits = len(shape) == len(graph.shape) and all(
-        wanted in (None, given) for wanted, given in zip(graph.shape, shape, strict=True)
+    matches = len(shape) == len(graph.shape) and all(
+        expected in (None, size) for expected, size in zip(graph.shape, shape, strict=True)
     )
-    if not fits:
+    if not matches:
         raise PackageError(
-            f"the graph wants inputs of shape {graph.shape}, but the preprocessing makes {shape}; "
-            "describe it in a JSON file and name that with --preprocess"
+            f"the graph expects inputs of shape {graph.shape}, but the preprocessing returns "
+            f"{shape}; describe the preprocessing in a JSON file and pass it with --preprocess"
         )
 
 
-def _probe(spec: Preprocess) -> Floats:
-    """Pictures as inputs, to try a model on: drawn digits, or clouds of color."""
+def _make_probe(spec: Preprocess) -> Floats:
+    """Return test inputs (N, *input): synthetic digits, or color gradients for photo models."""
     rng = np.random.default_rng(0)
-    pictures = [
-        synthetic_handwriting.write(digit, rng)
+    images = [
+        synthetic_handwriting.draw_digit(digit, rng)
         if isinstance(spec, DigitPreprocess)
-        else _clouds(rng)
-        for digit in range(PROBES)
+        else _draw_gradients(rng)
+        for digit in range(PROBE_COUNT)
     ]
-    return np.stack([preprocess(picture.convert("RGB"), spec) for picture in pictures])
+    return np.stack([preprocess(image.convert("RGB"), spec) for image in images])
 
 
-def _clouds(rng: np.random.Generator) -> Image.Image:
+def _draw_gradients(rng: np.random.Generator) -> Image.Image:
     coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
     return coarse.resize((400, 300), Image.Resampling.BICUBIC)
 
 
-def _verify(path: Path, expected: str | None) -> str:
-    """The SHA-256 of a file; raises PackageError where it is absent or not the `expected` one."""
+def _verify_checksum(path: Path, expected: str | None) -> str:
+    """Return the SHA-256 of a file; raise PackageError if it is missing or not as `expected`."""
     if not path.is_file():
-        raise PackageError(f"there is no file {path}")
+        raise PackageError(f"file not found: {path}")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if expected is not None and digest != expected.lower():
-        raise PackageError(f"{path} has SHA-256 {digest}, not the one given")
+        raise PackageError(f"{path} has SHA-256 {digest}, which differs from --sha256")
     return digest
 
 
-def _pretrained(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...], Preprocess]:
-    """Torchvision's published weights of an architecture, their labels and preprocessing."""
+def _load_pretrained(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...], Preprocess]:
+    """Return torchvision's published weights, their labels and their preprocessing."""
     family, _, name = architecture.partition("/")
     if family != "torchvision":
-        raise PackageError("--pretrained is for architectures of torchvision/")
+        raise PackageError("--pretrained requires an architecture torchvision/NAME")
     networks.build(architecture)
     weights = torchvision_compat.load("models").get_model_weights(name).DEFAULT
-    spec = of_weights(weights)
+    spec = spec_from_weights(weights)
     try:
         tensors = weights.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
         raise PackageError(
-            f"the weights could not be downloaded from {weights.url}; go online, or fetch that "
-            "file elsewhere and name it with --checkpoint"
+            f"the weights could not be downloaded from {weights.url}; check the network "
+            "connection, or download the file elsewhere and pass it with --checkpoint"
         ) from error
     return tensors, tuple(weights.meta["categories"]), spec
 
 
-def package(given: argparse.Namespace) -> list[str]:
-    """Do what the command line says; returns the lines of the report.
+def package(options: argparse.Namespace) -> list[str]:
+    """Package a classifier as the command line describes; return the lines of the report.
 
-    The folder is made aside and moved into place when it is whole.
+    The folder is built in a temporary directory and moved into place when it is complete.
     """
-    given.out.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(dir=given.out, prefix=".packaging-") as aside, ExitStack() as stack:
-        source = given.calibrate and stack.enter_context(open_source(given.calibrate))
-        made, probe = _made(given, Path(aside))
+    options.out.mkdir(parents=True, exist_ok=True)
+    with (
+        TemporaryDirectory(dir=options.out, prefix=".packaging-") as temporary,
+        ExitStack() as stack,
+    ):
+        source = options.calibrate and stack.enter_context(open_source(options.calibrate))
+        model, probe = _build(options, Path(temporary))
         lines: list[str] = []
         if source:
-            made, lines = calibrate_folder(made, source)
-        folder = given.out / given.name
+            model, lines = calibrate_folder(model, source)
+        folder = options.out / options.name
         if folder.exists():
-            folder.rename(Path(aside) / "before")
-        made.folder.rename(folder)
-    return [*report(artifact.read(folder), probe), *lines]
+            folder.rename(Path(temporary) / "before")
+        model.folder.rename(folder)
+    return [*describe(artifact.read(folder), probe), *lines]
 
 
-def _made(given: argparse.Namespace, out: Path) -> tuple[Artifact, Floats]:
-    """The folder in `out`, and the inputs that it was tried on."""
-    labels = read_labels(given.labels) if given.labels else None
-    if given.onnx:
-        digest = _verify(given.onnx, given.sha256)
-        graph = onnx_import.read_graph(given.onnx)
-        preset = given.preprocess or ("imagenet" if graph.channels == 3 else "digit")
+def _build(options: argparse.Namespace, out: Path) -> tuple[Artifact, Floats]:
+    """Return the model folder in `out` and the inputs that it was tested on."""
+    labels = read_labels(options.labels) if options.labels else None
+    if options.onnx:
+        digest = _verify_checksum(options.onnx, options.sha256)
+        graph = onnx_import.read_graph(options.onnx)
+        preset = options.preprocess or ("imagenet" if graph.channels == 3 else "digit")
         spec = read_spec(preset, graph.side)
         if preset in PRESETS:
             spec = spec.model_copy(update={"layout": graph.layout})
-        origin = f"The ONNX classifier `{given.onnx.name}` (SHA-256 `{digest}`)."
+        origin = f"The ONNX classifier `{options.onnx.name}` (SHA-256 `{digest}`)."
         return package_graph(
-            given.name,
+            options.name,
             graph,
             out,
             labels=labels,
             spec=spec,
-            output=given.output,
+            output=options.output,
             origin=origin,
         )
-    if given.pretrained:
-        tensors, known, spec = _pretrained(given.architecture)
-        labels = labels or known
-        spec = read_spec(given.preprocess) if given.preprocess else spec
-        origin = f"The architecture `{given.architecture}` with torchvision's published weights."
+    if options.pretrained:
+        tensors, published_labels, spec = _load_pretrained(options.architecture)
+        labels = labels or published_labels
+        spec = read_spec(options.preprocess) if options.preprocess else spec
+        origin = f"The architecture `{options.architecture}` with torchvision's published weights."
     else:
-        digest = _verify(given.checkpoint, given.sha256)
-        tensors = read_state_dict(given.checkpoint)
-        own = given.architecture in networks.ARCHITECTURES
-        spec = read_spec(given.preprocess or ("digit" if own else "imagenet"))
+        digest = _verify_checksum(options.checkpoint, options.sha256)
+        tensors = read_state_dict(options.checkpoint)
+        is_ours = options.architecture in networks.ARCHITECTURES
+        spec = read_spec(options.preprocess or ("digit" if is_ours else "imagenet"))
         origin = (
-            f"The architecture `{given.architecture}` with the weights of the checkpoint "
-            f"`{given.checkpoint.name}` (SHA-256 `{digest}`)."
+            f"The architecture `{options.architecture}` with the weights of the checkpoint "
+            f"`{options.checkpoint.name}` (SHA-256 `{digest}`)."
         )
     return package_network(
-        given.name, given.architecture, tensors, out, labels=labels, spec=spec, origin=origin
+        options.name, options.architecture, tensors, out, labels=labels, spec=spec, origin=origin
     )
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Read the command line; exit with one line where something does not fit."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.package",
-        description="Make a model folder of a classifier from elsewhere.",
-    )
-    parser.add_argument("name", help="of the model; its folder is OUT/NAME")
-    ours = ", ".join(sorted(networks.ARCHITECTURES))
-    parser.add_argument("--architecture", help=f"torchvision/NAME, or one of ours: {ours}")
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--checkpoint", type=Path, help="a state dict: .pt, .pth or .safetensors")
-    source.add_argument("--pretrained", action="store_true", help="torchvision's own weights")
-    source.add_argument("--onnx", type=Path, help="an ONNX classifier instead of an architecture")
-    parser.add_argument("--labels", type=Path, help="one label a line, or a JSON list")
-    parser.add_argument("--preprocess", help="imagenet, digit, or a JSON file")
-    parser.add_argument("--output", choices=["logits", "probabilities"], help="of an ONNX graph")
-    parser.add_argument("--sha256", help="that the checkpoint or the ONNX file must have")
-    parser.add_argument(
-        "--calibrate",
-        type=Path,
-        metavar="SOURCE",
-        help="labelled pictures that the model did not learn from: a folder of class folders, a "
-        "zip of such, a CSV of paths and labels",
-    )
-    parser.add_argument("--out", type=Path, default=Path("models"), help="default: models")
-    given = parser.parse_args(arguments)
-    if not re.fullmatch(NAME_PATTERN, given.name):
-        parser.error("NAME is made of small letters, digits, dots, dashes and underscores")
-    if bool(given.architecture) == bool(given.onnx):
-        parser.error("--checkpoint and --pretrained need --architecture; --onnx goes without")
-    try:
-        print("\n".join(package(given)))
-    except (PackageError, ForeignError, SpecError, LabelsError, CalibrationError) as error:
-        sys.exit(f"error: {error}")
-    except (ArtifactError, EvaluationError, OSError) as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,4 +1,4 @@
-"""What a model wants its pictures to be: presets, torchvision's own, or a JSON file."""
+"""Preprocessing specs for packaged models: presets, torchvision's, or a JSON file."""
 
 from pathlib import Path
 from typing import Any
@@ -6,22 +6,22 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
-from backend.inference.preprocessing.preprocess import Preprocess
 
 PRESETS = ("imagenet", "digit")
 _SPECS: TypeAdapter[Preprocess] = TypeAdapter(Preprocess)
 
 
-class SpecError(Exception):
-    """A preprocessing that is none, or does not fit the model; the text says why."""
+class PreprocessingError(Exception):
+    """The preprocessing spec is invalid; the message says why."""
 
 
 def read_spec(name: str, side: int | None = None) -> Preprocess:
     """Return the preset `name`, for inputs of `side` pixels, or the spec in the JSON file `name`.
 
-    `imagenet` is 256 to 224 pixels, bilinear, as most classifiers of photographs were trained.
-    Raises SpecError for a file that is absent or holds no spec.
+    `imagenet` resizes to 256 pixels, bilinear, and crops 224, as most ImageNet classifiers do.
+    Raise PreprocessingError if the file is missing or invalid.
     """
     if name == "imagenet":
         crop = side or 224
@@ -32,20 +32,23 @@ def read_spec(name: str, side: int | None = None) -> Preprocess:
     try:
         return _SPECS.validate_json(Path(name).read_bytes())
     except OSError as error:
-        raise SpecError(
-            f"--preprocess is imagenet, digit or a JSON file; {name} is none"
+        raise PreprocessingError(
+            f"--preprocess must be imagenet, digit or a JSON file, not {name}"
         ) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise SpecError(f"{name}: {where}: {first['msg']}") from error
+        raise PreprocessingError(f"{name}: {where}: {first['msg']}") from error
 
 
-def of_weights(weights: Any) -> PhotoPreprocess:
-    """The spec of a member of torchvision's `Weights`, from its own transforms."""
+def spec_from_weights(weights: Any) -> PhotoPreprocess:
+    """Return the spec of a torchvision `WeightsEnum` member, from its transforms.
+
+    Raise PreprocessingError if it is not an image classifier.
+    """
     transforms = weights.transforms()
     if not hasattr(transforms, "crop_size"):
-        raise SpecError(f"{weights} are not weights of a classifier of pictures")
+        raise PreprocessingError(f"{weights} are not the weights of an image classifier")
     return PhotoPreprocess(
         resize=int(transforms.resize_size[0]),
         crop=(int(transforms.crop_size[0]), int(transforms.crop_size[0])),
