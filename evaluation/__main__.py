@@ -1,10 +1,10 @@
-"""`python -m evaluation`: measure a classifier on labelled pictures."""
+"""Entry point of `python -m evaluation`."""
 
 import signal
 import sys
 
 if __name__ == "__main__":
-    # A Ctrl-C during the imports that follow ends this process quietly, without a traceback.
+    # Ctrl-C during the following imports ends the process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from evaluation.cli import main
 

@@ -1,4 +1,4 @@
-"""Ask a predictor about a stream of pictures and keep what becomes of each."""
+"""Collection of the records of a predictor on a stream of images."""
 
 import heapq
 import tempfile
@@ -12,22 +12,30 @@ from numpy.typing import NDArray
 
 from evaluation.errors import LabelError, PredictorError
 from evaluation.results import Mistake
-from evaluation.thumbnails import thumbnail
-from evaluation.types import Answer, Failure, Floats, Predictor, Record, Sample, Unreadable
+from evaluation.thumbnails import create_thumbnail_uri
+from evaluation.types import (
+    Failure,
+    Floats,
+    ModelOutput,
+    Predictor,
+    Record,
+    Sample,
+    UnreadableSample,
+)
 
-MISTAKES: Final = 24
+MAX_MISTAKES: Final = 24
 
-Samples = Iterable[Sample | Unreadable]
+Samples = Iterable[Sample | UnreadableSample]
 Progress = Callable[[int], None]
-Cancelled = Callable[[], bool]
+IsCancelled = Callable[[], bool]
 
 
-class Run:
-    """The pictures that went through a predictor so far.
+class RecordCollector:
+    """Collects the records and the worst mistakes of a predictor.
 
-    It holds the records and the worst mistakes; the probabilities of labelled pictures are in a
-    temporary file. Classes of the same label are one, as probable as the likelier of them; `labels`
-    has each once. Use it in a `with`.
+    Probabilities of labeled images are stored in a temporary file. Classes that share a label are
+    merged: `labels` has each label once, and its probability is the largest of its classes. Use it
+    as a context manager.
     """
 
     def __init__(self, labels: Sequence[str]) -> None:
@@ -36,55 +44,55 @@ class Run:
         self.stopped: str | None = None
         self.coverage: float | None = None  # of the prediction sets
         self.labels: Final = tuple(dict.fromkeys(labels))
-        self._places: Final = {label: index for index, label in enumerate(self.labels)}
-        self._class_of: Final = np.array([self._places[label] for label in labels], np.intp)
+        self._index_of: Final = {label: index for index, label in enumerate(self.labels)}
+        self._columns: Final = np.array([self._index_of[label] for label in labels], np.intp)
         self._truth: list[int] = []
         self._rows: Final = tempfile.TemporaryFile(prefix="evaluation-")  # noqa: SIM115
         self._worst: list[tuple[float, int, Mistake]] = []
 
-    def __enter__(self) -> "Run":
+    def __enter__(self) -> "RecordCollector":
         return self
 
     def __exit__(self, *_: object) -> None:
         self._rows.close()
 
-    def ask(
-        self, samples: Samples, predictor: Predictor, progress: Progress, cancelled: Cancelled
+    def collect(
+        self, samples: Samples, predictor: Predictor, progress: Progress, is_cancelled: IsCancelled
     ) -> None:
-        """Let the predictor answer the samples until it cannot, they end, or it is cancelled.
+        """Classify the samples until they end, the predictor fails, or `is_cancelled` is true.
 
-        Raises LabelError at a label that the model does not know, and PredictorError where there
-        never was an answer.
+        Raise LabelError for a label that the model does not have, and PredictorError if the
+        predictor fails before the first result.
         """
         started = time.perf_counter()
-        pending: deque[Sample | Unreadable] = deque()
-        answers = predictor(self._contents(samples, pending, cancelled))
+        pending: deque[Sample | UnreadableSample] = deque()
+        outputs = predictor(self._contents(samples, pending, is_cancelled))
         try:
-            for answer in answers:
-                if (sample := self._next(pending)) is None:
+            for output in outputs:
+                if (sample := self._next_readable(pending)) is None:
                     break
-                self._keep(sample, answer)
+                self._add(sample, output)
                 progress(len(self.records))
         except PredictorError as error:
-            if not self.records and not cancelled():
+            if not self.records and not is_cancelled():
                 raise
             self.stopped = str(error)
         else:
             done = len(self.records)
-            if self._next(pending):
-                self.stopped = "the model answered fewer pictures than it was given"
+            if self._next_readable(pending):
+                self.stopped = "the model returned fewer results than images"
             if len(self.records) > done:
                 progress(len(self.records))
         self.seconds = time.perf_counter() - started
 
     @property
     def mistakes(self) -> tuple[Mistake, ...]:
-        """The mistakes in which the wrong answer had the most probability, the worst first."""
+        """The mistakes with the highest confidence, sorted by descending confidence."""
         ranked = sorted(self._worst, key=lambda entry: entry[:2], reverse=True)
         return tuple(mistake for _, _, mistake in ranked)
 
-    def labelled(self) -> tuple[Floats, NDArray[np.intp]]:
-        """Probabilities (N, C) and true indices (N,) of the labelled pictures with an answer."""
+    def labeled_probabilities(self) -> tuple[Floats, NDArray[np.intp]]:
+        """Return probabilities (N, C) and true indices (N,) of the labeled images."""
         truth = np.array(self._truth, dtype=np.intp)
         shape = len(truth), len(self.labels)
         if not len(truth):
@@ -93,20 +101,23 @@ class Run:
         return np.asarray(np.memmap(self._rows, np.float32, "r", shape=shape)), truth
 
     def _contents(
-        self, samples: Samples, pending: deque[Sample | Unreadable], cancelled: Cancelled
+        self,
+        samples: Samples,
+        pending: deque[Sample | UnreadableSample],
+        is_cancelled: IsCancelled,
     ) -> Iterator[bytes]:
         for sample in samples:
-            if cancelled():
-                self.stopped = "it was stopped by the user"
+            if is_cancelled():
+                self.stopped = "stopped by the user"
                 return
-            if sample.label is not None and sample.label not in self._places:
-                raise LabelError(unknown_labels([sample.label], self.labels))
+            if sample.label is not None and sample.label not in self._index_of:
+                raise LabelError(unknown_labels_message([sample.label], self.labels))
             pending.append(sample)
             if isinstance(sample, Sample):
                 yield sample.content
 
-    def _next(self, pending: deque[Sample | Unreadable]) -> Sample | None:
-        """The sample whose answer comes next; what cannot be read is recorded on the way."""
+    def _next_readable(self, pending: deque[Sample | UnreadableSample]) -> Sample | None:
+        """Return the next readable sample, and add records of the unreadable ones before it."""
         while pending:
             sample = pending.popleft()
             if isinstance(sample, Sample):
@@ -114,55 +125,57 @@ class Run:
             self.records.append(Record(sample.name, sample.label, error=sample.reason))
         return None
 
-    def _keep(self, sample: Sample, answer: Answer | Failure) -> None:
-        if isinstance(answer, Failure):
-            self.records.append(Record(sample.name, sample.label, error=answer.reason))
+    def _add(self, sample: Sample, output: ModelOutput | Failure) -> None:
+        if isinstance(output, Failure):
+            self.records.append(Record(sample.name, sample.label, error=output.reason))
             return
         row = np.zeros(len(self.labels), np.float32)
-        np.maximum.at(row, self._class_of, answer.probabilities)
-        record = self._record(sample, answer, row)
+        np.maximum.at(row, self._columns, output.probabilities)
+        record = self._create_record(sample, output, row)
         self.records.append(record)
         if sample.label is None:
             return
-        self._truth.append(self._places[sample.label])
+        self._truth.append(self._index_of[sample.label])
         self._rows.write(row.tobytes())
-        if not record.correct:
-            self._rank(sample, record, float(row.max()))
+        if not record.is_correct:
+            self._add_mistake(sample, record, float(row.max()))
 
-    def _record(self, sample: Sample, answer: Answer, row: Floats) -> Record:
-        first = int(row.argmax())
-        at = None if sample.label is None else self._places[sample.label]
-        found = answer.prediction_set
-        self.coverage = answer.coverage or self.coverage
+    def _create_record(self, sample: Sample, output: ModelOutput, row: Floats) -> Record:
+        top = int(row.argmax())
+        index = None if sample.label is None else self._index_of[sample.label]
+        labels = output.prediction_set
+        self.coverage = output.coverage or self.coverage
         return Record(
             name=sample.name,
             label=sample.label,
-            prediction=self.labels[first],
-            confidence=float(row[first]),
-            label_probability=None if at is None else float(row[at]),
-            in_prediction_set=None if found is None or at is None else sample.label in found,
-            set_size=None if found is None else len(found),
-            in_distribution=answer.in_distribution,
-            ood_score=answer.ood_score,
-            ms=answer.seconds * 1e3,
+            prediction=self.labels[top],
+            confidence=float(row[top]),
+            label_probability=None if index is None else float(row[index]),
+            in_prediction_set=None if labels is None or index is None else sample.label in labels,
+            set_size=None if labels is None else len(labels),
+            in_distribution=output.in_distribution,
+            ood_score=output.ood_score,
+            ms=output.seconds * 1e3,
         )
 
-    def _rank(self, sample: Sample, record: Record, confidence: float) -> None:
-        if len(self._worst) == MISTAKES and confidence <= self._worst[0][0]:
+    def _add_mistake(self, sample: Sample, record: Record, confidence: float) -> None:
+        if len(self._worst) == MAX_MISTAKES and confidence <= self._worst[0][0]:
             return
-        mistake = Mistake(record, thumbnail(sample.content))
-        entry = (confidence, -len(self.records), mistake)  # of equals the earlier is kept
-        if len(self._worst) == MISTAKES:
+        mistake = Mistake(record, create_thumbnail_uri(sample.content))
+        entry = (confidence, -len(self.records), mistake)  # ties keep the earlier image
+        if len(self._worst) == MAX_MISTAKES:
             heapq.heapreplace(self._worst, entry)
         else:
             heapq.heappush(self._worst, entry)
 
 
-def unknown_labels(unknown: Iterable[str], labels: Sequence[str]) -> str:
-    """Say which labels of the data a model does not know, naming a few."""
+def unknown_labels_message(unknown: Iterable[str], labels: Sequence[str]) -> str:
+    """Return the message for labels in the data that are not among the model's `labels`."""
     names = sorted(unknown)
-    named, own = ", ".join(map(repr, names[:3])), ", ".join(map(repr, labels[:3]))
+    named, known = ", ".join(map(repr, names[:3])), ", ".join(map(repr, labels[:3]))
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return f"the model does not know these labels of the data: {named}{more}; it knows {own}" + (
-        " ..." if len(labels) > 3 else ""
+    ellipsis = " ..." if len(labels) > 3 else ""
+    return (
+        f"the data has labels that are unknown to the model: {named}{more}; "
+        f"the model's labels are {known}{ellipsis}"
     )

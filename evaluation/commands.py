@@ -1,11 +1,13 @@
-"""What the command line can be asked for."""
+"""Commands of `python -m evaluation`."""
 
+import re
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import FrameType
@@ -13,24 +15,26 @@ from typing import Final, NoReturn
 
 from tqdm import tqdm
 
-from evaluation import report, summary
-from evaluation.compare import Measured, compare
+from evaluation import report
+from evaluation.compare import ModelRecords, compare
+from evaluation.errors import ReportError
+from evaluation.escaping import escape_unprintable
 from evaluation.evaluate import check_labels, evaluate
-from evaluation.folders import new_folder
-from evaluation.predictors.addresses import Wiring, open_model
+from evaluation.predictors.local import LocalPredictor, find_model
+from evaluation.predictors.served import ServedPredictor
 from evaluation.results import Evaluation
-from evaluation.sources import open_source, spread
-from evaluation.sources.base import Source
-from evaluation.text import printable
-from evaluation.thumbnails import thumbnail
+from evaluation.sources import open_source
+from evaluation.sources.base import Source, evenly_spaced
+from evaluation.summary import summarize_comparison, summarize_evaluation
+from evaluation.thumbnails import create_thumbnail_uri
 from evaluation.types import Predictor, Sample
 
-INTERRUPTED: Final = 130  # what shells give to a command that Ctrl-C has ended
+INTERRUPTED: Final = 130  # the exit code that shells use for Ctrl-C
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """What to measure on, and where the report goes (None: a new folder here)."""
+class Options:
+    """Options of an evaluation; `out` None creates a new folder in the current one."""
 
     source: Path
     split: str
@@ -43,7 +47,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """The pictures of a plan."""
+    """The opened sources and the indices of the images to evaluate."""
 
     source: Source
     indices: Sequence[int]
@@ -51,74 +55,124 @@ class _Data:
     outlier_indices: Sequence[int]
 
 
-def measure_model(plan: Plan, address: str) -> int:
-    """Measure one model and write its report."""
+def measure_model(options: Options, address: str) -> int:
+    """Evaluate one model, write its report and return the exit code."""
     with ExitStack() as stack:
-        data = _open(plan, stack)
+        data = _open_data(options, stack)
         stop = threading.Event()
-        model = stack.enter_context(open_model(address, _wiring(plan, stop)))
-        check_labels(data.source.labels, model.labels, data.source.above)
-        folder = stack.enter_context(new_folder(plan.out, model.name))
-        found = _measure(data, model, stop)
-        _tell(found, report.write(found, folder))
-        return _code(found, stop)
+        model = stack.enter_context(open_model(address, options, stop))
+        check_labels(data.source.labels, model.labels, data.source.skipped_folder)
+        folder = stack.enter_context(create_report_folder(options.out, model.name))
+        evaluation = _evaluate(data, model, stop)
+        _print_results(evaluation, report.write(evaluation, folder))
+        return _exit_code(evaluation, stop)
 
 
-def compare_models(plan: Plan, a: str, b: str) -> int:
-    """Measure two models on the same pictures; write both reports and the comparison."""
+def compare_models(options: Options, a: str, b: str) -> int:
+    """Evaluate two models on the same images, write both reports and the comparison."""
     with ExitStack() as stack:
-        data = _open(plan, stack)
+        data = _open_data(options, stack)
         stop = threading.Event()
-        models = [stack.enter_context(open_model(one, _wiring(plan, stop))) for one in (a, b)]
+        models = [stack.enter_context(open_model(address, options, stop)) for address in (a, b)]
         for model in models:
-            check_labels(data.source.labels, model.labels, data.source.above)
+            check_labels(data.source.labels, model.labels, data.source.skipped_folder)
         names = [model.name for model in models]
         if names[0] == names[1]:
             names = [a, b]
-        folder = stack.enter_context(new_folder(plan.out, "-".join(names)))
-        sides: list[Measured] = []
+        folder = stack.enter_context(create_report_folder(options.out, "-".join(names)))
+        sides: list[ModelRecords] = []
         for name, model, side in zip(names, models, "ab", strict=True):
-            found = _measure(data, model, stop)
-            _tell(found, report.write(found, folder / side))
-            if code := _code(found, stop):
+            evaluation = _evaluate(data, model, stop)
+            _print_results(evaluation, report.write(evaluation, folder / side))
+            if code := _exit_code(evaluation, stop):
                 return code
-            sides.append(Measured(name, model.labels, found.records))
-        compared = compare(sides[0], sides[1], _thumbnails(data.source))
-        print(summary.of_comparison(compared))
-        _print_paths(report.write_comparison(compared, folder))
+            sides.append(ModelRecords(name, model.labels, evaluation.records))
+        comparison = compare(sides[0], sides[1], _thumbnail_loader(data.source))
+        print(summarize_comparison(comparison))
+        _print_paths(report.write_comparison(comparison, folder))
         return 0
 
 
 def compare_reports(a: str, b: str, out: Path | None) -> int:
-    """Compare two finished reports, given as their folders."""
-    compared = compare(report.read(Path(a)), report.read(Path(b)))
-    with new_folder(out, f"{compared.a}-{compared.b}") as folder:
-        print(summary.of_comparison(compared))
-        _print_paths(report.write_comparison(compared, folder))
+    """Compare the finished reports in two folders."""
+    comparison = compare(report.read(Path(a)), report.read(Path(b)))
+    with create_report_folder(out, f"{comparison.a}-{comparison.b}") as folder:
+        print(summarize_comparison(comparison))
+        _print_paths(report.write_comparison(comparison, folder))
     return 0
 
 
-def _open(plan: Plan, stack: ExitStack) -> _Data:
-    source = stack.enter_context(open_source(plan.source, split=plan.split))
+@contextmanager
+def open_model(address: str, options: Options, stop: threading.Event) -> Iterator[Predictor]:
+    """Open the model at `address`: `mnist-cnn`, `./my-model`, `http://localhost:8000#mnist-cnn`.
+
+    Setting `stop` ends retries. Raise PredictorError if the model cannot be opened.
+    """
+    if "://" in address:
+        url, _, model = address.partition("#")
+        with ServedPredictor(url, model or None, coverage=options.coverage, stop=stop) as served:
+            yield served
+    else:
+        folder = find_model(address, options.models_dir)
+        with LocalPredictor(folder, coverage=options.coverage) as local:
+            yield local
+
+
+@contextmanager
+def create_report_folder(out: Path | None, name: str) -> Iterator[Path]:
+    """Create the folder `out`, or a new one named after `name` and the time.
+
+    A new folder that stays empty is removed. Raise ReportError if the folder cannot be created or
+    is not empty.
+    """
+    if out is None:
+        safe_name = re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:80] or "model"
+        time = datetime.now().astimezone().strftime("%Y%m%d-%H%M%S")
+        out = _unused_path(Path(f"evaluation-{safe_name}-{time}"))
+    try:
+        is_new = not out.exists()
+        out.mkdir(parents=True, exist_ok=True)
+        if any(out.iterdir()):
+            raise ReportError(f"{out} is not empty; choose another folder with --out")
+    except OSError as error:
+        raise ReportError(f"{out} cannot be created: {error.strerror}") from error
+    try:
+        yield out
+    finally:
+        if is_new and not any(out.iterdir()):
+            out.rmdir()
+
+
+def _unused_path(path: Path) -> Path:
+    number = 2
+    unused = path
+    while unused.exists():
+        unused = path.with_name(f"{path.name}-{number}")
+        number += 1
+    return unused
+
+
+def _open_data(options: Options, stack: ExitStack) -> _Data:
+    source = stack.enter_context(open_source(options.source, split=options.split))
     outliers = None
-    if plan.outliers is not None:
-        outliers = stack.enter_context(open_source(plan.outliers, labelled=False))
-    count = len(outliers) if outliers else 0
-    return _Data(source, spread(len(source), plan.limit), outliers, spread(count, plan.limit))
+    if options.outliers is not None:
+        outliers = stack.enter_context(open_source(options.outliers, labeled=False))
+    return _Data(
+        source,
+        evenly_spaced(len(source), options.limit),
+        outliers,
+        evenly_spaced(len(outliers) if outliers else 0, options.limit),
+    )
 
 
-def _wiring(plan: Plan, stop: threading.Event) -> Wiring:
-    return Wiring(plan.models_dir, plan.coverage, stop)
-
-
-def _measure(data: _Data, model: Predictor, stop: threading.Event) -> Evaluation:
+def _evaluate(data: _Data, model: Predictor, stop: threading.Event) -> Evaluation:
     total = len(data.indices) + len(data.outlier_indices)
     notes = list(data.source.notes)
     if len(data.indices) < len(data.source):
-        notes.append(f"{len(data.indices):,} of {len(data.source):,} pictures, evenly spread")
+        notes.append(f"{len(data.indices):,} of {len(data.source):,} images, evenly spaced")
     with (
-        _stoppable(stop),
-        tqdm(total=total, desc=printable(model.name), unit=" pictures", disable=None) as bar,
+        _set_on_interrupt(stop),
+        tqdm(total=total, desc=escape_unprintable(model.name), unit=" images", disable=None) as bar,
     ):
         return evaluate(
             data.source.samples(data.indices),
@@ -129,7 +183,7 @@ def _measure(data: _Data, model: Predictor, stop: threading.Event) -> Evaluation
             outliers=data.outliers.samples(data.outlier_indices) if data.outliers else None,
             outlier_source=data.outliers.name if data.outliers else "",
             progress=partial(_advance, bar),
-            cancelled=stop.is_set,
+            is_cancelled=stop.is_set,
         )
 
 
@@ -138,44 +192,47 @@ def _advance(bar: "tqdm[NoReturn]", done: int) -> None:
 
 
 @contextmanager
-def _stoppable(stop: threading.Event) -> Iterator[None]:
-    """Let Ctrl-C set `stop`; a second one ends the process."""
+def _set_on_interrupt(stop: threading.Event) -> Iterator[None]:
+    """Set `stop` on the first Ctrl-C; a second one ends the process."""
 
-    def asked(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         stop.set()
-        signal.signal(signal.SIGINT, before)
-        print("\nStopping; what was measured is written. Once more ends at once.", file=sys.stderr)
+        signal.signal(signal.SIGINT, previous)
+        print(
+            "\nStopping and writing a partial report. Press Ctrl-C again to quit without it.",
+            file=sys.stderr,
+        )
 
-    before = signal.signal(signal.SIGINT, asked)
+    previous = signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        signal.signal(signal.SIGINT, previous)
 
 
-def _thumbnails(source: Source) -> Callable[[str], str | None]:
-    places = {item.name: index for index, item in enumerate(source.items)}
+def _thumbnail_loader(source: Source) -> Callable[[str], str | None]:
+    index_of = {item.name: index for index, item in enumerate(source.items)}
 
-    def small(name: str) -> str | None:
-        sample = source[places[name]]
-        return thumbnail(sample.content) if isinstance(sample, Sample) else None
+    def load(name: str) -> str | None:
+        sample = source[index_of[name]]
+        return create_thumbnail_uri(sample.content) if isinstance(sample, Sample) else None
 
-    return small
+    return load
 
 
-def _tell(found: Evaluation, files: Sequence[Path]) -> None:
-    print(summary.of_evaluation(found))
+def _print_results(evaluation: Evaluation, files: Sequence[Path]) -> None:
+    print(summarize_evaluation(evaluation))
     _print_paths(files)
-    if found.stopped:
-        print(f"This report is partial: {printable(found.stopped)}", file=sys.stderr)
+    if evaluation.stopped:
+        print(f"This report is partial: {escape_unprintable(evaluation.stopped)}", file=sys.stderr)
 
 
 def _print_paths(files: Sequence[Path]) -> None:
     for file in files:
-        print(f"  {printable(str(file))}")
+        print(f"  {escape_unprintable(str(file))}")
 
 
-def _code(found: Evaluation, stop: threading.Event) -> int:
+def _exit_code(evaluation: Evaluation, stop: threading.Event) -> int:
     if stop.is_set():
         return INTERRUPTED
-    return 1 if found.stopped or found.metrics is None else 0
+    return 1 if evaluation.stopped or evaluation.metrics is None else 0

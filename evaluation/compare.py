@@ -1,4 +1,4 @@
-"""Two models on the same pictures: who is right where the other is not."""
+"""Comparison of two models on the same images."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from evaluation.errors import ReportError
 from evaluation.metrics import Indices
 from evaluation.types import Record
 
-SHOWN: Final = 24
+MAX_EXAMPLES: Final = 24
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One side of a comparison: the model, its labels, what became of each picture."""
+class ModelRecords:
+    """One side of a comparison: the model's name, labels and records."""
 
     name: str
     labels: tuple[str, ...]
@@ -25,8 +25,8 @@ class Measured:
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """A picture on which the two differ; `thumbnail` is a data URI, None without the pictures."""
+class Disagreement:
+    """An image with different predictions `a` and `b`; `thumbnail` is a data URI or None."""
 
     name: str
     label: str
@@ -37,17 +37,19 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What two models make of the pictures that both answered.
+    """Comparison of models A and B on the images that both classified.
 
-    `difference` (C, C) is B's confusion matrix less A's, rows are the truth. `agreement` is the
-    share of equal predictions. `p_value` is McNemar's, exact and two-sided: how likely so uneven
-    a split of the pictures that one alone gets right would be between equally good models.
-    `only_a` and `only_b` are these pictures, `shown_a` and `shown_b` the first 24 of them.
+    `only_a` and `only_b` are the images that only one model classifies correctly, `examples_a` and
+    `examples_b` the first 24 of them. `left_out` is the number of images without a prediction of
+    both models. `agreement` is the share of equal predictions. `difference` (C, C) is B's confusion
+    matrix minus A's, rows are the true classes. `p_value` is the exact two-sided p-value of
+    McNemar's test: the probability of a split of `only_a` and `only_b` at least this uneven between
+    equally good models.
     """
 
     a: str
     b: str
-    pictures: int
+    image_count: int
     left_out: int
     accuracy_a: float
     accuracy_b: float
@@ -59,67 +61,67 @@ class Comparison:
     p_value: float
     labels: tuple[str, ...]
     difference: Indices
-    shown_a: tuple[Pair, ...]
-    shown_b: tuple[Pair, ...]
+    examples_a: tuple[Disagreement, ...]
+    examples_b: tuple[Disagreement, ...]
 
 
 def compare(
-    a: Measured, b: Measured, thumbnail: Callable[[str], str | None] = lambda _: None
+    a: ModelRecords, b: ModelRecords, thumbnail: Callable[[str], str | None] = lambda _: None
 ) -> Comparison:
-    """Compare records by the names of the pictures; `thumbnail` makes a small picture of a name.
+    """Compare records by image name; `thumbnail` returns the data URI for a name.
 
-    Raises ReportError where no picture was answered by both, or a label differs.
+    Raise ReportError if both have no image in common, or an image has different labels.
     """
-    pairs = _pairs(a.records, b.records)
+    pairs = _match(a.records, b.records)
     if not pairs:
-        raise ReportError("the two have no picture in common that both answered")
+        raise ReportError("the reports have no image in common that both models classified")
     labels = tuple(dict.fromkeys((*a.labels, *b.labels)))
     truth = [label for _, label, _, _ in pairs]
     matrices = [
         confusion_matrix(truth, [pair[side] for pair in pairs], labels=labels) for side in (2, 3)
     ]
-    right_a = np.array([label == first for _, label, first, _ in pairs])
-    right_b = np.array([label == second for _, label, _, second in pairs])
-    only_a = [pairs[at] for at in np.flatnonzero(right_a & ~right_b)]
-    only_b = [pairs[at] for at in np.flatnonzero(right_b & ~right_a)]
+    is_correct_a = np.array([label == first for _, label, first, _ in pairs])
+    is_correct_b = np.array([label == second for _, label, _, second in pairs])
+    only_a = [pairs[index] for index in np.flatnonzero(is_correct_a & ~is_correct_b)]
+    only_b = [pairs[index] for index in np.flatnonzero(is_correct_b & ~is_correct_a)]
     return Comparison(
         a=a.name,
         b=b.name,
-        pictures=len(pairs),
-        left_out=len({one.name for one in (*a.records, *b.records)}) - len(pairs),
-        accuracy_a=float(right_a.mean()),
-        accuracy_b=float(right_b.mean()),
-        both_right=int((right_a & right_b).sum()),
-        both_wrong=int((~right_a & ~right_b).sum()),
+        image_count=len(pairs),
+        left_out=len({record.name for record in (*a.records, *b.records)}) - len(pairs),
+        accuracy_a=float(is_correct_a.mean()),
+        accuracy_b=float(is_correct_b.mean()),
+        both_right=int((is_correct_a & is_correct_b).sum()),
+        both_wrong=int((~is_correct_a & ~is_correct_b).sum()),
         only_a=tuple(name for name, *_ in only_a),
         only_b=tuple(name for name, *_ in only_b),
         agreement=float(np.mean([first == second for _, _, first, second in pairs])),
         p_value=mcnemar(len(only_a), len(only_b)),
         labels=labels,
         difference=matrices[1] - matrices[0],
-        shown_a=tuple(Pair(*pair, thumbnail(pair[0])) for pair in only_a[:SHOWN]),
-        shown_b=tuple(Pair(*pair, thumbnail(pair[0])) for pair in only_b[:SHOWN]),
+        examples_a=tuple(Disagreement(*pair, thumbnail(pair[0])) for pair in only_a[:MAX_EXAMPLES]),
+        examples_b=tuple(Disagreement(*pair, thumbnail(pair[0])) for pair in only_b[:MAX_EXAMPLES]),
     )
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """The exact two-sided p-value of McNemar's test; 1 where the two never differ."""
-    differ = only_a + only_b
-    return float(binomtest(only_a, differ, 0.5).pvalue) if differ else 1.0
+    """Return the exact two-sided p-value of McNemar's test; 1 without discordant pairs."""
+    discordant = only_a + only_b
+    return float(binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
 
 
-def _pairs(a: Sequence[Record], b: Sequence[Record]) -> list[tuple[str, str, str, str]]:
-    """Name, label, and both predictions of the pictures that both answered, in A's order."""
-    other = {record.name: record for record in b}
-    found = []
+def _match(a: Sequence[Record], b: Sequence[Record]) -> list[tuple[str, str, str, str]]:
+    """Return name, label and both predictions of the images that both classified, in A's order."""
+    records_b = {record.name: record for record in b}
+    pairs = []
     for one in a:
-        two = other.get(one.name)
+        two = records_b.get(one.name)
         if two is None or one.label is None or one.prediction is None or two.prediction is None:
             continue
         if one.label != two.label:
             raise ReportError(
-                f"{one.name} has the label {one.label!r} in one and {two.label!r} in the other: "
-                "the two were not measured on the same data"
+                f"{one.name} has different labels, {one.label!r} and {two.label!r}: "
+                "the models were not measured on the same data"
             )
-        found.append((one.name, one.label, one.prediction, two.prediction))
-    return found
+        pairs.append((one.name, one.label, one.prediction, two.prediction))
+    return pairs

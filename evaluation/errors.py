@@ -1,33 +1,33 @@
-"""What can go wrong while measuring; each text is one line for the person who asked.
+"""Errors of an evaluation; each message is one line for the user.
 
 EvaluationError
-├── SourceError         the data is not there, or not what it should be
-│   └── UnsafeZipError  a zip that lies about itself, or is larger than allowed
-├── LabelError          the data has labels that the model does not know
-├── PredictorError      the model cannot be had, or answers no more
-└── ReportError         a report that cannot be written or read
+├── SourceError         the data is missing or invalid
+│   └── UnsafeZipError  the zip is inconsistent or exceeds a limit
+├── LabelError          the data has labels that the model does not have
+├── PredictorError      the model cannot be loaded or stopped responding
+└── ReportError         a report cannot be written or read
 """
 
 
 class EvaluationError(Exception):
-    """Root of the tree."""
+    """Base class."""
 
 
 class SourceError(EvaluationError):
-    """The data is not there, or not what it should be."""
+    """The data is missing or invalid."""
 
 
 class UnsafeZipError(SourceError):
-    """A zip that lies about itself, or is larger than allowed."""
+    """The zip is inconsistent or exceeds a limit."""
 
 
 class LabelError(EvaluationError):
-    """The data has labels that the model does not know."""
+    """The data has labels that the model does not have."""
 
 
 class PredictorError(EvaluationError):
-    """The model cannot be had, or answers no more."""
+    """The model cannot be loaded or stopped responding."""
 
 
 class ReportError(EvaluationError):
-    """A report that cannot be written or read."""
+    """A report cannot be written or read."""

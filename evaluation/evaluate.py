@@ -1,14 +1,20 @@
-"""Measure a classifier: labelled samples and a predictor in, an Evaluation out."""
+"""Evaluation of a predictor on labeled samples."""
 
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
+from evaluation.collector import (
+    IsCancelled,
+    Progress,
+    RecordCollector,
+    Samples,
+    unknown_labels_message,
+)
 from evaluation.errors import LabelError
 from evaluation.metrics import measure
-from evaluation.results import Evaluation, Latency, Model, Outliers, Sets
-from evaluation.collector import Cancelled, Progress, Run, Samples, unknown_labels
+from evaluation.results import Evaluation, Latency, Model, Outliers, PredictionSets
 from evaluation.types import Predictor, Record
 
 
@@ -22,86 +28,96 @@ def evaluate(
     outliers: Samples | None = None,
     outlier_source: str = "",
     progress: Progress = lambda _: None,
-    cancelled: Cancelled = lambda: False,
+    is_cancelled: IsCancelled = lambda: False,
 ) -> Evaluation:
-    """Ask `predictor` about every sample, then about the `outliers`, and measure the answers.
+    """Classify all samples, then the `outliers`, and measure the results.
 
-    Samples are streamed: few are held at a time. `progress` is told how many pictures of both are
-    done, `cancelled` is asked before each: what was measured until then is the result, and it
-    says so. Raises LabelError at a label that the model does not know.
+    Samples are streamed: only a few are in memory. `progress` is called with the number of images
+    done. `is_cancelled` is called before each image; if it returns true, the evaluation covers the
+    images done so far and `stopped` is set. Raise LabelError for a label that the model does not
+    have.
     """
-    with Run(predictor.labels) as run, Run(predictor.labels) as other:
-        run.ask(samples, predictor, progress, cancelled)
-        found = None
-        if outliers is not None and not run.stopped:
-            done = len(run.records)
-            other.ask(outliers, predictor, lambda more: progress(done + more), cancelled)
-            found = _outliers(outlier_source, run.records, other.records)
-        probabilities, truth = run.labelled()
-        records = tuple(run.records)
+    with (
+        RecordCollector(predictor.labels) as labeled,
+        RecordCollector(predictor.labels) as unlabeled,
+    ):
+        labeled.collect(samples, predictor, progress, is_cancelled)
+        outlier_results = None
+        if outliers is not None and not labeled.stopped:
+            done = len(labeled.records)
+            unlabeled.collect(
+                outliers, predictor, lambda count: progress(done + count), is_cancelled
+            )
+            outlier_results = _outliers(outlier_source, labeled.records, unlabeled.records)
+        probabilities, truth = labeled.labeled_probabilities()
+        records = tuple(labeled.records)
         return Evaluation(
-            model=Model(predictor.name, predictor.version, run.labels),
+            model=Model(predictor.name, predictor.version, labeled.labels),
             source=source,
             total=len(records) if total is None else total,
             records=records,
-            seconds=run.seconds,
-            stopped=run.stopped or other.stopped,
+            seconds=labeled.seconds,
+            stopped=labeled.stopped or unlabeled.stopped,
             notes=tuple(notes),
-            metrics=measure(run.labels, probabilities, truth) if len(truth) else None,
-            sets=_sets(records, run.coverage),
-            flagged=_flagged(records),
-            latency=_latency(records, run.seconds),
-            mistakes=run.mistakes,
-            outliers=found,
+            metrics=measure(labeled.labels, probabilities, truth) if len(truth) else None,
+            sets=_prediction_sets(records, labeled.coverage),
+            flagged=_flagged_share(records),
+            latency=_latency(records, labeled.seconds),
+            mistakes=labeled.mistakes,
+            outliers=outlier_results,
         )
 
 
-def check_labels(found: Iterable[str], known: Sequence[str], above: str | None = None) -> None:
-    """Raise LabelError where data has labels that are not `known`, before a model is asked.
+def check_labels(
+    labels: Iterable[str], model_labels: Sequence[str], skipped_folder: str | None = None
+) -> None:
+    """Raise LabelError if `labels` of the data are not among the `model_labels`.
 
-    `above` is the folder above the class folders that was passed over, for a hint.
+    `skipped_folder` is the top folder above the class folders; the message mentions it as a hint.
     """
-    if unknown := set(found) - set(known):
-        hint = f"; the folder {above!r} above these was passed over" if above is not None else ""
-        if above in known:
-            hint += ": if it is the class, its pictures have to lie in it, not deeper"
-        raise LabelError(unknown_labels(unknown, known) + hint)
+    if unknown := set(labels) - set(model_labels):
+        hint = ""
+        if skipped_folder is not None:
+            hint = f"; the top folder {skipped_folder!r} was not used as a class"
+        if skipped_folder in model_labels:
+            hint += ": to use it, move its images out of its subfolders"
+        raise LabelError(unknown_labels_message(unknown, model_labels) + hint)
 
 
-def _sets(records: Sequence[Record], promised: float | None) -> Sets | None:
-    given = [record for record in records if record.in_prediction_set is not None]
-    if promised is None or not given:
+def _prediction_sets(records: Sequence[Record], promised: float | None) -> PredictionSets | None:
+    with_set = [record for record in records if record.in_prediction_set is not None]
+    if promised is None or not with_set:
         return None
-    return Sets(
+    return PredictionSets(
         promised=promised,
-        coverage=float(np.mean([record.in_prediction_set for record in given])),
-        mean_size=float(np.mean([record.set_size for record in given])),
-        count=len(given),
+        coverage=float(np.mean([record.in_prediction_set for record in with_set])),
+        mean_size=float(np.mean([record.set_size for record in with_set])),
+        count=len(with_set),
     )
 
 
-def _flagged(records: Sequence[Record]) -> float | None:
-    judged = [record.in_distribution for record in records if record.in_distribution is not None]
-    return float(np.mean(np.logical_not(judged))) if judged else None
+def _flagged_share(records: Sequence[Record]) -> float | None:
+    flags = [record.in_distribution for record in records if record.in_distribution is not None]
+    return float(np.mean(np.logical_not(flags))) if flags else None
 
 
 def _latency(records: Sequence[Record], seconds: float) -> Latency | None:
-    each = [record.ms for record in records if record.ms is not None]
-    if not each or seconds <= 0:
+    times = [record.ms for record in records if record.ms is not None]
+    if not times or seconds <= 0:
         return None
-    p50, p95, p99 = np.percentile(each, [50, 95, 99])
-    return Latency(float(p50), float(p95), float(p99), len(each) / seconds)
+    p50, p95, p99 = np.percentile(times, [50, 95, 99])
+    return Latency(float(p50), float(p95), float(p99), len(times) / seconds)
 
 
-def _outliers(source: str, known: Sequence[Record], others: Sequence[Record]) -> Outliers:
-    inside, outside = _scores(known), _scores(others)
+def _outliers(source: str, labeled: Sequence[Record], outliers: Sequence[Record]) -> Outliers:
+    inlier_scores, outlier_scores = _ood_scores(labeled), _ood_scores(outliers)
     auroc = None
-    if inside and outside:
-        is_outlier = [False] * len(inside) + [True] * len(outside)
-        auroc = float(roc_auc_score(is_outlier, inside + outside))
-    answered = sum(record.error is None for record in others)
-    return Outliers(source, tuple(others), answered, _flagged(others), auroc)
+    if inlier_scores and outlier_scores:
+        is_outlier = [False] * len(inlier_scores) + [True] * len(outlier_scores)
+        auroc = float(roc_auc_score(is_outlier, inlier_scores + outlier_scores))
+    answered = sum(record.error is None for record in outliers)
+    return Outliers(source, tuple(outliers), answered, _flagged_share(outliers), auroc)
 
 
-def _scores(records: Sequence[Record]) -> list[float]:
+def _ood_scores(records: Sequence[Record]) -> list[float]:
     return [record.ood_score for record in records if record.ood_score is not None]

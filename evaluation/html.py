@@ -1,7 +1,7 @@
-"""Reports as one HTML page that opens alone: charts and pictures are within it."""
+"""HTML reports: self-contained pages with embedded charts and thumbnails."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,19 +12,18 @@ from matplotlib.figure import Figure
 
 from evaluation import charts
 from evaluation.compare import Comparison
-from evaluation.document import NAMED_FAILURES
+from evaluation.escaping import escape_unprintable
 from evaluation.metrics import Indices, Metrics
-from evaluation.results import Evaluation
-from evaluation.text import printable
+from evaluation.results import MAX_LISTED_FAILURES, Evaluation
 
-GRID: Final = 30  # classes; of more there is a list of the most frequent confusions
-LISTED: Final = 30
-_DARK_INK: Final = "#e5e7eb"
+MAX_MATRIX_CLASSES: Final = 30  # with more classes the largest cells are listed instead
+MAX_LISTED: Final = 30
+_DARK_TEXT_COLOR: Final = "#e5e7eb"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A field of a matrix: its text, `right`, `wrong` or nothing, and how much it is shaded."""
+    """A cell of a matrix: text, CSS class (`right`, `wrong` or none), and shade in [0, 1]."""
 
     text: str
     kind: str = ""
@@ -33,40 +32,44 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A line of a matrix."""
+    """A row of a matrix."""
 
     label: str
     cells: tuple[Cell, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Grid:
-    """A matrix as it is shown."""
+class MatrixTable:
+    """A matrix for display."""
 
     labels: tuple[str, ...]
     rows: tuple[Row, ...]
 
 
-def render(evaluation: Evaluation) -> str:
-    """The report of one evaluation."""
+def render_report(evaluation: Evaluation) -> str:
+    """Return the page of an evaluation."""
     failures = evaluation.failures
-    shown = {"evaluation": evaluation, "failures": failures, "named": failures[:NAMED_FAILURES]}
+    context: dict[str, Any] = {
+        "evaluation": evaluation,
+        "failures": failures,
+        "listed_failures": failures[:MAX_LISTED_FAILURES],
+    }
     if evaluation.metrics:
-        shown |= _measured(evaluation.metrics)
-    return _environment().get_template("report.html").render(shown)
+        context |= _metrics_context(evaluation.metrics)
+    return _environment().get_template("report.html").render(context)
 
 
 def render_comparison(comparison: Comparison) -> str:
-    """The report of a comparison."""
+    """Return the page of a comparison."""
     matrix, labels = comparison.difference, comparison.labels
-    small = len(labels) <= GRID
+    is_small = len(labels) <= MAX_MATRIX_CLASSES
     return (
         _environment()
         .get_template("compare.html")
         .render(
             comparison=comparison,
-            grid=_difference_grid(matrix, labels) if small else None,
-            changes=() if small else _largest(matrix, labels),
+            matrix=_difference_table(matrix, labels) if is_small else None,
+            changes=() if is_small else _largest_cells(matrix, labels),
         )
     )
 
@@ -75,87 +78,93 @@ def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("evaluation"),
         autoescape=True,
-        finalize=_shown,
+        finalize=_escape_text,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": _share, "count": lambda number: f"{number:,}"}
+    environment.filters |= {"share": _format_share, "count": lambda number: f"{number:,}"}
     return environment
 
 
-def _shown(value: object) -> object:
+def _escape_text(value: object) -> object:
     if isinstance(value, str) and not isinstance(value, Markup):
-        return printable(value)
+        return escape_unprintable(value)
     return value
 
 
-def _measured(metrics: Metrics) -> dict[str, Any]:
-    known = [one for one in metrics.classes if one.support or one.precision is not None]
-    if len(known) > LISTED:
-        present = [one for one in known if one.support]
-        known = sorted(present, key=lambda one: one.f1 or 0.0)[:LISTED]
-    areas = {curve.label: curve.auc for curve in metrics.curves}
-    found = metrics.reliability
-    small = len(metrics.labels) <= GRID
-    wrong = metrics.confusion - np.diag(np.diag(metrics.confusion))
+def _metrics_context(metrics: Metrics) -> dict[str, Any]:
+    classes = [one for one in metrics.classes if one.support or one.precision is not None]
+    if len(classes) > MAX_LISTED:
+        present = [one for one in classes if one.support]
+        classes = sorted(present, key=lambda one: one.f1 or 0.0)[:MAX_LISTED]
+    reliability = metrics.reliability
+    is_small = len(metrics.labels) <= MAX_MATRIX_CLASSES
+    mistakes = metrics.confusion - np.diag(np.diag(metrics.confusion))
     worst = min(metrics.curves, key=lambda curve: curve.auc, default=None)
     return {
-        "classes": known,
-        "listed": sum(one.support > 0 for one in known),
+        "classes": classes,
+        "listed": sum(one.support > 0 for one in classes),
         "present": sum(one.support > 0 for one in metrics.classes),
-        "areas": areas,
-        "bins": list(zip(found.confidence, found.accuracy, found.count.tolist(), strict=True)),
-        "grid": _grid(metrics.confusion, metrics.labels) if small else None,
-        "confusions": () if small else _largest(wrong, metrics.labels),
-        "roc": _drawn(charts.roc(metrics.curves, metrics.macro_auc)),
+        "areas": {curve.label: curve.auc for curve in metrics.curves},
+        "bins": list(
+            zip(
+                reliability.confidence,
+                reliability.accuracy,
+                reliability.count.tolist(),
+                strict=True,
+            )
+        ),
+        "matrix": _confusion_table(metrics.confusion, metrics.labels) if is_small else None,
+        "confusions": () if is_small else _largest_cells(mistakes, metrics.labels),
+        "roc": _chart_uris(charts.plot_roc(metrics.curves, metrics.macro_auc)),
         "roc_alt": ""
         if worst is None
-        else f"ROC curves. The mean area under them is {metrics.macro_auc:.4f}, the smallest "
-        f"{worst.auc:.4f}, of the class {worst.label}.",
-        "reliability": _drawn(charts.reliability(found)),
-        "reliability_alt": "Accuracy against confidence. On average they are "
-        f"{_share(found.ece)} apart; the table below has the points.",
+        else f"ROC curves. The mean area under the curve is {metrics.macro_auc:.4f}, the smallest "
+        f"is {worst.auc:.4f} for class {worst.label}.",
+        "reliability": _chart_uris(charts.plot_reliability(reliability)),
+        "reliability_alt": "Accuracy against confidence. The mean difference is "
+        f"{_format_share(reliability.ece)}; the values are in the table below.",
     }
 
 
-def _grid(matrix: Indices, labels: Sequence[str]) -> Grid:
+def _confusion_table(matrix: Indices, labels: Sequence[str]) -> MatrixTable:
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
 
     def cell(row: int, column: int) -> Cell:
         count, share = int(matrix[row, column]), float(shares[row, column])
         if not count:
             return Cell("0")
-        # A few mistakes among many pictures have to be seen too.
+        # A minimum shade keeps a few mistakes among many images visible.
         shade = share if row == column else 0.2 + 0.8 * share**0.5
         return Cell(f"{count:,}", "right" if row == column else "wrong", round(shade, 3))
 
-    return _rows(labels, cell)
+    return _create_table(labels, cell)
 
 
-def _difference_grid(matrix: Indices, labels: Sequence[str]) -> Grid:
+def _difference_table(matrix: Indices, labels: Sequence[str]) -> MatrixTable:
     largest = max(int(np.abs(matrix).max()), 1)
 
     def cell(row: int, column: int) -> Cell:
         change = int(matrix[row, column])
         if not change:
             return Cell("0")
-        better = (change > 0) == (row == column)
+        is_better = (change > 0) == (row == column)
         shade = round(0.2 + 0.8 * (abs(change) / largest) ** 0.5, 3)
-        return Cell(f"{change:+,}".replace("-", "−"), "right" if better else "wrong", shade)
+        return Cell(f"{change:+,}".replace("-", "−"), "right" if is_better else "wrong", shade)
 
-    return _rows(labels, cell)
-
-
-def _rows(labels: Sequence[str], cell: Any) -> Grid:
-    places = range(len(labels))
-    rows = (Row(label, tuple(cell(row, c) for c in places)) for row, label in enumerate(labels))
-    return Grid(tuple(labels), tuple(rows))
+    return _create_table(labels, cell)
 
 
-def _largest(matrix: Indices, labels: Sequence[str]) -> list[dict[str, object]]:
-    """The fields of a matrix that are largest or smallest, as true and predicted label."""
-    order = np.argsort(-np.abs(matrix), axis=None, kind="stable")[:LISTED]
+def _create_table(labels: Sequence[str], cell: Callable[[int, int], Cell]) -> MatrixTable:
+    columns = range(len(labels))
+    rows = (Row(label, tuple(cell(row, c) for c in columns)) for row, label in enumerate(labels))
+    return MatrixTable(tuple(labels), tuple(rows))
+
+
+def _largest_cells(matrix: Indices, labels: Sequence[str]) -> list[dict[str, object]]:
+    """Return the cells with the largest absolute values, with true and predicted label."""
+    order = np.argsort(-np.abs(matrix), axis=None, kind="stable")[:MAX_LISTED]
     rows, columns = np.unravel_index(order, matrix.shape)
     return [
         {"truth": labels[row], "predicted": labels[column], "count": int(matrix[row, column])}
@@ -164,17 +173,17 @@ def _largest(matrix: Indices, labels: Sequence[str]) -> list[dict[str, object]]:
     ]
 
 
-def _drawn(figure: Figure) -> dict[str, str]:
-    """A chart as data URIs, for light pages and for dark ones."""
+def _chart_uris(figure: Figure) -> dict[str, str]:
+    """Return a chart as data URIs for the light and the dark color scheme."""
     return {
-        "light": _uri(charts.svg(figure)),
-        "dark": _uri(charts.svg(figure, ink=_DARK_INK)),
+        "light": _to_data_uri(charts.to_svg(figure)),
+        "dark": _to_data_uri(charts.to_svg(figure, text_color=_DARK_TEXT_COLOR)),
     }
 
 
-def _uri(svg: str) -> str:
+def _to_data_uri(svg: str) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
 
 
-def _share(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2%}".replace("%", "\N{NO-BREAK SPACE}%")
+def _format_share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2%}"

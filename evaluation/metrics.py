@@ -1,7 +1,7 @@
-"""Labels and probabilities into figures; scikit-learn computes all that it knows.
+"""Metrics of a classifier, computed with scikit-learn where possible.
 
 metrics = measure(labels, probabilities, truth)
-metrics.accuracy, metrics.macro.f1, metrics.calibration.ece
+metrics.accuracy, metrics.macro.f1, metrics.reliability.ece
 """
 
 from collections.abc import Sequence
@@ -26,14 +26,16 @@ Doubles = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 BINS: Final = 15  # Guo et al. 2017
-CURVE_POINTS: Final = 200
-_ROWS: Final = 4096  # ranked at a time: ranking takes several times the memory of the rows
+MAX_CURVE_POINTS: Final = 200
+_CHUNK_ROWS: Final = 4096  # ranking takes several times the memory of the rows
 
 
 @dataclass(frozen=True, slots=True)
-class ClassFigures:
-    """One class. What cannot be said is None: the precision of a class that was never predicted,
-    the recall of one that the data does not have.
+class ClassMetrics:
+    """Metrics of one class.
+
+    The precision of a class that was never predicted and the recall of a class without images are
+    None.
     """
 
     label: str
@@ -45,7 +47,7 @@ class ClassFigures:
 
 @dataclass(frozen=True, slots=True)
 class Averages:
-    """Precision, recall and F1 over the classes that the data has."""
+    """Mean precision, recall and F1 over the classes in the data."""
 
     precision: float
     recall: float
@@ -54,7 +56,7 @@ class Averages:
 
 @dataclass(frozen=True, slots=True)
 class RocCurve:
-    """One class against the others: false and true positive rates, shapes (P,), and the area."""
+    """One class against all others: false and true positive rates of shape (P,), and the area."""
 
     label: str
     fpr: Doubles
@@ -64,10 +66,11 @@ class RocCurve:
 
 @dataclass(frozen=True, slots=True)
 class Reliability:
-    """How confidence and accuracy agree, in 15 bins of equal width of the prediction's confidence.
+    """Agreement of confidence and accuracy in 15 bins of confidence of equal width.
 
-    `confidence`, `accuracy` (means within the bin) and `count` have the shape (B,), of the bins
-    that are not empty. `ece` is their mean distance, weighted by count (Naeini et al. 2015).
+    `confidence` and `accuracy` (means per bin) and `count` have shape (B,), without empty bins.
+    `ece` is the expected calibration error: the mean distance of confidence and accuracy, weighted
+    by count (Naeini et al. 2015).
     """
 
     confidence: Doubles
@@ -78,17 +81,18 @@ class Reliability:
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
-    """All figures of N labelled pictures; `confusion` has shape (C, C), rows are the truth.
+    """Metrics of N labeled images.
 
-    `top5` is None with five classes or fewer. `curves` has the classes with positives and
-    negatives, `without_curve` the others; `macro_auc` is the mean area, None without curves.
+    `confusion` has shape (C, C), rows are the true classes. `top5` is None for five classes or
+    fewer. `curves` has the classes with positives and negatives, `without_curve` the others;
+    `macro_auc` is the mean area, None without curves.
     """
 
     labels: tuple[str, ...]
     count: int
     accuracy: float
     top5: float | None
-    classes: tuple[ClassFigures, ...]
+    classes: tuple[ClassMetrics, ...]
     macro: Averages
     weighted: Averages
     confusion: Indices
@@ -99,19 +103,19 @@ class Metrics:
 
 
 def measure(labels: Sequence[str], probabilities: Floats, truth: Indices) -> Metrics:
-    """Measure probabilities of shape (N, C), in the order of `labels`, against indices (N,).
+    """Compute the metrics of probabilities (N, C), in the order of `labels`, and true indices (N,).
 
-    Raises ValueError where the shapes do not fit each other, or N is 0.
+    Raise ValueError if the shapes do not match or N is 0.
     """
     if len(truth) == 0 or probabilities.shape != (len(truth), len(labels)):
         raise ValueError(
-            f"{len(truth)} true labels and {len(labels)} classes do not fit probabilities of the "
+            f"{len(truth)} true labels and {len(labels)} classes do not match probabilities of "
             f"shape {probabilities.shape}"
         )
     predicted = probabilities.argmax(1)
     confidence = probabilities.max(1)
     curves = roc_curves(labels, probabilities, truth)
-    drawn = {curve.label for curve in curves}
+    with_curve = {curve.label for curve in curves}
     return Metrics(
         labels=tuple(labels),
         count=len(truth),
@@ -123,7 +127,7 @@ def measure(labels: Sequence[str], probabilities: Floats, truth: Indices) -> Met
         confusion=confusion_matrix(truth, predicted, labels=range(len(labels))),
         curves=curves,
         macro_auc=float(np.mean([curve.auc for curve in curves])) if curves else None,
-        without_curve=tuple(label for label in labels if label not in drawn),
+        without_curve=tuple(label for label in labels if label not in with_curve),
         reliability=reliability(confidence, predicted == truth),
     )
 
@@ -131,26 +135,28 @@ def measure(labels: Sequence[str], probabilities: Floats, truth: Indices) -> Met
 def roc_curves(
     labels: Sequence[str], probabilities: Floats, truth: Indices
 ) -> tuple[RocCurve, ...]:
-    """Each class against the others; classes without positives or without negatives have none.
+    """Return the curve of each class that has positives and negatives.
 
-    Areas are of the whole curves, which are then thinned to 200 points.
+    Areas are those of the full curves, which are then reduced to 200 points.
     """
     curves = []
     for index, label in enumerate(labels):
         positive = truth == index
         if positive.any() and not positive.all():
             fpr, tpr, _ = roc_curve(positive, probabilities[:, index])
-            keep = np.linspace(0, len(fpr) - 1, min(len(fpr), CURVE_POINTS)).round().astype(int)
-            curves.append(RocCurve(label, fpr[keep], tpr[keep], float(auc(fpr, tpr))))
+            points = (
+                np.linspace(0, len(fpr) - 1, min(len(fpr), MAX_CURVE_POINTS)).round().astype(int)
+            )
+            curves.append(RocCurve(label, fpr[points], tpr[points], float(auc(fpr, tpr))))
     return tuple(curves)
 
 
 def reliability(confidence: Floats, correct: NDArray[np.bool_]) -> Reliability:
-    """Compare confidences of shape (N,) with whether the predictions were right."""
-    within = confidence.clip(0, 1)  # rounding may lead past 1
+    """Return the reliability of confidences (N,) given which predictions are correct (N,)."""
+    within = confidence.clip(0, 1)  # rounding may exceed 1
     accuracy, mean = calibration_curve(correct.astype(int), within, n_bins=BINS, pos_label=1)
-    places = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], within)  # as scikit-learn's
-    count = np.bincount(places)
+    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], within)  # as in scikit-learn
+    count = np.bincount(bins)
     count = count[count > 0]
     ece = float(np.average(np.abs(accuracy - mean), weights=count))
     return Reliability(mean, accuracy, count, ece)
@@ -160,24 +166,24 @@ def _top5(probabilities: Floats, truth: Indices) -> float:
     classes = range(probabilities.shape[1])
     hits = sum(
         top_k_accuracy_score(
-            truth[start : start + _ROWS],
-            probabilities[start : start + _ROWS],
+            truth[start : start + _CHUNK_ROWS],
+            probabilities[start : start + _CHUNK_ROWS],
             k=5,
             labels=classes,
             normalize=False,
         )
-        for start in range(0, len(truth), _ROWS)
+        for start in range(0, len(truth), _CHUNK_ROWS)
     )
     return float(hits / len(truth))
 
 
-def _classes(labels: Sequence[str], truth: Indices, predicted: Indices) -> tuple[ClassFigures, ...]:
+def _classes(labels: Sequence[str], truth: Indices, predicted: Indices) -> tuple[ClassMetrics, ...]:
     columns = precision_recall_fscore_support(
         truth, predicted, labels=range(len(labels)), zero_division=np.nan
     )
     rows = zip(labels, *columns, strict=True)
     return tuple(
-        ClassFigures(label, _known(precision), _known(recall), _known(f1), int(support))
+        ClassMetrics(label, _optional(precision), _optional(recall), _optional(f1), int(support))
         for label, precision, recall, f1, support in rows
     )
 
@@ -189,5 +195,5 @@ def _averages(truth: Indices, predicted: Indices, average: str) -> Averages:
     return Averages(float(precision), float(recall), float(f1))
 
 
-def _known(value: float) -> float | None:
+def _optional(value: float) -> float | None:
     return None if np.isnan(value) else float(value)

@@ -1,14 +1,17 @@
-"""What an evaluation found out, as plain data."""
+"""Results of an evaluation."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from evaluation.metrics import Metrics
 from evaluation.types import Record
 
+MAX_LISTED_FAILURES: Final = 100  # in the JSON and HTML reports
+
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """What was measured."""
+    """The evaluated model."""
 
     name: str
     version: str
@@ -17,15 +20,15 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """A wrong answer; `thumbnail` is a data URI, None where the picture could not be shrunk."""
+    """A wrong prediction; `thumbnail` is a data URI or None."""
 
     record: Record
     thumbnail: str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Sets:
-    """Prediction sets: promised and measured coverage in [0, 1], labels in a set on average."""
+class PredictionSets:
+    """Nominal (`promised`) and measured coverage of prediction sets in [0, 1], and mean size."""
 
     promised: float
     coverage: float
@@ -35,7 +38,7 @@ class Sets:
 
 @dataclass(frozen=True, slots=True)
 class Latency:
-    """Milliseconds of one picture, and pictures per second of the whole run."""
+    """Percentiles of the time per image in ms, and images per second of the whole run."""
 
     p50: float
     p95: float
@@ -45,11 +48,12 @@ class Latency:
 
 @dataclass(frozen=True, slots=True)
 class Outliers:
-    """Pictures that are not of the model's world.
+    """Results for images that are out of distribution.
 
-    `flagged` is the share of the answered ones said not to be in distribution, `auroc` the area
-    under the curve of the out-of-distribution score between the labelled pictures and these. Each
-    is None where the model does not say.
+    `answered` is the number of images with a prediction, `flagged` the share of these that the
+    model classifies as out of distribution, `auroc` the area under the ROC curve of the
+    out-of-distribution score between the labeled images and these. `flagged` and `auroc` are None
+    for a model without out-of-distribution scores.
     """
 
     source: str
@@ -61,11 +65,11 @@ class Outliers:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """One classifier on one source.
+    """Results of a model on a source.
 
-    `total` pictures were to be measured, `records` has those that were, in order. `stopped` says
-    why it is not all of them, None where it is. What could not be measured is None; `flagged` is
-    the share of the answered pictures said not to be in distribution.
+    `records` has the measured images in order, out of `total`. `stopped` is the reason why some are
+    missing, or None. `flagged` is the share of the images with a prediction that the model
+    classifies as out of distribution. Metrics that could not be measured are None.
     """
 
     model: Model
@@ -76,7 +80,7 @@ class Evaluation:
     stopped: str | None
     notes: tuple[str, ...]
     metrics: Metrics | None
-    sets: Sets | None
+    sets: PredictionSets | None
     flagged: float | None
     latency: Latency | None
     mistakes: tuple[Mistake, ...]
@@ -84,5 +88,5 @@ class Evaluation:
 
     @property
     def failures(self) -> tuple[Record, ...]:
-        """The pictures without an answer."""
+        """The images without a prediction."""
         return tuple(record for record in self.records if record.error is not None)

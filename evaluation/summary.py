@@ -1,59 +1,69 @@
-"""The figures in a few lines, for a terminal."""
+"""Summaries of results as text for a terminal."""
 
 from collections.abc import Iterable
 
 from evaluation.compare import Comparison
+from evaluation.escaping import escape_unprintable
 from evaluation.results import Evaluation
-from evaluation.text import printable
 
 
-def of_evaluation(found: Evaluation) -> str:
-    """What matters most, one figure a line."""
-    lines = [f"{found.model.name} {found.model.version} on {found.source}"]
-    lines += [f"  {note}" for note in found.notes]
+def summarize_evaluation(evaluation: Evaluation) -> str:
+    """Return the main metrics, one per line."""
+    lines = [f"{evaluation.model.name} {evaluation.model.version} on {evaluation.source}"]
+    lines += [f"  {note}" for note in evaluation.notes]
     rows: list[tuple[str, str]] = []
-    if metrics := found.metrics:
-        rows.append(("accuracy", f"{metrics.accuracy:.2%} of {metrics.count:,} pictures"))
+    if metrics := evaluation.metrics:
+        rows.append(("accuracy", f"{metrics.accuracy:.2%} of {metrics.count:,} images"))
         if metrics.top5 is not None:
-            rows.append(("among the first five", f"{metrics.top5:.2%}"))
-        rows.append(("F1, mean of classes", f"{metrics.macro.f1:.2%}"))
+            rows.append(("top-5 accuracy", f"{metrics.top5:.2%}"))
+        rows.append(("macro F1", f"{metrics.macro.f1:.2%}"))
         if metrics.macro_auc is not None:
-            rows.append(("AUC, mean of classes", f"{metrics.macro_auc:.4f}"))
+            rows.append(("macro AUC", f"{metrics.macro_auc:.4f}"))
         rows.append(("calibration error", f"{metrics.reliability.ece:.2%}"))
-    if sets := found.sets:
+    if sets := evaluation.sets:
         size = f"{sets.mean_size:.3f} labels on average"
-        rows.append(("prediction sets", f"{sets.coverage:.2%} ({sets.promised:.0%}), {size}"))
-    if found.flagged is not None:
-        rows.append(("flagged as foreign", f"{found.flagged:.2%}"))
-    if outliers := found.outliers:
-        flagged = "not told" if outliers.flagged is None else f"{outliers.flagged:.2%} flagged"
+        rows.append(
+            (
+                "prediction sets",
+                f"{sets.coverage:.2%} coverage (target {sets.promised:.0%}), {size}",
+            )
+        )
+    if evaluation.flagged is not None:
+        rows.append(("out of distribution", f"{evaluation.flagged:.2%}"))
+    if outliers := evaluation.outliers:
+        flagged = "no scores" if outliers.flagged is None else f"{outliers.flagged:.2%} detected"
         auroc = "" if outliers.auroc is None else f", AUROC {outliers.auroc:.4f}"
-        rows.append(("outliers", f"{flagged}{auroc} ({outliers.answered:,} of {outliers.source})"))
-    if latency := found.latency:
-        each = f"{latency.p50:.1f} ms, 95 %: {latency.p95:.1f} ms, 99 %: {latency.p99:.1f} ms"
-        rows.append(("one picture", f"{each}; {latency.per_second:,.0f} pictures a second"))
-    if failures := found.failures:
+        rows.append(
+            ("outliers", f"{flagged}{auroc} ({outliers.answered:,} from {outliers.source})")
+        )
+    if latency := evaluation.latency:
+        times = f"median {latency.p50:.1f} ms, p95 {latency.p95:.1f} ms, p99 {latency.p99:.1f} ms"
+        rows.append(("time per image", f"{times}; {latency.per_second:,.0f} images/s"))
+    if failures := evaluation.failures:
         first = f"{failures[0].name}: {failures[0].error}"
-        rows.append(("without an answer", f"{len(failures):,} (the first: {first})"))
-    if not found.metrics:
-        rows.append(("accuracy", "no labelled picture has an answer"))
-    return "\n".join([*map(printable, lines), _table(rows)])
+        rows.append(("failed", f"{len(failures):,} (the first: {first})"))
+    if not evaluation.metrics:
+        rows.append(("accuracy", "no labeled image was classified"))
+    return "\n".join([*map(escape_unprintable, lines), _format_table(rows)])
 
 
-def of_comparison(found: Comparison) -> str:
-    """Who is right where the other is not."""
+def summarize_comparison(comparison: Comparison) -> str:
+    """Return the main results of a comparison, one per line."""
     rows = [
-        (f"A {found.a}", f"{found.accuracy_a:.2%} of {found.pictures:,} pictures"),
-        (f"B {found.b}", f"{found.accuracy_b:.2%}"),
-        ("only A is right", f"{len(found.only_a):,}"),
-        ("only B is right", f"{len(found.only_b):,}"),
-        ("agreement", f"{found.agreement:.2%}"),
-        ("McNemar's exact p", f"{found.p_value:.3g}"),
+        (
+            f"A {comparison.a}",
+            f"{comparison.accuracy_a:.2%} of {comparison.image_count:,} images",
+        ),
+        (f"B {comparison.b}", f"{comparison.accuracy_b:.2%}"),
+        ("only A correct", f"{len(comparison.only_a):,}"),
+        ("only B correct", f"{len(comparison.only_b):,}"),
+        ("agreement", f"{comparison.agreement:.2%}"),
+        ("McNemar's exact p", f"{comparison.p_value:.3g}"),
     ]
-    if found.left_out:
-        rows.append(("left out", f"{found.left_out:,} that not both answered"))
-    return _table(rows)
+    if comparison.left_out:
+        rows.append(("left out", f"{comparison.left_out:,} not classified by both models"))
+    return _format_table(rows)
 
 
-def _table(rows: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(printable(f"  {name:<22} {value}") for name, value in rows)
+def _format_table(rows: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(escape_unprintable(f"  {name:<22} {value}") for name, value in rows)

@@ -1,4 +1,4 @@
-"""Small pictures for reports, as data URIs."""
+"""Thumbnails of images, for reports and for the frontend."""
 
 import base64
 import io
@@ -6,33 +6,47 @@ from typing import Final
 
 from PIL import Image, ImageOps
 
-SIDE: Final = 96  # px at most
-_MAX_PIXELS: Final = 50_000_000  # decoded for a thumbnail, as the backend's default
+MAX_SIDE: Final = 96  # px
+MAX_PIXELS: Final = 50_000_000  # larger images are not decoded; the backend's default limit
+
+Color = tuple[int, int, int]
+WHITE: Final[Color] = (255, 255, 255)
 
 
-def thumbnail(content: bytes) -> str | None:
-    """Shrink the file of a picture to at most 96 px; a PNG as a data URI.
+def create_thumbnail(
+    content: bytes, max_side: int = MAX_SIDE, background: Color = WHITE
+) -> bytes | None:
+    """Return an upright RGB PNG of at most `max_side` x `max_side` px.
 
-    None where it cannot be decoded: a report does without it then.
+    Transparent pixels show the `background`. Return None if the image cannot be decoded.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
-            if image.width * image.height > _MAX_PIXELS:
+            if image.width * image.height > MAX_PIXELS:
                 return None
-            image.draft("RGB", (SIDE, SIDE))
-            upright = ImageOps.exif_transpose(eight_bits(image)).convert("RGBA")
-        paper = Image.new("RGBA", upright.size, "white")
-        paper.alpha_composite(upright)
-        paper.thumbnail((SIDE, SIDE))
+            image.draft("RGB", (max_side, max_side))
+            upright = ImageOps.exif_transpose(convert_to_8_bit(image))
+        small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
+        small.thumbnail((max_side, max_side))
+        if small.mode == "RGBA":
+            small = Image.alpha_composite(Image.new("RGBA", small.size, background), small)
         file = io.BytesIO()
-        paper.convert("RGB").save(file, "PNG")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        small.convert("RGB").save(file, "PNG")
+    except Exception:  # Pillow raises a dozen types; a thumbnail is optional
         return None
-    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    return file.getvalue()
 
 
-def eight_bits(image: Image.Image) -> Image.Image:
-    """Bring 16-bit grey down to 8: Pillow itself would cut off what is above 255."""
+def create_thumbnail_uri(content: bytes) -> str | None:
+    """Return a thumbnail on white as a data URI, or None if the image cannot be decoded."""
+    png = create_thumbnail(content)
+    if png is None:
+        return None
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
+def convert_to_8_bit(image: Image.Image) -> Image.Image:
+    """Scale 16-bit gray to 8 bits; Pillow would clip values above 255."""
     if image.mode.startswith("I"):
         return image.convert("I").point(lambda value: value * (1 / 256)).convert("L")
     return image

@@ -1,4 +1,4 @@
-"""What flows through an evaluation: samples in, answers out, a record of each."""
+"""Types of an evaluation: samples in, model outputs out, and a record of each."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One picture: the bytes of its file, and its label, None where it has none."""
+    """The content of an image file, and its label or None."""
 
     name: str
     content: bytes
@@ -20,8 +20,8 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
-class Unreadable:
-    """A picture of the data whose file cannot be read."""
+class UnreadableSample:
+    """An image whose file cannot be read."""
 
     name: str
     label: str | None
@@ -29,13 +29,13 @@ class Unreadable:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """What a classifier says of one picture.
+class ModelOutput:
+    """The output of a classifier for one image.
 
-    `probabilities` has shape (C,), float32, in label order, and sums to 1. `prediction_set` holds
-    the true label with the probability `coverage`; both are None where the model is not
-    calibrated. A larger `ood_score` is less like what the model knows. `seconds` is the time that
-    decoding the picture and the forward pass of its batch took, waiting left out.
+    `probabilities` has shape (C,), dtype float32, in label order, and sums to 1. `prediction_set`
+    contains the true label with probability `coverage`; both are None for a model that is not
+    calibrated. A larger `ood_score` is further out of distribution. `seconds` is the time of
+    decoding the image plus the forward pass of its batch, without queueing.
     """
 
     probabilities: Floats
@@ -48,39 +48,39 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A picture for which there is no answer, and why."""
+    """The reason why an image has no model output."""
 
     reason: str
 
 
 class Predictor(Protocol):
-    """A classifier, wherever it runs."""
+    """A classifier, local or served."""
 
     @property
     def name(self) -> str:
-        """What it is called."""
+        """Name of the model."""
 
     @property
     def version(self) -> str:
-        """Which one of that name."""
+        """Version of the model."""
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Its classes, in the order of the probabilities."""
+        """Labels in the order of the probabilities."""
 
-    def __call__(self, contents: Iterator[bytes]) -> Iterator[Answer | Failure]:
-        """Answer the files of pictures in order, taking few more than it has answered.
+    def __call__(self, contents: Iterator[bytes]) -> Iterator[ModelOutput | Failure]:
+        """Yield one result per image file, in order, reading only a few files ahead.
 
-        Raises PredictorError where no more answers can be had.
+        Raise PredictorError if no further results are available.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What became of one picture: a line of `predictions.csv`.
+    """The result for one image: a row of `predictions.csv`.
 
-    Where there is no answer `error` says why, and the rest is None but for name and label.
-    Probabilities are within [0, 1], `ms` in milliseconds.
+    If the image has no model output, `error` is the reason, and all other fields except name and
+    label are None. Probabilities are in [0, 1], `ms` is in milliseconds.
     """
 
     name: str
@@ -96,6 +96,6 @@ class Record:
     error: str | None = None
 
     @property
-    def correct(self) -> bool:
-        """Whether the prediction is the label."""
+    def is_correct(self) -> bool:
+        """Whether the prediction equals the label."""
         return self.prediction is not None and self.prediction == self.label

@@ -1,1 +1,1 @@
-"""Classifiers to measure: a model folder on this machine, or a backend at a URL."""
+"""Predictors: a local model folder, or a model served by a backend."""

@@ -1,4 +1,4 @@
-"""A model folder, run on this machine as the backend would run it."""
+"""A local model folder, run with the inference code of the backend."""
 
 import asyncio
 import threading
@@ -16,28 +16,28 @@ from backend.inference.models import artifact
 from backend.inference.models.artifact import MANIFEST
 from backend.inference.types import ClassificationResult
 from evaluation.errors import PredictorError
-from evaluation.types import Answer, Failure
+from evaluation.types import Failure, ModelOutput
 
-IN_FLIGHT: Final = 64  # pictures; enough for two full batches
-IN_FLIGHT_BYTES: Final = 64_000_000
+MAX_PENDING: Final = 64  # images; enough for two full batches
+MAX_PENDING_BYTES: Final = 64_000_000
 
 
 class LocalPredictor:
-    """Runs the model in `folder`; prediction sets have the `coverage`.
+    """Runs the model in `folder`; prediction sets have the given coverage.
 
-    Close it, or use it in a `with`. Raises PredictorError where it cannot be loaded.
+    Close it, or use it as a context manager. Raise PredictorError if it cannot be loaded.
     """
 
     def __init__(self, folder: Path, *, coverage: float = 0.95) -> None:
         try:
-            found = artifact.read(folder)
-            self._classifier = Classifier(found, partial(runtimes.load, found))
+            model = artifact.read(folder)
+            self._classifier = Classifier(model, partial(runtimes.load, model))
         except ModelError as error:
             raise PredictorError(str(error)) from error
-        self._classifier.spread()
-        self.name: Final = found.manifest.name
-        self.version: Final = found.manifest.version
-        self.labels: Final = found.manifest.labels
+        self._classifier.use_default_plan()
+        self.name: Final = model.manifest.name
+        self.version: Final = model.manifest.version
+        self.labels: Final = model.manifest.labels
         self._coverage = coverage
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="local-predictor")
@@ -50,39 +50,39 @@ class LocalPredictor:
         self.close()
 
     def close(self) -> None:
-        """Stop the threads of the model."""
+        """Stop all threads."""
         self._classifier.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
-    def __call__(self, contents: Iterator[bytes]) -> Iterator[Answer | Failure]:
-        """Answer the pictures in order, several in flight so that they are batched."""
-        flying: deque[tuple[int, Future[Answer | Failure]]] = deque()
-        weight = 0
+    def __call__(self, contents: Iterator[bytes]) -> Iterator[ModelOutput | Failure]:
+        """Yield the results in order; concurrent images are batched."""
+        pending: deque[tuple[int, Future[ModelOutput | Failure]]] = deque()
+        pending_bytes = 0
         for content in contents:
-            future = asyncio.run_coroutine_threadsafe(self._answer(content), self._loop)
-            flying.append((len(content), future))
-            weight += len(content)
-            while len(flying) >= IN_FLIGHT or weight > IN_FLIGHT_BYTES:
-                size, first = flying.popleft()
-                weight -= size
+            future = asyncio.run_coroutine_threadsafe(self._classify(content), self._loop)
+            pending.append((len(content), future))
+            pending_bytes += len(content)
+            while len(pending) >= MAX_PENDING or pending_bytes > MAX_PENDING_BYTES:
+                size, first = pending.popleft()
+                pending_bytes -= size
                 yield first.result()
-        while flying:
-            yield flying.popleft()[1].result()
+        while pending:
+            yield pending.popleft()[1].result()
 
-    async def _answer(self, content: bytes) -> Answer | Failure:
+    async def _classify(self, content: bytes) -> ModelOutput | Failure:
         try:
-            prediction = await self._classifier.classify(content)
+            result = await self._classifier.classify(content)
         except (ImageError, InferenceError) as error:
             return Failure(str(error))
-        return _answer(prediction, self._coverage)
+        return _to_output(result, self._coverage)
 
 
 def find_model(name: str, models_dir: Path) -> Path:
-    """Return the model folder `name` in `models_dir`, or the one at that path.
+    """Return the model folder `name` in `models_dir`, or the one at the path `name`.
 
-    Raises PredictorError where there is none.
+    Raise PredictorError if neither exists.
     """
     try:
         for folder in (models_dir / name, Path(name)):
@@ -91,17 +91,18 @@ def find_model(name: str, models_dir: Path) -> Path:
         known = ", ".join(sorted(path.parent.name for path in models_dir.glob(f"*/{MANIFEST}")))
     except OSError as error:
         raise PredictorError(f"{error.filename} cannot be read: {error.strerror}") from error
-    there = f"holds {known}" if known else "holds no model folder"
-    raise PredictorError(f"{name!r} is no model folder; {models_dir} {there}")
+    raise PredictorError(
+        f"{name!r} is not a model folder; {models_dir} contains {known or 'no model folders'}"
+    )
 
 
-def _answer(prediction: ClassificationResult, coverage: float) -> Answer:
-    found = prediction.prediction_set(coverage)
-    return Answer(
-        probabilities=prediction.probabilities,
-        prediction_set=found,
-        coverage=None if found is None else coverage,
-        in_distribution=prediction.in_distribution,
-        ood_score=prediction.ood_score,
-        seconds=(prediction.timings.decode + prediction.timings.inference) / 1e3,
+def _to_output(result: ClassificationResult, coverage: float) -> ModelOutput:
+    labels = result.prediction_set(coverage)
+    return ModelOutput(
+        probabilities=result.probabilities,
+        prediction_set=labels,
+        coverage=None if labels is None else coverage,
+        in_distribution=result.in_distribution,
+        ood_score=result.ood_score,
+        seconds=(result.timings.decode + result.timings.inference) / 1e3,
     )

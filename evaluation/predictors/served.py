@@ -1,4 +1,4 @@
-"""A model behind a URL, asked through the backend's batches."""
+"""A model served by a backend, called through its batch endpoint."""
 
 import os
 import threading
@@ -23,26 +23,26 @@ from client import (
 from client.batches import split_batches
 from client.retry import Retry, is_temporary
 from evaluation.errors import PredictorError
-from evaluation.types import Answer, Failure
+from evaluation.types import Failure, ModelOutput
 
-REQUEST_PICTURES: Final = 32
-REQUEST_BYTES: Final = 8_000_000
-REQUESTS: Final = 2  # in flight: one is on its way while the other is worked on
-TRIES: Final = 5
+MAX_REQUEST_IMAGES: Final = 32
+MAX_REQUEST_BYTES: Final = 8_000_000
+CONCURRENT_REQUESTS: Final = 2  # one is uploaded while the other is classified
+MAX_ATTEMPTS: Final = 5
 INITIAL_DELAY: Final = 1.0  # s, doubled for each attempt without a Retry-After
 MAX_DELAY: Final = 8.0  # s
 MAX_RETRY_AFTER: Final = 60.0  # s, upper bound of the backend's Retry-After
 _UNAVAILABLE: Final = frozenset({502, 503})  # of a whole request
 _TOO_LARGE: Final = 413
 
-Result = Answer | Failure
+Result = ModelOutput | Failure
 
 
 @dataclass(frozen=True, slots=True)
 class _TemporaryFailure:
     """Failure of one image that a retry may resolve.
 
-    `is_unavailable` tells that the backend did not process the request at all.
+    `is_unavailable` is true if the backend did not process the request at all.
     """
 
     error: ClientError
@@ -50,12 +50,13 @@ class _TemporaryFailure:
 
 
 class ServedPredictor:
-    """Asks a backend, given by its URL or a client, about its model `model` (None: its default).
+    """Classifies images with a model of a backend, by default the backend's default model.
 
-    What it refuses for the moment is asked again, up to `tries` times in all, after the time that
-    it names; a `stop` that is set ends the waiting. `waiting` is told, from a thread, why it waits.
-    Close it, or use it in a `with`: a client that was given stays open. Raises PredictorError where
-    the backend or the model is not there.
+    `backend` is a URL or a client. Temporary failures are retried, up to `max_attempts` attempts in
+    total, after the backend's Retry-After. Setting `stop` ends the waiting. `on_wait` is called
+    with the reason before each wait, from another thread. Close it, or use it as a context manager;
+    a client passed as `backend` stays open. Raise PredictorError if the backend cannot be reached
+    or does not serve the model.
     """
 
     def __init__(
@@ -65,22 +66,22 @@ class ServedPredictor:
         *,
         coverage: float = 0.95,
         stop: threading.Event | None = None,
-        tries: int = TRIES,
-        waiting: Callable[[str], None] = lambda _: None,
+        max_attempts: int = MAX_ATTEMPTS,
+        on_wait: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._is_own = isinstance(backend, str)
-        self._client = _client(backend) if isinstance(backend, str) else backend
+        self._client = _create_client(backend) if isinstance(backend, str) else backend
         try:
-            info = _find(self._client, model)
+            info = _find_model(self._client, model)
         except PredictorError:
             self._close_client()
             raise
         self._url = self._client.url
         self._coverage = coverage
         self._stop = stop or threading.Event()
-        self._tries = tries
-        self._waiting = waiting
-        self._pool = ThreadPoolExecutor(REQUESTS, thread_name_prefix="served-predictor")
+        self._max_attempts = max_attempts
+        self._on_wait = on_wait
+        self._pool = ThreadPoolExecutor(CONCURRENT_REQUESTS, thread_name_prefix="served-predictor")
         self.name: Final = info.name
         self.version: Final = info.version
         self.labels: Final = info.labels
@@ -92,38 +93,38 @@ class ServedPredictor:
         self.close()
 
     def close(self) -> None:
-        """Give the connections back."""
+        """Close the connections, unless the client was passed in."""
         self._pool.shutdown(cancel_futures=True)
         self._close_client()
 
     def __call__(self, contents: Iterator[bytes]) -> Iterator[Result]:
-        """Answer the pictures in order, some requests of moderate size in flight."""
-        flying: deque[Future[list[Result]]] = deque()
+        """Yield the results in order; requests are concurrent."""
+        pending: deque[Future[list[Result]]] = deque()
         batches = split_batches(
-            contents, max_items=REQUEST_PICTURES, max_bytes=REQUEST_BYTES, size=len
+            contents, max_items=MAX_REQUEST_IMAGES, max_bytes=MAX_REQUEST_BYTES, size=len
         )
         for batch in batches:
-            flying.append(self._pool.submit(self._ask, batch))
-            if len(flying) == REQUESTS:
-                yield from flying.popleft().result()
-        while flying:
-            yield from flying.popleft().result()
+            pending.append(self._pool.submit(self._classify, batch))
+            if len(pending) == CONCURRENT_REQUESTS:
+                yield from pending.popleft().result()
+        while pending:
+            yield from pending.popleft().result()
 
-    def _ask(self, pictures: Sequence[bytes]) -> list[Result]:
+    def _classify(self, contents: Sequence[bytes]) -> list[Result]:
         """Classify the images of one request; retry those that fail temporarily."""
         retry = Retry(
             self._stop,
-            on_wait=lambda error, seconds: self._waiting(_message(error)),
-            max_attempts=self._tries,
+            on_wait=lambda error, seconds: self._on_wait(_message(error)),
+            max_attempts=self._max_attempts,
             initial_delay=INITIAL_DELAY,
             max_delay=MAX_DELAY,
             max_retry_after=MAX_RETRY_AFTER,
             invalid_response=True,
         )
         results: dict[int, Result] = {}
-        pending = list(range(len(pictures)))
+        pending = list(range(len(contents)))
         while pending:
-            outcomes = self._request([pictures[i] for i in pending])
+            outcomes = self._request([contents[i] for i in pending])
             failures: dict[int, _TemporaryFailure] = {}
             for i, outcome in zip(pending, outcomes, strict=True):
                 if isinstance(outcome, _TemporaryFailure):
@@ -134,68 +135,68 @@ class ServedPredictor:
             if not pending or retry.wait(_longest_wait(failures.values())):
                 continue
             if self._stop.is_set():
-                raise PredictorError("it was stopped by the user")
+                raise PredictorError("stopped by the user")
             if all(failure.is_unavailable for failure in failures.values()):
                 reason = _message(failures[pending[0]].error)
-                raise PredictorError(f"{self._url} answers no more: {reason}")
+                raise PredictorError(f"{self._url} stopped responding: {reason}")
             results |= {i: Failure(_message(failure.error)) for i, failure in failures.items()}
             break
-        return [results[i] for i in range(len(pictures))]
+        return [results[i] for i in range(len(contents))]
 
-    def _request(self, pictures: Sequence[bytes]) -> list[Result | _TemporaryFailure]:
+    def _request(self, contents: Sequence[bytes]) -> list[Result | _TemporaryFailure]:
         """Send one request; split it in halves if it is too large for the backend."""
-        parts = [("picture", content) for content in pictures]
+        files = [("image", content) for content in contents]
         try:
-            answers = self._client.classify_batch(
-                parts, model=self.name, top_k=1, coverage=self._coverage, store=False
+            responses = self._client.classify_batch(
+                files, model=self.name, top_k=1, coverage=self._coverage, store=False
             )
-            return [self._result(answer) for answer in answers]
+            return [self._result(response) for response in responses]
         except BackendError as error:
-            if error.status == _TOO_LARGE and len(pictures) > 1:
-                middle = len(pictures) // 2
-                return self._request(pictures[:middle]) + self._request(pictures[middle:])
+            if error.status == _TOO_LARGE and len(contents) > 1:
+                middle = len(contents) // 2
+                return self._request(contents[:middle]) + self._request(contents[middle:])
             if error.status == _TOO_LARGE:
                 return [Failure(_message(error))]
             if is_temporary(error):
                 is_unavailable = error.status in _UNAVAILABLE
-                return [_TemporaryFailure(error, is_unavailable)] * len(pictures)
-            raise PredictorError(f"{self._url} refuses: {_message(error)}") from error
+                return [_TemporaryFailure(error, is_unavailable)] * len(contents)
+            raise PredictorError(f"{self._url} rejected the request: {_message(error)}") from error
         except (BackendUnreachable, InvalidResponse) as error:
-            return [_TemporaryFailure(error, is_unavailable=True)] * len(pictures)
+            return [_TemporaryFailure(error, is_unavailable=True)] * len(contents)
 
-    def _result(self, answer: Classification | ItemError) -> Result | _TemporaryFailure:
-        if isinstance(answer, ItemError):
-            if is_temporary(answer.error):
-                return _TemporaryFailure(answer.error)
-            return Failure(_message(answer.error))
-        if answer.probabilities is None or len(answer.probabilities) != len(self.labels):
-            raise PredictorError(f"{self._url} gives no probability for each of the labels")
-        return _answer(answer)
+    def _result(self, response: Classification | ItemError) -> Result | _TemporaryFailure:
+        if isinstance(response, ItemError):
+            if is_temporary(response.error):
+                return _TemporaryFailure(response.error)
+            return Failure(_message(response.error))
+        if response.probabilities is None or len(response.probabilities) != len(self.labels):
+            raise PredictorError(f"{self._url} did not return one probability per label")
+        return _to_output(response)
 
     def _close_client(self) -> None:
         if self._is_own:
             self._client.close()
 
 
-def _client(url: str) -> Client:
+def _create_client(url: str) -> Client:
     try:
         return Client(url, api_key=os.environ.get("BACKEND_API_KEY"))
     except ValueError as error:
         raise PredictorError(str(error)) from error
 
 
-def _answer(answer: Classification) -> Answer:
-    return Answer(
-        probabilities=np.array(answer.probabilities, np.float32),
-        prediction_set=answer.prediction_set,
-        coverage=answer.coverage,
-        in_distribution=answer.in_distribution,
-        ood_score=answer.ood_score,
-        seconds=(answer.timings.decode + answer.timings.inference) / 1e3,
+def _to_output(response: Classification) -> ModelOutput:
+    return ModelOutput(
+        probabilities=np.array(response.probabilities, np.float32),
+        prediction_set=response.prediction_set,
+        coverage=response.coverage,
+        in_distribution=response.in_distribution,
+        ood_score=response.ood_score,
+        seconds=(response.timings.decode + response.timings.inference) / 1e3,
     )
 
 
-def _find(client: Client, name: str | None) -> ModelInfo:
+def _find_model(client: Client, name: str | None) -> ModelInfo:
     url = client.url
     try:
         served = client.models()
@@ -204,9 +205,9 @@ def _find(client: Client, name: str | None) -> ModelInfo:
     info = served.get(name or served.default)
     if info is None:
         known = ", ".join(model.name for model in served.models)
-        raise PredictorError(f"{url} serves no model {name!r}; it serves {known}")
+        raise PredictorError(f"{url} does not serve the model {name!r}, only {known}")
     if info.state != "ready":
-        raise PredictorError(f"{url}: the model {info.name} is not ready ({info.state})")
+        raise PredictorError(f"{url}: model {info.name} is not ready ({info.state})")
     return info
 
 

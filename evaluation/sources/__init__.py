@@ -1,52 +1,44 @@
-"""Where labelled pictures come from: class folders, a zip of them, a CSV, MNIST's idx files."""
+"""Sources of images: class folders, zips, CSV files and MNIST's idx files."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from evaluation.errors import SourceError
-from evaluation.sources import archive, folder, mnist_idx, csv_file
+from evaluation.sources import archive, class_folders, csv_file, mnist_idx
 from evaluation.sources.archive import Limits
 from evaluation.sources.base import Source
 
 
 def open_source(
-    path: Path, *, split: str = "test", labelled: bool = True, limits: Limits | None = None
+    path: Path, *, split: str = "test", labeled: bool = True, limits: Limits | None = None
 ) -> Source:
-    """Open what lies at `path`; close it, or use it in a `with`.
+    """Open the source at `path`; close it, or use it as a context manager.
 
-    `split`, `test` or `train`, matters for a folder of MNIST's files, `limits` for a zip. Without
-    labels (`labelled=False`) every picture of a folder or a zip is taken. Raises SourceError where
-    there is nothing, or nothing that is read.
+    `split` is `test` or `train` and applies to a folder of MNIST's files, `limits` apply to a zip.
+    With `labeled=False` all images of a folder or zip are used, without labels. Raise SourceError
+    if the path does not exist or is not a supported source.
     """
     try:
-        return _open(path, split, labelled, limits or Limits())
+        return _open(path, split, labeled, limits or Limits())
     except OSError as error:
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
 
 
-def spread(count: int, limit: int | None) -> Sequence[int]:
-    """Indices of at most `limit` of `count` pictures, evenly spread, in order."""
-    if limit is None or limit >= count:
-        return range(count)
-    return [index * count // limit for index in range(limit)]
-
-
-def _open(path: Path, split: str, labelled: bool, limits: Limits) -> Source:
+def _open(path: Path, split: str, labeled: bool, limits: Limits) -> Source:
     if path.is_dir():
-        if labelled and mnist_idx.is_mnist(path):
+        if labeled and mnist_idx.is_mnist(path):
             return mnist_idx.open_mnist(path, split)
-        return folder.open_folder(path, labelled=labelled)
+        return class_folders.open_folder(path, labeled=labeled)
     if not path.is_file():
-        raise SourceError(f"{path}: there is nothing at this path")
+        raise SourceError(f"{path} does not exist")
     if path.suffix.lower() == ".zip":
-        return archive.open_zip(path, labelled=labelled, limits=limits)
-    if labelled and path.suffix.lower() in {".csv", ".tsv"}:
-        return csv_file.open_table(path)
-    if labelled and mnist_idx.is_images_file(path):
+        return archive.open_zip(path, labeled=labeled, limits=limits)
+    if labeled and path.suffix.lower() in {".csv", ".tsv"}:
+        return csv_file.open_csv(path)
+    if labeled and mnist_idx.is_images_file(path):
         return mnist_idx.open_images(path)
     kinds = (
-        "a folder of class folders, a zip of such, a CSV of paths and labels, or MNIST's idx files"
-        if labelled
-        else "a folder of pictures or a zip of such"
+        "a folder or zip of class folders, a CSV file of paths and labels, or MNIST's idx files"
+        if labeled
+        else "a folder or zip of images"
     )
-    raise SourceError(f"{path} is none of what is read: {kinds}")
+    raise SourceError(f"{path} is not a supported source; expected {kinds}")

@@ -1,51 +1,51 @@
-"""Pictures that can be read one at a time, in any order."""
+"""Source: images that are read one at a time, in any order."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from evaluation.types import Sample, Unreadable
+from evaluation.types import Sample, UnreadableSample
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """The name of a picture, which UTF-8 can hold, and its label where it has one."""
+    """The name of an image, encodable as UTF-8, and its label or None."""
 
     name: str
     label: str | None
 
 
 class BrokenFileError(Exception):
-    """One picture's file cannot be read; the text says why, for the list of failures."""
+    """An image file cannot be read; the message is shown in the list of failures."""
 
 
-def _nothing() -> None:
-    """Close what needs no closing."""
+def _do_nothing() -> None:
+    """Close a source that holds no resources."""
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Pictures by index; `notes` say what was left out.
+    """Images by index.
 
-    `above` is the one folder above all the class folders, which was passed over.
-    `read` gives the bytes of a file, or raises BrokenFileError.
+    `read` returns the content of a file or raises BrokenFileError. `notes` list what was skipped.
+    `skipped_folder` is the single top folder above all class folders, or None.
     """
 
     name: str
     items: Sequence[Item]
     read: Callable[[int], bytes]
     notes: tuple[str, ...] = ()
-    close: Callable[[], None] = field(default=_nothing)
-    above: str | None = None
+    close: Callable[[], None] = field(default=_do_nothing)
+    skipped_folder: str | None = None
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> Sample | Unreadable:
+    def __getitem__(self, index: int) -> Sample | UnreadableSample:
         item = self.items[index]
         try:
             return Sample(item.name, self.read(index), item.label)
         except BrokenFileError as error:
-            return Unreadable(item.name, item.label, str(error))
+            return UnreadableSample(item.name, item.label, str(error))
 
     def __enter__(self) -> "Source":
         return self
@@ -53,8 +53,8 @@ class Source:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def samples(self, indices: Sequence[int] | None = None) -> Iterator[Sample | Unreadable]:
-        """Read the pictures one after the other (None: all of them)."""
+    def samples(self, indices: Sequence[int] | None = None) -> Iterator[Sample | UnreadableSample]:
+        """Yield the images at `indices`, by default all of them."""
         for index in range(len(self)) if indices is None else indices:
             yield self[index]
 
@@ -62,3 +62,10 @@ class Source:
     def labels(self) -> frozenset[str]:
         """The labels that occur."""
         return frozenset(item.label for item in self.items if item.label is not None)
+
+
+def evenly_spaced(count: int, limit: int | None) -> Sequence[int]:
+    """Return at most `limit` indices in [0, count), evenly spaced and sorted."""
+    if limit is None or limit >= count:
+        return range(count)
+    return [index * count // limit for index in range(limit)]
