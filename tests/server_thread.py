@@ -1,4 +1,4 @@
-"""Our server in a thread of this process, in front of any application."""
+"""Runs the server in a thread of the test process, with any ASGI application."""
 
 import signal
 import socket
@@ -10,38 +10,38 @@ from contextlib import contextmanager
 import uvicorn
 from starlette.types import ASGIApp
 
-from backend.api.middleware.access_log import RequestId
-from backend.api.middleware.draining import Drain, Draining
-from backend.server.connections import Connection, Preferred, Shared
+from backend.api.middleware.access_log import AccessLogMiddleware
+from backend.api.middleware.draining import DrainingMiddleware, DrainState
+from backend.server.connections import Connection, DefaultConnection, SharedState
 from backend.server.lifecycle import Server
 from backend.telemetry.metrics import Metrics
 
 
-class Running:
-    """A server that answers on `port`."""
+class ServerThread:
+    """A server that listens on `port`."""
 
     def __init__(self, server: Server, thread: threading.Thread, port: int) -> None:
         self.server = server
         self.port = port
         self._thread = thread
 
-    def connect(self, *texts: bytes) -> socket.socket:
-        """A bare connection, on which `texts` have been sent."""
+    def connect(self, *chunks: bytes) -> socket.socket:
+        """Open a connection and send `chunks`."""
         connection = socket.create_connection(("127.0.0.1", self.port), timeout=10)
-        for text in texts:
-            connection.sendall(text)
+        for chunk in chunks:
+            connection.sendall(chunk)
         return connection
 
-    def ask(self, path: str = "/") -> bytes:
-        """All that comes back on a connection of its own."""
-        return read(self.connect(get(path, "Connection: close")))
+    def get(self, path: str = "/") -> bytes:
+        """Send a request on a new connection and return the raw response."""
+        return read_all(self.connect(get_request(path, "Connection: close")))
 
-    def end(self, sig: signal.Signals = signal.SIGTERM) -> None:
-        """Do what the signal does."""
+    def send_signal(self, sig: signal.Signals = signal.SIGTERM) -> None:
+        """Call the server's signal handler."""
         self.server.handle_exit(sig, None)
 
     def wait(self, seconds: float = 10) -> float:
-        """Wait for its end; how long that took."""
+        """Wait until the server has stopped and return the seconds that it took."""
         started = time.monotonic()
         self._thread.join(seconds)
         assert not self._thread.is_alive()
@@ -49,18 +49,21 @@ class Running:
 
 
 @contextmanager
-def running(
+def run_server(
     app: ASGIApp,
-    protocol: type[Connection] = Preferred,
+    protocol: type[Connection] = DefaultConnection,
     max_connections: int = 1000,
     header_timeout: float = 10.0,
-) -> Iterator[Running]:
-    """Serve `app` on a free port, with ids for its requests and refusals at its end."""
-    drain = Drain()
+) -> Iterator[ServerThread]:
+    """Serve `app` on a free port, with access log and draining."""
+    drain_state = DrainState()
     config = uvicorn.Config(
-        RequestId(Draining(app, drain), Metrics()), http=protocol, lifespan="off", log_config=None
+        AccessLogMiddleware(DrainingMiddleware(app, drain_state), Metrics()),
+        http=protocol,
+        lifespan="off",
+        log_config=None,
     )
-    server = Server(config, Shared(drain, max_connections, header_timeout))
+    server = Server(config, SharedState(drain_state, max_connections, header_timeout))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     thread = threading.Thread(target=server.run, args=([listener],))
@@ -68,30 +71,30 @@ def running(
     try:
         while not server.started:
             time.sleep(0.01)
-        yield Running(server, thread, port)
+        yield ServerThread(server, thread, port)
     finally:
-        server.server_state.drain.begin()
+        server.server_state.drain_state.start()
         thread.join(10)
 
 
-def get(path: str = "/", *headers: str) -> bytes:
-    """A request without a body."""
-    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: here", *headers, "", ""]).encode()
+def get_request(path: str = "/", *headers: str) -> bytes:
+    """Return the bytes of a GET request."""
+    return "\r\n".join([f"GET {path} HTTP/1.1", "Host: localhost", *headers, "", ""]).encode()
 
 
-def read(connection: socket.socket) -> bytes:
-    """All that comes until the other side closes."""
-    data = bytearray()  # bytes would be copied with every piece
+def read_all(connection: socket.socket) -> bytes:
+    """Return everything the server sends until it closes the connection."""
+    data = bytearray()  # appending to bytes would copy them
     with connection:
-        while more := connection.recv(65536):
-            data += more
+        while chunk := connection.recv(65536):
+            data += chunk
     return bytes(data)
 
 
-def read_until(connection: socket.socket, words: bytes) -> None:
-    """Read on a connection that stays open until `words` have come."""
+def read_until(connection: socket.socket, text: bytes) -> None:
+    """Read from an open connection until `text` has arrived."""
     data = b""
-    while words not in data:
-        more = connection.recv(65536)
-        assert more, data
-        data += more
+    while text not in data:
+        chunk = connection.recv(65536)
+        assert chunk, data
+        data += chunk
