@@ -1,4 +1,4 @@
-"""The page that compares two models, on one picture or on labelled ones."""
+"""The page that compares two models, on one image or on a labeled dataset."""
 
 from functools import partial
 
@@ -7,55 +7,54 @@ import streamlit as st
 from client import ModelInfo
 from evaluation.errors import EvaluationError
 from evaluation.results import Evaluation
-from frontend.datasets import dataset_upload as labelled_intake
-from frontend.datasets import upload
-from frontend.datasets.dataset import Labelled
-from frontend.datasets.dataset_upload import BUSY
-from frontend.datasets.evaluation_job import Backend, Measurement, progress, sentence
+from frontend.datasets import dataset_upload, image_upload
+from frontend.datasets.dataset import Dataset
+from frontend.datasets.dataset_upload import BUSY_MESSAGE
+from frontend.datasets.evaluation_job import Backend, EvaluationRun, as_sentence, progress
 from frontend.service import errors, session
 from frontend.service.session import Service
 from frontend.state import page_jobs, url_state
 from frontend.state.jobs import BusyError, Job
 from frontend.ui import alerts
 from frontend.ui.components import announce
-from frontend.ui.formatting import plain
+from frontend.ui.formatting import escape
 from frontend.views.compare import comparison_job, report, side_by_side
-from frontend.views.compare.comparison_job import Compared, check_both, measure_both
+from frontend.views.compare.comparison_job import ComparisonResult, check_both, evaluate_both
 from frontend.views.compare.side_by_side import Models, coverage_of
 
 JOB = "comparison"
-EVALUATION = "evaluation"  # the job of the page Evaluate
+EVALUATION_JOB = "evaluation"  # the job of the Evaluate page
 SIDES = ("a", "b")
-ON = "on"
-MODES = {"picture": "One picture", "set": "Labelled pictures"}
-_TROUBLE = "comparison trouble"
+MODE_PARAM = "on"
+MODES = {"image": "One image", "set": "Labeled dataset"}
+_ERROR = "comparison error"
 
 
 def page() -> None:
     """Show the page."""
     service = session.ready()
     st.title("Compare", anchor=False)
-    st.markdown("Two models, the same pictures: where do they differ, and which is better?")
+    st.markdown("Compare the predictions of two models on the same images.")
     models = None
     if isinstance(service, Service):
-        models = _models(service)
+        models = _select_models(service)
     else:
-        alerts.show_service(service)
-    mode = _mode()
+        session.show_problem(service)
+    mode = _select_mode()
     if mode == "set":
-        _show_set(service if isinstance(service, Service) else None, models)
+        _show_dataset_mode(service if isinstance(service, Service) else None, models)
     elif isinstance(service, Service) and models:
-        _show_picture(service, models)
+        _show_image_mode(service, models)
 
 
-def _models(service: Service) -> Models | None:
-    """Let two models be chosen; None where there are not two that can answer."""
+def _select_models(service: Service) -> Models | None:
+    """Show a selector for each model; return None if there are no two models that are ready."""
     served = {model.name: model for model in service.models.models}
     if len(served) < 2:
         st.info(
-            "The backend serves one model only; comparing needs a second one. Put its folder under "
-            "`models/` and start the backend again. `python -m training.package` makes such a "
-            "folder of a checkpoint."
+            "The backend serves only one model; a comparison needs two. Add a model folder to "
+            "`models/` and restart the backend. `python -m training.package` creates such a "
+            "folder from a checkpoint."
         )
         return None
     a = served.get(url_state.get("a") or "") or service.model
@@ -65,18 +64,18 @@ def _models(service: Service) -> Models | None:
         st.columns(2), SIDES, (a, b), (list(served.values()), others), strict=True
     ):
         with column:
-            _choice(side, model, options)
-    if told := comparison_job.fits(a, b):
-        st.caption(plain(told))
+            _show_model_selector(side, model, options)
+    if difference := comparison_job.describe_label_difference(a, b):
+        st.caption(escape(difference))
     for model in (a, b):
-        if problem := errors.of_model(model):
+        if problem := errors.describe_model_state(model):
             alerts.show(problem)
             return None
     return a, b
 
 
-def _choice(side: str, model: ModelInfo, options: list[ModelInfo]) -> None:
-    titles = {one.name: one.title for one in options}
+def _show_model_selector(side: str, model: ModelInfo, options: list[ModelInfo]) -> None:
+    titles = {option.name: option.title for option in options}
     key = f"model {side}"
     st.session_state[key] = model.name
     st.selectbox(
@@ -88,110 +87,111 @@ def _choice(side: str, model: ModelInfo, options: list[ModelInfo]) -> None:
     )
 
 
-def _mode() -> str:
-    mode = url_state.get(ON)
-    st.session_state["compare on"] = mode if mode in MODES else "picture"
-    chosen: str = st.radio(
-        "Compare them on",
+def _select_mode() -> str:
+    mode = url_state.get(MODE_PARAM)
+    st.session_state["compare on"] = mode if mode in MODES else "image"
+    selected: str = st.radio(
+        "Compare on",
         list(MODES),
         format_func=MODES.__getitem__,
         horizontal=True,
         key="compare on",
-        on_change=lambda: url_state.put(ON, st.session_state["compare on"]),
+        on_change=lambda: url_state.put(MODE_PARAM, st.session_state["compare on"]),
     )
-    return chosen
+    return selected
 
 
-def _show_picture(service: Service, models: Models) -> None:
-    upload.show(models[0].input.kind)
-    pictures = upload.chosen()
-    if not pictures:
+def _show_image_mode(service: Service, models: Models) -> None:
+    image_upload.show(models[0].input.kind)
+    images = image_upload.images()
+    if not images:
         return
     st.divider()
-    if len(pictures) > 1:
-        st.caption("One picture at a time is compared: the first of those chosen.")
-    side_by_side.show(service, models, pictures[0])
-    st.button("Clear", icon=":material/close:", on_click=upload.clear)
+    if len(images) > 1:
+        st.caption("Only the first image is compared.")
+    side_by_side.show(service, models, images[0])
+    st.button("Clear", icon=":material/close:", on_click=image_upload.clear)
 
 
-def _show_set(service: Service | None, models: Models | None) -> None:
+def _show_dataset_mode(service: Service | None, models: Models | None) -> None:
     job = page_jobs.current(JOB)
-    measured = _measured()
-    if service and models and measured:
+    evaluated = _finished_evaluation()
+    if service and models and evaluated:
         st.button(
-            f"Compare on {plain(measured.data.name)}, measured on the page Evaluate",
+            f"Compare on {escape(evaluated.data.name)} from the Evaluate page",
             icon=":material/fact_check:",
-            on_click=_again,
-            args=(service, models, measured.data),
+            on_click=_start_on_uploaded,
+            args=(service, models, evaluated.data),
         )
-    begin = partial(_begin, service, models) if service and models else None
+    start = partial(_start, service, models) if service and models else None
     if models or service is None:
-        labelled_intake.show(JOB, begin)
-    if trouble := st.session_state.pop(_TROUBLE, None):
-        st.error(plain(trouble), icon=":material/error:")
+        dataset_upload.show(JOB, start)
+    if error := st.session_state.pop(_ERROR, None):
+        st.error(escape(error), icon=":material/error:")
     if job is None:
         return
     st.divider()
-    if job.is_over:
+    if job.is_finished:
         _show_result(service, models, job)
     else:
         page_jobs.watch(job, progress)
 
 
-def _measured() -> Measurement | None:
-    """Return what the page Evaluate has, where that is over."""
-    job = page_jobs.jobs().find(url_state.get(EVALUATION))
-    found: Measurement | None = job.result if job and job.state == "done" else None
-    return found
+def _finished_evaluation() -> EvaluationRun | None:
+    """Return the result of the Evaluate page, if it is finished."""
+    job = page_jobs.jobs().find(url_state.get(EVALUATION_JOB))
+    evaluated: EvaluationRun | None = job.result if job and job.state == "done" else None
+    return evaluated
 
 
-def _begin(service: Service, models: Models, data: Labelled) -> None:
+def _start(service: Service, models: Models, data: Dataset) -> None:
     check_both(models, data)
-    known: list[Evaluation] = []
-    if (measured := _measured()) and measured.data is data and measured.evaluation:
-        known.append(measured.evaluation)
+    previous: list[Evaluation] = []
+    if (evaluated := _finished_evaluation()) and evaluated.data is data and evaluated.evaluation:
+        previous.append(evaluated.evaluation)
     a, b = (Backend(service.client, coverage_of(service, model)) for model in models)
-    page_jobs.start(JOB, partial(measure_both, (a, b), models, data, known))
-    for name in report.STATE:
-        url_state.put(name, None)
+    page_jobs.start(JOB, partial(evaluate_both, (a, b), models, data, previous))
+    for param in report.URL_PARAMS:
+        url_state.put(param, None)
 
 
-def _again(service: Service, models: Models, kept: Labelled) -> None:
-    """Compare on pictures that are there already."""
+def _start_on_uploaded(service: Service, models: Models, uploaded: Dataset) -> None:
+    """Start a comparison on a dataset that is already uploaded."""
     try:
-        data = kept.share()
+        data = uploaded.share()
     except EvaluationError as error:
-        st.session_state[_TROUBLE] = sentence(error)
+        st.session_state[_ERROR] = as_sentence(error)
         return
     try:
-        _begin(service, models, data)
+        _start(service, models, data)
     except (EvaluationError, BusyError) as error:
         data.close()
-        st.session_state[_TROUBLE] = BUSY if isinstance(error, BusyError) else sentence(error)
+        message = BUSY_MESSAGE if isinstance(error, BusyError) else as_sentence(error)
+        st.session_state[_ERROR] = message
 
 
 def _show_result(service: Service | None, models: Models | None, job: Job) -> None:
     if job.error is not None or job.result is None:
-        st.error("This could not be compared: the work ended unexpectedly. Choose the data again.")
+        st.error("The comparison failed unexpectedly. Upload the dataset again.")
         return
-    found: Compared = job.result
-    st.header(plain(f"A and B on {found.data.name}"), anchor=False)
-    st.markdown(f"A is {plain(found.a.title)}, B is {plain(found.b.title)}.")
-    comparison = found.comparison
-    said = comparison_job.verdict(comparison) if comparison else found.trouble or ""
-    announce.show(said, token=job.token, key="both measured")
-    if found.trouble:
-        st.error(plain(found.trouble), icon=":material/error:")
-    is_other = models and [model.name for model in models] != [found.a.name, found.b.name]
-    if service and models and (is_other or found.trouble or found.stopped):
+    result: ComparisonResult = job.result
+    st.header(escape(f"A and B on {result.data.name}"), anchor=False)
+    st.markdown(f"A: {escape(result.a.title)}. B: {escape(result.b.title)}.")
+    comparison = result.comparison
+    summary = report.summarize(comparison) if comparison else result.error or ""
+    announce.show(summary, token=job.token, key="dataset compared")
+    if result.error:
+        st.error(escape(result.error), icon=":material/error:")
+    has_changed = models and [model.name for model in models] != [result.a.name, result.b.name]
+    if service and models and (has_changed or result.error or result.stopped):
         st.button(
-            plain(f"Compare {models[0].title} and {models[1].title} on the same pictures"),
+            escape(f"Compare {models[0].title} and {models[1].title} on the same images"),
             icon=":material/replay:",
-            on_click=_again,
-            args=(service, models, found.data),
+            on_click=_start_on_uploaded,
+            args=(service, models, result.data),
         )
     if comparison is not None:
-        report.show(found, comparison)
+        report.show(result, comparison)
 
 
 page()

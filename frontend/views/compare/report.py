@@ -1,93 +1,124 @@
-"""What a comparison on labelled pictures found out, on the page."""
+"""The comparison of two models on a labeled dataset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import Final
 
 import streamlit as st
 
 from evaluation.compare import Comparison
 from evaluation.types import Record
-from frontend.datasets.confusions import MOST_SHOWN
-from frontend.datasets.evaluation_job import sentence, share
+from frontend.datasets.evaluation_job import MAX_MATRIX_LABELS, as_sentence, share
+from frontend.state import url_state
 from frontend.ui import image_grid
 from frontend.ui.charts.matrix import difference_frame, matrix_chart, signed
-from frontend.ui.formatting import count, plain
+from frontend.ui.formatting import count, escape, percent
 from frontend.ui.image_grid import Tile
-from frontend.views.compare import comparison_job
-from frontend.views.compare.comparison_job import Compared
+from frontend.views.compare.comparison_job import ComparisonResult
 
-PAGES = ("page_a", "page_b")  # of the pictures that one alone gets right, in the address
-STATE = PAGES
+SIGNIFICANCE: Final = 0.05
+URL_PARAMS: Final = ("page_a", "page_b")  # pages of the images that only A, only B gets right
+
+CountChange = Callable[[str, str], int]  # true label, predicted label -> count of B minus A
 
 
-def show(found: Compared, comparison: Comparison) -> None:
-    """Show who is right where the other is not."""
-    if found.stopped:
+def show(result: ComparisonResult, comparison: Comparison) -> None:
+    """Show the metrics, the changed confusions, and the images that only one model gets right."""
+    if result.stopped:
         st.warning(
-            f"This is a part only, {count(comparison.pictures, 'picture', 'pictures')}. "
-            + plain(sentence(found.stopped)),
+            f"Partial result: {_count_images(comparison.images)}. "
+            + escape(as_sentence(result.stopped)),
             icon=":material/incomplete_circle:",
         )
     with st.container(horizontal=True, gap="medium"):
         st.metric("Accuracy of A", share(comparison.accuracy_a), width="content")
         st.metric("Accuracy of B", share(comparison.accuracy_b), width="content")
-        st.metric("Same answer", share(comparison.agreement), width="content")
-        st.metric("Both right", f"{comparison.both_right:,}", width="content")
+        st.metric("Same prediction", share(comparison.agreement), width="content")
+        st.metric("Both correct", f"{comparison.both_right:,}", width="content")
         st.metric("Both wrong", f"{comparison.both_wrong:,}", width="content")
-    st.markdown(plain(comparison_job.verdict(comparison)))
+    st.markdown(escape(summarize(comparison)))
     if comparison.left_out:
-        left_out = count(comparison.left_out, "picture", "pictures")
-        st.caption(f"Left out, because not both have an answer: {left_out}.")
-    _matrix(found, comparison)
+        excluded = _count_images(comparison.left_out)
+        st.caption(f"Excluded because not both models classified them: {excluded}.")
+    _show_matrix(result, comparison)
     sides = (("A", comparison.only_a), ("B", comparison.only_b))
-    for (name, only), page in zip(sides, PAGES, strict=True):
-        st.subheader(f"Only {name} is right", anchor=False)
-        if only:
-            st.caption(count(len(only), "picture", "pictures"))
-            image_grid.show(page, len(only), partial(_tile, found, only))
+    for (name, images), param in zip(sides, URL_PARAMS, strict=True):
+        st.subheader(f"Only {name} is correct", anchor=False)
+        if images:
+            st.caption(_count_images(len(images)))
+            image_grid.show(
+                param,
+                len(images),
+                partial(_to_tile, result, images),
+                page=url_state.get(param),
+                on_page_change=url_state.put,
+            )
         else:
-            st.markdown("On no picture.")
+            st.markdown("No images.")
 
 
-def _matrix(found: Compared, comparison: Comparison) -> None:
-    st.subheader("What changes from A to B", anchor=False)
-    if not found.changed:
-        st.markdown("Nothing: their confusion matrices are the same.")
+def summarize(comparison: Comparison) -> str:
+    """Return which model is better, and whether the difference is significant."""
+    a, b = len(comparison.only_a), len(comparison.only_b)
+    if a == b == 0:
+        return "Both models are correct on the same images."
+    counts = f"Only A is correct on {_count_images(a)}, only B on {_count_images(b)}. "
+    test = f"(McNemar's test, p = {comparison.p_value:.2g})"
+    if comparison.p_value >= SIGNIFICANCE:
+        return f"{counts}This does not show that either model is better {test}."
+    better = "A" if a > b else "B"
+    return (
+        f"{counts}{better} is better on images like these: equally good models would differ this "
+        f"much in only {percent(comparison.p_value)} of cases {test}."
+    )
+
+
+def _count_images(number: int) -> str:
+    return count(number, "image", "images")
+
+
+def _show_matrix(result: ComparisonResult, comparison: Comparison) -> None:
+    st.subheader("Changes from A to B", anchor=False)
+    if not result.changed_labels:
+        st.markdown("No changes: the confusion matrices are equal.")
         return
-    if len(found.changed) == MOST_SHOWN:
-        st.caption(f"The {MOST_SHOWN} classes that change most.")
-    place = {label: index for index, label in enumerate(comparison.labels)}
+    if len(result.changed_labels) == MAX_MATRIX_LABELS:
+        st.caption(f"The {MAX_MATRIX_LABELS} classes with the most changes.")
+    index = {label: position for position, label in enumerate(comparison.labels)}
 
     def change(true: str, predicted: str) -> int:
-        return int(comparison.difference[place[true], place[predicted]])
+        return int(comparison.difference[index[true], index[predicted]])
 
-    frame = difference_frame(found.changed, change)
-    said = _largest(found.changed, change)
-    st.altair_chart(matrix_chart(frame), alt=f"Confusion matrix of B less that of A. {said}")
+    frame = difference_frame(result.changed_labels, change)
+    summary = _describe_largest_changes(result.changed_labels, change)
+    st.altair_chart(matrix_chart(frame), alt=f"Confusion matrix of B minus A. {summary}")
     st.caption(
-        f"{plain(said)} Each number is what B has more or less than A. Blue is better with B: "
-        "more on the diagonal, less beside it; brown is worse."
+        f"{escape(summary)} Each number is the count of B minus the count of A. Blue: B is better "
+        "(more on the diagonal, fewer elsewhere). Brown: B is worse."
     )
 
 
-def _largest(labels: Sequence[str], change: comparison_job.Change) -> str:
+def _describe_largest_changes(labels: Sequence[str], change: CountChange) -> str:
     pairs = [(true, predicted) for true in labels for predicted in labels]
-    most = sorted(pairs, key=lambda pair: -abs(change(*pair)))[:3]
-    named = ", ".join(f"{true} as {predicted} {signed(change(true, predicted))}"
-                      for true, predicted in most if change(true, predicted))  # fmt: skip
-    return f"The largest changes: {named}."
+    largest = sorted(pairs, key=lambda pair: -abs(change(*pair)))[:3]
+    changes = ", ".join(
+        f"{true} read as {predicted} {signed(change(true, predicted))}"
+        for true, predicted in largest
+        if change(true, predicted)
+    )
+    return f"Largest changes: {changes}."
 
 
-def _tile(found: Compared, names: Sequence[str], index: int) -> Tile:
+def _to_tile(result: ComparisonResult, names: Sequence[str], index: int) -> Tile:
     name = names[index]
-    a, b = (_answer(records, name) for records in found.records)
-    label = found.records[0][name].label
+    a, b = (_prediction(records, name) for records in result.records)
+    label = result.records[0][name].label
     return Tile(
-        picture=found.data.small(name),
-        words=f"{label}: A {a}, B {b}",
-        says=f"{name}: labelled {label}, A says {a}, B says {b}",
+        image=result.data.thumbnail(name),
+        caption=f"{label}: A {a}, B {b}",
+        alt=f"{name}: labeled {label}, A predicted {a}, B predicted {b}",
     )
 
 
-def _answer(records: Mapping[str, Record], name: str) -> str:
+def _prediction(records: Mapping[str, Record], name: str) -> str:
     return records[name].prediction or ""

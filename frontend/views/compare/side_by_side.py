@@ -1,106 +1,132 @@
-"""Two models' answers for the same picture."""
+"""The classifications of one image by two models."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
 
 import streamlit as st
 
 from client import Classification, ClientError, ModelInfo
-from frontend.datasets.images import Picture
 from frontend.service import errors, predictions, session
-from frontend.service.predictions import Outcome, Question
+from frontend.service.predictions import ImageFile, Outcome, PredictionRequest
 from frontend.service.session import Service
 from frontend.ui import alerts, classification
 from frontend.ui.charts.bars import pair_chart
 from frontend.ui.components import announce
-from frontend.ui.formatting import noun, percent, plain, timings
-from frontend.views.compare import comparison_job
+from frontend.ui.formatting import escape, label_name, percent, timings
 
-MOST_LABELS = 8
-PICTURE_WIDTH = 240
+MAX_LABELS: Final = 8
+MIN_PROBABILITY: Final = 0.001  # of a label in the chart
+IMAGE_WIDTH: Final = 240
 
 Models = tuple[ModelInfo, ModelInfo]
+LabelProbabilities = tuple[str, float, float]  # label, probability of A, probability of B
 
 
-def show(service: Service, models: Models, picture: Picture) -> None:
-    """Ask both models about a picture, and show where they differ."""
-    with st.spinner("Reading…", show_time=False):
-        outcomes = [_ask(service, model, picture) for model in models]
+def show(service: Service, models: Models, image: ImageFile) -> None:
+    """Classify an image with both models, and show the differences."""
+    with st.spinner("Classifying…", show_time=False):
+        outcomes = [_classify(service, model, image) for model in models]
     first, second = outcomes
-    said = verdict(models, first, second)
-    asked = " ".join([picture.digest, *(model.name for model in models), str(service.coverage)])
-    announce.show(said, token=asked, key="compared")
-    st.subheader(plain(said), anchor=False)
+    summary = summarize(models, first, second)
+    token = " ".join([image.digest, *(model.name for model in models), str(service.coverage)])
+    announce.show(summary, token=token, key="compared")
+    st.subheader(escape(summary), anchor=False)
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        _show_picture(picture)
+        classification.show_image(image.name, image.preview, IMAGE_WIDTH)
     with right:
         if isinstance(first, Classification) and isinstance(second, Classification):
-            _show_differences(models, first, second)
+            _show_probabilities(models, first, second)
     for name, model, outcome, column in zip(
         "AB", models, outcomes, st.columns(2, gap="medium"), strict=True
     ):
         with column, st.container(border=True):
-            st.markdown(f"**{name}: {plain(model.title)}**")
-            _show_answer(name, model, outcome)
-
-
-def _show_picture(picture: Picture) -> None:
-    if picture.preview is None:
-        st.markdown(":material/broken_image: No preview")
-    else:
-        st.image(picture.preview, width=PICTURE_WIDTH, alt=f"The picture {picture.name}")
-    st.caption(plain(picture.name))
-
-
-def _show_answer(name: str, model: ModelInfo, outcome: Outcome) -> None:
-    if isinstance(outcome, ClientError):
-        alerts.show(errors.of(outcome), key=f"notice {name}")
-        return
-    classification.show_words(outcome, model)
-    st.caption(timings(outcome.timings))
+            st.markdown(f"**{name}: {escape(model.title)}**")
+            if isinstance(outcome, ClientError):
+                alerts.show(errors.describe(outcome), key=f"notice {name}")
+            else:
+                classification.show_headline(outcome, model)
+                st.caption(timings(outcome.timings))
 
 
 def coverage_of(service: Service, model: ModelInfo) -> float | None:
-    """Return the coverage that was chosen, where the model has it."""
+    """Return the chosen coverage if the model is calibrated for it."""
     levels = model.calibration.mean_set_size if model.calibration else {}
     return service.coverage if service.coverage in levels else None
 
 
-def verdict(models: Models, first: Outcome, second: Outcome) -> str:
-    """Say whether two outcomes agree."""
+def summarize(models: Models, first: Outcome, second: Outcome) -> str:
+    """Return whether two outcomes agree."""
     if isinstance(first, ClientError) or isinstance(second, ClientError):
         if isinstance(first, ClientError) and isinstance(second, ClientError):
-            return "Neither has an answer."
-        return f"Only {'B' if isinstance(first, ClientError) else 'A'} has an answer."
-    a, b = (_reading(model, one) for model, one in zip(models, (first, second), strict=True))
+            return "Neither model classified the image."
+        return f"Only {'B' if isinstance(first, ClientError) else 'A'} classified the image."
+    a, b = (_prediction(model, one) for model, one in zip(models, (first, second), strict=True))
     if a is None and b is None:
-        return "They agree: this is nothing that either knows."
+        return "The models agree: the image is not one of their classes."
     if a and b and first.prediction == second.prediction:
-        return f"They agree: both read {a}."
-    return f"They disagree: A {_says(a, first)}, B {_says(b, second)}."
-
-
-def _reading(model: ModelInfo, answer: Classification) -> str | None:
-    """Return what a model takes the picture for; None where it is like nothing it knows."""
-    return None if answer.in_distribution is False else noun(answer.prediction, model.input.kind)
-
-
-def _says(reading: str | None, answer: Classification) -> str:
-    if reading is None:
-        return "sees nothing that it knows"
-    return f"reads {reading} ({percent(answer.confidence)})"
-
-
-def _show_differences(models: Models, first: Classification, second: Classification) -> None:
-    a, b = (
-        comparison_job.probabilities(model, one)
-        for model, one in zip(models, (first, second), strict=True)
+        return f"The models agree: {a}."
+    return (
+        f"The models disagree: A predicts {_describe(a, first)}, B predicts {_describe(b, second)}."
     )
-    rows = comparison_job.differences(a, b, MOST_LABELS)
-    said = comparison_job.largest(rows)
-    named = "; ".join(f"{label}: A {percent(x)}, B {percent(y)}" for label, x, y in rows[:3])
-    st.markdown(plain(said))
-    st.altair_chart(pair_chart(rows), alt=f"Probabilities of both models. {said} {named}.")
 
 
-def _ask(service: Service, model: ModelInfo, picture: Picture) -> Outcome:
-    question = Question(model, coverage_of(service, model))
-    return predictions.ask(service.client, question, [picture], session.memory())[0]
+def probabilities_by_label(model: ModelInfo, result: Classification) -> dict[str, float]:
+    """Return the probability of each label, or of the top labels if the result has only these."""
+    if result.probabilities and len(result.probabilities) == len(model.labels):
+        by_label: dict[str, float] = {}
+        for label, probability in zip(model.labels, result.probabilities, strict=True):
+            by_label[label] = max(probability, by_label.get(label, 0.0))  # labels may repeat
+        return by_label
+    return {score.label: score.probability for score in result.top}
+
+
+def top_probabilities(
+    a: Mapping[str, float], b: Mapping[str, float], max_labels: int
+) -> list[LabelProbabilities]:
+    """Return the most probable labels of either model, without those below MIN_PROBABILITY."""
+    rows = [(label, a.get(label, 0.0), b.get(label, 0.0)) for label in {**a, **b}]
+    ranked = sorted(rows, key=lambda row: -max(row[1:]))[:max_labels]
+    return [row for row in ranked if max(row[1:]) >= MIN_PROBABILITY] or ranked
+
+
+def describe_largest_difference(rows: Sequence[LabelProbabilities]) -> str:
+    """Return the label whose probabilities differ most."""
+    label, a, b = max(rows, key=lambda row: abs(row[2] - row[1]))
+    points = 100 * abs(b - a)
+    if points < 0.1:
+        return "The probabilities are equal within 0.1 points."
+    return (
+        f"Largest difference: {label}, {percent(a)} for A and {percent(b)} for B "
+        f"({points:.1f} points {'more' if b > a else 'less'})."
+    )
+
+
+def _classify(service: Service, model: ModelInfo, image: ImageFile) -> Outcome:
+    request = PredictionRequest(model, coverage_of(service, model))
+    return predictions.classify(service.client, request, [image], session.cache())[0]
+
+
+def _prediction(model: ModelInfo, result: Classification) -> str | None:
+    """Return the name of the predicted label; None if the image is out of distribution."""
+    if result.in_distribution is False:
+        return None
+    return label_name(result.prediction, model.input.kind)
+
+
+def _describe(prediction: str | None, result: Classification) -> str:
+    if prediction is None:
+        return "none of its classes"
+    return f"{prediction} ({percent(result.confidence)})"
+
+
+def _show_probabilities(models: Models, first: Classification, second: Classification) -> None:
+    a, b = (
+        probabilities_by_label(model, result)
+        for model, result in zip(models, (first, second), strict=True)
+    )
+    rows = top_probabilities(a, b, MAX_LABELS)
+    summary = describe_largest_difference(rows)
+    values = "; ".join(f"{label}: A {percent(x)}, B {percent(y)}" for label, x, y in rows[:3])
+    st.markdown(escape(summary))
+    st.altair_chart(pair_chart(rows), alt=f"Probabilities of both models. {summary} {values}.")

@@ -1,94 +1,111 @@
-"""The confusion matrix on the page, and the pictures of one of its cells; both in the address."""
+"""The confusion matrix, and the images of a selected cell, which is stored in the URL."""
 
 from functools import partial
+from typing import Final
 
 import streamlit as st
 
 from evaluation.types import Record
-from frontend.datasets.confusions import MOST_SHOWN, Confusions
-from frontend.datasets.dataset import Labelled
+from frontend.datasets.dataset import Dataset
+from frontend.datasets.evaluation_job import MAX_MATRIX_LABELS, Confusions
 from frontend.state import url_state
 from frontend.ui import image_grid
 from frontend.ui.charts.matrix import SELECTION, confusion_frame, matrix_chart
-from frontend.ui.formatting import count, percent, plain
+from frontend.ui.formatting import count, escape, percent
 from frontend.ui.image_grid import Tile
 
-TRUE, PREDICTED, DIAGONAL, PAGE = "true", "predicted", "diagonal", "page"
-STATE = (TRUE, PREDICTED, DIAGONAL, PAGE)
-HIDDEN = "hidden"
-_FIRST = "confusion first"  # the cell that the chart began with
-_ROUND = "confusion round"  # a new round gives the chart a new key, which empties its selection
+TRUE, PREDICTED, DIAGONAL, PAGE = URL_PARAMS = ("true", "predicted", "diagonal", "page")
+HIDDEN: Final = "hidden"
+_INITIAL_CELL = "confusion first"  # the cell that is selected when the chart is created
+_ROUND = "confusion round"  # a new round gives the chart a new key, which clears its selection
 
 
-def show(token: str, data: Labelled, confusions: Confusions) -> None:
-    """Show it; `token` tells one measurement from another."""
+def show(token: str, data: Dataset, confusions: Confusions) -> None:
+    """Show the matrix; `token` identifies the evaluation."""
     st.subheader("Confusion matrix", anchor=False)
-    hidden = url_state.get(DIAGONAL) == HIDDEN
-    st.session_state[DIAGONAL] = hidden
-    st.toggle("Hide what is right", key=DIAGONAL, on_change=_hide)
-    if len(confusions.shown) < len(confusions.labels):
+    is_hidden = url_state.get(DIAGONAL) == HIDDEN
+    st.session_state[DIAGONAL] = is_hidden
+    st.toggle("Show mistakes only", key=DIAGONAL, on_change=_save_diagonal)
+    if len(confusions.displayed_labels) < len(confusions.labels):
         st.caption(
-            f"The {MOST_SHOWN} most confused of {len(confusions.labels):,} classes. "
-            "All can be chosen below."
+            f"The {MAX_MATRIX_LABELS} most confused of {len(confusions.labels):,} classes. "
+            "All classes can be selected below."
         )
-    true, predicted = _chosen(confusions)
+    true, predicted = _selected_cell(confusions)
     number = st.session_state.setdefault(_ROUND, 0)
-    key = f"confusion {token} {hidden} {number}"
-    # The chart must not change while it is clicked: it starts with what was chosen before.
+    key = f"confusion {token} {is_hidden} {number}"
+    # A chart that changes loses the click: it keeps the cell with which it was created.
     if key not in st.session_state:
-        st.session_state[_FIRST] = (true, predicted)
-    first = st.session_state[_FIRST]
-    frame = confusion_frame(confusions.shown, confusions.count, diagonal=not hidden)
+        st.session_state[_INITIAL_CELL] = (true, predicted)
+    initial = st.session_state[_INITIAL_CELL]
+    frame = confusion_frame(confusions.displayed_labels, confusions.count, diagonal=not is_hidden)
+    summary = _summarize(confusions)
     st.altair_chart(
-        matrix_chart(frame, first if all(first) else None, selectable=True),
+        matrix_chart(frame, initial if all(initial) else None, selectable=True),
         key=key,
-        on_select=partial(_take_cell, key, confusions.shown),
+        on_select=partial(_handle_click, key, confusions.displayed_labels),
         selection_mode=SELECTION,
-        alt=f"Confusion matrix. {_summary(confusions)}",
+        alt=f"Confusion matrix. {summary}",
     )
-    st.caption(f"{plain(_summary(confusions))} Click a cell to see its pictures, or choose it:")
+    st.caption(f"{escape(summary)} Click a cell to show its images, or select the classes:")
     left, right = st.columns(2)
     with left:
-        _choice("True class", TRUE, confusions, true)
+        _show_selector("True class", TRUE, confusions, true)
     with right:
-        _choice("Predicted as", PREDICTED, confusions, predicted)
+        _show_selector("Predicted class", PREDICTED, confusions, predicted)
     if true is not None or predicted is not None:
-        _pictures(data, confusions, true, predicted)
+        _show_images(data, confusions, true, predicted)
 
 
-def _pictures(
-    data: Labelled, confusions: Confusions, true: str | None, predicted: str | None
+def to_tile(data: Dataset, record: Record) -> Tile:
+    """Return an image with its label, prediction and confidence."""
+    confidence = percent(record.confidence or 0.0)
+    return Tile(
+        image=data.thumbnail(record.name),
+        caption=f"{record.label} → {record.prediction}, {confidence}",
+        alt=f"{record.name}: labeled {record.label}, predicted {record.prediction} ({confidence})",
+    )
+
+
+def _show_images(
+    data: Dataset, confusions: Confusions, true: str | None, predicted: str | None
 ) -> None:
     records = confusions.records(true, predicted)
-    which = [count(len(records), "picture", "pictures")]
-    which += [f"of {true}"] if true is not None else []
-    which += [f"predicted {predicted}"] if predicted is not None else []
-    st.markdown(f"**{plain(' '.join(which))}**")
-    image_grid.show(PAGE, len(records), lambda index: tile(data, records[index]))
-    st.button("Close these pictures", icon=":material/close:", on_click=_choose, args=(None, None))
+    title = [count(len(records), "image", "images")]
+    title += [f"of {true}"] if true is not None else []
+    title += [f"predicted as {predicted}"] if predicted is not None else []
+    st.markdown(f"**{escape(' '.join(title))}**")
+    image_grid.show(
+        PAGE,
+        len(records),
+        lambda index: to_tile(data, records[index]),
+        page=url_state.get(PAGE),
+        on_page_change=url_state.put,
+    )
+    st.button("Close images", icon=":material/close:", on_click=_select, args=(None, None))
 
 
-def _choice(label: str, name: str, confusions: Confusions, chosen: str | None) -> None:
-    st.session_state[f"{name} choice"] = chosen
+def _show_selector(label: str, param: str, confusions: Confusions, selected: str | None) -> None:
+    st.session_state[f"{param} choice"] = selected
     st.selectbox(
         label,
         confusions.labels,
         index=None,
-        key=f"{name} choice",
-        placeholder="Choose a class",
-        on_change=_take_choice,
-        args=(name, confusions),
+        key=f"{param} choice",
+        placeholder="Select a class",
+        on_change=_handle_selector,
+        args=(param,),
     )
 
 
-def _take_choice(name: str, confusions: Confusions) -> None:
-    chosen = {one: url_state.get(one) for one in (TRUE, PREDICTED)}
-    chosen[name] = st.session_state[f"{name} choice"]
-    _choose(chosen[TRUE], chosen[PREDICTED])
+def _handle_selector(param: str) -> None:
+    cell = {name: url_state.get(name) for name in (TRUE, PREDICTED)}
+    cell[param] = st.session_state[f"{param} choice"]
+    _select(cell[TRUE], cell[PREDICTED])
 
 
-def _take_cell(key: str, labels: tuple[str, ...]) -> None:
-    """Follow a click; that nothing is selected is no click, the chart says so when it is new."""
+def _handle_click(key: str, labels: tuple[str, ...]) -> None:
+    """Select the clicked cell; an empty selection is ignored, because every new chart sends one."""
     points = st.session_state[key]["selection"].get(SELECTION) or []
     for point in points[:1]:
         row, column = point.get("row"), point.get("column")
@@ -98,37 +115,30 @@ def _take_cell(key: str, labels: tuple[str, ...]) -> None:
             url_state.put(PAGE, None)
 
 
-def _choose(true: str | None, predicted: str | None) -> None:
+def _select(true: str | None, predicted: str | None) -> None:
     url_state.put(TRUE, true)
     url_state.put(PREDICTED, predicted)
     url_state.put(PAGE, None)
     st.session_state[_ROUND] += 1
 
 
-def _hide() -> None:
+def _save_diagonal() -> None:
     url_state.put(DIAGONAL, HIDDEN if st.session_state[DIAGONAL] else None)
 
 
-def _chosen(confusions: Confusions) -> tuple[str | None, str | None]:
-    """Return what the address says, as far as there are such classes."""
-    known = set(confusions.labels)
+def _selected_cell(confusions: Confusions) -> tuple[str | None, str | None]:
+    """Return the classes in the URL that exist."""
+    labels = set(confusions.labels)
     true, predicted = url_state.get(TRUE), url_state.get(PREDICTED)
-    return true if true in known else None, predicted if predicted in known else None
+    return true if true in labels else None, predicted if predicted in labels else None
 
 
-def _summary(confusions: Confusions) -> str:
-    """Say what a confusion matrix shows."""
-    if not (worst := confusions.worst(3)):
-        return "Nothing was confused."
-    named = ", ".join(f"{true} for {predicted} ({n:,} times)" for (true, predicted), n in worst)
-    return f"Most often taken for another: {named}.".replace("(1 times)", "(once)")
-
-
-def tile(data: Labelled, record: Record) -> Tile:
-    """Show what became of one picture."""
-    sure = percent(record.confidence or 0.0)
-    return Tile(
-        picture=data.small(record.name),
-        words=f"{record.label} → {record.prediction}, {sure}",
-        says=f"{record.name}: labelled {record.label}, predicted {record.prediction} with {sure}",
+def _summarize(confusions: Confusions) -> str:
+    """Return the most frequent confusions."""
+    if not (frequent := confusions.most_frequent(3)):
+        return "No mistakes."
+    mistakes = ", ".join(
+        f"{true} read as {predicted} ({'once' if number == 1 else f'{number:,} times'})"
+        for (true, predicted), number in frequent
     )
+    return f"Most common mistake{'s' if len(frequent) > 1 else ''}: {mistakes}."

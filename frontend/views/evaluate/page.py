@@ -1,4 +1,4 @@
-"""The page that measures a model on labelled pictures."""
+"""The page that evaluates a model on a labeled dataset."""
 
 from functools import partial
 
@@ -6,29 +6,28 @@ import streamlit as st
 
 from client import ModelInfo
 from evaluation.errors import EvaluationError
-from frontend.datasets import dataset_upload as labelled_intake
-from frontend.datasets.dataset import Labelled
-from frontend.datasets.dataset_upload import BUSY
+from frontend.datasets import dataset_upload
+from frontend.datasets.dataset import Dataset
+from frontend.datasets.dataset_upload import BUSY_MESSAGE
 from frontend.datasets.evaluation_job import (
     Backend,
-    Measurement,
+    EvaluationRun,
+    as_sentence,
     check,
     measure,
     progress,
-    sentence,
     share,
 )
 from frontend.service import session
 from frontend.service.session import Service
 from frontend.state import page_jobs, url_state
 from frontend.state.jobs import BusyError, Job
-from frontend.ui import alerts
 from frontend.ui.components import announce
-from frontend.ui.formatting import count, plain
+from frontend.ui.formatting import count, escape
 from frontend.views.evaluate import confusion_matrix, report
 
 JOB = "evaluation"
-_TROUBLE = "evaluation trouble"
+_ERROR = "evaluation error"
 EXAMPLE = """
 ```text
 digits.zip
@@ -45,93 +44,94 @@ def page() -> None:
     """Show the page."""
     service = session.ready()
     st.title("Evaluate", anchor=False)
-    st.markdown("Give it pictures whose labels you know; it says how often the model is right.")
+    st.markdown("Upload a labeled dataset to measure the accuracy of the model.")
     if not isinstance(service, Service):
-        alerts.show_service(service)
+        session.show_problem(service)
     job = page_jobs.current(JOB)
-    labelled_intake.show(JOB, partial(_begin, service) if isinstance(service, Service) else None)
+    start = partial(_check_and_start, service) if isinstance(service, Service) else None
+    dataset_upload.show(JOB, start)
     if job is None:
-        with st.expander("How the data has to look"):
+        with st.expander("Expected folder layout"):
             st.markdown(EXAMPLE)
             st.markdown(
-                "The folder's name is the label, as the model calls it. The names of the files do "
-                "not matter. Of a folder, choose the one that holds the class folders. What is too "
-                "large to upload is measured from the shell: "
+                "Each folder is named after a label of the model. File names do not matter. "
+                "When you upload a folder, select the one that contains the class folders. "
+                "If a dataset is too large to upload, evaluate it on the command line: "
                 "`.venv/bin/python -m evaluation digits --url http://localhost:8000`."
             )
         return
     st.divider()
-    if job.is_over:
-        _show(service if isinstance(service, Service) else None, job)
+    if job.is_finished:
+        _show_result(service if isinstance(service, Service) else None, job)
     else:
         page_jobs.watch(job, progress)
 
 
-def _begin(service: Service, data: Labelled) -> None:
+def _check_and_start(service: Service, data: Dataset) -> None:
     check(service.model, data)
     _start(service, service.model, data)
 
 
-def _start(service: Service, model: ModelInfo, data: Labelled) -> None:
+def _start(service: Service, model: ModelInfo, data: Dataset) -> None:
     backend = Backend(service.client, service.coverage)
     page_jobs.start(JOB, partial(measure, backend, model, data))
-    for name in confusion_matrix.STATE:
-        url_state.put(name, None)
+    for param in confusion_matrix.URL_PARAMS:
+        url_state.put(param, None)
 
 
-def _again(service: Service, model: ModelInfo, kept: Labelled) -> None:
-    """Measure on the pictures that are there already."""
+def _start_on_uploaded(service: Service, model: ModelInfo, uploaded: Dataset) -> None:
+    """Start an evaluation on a dataset that is already uploaded."""
     try:
-        check(model, kept)
-        data = kept.share()
+        check(model, uploaded)
+        data = uploaded.share()
     except EvaluationError as error:
-        st.session_state[_TROUBLE] = sentence(error)
+        st.session_state[_ERROR] = as_sentence(error)
         return
     try:
         _start(service, model, data)
     except BusyError:
         data.close()
-        st.session_state[_TROUBLE] = BUSY
+        st.session_state[_ERROR] = BUSY_MESSAGE
 
 
-def _show(service: Service | None, job: Job) -> None:
+def _show_result(service: Service | None, job: Job) -> None:
     if job.error is not None or job.result is None:
-        st.error("This could not be measured: the work ended unexpectedly. Choose the data again.")
+        st.error("The evaluation failed unexpectedly. Upload the dataset again.")
         return
-    found: Measurement = job.result
-    st.header(plain(f"{found.model.title} on {found.data.name}"), anchor=False)
-    announce.show(_said(found), token=job.token, key="measured")
-    if found.trouble:
-        st.error(plain(found.trouble), icon=":material/error:")
-    if trouble := st.session_state.pop(_TROUBLE, None):
-        st.error(plain(trouble), icon=":material/error:")
+    result: EvaluationRun = job.result
+    st.header(escape(f"{result.model.title} on {result.data.name}"), anchor=False)
+    announce.show(_summarize(result), token=job.token, key="evaluated")
+    if result.error:
+        st.error(escape(result.error), icon=":material/error:")
+    if error := st.session_state.pop(_ERROR, None):
+        st.error(escape(error), icon=":material/error:")
     if service is not None:
-        _offer_again(service, found)
-    if found.evaluation is not None:
-        report.show(job.token, found, found.evaluation)
+        _show_restart(service, result)
+    if result.evaluation is not None:
+        report.show(job.token, result, result.evaluation)
 
 
-def _offer_again(service: Service, found: Measurement) -> None:
+def _show_restart(service: Service, result: EvaluationRun) -> None:
     model = service.model
-    is_whole = found.evaluation is not None and found.evaluation.stopped is None
-    if model.name == found.model.name and is_whole:
-        st.caption("Another model in the sidebar can be measured on the same pictures.")
+    is_complete = result.evaluation is not None and result.evaluation.stopped is None
+    if model.name == result.model.name and is_complete:
+        st.caption("To evaluate another model on these images, select it in the sidebar.")
         return
     st.button(
-        f"Measure {plain(model.title)} on the same pictures",
+        f"Evaluate {escape(model.title)} on the same images",
         icon=":material/replay:",
-        on_click=_again,
-        args=(service, model, found.data),
+        on_click=_start_on_uploaded,
+        args=(service, model, result.data),
     )
 
 
-def _said(found: Measurement) -> str:
-    """Return what a screen reader is told."""
-    metrics = found.evaluation.metrics if found.evaluation else None
+def _summarize(result: EvaluationRun) -> str:
+    """Return the text for screen readers."""
+    metrics = result.evaluation.metrics if result.evaluation else None
     if metrics is None:
-        return found.trouble or "Nothing was measured."
-    pictures = count(metrics.count, "picture", "pictures")
-    return f"{found.model.title} is right on {share(metrics.accuracy)} of {pictures}."
+        return result.error or "No image was classified."
+    images = count(metrics.count, "image", "images")
+    return f"{result.model.title}: {share(metrics.accuracy)} accuracy on {images}."
 
 
 page()

@@ -1,124 +1,139 @@
-"""What an evaluation found out, on the page."""
+"""The results of an evaluation: metrics, mistakes, calibration, failures, exports."""
 
+import json
+import tempfile
 from functools import partial
+from pathlib import Path
+from typing import Final
 
 import streamlit as st
 
+from evaluation import charts, html
 from evaluation.metrics import Metrics
+from evaluation.report import to_json_object, write_records
 from evaluation.results import Evaluation
-from frontend.datasets.evaluation_job import Measurement, sentence, share
+from frontend.datasets.evaluation_job import EvaluationRun, as_sentence, share
 from frontend.ui import image_grid
 from frontend.ui.charts.bars import count_chart
 from frontend.ui.charts.reliability import reliability_chart
-from frontend.ui.formatting import count, percent, plain
-from frontend.views.evaluate import confusion_matrix, exports
+from frontend.ui.formatting import count, escape, percent
+from frontend.views.evaluate import confusion_matrix
 
-MOST_BARS = 20
-MOST_FAILURES = 1000
+MAX_BARS: Final = 20
+MAX_LISTED_FAILURES: Final = 1000
 
 
-def show(token: str, found: Measurement, evaluation: Evaluation) -> None:
-    """Show everything; `token` tells one measurement from another."""
-    _caveats(evaluation)
+def show(token: str, result: EvaluationRun, evaluation: Evaluation) -> None:
+    """Show the results; `token` identifies the evaluation."""
+    _show_notes(evaluation)
     metrics = evaluation.metrics
     if metrics is None:
-        st.warning("No labelled picture has an answer, so there is nothing to count.")
+        st.warning("No labeled image was classified, so there are no metrics.")
     else:
-        _figures(evaluation, metrics)
-        confusion_matrix.show(token, found.data, found.confusions)
-        _mistakes(found, evaluation)
-        _reliability(metrics)
-        _classes(metrics)
-    _failures(evaluation)
-    _downloads(evaluation, metrics)
+        _show_metrics(evaluation, metrics)
+        confusion_matrix.show(token, result.data, result.confusions)
+        _show_mistakes(result, evaluation)
+        _show_calibration(metrics)
+        _show_classes(metrics)
+    _show_failures(evaluation)
+    _show_exports(evaluation, metrics)
 
 
-def _caveats(evaluation: Evaluation) -> None:
+def _show_notes(evaluation: Evaluation) -> None:
     if evaluation.stopped:
-        done = f"{len(evaluation.records):,} of {evaluation.total:,} pictures"
         st.warning(
-            f"This is a part only, {done}: the classes are read one after the other, so the last "
-            f"ones are missing. {plain(sentence(evaluation.stopped))}",
+            f"Partial result: {len(evaluation.records):,} of {evaluation.total:,} images. Classes "
+            "are evaluated one after the other, so the last ones are missing. "
+            + escape(as_sentence(evaluation.stopped)),
             icon=":material/incomplete_circle:",
         )
     for note in evaluation.notes:
-        st.caption(plain(sentence(note)))
+        st.caption(escape(as_sentence(note)))
 
 
-def _figures(evaluation: Evaluation, metrics: Metrics) -> None:
-    figures = [
-        ("Accuracy", share(metrics.accuracy), f"Right on this share of {metrics.count:,}."),
-        ("Macro F1", share(metrics.macro.f1), "The mean over the classes of the data."),
+def _show_metrics(evaluation: Evaluation, metrics: Metrics) -> None:
+    images = count(metrics.count, "image", "images")
+    rows = [
+        ("Accuracy", share(metrics.accuracy), f"Share of correct predictions for {images}."),
+        ("Macro F1", share(metrics.macro.f1), "Mean F1 of the classes in the dataset."),
     ]
     if metrics.top5 is not None:
-        says = "The right label is among the five likeliest."
-        figures.append(("Top-5 accuracy", share(metrics.top5), says))
-    says = "How far its percentages are from how often it is right, on average."
-    figures.append(("Calibration error", share(metrics.reliability.ece), says))
+        text = "Share of images whose label is among the five most probable."
+        rows.append(("Top-5 accuracy", share(metrics.top5), text))
+    text = "Mean difference between confidence and accuracy."
+    rows.append(("Calibration error", share(metrics.reliability.ece), text))
     if latency := evaluation.latency:
-        says = f"Decoding and inference, the median; 95 % within {latency.p95:.1f} ms."
-        figures.append(("Latency", f"{latency.p50:.1f} ms", says))
-        says = "Answered, all told, the way over the network included."
-        figures.append(("Pictures a second", f"{latency.per_second:,.0f}", says))
+        text = f"Median of decoding and inference; 95% of images take up to {latency.p95:.1f} ms."
+        rows.append(("Latency", f"{latency.p50:.1f} ms", text))
+        text = "Throughput of the evaluation, including the network."
+        rows.append(("Images per second", f"{latency.per_second:,.0f}", text))
     with st.container(horizontal=True, gap="medium"):
-        for name, value, says in figures:
-            st.metric(name, value, help=says, width="content")
+        for name, value, text in rows:
+            st.metric(name, value, help=text, width="content")
     if sets := evaluation.sets:
         st.caption(
-            f"Its prediction sets promise {100 * sets.promised:g} % coverage and had the right "
-            f"label in {share(sets.coverage)}, with {sets.mean_size:.2f} labels on average."
+            f"Prediction sets with {100 * sets.promised:g}% coverage contain the right label of "
+            f"{share(sets.coverage)} of the images, with {sets.mean_size:.2f} labels on average."
         )
 
 
-def _mistakes(found: Measurement, evaluation: Evaluation) -> None:
-    confusions = found.confusions
-    wrong = sum(confusions.wrong.values())
-    if not wrong:
-        st.success("Every picture was right.")
+def _show_mistakes(result: EvaluationRun, evaluation: Evaluation) -> None:
+    confusions = result.confusions
+    total = sum(confusions.wrong.values())
+    if not total:
+        st.success("All predictions are correct.")
         return
-    st.subheader("Wrong predictions by class", anchor=False)
-    most = confusions.wrong.most_common(MOST_BARS)
-    rows = [(label, number, _share(number, confusions.support[label])) for label, number in most]
-    if len(confusions.wrong) > MOST_BARS:
-        st.caption(f"The {MOST_BARS} classes with the most of {len(confusions.wrong):,}.")
-    named = ", ".join(f"{label} {shown}" for label, _, shown in rows[:5])
-    st.altair_chart(count_chart(rows), alt=f"Wrong predictions by class. {named}.")
+    st.subheader("Mistakes by class", anchor=False)
+    most = confusions.wrong.most_common(MAX_BARS)
+    rows = [(label, wrong, _ratio(wrong, confusions.support[label])) for label, wrong in most]
+    if len(confusions.wrong) > MAX_BARS:
+        st.caption(f"The {MAX_BARS} of {len(confusions.wrong):,} classes with the most mistakes.")
+    summary = ", ".join(f"{label} {ratio}" for label, _, ratio in rows[:5])
+    st.altair_chart(count_chart(rows), alt=f"Mistakes by class. {summary}.")
     st.subheader("Worst mistakes", anchor=False)
-    st.caption(f"Of {wrong:,} wrong predictions, those of which the model was most sure.")
+    st.caption(f"The wrong predictions with the highest confidence, of {total:,}.")
     image_grid.show_few(
-        [confusion_matrix.tile(found.data, mistake.record) for mistake in evaluation.mistakes]
+        [confusion_matrix.to_tile(result.data, mistake.record) for mistake in evaluation.mistakes]
     )
 
 
-def _share(number: int, of: int) -> str:
-    return f"{number:,} of {of:,} ({percent(number / of)})"
+def _ratio(number: int, total: int) -> str:
+    return f"{number:,} of {total:,} ({percent(number / total)})"
 
 
-def _reliability(metrics: Metrics) -> None:
-    found = metrics.reliability
-    st.subheader("Can its percentages be trusted?", anchor=False)
+def _show_calibration(metrics: Metrics) -> None:
+    reliability = metrics.reliability
+    st.subheader("Calibration", anchor=False)
     bins = list(
-        zip(found.confidence.tolist(), found.accuracy.tolist(), found.count.tolist(), strict=True)
+        zip(
+            reliability.confidence.tolist(),
+            reliability.accuracy.tolist(),
+            reliability.count.tolist(),
+            strict=True,
+        )
     )
-    off = f"On average its percentages are {100 * found.ece:.1f} points off."
-    named = "; ".join(f"said {percent(c)}, right in {percent(a)} of {n:,}" for c, a, n in bins)
-    st.altair_chart(reliability_chart(bins), alt=f"Reliability diagram. {off} {named}.")
+    summary = f"Confidence differs from accuracy by {100 * reliability.ece:.1f} points on average."
+    points = "; ".join(
+        f"confidence {percent(confidence)}, accuracy {percent(accuracy)}, {number:,} images"
+        for confidence, accuracy, number in bins
+    )
+    st.altair_chart(reliability_chart(bins), alt=f"Reliability diagram. {summary} {points}.")
     st.caption(
-        f"{off} On the dashed line they would be honest; below it the model is too sure of itself. "
-        "The larger a point, the more pictures it stands for."
+        f"{summary} On the dashed line they are equal; below it the model is overconfident. "
+        "Larger points stand for more images."
     )
 
 
-def _classes(metrics: Metrics) -> None:
-    st.subheader("Each class", anchor=False)
-    known = [one for one in metrics.classes if one.support or one.precision is not None]
+def _show_classes(metrics: Metrics) -> None:
+    st.subheader("Metrics by class", anchor=False)
+    classes = [one for one in metrics.classes if one.support or one.precision is not None]
     st.dataframe(
         {
-            "Class": [one.label for one in known],
-            "Pictures": [one.support for one in known],
-            "Precision": [one.precision for one in known],
-            "Recall": [one.recall for one in known],
-            "F1": [one.f1 for one in known],
+            "Class": [one.label for one in classes],
+            "Images": [one.support for one in classes],
+            "Precision": [one.precision for one in classes],
+            "Recall": [one.recall for one in classes],
+            "F1": [one.f1 for one in classes],
         },
         column_config={
             name: st.column_config.NumberColumn(name, format="percent")
@@ -128,41 +143,62 @@ def _classes(metrics: Metrics) -> None:
     )
 
 
-def _failures(evaluation: Evaluation) -> None:
+def _show_failures(evaluation: Evaluation) -> None:
     if not (failures := evaluation.failures):
         return
-    st.subheader("Without an answer", anchor=False)
+    st.subheader("Not classified", anchor=False)
     st.markdown(
-        f"{count(len(failures), 'picture', 'pictures')} could not be classified and "
-        "are in none of the figures."
+        f"{count(len(failures), 'image', 'images')} could not be classified. "
+        "The metrics exclude these images."
     )
-    if len(failures) > MOST_FAILURES:
-        st.caption(f"The first {MOST_FAILURES:,} of them; the CSV has all.")
-    named = failures[:MOST_FAILURES]
+    if len(failures) > MAX_LISTED_FAILURES:
+        st.caption(f"The first {MAX_LISTED_FAILURES:,} are listed; the CSV contains all.")
+    listed = failures[:MAX_LISTED_FAILURES]
     st.dataframe(
-        {"Picture": [one.name for one in named], "Why": [one.error for one in named]},
+        {"Image": [one.name for one in listed], "Reason": [one.error for one in listed]},
         hide_index=True,
     )
 
 
-def _downloads(evaluation: Evaluation, metrics: Metrics | None) -> None:
-    st.subheader("Take it away", anchor=False)
+def _show_exports(evaluation: Evaluation, metrics: Metrics | None) -> None:
+    st.subheader("Export", anchor=False)
     files = [
-        ("Report, HTML", "report.html", "text/html", partial(exports.report_html, evaluation)),
-        ("Predictions, CSV", "predictions.csv", "text/csv",
-         partial(exports.predictions_csv, evaluation)),
-        ("Figures, JSON", "report.json", "application/json",
-         partial(exports.report_json, evaluation)),
-    ]  # fmt: skip
+        ("Report (HTML)", "report.html", "text/html", partial(_report_html, evaluation)),
+        ("Predictions (CSV)", "predictions.csv", "text/csv", partial(_predictions_csv, evaluation)),
+        ("Metrics (JSON)", "report.json", "application/json", partial(_report_json, evaluation)),
+    ]
     if metrics is not None:
+        png, svg = partial(_confusion_png, metrics), partial(_confusion_svg, metrics)
         files += [
-            ("Confusion matrix, PNG", "confusion.png", "image/png",
-             partial(exports.confusion_png, metrics)),
-            ("Confusion matrix, SVG", "confusion.svg", "image/svg+xml",
-             partial(exports.confusion_svg, metrics)),
-        ]  # fmt: skip
+            ("Confusion matrix (PNG)", "confusion.png", "image/png", png),
+            ("Confusion matrix (SVG)", "confusion.svg", "image/svg+xml", svg),
+        ]
     with st.container(horizontal=True):
         for label, name, mime, data in files:
             st.download_button(
-                label, data, file_name=name, mime=mime, on_click="ignore", key=f"take {name}"
+                label, data, file_name=name, mime=mime, on_click="ignore", key=f"export {name}"
             )
+
+
+def _report_html(evaluation: Evaluation) -> bytes:
+    return html.render(evaluation).encode("utf-8", "backslashreplace")
+
+
+def _report_json(evaluation: Evaluation) -> bytes:
+    text = json.dumps(to_json_object(evaluation), allow_nan=False, ensure_ascii=False)
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _predictions_csv(evaluation: Evaluation) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="prism-") as folder:
+        path = Path(folder) / "predictions.csv"
+        write_records(path, evaluation.records)
+        return path.read_bytes()
+
+
+def _confusion_png(metrics: Metrics) -> bytes:
+    return charts.to_png(charts.plot_confusion(metrics.confusion, metrics.labels))
+
+
+def _confusion_svg(metrics: Metrics) -> bytes:
+    return charts.to_svg(charts.plot_confusion(metrics.confusion, metrics.labels)).encode()

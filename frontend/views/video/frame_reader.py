@@ -1,4 +1,4 @@
-"""The worker as the page sees it: frames of a clip, one after the other, within limits."""
+"""Run the decoding worker and read its frames, within limits of time and size."""
 
 import os
 import select
@@ -10,25 +10,25 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Final
 
-from frontend.views.video.limits import FRAMES, MESSAGE_BYTES, WALL_SECONDS
-from frontend.views.video.protocol import HEADER, End, Frame, Info, Message, unpacked
+from frontend.views.video.limits import MAX_FRAMES, MAX_MESSAGE_BYTES, WORKER_TIMEOUT
+from frontend.views.video.protocol import HEADER, ClipInfo, End, Frame, Message, decode_message
 
 _ROOT: Final = Path(__file__).parents[3]
-_LOOK: Final = 0.2  # s between two looks at whether to stop
-_GRACE: Final = 5.0  # s to end in good order
-_PASSED_ON: Final = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
+_POLL_INTERVAL: Final = 0.2  # s between two checks of `is_stopped`
+_GRACE_PERIOD: Final = 5.0  # s that the worker may take to end after SIGTERM
+_INHERITED_VARIABLES: Final = ("PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "PYTHONPATH")
 
 
-class Frames:
-    """Reads `rate` frames per second of the clip in a process of its own, and can be left early.
+class FrameReader:
+    """Read `rate` frames per second of a clip from a worker process.
 
-    with Frames(clip, preview, rate=2.0, is_stopped=job.is_cancelled) as frames:
-        for frame in frames: ...
-    print(frames.info, frames.end)
+    with FrameReader(clip, preview, rate=2.0, is_stopped=job.is_cancelled) as reader:
+        for frame in reader: ...
+    print(reader.info, reader.end)
 
-    The process is waited for no longer than `patience` seconds in all, and killed then. It writes
-    a small copy of the clip to `preview` where browsers would not play the clip itself. When the
-    `with` ends, so does the process: in good order first, so that the copy can be played.
+    The worker is killed after `timeout` seconds of waiting for it. It writes a reduced copy of the
+    clip to `preview` if browsers cannot play the clip itself. Leaving the `with` block early
+    terminates the worker with SIGTERM first, so that the copy can be played.
     """
 
     def __init__(
@@ -38,13 +38,13 @@ class Frames:
         *,
         rate: float,
         is_stopped: Callable[[], bool] = lambda: False,
-        patience: float = WALL_SECONDS,
+        timeout: float = WORKER_TIMEOUT,
     ) -> None:
-        self.info: Info | None = None
+        self.info: ClipInfo | None = None
         self.end: End | None = None
         self._is_stopped = is_stopped
-        self._patience = patience
-        self._held = bytearray()
+        self._time_left = timeout
+        self._buffer = bytearray()
         with clip.open("rb") as source, preview.open("w+b") as target:
             self.process = subprocess.Popen(  # noqa: S603 (our own module)
                 [
@@ -55,7 +55,7 @@ class Frames:
                     str(target.fileno()),
                 ],
                 cwd=_ROOT,
-                env={name: os.environ[name] for name in _PASSED_ON if name in os.environ},
+                env={name: os.environ[name] for name in _INHERITED_VARIABLES if name in os.environ},
                 stdin=source,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -64,14 +64,14 @@ class Frames:
         assert self.process.stdout is not None  # noqa: S101 (it is a pipe)
         self._pipe: IO[bytes] = self.process.stdout
 
-    def __enter__(self) -> "Frames":
+    def __enter__(self) -> "FrameReader":
         return self
 
     def __exit__(self, *_: object) -> None:
-        """End the process; what it still tells of its end is kept."""
+        """End the worker, and store its last message."""
         if self.end is None and self.process.poll() is None:
             self.process.terminate()
-            self._patience = min(self._patience, _GRACE)
+            self._time_left = min(self._time_left, _GRACE_PERIOD)
             self._is_stopped = lambda: False
             for _frame in self:
                 pass
@@ -79,53 +79,53 @@ class Frames:
         self._pipe.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """Yield the frames as they come; stops early where that is asked for."""
-        told = 0
+        """Yield the frames as they arrive, until the end or until `is_stopped` returns true."""
+        count = 0
         while self.end is None and not self._is_stopped():
             try:
-                message = self._message()
+                message = self._receive()
             except (EOFError, ValueError):
-                message = End(trouble="crashed")
+                message = End(error="crashed")
             except TimeoutError:
-                message = End(trouble="slow")
+                message = End(error="slow")
             match message:
-                case Frame() if told == FRAMES:
-                    self.end = End(trouble="crashed")
+                case Frame() if count == MAX_FRAMES:
+                    self.end = End(error="crashed")
                     self._kill()
                 case Frame():
-                    told += 1
+                    count += 1
                     yield message
-                case Info():
+                case ClipInfo():
                     self.info = message
                 case End():
                     self.end = message
                     self._kill()
 
-    def _message(self) -> Message | None:
-        """Return the next message; None where there is time to look around."""
-        if len(self._held) >= HEADER.size:
-            kind, size = HEADER.unpack_from(self._held)
-            if size > MESSAGE_BYTES:
-                raise ValueError("too long a message")
-            if len(self._held) >= HEADER.size + size:
-                body = bytes(self._held[HEADER.size : HEADER.size + size])
-                del self._held[: HEADER.size + size]
-                return unpacked(kind, body)
-        self._receive()
+    def _receive(self) -> Message | None:
+        """Return the next message; None after a poll interval without a complete one."""
+        if len(self._buffer) >= HEADER.size:
+            kind, size = HEADER.unpack_from(self._buffer)
+            if size > MAX_MESSAGE_BYTES:
+                raise ValueError("the worker message exceeds the size limit")
+            if len(self._buffer) >= HEADER.size + size:
+                body = bytes(self._buffer[HEADER.size : HEADER.size + size])
+                del self._buffer[: HEADER.size + size]
+                return decode_message(kind, body)
+        self._fill_buffer()
         return None
 
-    def _receive(self) -> None:
-        """Take in what the worker has written; raises EOFError, TimeoutError."""
+    def _fill_buffer(self) -> None:
+        """Read what the worker has written; raise EOFError or TimeoutError."""
         poll = select.poll()
         poll.register(self._pipe, select.POLLIN)
-        began = time.monotonic()
-        is_there = poll.poll(_LOOK * 1000)
-        self._patience -= time.monotonic() - began
-        if is_there:
+        start = time.monotonic()
+        is_ready = poll.poll(_POLL_INTERVAL * 1000)
+        self._time_left -= time.monotonic() - start
+        if is_ready:
             if not (content := os.read(self._pipe.fileno(), 1 << 20)):
                 raise EOFError
-            self._held += content
-        if self._patience <= 0:
+            self._buffer += content
+        if self._time_left <= 0:
             raise TimeoutError
 
     def _kill(self) -> None:

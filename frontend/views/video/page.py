@@ -7,16 +7,17 @@ import streamlit as st
 from streamlit.runtime.uploaded_file_manager import UploadedFile
 
 from client import ModelInfo
-from frontend.datasets import upload_memory
+from frontend.datasets import image_upload
 from frontend.service import session
-from frontend.service.errors import Problem
 from frontend.service.session import Service
 from frontend.state import page_jobs, url_state
 from frontend.state.jobs import BusyError, Job
 from frontend.ui import alerts
-from frontend.ui.formatting import count, plain
-from frontend.views.video import source as example, limits, report, video_job
-from frontend.views.video.result import Reading, Source
+from frontend.ui.alerts import Problem
+from frontend.ui.formatting import count, escape
+from frontend.views.video import limits, report, video_job
+from frontend.views.video.result import VideoResult
+from frontend.views.video.source import EXAMPLE_NAME, ClipSource, create_example
 
 JOB = "video"
 RATE = "rate"
@@ -28,108 +29,111 @@ def page() -> None:
     """Show the page."""
     service = session.ready()
     st.title("Video", anchor=False)
-    st.markdown("Give it a clip; it says what it sees in each frame, over the picture.")
+    st.markdown("Upload a video clip to classify its frames. Predictions appear as captions.")
     if isinstance(service, Service):
-        st.markdown(plain(purpose(service.model)))
+        st.markdown(escape(describe_model(service.model)))
     else:
-        alerts.show_service(service)
+        session.show_problem(service)
     job = page_jobs.current(JOB)
-    done = job.result if job and isinstance(job.result, Reading) else None
-    is_running = job is not None and not job.is_over
-    offer(service, done, is_running)
+    result = job.result if job and isinstance(job.result, VideoResult) else None
+    is_running = job is not None and not job.is_finished
+    show_controls(service, result, is_running)
     if job is None:
         return
     st.divider()
     if is_running:
-        page_jobs.watch(job, said)
-    elif done is not None:
-        report.show(done)
+        page_jobs.watch(job, format_progress)
+    elif result is not None:
+        report.show(result)
     else:
-        alerts.show(Problem("The clip could not be read.", "Choose it once more."))
+        alerts.show(Problem("The clip could not be classified.", "Upload it again."))
 
 
-def purpose(model: ModelInfo) -> str:
-    """Say what the model is made for, and what it says of everything else."""
+def describe_model(model: ModelInfo) -> str:
+    """Return what the model recognizes, and its prediction for other scenes."""
     if model.input.kind == "digit":
-        made = f"{model.title} is made for one handwritten digit, large in the picture."
-        none = "Of other scenes it mostly says that they do not look like a digit."
+        scope = f"{model.title} recognizes one handwritten digit that fills most of the frame."
+        others = "Most other scenes are reported as not a digit."
     else:
         classes = count(len(model.labels), "class", "classes")
         examples = ", ".join(model.labels[:3])
-        made = f"{model.title} is made for pictures of {classes}, such as {examples}."
-        none = "Of other scenes it says that they do not look like anything it knows."
+        scope = f"{model.title} recognizes {classes}, such as {examples}."
+        others = "Other scenes are reported as not one of its classes."
     if model.calibration is None or model.calibration.max_ood_score is None:
-        none = "It cannot tell what is something else: then it names the closest it knows."
-    return f"{made} {none}"
+        others = "It cannot detect other scenes: they get the closest of its classes."
+    return f"{scope} {others}"
 
 
-def offer(service: Service | Problem, done: Reading | None, is_running: bool) -> None:
-    """Let people choose a clip and how closely it is looked at, and begin."""
-    file = _file()
-    rate = _rate()
-    label, is_offered = "Read the clip", file is not None
+def show_controls(service: Service | Problem, result: VideoResult | None, is_running: bool) -> None:
+    """Show the uploader, the frame rate and the buttons, and start a job on a click."""
+    file = _show_uploader()
+    rate = _show_rate()
+    label, is_enabled = "Classify the clip", file is not None
     if isinstance(service, Problem):
-        is_offered = False
-    elif file is None and done is not None and (done.frames or report.is_partial(done)):
-        is_other = (done.rate, done.question) != (rate, service.question)
-        label, is_offered = "Read this clip again", is_other or report.is_partial(done)
+        is_enabled = False
+    elif file is None and result is not None and (result.frames or result.is_partial):
+        has_changed = (result.rate, result.request) != (rate, service.request)
+        label, is_enabled = "Classify this clip again", has_changed or result.is_partial
     with st.container(horizontal=True):
-        is_wanted = st.button(
+        is_start_clicked = st.button(
             label,
             icon=":material/play_arrow:",
             type="primary",
-            disabled=is_running or not is_offered,
+            disabled=is_running or not is_enabled,
         )
-        is_example_wanted = st.button(
+        is_example_clicked = st.button(
             "Try an example",
             icon=":material/movie:",
             disabled=is_running or isinstance(service, Problem),
         )
     if isinstance(service, Problem):
         return
-    if is_example_wanted:
-        clip = example.clip(service.model.input.kind)
-        _begin(service, partial(Source.of, example.NAME, clip), rate)
-    elif is_wanted and file is not None:
-        _begin(service, partial(Source.of, file.name, file.getbuffer()), rate, file)
-    elif is_wanted and done is not None:
-        _begin(service, done.source.again, rate)
+    if is_example_clicked:
+        clip = create_example(service.model.input.kind)
+        _start(service, partial(ClipSource.create, EXAMPLE_NAME, clip), rate)
+    elif is_start_clicked and file is not None:
+        _start(service, partial(ClipSource.create, file.name, file.getbuffer()), rate, file)
+    elif is_start_clicked and result is not None:
+        _start(service, result.source.copy, rate)
 
 
-def said(job: Job) -> str:
-    """Say how far a clip has been read."""
+def format_progress(job: Job) -> str:
+    """Return how many frames are classified."""
     if not job.total:
-        return f"{count(job.done, 'frame', 'frames')} read. {job.note}"
-    return f"{job.done} of {count(job.total, 'frame', 'frames')} read. {job.note}"
+        return f"{count(job.done, 'frame', 'frames')} classified. {job.note}"
+    return f"{job.done} of {count(job.total, 'frame', 'frames')} classified. {job.note}"
 
 
-def _file() -> UploadedFile | None:
-    """Return the file that was chosen and is not too large."""
-    most = min(limits.MEGABYTES, st.get_option("server.maxUploadSize"))
+def _show_uploader() -> UploadedFile | None:
+    """Show the uploader, and return the file if it is within the size limit."""
+    max_size = min(limits.MAX_FILE_MB, st.get_option("server.maxUploadSize"))
     file = st.file_uploader(
-        "A clip from your device",
-        type=list(limits.TYPES),
-        max_upload_size=most,
+        "Video clip",
+        type=list(limits.FILE_EXTENSIONS),
+        max_upload_size=max_size,
         key=f"{_FILE} {st.session_state.setdefault(_ROUND, 0)}",
     )
     st.caption(
-        f"The first {limits.SECONDS} seconds are read, {limits.FRAMES:,} frames at most. "
-        f"A file has up to {most} MB, a picture up to {limits.PIXELS / 1e6:.1f} million pixels "
-        "(4096 x 2304)."
+        f"The first {limits.MAX_SECONDS} seconds are classified, up to {limits.MAX_FRAMES:,} "
+        f"frames. Maximum file size: {max_size} MB. Maximum frame size: "
+        f"{limits.MAX_PIXELS / 1e6:.1f} million pixels (4096 x 2304)."
     )
-    if file is not None and file.size > most * 2**20:
-        alerts.show(Problem(f"This file has more than {most} MB.", "Cut it or save it smaller."))
+    if file is not None and file.size > max_size * 2**20:
+        advice = "Shorten the clip, or save it at a lower quality."
+        alerts.show(Problem(f"This file is larger than {max_size} MB.", advice))
         return None
     return file
 
 
-def _rate() -> float:
-    wanted = url_state.get(RATE)
-    rate = next((rate for rate in limits.RATES if f"{rate:g}" == wanted), limits.USUAL_RATE)
+def _show_rate() -> float:
+    value = url_state.get(RATE)
+    rate = next(
+        (rate for rate in limits.FRAME_RATES if f"{rate:g}" == value), limits.DEFAULT_FRAME_RATE
+    )
     st.session_state[RATE] = rate
     st.radio(
         "Frames per second",
-        limits.RATES,
+        limits.FRAME_RATES,
         format_func=lambda rate: f"{rate:g}",
         key=RATE,
         horizontal=True,
@@ -138,30 +142,41 @@ def _rate() -> float:
     return rate
 
 
-def _begin(
-    service: Service, put: Callable[[], Source], rate: float, upload: UploadedFile | None = None
+def _start(
+    service: Service,
+    create_source: Callable[[], ClipSource],
+    rate: float,
+    upload: UploadedFile | None = None,
 ) -> None:
-    """Put the clip on the disk and begin to read it; an upload is not kept besides."""
+    """Write the clip to disk and start the job; release the memory of the upload."""
     try:
-        source = put()
+        source = create_source()
     except OSError:
-        what = "There is no room here for a clip at the moment."
-        alerts.show(Problem(what, "Try again later, or choose a smaller one."))
+        alerts.show(
+            Problem(
+                "There is not enough disk space for this clip.",
+                "Try again later, or upload a smaller clip.",
+            )
+        )
         return
-    asked = partial(
-        video_job.read, client=service.client, question=service.question, source=source, rate=rate
+    work = partial(
+        video_job.classify_clip,
+        client=service.client,
+        request=service.request,
+        source=source,
+        rate=rate,
     )
     try:
-        page_jobs.start(JOB, asked)
+        page_jobs.start(JOB, work)
     except BusyError:
         source.close()
-        alerts.show(Problem("Too much is under way at the moment.", "Try again in a minute."))
+        alerts.show(Problem("Too many jobs are running.", "Try again in a minute."))
         return
     url_state.put(RATE, f"{rate:g}")
-    report.forget()
+    report.clear_selection()
     st.session_state[_ROUND] += 1
     if upload is not None:
-        upload_memory.release([upload])
+        image_upload.release_memory([upload])
     st.rerun()
 
 

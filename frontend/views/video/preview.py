@@ -1,5 +1,6 @@
-"""A small copy of a clip, for browsers that cannot play the clip itself. Runs in the worker."""
+"""A reduced copy of a clip that browsers cannot play. Runs in the worker only."""
 
+import os
 from fractions import Fraction
 from typing import BinaryIO, Literal, cast
 
@@ -9,71 +10,91 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from frontend.views.video import limits
-from frontend.views.video.decoder import Picture, fitted, upright
+from frontend.views.video.decoder import DecodedFrame, fit_size, to_upright
 
-_CLOCK = 90_000  # ticks in a second
+_TICKS_PER_SECOND = 90_000
 _ENCODERS: tuple[tuple[str, Literal["mp4", "webm"], dict[str, str]], ...] = (
-    # No B frames: the clock then begins at 0 without an edit list.
+    # Without B frames the clock begins at 0 without an edit list.
     ("libx264", "mp4", {"preset": "veryfast", "crf": "26", "bf": "0", "g": "60"}),
     ("libvpx", "webm", {"deadline": "realtime", "cpu-used": "8", "crf": "20", "b": "1M"}),
 )
 
 
 class Preview:
-    """Writes a small clip without sound into a file; its clock begins at 0."""
+    """Write a small clip without sound into a file; its clock begins at 0.
+
+    Encoding errors end the preview only: `close` then returns false.
+    """
 
     def __init__(self, file: BinaryIO) -> None:
         self._encoder, self.container, self._options = next(
-            one for one in _ENCODERS if one[0] in codecs_available
+            encoder for encoder in _ENCODERS if encoder[0] in codecs_available
         )
-        self._out = av.open(file, "w", format=self.container)
+        self._file = file
+        self._output = av.open(file, "w", format=self.container)
         self._stream: VideoStream | None = None
-        self._due = 0.0
+        self._next_time = 0.0
         self._last: VideoFrame | None = None
+        self._has_failed = False
 
-    def add(self, picture: Picture) -> None:
-        """Take a frame, or pass over it where it comes too soon after the last one."""
-        ticks = round(picture.time * _CLOCK)
-        if picture.time < self._due:
+    def add(self, decoded: DecodedFrame) -> None:
+        """Add a frame, unless it follows the last one too closely."""
+        if self._has_failed or decoded.time < self._next_time:
             return
-        self._due = picture.time + 0.9 / limits.PREVIEW_RATE
-        frame = _small(picture.frame)
+        self._next_time = decoded.time + 0.9 / limits.PREVIEW_RATE
+        try:
+            self._encode(decoded)
+        except (av.error.FFmpegError, OSError):
+            self._has_failed = True
+
+    def close(self, end: float) -> bool:
+        """Extend the last frame to `end` seconds, and return whether there is a clip to play."""
+        if self._has_failed:
+            return False
+        try:
+            self._finish(end)
+            self._file.flush()
+        except (av.error.FFmpegError, OSError):
+            return False
+        return os.fstat(self._file.fileno()).st_size > 0
+
+    def _encode(self, decoded: DecodedFrame) -> None:
+        frame = _reduce(decoded.frame)
         if self._stream is None:
-            self._stream = self._begun(frame)
+            self._stream = self._add_stream(frame)
         if (frame.width, frame.height) != (self._stream.width, self._stream.height):
             frame = frame.reformat(self._stream.width, self._stream.height)
-        frame.pts = ticks
-        frame.time_base = Fraction(1, _CLOCK)
-        self._out.mux(self._stream.encode(frame))
+        frame.pts = round(decoded.time * _TICKS_PER_SECOND)
+        frame.time_base = Fraction(1, _TICKS_PER_SECOND)
+        self._output.mux(self._stream.encode(frame))
         self._last = frame
 
-    def close(self, end: float) -> None:
-        """Write what is still to be written; the last frame is seen until `end`, in seconds."""
+    def _finish(self, end: float) -> None:
         if self._stream is not None and self._last is not None:
-            last = round((end - 1 / limits.PREVIEW_RATE) * _CLOCK)
+            last = round((end - 1 / limits.PREVIEW_RATE) * _TICKS_PER_SECOND)
             if last > (self._last.pts or 0):
                 self._last.pts = last
-                self._out.mux(self._stream.encode(self._last))
-            self._out.mux(self._stream.encode(None))
-        self._out.close()
+                self._output.mux(self._stream.encode(self._last))
+            self._output.mux(self._stream.encode(None))
+        self._output.close()
 
-    def _begun(self, frame: VideoFrame) -> VideoStream:
+    def _add_stream(self, frame: VideoFrame) -> VideoStream:
         stream = cast(
             VideoStream,
-            self._out.add_stream(self._encoder, rate=limits.PREVIEW_RATE, options=self._options),
+            self._output.add_stream(self._encoder, rate=limits.PREVIEW_RATE, options=self._options),
         )
         stream.width, stream.height, stream.pix_fmt = frame.width, frame.height, "yuv420p"
-        stream.codec_context.time_base = Fraction(1, _CLOCK)
+        stream.codec_context.time_base = Fraction(1, _TICKS_PER_SECOND)
         stream.codec_context.thread_count = 2
         return stream
 
 
-def _small(frame: VideoFrame) -> VideoFrame:
-    """Return it upright, within PREVIEW_SIDE, of even width and height, as encoders want it."""
+def _reduce(frame: VideoFrame) -> VideoFrame:
+    """Return an upright frame within PREVIEW_SIDE, of even width and height for the encoder."""
     if frame.rotation:
-        turned = upright(frame, limits.PREVIEW_SIDE)
-        frame = VideoFrame.from_image(turned)  # type: ignore[no-untyped-call]
-    width, height = (max(2, length // 2 * 2) for length in fitted(frame, limits.PREVIEW_SIDE))
+        rotated = to_upright(frame, limits.PREVIEW_SIDE)
+        frame = VideoFrame.from_image(rotated)  # type: ignore[no-untyped-call]
+    width, height = (max(2, length // 2 * 2) for length in fit_size(frame, limits.PREVIEW_SIDE))
     small = frame.reformat(width, height, format="yuv420p", interpolation="FAST_BILINEAR")
     small.pict_type = 0  # the encoder chooses its own key frames
     return small

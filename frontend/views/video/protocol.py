@@ -1,4 +1,4 @@
-"""What the worker tells: messages of a letter, a length, and that many bytes, over a pipe."""
+"""Messages of the decoding worker over a pipe: a kind (one byte), a length, and the body."""
 
 import json
 import math
@@ -6,19 +6,19 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Final, Literal, get_args
 
-from frontend.views.video.limits import SECONDS
+from frontend.views.video.limits import MAX_SECONDS
 
 HEADER: Final = struct.Struct(">cI")
 _FRAME: Final = struct.Struct(">dI")
 
-Trouble = Literal[
-    "unreadable",  # not a container that is read
-    "codec",  # a codec that is not read
+ErrorCode = Literal[
+    "unreadable",  # not a supported container
+    "codec",  # not a supported codec
     "no_video",
     "pixels",
-    "empty",  # no frame came out
+    "empty",  # no frame could be decoded
     "damaged",
-    "short",  # it ended before it should
+    "short",  # the clip ends earlier than its header states
     "memory",
     "slow",
     "crashed",
@@ -26,84 +26,84 @@ Trouble = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Info:
-    """What the head of the clip says. `seconds` is None where it does not say how long it is.
+class ClipInfo:
+    """Header of a clip. `seconds` is None if the header states no duration.
 
-    `plays` tells whether browsers play the clip itself; else a small copy of it is made.
+    If browsers cannot play the clip itself (`is_playable`), the worker writes a preview.
     """
 
     codec: str
     width: int
     height: int
     seconds: float | None
-    plays: bool
+    is_playable: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """A frame at `time`, in seconds of the player's clock; both pictures are JPEG files."""
+    """A frame at `time`, in seconds of the player's clock; `image` and `thumbnail` are JPEG."""
 
     time: float
-    picture: bytes
+    image: bytes
     thumbnail: bytes
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How the reading ended. `seconds` is where the last frame ends that was looked at.
+    """End of the decoding. `seconds` is where the last decoded frame ends.
 
-    `cut` tells that the clip goes on after that; `preview` is the container of the small copy.
+    `is_truncated` is true if the clip continues after that. `preview` is the preview's container.
     """
 
     seconds: float = 0.0
-    trouble: Trouble | None = None
-    cut: bool = False
+    error: ErrorCode | None = None
+    is_truncated: bool = False
     preview: Literal["mp4", "webm"] | None = None
 
 
-Message = Info | Frame | End
+Message = ClipInfo | Frame | End
 
 
-def packed(message: Message) -> bytes:
-    """Return a message as its bytes."""
+def encode_message(message: Message) -> bytes:
+    """Return a message with its header."""
     match message:
         case Frame():
             kind = b"F"
-            head = _FRAME.pack(message.time, len(message.picture))
-            body = head + message.picture + message.thumbnail
-        case Info():
+            head = _FRAME.pack(message.time, len(message.image))
+            body = head + message.image + message.thumbnail
+        case ClipInfo():
             kind, body = b"I", json.dumps(asdict(message)).encode()
         case End():
             kind, body = b"E", json.dumps(asdict(message)).encode()
     return HEADER.pack(kind, len(body)) + body
 
 
-def unpacked(kind: bytes, body: bytes) -> Message:
-    """Return the message that these bytes are; raises ValueError where they are none.
+def decode_message(kind: bytes, body: bytes) -> Message:
+    """Return the message with this body; raise ValueError if it is invalid.
 
-    A clip may have taken the worker over, so nothing is believed that it cannot mean.
+    A clip may have compromised the worker, so every value is validated.
     """
     try:
         if kind == b"F":
             time, size = _FRAME.unpack_from(body)
-            pictures = body[_FRAME.size :]
-            message: Message = Frame(time, pictures[:size], pictures[size:])
+            images = body[_FRAME.size :]
+            message: Message = Frame(time, images[:size], images[size:])
         else:
-            message = {b"I": Info, b"E": End}[kind](**json.loads(body))
-        if _is_possible(message):
+            message = {b"I": ClipInfo, b"E": End}[kind](**json.loads(body))
+        if _is_valid(message):
             return message
     except (struct.error, TypeError, LookupError) as error:
-        raise ValueError("no message of the worker") from error
-    raise ValueError("an impossible message of the worker")
+        raise ValueError("malformed worker message") from error
+    raise ValueError("worker message with invalid values")
 
 
-def _is_possible(message: Message) -> bool:
+def _is_valid(message: Message) -> bool:
     match message:
         case Frame():
-            return 0 <= message.time <= SECONDS
-        case Info():
-            known = message.seconds is None or 0 < message.seconds < math.inf
-            return known and isinstance(message.codec, str)
+            return 0 <= message.time <= MAX_SECONDS
+        case ClipInfo():
+            is_finite = message.seconds is None or 0 < message.seconds < math.inf
+            return is_finite and isinstance(message.codec, str)
         case End():
-            is_known = message.trouble is None or message.trouble in get_args(Trouble)
+            is_known = message.error is None or message.error in get_args(ErrorCode)
             return is_known and message.preview in (None, "mp4", "webm") and message.seconds >= 0

@@ -1,6 +1,7 @@
-"""What came of a clip, on the page: the player with captions, the timeline, a frame, the table."""
+"""The result for a clip: player with captions, timeline, one frame, table, downloads."""
 
 import io
+from pathlib import Path
 from typing import Final, Literal
 
 import streamlit as st
@@ -10,157 +11,161 @@ from client import ClientError
 from frontend.service import errors
 from frontend.state import url_state
 from frontend.ui import alerts, classification
-from frontend.ui.charts.timeline import PICK, Span, timeline_chart
+from frontend.ui.charts.timeline import SELECTION, Span, timeline_chart
 from frontend.ui.components import announce
-from frontend.ui.formatting import plain
-from frontend.views.video import seek, status, table
-from frontend.views.video.export import webvtt
-from frontend.views.video.result import Reading
+from frontend.ui.formatting import count, escape
+from frontend.views.video import export, status
+from frontend.views.video.result import VideoResult
 
 FRAME: Final = "frame"
 _TIMELINE: Final = "timeline"
-_MOST_HEIGHT: Final = 480  # px of the player
-_COLUMN: Final = 640  # px: wider players fill the column
-_BARS: Final = 5
+_MAX_HEIGHT: Final = 480  # px of the player
+_COLUMN_WIDTH: Final = 640  # px: wider players fill the column
+_MAX_BARS: Final = 5
+
+_seek = st.components.v2.component(
+    "seek", html="<span></span>", js=(Path(__file__).parent / "seek.js").read_text("utf-8")
+)
 
 
-def show(reading: Reading) -> None:
-    """Show all of it."""
-    kind = reading.question.model.input.kind
-    lines = table.frequencies(reading.frames, kind)
-    problem = status.of(reading)
-    said = [problem.what] if problem else ["The clip is read."]
-    token = reading.source.clip.parent.name
-    announce.show(" ".join([*said, *lines[:1]]), token=token, key="clip read")
-    st.subheader(plain(reading.source.name), anchor=False)
+def show(result: VideoResult) -> None:
+    """Show the result."""
+    kind = result.request.model.input.kind
+    lines = export.frequencies(result.frames, kind)
+    problem = status.describe_problem(result)
+    summary = problem.message if problem else "Clip classified."
+    token = result.source.clip.parent.name
+    announce.show(" ".join([summary, *lines[:1]]), token=token, key="clip classified")
+    st.subheader(escape(result.source.name), anchor=False)
     if problem:
-        if reading.frames:
-            st.warning(f"{plain(problem.what)} {plain(problem.advice)}", icon=":material/warning:")
+        if result.frames:
+            st.warning(
+                f"{escape(problem.message)} {escape(problem.advice)}", icon=":material/warning:"
+            )
         else:
             alerts.show(problem)
-    if not reading.frames:
+    if not result.frames:
         return
-    _play(reading)
-    st.markdown("\n".join(f"- {plain(line)}" for line in lines))
-    st.caption(plain(_asked(reading)))
-    _explore(reading)
-    with st.expander("All frames as a table", icon=":material/table_rows:"):
+    _show_player(result)
+    st.markdown("\n".join(f"- {escape(line)}" for line in lines))
+    st.caption(escape(_describe(result)))
+    _show_timeline(result)
+    with st.expander("All frames", icon=":material/table_rows:"):
         st.dataframe(
-            table.rows(reading.frames, kind),
+            export.to_rows(result.frames, kind),
             hide_index=True,
-            column_config={"Second": st.column_config.NumberColumn(format="%.2f")},
+            column_config={"Time (s)": st.column_config.NumberColumn(format="%.2f")},
         )
-    _offer_files(reading)
+    _show_downloads(result)
 
 
-def is_partial(reading: Reading) -> bool:
-    """Tell whether reading the same clip once more may bring more."""
-    return reading.stopped or reading.failure is not None
-
-
-def forget() -> None:
-    """Begin with the first frame of the next clip."""
+def clear_selection() -> None:
+    """Select the first frame of the next clip."""
     url_state.put(FRAME, None)
 
 
-def _play(reading: Reading) -> None:
-    if reading.played is None:
-        st.info("There is no copy of this clip that a browser can play.")
+def _show_player(result: VideoResult) -> None:
+    if result.playable_file is None:
+        st.info("Browsers cannot play this clip, and no preview could be created.")
         return
-    path, media_type = reading.played
-    kind = reading.question.model.input.kind
+    path, media_type = result.playable_file
     st.video(
         str(path),
         format=media_type,
-        subtitles={"Answers": webvtt(reading.frames, kind)},
-        width=_width(reading),
-        alt=f"The clip {reading.source.name} with the answers as captions",
+        subtitles={"Predictions": export.to_webvtt(result.frames, result.request.model.input.kind)},
+        width=_player_width(result),
+        alt=f"Video {result.source.name} with predictions as captions",
     )
 
 
-def _width(reading: Reading) -> int | Literal["stretch"]:
-    """Return a width in pixels that keeps square and upright clips on the screen."""
-    with Image.open(io.BytesIO(reading.frames[0].thumbnail)) as first:
-        width = round(_MOST_HEIGHT * first.width / first.height)
-    return width if width < _COLUMN else "stretch"
+def _player_width(result: VideoResult) -> int | Literal["stretch"]:
+    """Return a width in pixels at which square and portrait clips fit on the screen."""
+    with Image.open(io.BytesIO(result.frames[0].thumbnail)) as first:
+        width = round(_MAX_HEIGHT * first.width / first.height)
+    return width if width < _COLUMN_WIDTH else "stretch"
 
 
-def _asked(reading: Reading) -> str:
-    model = reading.question.model
-    frames = f"{len(reading.frames):,} frame{'' if len(reading.frames) == 1 else 's'}"
-    copy = " What plays is a small copy without sound." if reading.end.preview else ""
-    return f"{frames}, {reading.rate:g} per second, answered by {model.title}.{copy}"
+def _describe(result: VideoResult) -> str:
+    frames = count(len(result.frames), "frame", "frames")
+    copy = " The player shows a reduced copy without sound." if result.end.preview else ""
+    model = result.request.model.title
+    return f"{frames}, {result.rate:g} per second, classified by {model}.{copy}"
 
 
 @st.fragment
-def _explore(reading: Reading) -> None:
-    """Show when what was seen, and one frame of it with its answer."""
-    number = _picked(reading)
-    frame = reading.frames[number]
-    kind = reading.question.model.input.kind
+def _show_timeline(result: VideoResult) -> None:
+    """Show the predictions over time, and the selected frame."""
+    number = _selected_frame(result)
+    frame = result.frames[number]
+    kind = result.request.model.input.kind
     spans = [
-        Span(one.start, one.end, table.seen(one.outcome, kind), table.confidence(one.outcome))
-        for one in reading.frames
+        Span(
+            one.start,
+            one.end,
+            export.prediction_name(one.outcome, kind),
+            export.confidence(one.outcome),
+        )
+        for one in result.frames
     ]
-    st.subheader("When", anchor=False)
+    st.subheader("Timeline", anchor=False)
     st.altair_chart(
         timeline_chart(spans, frame.start),
         key=_TIMELINE,
-        on_select=lambda: _take_click(len(spans)),
-        selection_mode=PICK,
-        alt=f"Timeline. {'. '.join(table.frequencies(reading.frames, kind))}.",
+        on_select=lambda: _select_clicked(len(spans)),
+        selection_mode=SELECTION,
+        alt=f"Timeline. {'. '.join(export.frequencies(result.frames, kind))}.",
     )
-    st.caption("A bar is a frame: the thicker, the surer. Click one, or use the slider.")
+    st.caption(
+        "Each bar is a frame; thicker bars have higher confidence. "
+        "Click a bar or move the slider to select a frame."
+    )
     if len(spans) > 1:
         st.session_state[FRAME] = number
         st.select_slider(
-            "Frame at second",
+            "Frame at (seconds)",
             range(len(spans)),
-            format_func=lambda at: f"{reading.frames[at].start:.2f}",
+            format_func=lambda at: f"{result.frames[at].start:.2f}",
             key=FRAME,
-            on_change=_take_slider,
+            on_change=lambda: url_state.put(FRAME, str(st.session_state[FRAME])),
         )
-    middle = (frame.start + min(frame.end, frame.start + 0.1)) / 2  # edges are another frame's too
-    seek.show(round(middle, 3), is_first=number == 0, key="seek")
+    # The middle of the frame: at its edges the player may show a neighbor.
+    middle = (frame.start + min(frame.end, frame.start + 0.1)) / 2
+    # The player seeks to another frame, but stays untouched if a page opens at the first one.
+    _seek(key="seek", data={"time": round(middle, 3), "first": number == 0})
     with st.container(border=True):
         left, right = st.columns([2, 3], gap="medium")
         with left:
-            st.image(frame.thumbnail, width=240, alt=f"The frame at second {frame.start:.2f}")
-            st.caption(f"Frame {number + 1} of {len(spans)}, at second {frame.start:.2f}")
+            st.image(frame.thumbnail, width=240, alt=f"Frame at {frame.start:.2f} s")
+            st.caption(f"Frame {number + 1} of {len(spans)}, at {frame.start:.2f} s")
         with right:
             if isinstance(frame.outcome, ClientError):
-                problem = errors.of(frame.outcome)
-                st.error(f"{plain(problem.what)} {plain(problem.advice)}")
+                problem = errors.describe(frame.outcome)
+                st.error(f"{escape(problem.message)} {escape(problem.advice)}")
             else:
-                classification.show_words(frame.outcome, reading.question.model)
-                classification.show_figures(frame.outcome, reading.question.model, bars=_BARS)
+                classification.show_headline(frame.outcome, result.request.model)
+                classification.show_details(frame.outcome, result.request.model, max_bars=_MAX_BARS)
 
 
-def _picked(reading: Reading) -> int:
-    """Return the number of the frame that the address names, else of the first."""
-    wanted = url_state.get(FRAME) or ""
-    number = int(wanted[:9]) if wanted.isascii() and wanted.isdigit() else 0
-    return min(number, len(reading.frames) - 1)
+def _selected_frame(result: VideoResult) -> int:
+    """Return the frame number of the URL, by default 0."""
+    value = url_state.get(FRAME) or ""
+    number = int(value[:9]) if value.isascii() and value.isdigit() else 0
+    return min(number, len(result.frames) - 1)
 
 
-def _take_click(frames: int) -> None:
-    points = st.session_state[_TIMELINE].selection.get(PICK) or []
+def _select_clicked(frames: int) -> None:
+    points = st.session_state[_TIMELINE].selection.get(SELECTION) or []
     number = points[0].get("frame") if points else None
     if isinstance(number, int) and 0 <= number < frames:
         url_state.put(FRAME, str(number))
 
 
-def _take_slider() -> None:
-    url_state.put(FRAME, str(st.session_state[FRAME]))
-
-
-def _offer_files(reading: Reading) -> None:
-    stem = reading.source.name.rsplit(".", 1)[0] or "clip"
-    kind = reading.question.model.input.kind
+def _show_downloads(result: VideoResult) -> None:
+    stem = result.source.name.rsplit(".", 1)[0] or "clip"
     with st.container(horizontal=True):
         st.download_button(
             "Captions (WebVTT)",
-            webvtt(reading.frames, kind),
+            export.to_webvtt(result.frames, result.request.model.input.kind),
             f"{stem}.vtt",
             "text/vtt",
             icon=":material/closed_caption:",
@@ -168,7 +173,7 @@ def _offer_files(reading: Reading) -> None:
         )
         st.download_button(
             "Table (CSV)",
-            table.as_csv(reading),
+            export.to_csv(result),
             f"{stem}.csv",
             "text/csv",
             icon=":material/download:",

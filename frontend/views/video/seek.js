@@ -1,20 +1,20 @@
-const known = new WeakMap();
-const SOON = 80; // ms between two looks for a player that may still be loading
-const TRIES = 200;
+const targets = new WeakMap(); // the last requested time of each component
+const INTERVAL = 80; // ms between two checks for a player that may still be loading
+const ATTEMPTS = 200;
 
-// Brings the player on the page to the frame that was picked, once for each pick.
+// Seek the player on the page to the selected frame, once for each selection.
 export default function ({ parentElement, data }) {
-  const before = known.get(parentElement);
-  known.set(parentElement, data.time);
-  if (before === data.time || (before === undefined && data.first)) return;
-  bring(parentElement, data.time, TRIES);
+  const previous = targets.get(parentElement);
+  targets.set(parentElement, data.time);
+  if (previous === data.time || (previous === undefined && data.first)) return;
+  seek(parentElement, data.time, ATTEMPTS);
 }
 
-function bring(place, time, tries, wasReady = false) {
-  if (known.get(place) !== time || !tries) return; // another frame has been picked meanwhile
+function seek(component, time, attempts, wasReady = false) {
+  if (targets.get(component) !== time || !attempts) return; // another frame is selected by now
   const video = document.querySelector("video.stVideo");
   const isReady = video?.readyState >= HTMLMediaElement.HAVE_METADATA;
-  // Streamlit sets the time once itself, as soon as there is metadata: ours comes after that.
+  // Streamlit sets the time once itself when metadata arrives; this must happen after that.
   if (isReady && wasReady) video.currentTime = time;
-  else setTimeout(() => bring(place, time, tries - 1, isReady), SOON);
+  else setTimeout(() => seek(component, time, attempts - 1, isReady), INTERVAL);
 }

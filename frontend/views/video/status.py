@@ -1,73 +1,71 @@
-"""What became of a clip, in words."""
+"""Messages about clips that were not classified completely."""
 
 from typing import Final
 
 from frontend.service import errors
-from frontend.service.errors import Problem
+from frontend.ui.alerts import Problem
 from frontend.views.video import limits
-from frontend.views.video.protocol import Trouble
-from frontend.views.video.result import Reading
+from frontend.views.video.protocol import ErrorCode
+from frontend.views.video.result import VideoResult
 
-_SMALLER: Final = "Save it smaller, such as 1280 x 720 (720p), or cut it shorter."
-_TROUBLES: Final[dict[Trouble, Problem]] = {
+_REDUCE: Final = "Save it at a lower resolution, such as 1280 x 720 (720p), or shorten it."
+_PROBLEMS: Final[dict[ErrorCode, Problem]] = {
     "unreadable": Problem(
-        "This file is not a video that can be read here, or it is not complete.",
-        "Choose an MP4, MOV, WebM, MKV, AVI, WMV, MPEG, Ogg, FLV or GIF file; "
-        "if it is one, record or save it again.",
+        "This file is not a supported video, or it is incomplete.",
+        "Upload an MP4, MOV, WebM, MKV, AVI, WMV, MPEG, Ogg, FLV or GIF file. "
+        "If it is one, record or save it again.",
     ),
     "codec": Problem(
-        "The pictures in this file are coded in a way that is not read here.",
-        "Save the clip as MP4 with H.264 and choose that file.",
+        "The video codec of this file is not supported.",
+        "Save the clip as MP4 with H.264 and upload that file.",
     ),
-    "no_video": Problem("There are no moving pictures in this file.", "Choose another one."),
+    "no_video": Problem("This file contains no video.", "Upload another file."),
     "pixels": Problem(
-        f"The pictures of this clip are larger than {limits.PIXELS / 1e6:.1f} million pixels.",
-        "Save it smaller, such as 1920 x 1080 (1080p).",
+        f"The frames of this clip have more than {limits.MAX_PIXELS / 1e6:.1f} million pixels.",
+        "Save it at a lower resolution, such as 1920 x 1080 (1080p).",
     ),
-    "empty": Problem("There is not one picture in this clip.", "Choose another one."),
+    "empty": Problem("This clip contains no frames.", "Upload another file."),
     "damaged": Problem("This clip is damaged.", "Record or save it again."),
-    "short": Problem("This clip ends before it should: a part is missing.", "Save it again."),
-    "memory": Problem("This clip needs more memory than there is for it.", _SMALLER),
-    "slow": Problem("Reading this clip takes too long.", _SMALLER),
+    "short": Problem("This clip ends early: part of it is missing.", "Save it again."),
+    "memory": Problem("Decoding this clip exceeds the memory limit.", _REDUCE),
+    "slow": Problem("Decoding this clip exceeds the time limit.", _REDUCE),
     "crashed": Problem(
-        "Reading this clip broke off.", "Save it as MP4 with H.264 and choose that file."
+        "Decoding this clip failed.", "Save it as MP4 with H.264 and upload that file."
     ),
 }
 
 
-def of(reading: Reading) -> Problem | None:
-    """Say why not all of the clip was read, or None where it was.
+def describe_problem(result: VideoResult) -> Problem | None:
+    """Return why not every frame was classified, or None.
 
-    That a person stopped it comes first, then that the backend was away, then what the clip is.
+    A stop takes precedence over a backend failure, and that over an error in the clip.
     """
-    if reading.stopped:
-        what = "It was stopped."
-        return Problem(f"{what} {_until(reading)}", "Read it again to have the rest.")
-    if reading.failure is not None:
-        problem = errors.of(reading.failure)
-        again = "Read it again when the backend is back to have the rest."
-        return Problem(f"{problem.what} {_until(reading)}", f"{problem.advice} {again}")
-    if reading.end.trouble is not None:
-        problem = _TROUBLES[reading.end.trouble]
-        return Problem(f"{problem.what} {_until(reading)}".strip(), problem.advice)
-    if reading.end.cut:
+    if result.is_stopped:
+        return Problem(f"Stopped. {_describe_extent(result)}", "Classify it again for the rest.")
+    if result.failure is not None:
+        problem = errors.describe(result.failure)
+        again = "Classify it again when the backend is back."
+        return Problem(f"{problem.message} {_describe_extent(result)}", f"{problem.advice} {again}")
+    if result.end.error is not None:
+        problem = _PROBLEMS[result.end.error]
+        return Problem(f"{problem.message} {_describe_extent(result)}".strip(), problem.advice)
+    if result.end.is_truncated:
         return Problem(
-            f"The clip is longer than what is read of one. {_until(reading)}", _advice(reading)
+            f"The clip is longer than the limit. {_describe_extent(result)}", _advise(result)
         )
     return None
 
 
-def _until(reading: Reading) -> str:
-    if not reading.frames:
-        return "" if reading.end.trouble else "Nothing was read before that."
-    seconds = reading.frames[-1].end
-    return f"What follows is of its first {seconds:.1f} seconds."
+def _describe_extent(result: VideoResult) -> str:
+    if not result.frames:
+        return "" if result.end.error else "No frame was classified."
+    return f"The results cover the first {result.frames[-1].end:.1f} seconds."
 
 
-def _advice(reading: Reading) -> str:
-    if len(reading.frames) == limits.FRAMES and reading.end.seconds < limits.SECONDS - 1:
+def _advise(result: VideoResult) -> str:
+    if len(result.frames) == limits.MAX_FRAMES and result.end.seconds < limits.MAX_SECONDS - 1:
         return (
-            f"{limits.FRAMES:,} frames are read at most: choose fewer per second to get further, "
-            "or cut the clip into parts."
+            f"At most {limits.MAX_FRAMES:,} frames are classified: choose fewer frames per second, "
+            "or split the clip."
         )
-    return f"Cut it into parts of {limits.SECONDS} seconds to have the rest."
+    return f"Split it into parts of {limits.MAX_SECONDS} seconds to classify the rest."

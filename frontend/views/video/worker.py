@@ -1,9 +1,9 @@
-"""The process that decodes a clip: `python -m frontend.views.video.worker RATE PREVIEW_FD <clip`.
+"""Decode a clip in a sandbox: `python -m frontend.views.video.worker RATE PREVIEW_FD <clip`.
 
-The clip is its input; what it finds goes to its output (`frontend.views.video.protocol`), a small copy
-for browsers into the file descriptor PREVIEW_FD where that is needed. It limits itself before it
-looks at the clip: from then on it can open nothing, neither a file nor a connection. SIGTERM makes
-it end early and in good order.
+The worker reads the clip from its standard input, writes messages (`frontend.views.video.protocol`)
+to its standard output, and, if browsers cannot play the clip, writes a preview to the file
+descriptor PREVIEW_FD. It restricts itself before it reads the clip: from then on it can open
+neither files nor connections. On SIGTERM it ends early and completes the preview.
 """
 
 import importlib
@@ -22,153 +22,127 @@ import av
 from PIL import Image
 
 from frontend.views.video import limits
-from frontend.views.video.decoder import Clip, ClipError, Picture, upright
+from frontend.views.video.decoder import Clip, ClipError, DecodedFrame, to_upright
 from frontend.views.video.preview import Preview
-from frontend.views.video.protocol import End, Frame, Message, Trouble, packed
+from frontend.views.video.protocol import End, ErrorCode, Frame, Message, encode_message
 
-_EARLY = 1e-3  # s that a frame may come before it is due
+_TOLERANCE = 1e-3  # s by which a frame may precede its sampling time
 
 
 def main() -> None:
-    """Read the clip that is the input."""
+    """Decode the clip on the standard input."""
     rate, preview = float(sys.argv[1]), os.fdopen(int(sys.argv[2]), "w+b")
-    stopped: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, _: stopped.append(number))
+    signals: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, _: signals.append(number))
     with os.fdopen(os.dup(0), "rb") as clip, os.fdopen(os.dup(1), "wb") as out:
 
-        def tell(message: Message) -> None:
-            out.write(packed(message))
+        def send(message: Message) -> None:
+            out.write(encode_message(message))
             out.flush()
 
         confine()
-        tell(read(clip, preview, rate, tell, lambda: bool(stopped)))
+        send(decode(clip, preview, rate, send, lambda: bool(signals)))
 
 
 def confine() -> None:
-    """Take away from this process whatever reading a clip does not need."""
-    Image.preinit()  # while files can still be opened, modules are among them
+    """Limit memory, CPU time and file size of this process, and forbid it to open anything."""
+    Image.preinit()  # imports modules, which must be opened before the limits apply
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
-    for what, most in (
-        (resource.RLIMIT_AS, limits.MEMORY),
-        (resource.RLIMIT_CPU, limits.CPU_SECONDS + 10),
-        (resource.RLIMIT_FSIZE, limits.PREVIEW_BYTES),
+    for limit, wanted in (
+        (resource.RLIMIT_AS, limits.WORKER_MEMORY_BYTES),
+        (resource.RLIMIT_CPU, limits.WORKER_CPU_SECONDS + 10),
+        (resource.RLIMIT_FSIZE, limits.MAX_PREVIEW_BYTES),
         (resource.RLIMIT_CORE, 0),
-        (resource.RLIMIT_NOFILE, 0),  # those that are open stay open
+        (resource.RLIMIT_NOFILE, 0),  # descriptors that are open stay open
     ):
-        _, allowed = resource.getrlimit(what)
-        least = most if allowed == resource.RLIM_INFINITY else min(most, allowed)
+        _, hard = resource.getrlimit(limit)
+        value = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         with suppress(ValueError):  # macOS has no limit of the address space
-            resource.setrlimit(what, (least, least))
+            resource.setrlimit(limit, (value, value))
 
 
-def read(
+def decode(
     file: BinaryIO,
-    preview: BinaryIO,
+    preview_file: BinaryIO,
     rate: float,
-    tell: Callable[[Message], None],
+    send: Callable[[Message], None],
     is_stopped: Callable[[], bool],
 ) -> End:
-    """Tell of the clip and of `rate` frames per second of it; return how that ended."""
+    """Send the clip's header and `rate` frames per second, and return the last message."""
     try:
         clip = Clip(file)
-        tell(clip.info)
+        send(clip.info)
     except ClipError as error:
-        return End(trouble=error.trouble)
+        return End(error=error.code)
     except MemoryError:
-        return End(trouble="memory")
-    return _read(clip, None if clip.info.plays else _Copy(preview), rate, tell, is_stopped)
+        return End(error="memory")
+    preview = None if clip.info.is_playable else Preview(preview_file)
+    return _decode_frames(clip, preview, rate, send, is_stopped)
 
 
-def _read(
+def _decode_frames(
     clip: Clip,
-    copy: "_Copy | None",
+    preview: Preview | None,
     rate: float,
-    tell: Callable[[Message], None],
+    send: Callable[[Message], None],
     is_stopped: Callable[[], bool],
 ) -> End:
-    told = 0
-    due = 0.0
-    cut = False
-    trouble: Trouble | None = None
+    sent = 0
+    next_time = 0.0
+    is_truncated = False
+    code: ErrorCode | None = None
     seconds = 0.0
     try:
-        for picture in clip:
-            cut = picture.time > limits.SECONDS or told == limits.FRAMES
-            if time.process_time() > limits.CPU_SECONDS:
-                trouble = "slow"
-            if cut or trouble or is_stopped():
+        for decoded in clip:
+            is_truncated = decoded.time > limits.MAX_SECONDS or sent == limits.MAX_FRAMES
+            if time.process_time() > limits.WORKER_CPU_SECONDS:
+                code = "slow"
+            if is_truncated or code or is_stopped():
                 break
             seconds = clip.end
-            if copy:
-                copy.add(picture)
-            if picture.time >= due - _EARLY:
-                tell(_sent(picture))
-                told += 1
-                due = (int((picture.time + _EARLY) * rate) + 1) / rate
+            if preview:
+                preview.add(decoded)
+            if decoded.time >= next_time - _TOLERANCE:
+                send(_to_message(decoded))
+                sent += 1
+                next_time = (int((decoded.time + _TOLERANCE) * rate) + 1) / rate
         else:
-            trouble = _missing(clip, told)
+            code = _check_complete(clip, sent)
     except ClipError as error:
-        trouble = error.trouble
+        code = error.code
     except MemoryError:
-        trouble = "memory"
+        code = "memory"
     return End(
-        seconds=min(seconds, limits.SECONDS),
-        trouble=trouble,
-        cut=cut,
-        preview=copy.container if copy and copy.close(seconds) else None,
+        seconds=min(seconds, limits.MAX_SECONDS),
+        error=code,
+        is_truncated=is_truncated,
+        preview=preview.container if preview and preview.close(seconds) else None,
     )
 
 
-def _missing(clip: Clip, told: int) -> Trouble | None:
-    """Say what was not there though the clip came to its end."""
-    if not told:
-        return "damaged" if clip.damaged else "empty"
-    promised = max(clip.info.seconds or 0.0, clip.promised or 0.0)
-    if clip.end < 0.9 * promised - 0.5:
+def _check_complete(clip: Clip, sent: int) -> ErrorCode | None:
+    """Return an error code if frames are missing from a clip that was decoded to its end."""
+    if not sent:
+        return "damaged" if clip.is_damaged else "empty"
+    expected = max(clip.info.seconds or 0.0, clip.expected_seconds or 0.0)
+    if clip.end < 0.9 * expected - 0.5:
         return "short"
-    return "damaged" if clip.damaged else None
+    return "damaged" if clip.is_damaged else None
 
 
-def _sent(picture: Picture) -> Frame:
-    image = upright(picture.frame, limits.SENT_SIDE)
-    small = image.copy()
-    small.thumbnail((limits.THUMBNAIL_SIDE, limits.THUMBNAIL_SIDE))
-    return Frame(picture.time, _jpeg(image, 92), _jpeg(small, 80))
+def _to_message(decoded: DecodedFrame) -> Frame:
+    image = to_upright(decoded.frame, limits.IMAGE_SIDE)
+    thumbnail = image.copy()
+    thumbnail.thumbnail((limits.THUMBNAIL_SIDE, limits.THUMBNAIL_SIDE))
+    return Frame(decoded.time, _to_jpeg(image, 92), _to_jpeg(thumbnail, 80))
 
 
-def _jpeg(image: Image.Image, quality: int) -> bytes:
+def _to_jpeg(image: Image.Image, quality: int) -> bytes:
     out = io.BytesIO()
     image.save(out, "JPEG", quality=quality)
     return out.getvalue()
-
-
-class _Copy:
-    """A preview that fails alone: the frames are told all the same."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._preview: Preview | None = Preview(file)
-        self.container = self._preview.container
-
-    def add(self, picture: Picture) -> None:
-        if self._preview is not None:
-            try:
-                self._preview.add(picture)
-            except (av.error.FFmpegError, OSError):
-                self._preview = None
-
-    def close(self, end: float) -> bool:
-        """Tell whether there is something to play."""
-        if self._preview is None:
-            return False
-        try:
-            self._preview.close(end)
-            self._file.flush()
-        except (av.error.FFmpegError, OSError):
-            return False
-        return os.fstat(self._file.fileno()).st_size > 0
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Clips for tests, made here."""
+"""Create clips for tests."""
 
 import io
 import os
@@ -18,17 +18,17 @@ from PIL import Image
 from tests.images import noise, seven
 
 IDENTITY = (0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
-QUARTER_TURN = (0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)  # shown turned right
+QUARTER_ROTATION = (0, 0x10000, 0, -0x10000, 0, 0, 0, 0, 0x40000000)  # displayed rotated right
 
 
 def sevens_then_noise(size: int = 128) -> list[Image.Image]:
-    """Two seconds of a 7 and two of noise, at ten frames per second."""
+    """Return two seconds of a 7 and two of noise, at ten frames per second."""
     return [seven(size)] * 20 + [noise(size, size)] * 20
 
 
 @contextmanager
-def _usual_priority() -> Iterator[None]:
-    """libsvtav1, run by root, gives the process that of real time, and all that it starts later."""
+def _normal_priority() -> Iterator[None]:
+    """Undo what libsvtav1 does as root: real-time priority, inherited by later processes."""
     try:
         yield
     finally:
@@ -37,7 +37,7 @@ def _usual_priority() -> Iterator[None]:
 
 
 def clip(
-    pictures: Sequence[Image.Image],
+    images: Sequence[Image.Image],
     *,
     codec: str = "libx264",
     container: str = "mp4",
@@ -45,45 +45,45 @@ def clip(
     times: Iterable[float] | None = None,
     start: float = 0.0,
     pixels: str = "yuv420p",
-    sound: str | None = None,
+    audio: str | None = None,
     options: Mapping[str, str] | None = None,
 ) -> bytes:
-    """A clip of the pictures, at a constant rate or at the `times` given, `start` seconds late.
+    """Return a clip of the images, at a constant rate or at `times`, `start` seconds late.
 
-    `options` are those of the container.
+    `options` are passed to the container.
     """
     file = io.BytesIO()
     with (
-        _usual_priority(),
+        _normal_priority(),
         av.open(file, "w", format=container, options=dict(options or {})) as out,
     ):
         video = cast(
             VideoStream, out.add_stream(codec, rate=rate, options={"bf": "0"} if times else {})
         )
-        video.width, video.height = pictures[0].size
+        video.width, video.height = images[0].size
         video.pix_fmt = pixels
         clock = Fraction(1, rate) if times is None and not start else Fraction(1, 1000)
         video.codec_context.time_base = clock
-        audio = cast(AudioStream, out.add_stream(sound, rate=16000)) if sound else None
-        for number, time in enumerate(times or (n / rate for n in range(len(pictures)))):
-            frame = VideoFrame.from_image(pictures[number])  # type: ignore[no-untyped-call]
+        track = cast(AudioStream, out.add_stream(audio, rate=16000)) if audio else None
+        for number, time in enumerate(times or (n / rate for n in range(len(images)))):
+            frame = VideoFrame.from_image(images[number])  # type: ignore[no-untyped-call]
             frame.pts = round((time + start) / clock)
             frame.time_base = clock
             out.mux(video.encode(frame))
         out.mux(video.encode(None))
-        if audio is not None:
-            for n in range(max(1, 16 * len(pictures) // rate)):
+        if track is not None:
+            for n in range(max(1, 16 * len(images) // rate)):
                 silence = AudioFrame.from_ndarray(
                     np.zeros((1, 1000), np.float32), format="fltp", layout="mono"
                 )
                 silence.sample_rate, silence.pts = 16000, 1000 * n
-                out.mux(audio.encode(silence))
-            out.mux(audio.encode(None))
+                out.mux(track.encode(silence))
+            out.mux(track.encode(None))
     return file.getvalue()
 
 
-def sound_only() -> bytes:
-    """A second of silence."""
+def audio_only() -> bytes:
+    """Return an MP4 file with a second of silence and no video."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as out:
         audio = out.add_stream("aac", rate=16000)
@@ -96,11 +96,11 @@ def sound_only() -> bytes:
     return file.getvalue()
 
 
-def turned(content: bytes) -> bytes:
-    """The same MP4 file with a note that it is to be shown turned right by 90 degrees."""
+def rotated(content: bytes) -> bytes:
+    """Return the MP4 file with a display matrix that rotates it right by 90 degrees."""
     before, after = (
         b"".join(number.to_bytes(4, "big", signed=True) for number in matrix)
-        for matrix in (IDENTITY, QUARTER_TURN)
+        for matrix in (IDENTITY, QUARTER_ROTATION)
     )
     head, track, tail = content.partition(b"tkhd")
     assert before in tail
