@@ -1,0 +1,1 @@
+"""Calibration of classifiers: `apply` for serving (numpy) and `fit` for training (scipy)."""

@@ -1,4 +1,4 @@
-"""Fit a model's calibration to what it says of held-out pictures, which it never learnt from."""
+"""Fitting of a model's calibration to its outputs for held-out images."""
 
 import math
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from backend.inference.types import Floats
 from calibration.apply import (
     COVERAGES,
     Calibration,
+    Floats,
     OutputKind,
     SetThreshold,
     ood_scores,
@@ -19,42 +19,42 @@ from calibration.apply import (
     probabilities,
 )
 
-SURE = 0.95  # answers below have thresholds of their own, where there are enough of them
-GROUP = 200  # so many
-REFUSED = 0.01  # the share of pictures of the model's world that may be taken for strangers
-TEMPERATURES = (0.05, 20.0)
+HIGH_CONFIDENCE = 0.95  # images below it get separate thresholds, if there are enough of them
+MIN_GROUP_SIZE = 200
+FALSE_OOD_RATE = 0.01  # share of in-distribution images that may be called out of distribution
+TEMPERATURE_RANGE = (0.05, 20.0)
 
 
 class CalibrationError(Exception):
-    """HeldOutOutputs-out pictures that nothing can be fitted to; the text says why."""
+    """The held-out images cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
 class HeldOutOutputs:
-    """What a model says of held-out pictures: `outputs` (N, C), and the true classes (N,)."""
+    """Model outputs for held-out images, shape (N, C), and the true class indices, shape (N,)."""
 
     outputs: Floats
     truth: NDArray[np.intp]
 
 
-def calibrate(held: Mapping[str, HeldOutOutputs], kind: OutputKind) -> Calibration:
-    """Fit a calibration to the outputs of a model on one or several kinds of held-out pictures.
+def calibrate(held_out: Mapping[str, HeldOutOutputs], kind: OutputKind) -> Calibration:
+    """Return the calibration fitted to all images of the `held_out` datasets, by name.
 
-    All pictures count together. Raises CalibrationError where there are none.
+    Raise CalibrationError if there are no images.
     """
-    outputs = np.concatenate([one.outputs for one in held.values()])
-    truth = np.concatenate([one.truth for one in held.values()])
+    outputs = np.concatenate([dataset.outputs for dataset in held_out.values()])
+    truth = np.concatenate([dataset.truth for dataset in held_out.values()])
     if not len(truth):
-        raise CalibrationError("There are no pictures to calibrate with.")
+        raise CalibrationError("There are no images to calibrate with.")
     temperature = fit_temperature(outputs, truth, kind)
     scaled = probabilities(outputs, kind, temperature)
     sets = fit_sets(scaled, truth)
     return Calibration(
         temperature=temperature,
         sets=sets,
-        max_ood_score=fit_limit(outputs) if kind == "logits" else None,
+        max_ood_score=fit_ood_limit(outputs) if kind == "logits" else None,
         pictures=len(truth),
-        source=", ".join(f"{name} ({len(one.truth):,})" for name, one in held.items()),
+        source=", ".join(f"{name} ({len(each.truth):,})" for name, each in held_out.items()),
         mean_set_size={
             str(coverage): round(float(prediction_sets(scaled, sets, coverage).sum(1).mean()), 4)
             for coverage in COVERAGES
@@ -63,58 +63,63 @@ def calibrate(held: Mapping[str, HeldOutOutputs], kind: OutputKind) -> Calibrati
 
 
 def fit_temperature(outputs: Floats, truth: NDArray[np.intp], kind: OutputKind) -> float:
-    """The temperature that makes the true classes likeliest (Guo et al. 2017).
+    """Return the temperature that maximizes the likelihood of the true classes (Guo et al. 2017).
 
-    One picture more is imagined, which is of every class alike: without it, a model that makes no
-    mistake on a few pictures would be called certain.
+    One image that belongs equally to every class is added as a prior. Without it, a model that
+    makes no mistake on a few images would get a confidence of 1.
     """
 
-    def unlikeliness(log_temperature: float) -> float:
+    def negative_log_likelihood(log_temperature: float) -> float:
         scaled = probabilities(outputs, kind, math.exp(log_temperature))
         logs = np.log(np.maximum(scaled.astype(np.float64), 1e-30))
         return -float(logs[np.arange(len(truth)), truth].sum() + logs.mean())
 
-    low, high = TEMPERATURES
-    found = minimize_scalar(unlikeliness, bounds=(math.log(low), math.log(high)), method="bounded")
-    return round(math.exp(found.x), 4)
+    low, high = TEMPERATURE_RANGE
+    bounds = (math.log(low), math.log(high))
+    optimum = minimize_scalar(negative_log_likelihood, bounds=bounds, method="bounded")
+    return round(math.exp(optimum.x), 4)
 
 
 def fit_sets(scaled: Floats, truth: NDArray[np.intp]) -> tuple[SetThreshold, ...]:
-    """Thresholds of split-conformal sets for probabilities (N, C) (Sadinle et al. 2019).
+    """Return the thresholds of split-conformal sets for probabilities (N, C).
 
-    Answers that are sure and those that are not get thresholds of their own, so that the coverage
-    holds among either (Vovk et al. 2005): one threshold for all would let the many easy pictures
-    pay for the hard ones, whose sets would hold a single label, and often the wrong one.
+    Source: Sadinle et al. 2019. Images of high and of low confidence get separate thresholds, so
+    that the coverage holds in both groups (Vovk et al. 2005). With one threshold for all, the many
+    easy images would compensate for the hard ones, whose sets would have a single, often wrong
+    label.
     """
     confidences = scaled.max(axis=1)
-    of_truth = scaled[np.arange(len(truth)), truth]
-    sure = confidences >= np.float32(SURE)
-    groups = {0.0: ~sure, SURE: sure}
-    if min(sure.sum(), (~sure).sum()) < GROUP:
-        groups = {0.0: np.ones_like(sure)}
+    truth_probabilities = scaled[np.arange(len(truth)), truth]
+    is_confident = confidences >= np.float32(HIGH_CONFIDENCE)
+    groups = {0.0: ~is_confident, HIGH_CONFIDENCE: is_confident}
+    if min(is_confident.sum(), (~is_confident).sum()) < MIN_GROUP_SIZE:
+        groups = {0.0: np.ones_like(is_confident)}
     return tuple(
         SetThreshold(
             coverage=coverage,
             min_confidence=min_confidence,
-            min_probability=_reached(of_truth[group], coverage),
+            min_probability=_quantile(truth_probabilities[group], coverage),
         )
         for coverage in COVERAGES
         for min_confidence, group in groups.items()
     )
 
 
-def fit_limit(logits: Floats) -> float | None:
-    """The out-of-distribution score that a share of REFUSED exceeds.
+def fit_ood_limit(logits: Floats) -> float | None:
+    """Return the out-of-distribution score that a share of FALSE_OOD_RATE exceeds.
 
-    None with too few pictures, and for log-probabilities, whose energy is 0 whatever the picture.
+    Return None for too few images, and for log-probabilities, whose energy is always 0.
     """
     scores = np.sort(ood_scores(logits))
-    beyond = math.floor(REFUSED * (len(scores) + 1))
-    tells = scores[-1] - scores[0] > 1e-3
-    return float(scores[-beyond]) if beyond and tells else None
+    exceeding = math.floor(FALSE_OOD_RATE * (len(scores) + 1))
+    has_spread = scores[-1] - scores[0] > 1e-3
+    return float(scores[-exceeding]) if exceeding and has_spread else None
 
 
-def _reached(of_truth: Floats, coverage: float) -> float:
-    """The probability that the true class reaches with `coverage`; 0: too few pictures to say."""
-    below = math.floor((1 - coverage) * (len(of_truth) + 1) + 1e-9)
-    return float(np.sort(of_truth)[below - 1]) if below else 0.0
+def _quantile(truth_probabilities: Floats, coverage: float) -> float:
+    """Return the probability that a share `coverage` of the true classes reaches.
+
+    Return 0 for too few images.
+    """
+    below = math.floor((1 - coverage) * (len(truth_probabilities) + 1) + 1e-9)
+    return float(np.sort(truth_probabilities)[below - 1]) if below else 0.0

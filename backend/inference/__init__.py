@@ -1,1 +1,1 @@
-"""The core: bytes of a picture in, a prediction out. Knows no web framework and no settings."""
+"""The inference core: image files in, classifications out. Needs no web framework."""

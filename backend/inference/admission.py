@@ -1,41 +1,41 @@
-"""How fast pictures leave while there is work: what a new one has to wait is told from it."""
+"""Estimate of the queue's wait, for admission control."""
 
 from typing import Final
 
 _HALF_LIFE: Final = 1.0  # seconds of work after which a measurement counts half
 
 
-class Pace:
-    """Counts the pictures inside and measures the seconds that one costs the whole service.
+class WaitEstimator:
+    """Count images in flight and estimate the seconds until they are done.
 
-    `seconds_each` is the first guess. Times are seconds of one monotonic clock; the caller sees
-    to it that only one thread calls.
+    The service time per image is an exponentially weighted average that starts at
+    `seconds_per_image`. All times are seconds of one monotonic clock. Not thread-safe.
     """
 
-    def __init__(self, seconds_each: float) -> None:
-        self.inside = 0
-        self._busy = seconds_each
+    def __init__(self, seconds_per_image: float) -> None:
+        self.in_flight = 0
+        self._busy_seconds = seconds_per_image
         self._served = 1.0
-        self._since = 0.0
+        self._last_departure = 0.0
 
     @property
     def wait(self) -> float:
-        """Seconds until what is inside now will have left."""
-        return self.inside * self._busy / self._served
+        """Estimated seconds until all images in flight are done."""
+        return self.in_flight * self._busy_seconds / self._served
 
     def enter(self, now: float) -> None:
-        """One more picture is inside."""
-        if not self.inside:
-            self._since = now  # idle time says nothing of the pace
-        self.inside += 1
+        """Count an image that enters."""
+        if not self.in_flight:
+            self._last_departure = now  # idle time does not count
+        self.in_flight += 1
 
     def leave(self, now: float, *, served: bool) -> None:
-        """A picture has left: `served`, or given up before it cost anything."""
-        self.inside -= 1
+        """Count an image that leaves: `served`, or dropped before it cost a forward pass."""
+        self.in_flight -= 1
         if not served:
             return
-        passed = max(now - self._since, 0.0)
-        self._since = now
-        kept = 0.5 ** (passed / _HALF_LIFE)
-        self._busy = self._busy * kept + passed
-        self._served = self._served * kept + 1.0
+        elapsed = max(now - self._last_departure, 0.0)
+        self._last_departure = now
+        weight = 0.5 ** (elapsed / _HALF_LIFE)
+        self._busy_seconds = self._busy_seconds * weight + elapsed
+        self._served = self._served * weight + 1.0

@@ -1,8 +1,8 @@
-"""How the work of one model is spread over the processors: chosen by measurement.
+"""Threads, runners and batch size of one model, chosen by measurement.
 
-While one picture is alone, a forward pass takes all processors; while several are inside, either
-one single-threaded runner for each processor or one runner over all of them is faster, and a
-larger batch may pay or not: it depends on the network, so it is measured.
+A single image uses all processors. Under load, either one single-threaded runner per processor or
+one runner over all processors is faster, and larger batches may or may not increase throughput.
+Which is best depends on the network, so it is measured.
 """
 
 import time
@@ -17,18 +17,24 @@ from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 from backend.inference.errors import InferenceError
 from backend.inference.runtimes import Runtime
 
-_BATCHES: Final = (4, 16)  # smaller ones spare nobody a wait worth the handing over
+_BATCH_SIZES: Final = (4, 16)  # smaller batches save less than their overhead
 _ROUNDS: Final = 5
-_PROBE: Final = 0.05  # seconds that one measurement takes at least
-_HANDOVER: Final = 0.0002  # seconds that a batch costs around its forward pass
-_WORTH: Final = 1.1  # a gain below this is noise, or not worth a longer wait in larger batches
+_PROBE_SECONDS: Final = 0.05  # minimum duration of one measurement
+_BATCH_OVERHEAD: Final = 0.0002  # seconds that a batch costs besides its forward pass
+_MIN_GAIN: Final = 1.1  # smaller gains are noise, or do not justify the latency of larger batches
 
 
 class Plan(BaseModel):
-    """Threads of a forward pass, how many run side by side, and the largest batch.
+    """How one model uses the processors.
 
-    `alone_threads` is for a picture that has the service to itself. `decoders` are threads that
-    only decode; with none, each runner decodes what it runs.
+    Attributes
+    ----------
+    threads : threads of one forward pass under load
+    runners : forward passes that run concurrently
+    alone_threads : threads of a forward pass when a single image is in flight
+    decoders : threads that only decode images; 0: each runner decodes its own batch
+    max_batch : maximum batch size
+    measured : whether the plan was measured, not assumed
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -42,13 +48,13 @@ class Plan(BaseModel):
 
     def __str__(self) -> str:
         return (
-            f"{self.runners} x {self.threads} threads, {self.alone_threads} for one alone, "
-            f"{self.decoders or 'no'} decoders, batches up to {self.max_batch}"
+            f"{self.runners} runners x {self.threads} threads, {self.alone_threads} threads for a "
+            f"single image, {self.decoders} decoders, batches up to {self.max_batch}"
         )
 
 
-def one_runner(runtime: Runtime, threads: int, max_batch: int) -> Plan:
-    """The plan of a runtime that one thread at a time calls, and of a start."""
+def single_runner_plan(runtime: Runtime, threads: int, max_batch: int) -> Plan:
+    """Return the plan of a runtime that gains nothing from concurrent calls."""
     decoders = 0 if runtime.concurrent else threads
     return Plan(
         threads=threads,
@@ -59,26 +65,26 @@ def one_runner(runtime: Runtime, threads: int, max_batch: int) -> Plan:
     )
 
 
-def many_runners(threads: int, max_batch: int) -> Plan:
-    """What is right for most networks on a CPU, until it is measured."""
+def multi_runner_plan(threads: int, max_batch: int) -> Plan:
+    """Return the plan that suits most networks on a CPU; used until a plan is measured."""
     return Plan(
         threads=1,
         runners=threads,
         alone_threads=threads,
-        max_batch=min(_BATCHES[0], max_batch),
+        max_batch=min(_BATCH_SIZES[0], max_batch),
     )
 
 
-def read(path: Path) -> Plan | None:
-    """An earlier measurement, where there is a sound one."""
+def read_plan(path: Path) -> Plan | None:
+    """Return the cached plan, or None if it is missing or invalid."""
     try:
         return Plan.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
 
 
-def write(path: Path, plan: Plan) -> None:
-    """Keep a measurement for the next start; raises OSError where the folder is not writable."""
+def write_plan(path: Path, plan: Plan) -> None:
+    """Cache `plan`; raise OSError if the folder is not writable."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".tmp")
     draft.write_text(plan.model_dump_json())
@@ -86,15 +92,22 @@ def write(path: Path, plan: Plan) -> None:
 
 
 class Interrupted(Exception):  # noqa: N818
-    """The measurement was stopped before its end."""
+    """The measurement was stopped before it finished."""
 
 
-class Survey:
-    """Measures forward passes of inputs of shape `shape`, up to `max_batch` at a time.
+class Autotuner:
+    """Measures the throughput of forward passes and chooses a plan.
 
-    `wide` takes `threads` threads, `narrow` one (None: only `wide` is measured). `activity` counts
-    the pictures that came so far, None while some are inside: a probe during which it changed is
-    thrown away. Once `stopped` says so, `plan` raises Interrupted.
+    Parameters
+    ----------
+    wide : network whose forward pass uses `threads` threads
+    narrow : the same network with one thread; None: only `wide` is measured
+    threads : processors to use
+    shape : shape of one input
+    max_batch : maximum batch size to try
+    activity : returns the number of images received so far, or None while images are in flight;
+        a measurement during which it changes is discarded
+    is_stopped : returns whether to stop; `choose_plan` then raises Interrupted
     """
 
     def __init__(
@@ -106,7 +119,7 @@ class Survey:
         shape: tuple[int, ...],
         max_batch: int,
         activity: Callable[[], int | None],
-        stopped: Callable[[], bool],
+        is_stopped: Callable[[], bool],
     ) -> None:
         self._wide = wide
         self._narrow = narrow
@@ -114,50 +127,54 @@ class Survey:
         self._shape = shape
         self._max_batch = max_batch
         self._activity = activity
-        self._stopped = stopped
+        self._is_stopped = is_stopped
 
-    def plan(self) -> Plan:
-        """Measure, a second or some, and choose; raises Interrupted."""
-        wide = self._batches(self._wide, 1)
+    def choose_plan(self) -> Plan:
+        """Measure for a few seconds and return the best plan; raise Interrupted if stopped."""
+        wide = self._measure_batches(self._wide, 1)
         if self._narrow is None:
-            found = one_runner(self._wide, self._threads, _smallest_good(wide))
-            return found.model_copy(update={"measured": True})
-        narrow = self._batches(self._narrow, self._threads)
-        alone = self._rates([(self._wide, 1, 1), (self._narrow, 1, 1)])
-        wide_alone = alone[0] > _WORTH * alone[1]
-        together = max(wide.values()) > _WORTH * max(narrow.values())
+            plan = single_runner_plan(self._wide, self._threads, _smallest_good_batch(wide))
+            return plan.model_copy(update={"measured": True})
+        narrow = self._measure_batches(self._narrow, self._threads)
+        single = self._best_rates([(self._wide, 1, 1), (self._narrow, 1, 1)])
+        is_wide_better_single = single[0] > _MIN_GAIN * single[1]
+        is_wide_better = max(wide.values()) > _MIN_GAIN * max(narrow.values())
         return Plan(
-            threads=self._threads if together else 1,
-            runners=1 if together else self._threads,
-            alone_threads=self._threads if wide_alone or together else 1,
-            max_batch=_smallest_good(wide if together else narrow),
+            threads=self._threads if is_wide_better else 1,
+            runners=1 if is_wide_better else self._threads,
+            alone_threads=self._threads if is_wide_better_single or is_wide_better else 1,
+            max_batch=_smallest_good_batch(wide if is_wide_better else narrow),
             measured=True,
         )
 
-    def _batches(self, runtime: Runtime, callers: int) -> dict[int, float]:
-        """Pictures per second by batch; larger ones are tried while they pay."""
-        found: dict[int, float] = {}
-        sizes = [size for size in _BATCHES if size < self._max_batch] + [self._max_batch]
+    def _measure_batches(self, runtime: Runtime, callers: int) -> dict[int, float]:
+        """Return images per second by batch size; stop at the first size without a gain."""
+        rates: dict[int, float] = {}
+        sizes = [size for size in _BATCH_SIZES if size < self._max_batch] + [self._max_batch]
         for smaller, size in zip([0, *sizes], sizes, strict=False):
             try:
-                (rate,) = self._rates([(runtime, callers, size)])
-            except InferenceError:  # a graph that takes one at a time
+                (rate,) = self._best_rates([(runtime, callers, size)])
+            except InferenceError:  # a graph with a fixed batch size of one
                 break
-            found[size] = 1 / (1 / rate + _HANDOVER / size)
-            if smaller and found[size] < _WORTH * found[smaller]:
+            rates[size] = 1 / (1 / rate + _BATCH_OVERHEAD / size)
+            if smaller and rates[size] < _MIN_GAIN * rates[smaller]:
                 break
-        return found or {1: self._rates([(runtime, callers, 1)])[0]}
+        return rates or {1: self._best_rates([(runtime, callers, 1)])[0]}
 
-    def _rates(self, candidates: list[tuple[Runtime, int, int]]) -> list[float]:
-        """Pictures per second, the best of some rounds: noise only ever slows down."""
+    def _best_rates(self, candidates: list[tuple[Runtime, int, int]]) -> list[float]:
+        """Return images per second for each (runtime, callers, batch size).
+
+        It is the best of several rounds, because noise can only slow a measurement down.
+        """
         best = [0.0] * len(candidates)
         for _ in range(_ROUNDS):
             for index, candidate in enumerate(candidates):
-                best[index] = max(best[index], self._undisturbed(*candidate))
+                best[index] = max(best[index], self._undisturbed_rate(*candidate))
         return best
 
-    def _undisturbed(self, runtime: Runtime, callers: int, size: int) -> float:
-        while not self._stopped():
+    def _undisturbed_rate(self, runtime: Runtime, callers: int, size: int) -> float:
+        """Measure until no image arrives during the measurement."""
+        while not self._is_stopped():
             before = self._activity()
             if before is not None:
                 rate = self._rate(runtime, callers, size)
@@ -168,22 +185,22 @@ class Survey:
 
     def _rate(self, runtime: Runtime, callers: int, size: int) -> float:
         batch = np.zeros((size, *self._shape), dtype=np.float32)
-        end = time.perf_counter() + _PROBE
+        end = time.perf_counter() + _PROBE_SECONDS
 
         def run() -> int:
-            done = 0
-            while not done or time.perf_counter() < end:
+            images = 0
+            while not images or time.perf_counter() < end:
                 runtime(batch)
-                done += size
-            return done
+                images += size
+            return images
 
         started = time.perf_counter()
         with ThreadPoolExecutor(callers) as pool:
-            done = sum(task.result() for task in [pool.submit(run) for _ in range(callers)])
-        return done / (time.perf_counter() - started)
+            images = sum(task.result() for task in [pool.submit(run) for _ in range(callers)])
+        return images / (time.perf_counter() - started)
 
 
-def _smallest_good(rates: dict[int, float]) -> int:
-    """The smallest batch that is all but as fast as the fastest one."""
-    good = max(rates.values()) / _WORTH
-    return min(size for size, rate in rates.items() if rate >= good)
+def _smallest_good_batch(rates: dict[int, float]) -> int:
+    """Return the smallest batch size within `_MIN_GAIN` of the highest rate."""
+    threshold = max(rates.values()) / _MIN_GAIN
+    return min(size for size, rate in rates.items() if rate >= threshold)

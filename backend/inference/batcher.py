@@ -1,7 +1,7 @@
-"""A bounded, work-conserving micro-batcher over any callable.
+"""Bounded, work-conserving micro-batcher over any callable.
 
-While a runner is idle, what is queued goes at once, alone if it is alone; while all are busy,
-arrivals gather, up to `max_batch`. There is no waiting window.
+An idle runner takes what is queued at once. While all runners are busy, items gather in batches of
+up to `max_batch`. There is no waiting window.
 """
 
 import asyncio
@@ -12,50 +12,61 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
-from typing import Final, Generic, Literal, TypeVar
+from typing import Final, Generic, TypeVar
 
 from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
+from backend.inference.observer import BatchReason
 
 T = TypeVar("T")
 R = TypeVar("R")
 
-Reason = Literal["single", "partial", "full"]
-
-FOREVER: Final = float("inf")
+NO_DEADLINE: Final = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[T]):
-    """What one runner works on, and why it went: alone, all that had gathered, or a full batch.
+    """Items that a runner processes together.
 
-    `single` says that nobody else was running or waiting at that moment.
+    Attributes
+    ----------
+    items : the items, in the order in which they were submitted
+    reason : `single`: one item, and no other was queued or running; `full`: `max_batch` items;
+        `partial`: all others
+    is_pending : returns whether the item at an index still waits for its result, that is, has not
+        been cancelled
     """
 
     items: list[T]
-    reason: Reason
-    is_wanted: Callable[[int], bool] = lambda _: True  # by its place: not given up meanwhile
+    reason: BatchReason
+    is_pending: Callable[[int], bool] = lambda _: True
 
     @property
-    def alone(self) -> bool:
-        """Whether all cores are this batch's."""
+    def is_single(self) -> bool:
+        """Whether the batch may use all processors."""
         return self.reason == "single"
 
 
 @dataclass(slots=True)
 class _Entry(Generic[T, R]):
     item: T
-    expires: float
+    deadline: float
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[R]
 
 
 class Batcher(Generic[T, R]):
-    """Feeds `run` from `runners` threads of its own.
+    """Calls `run` with batches of submitted items, from `runners` threads.
 
-    `run` takes a Batch and gives one answer, or one exception, for each of its items, in order.
-    `max_batch` bounds what its items `weigh` together, unless one alone is heavier. `queue_size`
-    bounds the items that wait. An item that was cancelled or whose time is over
-    while it waited is never run, and its batch-mates do not notice.
+    Items that were cancelled or whose deadline passed while they were queued are dropped before
+    they reach `run`. This does not affect the other items of the batch.
+
+    Parameters
+    ----------
+    run : takes a Batch and returns one result or exception per item, in order
+    runners : number of threads
+    max_batch : maximum total weight of a batch; a single heavier item is a batch of its own
+    queue_size : maximum number of queued items
+    weigh : returns the weight of an item
     """
 
     def __init__(
@@ -73,50 +84,50 @@ class Batcher(Generic[T, R]):
         self._entries: deque[_Entry[T, R]] = deque()
         self._changed = threading.Condition()
         self._closed = False
-        self._busy = 0  # runners that work
-        self._wanted = 0  # runners that there should be
-        self._alive: set[int] = set()  # their numbers; one that is not wanted ends
+        self._busy_runners = 0
+        self._runner_count = 0
+        self._alive: set[int] = set()  # numbers of live runners; one >= _runner_count ends
         self._threads: list[threading.Thread] = []
         self._max_batch = max_batch
         self.resize(runners, max_batch)
 
     @property
-    def waiting(self) -> int:
-        """Items that no runner has taken yet."""
+    def queued(self) -> int:
+        """Number of items that no runner has entries yet."""
         return len(self._entries)
 
     @property
-    def busy(self) -> bool:
-        """Whether a runner works or an item waits."""
-        return self._busy > 0 or bool(self._entries)
+    def is_busy(self) -> bool:
+        """Whether a runner is working or an item is queued."""
+        return self._busy_runners > 0 or bool(self._entries)
 
-    def submit(self, item: T, expires: float = FOREVER) -> asyncio.Future[R]:
-        """Queue an item from the running event loop; cancelling the future gives it up.
+    def submit(self, item: T, deadline: float = NO_DEADLINE) -> asyncio.Future[R]:
+        """Queue an item from the running event loop and return the future of its result.
 
-        After `expires`, in seconds of `time.perf_counter`, it is not run any more and fails with
-        DeadlineError. Raises QueueFullError at once where `queue_size` items wait, ClosedError
-        after `close`.
+        Cancelling the future drops the item. After `deadline`, in seconds of `time.perf_counter`,
+        a queued item fails with DeadlineError. Raise QueueFullError if `queue_size` items are
+        queued, ClosedError after `close`.
         """
         loop = asyncio.get_running_loop()
-        entry = _Entry[T, R](item, expires, loop, loop.create_future())
+        entry = _Entry[T, R](item, deadline, loop, loop.create_future())
         with self._changed:
             if self._closed:
                 raise ClosedError
             if len(self._entries) >= self._queue_size:
-                self._entries = deque(one for one in self._entries if not one.future.done())
+                self._entries = deque(each for each in self._entries if not each.future.done())
             if len(self._entries) >= self._queue_size:
-                raise QueueFullError("Too many pictures are waiting. Try again in a moment.")
+                raise QueueFullError("The queue is full. Try again in a moment.")
             self._entries.append(entry)
             self._changed.notify()
         return entry.future
 
     def resize(self, runners: int, max_batch: int) -> None:
-        """Work with another number of runners and another largest batch from now on."""
+        """Change the number of runners and the maximum batch size."""
         with self._changed:
             if self._closed:
                 return
             self._max_batch = max_batch
-            self._wanted = runners
+            self._runner_count = runners
             for number in set(range(runners)) - self._alive:
                 self._alive.add(number)
                 self._threads.append(
@@ -131,7 +142,7 @@ class Batcher(Generic[T, R]):
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Take no more items, finish those that wait, and stop the threads."""
+        """Accept no more items, finish those that are queued, and stop the threads."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -139,78 +150,80 @@ class Batcher(Generic[T, R]):
             thread.join()
 
     def _work(self, number: int) -> None:
-        while entries := self._next(number):
-            self._serve(*entries)
+        while batch := self._wait_for_batch(number):
+            self._process(*batch)
 
-    def _next(self, number: int) -> tuple[list[_Entry[T, R]], Reason] | None:
-        """Wait for work and take what is due; nothing when closed and empty, or not wanted."""
+    def _wait_for_batch(self, number: int) -> tuple[list[_Entry[T, R]], BatchReason] | None:
+        """Wait for the next batch; return None when the runner has to end."""
         with self._changed:
-            while number < self._wanted:
+            while number < self._runner_count:
                 if not self._entries:
                     if self._closed:
                         break
                     self._changed.wait()
                     continue
-                batch = self._take()
+                batch = self._take_batch()
                 if batch[0]:
-                    self._busy += 1
+                    self._busy_runners += 1
                     return batch
             self._alive.discard(number)
-            self._changed.notify()  # what woke this runner is for another one
+            self._changed.notify()  # the wake-up may be meant for another runner
             return None
 
-    def _take(self) -> tuple[list[_Entry[T, R]], Reason]:
-        """Take this runner's share: what waits is spread over the runners that are free."""
-        free = max(self._wanted - self._busy, 1)
-        share = min(-(-len(self._entries) // free), self._max_batch)
-        taken: list[_Entry[T, R]] = []
+    def _take_batch(self) -> tuple[list[_Entry[T, R]], BatchReason]:
+        """Take one runner's share of the queue, which is divided among the idle runners."""
+        idle = max(self._runner_count - self._busy_runners, 1)
+        share = min(-(-len(self._entries) // idle), self._max_batch)
+        entries: list[_Entry[T, R]] = []
         weight = 0
         now = time.perf_counter()
-        while self._entries and len(taken) < share:
+        while self._entries and len(entries) < share:
             entry = self._entries[0]
-            if entry.future.done() or entry.expires <= now:
+            if entry.future.done() or entry.deadline <= now:
                 self._entries.popleft()
-                _hand_over(entry.loop, [(entry, _late())])
+                _post_results(entry.loop, [(entry, _deadline_error())])
                 continue
             weight += self._weigh(entry.item)
-            if taken and weight > self._max_batch:
+            if entries and weight > self._max_batch:
                 break
-            taken.append(self._entries.popleft())
-        if len(taken) == 1 and not self._busy and not self._entries:
-            return taken, "single"
-        return taken, "full" if len(taken) == self._max_batch else "partial"
+            entries.append(self._entries.popleft())
+        if len(entries) == 1 and not self._busy_runners and not self._entries:
+            return entries, "single"
+        return entries, "full" if len(entries) == self._max_batch else "partial"
 
-    def _serve(self, entries: list[_Entry[T, R]], reason: Reason) -> None:
-        answers: Sequence[R | Exception]
+    def _process(self, entries: list[_Entry[T, R]], reason: BatchReason) -> None:
+        results: Sequence[R | Exception]
         try:
             items = [entry.item for entry in entries]
-            answers = self._run(Batch(items, reason, lambda at: not entries[at].future.done()))
+            results = self._run(Batch(items, reason, lambda i: not entries[i].future.done()))
         except Exception as error:
-            answers = [error] * len(entries)
+            results = [error] * len(entries)
         finally:
+            # Before the results are posted: a client that then sends its next item finds an idle
+            # runner, and that item is `single`.
             with self._changed:
-                self._busy -= 1  # before anybody hears of it: who asks again then is alone
-        pairs = list(zip(entries, answers, strict=True))
+                self._busy_runners -= 1
+        pairs = list(zip(entries, results, strict=True))
         for loop, group in groupby(pairs, key=lambda pair: pair[0].loop):
-            _hand_over(loop, list(group))
+            _post_results(loop, list(group))
 
 
-def _hand_over(
-    loop: asyncio.AbstractEventLoop, answers: Sequence[tuple[_Entry[T, R], R | Exception]]
+def _post_results(
+    loop: asyncio.AbstractEventLoop, results: Sequence[tuple[_Entry[T, R], R | Exception]]
 ) -> None:
-    with suppress(RuntimeError):  # the loop has ended, and with it whoever waited
-        loop.call_soon_threadsafe(_deliver, answers)
+    with suppress(RuntimeError):  # the event loop has been closed
+        loop.call_soon_threadsafe(_set_results, results)
 
 
-def _deliver(answers: Sequence[tuple[_Entry[T, R], R | Exception]]) -> None:
-    for entry, answer in answers:
-        if entry.future.done():  # its caller has gone
+def _set_results(results: Sequence[tuple[_Entry[T, R], R | Exception]]) -> None:
+    for entry, result in results:
+        if entry.future.done():  # cancelled
             continue
-        if isinstance(answer, Exception):
-            entry.future.set_exception(answer)
+        if isinstance(result, Exception):
+            entry.future.set_exception(result)
         else:
-            entry.future.set_result(answer)
+            entry.future.set_result(result)
 
 
-def _late() -> DeadlineError:
-    return DeadlineError("The picture waited longer than it may. Try again in a moment.")
+def _deadline_error() -> DeadlineError:
+    return DeadlineError("The deadline passed while the image was queued. Try again in a moment.")

@@ -1,4 +1,4 @@
-"""The bytes of a picture -> one input of the model."""
+"""Image files -> model inputs."""
 
 import math
 import time
@@ -9,52 +9,52 @@ import numpy as np
 from PIL import Image
 
 from backend.inference.images import loading
-from backend.inference.images.image_reader import Reader
-from backend.inference.preprocessing.preprocess import Preprocess, preprocess
+from backend.inference.images.image_reader import ImageReader
+from backend.inference.preprocessing.model_input import Preprocess, preprocess
 from backend.inference.types import Floats
 
-_TINY: Final = 4_096  # bytes of a file, pixels of a picture, numbers of an input
+_TINY: Final = 4_096  # bytes of a file, pixels of an image, numbers of an input
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """Rows of shape (n, *input), float32, and the seconds that decoding them took."""
+    """Model inputs: `rows` of shape (n, *input), float32, decoded in `seconds`."""
 
     rows: Floats
     seconds: float = 0.0
 
 
 class Decoder:
-    """Decodes and preprocesses as `spec` says; many threads may call it at a time.
+    """Decodes and preprocesses image files as `spec` describes. Thread-safe.
 
-    With `scaled`, a JPEG is decoded at a reduced scale where the model needs few of its pixels.
+    If `scaled`, a JPEG is decoded at a reduced scale when the model needs few of its pixels.
     """
 
-    def __init__(self, spec: Preprocess, reader: Reader, *, scaled: bool = True) -> None:
+    def __init__(self, spec: Preprocess, reader: ImageReader, *, scaled: bool = True) -> None:
         self._spec = spec
         self._reader = reader
-        self._side = spec.decoded_side if scaled else None
-        self._small_input = math.prod(spec.input_shape) <= _TINY
+        self._min_side = spec.decoded_side if scaled else None
+        self._has_small_input = math.prod(spec.input_shape) <= _TINY
 
     def decode(self, data: bytes) -> Input:
-        """Decode and preprocess a file; raises an ImageError where it cannot be used."""
+        """Decode and preprocess an image file; raise ImageError if it cannot be used."""
         started = time.perf_counter()
-        with self._reader.read(data, self._side) as image:
-            return self._prepare(image, started)
+        with self._reader.read(data, self._min_side) as image:
+            return self._preprocess(image, started)
 
     def decode_tiny(self, data: bytes) -> Input | None:
-        """`decode` where that costs less than to hand the picture to another thread, else None.
+        """Decode a file that costs less than a hand-over to another thread; else return None.
 
-        It takes no part in the budget of memory: the event loop must not wait for it.
+        It bypasses the reader's memory budget, because the event loop must not wait for it.
         """
-        if len(data) > _TINY or not self._small_input:
+        if len(data) > _TINY or not self._has_small_input:
             return None
         started = time.perf_counter()
         image = loading.open_image(data, max_pixels=self._reader.max_pixels)
         if image.width * image.height > _TINY:
             return None
-        return self._prepare(loading.load_rgb(image), started)
+        return self._preprocess(loading.load_rgb(image), started)
 
-    def _prepare(self, image: Image.Image, started: float) -> Input:
+    def _preprocess(self, image: Image.Image, started: float) -> Input:
         rows = preprocess(image, self._spec)[np.newaxis]
         return Input(rows, time.perf_counter() - started)

@@ -1,7 +1,7 @@
-"""Runs the batches of one model: decode what is not yet, one forward pass, probabilities.
+"""Runs the batches of one model: decoding, one forward pass, calibrated probabilities.
 
-It holds one or two loaded networks: one that takes all processors for a picture that is alone,
-one of a single thread of which several run side by side.
+The engine holds one or two loaded networks: a wide one that uses all processors, for a single
+image, and a narrow one with one thread, for concurrent runners.
 """
 
 import hashlib
@@ -32,26 +32,32 @@ log = logging.getLogger("prism.engine")
 
 
 class Load(Protocol):
-    """Loads a model, to run with so many threads: `partial(runtimes.load, artifact)`."""
+    """Loads a model, such as `partial(runtimes.load, artifact)`."""
 
     def __call__(self, *, threads: int) -> Runtime:
-        """Return the loaded network."""
+        """Return the loaded network, which uses `threads` threads for a forward pass."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Calibrated probabilities of shape (n, C), out-of-distribution scores of shape (n,) where
-    the outputs tell, and the seconds spent on them.
+class InferenceResult:
+    """The result for one item of a batch, which has n rows.
+
+    Attributes
+    ----------
+    probabilities : calibrated, shape (n, C)
+    ood_scores : out-of-distribution scores, shape (n,); None if the model returns probabilities
+    decode : seconds of decoding
+    inference : seconds of the forward pass
     """
 
-    outputs: Floats
+    probabilities: Floats
     ood_scores: Floats | None
     decode: float
     inference: float
 
 
 class Engine:
-    """Answers batches of files and inputs; several threads may call it at a time."""
+    """Runs batches of image files and inputs through one model. Thread-safe."""
 
     def __init__(
         self,
@@ -63,163 +69,164 @@ class Engine:
         max_batch: int,
         observer: Observer,
     ) -> None:
-        """Load the network and warm it with one blank input.
+        """Load the network and warm it up with a blank input.
 
-        Raises ArtifactError where the network does not give one finite number per label.
+        Raise ArtifactError if the network does not return one finite number per label.
         """
         self._artifact: Final = artifact
-        fitted = artifact.manifest.calibration
-        self._temperature: Final = fitted.temperature if fitted else 1.0
+        calibration = artifact.manifest.calibration
+        self._temperature: Final = calibration.temperature if calibration else 1.0
         self._load = load
         self._decoder = decoder
         self._threads = threads
         self._max_batch = max_batch
         self._observer = observer
         self._stopped = threading.Event()
-        self._alone = self._together = load(threads=threads)
-        self.plan = autotune.one_runner(self._alone, threads, max_batch)
-        self.runtime_name: Final = self._alone.name
+        self._wide = self._narrow = load(threads=threads)
+        self.plan = autotune.single_runner_plan(self._wide, threads, max_batch)
+        self.runtime_name: Final = self._wide.name
         self._warm_up()
         started = time.perf_counter()
         self._warm_up()
-        self.seconds_each: Final = time.perf_counter() - started
+        self.seconds_per_image: Final = time.perf_counter() - started
 
-    def __call__(self, batch: Batch[bytes | Input]) -> Sequence[Answer | Exception]:
-        """One answer or failure for each item; a bad picture never reaches the network."""
-        inputs = [self._input(item, batch.is_wanted, at) for at, item in enumerate(batch.items)]
-        good = [one for one in inputs if isinstance(one, Input)]
-        if good:
-            self._observer.batch(sum(len(one.rows) for one in good), batch.reason)
-        network = self._alone if batch.alone else self._together
-        answers = iter(self._answers(good, network))
-        return [next(answers) if isinstance(one, Input) else one for one in inputs]
+    def __call__(self, batch: Batch[bytes | Input]) -> Sequence[InferenceResult | Exception]:
+        """Return one result or exception per item; broken images never reach the network."""
+        decoded = [self._decode(item, batch.is_pending, i) for i, item in enumerate(batch.items)]
+        inputs = [item for item in decoded if isinstance(item, Input)]
+        if inputs:
+            self._observer.batch(sum(len(item.rows) for item in inputs), batch.reason)
+        network = self._wide if batch.is_single else self._narrow
+        results = iter(self._run(inputs, network))
+        return [next(results) if isinstance(item, Input) else item for item in decoded]
 
-    def spread(self) -> Plan:
-        """Load what runs side by side, where this runtime gains from it, and plan for it."""
-        if self._threads > 1 and self._alone.concurrent:
-            self._together = self._load(threads=1)
-            self.plan = autotune.many_runners(self._threads, self._max_batch)
+    def use_default_plan(self) -> Plan:
+        """Load the network for concurrent runners if the runtime gains from it; return the plan."""
+        if self._threads > 1 and self._wide.concurrent:
+            self._narrow = self._load(threads=1)
+            self.plan = autotune.multi_runner_plan(self._threads, self._max_batch)
         return self.plan
 
-    def survey(self, folder: Path, activity: Callable[[], int | None]) -> Plan:
-        """Choose the plan: an earlier one from `folder`, else by measuring in idle moments.
+    def autotune(self, folder: Path, activity: Callable[[], int | None]) -> Plan:
+        """Use the plan cached in `folder`, or measure one while the service is idle and cache it.
 
-        `activity` counts the pictures that came so far, None while some are inside. Raises
-        Interrupted after `stop`.
+        `activity` returns the number of images received so far, or None while images are in
+        flight. Raise Interrupted after `stop`.
         """
-        path = folder / f"{self._key()}.json"
-        with _only_one(path, self._stopped.is_set):
-            found = autotune.read(path)
-            if found is None:
-                found = self._measure(activity)
-                _keep(path, found)
+        path = folder / f"{self._plan_key()}.json"
+        with _exclusive(path, self._stopped.is_set):
+            plan = autotune.read_plan(path)
+            if plan is None:
+                plan = self._measure_plan(activity)
+                with suppress(OSError):  # _exclusive has logged a warning
+                    autotune.write_plan(path, plan)
             else:
-                log.info("%s: plan of an earlier start: %s", self._artifact.manifest.name, found)
-        if found.threads > 1:
-            self._together = self._alone
-        elif found.alone_threads == 1:
-            self._alone = self._together
-        self.plan = found
-        return found
+                log.info("%s: cached plan: %s", self._artifact.manifest.name, plan)
+        if plan.threads > 1:
+            self._narrow = self._wide
+        elif plan.alone_threads == 1:
+            self._wide = self._narrow
+        self.plan = plan
+        return plan
 
     def stop(self) -> None:
-        """Measure no more."""
+        """Stop measuring."""
         self._stopped.set()
 
-    def _key(self) -> str:
-        """What a plan depends on: the model's files, the runtime, the processors."""
+    def _plan_key(self) -> str:
+        """Return a hash of what a plan depends on: model files, runtime, processors."""
         manifest = self._artifact.manifest
         parts = [*manifest.files.values(), self.runtime_name, self._threads, self._max_batch]
         return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:32]
 
-    def _measure(self, activity: Callable[[], int | None]) -> Plan:
+    def _measure_plan(self, activity: Callable[[], int | None]) -> Plan:
         started = time.perf_counter()
-        found = autotune.Survey(
-            self._alone,
-            self._together if self._together is not self._alone else None,
+        plan = autotune.Autotuner(
+            self._wide,
+            self._narrow if self._narrow is not self._wide else None,
             threads=self._threads,
             shape=self._artifact.manifest.preprocess.input_shape,
             max_batch=self._max_batch,
             activity=activity,
-            stopped=self._stopped.is_set,
-        ).plan()
+            is_stopped=self._stopped.is_set,
+        ).choose_plan()
         seconds = time.perf_counter() - started
-        log.info("%s: plan measured in %.1f s: %s", self._artifact.manifest.name, seconds, found)
-        return found
+        log.info("%s: plan measured in %.1f s: %s", self._artifact.manifest.name, seconds, plan)
+        return plan
 
-    def _input(
-        self, item: bytes | Input, is_wanted: Callable[[int], bool], at: int
+    def _decode(
+        self, item: bytes | Input, is_pending: Callable[[int], bool], index: int
     ) -> Input | Exception:
         try:
-            found = item if isinstance(item, Input) else self._decoder.decode(item)
+            decoded = item if isinstance(item, Input) else self._decoder.decode(item)
         except Exception as error:
             return error
-        # Decoding takes its time: whoever has gone meanwhile costs no forward pass.
-        return found if is_wanted(at) else ClosedError("Nobody waits for this picture any more.")
+        # Drop items that were cancelled while they were decoded.
+        return decoded if is_pending(index) else ClosedError("The request was cancelled.")
 
-    def _answers(self, inputs: list[Input], network: Runtime) -> list[Answer | Exception]:
-        """Probabilities of inputs in one forward pass; one that makes it fail fails alone."""
+    def _run(self, inputs: list[Input], network: Runtime) -> list[InferenceResult | Exception]:
+        """Run one forward pass; if it fails, run each input alone so that only bad ones fail."""
         if not inputs:
             return []
         started = time.perf_counter()
         try:
-            outputs, scores = self._forward(_joined(inputs), network)
+            probabilities, scores = self._forward(_concatenate(inputs), network)
         except Exception as error:
             if len(inputs) == 1:
                 return [error]
-            return [answer for one in inputs for answer in self._answers([one], network)]
+            return [result for item in inputs for result in self._run([item], network)]
         seconds = time.perf_counter() - started
-        answers: list[Answer | Exception] = []
+        results: list[InferenceResult | Exception] = []
         start = 0
-        for one in inputs:
-            end = start + len(one.rows)
+        for item in inputs:
+            end = start + len(item.rows)
             ood_scores = None if scores is None else scores[start:end]
-            answers.append(Answer(outputs[start:end], ood_scores, one.seconds, seconds))
+            results.append(
+                InferenceResult(probabilities[start:end], ood_scores, item.seconds, seconds)
+            )
             start = end
-        return answers
+        return results
 
     def _forward(self, rows: Floats, network: Runtime) -> tuple[Floats, Floats | None]:
         outputs, kind = network(rows), self._artifact.manifest.output
-        probabilities = apply.probabilities(outputs, kind, self._temperature)
+        try:
+            probabilities = apply.probabilities(outputs, kind, self._temperature)
+        except apply.OutputError as error:
+            raise InferenceError(str(error)) from error
         return probabilities, apply.ood_scores(outputs) if kind == "logits" else None
 
     def _warm_up(self) -> None:
         manifest, folder = self._artifact.manifest, self._artifact.folder
         blank = np.zeros((1, *manifest.preprocess.input_shape), dtype=np.float32)
         try:
-            shape = self._forward(blank, self._alone)[0].shape
+            shape = self._forward(blank, self._wide)[0].shape
         except InferenceError as error:
             raise ArtifactError(f"{folder}: the network fails on a blank input") from error
         if shape != (1, len(manifest.labels)):
             raise ArtifactError(
-                f"{folder}: the network gives {shape[-1]} outputs, but the manifest has "
+                f"{folder}: the network returns {shape[-1]} outputs, but the manifest has "
                 f"{len(manifest.labels)} labels"
             )
 
 
-def _joined(inputs: list[Input]) -> Floats:
-    return inputs[0].rows if len(inputs) == 1 else np.concatenate([one.rows for one in inputs])
+def _concatenate(inputs: list[Input]) -> Floats:
+    return inputs[0].rows if len(inputs) == 1 else np.concatenate([item.rows for item in inputs])
 
 
 @contextmanager
-def _only_one(path: Path, stopped: Callable[[], bool]) -> Iterator[None]:
-    """Let one of several workers measure while the others wait for what it finds."""
+def _exclusive(path: Path, is_stopped: Callable[[], bool]) -> Iterator[None]:
+    """Hold the lock of a plan: one worker measures, the others wait and read its plan."""
     lock = FileLock(path.with_suffix(".lock"), thread_local=False)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         while not lock.is_locked:
-            if stopped():
+            if is_stopped():
                 raise autotune.Interrupted
             with suppress(Timeout):
                 lock.acquire(timeout=0.5)
-    except (OSError, NotImplementedError):  # nothing can be kept there: each worker measures
-        log.warning("the measured plan cannot be kept in %s", path.parent)
+    except (OSError, NotImplementedError):  # the folder is not writable: each worker measures
+        log.warning("The measured plan cannot be cached in %s", path.parent)
     try:
         yield
     finally:
         lock.release()
-
-
-def _keep(path: Path, found: Plan) -> None:
-    with suppress(OSError):  # said already
-        autotune.write(path, found)

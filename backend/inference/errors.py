@@ -1,49 +1,48 @@
-"""Every failure of the core, on one screen.
+"""Exceptions of the inference core.
 
 PrismError
-├── ImageError                 this picture cannot be classified; the next one may well be
-│   ├── EmptyImageError        no bytes at all
-│   ├── UnsupportedImageError  not an image, or of a format that is not read
-│   ├── BrokenImageError       an image of a known format, but damaged
+├── ImageError                 the image cannot be classified; other images may be fine
+│   ├── EmptyImageError        the file has no bytes
+│   ├── UnsupportedImageError  not an image, or in an unsupported format
+│   ├── BrokenImageError       an image of a supported format, but damaged
 │   └── ImageTooLargeError     more bytes or pixels than allowed
-├── PixelsError                a row of raw pixels has the wrong shape, type or range
-├── ModelError                 the model, not the picture, is at fault
-│   ├── ArtifactError          a model folder that cannot be read or trusted
-│   ├── SourceError            an address that gives no model folder
-│   │   └── UnreachableError   nobody answers there; an earlier copy may do
-│   ├── RuntimeMissingError    the runtime asked for is not installed
+├── PixelsError                raw pixels have the wrong shape, type or range
+├── ModelError                 the model is at fault, not the image
+│   ├── ArtifactError          a model folder that cannot be read or verified
+│   ├── SourceError            a model address that gives no model folder
+│   │   └── UnreachableError   the source does not respond; a cached copy may be used
+│   ├── RuntimeMissingError    the requested runtime is not installed
 │   ├── UnknownModelError      no model of that name is served
 │   ├── ModelNotReadyError     the model is still loading, or failed to load
-│   └── InferenceError         the forward pass failed or gave numbers that are not finite
-├── QueueFullError             more work than the queue holds; try again later
-├── DeadlineError              the answer would have come too late
-└── ClosedError                shutting down, no new work is taken
+│   └── InferenceError         the forward pass failed or returned invalid numbers
+├── QueueFullError             the queue is full, or the wait would exceed the deadline
+├── DeadlineError              the deadline passed before the result was ready
+└── ClosedError                the service is shutting down and accepts no new work
 
-The text of each is written for the person who sent the picture or runs the service: it never
-holds a path, a memory address or another library's words, except ArtifactError, which names the
-folder and is shown to the operator only, and SourceError, which names the address, always without
-its query and credentials.
+Messages are shown to clients and operators. They never contain a path, a memory address or the
+text of another library's exception. Exceptions to this rule: ArtifactError names the model folder
+and is shown to the operator only; SourceError names the address without its query and credentials.
 """
 
 
 class PrismError(Exception):
-    """Root of the tree."""
+    """Base class of all errors in this module."""
 
 
 class ImageError(PrismError):
-    """This picture cannot be classified."""
+    """The image cannot be classified."""
 
 
 class EmptyImageError(ImageError):
-    """No bytes at all."""
+    """The file has no bytes."""
 
 
 class UnsupportedImageError(ImageError):
-    """Not an image, or of a format that is not read."""
+    """Not an image, or in an unsupported format."""
 
 
 class BrokenImageError(ImageError):
-    """An image of a known format, but damaged."""
+    """An image of a supported format, but damaged."""
 
 
 class ImageTooLargeError(ImageError):
@@ -51,27 +50,27 @@ class ImageTooLargeError(ImageError):
 
 
 class PixelsError(PrismError):
-    """A row of raw pixels has the wrong shape, type or range."""
+    """Raw pixels have the wrong shape, type or range."""
 
 
 class ModelError(PrismError):
-    """The model, not the picture, is at fault."""
+    """The model is at fault, not the image."""
 
 
 class ArtifactError(ModelError):
-    """A model folder that cannot be read or trusted."""
+    """A model folder that cannot be read or verified."""
 
 
 class SourceError(ModelError):
-    """An address that gives no model folder."""
+    """A model address that gives no model folder."""
 
 
 class UnreachableError(SourceError):
-    """Nobody answers there; an earlier copy may do."""
+    """The source does not respond; a cached copy may be used."""
 
 
 class RuntimeMissingError(ModelError):
-    """The runtime asked for is not installed."""
+    """The requested runtime is not installed."""
 
 
 class UnknownModelError(ModelError):
@@ -83,11 +82,14 @@ class ModelNotReadyError(ModelError):
 
 
 class InferenceError(ModelError):
-    """The forward pass failed or gave numbers that are not finite."""
+    """The forward pass failed or returned invalid numbers."""
 
 
 class QueueFullError(PrismError):
-    """More work than the queue holds, or than is done in time; `retry_after` seconds may help."""
+    """The queue is full, or the wait would exceed the deadline.
+
+    `retry_after` is the estimated wait in seconds.
+    """
 
     def __init__(self, message: str, retry_after: float = 1.0) -> None:
         super().__init__(message)
@@ -95,11 +97,11 @@ class QueueFullError(PrismError):
 
 
 class DeadlineError(PrismError):
-    """The answer would have come too late."""
+    """The deadline passed before the result was ready."""
 
 
 class ClosedError(PrismError):
-    """Shutting down, no new work is taken."""
+    """The service is shutting down and accepts no new work."""
 
     def __init__(
         self, message: str = "The service is shutting down. Send the request again."

@@ -1,69 +1,38 @@
-"""What the core tells about its work, to whoever counts it."""
+"""Callbacks for metrics and traces of one model's work."""
 
-from typing import Final, Literal, Protocol
+from typing import Literal
 
-Shed = Literal["queue_full", "too_slow"]
-Gathered = Literal["single", "partial", "full"]
+ShedReason = Literal["queue_full", "too_slow"]
+BatchReason = Literal["single", "partial", "full"]
 
 
-class Observer(Protocol):
-    """Hears of one model's pictures; every method may be called from any thread.
+class Observer:
+    """Base class whose callbacks do nothing. They may be called from any thread.
 
-    Each picture that was admitted ends in exactly one of `answered`, `failed`, `expired` and
-    `abandoned`, called in the context (`contextvars`) of whoever asked for it.
+    Each admitted image ends in exactly one of `answered`, `failed`, `expired` and `abandoned`,
+    which are called in the context (`contextvars`) of the caller that submitted the image.
     """
 
     def admitted(self) -> None:
-        """A picture was taken in."""
+        """Handle an image that entered the queue."""
 
-    def shed(self, reason: Shed) -> None:
-        """A picture was refused: the queue is full, or the answer would come too late."""
-
-    def expired(self) -> None:
-        """The deadline of a picture passed."""
-
-    def abandoned(self) -> None:
-        """Who asked for the picture is gone."""
-
-    def answered(self, decode: float, queue: float, inference: float) -> None:
-        """A picture was answered; where its time went, in seconds."""
-
-    def failed(self, cause: str | BaseException) -> None:
-        """A picture could not be classified; `cause` is the error or its code."""
-
-    def batch(self, size: int, reason: Gathered) -> None:
-        """A forward pass over `size` pictures begins; why it has that size."""
-
-    def depth(self, waiting: int) -> None:
-        """So many pictures are inside now: admitted, and not answered yet."""
-
-
-class SilentObserver:
-    """Hears and does nothing."""
-
-    def admitted(self) -> None:
-        """Do nothing."""
-
-    def shed(self, reason: Shed) -> None:
-        """Do nothing."""
+    def shed(self, reason: ShedReason) -> None:
+        """Handle an image that was rejected: full queue, or expected wait over the deadline."""
 
     def expired(self) -> None:
-        """Do nothing."""
+        """Handle an admitted image whose deadline passed."""
 
     def abandoned(self) -> None:
-        """Do nothing."""
+        """Handle an admitted image whose caller cancelled it."""
 
     def answered(self, decode: float, queue: float, inference: float) -> None:
-        """Do nothing."""
+        """Handle a classified image and the durations of its stages, in seconds."""
 
     def failed(self, cause: str | BaseException) -> None:
-        """Do nothing."""
+        """Handle an image that failed; `cause` is the exception or its error code."""
 
-    def batch(self, size: int, reason: Gathered) -> None:
-        """Do nothing."""
+    def batch(self, size: int, reason: BatchReason) -> None:
+        """Handle the start of a forward pass over `size` images."""
 
-    def depth(self, waiting: int) -> None:
-        """Do nothing."""
-
-
-SILENT: Final = SilentObserver()
+    def depth(self, in_flight: int) -> None:
+        """Handle a change in the number of admitted images that have not ended."""

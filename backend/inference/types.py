@@ -1,4 +1,4 @@
-"""What the core gives back, as frozen dataclasses."""
+"""Result types of the inference core."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Score:
-    """One class of an answer: its label, its place in the model's labels, its probability."""
+class LabelScore:
+    """A label, its index in the model's labels, and its probability."""
 
     label: str
     index: int
@@ -20,7 +20,7 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Where the time of one answer went, in milliseconds."""
+    """Durations of the stages of one classification, in milliseconds."""
 
     decode: float
     queue: float
@@ -28,13 +28,20 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
-class Prediction:
-    """The answer for one picture.
+class ClassificationResult:
+    """The classification of one image.
 
-    `probabilities` has shape (C,), float32, in label order, and sums to 1; `ranking` holds the
-    class indices from most to least probable. `ood_score` is the larger the less the picture is
-    like what the model knows, None where its outputs do not tell; `in_distribution` is whether it
-    is like it, `set_size` how many labels a set of a coverage needs: None without calibration.
+    Attributes
+    ----------
+    labels : the model's labels, in output order
+    probabilities : float32 of shape (C,), in label order, sums to 1
+    ranking : class indices of shape (C,), from most to least probable
+    timings : durations of the stages
+    ood_score : out-of-distribution score, higher is less like the training data; None if the
+        model's outputs do not allow one
+    in_distribution : whether `ood_score` is within the calibrated limit; None without calibration
+    set_size : returns the size of the prediction set for (probabilities, coverage); None without
+        calibration
     """
 
     labels: tuple[str, ...]
@@ -45,17 +52,18 @@ class Prediction:
     in_distribution: bool | None = None
     set_size: Callable[[Floats, float], int] | None = None
 
-    def top(self, k: int) -> list[Score]:
-        """The `k` most probable classes (all of them where the model has fewer)."""
+    def top(self, k: int) -> list[LabelScore]:
+        """Return the `k` most probable labels, or all of them if the model has fewer."""
         return [
-            Score(self.labels[i], int(i), float(self.probabilities[i])) for i in self.ranking[:k]
+            LabelScore(self.labels[i], int(i), float(self.probabilities[i]))
+            for i in self.ranking[:k]
         ]
 
     def prediction_set(self, coverage: float) -> tuple[str, ...] | None:
-        """The labels one of which is right with the probability `coverage`, the likeliest first.
+        """Return the labels that include the right one with probability `coverage`.
 
-        Never empty. None where the model is not calibrated; raises ValueError where it is, but not
-        for this coverage.
+        The most probable label comes first, and the set is never empty. Return None if the model
+        is not calibrated. Raise ValueError if it is not calibrated for this coverage.
         """
         if self.set_size is None:
             return None

@@ -1,0 +1,1 @@
+"""The processors and memory that the container may use."""

@@ -1,15 +1,50 @@
-"""Where the kernel says what a container may use."""
+"""Limits of this process from Linux control groups, versions 1 and 2.
+
+`root` is the folder that contains /proc and /sys.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 
-def folders(root: Path, controller: str, *mounts: str) -> Iterator[Path]:
-    """Where this process's limits may stand, from its own cgroup up to the root of each tree.
+def cpu_quotas(root: Path) -> list[float]:
+    """Return the CPU quotas that apply to this process, in processors."""
+    quotas = (_cpu_quota(folder) for folder in _folders(root, "cpu", "cpu,cpuacct"))
+    return [quota for quota in quotas if quota]
 
-    `mounts` are other names of the controller's tree in version 1. `root` is where /proc and /sys
-    are looked for. Inside a container the path is often the host's and leads nowhere: the root is
-    what counts.
+
+def memory_limits(root: Path) -> list[int]:
+    """Return the memory limits that apply to this process, in bytes."""
+    limits = (_memory_limit(folder) for folder in _folders(root, "memory"))
+    return [limit for limit in limits if limit]
+
+
+def _cpu_quota(folder: Path) -> float | None:
+    try:
+        if (folder / "cpu.max").is_file():
+            quota, period = (folder / "cpu.max").read_text().split()
+        else:
+            quota = (folder / "cpu.cfs_quota_us").read_text().strip()
+            period = (folder / "cpu.cfs_period_us").read_text().strip()
+        return float(quota) / float(period) if float(quota) > 0 else None
+    except (OSError, ValueError):  # "max" means no limit
+        return None
+
+
+def _memory_limit(folder: Path) -> int | None:
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        try:
+            return int((folder / name).read_text())
+        except (OSError, ValueError):  # "max" means no limit
+            continue
+    return None
+
+
+def _folders(root: Path, controller: str, *mounts: str) -> Iterator[Path]:
+    """Yield the folders of this process's cgroup and of its ancestors, for one controller.
+
+    `mounts` are other names of the controller's tree in version 1. In a container, the cgroup's
+    path is often the host's and does not exist; the root of the tree then has the limits.
     """
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()

@@ -1,53 +1,41 @@
-"""How much memory this process may use: the container's limit, not the host's memory."""
+"""Memory that this process may use: the container's limit, not the host's memory."""
 
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.resources.cgroup import folders
+from backend.resources.cgroup import memory_limits
 
 _ROOT = Path("/")
 
 
 @dataclass(frozen=True, slots=True)
-class Shares:
-    """Bytes for pictures that are being decoded, and for files that have been sent.
+class MemoryShares:
+    """Bytes for decoding images and for uploaded files.
 
-    The rest is left for the process with its models, and for what the allocator keeps: as measured
-    in 512 MB, where both were filled at a time.
+    The rest is for the process with its models and for the allocator's overhead. The shares were
+    measured in 512 MB, with both filled at the same time.
     """
 
     decoding: int
     files: int
 
     @classmethod
-    def of(cls, limit: int) -> "Shares":
-        """The shares of a process that may use `limit` bytes."""
+    def from_limit(cls, limit: int) -> "MemoryShares":
+        """Return the shares of a process that may use `limit` bytes."""
         return cls(decoding=limit // 3, files=limit // 8)
 
 
 def memory_limit(root: Path = _ROOT) -> int | None:
-    """Bytes that may be used; None where the system does not tell.
+    """Return the number of bytes that may be used; None if unknown.
 
-    The smallest of the machine's memory and the limits of the cgroup (version 1 or 2) and all
-    above it. `root` is where /proc and /sys are looked for.
+    It is the smallest of the physical memory and the limits of the cgroup and its ancestors.
     """
-    limits = (_limit(folder) for folder in folders(root, "memory"))
-    return min([*_machine(), *(limit for limit in limits if limit)], default=None)
+    return min([*_physical_memory(), *memory_limits(root)], default=None)
 
 
-def _machine() -> list[int]:
+def _physical_memory() -> list[int]:
     try:
         return [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
     except (AttributeError, ValueError):  # Windows
         return []
-
-
-def _limit(folder: Path) -> int | None:
-    """The limit of one cgroup, None where it has none."""
-    for name in ("memory.max", "memory.limit_in_bytes"):
-        try:
-            return int((folder / name).read_text())
-        except (OSError, ValueError):  # "max" is no number, and means no limit
-            continue
-    return None

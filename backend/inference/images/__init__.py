@@ -1,0 +1,1 @@
+"""Decoding of image files to upright RGB pixels, within limits on pixels and memory."""

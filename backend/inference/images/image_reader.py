@@ -1,5 +1,6 @@
-"""Reading pictures within bounds: no more pixels than allowed, no more memory than there is."""
+"""Decoding of images within limits on pixels and memory."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
@@ -8,15 +9,37 @@ from PIL import Image
 
 from backend.inference.errors import ImageTooLargeError
 from backend.inference.images import loading
-from backend.inference.images.memory_budget import Budget
 
-_USUAL: Final = 10  # bytes that a pixel takes until it is reduced
+_TYPICAL_BYTES_PER_PIXEL: Final = 10
 
 
-class Reader:
-    """Reads pictures of at most `max_pixels`, as many at a time as `memory` (bytes) allows.
+class MemoryBudget:
+    """`total` bytes that threads share; a request for more than `total` takes all of them."""
 
-    Without `memory` it is what one usual picture of `max_pixels` takes.
+    def __init__(self, total: int) -> None:
+        self._total = total
+        self._free = total
+        self._changed = threading.Condition()
+
+    @contextmanager
+    def reserve(self, size: int) -> Iterator[None]:
+        """Hold `size` bytes while the block runs; wait until they are free."""
+        size = min(size, self._total)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free >= size)
+            self._free -= size
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._free += size
+                self._changed.notify_all()
+
+
+class ImageReader:
+    """Decodes images of at most `max_pixels`, as many concurrently as `memory` bytes allow.
+
+    Without `memory`, the budget is that of one typical image of `max_pixels`.
     """
 
     def __init__(
@@ -24,24 +47,26 @@ class Reader:
     ) -> None:
         self.max_pixels: Final = max_pixels
         self._memory = memory
-        usual = _USUAL * max_pixels
-        self._budget = Budget(usual if memory is None else min(usual, memory))
+        typical = _TYPICAL_BYTES_PER_PIXEL * max_pixels
+        self._budget = MemoryBudget(typical if memory is None else min(typical, memory))
 
     @contextmanager
-    def read(self, data: bytes, side: int | None = None) -> Iterator[Image.Image]:
-        """Give an upright RGB picture and hold its memory while the block runs; may wait for it.
+    def read(self, data: bytes, min_side: int | None = None) -> Iterator[Image.Image]:
+        """Yield an upright RGB image and hold its memory while the block runs.
 
-        With `side` a JPEG may come smaller, no side of it shorter than that. Raises an ImageError.
+        Blocks until the memory is free. With `min_side`, a JPEG may be decoded at a smaller scale,
+        with no side shorter than `min_side`. Raise an ImageError if the image cannot be used.
         """
         image = loading.open_image(data, max_pixels=self.max_pixels)
         width, height = image.size
-        if side is not None:
-            loading.reduce(image, side)
-        needed = loading.memory(image, width * height)
+        if min_side is not None:
+            loading.use_scaled_decoding(image, min_side)
+        needed = loading.estimate_memory(image, width * height)
         if self._memory is not None and needed > self._memory:
             raise ImageTooLargeError(
-                f"The picture has {width} x {height} pixels, which take more memory than this "
-                "service has for one. Scale it down, or save it as JPEG, and send it again."
+                f"The image has {width} x {height} pixels, which needs more memory than this "
+                "service allows for one image. Scale it down, or save it as JPEG, and send it "
+                "again."
             )
-        with self._budget.take(needed):
+        with self._budget.reserve(needed):
             yield loading.load_rgb(image)

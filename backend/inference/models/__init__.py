@@ -1,0 +1,1 @@
+"""Model folders, network architectures and checkpoints."""

@@ -1,6 +1,6 @@
-"""A checkpoint file: its tensors, read without unpickling, and a model folder made of them."""
+"""Checkpoint files: reading tensors without unpickling, and conversion to a model folder."""
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from backend.inference.errors import ArtifactError, RuntimeMissingError
@@ -17,49 +17,48 @@ try:
     from backend.inference.models import networks
 except ModuleNotFoundError as error:
     raise RuntimeMissingError(
-        f"{error.name} is not installed, and a bare checkpoint needs it; run "
+        f"{error.name} is not installed, but is required for a bare checkpoint; run "
         "`pip install -r requirements_backend.txt`, or package the checkpoint as a model folder"
     ) from error
 
-NESTED = ("state_dict", "model_state_dict")
+NESTED_KEYS = ("state_dict", "model_state_dict")
 
 
 def read_state_dict(path: Path, expected: Collection[str] = ()) -> dict[str, Tensor]:
-    """Read tensors by name, from `.safetensors` or torch's own format; unpickles nothing else.
+    """Read tensors by name from a `.safetensors` file or torch's format, without unpickling.
 
-    A state dict nested under `state_dict` (as Lightning does) or `model_state_dict`, and names that
-    begin with `module.` (from DataParallel), are understood. A prefix that all names share, such as
-    Lightning's `model.`, is taken off where that gives the `expected` names. Raises ArtifactError
-    otherwise.
+    Supports state dicts nested under `state_dict` (Lightning) or `model_state_dict`, and names that
+    begin with `module.` (DataParallel). A prefix that all names share, such as Lightning's
+    `model.`, is removed if that yields the `expected` names. Raise ArtifactError for other files.
     """
-    found: object
+    content: object
     try:
         if path.suffix == ".safetensors":
-            found = load_file(path)
+            content = load_file(path)
         else:
-            found = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, EOFError, ValueError, RuntimeError, LookupError) as error:
         raise ArtifactError(f"{path} cannot be read as a checkpoint") from error
-    except Exception as error:  # pickle.UnpicklingError: something other than tensors
+    except Exception as error:  # pickle.UnpicklingError: objects other than tensors
         raise ArtifactError(
-            f"{path} holds more than tensors and is not loaded; save model.state_dict() instead"
+            f"{path} contains more than tensors and is not loaded; save model.state_dict() instead"
         ) from error
-    for key in NESTED:
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in found.items()
+    for key in NESTED_KEYS:
+        if isinstance(content, dict) and isinstance(content.get(key), dict):
+            content = content[key]
+    if not isinstance(content, dict) or not all(
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
     ):
-        raise ArtifactError(f"{path} holds no state dict; save model.state_dict()")
-    tensors = {key.removeprefix("module."): value for key, value in found.items()}
-    return without_shared_prefix(tensors, expected)
+        raise ArtifactError(f"{path} contains no state dict; save model.state_dict()")
+    tensors = {key.removeprefix("module."): value for key, value in content.items()}
+    return remove_shared_prefix(tensors, expected)
 
 
 def write_folder(path: Path, architecture: str, folder: Path, title: str) -> Artifact:
-    """Make `folder` a model folder, without ONNX, of the digit classifier in the checkpoint `path`.
+    """Write the digit classifier in the checkpoint `path` to `folder`, a model folder without ONNX.
 
-    Raises ArtifactError where the architecture is unknown or does not read digits, or where the
-    checkpoint is unreadable, does not fit or holds weights that are not finite.
+    Raise ArtifactError if the architecture is unknown or does not classify digits, or if the
+    checkpoint is unreadable, does not fit the architecture or has weights that are not finite.
     """
     network = networks.build(architecture)
     tensors = read_state_dict(path, network.state_dict())
@@ -68,7 +67,7 @@ def write_folder(path: Path, architecture: str, folder: Path, title: str) -> Art
     except RuntimeError as error:
         raise ArtifactError(f"{path} does not fit the architecture {architecture}") from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise ArtifactError(f"{path} holds weights that are not finite")
+        raise ArtifactError(f"{path} contains weights that are not finite")
     _require_digits(network, architecture)
     save_file(
         {name: tensor.contiguous() for name, tensor in network.state_dict().items()},
@@ -87,30 +86,27 @@ def write_folder(path: Path, architecture: str, folder: Path, title: str) -> Art
     return artifact.write_manifest(folder, manifest)
 
 
-def without_shared_prefix(
+def remove_shared_prefix(
     tensors: dict[str, Tensor], expected: Collection[str]
 ) -> dict[str, Tensor]:
-    """Take off a prefix that all names share, where that gives the `expected` names."""
+    """Remove a prefix that all names share, if that yields the `expected` names."""
     expected = set(expected)
     if expected and tensors and tensors.keys() != expected:
         for prefix in _prefixes(next(iter(tensors))):
-            if {name.removeprefix(prefix) for name in _starting(tensors, prefix)} == expected:
+            if not all(name.startswith(prefix) for name in tensors):
+                continue
+            if {name.removeprefix(prefix) for name in tensors} == expected:
                 return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
     return tensors
 
 
 def _prefixes(name: str) -> Iterator[str]:
-    """`a.b.weight` -> `a.`, `a.b.`"""
-    return (name[: at + 1] for at, letter in enumerate(name) if letter == ".")
-
-
-def _starting(tensors: Mapping[str, Tensor], prefix: str) -> Collection[str]:
-    """The names, where all of them start with `prefix`; else none."""
-    return tensors if all(name.startswith(prefix) for name in tensors) else ()
+    """Yield the prefixes of a name: `a.b.weight` -> `a.`, `a.b.`."""
+    return (name[: i + 1] for i, letter in enumerate(name) if letter == ".")
 
 
 def _require_digits(network: nn.Module, architecture: str) -> None:
-    """Our own architectures read digits; what to do to a picture for others, nobody has said."""
+    """Raise ArtifactError unless the network classifies digits: others lack preprocessing."""
     blank = torch.zeros(1, *DigitPreprocess().input_shape)
     try:
         with torch.inference_mode():
@@ -119,6 +115,6 @@ def _require_digits(network: nn.Module, architecture: str) -> None:
         shape = ()
     if shape != (1, len(LABELS)):
         raise ArtifactError(
-            f"{architecture} does not read digits; package its checkpoint as a model folder, "
-            "which says how pictures are prepared and what the labels are"
+            f"{architecture} does not classify digits; package its checkpoint as a model folder, "
+            "which contains the preprocessing and the labels"
         )

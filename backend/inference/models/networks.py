@@ -1,8 +1,7 @@
-"""Our network architectures, by the name that a manifest gives them.
+"""Built-in network architectures, by the name used in manifests.
 
-Each turns normalised fields of shape (N, 1, 28, 28), float32, into scores of shape (N, 10), of
-which a softmax makes probabilities. `MnistCnn` and `MnistMlp` give logits. `MnistNet` gives
-log-probabilities, which are valid logits too: a softmax leaves them as they are.
+Each maps normalized fields of shape (N, 1, 28, 28), float32, to logits of shape (N, 10).
+`MnistNet` returns log-probabilities, which are valid logits: a softmax does not change them.
 """
 
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from backend.inference.models import torchvision_compat
 
 
 class MnistNet(nn.Module):
-    """`Net` of the PyTorch MNIST example: its `mnist_cnn.pt` loads as it is.
+    """`Net` of the PyTorch MNIST example, which loads that example's `mnist_cnn.pt` unchanged.
 
     Maps (N, 1, 28, 28) to log-probabilities (N, 10). Source: pytorch/examples `mnist/main.py`.
     """
@@ -41,9 +40,9 @@ class MnistNet(nn.Module):
 class MnistCnn(nn.Module):
     """The shipped digit classifier: 3x3 convolutions at 28, 14, 7 and 3 pixels, two linear layers.
 
-    Maps (N, 1, 28, 28) to logits (N, 10) in 8.2 million multiply-adds an image: what an image costs
-    bounds what a core can serve. So only two convolutions read the whole field, most work is done
-    at 7x7, and filters come in sixteens, as the kernels of ONNX Runtime take them.
+    Maps (N, 1, 28, 28) to logits (N, 10) in 8.2 million multiply-adds per image, because this cost
+    bounds the throughput of a core. Only two convolutions read the whole field, most work is done
+    at 7x7, and filters come in multiples of 16, which suits the kernels of ONNX Runtime.
     """
 
     def __init__(self) -> None:
@@ -72,7 +71,7 @@ class MnistCnn(nn.Module):
 
 
 class MnistMlp(nn.Module):
-    """Two dense layers of 128 on the pixels: what a network without convolutions is worth.
+    """Two dense layers of 128 units on the pixels, a baseline without convolutions.
 
     Maps (N, 1, 28, 28) to logits (N, 10).
     """
@@ -95,7 +94,7 @@ class MnistMlp(nn.Module):
 
 
 class _Residual(nn.Module):
-    """Adds what `layers` make of the input to the input (He et al. 2015)."""
+    """Adds the output of `layers` to their input (He et al. 2015)."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -122,11 +121,13 @@ ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "mnist-net": MnistNet,
 }
 
+_SLOW_INITIALIZATION = ("googlenet", "inception_v3")
+
 
 def build(architecture: str, classes: int = 10) -> nn.Module:
-    """Return a new network: one of our `ARCHITECTURES`, or `torchvision/NAME` for `classes`.
+    """Return a new network: one of `ARCHITECTURES`, or `torchvision/NAME` for `classes` classes.
 
-    Raises ArtifactError for other names, and where torchvision is not installed.
+    Raise ArtifactError for other names, and if torchvision is not installed.
     """
     family, _, name = architecture.partition("/")
     if family == "torchvision" and name:
@@ -144,14 +145,11 @@ def _from_torchvision(name: str, classes: int) -> nn.Module:
         models = torchvision_compat.load("models")
     except ImportError as error:
         raise ArtifactError(
-            f"torchvision/{name} needs torchvision: pip install -r requirements_backend.txt"
+            f"torchvision/{name} requires torchvision: pip install -r requirements_backend.txt"
         ) from error
     if name not in models.list_models(module=models):
-        raise ArtifactError(f"torchvision has no classifier called {name!r}")
-    # The weights come from the model folder: drawing random ones first would only cost time.
-    options = {"init_weights": False} if name in _DRAWS_SLOWLY else {}
+        raise ArtifactError(f"torchvision has no classifier named {name!r}")
+    # Skip the slow random initialization: the weights come from the model folder.
+    options = {"init_weights": False} if name in _SLOW_INITIALIZATION else {}
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
     return network
-
-
-_DRAWS_SLOWLY = ("googlenet", "inception_v3")

@@ -1,8 +1,8 @@
-"""Import torchvision beside a torch it was not built for.
+"""Import of torchvision next to a torch that it was not built for.
 
-A torchvision built for CUDA registers its operators for CUDA only and fails on import beside a
-torch for the CPU ("operator torchvision::nms does not exist"). Declaring the two operators first
-is all it needs for data sets, transforms and classification.
+A torchvision built for CUDA registers its operators for CUDA only. With a CPU build of torch, its
+import fails ("operator torchvision::nms does not exist"). Declaring these two operators first is
+enough for datasets, transforms and classification.
 """
 
 from contextlib import suppress
@@ -15,7 +15,7 @@ SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 
 def load(name: str) -> Any:
-    """Import the module `torchvision.NAME`; raises ImportError where there is no torchvision."""
+    """Return the module `torchvision.NAME`; raise ImportError if torchvision is not installed."""
     for operator in ("nms", "qnms"):
         with suppress(RuntimeError):  # declared already
             torch.library.define(f"torchvision::{operator}", SCHEMA)

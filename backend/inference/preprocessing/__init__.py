@@ -1,0 +1,1 @@
+"""Preprocessing of RGB images to model inputs, shared with training."""

@@ -1,24 +1,40 @@
-"""What a model is given, as a picture for people."""
+"""Image -> the array a model is given, as its manifest describes; and that array as a PNG.
+
+Training and serving share this code.
+"""
 
 from io import BytesIO
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
+from pydantic import Field
 
-from backend.inference.preprocessing.preprocess import Preprocess
+from backend.inference.preprocessing.digits import DigitPreprocess, find_digit, normalize
+from backend.inference.preprocessing.photos import PhotoPreprocess, prepare_photo
 from backend.inference.types import Floats
 
+Preprocess = Annotated[DigitPreprocess | PhotoPreprocess, Field(discriminator="kind")]
 
-def png(row: Floats, spec: Preprocess) -> bytes:
+
+def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
+    """Turn an RGB image of any size into one input, float32 of `spec.input_shape`."""
+    if isinstance(spec, PhotoPreprocess):
+        return prepare_photo(image, spec)
+    inputs: Floats = normalize(find_digit(image, spec)[np.newaxis], spec)[0]
+    return inputs
+
+
+def to_png(row: Floats, spec: Preprocess) -> bytes:
     """Return one input of `spec.input_shape` as a PNG of the same size, normalization undone."""
-    out = BytesIO()
-    Image.fromarray(_pixels(row, spec)).save(out, "PNG")
-    return out.getvalue()
+    buffer = BytesIO()
+    Image.fromarray(_to_pixels(row, spec)).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
-def _pixels(row: Floats, spec: Preprocess) -> NDArray[np.uint8]:
-    """Shape (H, W) for one channel, else (H, W, 3)."""
+def _to_pixels(row: Floats, spec: Preprocess) -> NDArray[np.uint8]:
+    """Return uint8 pixels: shape (H, W) for one channel, else (H, W, 3)."""
     if spec.kind == "digit":
         shares = row.reshape(spec.size, spec.size) * spec.std + spec.mean
     else:

@@ -1,7 +1,7 @@
-"""A photograph -> the array that a classifier of photographs eats.
+"""Photo -> the input of a photo classifier.
 
 The steps and their rounding are those of torchvision's `Resize`, `CenterCrop`, `ToTensor` and
-`Normalize` on PIL images, in one resampling that reads only what the crop shows.
+`Normalize` on PIL images, in one resampling that reads only the cropped part.
 """
 
 from typing import Annotated, Literal, Self
@@ -16,13 +16,14 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
 
 class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
-    """How a photograph becomes an input: (x / 255 - mean) / std, channel by channel."""
+    """How a photo becomes an input: (x / 255 - mean) / std for each channel."""
 
     kind: Literal["image"] = "image"
     resize: Side | tuple[Side, Side] | None = Field(
-        256, description="the shorter side, or (height, width) whatever the aspect; null: as it is"
+        256,
+        description="the shorter side, or (height, width) regardless of aspect; null: no resizing",
     )
-    crop: tuple[Side, Side] = Field((224, 224), description="height and width, from the middle")
+    crop: tuple[Side, Side] = Field((224, 224), description="height and width of the center crop")
     interpolation: Interpolation = "bilinear"
     channels: Literal[1, 3] = 3
     mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), description="of values in [0, 1]")
@@ -30,14 +31,14 @@ class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
     layout: Literal["NCHW", "NHWC"] = "NCHW"
 
     @model_validator(mode="after")
-    def _one_figure_a_channel(self) -> Self:
+    def _check_channels(self) -> Self:
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError(f"mean and std need {self.channels} numbers each")
         return self
 
     @property
     def decoded_side(self) -> int | None:
-        """Pixels that the shorter side keeps in scaled decoding; None: all that there are."""
+        """Minimum pixels of the shorter side in scaled decoding; None: do not scale."""
         if self.resize is None:
             return None
         longest = self.resize if isinstance(self.resize, int) else max(self.resize)
@@ -45,7 +46,7 @@ class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one input, without the batch."""
+        """Shape of one input, without the batch dimension."""
         height, width = self.crop
         if self.layout == "NCHW":
             return (self.channels, height, width)
@@ -53,7 +54,7 @@ class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
 
 
 def prepare_photo(image: Image.Image, spec: PhotoPreprocess) -> NDArray[np.float32]:
-    """Resize, crop and normalize an RGB image of any size; float32 of `spec.input_shape`."""
+    """Return an RGB image resized, cropped and normalized, float32 of `spec.input_shape`."""
     if spec.channels == 1:
         image = image.convert("L")
     channels = _crop(image, spec).split()
@@ -67,29 +68,29 @@ def prepare_photo(image: Image.Image, spec: PhotoPreprocess) -> NDArray[np.float
 
 
 def _crop(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:
-    """What the middle of the resized image shows, on black where the crop is larger.
+    """Return the center crop of the resized image, padded with black if the crop is larger.
 
-    Only that part is resampled: a picture 10,000 times as wide as high costs no more than others.
+    Only the cropped part is resampled, so the cost does not depend on the aspect ratio.
     """
-    height, width = _resized(image, spec.resize)
+    height, width = _resized_size(image, spec.resize)
     crop_height, crop_width = spec.crop
-    top, bottom = _window(height, crop_height)
-    left, right = _window(width, crop_width)
+    top, bottom = _crop_range(height, crop_height)
+    left, right = _crop_range(width, crop_width)
     x, y = image.width / width, image.height / height
-    seen = image.resize(
+    cropped = image.resize(
         (right - left, bottom - top),
         Image.Resampling[spec.interpolation.upper()],
         box=(left * x, top * y, min(right * x, image.width), min(bottom * y, image.height)),
     )
-    if seen.size == (crop_width, crop_height):
-        return seen
-    padded = Image.new(seen.mode, (crop_width, crop_height))
-    padded.paste(seen, ((crop_width - seen.width) // 2, (crop_height - seen.height) // 2))
+    if cropped.size == (crop_width, crop_height):
+        return cropped
+    padded = Image.new(cropped.mode, (crop_width, crop_height))
+    padded.paste(cropped, ((crop_width - cropped.width) // 2, (crop_height - cropped.height) // 2))
     return padded
 
 
-def _resized(image: Image.Image, resize: int | tuple[int, int] | None) -> tuple[int, int]:
-    """Height and width after resizing, rounded as torchvision rounds them."""
+def _resized_size(image: Image.Image, resize: int | tuple[int, int] | None) -> tuple[int, int]:
+    """Return height and width after resizing, rounded as torchvision does."""
     if resize is None:
         return image.height, image.width
     if isinstance(resize, tuple):
@@ -99,8 +100,8 @@ def _resized(image: Image.Image, resize: int | tuple[int, int] | None) -> tuple[
     return resize, int(resize * image.width / image.height)
 
 
-def _window(length: int, crop: int) -> tuple[int, int]:
-    """Where the crop begins and ends along one axis."""
+def _crop_range(length: int, crop: int) -> tuple[int, int]:
+    """Return the start and end of the crop along one axis."""
     if crop >= length:
         return 0, length
     start = round((length - crop) / 2)

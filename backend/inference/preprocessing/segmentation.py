@@ -1,7 +1,7 @@
-"""Find the ink in a picture: which pixels somebody wrote, whatever the paper, pen and light.
+"""Segmentation of the strokes of a digit from paper, for any paper, pen and lighting.
 
-`find_ink` turns any picture into an `Ink`: how inked each pixel is (0 paper, 1 full stroke) and
-the box around what was written. It imports numpy and Pillow only.
+`find_strokes` returns the amount of ink of each pixel (0 paper, 1 full stroke) and the box around
+the strokes.
 """
 
 from dataclasses import dataclass
@@ -12,65 +12,84 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from backend.inference.preprocessing.morphology import INKED, Box, main_strokes, thicken, thin
-from backend.inference.preprocessing.page_detection import SMALLEST, page_inside
-from backend.inference.preprocessing.ruled_lines import unrule
+from backend.inference.preprocessing.morphology import (
+    INK_THRESHOLD,
+    Box,
+    dilate,
+    erode,
+    remove_specks,
+)
+from backend.inference.preprocessing.page_detection import MIN_PAGE_SIDE, find_page
+from backend.inference.preprocessing.ruled_lines import remove_ruled_lines
 
-WORK_SIDE = 192  # longest side of the picture that is searched, in pixels
-RULED_SIDE = 64  # smaller pictures are a digit and little else: no ruled paper is expected
-SMOOTH = 12.0  # levels of 255 that paper in smooth light may stray from a quadratic surface
-FINE_SIDE = 96  # a digit smaller than this is looked at again, closer, where there is detail
-PAGES = 3  # a page in a frame in a picture of a desk
+WORK_SIDE = 192  # longest side of the image that is searched, in pixels
+MIN_RULED_SIDE = 64  # smaller images are cropped to the digit and show no ruled paper
+MAX_LIGHT_RESIDUAL = 12.0  # levels of 255 between paper in smooth light and a quadratic surface
+FINE_SIDE = 96  # a digit with fewer pixels is searched again at a higher resolution, if available
+MAX_PAGES = 3  # nested pages: a page in a frame in a photo of a desk
 
-_LEVELS = np.arange(256)
-_RIDGE = 1e-3 * np.eye(6)  # keeps the fit of light defined where few pixels are paper
+_GRAY_LEVELS = np.arange(256)
+_RIDGE = 1e-3 * np.eye(6)  # keeps the fit of the light defined if few pixels are paper
 
 Field = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class Ink:
-    """Ink of shape (H, W), float32 in [0, 1], and the `box` (left, top, right, bottom) of it.
+class Strokes:
+    """The strokes found in an image.
 
-    It `leans_in` where much of it lies on the picture's border, as a shadow does; it is `rough`
-    where the light was uneven.
+    Attributes
+    ----------
+    ink : amount of ink of each pixel, float32 of shape (H, W) in [0, 1]
+    box : (left, top, right, bottom) of the strokes
+    touches_border : whether much of the main stroke lies on the border, as a shadow does
+    has_uneven_light : whether uneven light was removed
     """
 
-    field: Field
+    ink: Field
     box: Box
-    leans_in: bool
-    rough: bool
+    touches_border: bool
+    has_uneven_light: bool
 
 
-def find_ink(image: Image.Image, min_contrast: float, depth: int = PAGES) -> Ink | None:
-    """Return the ink of a picture of any size and mode, or None where nothing is written.
+def find_strokes(
+    image: Image.Image, min_contrast: float, max_pages: int = MAX_PAGES
+) -> Strokes | None:
+    """Return the strokes in an image of any size and mode, or None if nothing is written.
 
-    `min_contrast` (levels of 255) is how far ink has to differ from its paper; a sheet or frame
-    is looked into up to `depth` times.
+    Ink has to differ from its paper by at least `min_contrast` levels of 255. Up to `max_pages`
+    nested sheets or frames are cropped.
     """
-    whole = image
-    image, ink = _look(whole, min_contrast)
-    if ink is None:
+    original = image
+    image, strokes = _find_at_best_resolution(original, min_contrast)
+    if strokes is None:
         return None
-    left, top, right, bottom = ink.box
-    framing = depth and min(right - left, bottom - top) >= SMALLEST
-    page = page_inside(ink.field >= INKED, image) if framing else None
-    if page is None and depth and ink.rough and min(whole.size) >= RULED_SIDE:
-        page = page_inside(_light(whole), whole)
-    written = None if page is None else find_ink(page, min_contrast, depth - 1)
-    return written or ink
+    left, top, right, bottom = strokes.box
+    may_be_page = max_pages and min(right - left, bottom - top) >= MIN_PAGE_SIDE
+    page = find_page(strokes.ink >= INK_THRESHOLD, image) if may_be_page else None
+    if (
+        page is None
+        and max_pages
+        and strokes.has_uneven_light
+        and min(original.size) >= MIN_RULED_SIDE
+    ):
+        page = find_page(_light_mask(original), original)
+    on_page = None if page is None else find_strokes(page, min_contrast, max_pages - 1)
+    return on_page or strokes
 
 
-def _look(image: Image.Image, min_contrast: float) -> tuple[Image.Image, Ink | None]:
-    """The ink of a picture, or of the part of it where there is any, and that part."""
+def _find_at_best_resolution(
+    image: Image.Image, min_contrast: float
+) -> tuple[Image.Image, Strokes | None]:
+    """Return the strokes, and the image or the crop of it in which they were found."""
     reduced, factor = _reduce(image)
-    ink = _extract(reduced, min_contrast)
-    if ink is None or factor == 1:
-        return image, ink
-    left, top, right, bottom = ink.box
+    strokes = _segment(reduced, min_contrast)
+    if strokes is None or factor == 1:
+        return image, strokes
+    left, top, right, bottom = strokes.box
     side = max(right - left, bottom - top)
     if side >= FINE_SIDE:
-        return image, ink
+        return image, strokes
     margin = max(4, round(0.3 * side))
     outer = (
         max(0, left - margin) * factor,
@@ -78,167 +97,169 @@ def _look(image: Image.Image, min_contrast: float) -> tuple[Image.Image, Ink | N
         min(image.width, (right + margin) * factor),
         min(image.height, (bottom + margin) * factor),
     )
-    closer = image.crop(outer)
-    found = _extract(_reduce(closer)[0], min_contrast)
-    return (image, ink) if found is None else (closer, found)
+    crop = image.crop(outer)
+    fine_strokes = _segment(_reduce(crop)[0], min_contrast)
+    return (image, strokes) if fine_strokes is None else (crop, fine_strokes)
 
 
-def _light(image: Image.Image) -> NDArray[np.bool_]:
-    """What is lighter than the rest, such as a sheet in light too uneven for one desk."""
-    grey = np.asarray(_reduce(image)[0].convert("L"), dtype=np.float32)
-    light = grey > _levels(grey)[0]
-    # Paper in a shadow is not so dark: what is written there belongs to the same page.
-    dark = float(np.quantile(grey[~light], 0.75)) < 0.55 * float(grey.max())
-    return light if dark else np.zeros_like(light)
+def _light_mask(image: Image.Image) -> NDArray[np.bool_]:
+    """Return the pixels lighter than the rest, such as a sheet on a dark desk."""
+    gray = np.asarray(_reduce(image)[0].convert("L"), dtype=np.float32)
+    light = gray > _ink_levels(gray)[0]
+    # Paper in a shadow is lighter than this; it belongs to the same page.
+    is_dark = float(np.quantile(gray[~light], 0.75)) < 0.55 * float(gray.max())
+    return light if is_dark else np.zeros_like(light)
 
 
 def _reduce(image: Image.Image) -> tuple[Image.Image, int]:
+    """Return the image with at most WORK_SIDE pixels a side, and the factor of reduction."""
     factor = -(-max(image.size) // WORK_SIDE)
     if factor <= 1:
         return image, 1
-    # A line 10,000 pixels long and one thick keeps its pixel.
+    # A line of 10,000 x 1 pixels keeps its single pixel of width.
     return image.reduce((min(factor, image.width), min(factor, image.height))), factor
 
 
-def _extract(image: Image.Image, min_contrast: float) -> Ink | None:
-    grey = _grey(image)
-    low, high = int(grey.min()), int(grey.max())
+def _segment(image: Image.Image, min_contrast: float) -> Strokes | None:
+    gray = _to_gray(image)
+    low, high = int(gray.min()), int(gray.max())
     if high - low < min_contrast:
         return None
-    height, width = grey.shape
-    edge = np.concatenate(_edges(grey))
+    height, width = gray.shape
+    edge = np.concatenate(_edges(gray))
     edge.sort()
     quartile = len(edge) // 4
     paper = int(edge[2 * quartile])
     spread = int(edge[-1 - quartile]) - int(edge[quartile])
-    large_enough = min(height, width) >= 16
-    if large_enough and spread > 0.1 * (high - low):
-        return _scale(_flatten(grey), min_contrast, rough=True)
+    is_large = min(height, width) >= 16
+    if is_large and spread > 0.1 * (high - low):
+        return _threshold(_remove_uneven_light(gray), min_contrast, has_uneven_light=True)
     if high - paper == paper - low or spread > 0.5 * (high - low):
-        # The edge cannot tell: what is written covers less than half of the picture.
-        paper = int(np.median(grey))
-    raised = np.subtract(grey, paper, dtype=np.float32)
+        # The edge is ambiguous. Ink covers less than half of the image, so use the median.
+        paper = int(np.median(gray))
+    contrast = np.subtract(gray, paper, dtype=np.float32)
     if paper - low > high - paper:
-        np.negative(raised, out=raised)
-    ink = _scale(raised, min_contrast, rough=False)
-    if ink is not None and ink.leans_in and large_enough:
-        # A shadow perhaps, or the end of the sheet, taken for ink.
-        flat = _scale(_flatten(grey), min_contrast, rough=True)
-        return ink if flat is None or flat.leans_in else flat
-    return ink
+        np.negative(contrast, out=contrast)
+    strokes = _threshold(contrast, min_contrast, has_uneven_light=False)
+    if strokes is not None and strokes.touches_border and is_large:
+        # This may be a shadow or the edge of the sheet.
+        even = _threshold(_remove_uneven_light(gray), min_contrast, has_uneven_light=True)
+        return strokes if even is None or even.touches_border else even
+    return strokes
 
 
-def _scale(raised: Field, min_contrast: float, rough: bool) -> Ink | None:
-    """Set paper to 0 and full stroke to 1, drop rules and specks, and box what is left."""
-    np.maximum(raised, 0, out=raised)
-    if min(raised.shape) >= RULED_SIDE:
-        unrule(raised, min_contrast)
-        unrule(raised.T, min_contrast)
-    cut, full = _levels(raised)
+def _threshold(contrast: Field, min_contrast: float, *, has_uneven_light: bool) -> Strokes | None:
+    """Scale paper to 0 and full strokes to 1, and remove ruled lines and specks."""
+    np.maximum(contrast, 0, out=contrast)
+    if min(contrast.shape) >= MIN_RULED_SIDE:
+        remove_ruled_lines(contrast, min_contrast)
+        remove_ruled_lines(contrast.T, min_contrast)
+    cut, full = _ink_levels(contrast)
     if full < min_contrast:
         return None
     floor = 0.06 * full
-    if rough:
-        floor = max(floor, _noise(raised, cut))
+    if has_uneven_light:
+        floor = max(floor, _paper_noise(contrast, cut))
         if full < 2 * floor:
             return None
-    raised -= floor
-    raised *= 1.0 / (full - floor)
-    np.maximum(raised, 0, out=raised)
-    np.minimum(raised, 1, out=raised)
-    found = main_strokes(raised)
-    return None if found is None else Ink(*found, rough)
+    contrast -= floor
+    contrast *= 1.0 / (full - floor)
+    np.maximum(contrast, 0, out=contrast)
+    np.minimum(contrast, 1, out=contrast)
+    found = remove_specks(contrast)
+    return None if found is None else Strokes(*found, has_uneven_light)
 
 
-def _grey(image: Image.Image) -> NDArray[np.uint8]:
-    """One channel in which ink and paper differ most, uint8 (H, W)."""
+def _to_gray(image: Image.Image) -> NDArray[np.uint8]:
+    """Return one channel in which ink and paper differ most, uint8 (H, W)."""
     if image.mode == "L":
-        return pixels_of(image)
+        return gray_pixels(image)
     if image.mode != "RGB":
         image = image.convert("RGB")
     data = image.tobytes()
     red, green, blue = data[::3], data[1::3], data[2::3]
-    if max(_apart(red, green), _apart(green, blue)) < 24:
+    if max(_max_difference(red, green), _max_difference(green, blue)) < 24:
         return np.frombuffer(green, dtype=np.uint8).reshape(image.height, image.width)
     pixels = np.frombuffer(data, dtype=np.uint8).reshape(image.height, image.width, 3)
     edge = np.concatenate(_edges(pixels))
-    away = pixels.astype(np.float32) - np.median(edge, axis=0).astype(np.float32)
-    far = _largest(np.abs(away))
-    towards = away[far >= 0.6 * far.max()].mean(axis=0)
-    length = float(np.linalg.norm(towards))
-    if length < 24:  # as much lighter as darker: no one direction leads from paper to ink
-        return pixels_of(image.convert("L"))
-    along = away @ (towards / length)
-    # Dark is ink, as on paper; what is lighter than the paper's own median is still paper.
-    grey: NDArray[np.uint8] = np.clip(215 - along, 0, 255).astype(np.uint8)
-    return grey
+    from_paper = pixels.astype(np.float32) - np.median(edge, axis=0).astype(np.float32)
+    distance = _max_channel(np.abs(from_paper))
+    direction = from_paper[distance >= 0.6 * distance.max()].mean(axis=0)
+    length = float(np.linalg.norm(direction))
+    if length < 24:  # no single direction leads from paper to ink: some is lighter, some darker
+        return gray_pixels(image.convert("L"))
+    projection = from_paper @ (direction / length)
+    # Ink becomes dark; pixels lighter than the median of the paper stay paper.
+    gray: NDArray[np.uint8] = np.clip(215 - projection, 0, 255).astype(np.uint8)
+    return gray
 
 
-def pixels_of(image: Image.Image) -> NDArray[np.uint8]:
-    """The pixels of a picture of mode L, uint8 (H, W), read-only."""
+def gray_pixels(image: Image.Image) -> NDArray[np.uint8]:
+    """Return the pixels of an image of mode L, uint8 (H, W), read-only."""
     return np.frombuffer(image.tobytes(), dtype=np.uint8).reshape(image.height, image.width)
 
 
-def _apart(one: bytes, other: bytes) -> int:
-    """The largest difference between two channels; that of a grey picture costs next to nothing."""
+def _max_difference(one: bytes, other: bytes) -> int:
+    """Return the largest difference between two channels; gray images take a short cut."""
     if one == other:
         return 0
     first, second = np.frombuffer(one, dtype=np.uint8), np.frombuffer(other, dtype=np.uint8)
     return int((np.maximum(first, second) - np.minimum(first, second)).max())
 
 
-def _largest(values: Field) -> Field:
-    """The largest of three channels: (H, W, 3) -> (H, W)."""
+def _max_channel(values: Field) -> Field:
+    """Return the maximum of three channels: (H, W, 3) -> (H, W)."""
     first, second, third = values.transpose(2, 0, 1)
     largest: Field = np.maximum(np.maximum(first, second), third)
     return largest
 
 
-def _flatten(grey: NDArray[np.uint8]) -> Field:
-    """Remove uneven light: what rises above its surroundings, float32 (H, W), ink positive."""
-    picture = Image.fromarray(grey)
-    smooth = picture.filter(ImageFilter.BoxBlur(max(1, min(grey.shape) / 8)))
-    rise = np.subtract(grey, pixels_of(smooth), dtype=np.float32)
-    if float((rise * rise * rise).sum()) < 0:  # strokes are narrow: the longer tail is theirs
-        picture = ImageChops.invert(picture)
-    small = picture.reduce(max(1, -(-max(grey.shape) // 48)))
-    light = _smooth_light(pixels_of(small).astype(np.float32))
-    paper = Image.fromarray(light) if light is not None else _shaded_paper(small)
-    large = paper.resize(picture.size, Image.Resampling.BILINEAR)
-    raised: Field = np.subtract(pixels_of(picture), np.asarray(large), dtype=np.float32)
-    return raised
+def _remove_uneven_light(gray: NDArray[np.uint8]) -> Field:
+    """Return the contrast to the paper under uneven light, float32 (H, W), ink positive."""
+    image = Image.fromarray(gray)
+    smooth = image.filter(ImageFilter.BoxBlur(max(1, min(gray.shape) / 8)))
+    rise = np.subtract(gray, gray_pixels(smooth), dtype=np.float32)
+    # Strokes are narrow, so they are the longer tail of the distribution.
+    if float((rise * rise * rise).sum()) < 0:
+        image = ImageChops.invert(image)
+    small = image.reduce(max(1, -(-max(gray.shape) // 48)))
+    light = _fit_smooth_light(gray_pixels(small).astype(np.float32))
+    paper = Image.fromarray(light) if light is not None else _estimate_shaded_paper(small)
+    large = paper.resize(image.size, Image.Resampling.BILINEAR)
+    contrast: Field = np.subtract(gray_pixels(image), np.asarray(large), dtype=np.float32)
+    return contrast
 
 
-def _smooth_light(values: Field) -> Field | None:
-    """Fit a quadratic surface to the paper below the ink; None where light has an edge."""
-    terms = _quadratic(*values.shape)
+def _fit_smooth_light(values: Field) -> Field | None:
+    """Fit a quadratic surface to the paper; return None if a shadow has an edge."""
+    terms = _quadratic_terms(*values.shape)
     flat = values.ravel()
-    kept = np.ones(len(flat), dtype=bool)
-    rest = flat
+    is_paper = np.ones(len(flat), dtype=bool)
+    residual = flat
     for _ in range(5):
-        chosen = terms.compress(kept, axis=0)
-        fit = np.linalg.solve(chosen.T @ chosen + _RIDGE, chosen.T @ flat[kept])
-        rest = flat - terms @ fit.astype(np.float32)
-        kept = rest <= max(3.0, 1.5 * float(np.median(np.abs(rest))))
-    shadows = thin(rest.reshape(values.shape), max(values.shape) // 7)
-    stray = max(SMOOTH, 0.1 * float(np.ptp(values)))
-    if float(shadows.max()) > stray or float(np.quantile(rest, 0.02)) < -stray:
+        paper_terms = terms.compress(is_paper, axis=0)
+        fit = np.linalg.solve(paper_terms.T @ paper_terms + _RIDGE, paper_terms.T @ flat[is_paper])
+        residual = flat - terms @ fit.astype(np.float32)
+        is_paper = residual <= max(3.0, 1.5 * float(np.median(np.abs(residual))))
+    shadows = erode(residual.reshape(values.shape), max(values.shape) // 7)
+    tolerance = max(MAX_LIGHT_RESIDUAL, 0.1 * float(np.ptp(values)))
+    if float(shadows.max()) > tolerance or float(np.quantile(residual, 0.02)) < -tolerance:
         return None
-    return (flat - rest).reshape(values.shape)
+    return (flat - residual).reshape(values.shape)
 
 
 @lru_cache(maxsize=32)
-def _quadratic(height: int, width: int) -> Field:
-    """The terms of a quadratic in x and y from -1 to 1: (H * W, 6)."""
+def _quadratic_terms(height: int, width: int) -> Field:
+    """Return the terms of a quadratic in x and y from -1 to 1: (H * W, 6)."""
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
     return np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=-1).reshape(-1, 6)
 
 
-def _shaded_paper(small: Image.Image) -> Image.Image:
-    """The paper behind the ink where shadows have edges: an opening, wider than any stroke."""
-    reach = max(small.size) // 8
-    # One cell more than was eroded: the soft edge of a shadow stays below the paper's level.
-    opened = thicken(thin(pixels_of(small), reach), reach + 1)
+def _estimate_shaded_paper(small: Image.Image) -> Image.Image:
+    """Return the paper under shadows with edges: an opening, wider than any stroke."""
+    radius = max(small.size) // 8
+    # Dilate by one pixel more than the erosion: soft edges of shadows stay below the paper's level.
+    opened = dilate(erode(gray_pixels(small), radius), radius + 1)
     return Image.fromarray(opened).filter(ImageFilter.GaussianBlur(0.5))
 
 
@@ -246,24 +267,24 @@ def _edges(values: NDArray[Any]) -> tuple[NDArray[Any], ...]:
     return values[0], values[-1], values[:, 0], values[:, -1]
 
 
-def _levels(raised: Field) -> tuple[float, float]:
-    """The level that parts paper from ink (Otsu 1979) and that of a full stroke."""
-    counts = np.bincount(raised.astype(np.uint8).ravel(), minlength=256)
-    seen = counts.nonzero()[0]
-    lowest, highest = int(seen[0]), int(seen[-1])
+def _ink_levels(contrast: Field) -> tuple[float, float]:
+    """Return the level that separates paper from ink (Otsu 1979) and that of a full stroke."""
+    counts = np.bincount(contrast.astype(np.uint8).ravel(), minlength=256)
+    present = counts.nonzero()[0]
+    lowest, highest = int(present[0]), int(present[-1])
     if lowest == highest:
         return float(lowest), float(lowest)
-    below, mass = counts.cumsum(), (counts * _LEVELS).cumsum()
-    total, whole = int(below[-1]), int(mass[-1])
+    below, mass = counts.cumsum(), (counts * _GRAY_LEVELS).cumsum()
+    total, total_mass = int(below[-1]), int(mass[-1])
     darker, weight = below[lowest:highest], mass[lowest:highest]
-    apart = np.square(whole * darker - total * weight, dtype=np.float64)
-    cut = lowest + int((apart / (darker * (total - darker))).argmax())
+    variance = np.square(total_mass * darker - total * weight, dtype=np.float64)
+    cut = lowest + int((variance / (darker * (total - darker))).argmax())
     inked = below[cut + 1 :] - below[cut]
     full = cut + 1 + int(inked.searchsorted(0.8 * inked[-1]))
     return float(cut), float(full)
 
 
-def _noise(raised: Field, cut: float) -> float:
-    """How far paper strays from itself: three times its spread (levels of 255)."""
-    paper = raised[raised <= cut]
+def _paper_noise(contrast: Field, cut: float) -> float:
+    """Return the upper bound of the paper's noise, in levels of 255: mean plus 2.5 deviations."""
+    paper = contrast[contrast <= cut]
     return float(paper.mean() + 2.5 * paper.std()) if paper.size else 0.0

@@ -1,4 +1,4 @@
-"""What runs the network: ONNX Runtime, torch, or a fake for tests, behind one small interface."""
+"""Runtimes of a network behind one interface: ONNX Runtime, torch, and a fake for tests."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,25 +16,25 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str:
-        """What `GET /models` shows: `onnx` or `torch`."""
+        """`onnx` or `torch`."""
 
     @property
     def concurrent(self) -> bool:
-        """Whether several threads gain from calling it at a time; else one at a time does."""
+        """Whether concurrent calls from several threads increase throughput."""
 
     def __call__(self, batch: Floats) -> Floats:
-        """Inputs of shape (N, *input), float32 -> outputs of shape (N, C), float32.
+        """Map inputs of shape (N, *input), float32, to outputs of shape (N, C), float32.
 
-        Raises InferenceError where the forward pass fails.
+        Raise InferenceError if the forward pass fails.
         """
 
 
 def load(artifact: Artifact, name: RuntimeName = "auto", *, threads: int | None = None) -> Runtime:
-    """Load `artifact` into the runtime `name`, which `auto` chooses by what is here.
+    """Load `artifact` into the runtime `name`; `auto` chooses the fastest available one.
 
-    A model that came as ONNX has no network for torch and runs in ONNX Runtime all the same.
-    `threads` bounds the threads of one forward pass (default: the runtime's own choice). Raises
-    ArtifactError for a damaged network and RuntimeMissingError where torch is not installed.
+    A model packaged from ONNX has no network for torch and always runs in ONNX Runtime. `threads`
+    limits the threads of one forward pass (default: the runtime's choice). Raise ArtifactError for
+    a damaged network, RuntimeMissingError if torch is not installed.
     """
     if name == "auto":
         name = _choose(artifact)
@@ -52,16 +52,16 @@ def load(artifact: Artifact, name: RuntimeName = "auto", *, threads: int | None 
 
 
 def _choose(artifact: Artifact) -> Literal["onnx", "torch"]:
-    """Torch on a GPU, else ONNX Runtime: it is faster on a CPU and ten times quicker to import."""
+    """Return torch on a GPU, else ONNX Runtime: faster on a CPU, and it imports 10x faster."""
     if artifact.onnx is None:
         return "torch"
-    if artifact.weights is None or not _gpu():
+    if artifact.weights is None or not _has_gpu():
         return "onnx"
     return "torch"
 
 
-def _gpu() -> bool:
-    # torch takes seconds to import, so it is asked only where there is a device to ask about.
+def _has_gpu() -> bool:
+    # torch takes seconds to import, so check for a device first.
     if not Path("/dev/nvidiactl").exists() or find_spec("torch") is None:
         return False
     import torch

@@ -1,4 +1,4 @@
-"""A runtime without a model, for tests of everything around it."""
+"""A runtime without a model, for tests."""
 
 import threading
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from backend.inference.types import Floats
 
 
 class FakeRuntime:
-    """Answers every input with logits for the class `winner(input)` of `classes`.
+    """Returns logits whose maximum is at the class `winner(input)` of `classes`.
 
-    `gate`, where given, holds each forward pass until it is set, so that a test can fill the
-    queue; `batches` records the size of every batch.
+    Each forward pass waits until `gate` is set, if given, so that a test can fill the queue.
+    `batches` records the size of every batch.
     """
 
     name = "fake"
@@ -30,7 +30,7 @@ class FakeRuntime:
         self._gate = gate
 
     def __call__(self, batch: Floats) -> Floats:
-        """Inputs (N, *input) -> logits (N, classes)."""
+        """Map inputs (N, *input) to logits (N, classes)."""
         if self._gate is not None:
             self._gate.wait()
         self.batches.append(len(batch))

@@ -1,4 +1,4 @@
-"""Torch, the source of truth: on a GPU where there is one, else on the CPU."""
+"""torch, the reference runtime, on a GPU if there is one, else on the CPU."""
 
 from backend.inference.errors import ArtifactError, InferenceError, RuntimeMissingError
 from backend.inference.models.artifact import Artifact
@@ -18,7 +18,7 @@ except ModuleNotFoundError as error:
 
 
 class TorchRuntime:
-    """Builds the manifest's architecture and loads `weights.safetensors` into it, strictly."""
+    """Builds the manifest's architecture and loads `weights.safetensors` strictly."""
 
     name = "torch"
     concurrent = False
@@ -40,27 +40,26 @@ class TorchRuntime:
                 f"{artifact.folder}: {artifact.weights.name} does not fit the architecture "
                 f"{manifest.architecture}"
             ) from error
-        # Convolutions of several channels are a third faster in this order, on CPU and GPU alike.
-        images = (
-            len(manifest.preprocess.input_shape) == 3 and manifest.preprocess.input_shape[0] > 1
-        )
-        self._order = torch.channels_last if images else torch.contiguous_format
-        self._on_gpu = self._device.type == "cuda"
-        kind = torch.float16 if self._on_gpu else torch.float32
-        network = network.eval().to(self._device, kind)
-        self._network = network.to(memory_format=self._order)  # type: ignore[call-overload]
+        # Convolutions over several channels are a third faster with channels last, on CPU and GPU.
+        shape = manifest.preprocess.input_shape
+        is_multichannel = len(shape) == 3 and shape[0] > 1
+        self._memory_format = torch.channels_last if is_multichannel else torch.contiguous_format
+        self._has_gpu = self._device.type == "cuda"
+        dtype = torch.float16 if self._has_gpu else torch.float32
+        network = network.eval().to(self._device, dtype)
+        self._network = network.to(memory_format=self._memory_format)  # type: ignore[call-overload]
 
     def __call__(self, batch: Floats) -> Floats:
-        """Inputs (N, *input) -> outputs (N, C); in half precision on a GPU."""
+        """Map inputs (N, *input) to outputs (N, C), in half precision on a GPU."""
         try:
             with torch.inference_mode():
-                result: Floats = self._network(self._moved(batch)).float().cpu().numpy()
+                result: Floats = self._network(self._to_device(batch)).float().cpu().numpy()
         except RuntimeError as error:
             raise InferenceError("The model could not be run on this input.") from error
         return result
 
-    def _moved(self, batch: Floats) -> torch.Tensor:
+    def _to_device(self, batch: Floats) -> torch.Tensor:
         rows = torch.from_numpy(batch)
-        if self._on_gpu:
+        if self._has_gpu:
             rows = rows.half().pin_memory().to(self._device, non_blocking=True)
-        return rows.contiguous(memory_format=self._order)
+        return rows.contiguous(memory_format=self._memory_format)
