@@ -130,5 +130,5 @@ def _create_history(settings: Settings, reader: ImageReader) -> History | None:
         settings.database_url,
         settings.data_dir,
         days=settings.history_days,
-        pictures=reader if settings.history_images else None,
+        image_reader=reader if settings.history_images else None,
     )

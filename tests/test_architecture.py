@@ -69,7 +69,7 @@ PREDICTORS = {"backend": "evaluation.predictors.local", "client": "evaluation.pr
 
 WEB_FRAMEWORKS = {"fastapi", "starlette", "uvicorn", "pydantic_settings"}
 TORCH_FOLDERS = ("backend.inference.models", "backend.inference.runtimes.torch_runtime")
-SQLALCHEMY_MODULES = ("store", "database", "inserts", "queries", "tables", "migrate", "migrations")
+SQLALCHEMY_MODULES = ("store", "database", "inserts", "queries", "tables", "migrations")
 
 
 def modules(folder: str) -> Iterator[tuple[str, Path]]:

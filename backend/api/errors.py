@@ -21,7 +21,7 @@ from backend.history.errors import (
     HistoryOffError,
     HistoryUnavailableError,
     NoImageError,
-    UnknownAnswerError,
+    UnknownClassificationError,
     UnknownLabelError,
 )
 from backend.inference.errors import (
@@ -94,7 +94,7 @@ ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     InvalidParameterError: (422, "invalid_parameter"),
     KeyMissingError: (401, "api_key_missing"),
     KeyWrongError: (403, "api_key_wrong"),
-    UnknownAnswerError: (404, "unknown_answer"),
+    UnknownClassificationError: (404, "unknown_answer"),
     NoImageError: (404, "no_image"),
     HistoryOffError: (404, "history_off"),
     UnknownLabelError: (422, "unknown_label"),

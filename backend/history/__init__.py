@@ -1,5 +1,5 @@
-"""A memory of what was asked: answers in SQLite or PostgreSQL, with the corrections of people.
+"""History of classifications and feedback in SQLite or PostgreSQL.
 
-SQLAlchemy is slow to import, so only `store.py` and what it imports know it, and they are imported
-by the thread of `writer.py`, once the service is up.
+SQLAlchemy is slow to import: only `store.py` and the modules below it import it, and the thread of
+`writer.py` imports them once the service is up.
 """

@@ -1,4 +1,8 @@
-"""A database by its URL: SQLite or PostgreSQL, made ready for several processes at once."""
+"""Connections to SQLite and PostgreSQL, and migration of the tables.
+
+To change the tables: edit `tables.py`, add a migration to `migrations/versions/`, and set
+`tables.NEWEST` to its revision.
+"""
 
 import sqlite3
 from collections.abc import Iterator
@@ -8,36 +12,58 @@ from typing import Any, Final
 
 import orjson
 from filelock import FileLock
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 
-from backend.history import migrate
+from backend.history.tables import NEWEST
 
 FILE: Final = "history.db"
 
-_PATIENCE: Final = 5  # seconds for a connection, a lock, one statement
-_ADVISORY_LOCK: Final = 7_739_166  # any number that nobody else uses in this database
+_MIGRATIONS: Final = Path(__file__).parent / "migrations"
+_TIMEOUT: Final = 5  # s for a connection, a lock, a statement
+_ADVISORY_LOCK: Final = 7_739_166  # arbitrary, but unique within the database
 
 
 def open_engine(url: str, folder: Path) -> Engine:
-    """The engine for `url` (empty: SQLite in `folder`); nothing is opened yet."""
-    given = make_url(url) if url else URL.create("sqlite", database=str(folder / FILE))
-    if given.get_backend_name() == "sqlite":
-        return _sqlite(given)
-    return _postgres(given.set(drivername="postgresql+psycopg"))
+    """Return the engine for `url` (empty: SQLite in `folder`) without connecting."""
+    database_url = make_url(url) if url else URL.create("sqlite", database=str(folder / FILE))
+    if database_url.get_backend_name() == "sqlite":
+        return _sqlite(database_url)
+    return _postgres(database_url.set(drivername="postgresql+psycopg"))
 
 
 def prepare(engine: Engine) -> None:
-    """Make the tables what they should be, one process at a time; can be done again and again."""
-    with _alone(engine), engine.begin() as connection:
+    """Create or migrate the tables, one process at a time. Idempotent."""
+    with _file_lock(engine), engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             connection.execute(text(f"SELECT pg_advisory_xact_lock({_ADVISORY_LOCK})"))
-        migrate.upgrade(connection)
+        upgrade(connection)
+
+
+def upgrade(connection: Connection) -> None:
+    """Run the missing migrations within the transaction of `connection`."""
+    if _revision(connection) == NEWEST:
+        return
+    # Imported here to save 12 MB: most starts find nothing to migrate.
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config(attributes={"connection": connection})
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    command.upgrade(config, "head")
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+    return revision
 
 
 def _sqlite(url: URL) -> Engine:
     engine = create_engine(
-        url, json_serializer=_json, pool_timeout=_PATIENCE, connect_args={"timeout": _PATIENCE}
+        url, json_serializer=_json, pool_timeout=_TIMEOUT, connect_args={"timeout": _TIMEOUT}
     )
     event.listen(engine, "connect", _on_sqlite_connect)
     event.listen(engine, "begin", _on_sqlite_begin)
@@ -46,24 +72,24 @@ def _sqlite(url: URL) -> Engine:
 
 def _postgres(url: URL) -> Engine:
     limits: dict[str, Any] = {
-        "connect_timeout": _PATIENCE,
-        "tcp_user_timeout": _PATIENCE * 1000,
-        "options": f"-c statement_timeout={_PATIENCE}s",
+        "connect_timeout": _TIMEOUT,
+        "tcp_user_timeout": _TIMEOUT * 1000,
+        "options": f"-c statement_timeout={_TIMEOUT}s",
     }
     return create_engine(
         url,
         json_serializer=_json,
-        pool_timeout=_PATIENCE,
+        pool_timeout=_TIMEOUT,
         pool_pre_ping=True,
         connect_args={name: limit for name, limit in limits.items() if name not in url.query},
     )
 
 
 def _on_sqlite_connect(connection: sqlite3.Connection, _: object) -> None:
-    connection.isolation_level = None  # Python's own transactions leave out what makes tables
+    connection.isolation_level = None  # transactions of sqlite3 exclude DDL
     connection.execute("PRAGMA journal_mode=WAL")
-    # In WAL what was committed survives the end of any process; only a loss of power may take the
-    # last of it.
+    # In WAL mode commits survive the death of any process; only a power failure may lose the last
+    # ones.
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
 
@@ -73,16 +99,16 @@ def _on_sqlite_begin(connection: Connection) -> None:
 
 
 @contextmanager
-def _alone(engine: Engine) -> Iterator[None]:
-    """Hold the lock file beside an SQLite database; PostgreSQL has locks of its own."""
+def _file_lock(engine: Engine) -> Iterator[None]:
+    """Hold the lock file next to an SQLite database; PostgreSQL uses an advisory lock."""
     path = engine.url.database if engine.dialect.name == "sqlite" else None
     if not path or path == ":memory:":
         yield
         return
     file = Path(path)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{file}.lock", timeout=_PATIENCE):
-        file.touch(mode=0o600)  # what people sent is nobody else's business
+    with FileLock(f"{file}.lock", timeout=_TIMEOUT):
+        file.touch(mode=0o600)  # private data of users
         yield
 
 

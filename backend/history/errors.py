@@ -1,45 +1,46 @@
-"""What can go wrong with the history.
+"""Errors of the history.
 
 PrismError
-├── HistoryOffError           the operator keeps none
-├── HistoryUnavailableError   the database cannot be reached or written, or is still being opened
-├── UnknownAnswerError        no answer of that id is kept
-├── NoImageError            the answer is kept, its picture is not
-└── UnknownLabelError         a correction that is no label of the model
+├── HistoryOffError              the history is disabled
+├── HistoryUnavailableError      the database is not reachable, not writable, or not open yet
+├── UnknownClassificationError   no classification with this id
+├── NoImageError                 the classification has no thumbnail
+└── UnknownLabelError            the correction is not a label of the model
 """
 
 from backend.inference.errors import PrismError
 
 
 class HistoryOffError(PrismError):
-    """The operator keeps none."""
+    """The history is disabled."""
 
     def __init__(self) -> None:
-        super().__init__("There is no history: PRISM_HISTORY=false switches it off.")
+        super().__init__("The history is disabled (PRISM_HISTORY=false).")
 
 
 class HistoryUnavailableError(PrismError):
-    """The database cannot be reached or written, or is still being opened."""
+    """The database is not reachable, not writable, or not open yet."""
 
     def __init__(self) -> None:
-        super().__init__("The history cannot be reached now. Try again later.")
+        super().__init__("The history is temporarily unavailable. Try again later.")
 
 
-class UnknownAnswerError(PrismError):
-    """No answer of that id is kept."""
+class UnknownClassificationError(PrismError):
+    """No classification with this id is stored."""
 
     def __init__(self) -> None:
-        super().__init__("No answer of that id is kept. It may be too old, or deleted.")
+        super().__init__("No classification has this id. It may have expired or been deleted.")
 
 
 class NoImageError(PrismError):
-    """The answer is kept, its picture is not."""
+    """The classification has no thumbnail."""
 
     def __init__(self) -> None:
         super().__init__(
-            "The picture of this answer is not kept. PRISM_HISTORY_IMAGES=true keeps those to come."
+            "This classification has no thumbnail. PRISM_HISTORY_IMAGES=true stores the thumbnails "
+            "of later ones."
         )
 
 
 class UnknownLabelError(PrismError):
-    """A correction that is no label of the model."""
+    """The correction is not a label of the model."""

@@ -1,12 +1,12 @@
-"""What may be looked for among the answers, and what is found of their corrections."""
+"""Filters of the history, and the accuracy per day."""
 
 from dataclasses import dataclass
 from datetime import datetime
 
 
 @dataclass(frozen=True, slots=True)
-class Search:
-    """Which answers: None means any. `since` is included, `until` is not; both are aware."""
+class HistoryFilters:
+    """Filters; None matches everything. `since` is inclusive, `until` exclusive; both are aware."""
 
     model: str | None = None
     label: str | None = None
@@ -17,11 +17,8 @@ class Search:
 
 
 @dataclass(frozen=True, slots=True)
-class Day:
-    """The answers of one day (UTC) that a person has looked at.
-
-    Those `confirmed` were right, those `corrected` were not.
-    """
+class DailyAccuracy:
+    """Number of predictions of one day (UTC) that users confirmed and corrected."""
 
     day: str
     confirmed: int

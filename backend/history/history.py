@@ -1,4 +1,4 @@
-"""The facade: answers in, kept or not; old ones are forgotten."""
+"""The interface of the history: stores classifications and deletes expired ones."""
 
 import asyncio
 import logging
@@ -9,83 +9,82 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from backend.history.errors import HistoryUnavailableError
-from backend.history.record import digest, record, shrunken
+from backend.history.record import digest, make_record, make_thumbnail
 from backend.history.writer import Writer
-from backend.inference.images.image_reader import Reader
+from backend.inference.images.image_reader import ImageReader
 
 if TYPE_CHECKING:
     from backend.history.store import Store
 
 log = logging.getLogger("prism.history")
 
-_SMALL: Final = 65_536  # bytes of a file that is hashed sooner than handed to a thread
-_EVERY: Final = 3600.0  # seconds between two looks for what is too old
-_BREATH: Final = 0.05  # seconds between two portions of it
+_MAX_INLINE_HASH: Final = 65_536  # bytes; hashing less is faster than using a thread
+_EXPIRY_INTERVAL: Final = 3600.0  # s between two deletions of expired rows
+_EXPIRY_PAUSE: Final = 0.05  # s between two batches of a deletion
 
 
 class History:
-    """Remembers answers in the database at `url` (empty: SQLite in `folder`) for so many `days`.
+    """Stores classifications in the database at `url` (empty: SQLite in `folder`) for `days`.
 
-    Of pictures it keeps small copies where `pictures`, which reads them, is given. Nothing happens
-    before `start`.
+    With an `image_reader` it stores thumbnails too. `start` opens the database.
     """
 
     def __init__(
-        self, url: str, folder: Path, *, days: int, pictures: Reader | None = None
+        self, url: str, folder: Path, *, days: int, image_reader: ImageReader | None = None
     ) -> None:
         self._open = partial(_open, url, folder)
         self._days = days
-        self._pictures = pictures
+        self._image_reader = image_reader
         self._writer: Writer | None = None
         self._retention: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Open the database in the background; returns once that was tried for the first time."""
+        """Open the database in the background; return after the first attempt."""
         self._writer = Writer(self._open)
         if self._days:
-            self._retention = asyncio.create_task(self._forget(self._writer))
-        await self._writer.tried.wait()
+            self._retention = asyncio.create_task(self._delete_expired(self._writer))
+        await self._writer.attempted.wait()
 
     @property
     def store(self) -> "Store":
-        """For those who read and correct; raises HistoryUnavailableError until it is open."""
+        """Return the store for reading and feedback; raise HistoryUnavailableError if not open."""
         if self._writer is None:
             raise HistoryUnavailableError
         return self._writer.store
 
-    async def keep(self, answer: dict[str, Any], content: bytes) -> bool:
-        """Whether the filled `Classification` of the picture `content` is stored for good."""
+    async def add(self, classification: dict[str, Any], content: bytes) -> bool:
+        """Store a `Classification` of the image file `content`; return whether it is committed."""
         if self._writer is None:
             return False
-        if self._pictures or len(content) > _SMALL:
-            sha256, picture = await asyncio.to_thread(self._look, content)
+        if self._image_reader or len(content) > _MAX_INLINE_HASH:
+            sha256, thumbnail = await asyncio.to_thread(self._process, content)
         else:
-            sha256, picture = digest(content), None
-        return await self._writer.keep(record(answer, sha256, picture))
+            sha256, thumbnail = digest(content), None
+        return await self._writer.add(make_record(classification, sha256, thumbnail))
 
     async def close(self) -> None:
-        """Finish what was begun."""
+        """Commit pending records and close the database."""
         if self._retention is not None:
             self._retention.cancel()
             await asyncio.gather(self._retention, return_exceptions=True)
         if self._writer is not None:
             await self._writer.close()
 
-    def _look(self, content: bytes) -> tuple[str, bytes | None]:
-        picture = shrunken(content, self._pictures) if self._pictures else None
-        return digest(content), picture
+    def _process(self, content: bytes) -> tuple[str, bytes | None]:
+        thumbnail = make_thumbnail(content, self._image_reader) if self._image_reader else None
+        return digest(content), thumbnail
 
-    async def _forget(self, writer: Writer) -> None:
+    async def _delete_expired(self, writer: Writer) -> None:
         await writer.opened.wait()
         while True:
             with suppress(HistoryUnavailableError):
-                limit = datetime.now(UTC) - timedelta(days=self._days)
-                while await asyncio.to_thread(writer.store.delete_some, limit):  # noqa: ASYNC110
-                    await asyncio.sleep(_BREATH)
-            await asyncio.sleep(_EVERY)
+                expired = datetime.now(UTC) - timedelta(days=self._days)
+                while await asyncio.to_thread(writer.store.delete_some, expired):  # noqa: ASYNC110
+                    await asyncio.sleep(_EXPIRY_PAUSE)
+            await asyncio.sleep(_EXPIRY_INTERVAL)
 
 
 def _open(url: str, folder: Path) -> "Store":
-    from backend.history.store import Store  # in the thread that calls this: it takes a while
+    from backend.history.store import Store  # slow import, in the writer thread
 
     return Store(url, folder)

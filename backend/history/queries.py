@@ -1,53 +1,53 @@
-"""Searches as queries."""
+"""SQL queries of the history."""
 
 from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, exists, false, func, select
 
-from backend.history.filters import Search
+from backend.history.filters import HistoryFilters
 from backend.history.record import first_id
 from backend.history.tables import answers, pictures
 
 
-def kept_query() -> Select[Any]:
-    """Every answer, as `Kept`."""
-    has_picture = exists().where(pictures.c.id == answers.c.id).label("has_picture")
-    return select(answers, has_picture)
+def stored_query() -> Select[Any]:
+    """Select all classifications as `StoredRecord`."""
+    has_thumbnail = exists().where(pictures.c.id == answers.c.id).label("has_thumbnail")
+    return select(answers, has_thumbnail)
 
 
-def page_query(search: Search, limit: int, before: str | None) -> Select[Any]:
-    """The newest `limit` answers, of those older than the id `before`."""
-    query = kept_query().where(*_conditions(search))
+def page_query(filters: HistoryFilters, limit: int, before: str | None) -> Select[Any]:
+    """Select the newest `limit` classifications older than the id `before`."""
+    query = stored_query().where(*_conditions(filters))
     if before is not None:
         query = query.where(answers.c.id < before)
     return query.order_by(answers.c.id.desc()).limit(limit)
 
 
-def accuracy_query(search: Search) -> Select[Any]:
-    """Day, confirmed, corrected; the newest day first."""
+def accuracy_query(filters: HistoryFilters) -> Select[Any]:
+    """Select day, confirmed and corrected, newest day first."""
     day = func.date(answers.c.time)
-    right = answers.c.correction == answers.c.prediction
+    is_right = answers.c.correction == answers.c.prediction
     return (
-        select(day, func.sum(case((right, 1), else_=0)), func.sum(case((right, 0), else_=1)))
-        .where(answers.c.correction.is_not(None), *_conditions(search))
+        select(day, func.sum(case((is_right, 1), else_=0)), func.sum(case((is_right, 0), else_=1)))
+        .where(answers.c.correction.is_not(None), *_conditions(filters))
         .group_by(day)
         .order_by(day.desc())
     )
 
 
-def _conditions(search: Search) -> list[ColumnElement[bool]]:
-    found: list[ColumnElement[bool]] = []
-    for column, text in ((answers.c.model, search.model), (answers.c.prediction, search.label)):
+def _conditions(filters: HistoryFilters) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    for column, text in ((answers.c.model, filters.model), (answers.c.prediction, filters.label)):
         if text is not None:
-            # PostgreSQL has no text with a zero in it.
-            found.append(false() if "\0" in text else column == text)
-    if search.corrected is not None:
-        was = answers.c.correction.is_not(None)
-        found.append(was if search.corrected else ~was)
-    if search.in_distribution is not None:
-        found.append(answers.c.in_distribution.is_(search.in_distribution))
-    if search.since is not None:
-        found.append(answers.c.id >= first_id(search.since))
-    if search.until is not None:
-        found.append(answers.c.id < first_id(search.until))
-    return found
+            # PostgreSQL rejects text that contains NUL.
+            conditions.append(false() if "\0" in text else column == text)
+    if filters.corrected is not None:
+        is_corrected = answers.c.correction.is_not(None)
+        conditions.append(is_corrected if filters.corrected else ~is_corrected)
+    if filters.in_distribution is not None:
+        conditions.append(answers.c.in_distribution.is_(filters.in_distribution))
+    if filters.since is not None:
+        conditions.append(answers.c.id >= first_id(filters.since))
+    if filters.until is not None:
+        conditions.append(answers.c.id < first_id(filters.until))
+    return conditions

@@ -1,4 +1,4 @@
-"""What is remembered of one answer."""
+"""The columns of a stored classification, and its thumbnail."""
 
 import hashlib
 import io
@@ -8,19 +8,20 @@ from typing import Any, Final, TypedDict
 from ulid import ULID
 
 from backend.inference.errors import ImageError
-from backend.inference.images.image_reader import Reader
+from backend.inference.images.image_reader import ImageReader
 
-TOP: Final = 10  # of the most probable classes are kept, at most
-SIDE: Final = 256  # pixels of a kept picture, at most
-_QUALITY: Final = 80  # of WebP, where 100 is the largest file
+MAX_TOP: Final = 10  # stored entries of `top`
+THUMBNAIL_SIDE: Final = 256  # pixels of the longer side
+_WEBP_QUALITY: Final = 80  # of 100
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Record(TypedDict):
-    """One answer; the names are those of the columns.
+class HistoryRecord(TypedDict):
+    """One classification; keys are column names, except `thumbnail`.
 
-    `time` is UTC and that of the id, to the millisecond. `top` is a list of {label, index,
-    probability}, NumPy's floats included, `timings` in milliseconds by stage, `picture` WebP.
+    `time` is UTC and taken from the id, in milliseconds. `top` is a list of {label, index,
+    probability}, which may be NumPy floats; `timings` are milliseconds per stage; `thumbnail` is a
+    WebP file.
     """
 
     id: str
@@ -37,63 +38,65 @@ class Record(TypedDict):
     timings: dict[str, float]
     sha256: str
     filename: str | None
-    picture: bytes | None
+    thumbnail: bytes | None
 
 
-class Kept(Record):
-    """A record as it is read, without its picture."""
+class StoredRecord(HistoryRecord):
+    """A record as read from the database, without its thumbnail."""
 
     correction: str | None
     corrected_at: datetime | None
-    has_picture: bool
+    has_thumbnail: bool
 
 
-def record(answer: dict[str, Any], sha256: str, picture: bytes | None) -> Record:
-    """What is remembered of a filled `Classification`."""
-    filename = answer["filename"]
+def make_record(
+    classification: dict[str, Any], sha256: str, thumbnail: bytes | None
+) -> HistoryRecord:
+    """Return the record of a `Classification`."""
+    filename = classification["filename"]
     return {
-        "id": answer["id"],
-        "time": time_of(answer["id"]),
-        "model": answer["model"]["name"],
-        "version": answer["model"]["version"],
-        "prediction": answer["prediction"],
-        "confidence": float(answer["confidence"]),
-        "top": answer["top"][:TOP],
-        "prediction_set": answer["prediction_set"],
-        "coverage": answer["coverage"],
-        "in_distribution": answer["in_distribution"],
-        "ood_score": answer["ood_score"],
-        "timings": answer["timings_ms"],
+        "id": classification["id"],
+        "time": time_of(classification["id"]),
+        "model": classification["model"]["name"],
+        "version": classification["model"]["version"],
+        "prediction": classification["prediction"],
+        "confidence": float(classification["confidence"]),
+        "top": classification["top"][:MAX_TOP],
+        "prediction_set": classification["prediction_set"],
+        "coverage": classification["coverage"],
+        "in_distribution": classification["in_distribution"],
+        "ood_score": classification["ood_score"],
+        "timings": classification["timings_ms"],
         "sha256": sha256,
-        # PostgreSQL has no text with a zero in it.
+        # PostgreSQL rejects text that contains NUL.
         "filename": filename and filename.replace("\0", "\ufffd"),
-        "picture": picture,
+        "thumbnail": thumbnail,
     }
 
 
-def time_of(answer_id: str) -> datetime:
-    """The moment at which the id was made, UTC."""
-    return _EPOCH + timedelta(milliseconds=ULID.from_str(answer_id).milliseconds)
+def time_of(classification_id: str) -> datetime:
+    """Return the creation time of an id, in UTC."""
+    return _EPOCH + timedelta(milliseconds=ULID.from_str(classification_id).milliseconds)
 
 
-def first_id(moment: datetime) -> str:
-    """The least id of that moment: those of earlier answers sort before it."""
-    since = (moment - _EPOCH) // timedelta(milliseconds=1)
+def first_id(time: datetime) -> str:
+    """Return the smallest id of `time`: earlier ids sort before it."""
+    since = (time - _EPOCH) // timedelta(milliseconds=1)
     return str(ULID(max(0, since).to_bytes(6, "big") + bytes(10)))
 
 
 def digest(data: bytes) -> str:
-    """SHA-256 of a file, in hexadecimal."""
+    """Return the SHA-256 digest in hexadecimal."""
     return hashlib.sha256(data).hexdigest()
 
 
-def shrunken(data: bytes, reader: Reader) -> bytes | None:
-    """A picture of `SIDE` pixels at most as WebP; None where it cannot be made."""
+def make_thumbnail(data: bytes, reader: ImageReader) -> bytes | None:
+    """Return the image as WebP with at most `THUMBNAIL_SIDE` pixels; None if it is unreadable."""
     try:
-        with reader.read(data, SIDE) as image:
-            image.thumbnail((SIDE, SIDE))
+        with reader.read(data, THUMBNAIL_SIDE) as image:
+            image.thumbnail((THUMBNAIL_SIDE, THUMBNAIL_SIDE))
     except ImageError:
         return None
     file = io.BytesIO()
-    image.save(file, "WEBP", quality=_QUALITY)
+    image.save(file, "WEBP", quality=_WEBP_QUALITY)
     return file.getvalue()

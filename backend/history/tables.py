@@ -1,4 +1,4 @@
-"""The tables, as the newest migration leaves them."""
+"""The tables as of the newest migration."""
 
 from datetime import UTC, datetime
 from typing import Final
@@ -20,25 +20,25 @@ from sqlalchemy import (
 )
 from sqlalchemy import Boolean as Bool
 
-NEWEST: Final = "0001"  # the migration that makes these tables
+NEWEST: Final = "0001"  # revision of the newest migration
 
 
 class Utc(TypeDecorator[datetime]):
-    """An aware moment, written in UTC and without its zone: all databases compare those alike."""
+    """An aware datetime, stored in UTC without a zone: all databases compare it in the same way."""
 
     impl = DateTime
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """To the database."""
+        """Convert to the stored value."""
         return value and value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """From the database."""
+        """Convert from the stored value."""
         return value and value.replace(tzinfo=UTC)
 
 
-# Ids sort as their bytes do, whatever the language of the database.
+# Ids sort by their bytes, independent of the collation of the database.
 Ulid: Final = String(26).with_variant(String(26, collation="C"), "postgresql")
 
 metadata: Final = MetaData()
@@ -71,8 +71,8 @@ pictures: Final = Table(
     Column("webp", LargeBinary, nullable=False),
 )
 
-# What few rows have is found without reading all; the rest is read in the order of the ids. Each
-# index of what all rows have would add a quarter to what a row costs.
+# Partial indexes of rare values; all other filters scan the rows in the order of the ids. An index
+# over all rows would raise the cost of an insertion by a quarter.
 _corrected: Final = answers.c.correction.is_not(None)
 Index("answers_corrected", answers.c.id, sqlite_where=_corrected, postgresql_where=_corrected)
 _strange: Final = answers.c.in_distribution.is_(False)

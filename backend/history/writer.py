@@ -1,7 +1,6 @@
-"""One thread that commits what comes in groups: whoever waits meanwhile shares the next commit.
+"""A thread that commits records in groups: records that arrive during a commit share the next one.
 
-A group is handed over at a time, and not record by record: to wake a thread costs more than to
-store a row.
+Groups, not single records, are handed to the thread: waking it costs more than storing a row.
 """
 
 import asyncio
@@ -13,38 +12,38 @@ from queue import SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from backend.history.errors import HistoryUnavailableError
-from backend.history.record import Record
+from backend.history.record import HistoryRecord
 
 if TYPE_CHECKING:
     from backend.history.store import Store
 
 log = logging.getLogger("prism.history")
 
-PATIENCE: Final = 0.5  # seconds that an answer waits for its commit, at most
-AHEAD: Final = 1000  # records that may wait until the database has been opened
-_GROUP: Final = 256  # records of one commit, at most
-_PAUSE: Final = 1.0  # seconds until a database that failed is tried again
-_END: Final = 2.0  # seconds for the last commit
+COMMIT_TIMEOUT: Final = 0.5  # s that a request waits for its commit
+MAX_EARLY_RECORDS: Final = 1000  # records that wait until the database is open
+_GROUP_SIZE: Final = 256  # records per commit
+_RETRY_DELAY: Final = 1.0  # s between two attempts to open or to commit
+_CLOSE_TIMEOUT: Final = 2.0  # s for the last commit
 
-_Item = tuple[Record, asyncio.Future[bool] | None]
+_Item = tuple[HistoryRecord, asyncio.Future[bool] | None]
 
 
 class Writer:
-    """Commits records; everything but the thread itself is on one event loop.
+    """Commits records in a thread of its own; its methods run on one event loop.
 
-    Nobody waits for the first opening: what comes before is committed once it is done. A commit
-    that fails is tried again until it works; meanwhile nothing else is taken.
+    Records that arrive before the database is open are committed later, and their requests do not
+    wait. A failed commit is retried until it succeeds; until then further records are rejected.
     """
 
     def __init__(self, open_store: Callable[[], "Store"]) -> None:
-        self.tried: Final = asyncio.Event()
+        self.attempted: Final = asyncio.Event()
         self.opened: Final = asyncio.Event()
         self._open_store = open_store
         self._store: Store | None = None
         self._loop = asyncio.get_running_loop()
         self._pending: list[_Item] = []
-        self._queue: SimpleQueue[list[_Item]] = SimpleQueue()  # an empty one is the end
-        self._busy = True  # a group is on its way, or will be
+        self._queue: SimpleQueue[list[_Item]] = SimpleQueue()  # an empty group ends the thread
+        self._busy = True  # a group is in the queue or being committed
         self._failing = False
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prism-history", daemon=True)
@@ -52,73 +51,75 @@ class Writer:
 
     @property
     def store(self) -> "Store":
-        """For those who read; raises HistoryUnavailableError until it is open."""
+        """Return the store for reading; raise HistoryUnavailableError until it is open."""
         if self._store is None:
             raise HistoryUnavailableError
         return self._store
 
-    async def keep(self, record: Record) -> bool:
-        """Whether the record is committed, which is waited for a moment."""
+    async def add(self, record: HistoryRecord) -> bool:
+        """Return whether the record is committed within `COMMIT_TIMEOUT`."""
         if self._failing or self._closing.is_set():
             return False
         if not self.opened.is_set():
-            if len(self._pending) < AHEAD:
+            if len(self._pending) < MAX_EARLY_RECORDS:
                 self._pending.append((record, None))
             return False
-        kept: asyncio.Future[bool] = self._loop.create_future()
-        self._pending.append((record, kept))
+        committed: asyncio.Future[bool] = self._loop.create_future()
+        self._pending.append((record, committed))
         if not self._busy:
             self._busy = True
-            self._loop.call_soon(self._hand_over)  # with those that are answered in this moment
-        timer = self._loop.call_later(PATIENCE, self._lose_patience, kept)
+            self._loop.call_soon(self._hand_over)  # with other records of this iteration
+        timer = self._loop.call_later(COMMIT_TIMEOUT, self._time_out, committed)
         try:
-            return await kept
+            return await committed
         finally:
             timer.cancel()
 
     async def close(self) -> None:
-        """Commit what is there and end the thread, soon in any case."""
+        """Commit pending records and end the thread, within `_CLOSE_TIMEOUT`."""
         self._closing.set()
-        for start in range(0, len(self._pending), _GROUP):
-            self._queue.put(self._pending[start : start + _GROUP])
+        for start in range(0, len(self._pending), _GROUP_SIZE):
+            self._queue.put(self._pending[start : start + _GROUP_SIZE])
         self._pending = []
         self._queue.put([])
-        await asyncio.to_thread(self._thread.join, _END)
+        await asyncio.to_thread(self._thread.join, _CLOSE_TIMEOUT)
         if self._store is not None and not self._thread.is_alive():
             self._store.close()
 
     def _hand_over(self) -> None:
-        """Give the thread what waits for it."""
-        group, self._pending = self._pending[:_GROUP], self._pending[_GROUP:]
+        """Hand the next group to the thread."""
+        group, self._pending = self._pending[:_GROUP_SIZE], self._pending[_GROUP_SIZE:]
         self._busy = bool(group)
         if group:
             self._queue.put(group)
 
-    def _lose_patience(self, kept: asyncio.Future[bool]) -> None:
-        if not kept.done():
-            self._fail("it takes too long")
-            kept.set_result(False)
+    def _time_out(self, committed: asyncio.Future[bool]) -> None:
+        if not committed.done():
+            self._fail("the commit timed out")
+            committed.set_result(False)
 
-    def _fail(self, why: str) -> None:
+    def _fail(self, reason: str) -> None:
         if not self._failing:
-            log.warning("answers are not stored: %s", why)
+            log.warning("classifications are not stored: %s", reason)
         self._failing = True
 
     def _recover(self) -> None:
         if self._failing:
-            log.warning("answers are stored again")
+            log.warning("classifications are stored again")
         self._failing = False
 
-    def _settle(self, outcomes: Sequence[tuple[asyncio.Future[bool], bool]], why: str = "") -> None:
-        """Tell those who wait; `why` says what failed, if anything did."""
-        if why:
-            self._fail(why)
+    def _resolve(
+        self, outcomes: Sequence[tuple[asyncio.Future[bool], bool]], failure: str = ""
+    ) -> None:
+        """Set the results of waiting requests; `failure` is the reason of a failed commit."""
+        if failure:
+            self._fail(failure)
         else:
             self._recover()
             self._hand_over()
-        for kept, stored in outcomes:
-            if not kept.done():
-                kept.set_result(stored)
+        for committed, is_stored in outcomes:
+            if not committed.done():
+                committed.set_result(is_stored)
 
     def _run(self) -> None:
         store = self._open()
@@ -126,46 +127,52 @@ class Writer:
             self._commit(store, group)
 
     def _open(self) -> "Store | None":
-        """Open the database, however often that has to be tried; None where the end comes first."""
+        """Open the database, with retries; return None if the writer is closed first."""
         while not self._closing.is_set():
             try:
                 store = self._open_store()
                 store.prepare()
             except Exception as error:
-                self._on_loop(self._fail, _words(error))
-                self._on_loop(self.tried.set)
-                self._closing.wait(_PAUSE)
+                self._on_loop(self._fail, _message(error))
+                self._on_loop(self.attempted.set)
+                self._closing.wait(_RETRY_DELAY)
             else:
                 self._store = store
-                for step in (self._recover, self.opened.set, self.tried.set, self._hand_over):
-                    self._on_loop(step)
+                for callback in (
+                    self._recover,
+                    self.opened.set,
+                    self.attempted.set,
+                    self._hand_over,
+                ):
+                    self._on_loop(callback)
                 return store
         return None
 
     def _commit(self, store: "Store", group: list[_Item]) -> None:
         while True:
-            waiting = [(record["id"], kept) for record, kept in group if kept]
+            waiting = [(record["id"], committed) for record, committed in group if committed]
             try:
-                refused = store.add([record for record, _ in group])
+                rejected = store.add([record for record, _ in group])
             except Exception as error:
-                self._on_loop(self._settle, [(kept, False) for _, kept in waiting], _words(error))
+                outcomes = [(committed, False) for _, committed in waiting]
+                self._on_loop(self._resolve, outcomes, _message(error))
                 group = [(record, None) for record, _ in group]
             else:
-                outcomes = [(kept, answer_id not in refused) for answer_id, kept in waiting]
-                self._on_loop(self._settle, outcomes)
+                outcomes = [(committed, id_ not in rejected) for id_, committed in waiting]
+                self._on_loop(self._resolve, outcomes)
                 return
-            if self._closing.wait(_PAUSE):
+            if self._closing.wait(_RETRY_DELAY):
                 return
             with suppress(HistoryUnavailableError):
-                store.prepare()  # it may be another, empty one by now
+                store.prepare()  # the database may be a new, empty one
 
-    def _on_loop(self, step: Callable[..., None], *given: object) -> None:
+    def _on_loop(self, callback: Callable[..., None], *args: object) -> None:
         with suppress(RuntimeError):  # the loop has ended
-            self._loop.call_soon_threadsafe(step, *given)
+            self._loop.call_soon_threadsafe(callback, *args)
 
 
-def _words(error: BaseException) -> str:
-    """What failed, on one line, in the words of whoever knows best."""
+def _message(error: BaseException) -> str:
+    """Return the root cause of `error` on one line."""
     while error.__cause__ is not None:
         error = error.__cause__
     return " ".join(f"{type(error).__name__}: {error}".split())

@@ -1,4 +1,4 @@
-"""A PostgreSQL of the tests' own, from the machine's binaries: its folder, its port, its end."""
+"""A temporary PostgreSQL server from the installed binaries."""
 
 import os
 import pwd
@@ -15,24 +15,24 @@ import pytest
 
 from tests.conftest import free_port
 
-USER = "postgres"  # it refuses to run as root
+USER = "postgres"  # PostgreSQL refuses to run as root
 
 
 def binaries() -> Path:
-    """The folder of PostgreSQL's programs; skips, saying so, where there is none."""
-    homes = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    found = str(homes[-1]) if homes else shutil.which("initdb")
-    if found is None:
-        missing = "no PostgreSQL on this machine (Debian, Ubuntu: apt install postgresql)"
+    """Return the folder of PostgreSQL's programs; skip the test if it is not installed."""
+    candidates = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    initdb = str(candidates[-1]) if candidates else shutil.which("initdb")
+    if initdb is None:
+        message = "PostgreSQL is not installed (Debian, Ubuntu: apt install postgresql)"
         if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
-    return Path(found).resolve().parent
+            pytest.fail(message)
+        pytest.skip(message)
+    return Path(initdb).resolve().parent
 
 
 @contextmanager
 def running() -> Iterator["Postgres"]:
-    """A server that runs; its folder is not pytest's, which closes its own to other users."""
+    """Run a server. Its folder is not below pytest's, which other users cannot enter."""
     folder = Path(mkdtemp(prefix="prism-postgres-"))
     try:
         server = Postgres(folder / "server")
@@ -44,7 +44,7 @@ def running() -> Iterator["Postgres"]:
 
 
 class Postgres:
-    """A server on a free port of this machine; `folder` is made, and belongs to it."""
+    """A server on a free local port with its data in `folder`, which it creates."""
 
     def __init__(self, folder: Path) -> None:
         self._programs = binaries()
@@ -60,11 +60,11 @@ class Postgres:
         self._run("initdb", "-D", str(folder / "data"), "-A", "trust", "-U", "prism", "--no-sync")
 
     def url(self, database: str = "postgres") -> str:
-        """Where `database` is."""
+        """Return the URL of `database`."""
         return f"postgresql://prism@127.0.0.1:{self._port}/{database}"
 
     def start(self) -> None:
-        """Start, and wait until it answers."""
+        """Start the server and wait until it accepts connections."""
         options = f"-p {self._port} -c listen_addresses=127.0.0.1 -c fsync=off -k {self._folder}"
         log = str(self._folder / "log")
         self._run(
@@ -72,21 +72,21 @@ class Postgres:
         )
 
     def stop(self) -> None:
-        """Stop at once; connections are cut."""
+        """Stop the server at once and drop its connections."""
         self._run("pg_ctl", "-D", str(self._folder / "data"), "-w", "-m", "immediate", "stop")
 
     def kill(self) -> None:
-        """Kill every process of it, as `kill -9` does."""
-        first = int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
-        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-        for process in (first, *map(int, children)):
+        """Send SIGKILL to all processes of the server."""
+        postmaster = int((self._folder / "data" / "postmaster.pid").read_text().splitlines()[0])
+        children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
+        for process in (postmaster, *map(int, children)):
             with suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        while Path(f"/proc/{first}").exists():
+        while Path(f"/proc/{postmaster}").exists():
             time.sleep(0.01)
 
     def create(self, database: str) -> str:
-        """Make an empty database; its URL."""
+        """Create an empty database and return its URL."""
         self._run("createdb", "-h", "127.0.0.1", "-p", str(self._port), "-U", "prism", database)
         return self.url(database)
 

@@ -1,4 +1,4 @@
-"""The tables are made once, whoever comes first, and are what the code thinks they are."""
+"""Migrations create the tables of the code, once, also with concurrent starts."""
 
 import subprocess
 import sys
@@ -11,30 +11,28 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from backend.history import database, migrate, tables
+from backend.history import database, tables
 from backend.history.errors import HistoryUnavailableError
 from backend.history.store import Store
 from tests.conftest import ROOT
-from tests.history.work import made
+from tests.history.records import make_record
 
-AT_ONCE = 4
+PROCESSES = 4
 PREPARE = """
 import sys
 from pathlib import Path
-from backend.history.search import Search
+from backend.history.filters import HistoryFilters
 from backend.history.store import Store
 
 store = Store(sys.argv[1], Path(sys.argv[2]))
 print("imported", flush=True)
 sys.stdin.read()
 store.prepare()
-store.page(Search(), 1)
+store.page(HistoryFilters(), 1)
 """
 
 
-def test_migrations_make_the_tables_of_the_code_from_nothing_and_again(
-    url: str, tmp_path: Path
-) -> None:
+def test_migrations_create_the_tables_of_the_code(url: str, tmp_path: Path) -> None:
     engine = database.open_engine(url, tmp_path)
     for _ in range(2):
         database.prepare(engine)
@@ -43,14 +41,14 @@ def test_migrations_make_the_tables_of_the_code_from_nothing_and_again(
     engine.dispose()
 
 
-def test_the_newest_migration_is_the_one_that_the_code_names() -> None:
+def test_newest_is_the_head_revision() -> None:
     config = Config()
     config.set_main_option("script_location", str(ROOT / "backend/history/migrations"))
     config.set_main_option("path_separator", "os")
     assert ScriptDirectory.from_config(config).get_current_head() == tables.NEWEST
 
 
-def test_several_that_start_at_once_do_not_collide(url: str, tmp_path: Path) -> None:
+def test_concurrent_starts_do_not_collide(url: str, tmp_path: Path) -> None:
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PREPARE, url, str(tmp_path)],
@@ -58,7 +56,7 @@ def test_several_that_start_at_once_do_not_collide(url: str, tmp_path: Path) -> 
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        for _ in range(AT_ONCE)
+        for _ in range(PROCESSES)
     ]
     for process in processes:
         assert process.stdout is not None
@@ -70,29 +68,29 @@ def test_several_that_start_at_once_do_not_collide(url: str, tmp_path: Path) -> 
         process.wait(timeout=60)
         assert process.stdout is not None
         process.stdout.close()
-    assert [process.returncode for process in processes] == [0] * AT_ONCE
+    assert [process.returncode for process in processes] == [0] * PROCESSES
 
 
-def test_a_migration_that_is_cut_off_leaves_nothing_behind(
+def test_interrupted_migration_is_rolled_back(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store = Store(url, tmp_path)
-    upgrade = migrate.upgrade
+    upgrade = database.upgrade
 
-    def cut_off(connection: object) -> None:
+    def fail_afterwards(connection: object) -> None:
         upgrade(connection)  # type: ignore[arg-type]
         raise OSError("no space left")
 
-    monkeypatch.setattr(migrate, "upgrade", cut_off)
+    monkeypatch.setattr(database, "upgrade", fail_afterwards)
     with pytest.raises(HistoryUnavailableError):
         store.prepare()
     monkeypatch.undo()
     store.prepare()
-    assert store.add([made()]) == set()
+    assert store.add([make_record()]) == set()
     store.close()
 
 
-def test_tables_of_a_newer_version_are_left_alone(url: str, tmp_path: Path) -> None:
+def test_newer_tables_are_not_modified(url: str, tmp_path: Path) -> None:
     store = Store(url, tmp_path)
     store.prepare()
     engine = database.open_engine(url, tmp_path)
@@ -104,7 +102,7 @@ def test_tables_of_a_newer_version_are_left_alone(url: str, tmp_path: Path) -> N
     store.close()
 
 
-def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+def test_database_file_is_private(tmp_path: Path) -> None:
     store = Store("", tmp_path / "new" / "folder")
     store.prepare()
     assert (tmp_path / "new" / "folder" / "history.db").stat().st_mode & 0o077 == 0

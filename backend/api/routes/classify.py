@@ -182,7 +182,7 @@ async def _run_in_order(
 async def _store(history: History | None, fields: dict[str, object], content: bytes) -> None:
     """Store the classification, if there is a history, and set its field `stored`."""
     if history is not None:
-        fields["stored"] = await history.keep(fields, content)
+        fields["stored"] = await history.add(fields, content)
 
 
 def _classification_fields(

@@ -26,7 +26,7 @@ from backend.api.schemas.history import (
 )
 from backend.catalog import Catalog
 from backend.history.errors import HistoryOffError, UnknownLabelError
-from backend.history.filters import Search
+from backend.history.filters import HistoryFilters
 from backend.history.history import History
 
 _ID_PATTERN: Final = "^[0-9A-HJKMNP-TV-Z]{26}$"
@@ -65,12 +65,12 @@ def _get_filters(
         datetime | None, Query(description="Earliest time, inclusive. UTC without an offset.")
     ] = None,
     until: Annotated[datetime | None, Query(description="Latest time, exclusive.")] = None,
-) -> Search:
-    return Search(model, label, corrected, in_distribution, _as_utc(since), _as_utc(until))
+) -> HistoryFilters:
+    return HistoryFilters(model, label, corrected, in_distribution, _as_utc(since), _as_utc(until))
 
 
 RequiredHistoryDep = Annotated[History, Depends(_require_history)]
-FiltersDep = Annotated[Search, Depends(_get_filters)]
+FiltersDep = Annotated[HistoryFilters, Depends(_get_filters)]
 
 router = APIRouter(
     tags=["history"], dependencies=[Depends(_require_access)], responses=PROBLEM_RESPONSES
@@ -172,7 +172,7 @@ def get_one(history: RequiredHistoryDep, id: str) -> Response:  # noqa: A002 (th
 def image(history: RequiredHistoryDep, id: str) -> Response:  # noqa: A002
     """Return the thumbnail of the image as WebP, if it is stored."""
     headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
-    return Response(history.store.picture(id), media_type="image/webp", headers=headers)
+    return Response(history.store.image(id), media_type="image/webp", headers=headers)
 
 
 @router.patch(

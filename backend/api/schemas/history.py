@@ -7,7 +7,7 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field
 
 from backend.api.schemas.classify import ClassScore, ModelRef, TimingsMs
-from backend.history.record import Kept
+from backend.history.record import StoredRecord
 
 
 class StoredClassification(BaseModel):
@@ -74,7 +74,7 @@ class Accuracy(BaseModel):
     days: list[DayAccuracy]
 
 
-def stored_classification(record: Kept) -> dict[str, Any]:
+def stored_classification(record: StoredRecord) -> dict[str, Any]:
     """Return the fields of a `StoredClassification`, for orjson."""
     return {
         "id": record["id"],
@@ -90,7 +90,7 @@ def stored_classification(record: Kept) -> dict[str, Any]:
         "timings_ms": record["timings"],
         "sha256": record["sha256"],
         "filename": record["filename"],
-        "image": record["has_picture"],
+        "image": record["has_thumbnail"],
         "correction": record["correction"],
         "corrected_at": record["corrected_at"],
     }

@@ -1,4 +1,4 @@
-"""What Alembic runs: every migration, in the transaction that it is given."""
+"""Alembic environment: run all migrations in the given transaction."""
 
 from alembic import context
 

@@ -240,10 +240,10 @@ def test_pictures_are_kept_small_and_only_on_demand(tmp_path: Path, client: Test
 def test_what_is_too_old_is_forgotten(tmp_path: Path, client: TestClient) -> None:
     """The client's backend has kept for 30 days; another one finds its database."""
     from backend.history.store import Store
-    from tests.history.work import made
+    from tests.history.records import make_record
 
     store = Store("", tmp_path / "data")
-    old, new = made(datetime.now(UTC) - timedelta(days=31)), made(datetime.now(UTC))
+    old, new = make_record(datetime.now(UTC) - timedelta(days=31)), make_record(datetime.now(UTC))
     store.add([old, new])
     with serve(tmp_path / "models", history=True, history_open=True) as other:
         wait_until_open(other)

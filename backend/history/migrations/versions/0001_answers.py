@@ -1,4 +1,4 @@
-"""Answers, and the pictures that were kept."""
+"""Create the tables of classifications and thumbnails."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ down_revision = None
 
 
 def upgrade() -> None:
-    """Make the tables."""
+    """Create the tables."""
     op.create_table(
         "answers",
         sa.Column("id", Ulid, primary_key=True),
@@ -35,14 +35,14 @@ def upgrade() -> None:
         sa.Column("id", Ulid, sa.ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True),
         sa.Column("webp", sa.LargeBinary, nullable=False),
     )
-    for name, which in (
+    for name, condition in (
         ("answers_corrected", sa.text("correction IS NOT NULL")),
         ("answers_strange", sa.text("in_distribution IS false")),
     ):
-        op.create_index(name, "answers", ["id"], sqlite_where=which, postgresql_where=which)
+        op.create_index(name, "answers", ["id"], sqlite_where=condition, postgresql_where=condition)
 
 
 def downgrade() -> None:
-    """Remove them, with all that they hold."""
+    """Drop the tables."""
     op.drop_table("pictures")
     op.drop_table("answers")

@@ -1,19 +1,22 @@
-"""Records that no model has made."""
+"""Records of made-up classifications."""
 
 from datetime import UTC, datetime
 from typing import Any
 
 from ulid import ULID
 
-from backend.history.record import Record, record
+from backend.history import record
+from backend.history.record import HistoryRecord
 
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
-def made(moment: datetime = NOON, picture: bytes | None = None, **fields: Any) -> Record:
-    """The record of an answer at `moment`."""
-    answer: dict[str, Any] = {
-        "id": str(ULID.from_datetime(moment)),
+def make_record(
+    time: datetime = NOON, thumbnail: bytes | None = None, **fields: Any
+) -> HistoryRecord:
+    """Return the record of a classification at `time`."""
+    classification: dict[str, Any] = {
+        "id": str(ULID.from_datetime(time)),
         "filename": "seven.png",
         "model": {"name": "fake", "version": "1"},
         "prediction": "7",
@@ -25,4 +28,4 @@ def made(moment: datetime = NOON, picture: bytes | None = None, **fields: Any) -
         "ood_score": -5.25,
         "timings_ms": {"decode": 1.5, "queue": 0.25, "inference": 2.0},
     }
-    return record(answer | fields, "ab" * 32, picture)
+    return record.make_record(classification | fields, "ab" * 32, thumbnail)
