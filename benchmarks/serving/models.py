@@ -33,10 +33,10 @@ def folder(model: Model) -> Path:
 def _checkpoint(model: Model) -> Path:
     import torch
 
-    from benchmarks.serving import vision
+    from backend.inference.models import torchvision_compat
 
     torch.manual_seed(_SEED)
-    network = vision.models.get_model(model, weights=None)
+    network = torchvision_compat.load("models").get_model(model, weights=None)
     path = CACHE / "checkpoints" / f"{model}.pt"
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(network.state_dict(), path)

@@ -9,7 +9,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from benchmarks.serving.vision import models, transforms
+from backend.inference.models import torchvision_compat
+
+models = torchvision_compat.load("models")
+transforms = torchvision_compat.load("transforms")
 
 FOLDER = Path(os.environ["BENCH_MODEL"])
 _MANIFEST = json.loads((FOLDER / "manifest.json").read_text())
@@ -56,7 +59,7 @@ def network() -> nn.Module:
 
 
 class _Digits(nn.Module):
-    """The shipped digit network, written once more: a peer imports nothing of Prism."""
+    """The shipped digit network, written once more: a peer uses none of Prism's networks."""
 
     def __init__(self) -> None:
         super().__init__()
