@@ -12,7 +12,7 @@ from backend.inference.errors import DeadlineError, ImageError, InferenceError, 
 from backend.inference.models import artifact
 from backend.inference.observer import SilentObserver
 from tests.fake_models import GRAY, GrayRuntime, fake_loader, gray, write_model
-from tests.inference.work import settled, together, until
+from tests.inference.helpers import settled, together, until
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from backend.inference import autotune
-from backend.inference.autotune import Interrupted, Plan, Survey
+from backend.inference.autotune import Interrupted, Plan, Autotuner
 from backend.inference.types import Floats
 
 # Seconds that a forward pass takes, by its batch.
@@ -60,7 +60,7 @@ def survey(
     activity: Callable[[], int | None] = lambda: 0,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Plan:
-    return Survey(
+    return Autotuner(
         wide,
         narrow,
         threads=4,
@@ -180,7 +180,7 @@ def test_callers_side_by_side_are_counted_together_on_a_real_clock() -> None:
             time.sleep(0.005)
             return batch
 
-    found = Survey(
+    found = Autotuner(
         Sleeper(),
         Sleeper(),
         threads=8,

@@ -8,7 +8,7 @@ import pytest
 
 from backend.inference.batcher import Batcher
 from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
-from tests.inference.work import FATAL, UNLUCKY, WAIT, Work, running, settled, together, until
+from tests.inference.helpers import FATAL, UNLUCKY, WAIT, Work, running, settled, together, until
 
 pytestmark = pytest.mark.anyio
 

@@ -22,14 +22,14 @@ from backend.inference.errors import (
     InferenceError,
 )
 from backend.inference.images import loading
-from backend.inference.images.image_reader import Reader
+from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
-from backend.inference.types import Floats, Prediction
+from backend.inference.types import Floats, ClassificationResult
 from tests.fake_models import GRAY, GrayRuntime, fake_loader, gray, write_model
-from tests.inference.work import settled, together, until
+from tests.inference.helpers import settled, together, until
 from tests.images import encoded, seven
 
 pytestmark = pytest.mark.anyio
@@ -69,7 +69,7 @@ async def test_where_the_time_went_is_told(classifier: Classifier, side: int) ->
 
 async def test_a_broken_picture_never_reaches_the_model(model: Artifact) -> None:
     runtime = FakeRuntime(10)
-    classifier = classify_with(model, runtime, reader=Reader(100))
+    classifier = classify_with(model, runtime, reader=ImageReader(100))
     warm_up = list(runtime.batches)
     try:
         with pytest.raises(ImageError):
@@ -115,7 +115,7 @@ async def test_one_bad_picture_of_32_leaves_31_right(
     for found in (answers, again):
         for i, answer in enumerate(found):
             if i != 5:
-                assert isinstance(answer, Prediction)
+                assert isinstance(answer, ClassificationResult)
                 assert answer.top(1)[0].index == digits[i]
 
 

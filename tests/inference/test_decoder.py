@@ -9,10 +9,10 @@ from PIL import Image
 from backend.inference.decoder import Decoder
 from backend.inference.errors import BrokenImageError, EmptyImageError, ImageTooLargeError
 from backend.inference.images import loading
-from backend.inference.images.image_reader import Reader
+from backend.inference.images.image_reader import ImageReader
 from backend.inference.preprocessing.digits import DigitPreprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
-from backend.inference.preprocessing.preprocess import Preprocess
+from backend.inference.preprocessing.model_input import Preprocess
 from tests.fake_models import GRAY, gray, digit_in
 from tests.images import encoded, noise, seven
 
@@ -36,7 +36,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
 
 
 def decoder(spec: Preprocess, *, scaled: bool = True) -> Decoder:
-    return Decoder(spec, Reader(PIXELS), scaled=scaled)
+    return Decoder(spec, ImageReader(PIXELS), scaled=scaled)
 
 
 def side(shorter: int) -> PhotoPreprocess:
@@ -126,11 +126,11 @@ def test_a_bad_tiny_file_says_so() -> None:
     with pytest.raises(BrokenImageError):
         decoder(GRAY).decode_tiny(encoded(seven())[:100])
     with pytest.raises(ImageTooLargeError):
-        Decoder(GRAY, Reader(100)).decode_tiny(gray(7, side=11))
+        Decoder(GRAY, ImageReader(100)).decode_tiny(gray(7, side=11))
 
 
 def test_a_tiny_picture_waits_for_no_large_one() -> None:
-    reader = Reader(memory=1_000_000)
+    reader = ImageReader(memory=1_000_000)
     with reader.read(encoded(noise(300, 300))):  # nearly all of it
         found = Decoder(GRAY, reader).decode_tiny(gray(7))
     assert found is not None

@@ -9,7 +9,7 @@ from backend.inference.batcher import Batch
 from backend.inference.decoder import Decoder, Input
 from backend.inference.engine import Answer, Engine
 from backend.inference.errors import ArtifactError, BrokenImageError, ClosedError, InferenceError
-from backend.inference.images.image_reader import Reader
+from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
 from backend.inference.observer import SilentObserver
@@ -54,7 +54,7 @@ class Batches(SilentObserver):
 def engine(
     model: Artifact, load: Loaded, *, threads: int = 4, observer: SilentObserver | None = None
 ) -> Engine:
-    decoder = Decoder(GRAY, Reader(100_000))
+    decoder = Decoder(GRAY, ImageReader(100_000))
     found = Engine(
         model, load, decoder, threads=threads, max_batch=8, observer=observer or SilentObserver()
     )
@@ -71,14 +71,14 @@ def digits(answers: object) -> list[object]:
 def test_files_and_inputs_are_answered_each_in_its_place(model: Artifact) -> None:
     load = Loaded()
     run = engine(model, load)
-    decoded = Decoder(GRAY, Reader(10_000)).decode(gray(3))
+    decoded = Decoder(GRAY, ImageReader(10_000)).decode(gray(3))
     assert digits(run(Batch([gray(1), decoded, gray(5, side=80)], "partial"))) == [1, 3, 5]
     assert load.asked() == [[[1, 3, 5]]]
 
 
 def test_an_item_of_several_rows_keeps_them_together(model: Artifact) -> None:
     run = engine(model, Loaded())
-    decoded = [Decoder(GRAY, Reader(10_000)).decode(gray(i)).rows for i in (1, 2, 3)]
+    decoded = [Decoder(GRAY, ImageReader(10_000)).decode(gray(i)).rows for i in (1, 2, 3)]
     three = Input(rows=decoded[0].repeat(3, axis=0))
     answers = run(Batch([three, Input(decoded[1]), Input(decoded[2])], "partial"))
     outputs = [answer.outputs for answer in answers if isinstance(answer, Answer)]
@@ -99,7 +99,7 @@ def test_each_item_has_the_scores_of_its_own_rows(model: Artifact) -> None:
             return Brightness(threads=threads)
 
     run = engine(model, LoadedBright())
-    dim, bright, middle = (Decoder(GRAY, Reader(9999)).decode(gray(i)).rows for i in (1, 8, 4))
+    dim, bright, middle = (Decoder(GRAY, ImageReader(9999)).decode(gray(i)).rows for i in (1, 8, 4))
     items = [Input(dim), Input(np.concatenate([bright, middle])), Input(dim)]
 
     def scores(*items: Input) -> list[float]:

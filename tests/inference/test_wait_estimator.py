@@ -2,10 +2,10 @@
 
 import pytest
 
-from backend.inference.admission import Pace
+from backend.inference.admission import WaitEstimator
 
 
-def steady(pace: Pace, start: float, each: float, count: int) -> float:
+def steady(pace: WaitEstimator, start: float, each: float, count: int) -> float:
     """`count` pictures that come together, one leaving every `each` seconds; the time after."""
     for _ in range(count):
         pace.enter(start)
@@ -14,7 +14,7 @@ def steady(pace: Pace, start: float, each: float, count: int) -> float:
     return start + count * each
 
 
-def wait_behind(pace: Pace, now: float, ahead: int) -> float:
+def wait_behind(pace: WaitEstimator, now: float, ahead: int) -> float:
     """The wait that is told where `ahead` pictures are inside."""
     for _ in range(ahead):
         pace.enter(now)
@@ -25,21 +25,21 @@ def wait_behind(pace: Pace, now: float, ahead: int) -> float:
 
 
 def test_nobody_inside_is_no_wait() -> None:
-    assert Pace(0.5).wait == 0
+    assert WaitEstimator(0.5).wait == 0
 
 
 def test_the_first_guess_holds_until_something_was_served() -> None:
-    assert wait_behind(Pace(0.5), 0, 4) == pytest.approx(2)
+    assert wait_behind(WaitEstimator(0.5), 0, 4) == pytest.approx(2)
 
 
 def test_the_wait_grows_with_what_is_inside() -> None:
-    pace = Pace(0.1)
+    pace = WaitEstimator(0.1)
     now = steady(pace, 0, 0.1, 100)
     assert [wait_behind(pace, now, ahead) for ahead in (1, 10, 200)] == pytest.approx([0.1, 1, 20])
 
 
 def test_idle_time_does_not_count() -> None:
-    pace = Pace(0.1)
+    pace = WaitEstimator(0.1)
     now = 0.0
     for _ in range(100):
         now = steady(pace, now, 0.1, 1) + 3600
@@ -48,7 +48,7 @@ def test_idle_time_does_not_count() -> None:
 
 @pytest.mark.parametrize(("before", "after"), [(0.001, 0.2), (0.2, 0.001)])
 def test_it_follows_work_that_becomes_slower_or_faster(before: float, after: float) -> None:
-    pace = Pace(before)
+    pace = WaitEstimator(before)
     now = steady(pace, 0, before, round(20 / before))
     assert wait_behind(pace, now, 1) == pytest.approx(before, rel=0.01)
     now = steady(pace, now, after, round(40 / after))
@@ -56,7 +56,7 @@ def test_it_follows_work_that_becomes_slower_or_faster(before: float, after: flo
 
 
 def test_pictures_that_were_given_up_make_it_no_faster() -> None:
-    pace = Pace(1.0)
+    pace = WaitEstimator(1.0)
     now = 0.0
     for _ in range(20):
         for _ in range(10):
@@ -70,7 +70,7 @@ def test_pictures_that_were_given_up_make_it_no_faster() -> None:
 
 
 def test_pictures_that_leave_together_as_a_batch_share_its_time() -> None:
-    pace = Pace(1.0)
+    pace = WaitEstimator(1.0)
     now = 0.0
     for _ in range(50):
         for _ in range(8):

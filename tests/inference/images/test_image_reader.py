@@ -7,7 +7,7 @@ from PIL import Image
 
 from backend.inference.errors import ImageTooLargeError
 from backend.inference.images import image_reader as module
-from backend.inference.images.image_reader import Reader
+from backend.inference.images.image_reader import ImageReader
 from backend.inference.images.memory_budget import Budget
 from tests.images import encoded
 
@@ -51,13 +51,13 @@ def test_what_a_picture_takes_depends_on_its_kind(
 ) -> None:
     budget = Taken()
     monkeypatch.setattr(module, "Budget", lambda _: budget)
-    with Reader().read(encoded(picture, kind, **options), side) as image:
+    with ImageReader().read(encoded(picture, kind, **options), side) as image:
         assert image.mode == "RGB"
     assert budget.units == [taken]
 
 
 def test_a_picture_waits_until_another_one_is_done() -> None:
-    reader = Reader(memory=1_500_000)
+    reader = ImageReader(memory=1_500_000)
     entered, release = threading.Semaphore(0), threading.Event()
 
     def work() -> None:
@@ -79,11 +79,11 @@ def test_a_picture_waits_until_another_one_is_done() -> None:
 def test_a_picture_that_takes_more_than_there_is_is_refused_with_a_way_out() -> None:
     with (
         pytest.raises(ImageTooLargeError, match=r"400 x 300 pixels.* save it as JPEG"),
-        Reader(memory=800_000).read(encoded(PAPER)),
+        ImageReader(memory=800_000).read(encoded(PAPER)),
     ):
         pass
 
 
 def test_a_jpeg_that_takes_too_much_as_it_is_may_be_read_smaller() -> None:
-    with Reader(memory=1_000_000).read(encoded(PAPER, "JPEG"), 100) as image:
+    with ImageReader(memory=1_000_000).read(encoded(PAPER, "JPEG"), 100) as image:
         assert image.size == (200, 150)

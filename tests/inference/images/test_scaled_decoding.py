@@ -10,7 +10,7 @@ from PIL import Image
 from backend.inference import runtimes
 from backend.inference.decoder import Decoder
 from backend.inference.images import loading
-from backend.inference.images.image_reader import Reader
+from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
 from tests.conftest import ROOT
@@ -23,7 +23,7 @@ def differing(model: Artifact, pictures: list[bytes]) -> list[int]:
     named = [
         np.concatenate([runtime(decoder.decode(data).rows) for data in pictures]).argmax(axis=1)
         for scaled in (True, False)
-        for decoder in [Decoder(model.manifest.preprocess, Reader(10**8), scaled=scaled)]
+        for decoder in [Decoder(model.manifest.preprocess, ImageReader(10**8), scaled=scaled)]
     ]
     return np.flatnonzero(named[0] != named[1]).tolist()
 

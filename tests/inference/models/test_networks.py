@@ -50,7 +50,7 @@ def test_mnist_net_gives_log_probabilities() -> None:
 
 
 def test_a_manifest_may_name_every_architecture_of_ours() -> None:
-    assert set(artifact.OURS) == set(networks.ARCHITECTURES)
+    assert set(artifact.BUILTIN_ARCHITECTURES) == set(networks.ARCHITECTURES)
 
 
 def test_torchvisions_architectures_are_built_for_any_number_of_classes() -> None:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from backend.inference.preprocessing.digits import DigitPreprocess, find_digit, normalize
 from backend.inference.preprocessing.morphology import Box, thicken, thin
-from backend.inference.preprocessing.preprocess import preprocess
+from backend.inference.preprocessing.model_input import preprocess
 from tests.images import seven
 
 SPEC = DigitPreprocess()

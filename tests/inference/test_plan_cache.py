@@ -15,11 +15,11 @@ from backend.inference.autotune import Interrupted, Plan
 from backend.inference.batcher import Batch, Reason
 from backend.inference.decoder import Decoder
 from backend.inference.engine import Engine
-from backend.inference.images.image_reader import Reader
+from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
 from backend.inference.observer import SILENT
 from tests.fake_models import GRAY, GrayRuntime, gray, write_model
-from tests.inference.work import WAIT
+from tests.inference.helpers import WAIT
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ class Model:
             return self.networks[-1]
 
         found = Engine(
-            artifact.read(folder), load, Decoder(GRAY, Reader(10_000)), threads=threads,
+            artifact.read(folder), load, Decoder(GRAY, ImageReader(10_000)), threads=threads,
             max_batch=max_batch, observer=SILENT,
         )  # fmt: skip
         found.spread()
@@ -242,7 +242,7 @@ def test_the_networks_are_those_of_the_plan(
     autotune.write(path, found)
     engine = model.engine()
     engine.survey(plans, idle)
-    picture = Decoder(GRAY, Reader(10_000)).decode(gray(1))
+    picture = Decoder(GRAY, ImageReader(10_000)).decode(gray(1))
     cases: list[tuple[Reason, int]] = [("single", alone), ("partial", together)]
     for reason, threads in cases:
         engine(Batch([picture], reason))

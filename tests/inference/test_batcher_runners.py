@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from backend.inference.batcher import Batch, Batcher
-from tests.inference.work import WAIT, Work, running, together, until
+from tests.inference.helpers import WAIT, Work, running, together, until
 
 pytestmark = pytest.mark.anyio
 

@@ -16,7 +16,7 @@ from backend.inference.errors import InferenceError
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime, RuntimeName
-from backend.inference.types import Floats, Prediction
+from backend.inference.types import Floats, ClassificationResult
 from calibration import apply
 from calibration.apply import COVERAGES, Calibration
 from tests.conftest import ROOT
@@ -59,11 +59,11 @@ def model(folder: Path, **fields: Any) -> Artifact:
     return artifact.read(write_model(folder, **{"preprocess": GRAY} | fields))
 
 
-def answers(model: Artifact, runtime: Runtime, rows: Floats) -> list[Prediction]:
+def answers(model: Artifact, runtime: Runtime, rows: Floats) -> list[ClassificationResult]:
     return run(Classifier(model, partial(fake_loader(runtime), model)), rows)
 
 
-def run(classifier: Classifier, rows: Floats) -> list[Prediction]:
+def run(classifier: Classifier, rows: Floats) -> list[ClassificationResult]:
     try:
         return asyncio.run(classifier.classify_inputs(rows))
     finally:
