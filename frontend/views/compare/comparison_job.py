@@ -13,11 +13,11 @@ from evaluation.types import Record
 from frontend.datasets.dataset import Dataset
 from frontend.datasets.evaluation_job import (
     MAX_MATRIX_LABELS,
-    Backend,
+    EvaluationTarget,
     ProgressReporter,
     as_sentence,
-    check,
-    run,
+    check_dataset_labels,
+    evaluate_dataset,
 )
 from frontend.state.jobs import Job
 
@@ -64,7 +64,7 @@ class ComparisonResult:
 
 
 def evaluate_both(
-    backends: tuple[Backend, Backend],
+    backends: tuple[EvaluationTarget, EvaluationTarget],
     models: tuple[ModelInfo, ModelInfo],
     data: Dataset,
     previous: Sequence[Evaluation],
@@ -76,7 +76,7 @@ def evaluate_both(
     reporter = ProgressReporter(job, len(data.source) * reused.count(None))
     try:
         for backend, model, evaluation in zip(backends, models, reused, strict=True):
-            result.evaluations.append(evaluation or run(backend, model, data, job, reporter))
+            result.evaluations.append(evaluation or evaluate_dataset(backend, model, data, job, reporter))
             reporter.start_next()
             if result.stopped:
                 break
@@ -102,7 +102,7 @@ def check_both(models: tuple[ModelInfo, ModelInfo], data: Dataset) -> None:
     """Raise LabelError with the model's title if a model does not have all labels of the data."""
     for model in models:
         try:
-            check(model, data)
+            check_dataset_labels(model, data)
         except EvaluationError as error:
             raise type(error)(f"{model.title}: {error}") from error
 

@@ -10,7 +10,11 @@ from evaluation.results import Evaluation
 from frontend.datasets import dataset_upload, image_upload
 from frontend.datasets.dataset import Dataset
 from frontend.datasets.dataset_upload import BUSY_MESSAGE
-from frontend.datasets.evaluation_job import Backend, EvaluationRun, as_sentence, progress
+from frontend.datasets.evaluation_job import (
+    EvaluationRun,
+    as_sentence,
+    progress_text,
+)
 from frontend.service import errors, session
 from frontend.service.session import Service
 from frontend.state import page_jobs, url_state
@@ -134,7 +138,7 @@ def _show_dataset_mode(service: Service | None, models: Models | None) -> None:
     if job.is_finished:
         _show_result(service, models, job)
     else:
-        page_jobs.watch(job, progress)
+        page_jobs.watch(job, progress_text)
 
 
 def _finished_evaluation() -> EvaluationRun | None:
@@ -149,7 +153,7 @@ def _start(service: Service, models: Models, data: Dataset) -> None:
     previous: list[Evaluation] = []
     if (evaluated := _finished_evaluation()) and evaluated.data is data and evaluated.evaluation:
         previous.append(evaluated.evaluation)
-    a, b = (Backend(service.client, coverage_of(service, model)) for model in models)
+    a, b = (EvaluationTarget(service.client, coverage_of(service, model)) for model in models)
     page_jobs.start(JOB, partial(evaluate_both, (a, b), models, data, previous))
     for param in report.URL_PARAMS:
         url_state.put(param, None)

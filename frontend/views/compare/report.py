@@ -8,7 +8,7 @@ import streamlit as st
 
 from evaluation.compare import Comparison
 from evaluation.types import Record
-from frontend.datasets.evaluation_job import MAX_MATRIX_LABELS, as_sentence, share
+from frontend.datasets.evaluation_job import MAX_MATRIX_LABELS, as_sentence, precise_percent
 from frontend.state import url_state
 from frontend.ui import image_grid
 from frontend.ui.charts.matrix import difference_frame, matrix_chart, signed
@@ -26,14 +26,14 @@ def show(result: ComparisonResult, comparison: Comparison) -> None:
     """Show the metrics, the changed confusions, and the images that only one model gets right."""
     if result.stopped:
         st.warning(
-            f"Partial result: {_count_images(comparison.images)}. "
+            f"Partial result: {_count_images(comparison.image_count)}. "
             + escape(as_sentence(result.stopped)),
             icon=":material/incomplete_circle:",
         )
     with st.container(horizontal=True, gap="medium"):
-        st.metric("Accuracy of A", share(comparison.accuracy_a), width="content")
-        st.metric("Accuracy of B", share(comparison.accuracy_b), width="content")
-        st.metric("Same prediction", share(comparison.agreement), width="content")
+        st.metric("Accuracy of A", precise_percent(comparison.accuracy_a), width="content")
+        st.metric("Accuracy of B", precise_percent(comparison.accuracy_b), width="content")
+        st.metric("Same prediction", precise_percent(comparison.agreement), width="content")
         st.metric("Both correct", f"{comparison.both_right:,}", width="content")
         st.metric("Both wrong", f"{comparison.both_wrong:,}", width="content")
     st.markdown(escape(summarize(comparison)))

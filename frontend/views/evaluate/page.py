@@ -10,13 +10,12 @@ from frontend.datasets import dataset_upload
 from frontend.datasets.dataset import Dataset
 from frontend.datasets.dataset_upload import BUSY_MESSAGE
 from frontend.datasets.evaluation_job import (
-    Backend,
     EvaluationRun,
+    EvaluationTarget,
     as_sentence,
-    check,
-    measure,
-    progress,
-    share,
+    check_dataset_labels,
+    precise_percent,
+    progress_text,
 )
 from frontend.service import session
 from frontend.service.session import Service
@@ -64,17 +63,17 @@ def page() -> None:
     if job.is_finished:
         _show_result(service if isinstance(service, Service) else None, job)
     else:
-        page_jobs.watch(job, progress)
+        page_jobs.watch(job, progress_text)
 
 
 def _check_and_start(service: Service, data: Dataset) -> None:
-    check(service.model, data)
+    check_dataset_labels(service.model, data)
     _start(service, service.model, data)
 
 
 def _start(service: Service, model: ModelInfo, data: Dataset) -> None:
-    backend = Backend(service.client, service.coverage)
-    page_jobs.start(JOB, partial(measure, backend, model, data))
+    backend = EvaluationTarget(service.client, service.coverage)
+    page_jobs.start(JOB, partial(evaluate_model, backend, model, data))
     for param in confusion_matrix.URL_PARAMS:
         url_state.put(param, None)
 
@@ -82,7 +81,7 @@ def _start(service: Service, model: ModelInfo, data: Dataset) -> None:
 def _start_on_uploaded(service: Service, model: ModelInfo, uploaded: Dataset) -> None:
     """Start an evaluation on a dataset that is already uploaded."""
     try:
-        check(model, uploaded)
+        check_dataset_labels(model, uploaded)
         data = uploaded.share()
     except EvaluationError as error:
         st.session_state[_ERROR] = as_sentence(error)
@@ -131,7 +130,7 @@ def _summarize(result: EvaluationRun) -> str:
     if metrics is None:
         return result.error or "No image was classified."
     images = count(metrics.count, "image", "images")
-    return f"{result.model.title}: {share(metrics.accuracy)} accuracy on {images}."
+    return f"{result.model.title}: {precise_percent(metrics.accuracy)} accuracy on {images}."
 
 
 page()

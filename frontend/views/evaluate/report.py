@@ -12,7 +12,7 @@ from evaluation import charts, html
 from evaluation.metrics import Metrics
 from evaluation.report import to_json_object, write_records
 from evaluation.results import Evaluation
-from frontend.datasets.evaluation_job import EvaluationRun, as_sentence, share
+from frontend.datasets.evaluation_job import EvaluationRun, as_sentence, precise_percent
 from frontend.ui import image_grid
 from frontend.ui.charts.bars import count_chart
 from frontend.ui.charts.reliability import reliability_chart
@@ -54,14 +54,14 @@ def _show_notes(evaluation: Evaluation) -> None:
 def _show_metrics(evaluation: Evaluation, metrics: Metrics) -> None:
     images = count(metrics.count, "image", "images")
     rows = [
-        ("Accuracy", share(metrics.accuracy), f"Share of correct predictions for {images}."),
-        ("Macro F1", share(metrics.macro.f1), "Mean F1 of the classes in the dataset."),
+        ("Accuracy", precise_percent(metrics.accuracy), f"Share of correct predictions for {images}."),
+        ("Macro F1", precise_percent(metrics.macro.f1), "Mean F1 of the classes in the dataset."),
     ]
     if metrics.top5 is not None:
         text = "Share of images whose label is among the five most probable."
-        rows.append(("Top-5 accuracy", share(metrics.top5), text))
+        rows.append(("Top-5 accuracy", precise_percent(metrics.top5), text))
     text = "Mean difference between confidence and accuracy."
-    rows.append(("Calibration error", share(metrics.reliability.ece), text))
+    rows.append(("Calibration error", precise_percent(metrics.reliability.ece), text))
     if latency := evaluation.latency:
         text = f"Median of decoding and inference; 95% of images take up to {latency.p95:.1f} ms."
         rows.append(("Latency", f"{latency.p50:.1f} ms", text))
@@ -73,7 +73,7 @@ def _show_metrics(evaluation: Evaluation, metrics: Metrics) -> None:
     if sets := evaluation.sets:
         st.caption(
             f"Prediction sets with {100 * sets.promised:g}% coverage contain the right label of "
-            f"{share(sets.coverage)} of the images, with {sets.mean_size:.2f} labels on average."
+            f"{precise_percent(sets.coverage)} of the images, with {sets.mean_size:.2f} labels on average."
         )
 
 

@@ -39,7 +39,7 @@ def caption(outcome: Outcome, kind: str) -> str:
     name = prediction_name(outcome, kind)
     if isinstance(outcome, ClientError) or (sure := confidence(outcome)) is None:
         return name
-    return f"{'Possibly ' if sure < MEDIUM_CONFIDENCE else ''}{name} ({percent(sure)})"
+    return f"{'Perhaps ' if sure < MEDIUM_CONFIDENCE else ''}{name} ({percent(sure)})"
 
 
 def prediction_name(outcome: Outcome, kind: str) -> str:

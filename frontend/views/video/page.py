@@ -29,7 +29,7 @@ def page() -> None:
     """Show the page."""
     service = session.ready()
     st.title("Video", anchor=False)
-    st.markdown("Upload a video clip to classify its frames. Predictions appear as captions.")
+    st.markdown("Upload a video to classify its frames. Predictions appear as captions.")
     if isinstance(service, Service):
         st.markdown(escape(describe_model(service.model)))
     else:
@@ -46,7 +46,7 @@ def page() -> None:
     elif result is not None:
         report.show(result)
     else:
-        alerts.show(Problem("The clip could not be classified.", "Upload it again."))
+        alerts.show(Problem("The video could not be classified.", "Upload it again."))
 
 
 def describe_model(model: ModelInfo) -> str:
@@ -68,12 +68,12 @@ def show_controls(service: Service | Problem, result: VideoResult | None, is_run
     """Show the uploader, the frame rate and the buttons, and start a job on a click."""
     file = _show_uploader()
     rate = _show_rate()
-    label, is_enabled = "Classify the clip", file is not None
+    label, is_enabled = "Classify the video", file is not None
     if isinstance(service, Problem):
         is_enabled = False
     elif file is None and result is not None and (result.frames or result.is_partial):
         has_changed = (result.rate, result.request) != (rate, service.request)
-        label, is_enabled = "Classify this clip again", has_changed or result.is_partial
+        label, is_enabled = "Classify this video again", has_changed or result.is_partial
     with st.container(horizontal=True):
         is_start_clicked = st.button(
             label,
@@ -108,7 +108,7 @@ def _show_uploader() -> UploadedFile | None:
     """Show the uploader, and return the file if it is within the size limit."""
     max_size = min(limits.MAX_FILE_MB, st.get_option("server.maxUploadSize"))
     file = st.file_uploader(
-        "Video clip",
+        "Video file",
         type=list(limits.FILE_EXTENSIONS),
         max_upload_size=max_size,
         key=f"{_FILE} {st.session_state.setdefault(_ROUND, 0)}",
@@ -119,7 +119,7 @@ def _show_uploader() -> UploadedFile | None:
         f"{limits.MAX_PIXELS / 1e6:.1f} million pixels (4096 x 2304)."
     )
     if file is not None and file.size > max_size * 2**20:
-        advice = "Shorten the clip, or save it at a lower quality."
+        advice = "Shorten the video, or save it at a lower quality."
         alerts.show(Problem(f"This file is larger than {max_size} MB.", advice))
         return None
     return file
@@ -154,8 +154,8 @@ def _start(
     except OSError:
         alerts.show(
             Problem(
-                "There is not enough disk space for this clip.",
-                "Try again later, or upload a smaller clip.",
+                "There is not enough disk space for this video.",
+                "Try again later, or upload a smaller video.",
             )
         )
         return

@@ -33,9 +33,9 @@ def show(result: VideoResult) -> None:
     kind = result.request.model.input.kind
     lines = export.frequencies(result.frames, kind)
     problem = status.describe_problem(result)
-    summary = problem.message if problem else "Clip classified."
+    summary = problem.message if problem else "Video classified."
     token = result.source.clip.parent.name
-    announce.show(" ".join([summary, *lines[:1]]), token=token, key="clip classified")
+    announce.show(" ".join([summary, *lines[:1]]), token=token, key="video classified")
     st.subheader(escape(result.source.name), anchor=False)
     if problem:
         if result.frames:
@@ -66,7 +66,7 @@ def clear_selection() -> None:
 
 def _show_player(result: VideoResult) -> None:
     if result.playable_file is None:
-        st.info("Browsers cannot play this clip, and no preview could be created.")
+        st.info("Browsers cannot play this video, and no preview could be created.")
         return
     path, media_type = result.playable_file
     st.video(

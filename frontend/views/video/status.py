@@ -1,4 +1,4 @@
-"""Messages about clips that were not classified completely."""
+"""Messages about videos that were not classified completely."""
 
 from typing import Final
 
@@ -17,20 +17,20 @@ _PROBLEMS: Final[dict[ErrorCode, Problem]] = {
     ),
     "codec": Problem(
         "The video codec of this file is not supported.",
-        "Save the clip as MP4 with H.264 and upload that file.",
+        "Save the video as MP4 with H.264 and upload that file.",
     ),
-    "no_video": Problem("This file contains no video.", "Upload another file."),
+    "no_video": Problem("This file contains no moving images.", "Upload another file."),
     "pixels": Problem(
-        f"The frames of this clip have more than {limits.MAX_PIXELS / 1e6:.1f} million pixels.",
+        f"The frames of this video have more than {limits.MAX_PIXELS / 1e6:.1f} million pixels.",
         "Save it at a lower resolution, such as 1920 x 1080 (1080p).",
     ),
-    "empty": Problem("This clip contains no frames.", "Upload another file."),
-    "damaged": Problem("This clip is damaged.", "Record or save it again."),
-    "short": Problem("This clip ends early: part of it is missing.", "Save it again."),
-    "memory": Problem("Decoding this clip exceeds the memory limit.", _REDUCE),
-    "slow": Problem("Decoding this clip exceeds the time limit.", _REDUCE),
+    "empty": Problem("This video contains no frames.", "Upload another file."),
+    "damaged": Problem("This video is damaged.", "Record or save it again."),
+    "short": Problem("This video ends early: part of it is missing.", "Save it again."),
+    "memory": Problem("Decoding this video exceeds the memory limit.", _REDUCE),
+    "slow": Problem("Decoding this video exceeds the time limit.", _REDUCE),
     "crashed": Problem(
-        "Decoding this clip failed.", "Save it as MP4 with H.264 and upload that file."
+        "Decoding this video failed.", "Save it as MP4 with H.264 and upload that file."
     ),
 }
 
@@ -51,7 +51,7 @@ def describe_problem(result: VideoResult) -> Problem | None:
         return Problem(f"{problem.message} {_describe_extent(result)}".strip(), problem.advice)
     if result.end.is_truncated:
         return Problem(
-            f"The clip is longer than the limit. {_describe_extent(result)}", _advise(result)
+            f"The video is longer than the limit. {_describe_extent(result)}", _advise(result)
         )
     return None
 
@@ -66,6 +66,6 @@ def _advise(result: VideoResult) -> str:
     if len(result.frames) == limits.MAX_FRAMES and result.end.seconds < limits.MAX_SECONDS - 1:
         return (
             f"At most {limits.MAX_FRAMES:,} frames are classified: choose fewer frames per second, "
-            "or split the clip."
+            "or split the video."
         )
     return f"Split it into parts of {limits.MAX_SECONDS} seconds to classify the rest."

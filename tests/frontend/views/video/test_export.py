@@ -55,7 +55,7 @@ def test_unknown_distribution_shows_the_label() -> None:
 
 
 def test_low_confidence_prediction_is_marked() -> None:
-    assert caption(classification("cat", 0.2), "image") == "Possibly cat (20%)"
+    assert caption(classification("cat", 0.2), "image") == "Perhaps cat (20%)"
 
 
 def test_failed_frame_has_a_caption() -> None:

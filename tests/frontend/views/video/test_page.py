@@ -56,7 +56,7 @@ def wait_for_job(app: AppTest) -> AppTest:
 
 def classify(app: AppTest, content: bytes = CLIP, name: str = "clip.mp4") -> AppTest:
     app.file_uploader[0].set_value((name, content, "video/mp4")).run()
-    return wait_for_job(button(app, "Classify the clip").click().run())
+    return wait_for_job(button(app, "Classify the video").click().run())
 
 
 def test_page_states_limits_and_the_model(start: Start, backend_url: str) -> None:
@@ -65,7 +65,7 @@ def test_page_states_limits_and_the_model(start: Start, backend_url: str) -> Non
     assert "reported as not a digit" in shown(app)
     assert "The first 120 seconds are classified, up to 1,200 frames." in shown(app)
     assert "9.4 million pixels" in shown(app)
-    assert button(app, "Classify the clip").disabled
+    assert button(app, "Classify the video").disabled
 
 
 def test_clip_is_played_with_captions_and_summarized(start: Start, backend_url: str) -> None:
@@ -89,9 +89,9 @@ def test_selected_frame_shows_its_classification(start: Start, backend_url: str)
 
 def test_clip_is_classified_again_at_another_rate(start: Start, backend_url: str) -> None:
     app = classify(start(backend_url))
-    assert button(app, "Classify this clip again").disabled
+    assert button(app, "Classify this video again").disabled
     app.radio(key="rate").set_value(5.0).run()
-    wait_for_job(button(app, "Classify this clip again").click().run())
+    wait_for_job(button(app, "Classify this video again").click().run())
     assert "7: 10 of 20 frames (50%)" in shown(app)
     assert app.query_params["rate"] == "5"
 
@@ -129,7 +129,7 @@ def test_clip_without_results_can_be_classified_again(
         app = classify(start(backend_url))
         assert "The backend does not serve this model." in shown(app)
         assert "No frame was classified." in shown(app)
-    wait_for_job(button(app, "Classify this clip again").click().run())
+    wait_for_job(button(app, "Classify this video again").click().run())
     assert "7: 4 of 8 frames (50%)" in shown(app)
 
 
@@ -155,10 +155,10 @@ def test_full_disk_is_reported(
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(tmp_path))
         patch.setattr(Path, "write_bytes", raise_no_space)
-        button(app, "Classify the clip").click().run()
-    assert "There is not enough disk space for this clip." in shown(app)
+        button(app, "Classify the video").click().run()
+    assert "There is not enough disk space for this video." in shown(app)
     assert not list(tmp_path.iterdir())
-    wait_for_job(button(app, "Classify the clip").click().run())
+    wait_for_job(button(app, "Classify the video").click().run())
     assert "7: 4 of 8 frames (50%)" in shown(app)
 
 
@@ -212,7 +212,7 @@ def test_oversized_file_is_rejected(
     app = start(backend_url)
     app.file_uploader[0].set_value(("clip.mp4", bytes(2**20 + 1), "video/mp4")).run()
     assert "This file is larger than 1 MB." in shown(app)
-    assert button(app, "Classify the clip").disabled
+    assert button(app, "Classify the video").disabled
 
 
 def test_unreachable_backend_is_reported_and_the_result_stays(
@@ -223,4 +223,4 @@ def test_unreachable_backend_is_reported_and_the_result_stays(
     app.run()
     assert "The backend is not reachable" in shown(app)
     assert "7: 4 of 8 frames (50%)" in shown(app)
-    assert button(app, "Classify the clip").disabled
+    assert button(app, "Classify the video").disabled
