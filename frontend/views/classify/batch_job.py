@@ -1,14 +1,13 @@
-"""Classification of many images in a background job, with retries. Independent of Streamlit."""
+"""Classification of many images in a background job, with retries. Imports no Streamlit."""
 
 import time
 from typing import Final
 
 from client import BackendError, Client, ClientError
 from client.retry import Retry
-from frontend.service.predictions import ImageFile
 from frontend.datasets.selections import ImageSelection
 from frontend.service import errors, predictions
-from frontend.service.predictions import BATCH_IMAGES, PredictionRequest
+from frontend.service.predictions import BATCH_IMAGES, ImageFile, PredictionRequest
 from frontend.state.jobs import Job
 from frontend.ui import formatting
 
@@ -16,10 +15,15 @@ MAX_WAIT: Final = 300.0  # s without progress, until the job fails
 MAX_DELAY: Final = 10.0  # s between two attempts without a Retry-After
 
 
-def read(
-    job: Job, client: Client, question: PredictionRequest, batch: ImageSelection, *, max_wait: float = MAX_WAIT
+def run(
+    job: Job,
+    client: Client,
+    request: PredictionRequest,
+    selection: ImageSelection,
+    *,
+    max_wait: float = MAX_WAIT,
 ) -> ClientError | None:
-    """Classify every image without an outcome; the batch stores each outcome at once.
+    """Classify every image without an outcome; the selection stores each outcome at once.
 
     While the backend is unavailable or busy, requests are retried for up to `max_wait` seconds.
     Return None once all images have an outcome or the job is canceled, else the error that ended
@@ -27,47 +31,45 @@ def read(
     """
 
     def report_wait(error: ClientError, seconds: float) -> None:
-        batch.retries[question.key] = error, time.monotonic() + seconds
+        selection.retries[request.key] = error, time.monotonic() + seconds
 
     retry = Retry(job.stop, on_wait=report_wait, max_seconds=max_wait, max_delay=MAX_DELAY)
-    left = batch.pending(question)
-    total = len(batch.images)
-    while left and not job.is_cancelled():
-        job.advance(total - len(left), total)
-        error = _ask(client, question, batch, left)
-        left = batch.pending(question)
+    pending = selection.pending(request)
+    total = len(selection.images)
+    while pending and not job.is_cancelled():
+        job.advance(total - len(pending), total)
+        error = _classify_batch(client, request, selection, pending[:BATCH_IMAGES])
+        pending = selection.pending(request)
         if error is None:
             retry.reset()
             continue
         is_retried = retry.wait(error)
-        batch.retries.pop(question.key, None)
+        selection.retries.pop(request.key, None)
         if not is_retried and not job.stop.is_set():
             return error
-    job.advance(total - len(left), total)
+    job.advance(total - len(pending), total)
     return None
 
 
-def says(job: Job, question: PredictionRequest, batch: ImageSelection) -> str:
-    """Say how far the reading is, and what it waits for."""
-    done = f"Read {job.done:,} of {formatting.count(job.total, 'picture', 'pictures')}."
-    if (waits := batch.retries.get(question.key)) is None:
-        return done
-    trouble, again = waits
-    wait = formatting.seconds(again - time.monotonic())
-    return f"{done} {errors.describe(trouble).message} It is asked again in {wait}."
+def progress_text(job: Job, request: PredictionRequest, selection: ImageSelection) -> str:
+    """Return how many images are classified, and the reason for a retry."""
+    progress = f"{job.done:,} of {formatting.count(job.total, 'image', 'images')} classified."
+    if (retry := selection.retries.get(request.key)) is None:
+        return progress
+    error, retry_at = retry
+    wait = formatting.seconds(retry_at - time.monotonic())
+    return f"{progress} {errors.describe(error).message} Retrying in {wait}."
 
 
-def _ask(
-    client: Client, question: PredictionRequest, batch: ImageSelection, left: list[ImageFile]
+def _classify_batch(
+    client: Client, request: PredictionRequest, selection: ImageSelection, images: list[ImageFile]
 ) -> ClientError | None:
-    """Ask for the next few pictures; return what keeps the service from answering, if anything."""
-    some = left[:BATCH_IMAGES]
-    trouble = None
-    for picture, outcome in zip(
-        some, predictions.classify(client, question, some, batch.cache), strict=True
-    ):
+    """Classify a few images; return the error of the backend itself, if any."""
+    backend_error = None
+    outcomes = predictions.classify(client, request, images, selection.cache)
+    for image, outcome in zip(images, outcomes, strict=True):
         if isinstance(outcome, BackendError) and outcome.status == 500 and outcome.code:
-            batch.cache.keep(picture, question, outcome)  # or it would be asked for ever
-        elif isinstance(outcome, ClientError) and batch.cache.get(picture, question) is None:
-            trouble = outcome
-    return trouble
+            selection.cache.put_always(image, request, outcome)  # prevents endless retries
+        elif isinstance(outcome, ClientError) and selection.cache.get(image, request) is None:
+            backend_error = outcome
+    return backend_error

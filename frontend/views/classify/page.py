@@ -1,4 +1,4 @@
-"""The page that classifies pictures: from files, the camera, the clipboard, or the examples."""
+"""The Classify page: images from files, the camera, the clipboard, or the examples."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,194 +7,216 @@ from functools import partial
 import streamlit as st
 
 from client import ClientError
-from frontend.datasets import upload
-from frontend.datasets.selections import Batch
-from frontend.service import errors, predictions, session
-from frontend.service.errors import Problem
-from frontend.service.predictions import BATCH_PICTURES, Key, Question
+from frontend.datasets import image_upload
+from frontend.datasets.selections import ImageSelection
+from frontend.service import errors, feedback, predictions, session
+from frontend.service.predictions import BATCH_IMAGES, PredictionRequest, RequestKey
 from frontend.service.session import Service
 from frontend.state import page_jobs
 from frontend.state.jobs import BusyError, Job
-from frontend.ui import alerts, classification, feedback, formatting
+from frontend.ui import alerts, classification, formatting
+from frontend.ui.alerts import Problem
 from frontend.ui.components import announce
-from frontend.views.classify import batch_job, results_table
-from frontend.views.classify import results as overview
+from frontend.views.classify import batch_job, results, results_table
 from frontend.views.classify.results_table import Result
 
-_ASKED = "asked last"
-_STARTED = "reading started here"
+_LAST_REQUEST = "last request"
+_STARTED_JOB = "started job"
 
 
-def page() -> None:
+def show_page() -> None:
     """Show the page."""
     service = session.ready()
     kind = service.model.input.kind if isinstance(service, Service) else None
-    what = "handwritten digits" if kind == "digit" else "pictures"
     st.title("Classify", anchor=False)
-    st.markdown(f"Give it {what}; it says what it sees, and how sure it is.")
+    image = "an image of a handwritten digit" if kind == "digit" else "an image"
+    st.markdown(f"Upload {image}.")
     if not isinstance(service, Service):
-        alerts.show_service(service)
-    upload.show(kind)
-    batch = upload.batch()
-    question = _question(service, batch) if batch else None
-    _end_own_reading(batch, question)
-    if batch is not None:
-        show_batch(service, batch, question)
+        session.show_problem(service)
+    image_upload.show(kind)
+    selection = image_upload.selection()
+    request = _request(service, selection) if selection else None
+    _discard_outdated_job(selection, request)
+    if selection is not None:
+        st.divider()
+        if request is None:
+            _show_waiting()
+        else:
+            _show_selection(service, selection, request)
 
 
-def show_batch(service: Service | Problem, batch: Batch, question: Question | None) -> None:
-    """Show what is known of the pictures, and ask for the rest."""
-    st.divider()
-    if question is None:
-        _wait_for_backend()
-        return
+def _request(service: Service | Problem, selection: ImageSelection) -> PredictionRequest | None:
+    """Return the classification parameters for the selection.
+
+    While the backend is unavailable, these are the session's last ones, or else those of the
+    session that last used the selection.
+    """
+    is_single = len(selection.images) == 1
     if isinstance(service, Service):
-        if len(batch.pictures) <= BATCH_PICTURES:
-            _ask(service, batch, question)
+        request = replace(service.request, model_input=is_single)
+        st.session_state[_LAST_REQUEST] = selection.last_request = request
+        return request
+    last: PredictionRequest | None = st.session_state.get(_LAST_REQUEST) or selection.last_request
+    return replace(last, model_input=is_single) if last else None
+
+
+def _show_selection(
+    service: Service | Problem, selection: ImageSelection, request: PredictionRequest
+) -> None:
+    """Classify the images without an outcome, and show the results."""
+    if isinstance(service, Service):
+        if len(selection.images) <= BATCH_IMAGES:
+            _classify(service, selection, request)
         else:
-            _read(service, batch, question)
-    elif (job := _job(batch, question)) is not None and not job.is_over:
-        _watch(job, batch, question)
-    found = results_table.collect(batch.pictures, batch.outcomes(question), batch.corrections)
+            _classify_in_background(service, selection, request)
+    elif (job := _find_job(selection, request)) is not None and not job.is_finished:
+        _watch(job, selection, request)
+    found = results_table.collect(
+        selection.images, selection.outcomes(request), selection.corrections
+    )
     if found:
-        _announce(batch, question, found)
-        if len(batch.pictures) == 1:
-            _show_one(service, batch, question, found[0])
+        _announce(selection, request, found)
+        if len(selection.images) == 1:
+            _show_single(service, selection, request, found[0])
         else:
-            overview.show(
+            results.show(
                 found,
-                question.model,
-                offer_correction=partial(_offer_correction, service, batch),
-                offer_more=_offer_to_clear,
+                request.model,
+                show_feedback=partial(_show_feedback, service, selection),
+                extra_actions=_show_clear_button,
             )
     elif isinstance(service, Problem):
-        _wait_for_backend()
+        _show_waiting()
     else:
-        _offer_to_clear()
+        _show_clear_button()
 
 
-def _wait_for_backend() -> None:
-    """Say that the backend has been away since the pictures were chosen."""
-    st.info("The pictures wait for the backend.")
-    _offer_to_clear()
+def _show_waiting() -> None:
+    st.info("Your images are kept and will be classified when the backend is back.")
+    _show_clear_button()
 
 
-def _question(service: Service | Problem, batch: Batch) -> Question | None:
-    """Return what is asked of the pictures.
-
-    While the backend is away that is what this session asked last, or else who was here before.
-    """
-    is_one = len(batch.pictures) == 1
-    if isinstance(service, Service):
-        question = replace(service.question, model_input=is_one)
-        st.session_state[_ASKED] = batch.asked = question
-        return question
-    last: Question | None = st.session_state.get(_ASKED) or batch.asked
-    return replace(last, model_input=is_one) if last else None
-
-
-def _ask(service: Service, batch: Batch, question: Question) -> None:
-    """Ask for a few pictures at once; say what keeps the backend from answering."""
-    with st.spinner("Reading…", show_time=False):
-        outcomes = predictions.ask(service.client, question, batch.pictures, batch.memory)
-    unknown = {picture.digest for picture in batch.unread(question)}
-    for picture, outcome in zip(batch.pictures, outcomes, strict=True):
-        if isinstance(outcome, ClientError) and picture.digest in unknown:
-            alerts.show(errors.of(outcome))
+def _classify(service: Service, selection: ImageSelection, request: PredictionRequest) -> None:
+    """Classify a few images in this script run; show the error of the backend itself, if any."""
+    with st.spinner("Classifying…", show_time=False):
+        outcomes = predictions.classify(service.client, request, selection.images, selection.cache)
+    pending = {image.digest for image in selection.pending(request)}
+    for image, outcome in zip(selection.images, outcomes, strict=True):
+        if isinstance(outcome, ClientError) and image.digest in pending:
+            alerts.show(errors.describe(outcome))
             return
 
 
-def _read(service: Service, batch: Batch, question: Question) -> None:
-    """Ask for many pictures in a job of its own, which a reload finds again."""
-    job = _job(batch, question)
-    if question.key not in batch.jobs:
-        job = _start(service, batch, question)
-    if job is None or job.is_over:
-        _offer_to_go_on(service, batch, question, job)
+def _classify_in_background(
+    service: Service, selection: ImageSelection, request: PredictionRequest
+) -> None:
+    """Classify many images in a job, which persists across a reload."""
+    job = _find_job(selection, request)
+    if request.key not in selection.jobs:
+        job = _start_job(service, selection, request)
+    if job is None or job.is_finished:
+        _show_unfinished(service, selection, request, job)
     else:
-        _watch(job, batch, question)
+        _watch(job, selection, request)
 
 
-def _watch(job: Job, batch: Batch, question: Question) -> None:
-    page_jobs.watch(job, partial(batch_job.says, question=question, batch=batch))
+def _watch(job: Job, selection: ImageSelection, request: PredictionRequest) -> None:
+    page_jobs.watch(job, partial(batch_job.progress_text, request=request, selection=selection))
 
 
-def _job(batch: Batch, question: Question) -> Job | None:
-    return page_jobs.jobs().find(batch.jobs.get(question.key))
+def _find_job(selection: ImageSelection, request: PredictionRequest) -> Job | None:
+    return page_jobs.jobs().find(selection.jobs.get(request.key))
 
 
-def _start(service: Service, batch: Batch, question: Question) -> Job | None:
-    batch.jobs.pop(question.key, None)
+def _start_job(
+    service: Service, selection: ImageSelection, request: PredictionRequest
+) -> Job | None:
+    selection.jobs.pop(request.key, None)
     try:
         job = page_jobs.jobs().start(
-            lambda job: batch_job.read(job, service.client, question, batch)
+            lambda job: batch_job.run(job, service.client, request, selection)
         )
     except BusyError:
         return None
-    batch.jobs[question.key] = job.token
-    st.session_state[_STARTED] = (batch, question.key, job.token)
+    selection.jobs[request.key] = job.token
+    st.session_state[_STARTED_JOB] = (selection, request.key, job.token)
     return job
 
 
-def _offer_to_go_on(service: Service, batch: Batch, question: Question, job: Job | None) -> None:
-    left = len(batch.unread(question))
-    if not left:
+def _show_unfinished(
+    service: Service, selection: ImageSelection, request: PredictionRequest, job: Job | None
+) -> None:
+    """Show why images are left without an outcome, and a button to continue."""
+    pending = len(selection.pending(request))
+    if not pending:
         return
-    if question.key not in batch.jobs:
-        st.info("Others are at work here. Go on in a moment.")
-    elif job is None or job.result is None:  # stopped here or elsewhere
-        st.info("The reading was ended.")
+    if request.key not in selection.jobs:
+        st.info("The server is busy with other batches. Try again in a moment.")
+    elif job is None or job.result is None:  # stopped in this session or another
+        st.info("Classification was stopped.")
     else:
-        problem = errors.of(job.result)
-        alerts.show(replace(problem, passing=False))
-    many = formatting.count(left, "picture is", "pictures are")
-    st.markdown(f"{many} not read yet.")
-    if st.button("Go on", icon=":material/play_arrow:", type="primary"):
-        _start(service, batch, question)
+        alerts.show(replace(errors.describe(job.result), is_temporary=False))
+    count = formatting.count(pending, "image is", "images are")
+    st.markdown(f"{count} not classified yet.")
+    if st.button("Continue", icon=":material/play_arrow:", type="primary"):
+        _start_job(service, selection, request)
         st.rerun()
 
 
-def _end_own_reading(batch: Batch | None, question: Question | None) -> None:
-    """End what this session began to read and does not want any more; others' goes on."""
-    started: tuple[Batch, Key, str] | None = st.session_state.get(_STARTED)
+def _discard_outdated_job(
+    selection: ImageSelection | None, request: PredictionRequest | None
+) -> None:
+    """Cancel the session's job if its images or parameters have changed; keep others' jobs."""
+    started: tuple[ImageSelection, RequestKey, str] | None = st.session_state.get(_STARTED_JOB)
     if started is None:
         return
-    before, key, token = started
-    if before is batch and (question is None or question.key == key):
+    previous, key, token = started
+    if previous is selection and (request is None or request.key == key):
         return
-    del st.session_state[_STARTED]
-    if before.jobs.get(key) == token:
-        del before.jobs[key]
-    page_jobs.jobs().forget(token)
+    del st.session_state[_STARTED_JOB]
+    if previous.jobs.get(key) == token:
+        del previous.jobs[key]
+    page_jobs.jobs().discard(token)
 
 
-def _announce(batch: Batch, question: Question, found: Sequence[Result]) -> None:
-    """Bring the answers to attention, once."""
-    said = (
-        classification.said(found[0].outcome, question.model)
-        if len(batch.pictures) == 1
-        else overview.summary(found)
-    )
-    announce.show(said, token=f"{batch.token} {question.key} {len(found)}", key="answer")
+def _announce(
+    selection: ImageSelection, request: PredictionRequest, found: Sequence[Result]
+) -> None:
+    """Announce the results once."""
+    if len(selection.images) == 1:
+        outcome = errors.describe_outcome(found[0].outcome)
+        message = classification.as_text(outcome, request.model)
+    else:
+        message = results.summary(found)
+    token = f"{selection.token} {request.key} {len(found)}"
+    announce.show(message, token=token, key="announcement")
 
 
-def _show_one(service: Service | Problem, batch: Batch, question: Question, result: Result) -> None:
-    classification.show_one(result.picture, result.outcome, question.model)
-    _offer_correction(service, batch, result, "one")
+def _show_single(
+    service: Service | Problem,
+    selection: ImageSelection,
+    request: PredictionRequest,
+    result: Result,
+) -> None:
+    image, outcome = result.image, errors.describe_outcome(result.outcome)
+    classification.show_single(image.name, image.preview, outcome, request.model)
+    _show_feedback(service, selection, result, "single")
     with st.container(horizontal=True):
-        overview.offer_files([result])
-        _offer_to_clear()
+        results.show_downloads([result])
+        _show_clear_button()
 
 
-def _offer_correction(service: Service | Problem, batch: Batch, result: Result, key: str) -> None:
+def _show_feedback(
+    service: Service | Problem, selection: ImageSelection, result: Result, key: str
+) -> None:
     if isinstance(service, Service) and not isinstance(result.outcome, ClientError):
-        subject = feedback.subject_of(service, result.outcome)
-        if subject is not None:
-            feedback.offer(subject, batch.corrections, key)
+        target = feedback.target_of(service, result.outcome)
+        if target is not None:
+            feedback.show_fragment(target, selection.corrections, key)
 
 
-def _offer_to_clear() -> None:
-    st.button("Clear", icon=":material/close:", on_click=upload.clear)
+def _show_clear_button() -> None:
+    st.button("Clear", icon=":material/close:", on_click=image_upload.clear)
 
 
-page()
+show_page()

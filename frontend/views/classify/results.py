@@ -1,4 +1,4 @@
-"""Many results on the page: a table, files to take along, and cards to page through."""
+"""The results of many images on the page: filters, table, downloads, and pages of cards."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -6,59 +6,69 @@ from functools import partial
 import streamlit as st
 
 from client import ModelInfo
+from frontend.service import errors
 from frontend.ui import classification, formatting
 from frontend.views.classify import results_table
 from frontend.views.classify.results_table import Result
 
-CARDS = 12  # on one page
-ROWS = 8  # of the table that are seen at once
+PAGE_SIZE = 12  # cards
+MAX_TABLE_ROWS = 8  # visible without scrolling
 FILTERS = {
     "all": "All",
-    "unsure": "Unsure",
-    "unlike": "Unlike what it knows",
-    "bad": "Could not be read",
+    "uncertain": "Uncertain",
+    "out_of_distribution": "Not one of its classes",
+    "failed": "Failed",
 }
 
-_HEADER, _ROW = 38, 35  # pixels
+_HEADER_HEIGHT, _ROW_HEIGHT = 38, 35  # px
 
 
 def show(
-    found: Sequence[Result],
+    results: Sequence[Result],
     model: ModelInfo,
     *,
-    offer_correction: Callable[[Result, str], None],
-    offer_more: Callable[[], None],
+    show_feedback: Callable[[Result, str], None],
+    extra_actions: Callable[[], None],
 ) -> None:
-    """Show the results; `offer_correction(result, key)` belongs to each, `offer_more` to all."""
-    st.markdown(f"**{summary(found)}**")
-    shown = _filtered(found)
-    _show_table(shown)
+    """Show the results.
+
+    `show_feedback(result, key)` adds content to each card, `extra_actions` to the downloads.
+    """
+    st.markdown(f"**{summary(results)}**")
+    filtered = _filter(results)
+    _show_table(filtered)
     with st.container(horizontal=True):
-        offer_files(found)
-        offer_more()
-    first = _page(shown)
-    for index, result in enumerate(shown[first : first + CARDS]):
+        show_downloads(results)
+        extra_actions()
+    first = _show_pagination(filtered)
+    for index, result in enumerate(filtered[first : first + PAGE_SIZE]):
         key = f"card {index}"
-        below = partial(offer_correction, result, key)
-        classification.show_row(result.picture, result.outcome, model, key=key, below=below)
+        classification.show_row(
+            result.image.name,
+            result.image.preview,
+            errors.describe_outcome(result.outcome),
+            model,
+            key=key,
+            below=partial(show_feedback, result, key),
+        )
 
 
-def summary(found: Sequence[Result]) -> str:
-    """Say how many pictures were read."""
-    bad = sum(result.verdict == "bad" for result in found)
-    read = formatting.count(len(found) - bad, "picture", "pictures") + " read"
-    return f"{read}, {bad:,} could not be." if bad else f"{read}."
+def summary(results: Sequence[Result]) -> str:
+    """Return how many images were classified and how many failed."""
+    failed = sum(result.category == "failed" for result in results)
+    classified = formatting.count(len(results) - failed, "image", "images") + " classified"
+    return f"{classified}, {failed:,} failed." if failed else f"{classified}."
 
 
-def offer_files(found: Sequence[Result]) -> None:
-    """Offer the results as files, which are made once someone wants them."""
-    for name, media_type, make in (
+def show_downloads(results: Sequence[Result]) -> None:
+    """Show download buttons; a file is created when its button is clicked."""
+    for name, media_type, create in (
         ("CSV", "text/csv", results_table.as_csv),
         ("JSON", "application/json", results_table.as_json),
     ):
         st.download_button(
             f"Download {name}",
-            partial(make, found),
+            partial(create, results),
             file_name=f"results.{name.lower()}",
             mime=media_type,
             icon=":material/download:",
@@ -66,53 +76,53 @@ def offer_files(found: Sequence[Result]) -> None:
         )
 
 
-def _filtered(found: Sequence[Result]) -> Sequence[Result]:
-    """Offer to see only some of the results; return those."""
-    counts = {name: sum(result.verdict == name for result in found) for name in FILTERS}
-    counts["all"] = len(found)
-    offered = [name for name, many in counts.items() if name == "all" or 0 < many < len(found)]
-    if len(offered) == 1:
-        return found
-    name = st.segmented_control(
+def _filter(results: Sequence[Result]) -> Sequence[Result]:
+    """Show the filters that match some but not all results; return the filtered results."""
+    counts = {name: sum(result.category == name for result in results) for name in FILTERS}
+    counts["all"] = len(results)
+    options = [name for name, count in counts.items() if name == "all" or 0 < count < len(results)]
+    if len(options) == 1:
+        return results
+    chosen = st.segmented_control(
         "Show",
-        offered,
+        options,
         default="all",
         required=True,
         format_func=lambda name: f"{FILTERS[name]} ({counts[name]:,})",
         key="filter",
     )
-    return found if name == "all" else [result for result in found if result.verdict == name]
+    return results if chosen == "all" else [one for one in results if one.category == chosen]
 
 
-def _show_table(shown: Sequence[Result]) -> None:
+def _show_table(results: Sequence[Result]) -> None:
     st.dataframe(
-        results_table.rows(shown),
+        results_table.rows(results),
         hide_index=True,
-        height=_HEADER + _ROW * min(len(shown), ROWS),
-        column_order=results_table.shown_columns(shown),
+        height=_HEADER_HEIGHT + _ROW_HEIGHT * min(len(results), MAX_TABLE_ROWS),
+        column_order=results_table.nonempty_columns(results),
         column_config={
             "name": "Name",
             "prediction": "Prediction",
             "confidence": st.column_config.ProgressColumn(
                 "Confidence", min_value=0, max_value=1, format="percent", color="primary"
             ),
-            "how sure": "How sure",
-            "corrected to": "Corrected to",
-            "problem": "Problem",
+            "confidence level": "Confidence level",
+            "correction": "Correction",
+            "error": "Error",
         },
-        alt="The results as a table",
+        alt="Results",
         placeholder="",
     )
 
 
-def _page(shown: Sequence[Result]) -> int:
-    """Offer the pages of cards where there are several; return the first card of the chosen one."""
-    total = len(shown)
-    pages = -(-total // CARDS)
+def _show_pagination(results: Sequence[Result]) -> int:
+    """Show the pagination if there are several pages; return the index of the first card."""
+    total = len(results)
+    pages = -(-total // PAGE_SIZE)
     if pages < 2:
         return 0
-    begins = shown[0].picture.digest[:8]  # other pictures begin at their first page
-    first = CARDS * (st.pagination(pages, key=f"cards {begins} {total}") - 1)
-    last = min(first + CARDS, total)
-    st.caption(f"Pictures {first + 1:,} to {last:,} of {total:,}")
+    digest = results[0].image.digest[:8]  # other images start at their first page
+    first = PAGE_SIZE * (st.pagination(pages, key=f"cards {digest} {total}") - 1)
+    last = min(first + PAGE_SIZE, total)
+    st.caption(f"Images {first + 1:,} to {last:,} of {total:,}")
     return first

@@ -1,4 +1,4 @@
-"""The outcomes for many pictures as a table, to look at and to take along. No Streamlit in here."""
+"""The results of many images as a table, CSV and JSON. Imports no Streamlit."""
 
 import csv
 import io
@@ -8,90 +8,91 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from client import Classification, ClientError
-from evaluation.spreadsheet import harmless
-from frontend.datasets.images import Picture
+from evaluation.escaping import harmless
 from frontend.service import errors
-from frontend.service.predictions import Outcome
+from frontend.service.predictions import ImageFile, Outcome
 from frontend.ui import formatting
 
-Verdict = Literal["sure", "unsure", "unlike", "bad"]
-COLUMNS = ("name", "prediction", "confidence", "how sure", "corrected to", "problem")
+Category = Literal["confident", "uncertain", "out_of_distribution", "failed"]
+COLUMNS = ("name", "prediction", "confidence", "confidence level", "correction", "error")
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """A picture, what was answered, and what a person says is right, if anything."""
+    """An image, its outcome, and the label that a user marked as right, if any."""
 
-    picture: Picture
+    image: ImageFile
     outcome: Outcome
     correction: str | None = None
 
     @property
-    def verdict(self) -> Verdict:
-        """How far the answer can be relied on."""
+    def category(self) -> Category:
+        """The filter that shows this result."""
         if isinstance(self.outcome, ClientError):
-            return "bad"
+            return "failed"
         if self.outcome.in_distribution is False:
-            return "unlike"
-        return "sure" if self.outcome.confidence >= formatting.LIKELY else "unsure"
+            return "out_of_distribution"
+        is_confident = self.outcome.confidence >= formatting.HIGH_CONFIDENCE
+        return "confident" if is_confident else "uncertain"
 
 
 def collect(
-    pictures: Sequence[Picture], outcomes: Sequence[Outcome | None], corrections: Mapping[str, str]
+    images: Sequence[ImageFile], outcomes: Sequence[Outcome | None], corrections: Mapping[str, str]
 ) -> list[Result]:
-    """Return those pictures that there is an outcome for."""
+    """Return a result for each image that has an outcome; `corrections` by classification ID."""
     return [
-        Result(picture, outcome, corrections.get(getattr(outcome, "id", "")))
-        for picture, outcome in zip(pictures, outcomes, strict=True)
+        Result(image, outcome, corrections.get(getattr(outcome, "id", "")))
+        for image, outcome in zip(images, outcomes, strict=True)
         if outcome is not None
     ]
 
 
-def rows(found: Iterable[Result]) -> list[dict[str, Any]]:
-    """Return a row of COLUMNS for each result; what does not apply is None.
+def rows(results: Iterable[Result]) -> list[dict[str, Any]]:
+    """Return a row of COLUMNS per result; None where a column does not apply.
 
-    Nothing in it is a formula to a spreadsheet: the table on the page can be taken along too.
+    Text is escaped against spreadsheet formulas, since the table on the page can be downloaded.
     """
-    return [dict(zip(COLUMNS, map(_cell, _row(result)), strict=True)) for result in found]
+    return [dict(zip(COLUMNS, map(_escape, _values(result)), strict=True)) for result in results]
 
 
-def as_csv(found: Iterable[Result]) -> bytes:
-    """Return the rows as CSV in UTF-8."""
+def nonempty_columns(results: Iterable[Result]) -> list[str]:
+    """Return the COLUMNS that have a value in at least one row."""
+    values = [_values(result) for result in results]
+    return [
+        name for index, name in enumerate(COLUMNS) if any(row[index] is not None for row in values)
+    ]
+
+
+def as_csv(results: Iterable[Result]) -> bytes:
+    """Return the rows as CSV in UTF-8 with a byte order mark."""
     out = io.StringIO(newline="")
     table = csv.DictWriter(out, COLUMNS)
     table.writeheader()
-    table.writerows(rows(found))
+    table.writerows(rows(results))
     return out.getvalue().encode("utf-8-sig", "replace")
 
 
-def as_json(found: Iterable[Result]) -> bytes:
-    """Return the answers as a JSON list, or what kept a picture from having one."""
-    return json.dumps([_object(result) for result in found], indent=1).encode()
+def as_json(results: Iterable[Result]) -> bytes:
+    """Return a JSON list with a classification, or an error, per image."""
+    return json.dumps([_as_object(result) for result in results], indent=1).encode()
 
 
-def _row(result: Result) -> tuple[str | float | None, ...]:
-    name, outcome = result.picture.name, result.outcome
+def _values(result: Result) -> tuple[str | float | None, ...]:
+    name, outcome = result.image.name, result.outcome
     if isinstance(outcome, ClientError):
-        problem = errors.of(outcome)
-        return (name, None, None, None, None, f"{problem.what} {problem.advice}")
-    sure = formatting.certainty(outcome)
-    return (name, outcome.prediction, outcome.confidence, sure, result.correction, None)
+        problem = errors.describe(outcome)
+        return (name, None, None, None, None, f"{problem.message} {problem.advice}")
+    level = formatting.confidence_level(outcome)
+    return (name, outcome.prediction, outcome.confidence, level, result.correction, None)
 
 
-def _cell(value: str | float | None) -> str | float | None:
+def _escape(value: str | float | None) -> str | float | None:
     return harmless(value) if isinstance(value, str) else value
 
 
-def _object(result: Result) -> dict[str, Any]:
-    name, outcome = result.picture.name, result.outcome
+def _as_object(result: Result) -> dict[str, Any]:
+    name, outcome = result.image.name, result.outcome
     if isinstance(outcome, Classification):
-        found = asdict(outcome) | {"filename": name, "correction": result.correction}
-        return {key: value for key, value in found.items() if key != "model_input"}
-    return {"filename": name, "problem": errors.of(outcome).what}
-
-
-def shown_columns(found: Iterable[Result]) -> list[str]:
-    """Return those COLUMNS that say something."""
-    values = [_row(result) for result in found]
-    said = [any(row[index] is not None for row in values) for index in range(len(COLUMNS))]
-    return [name for name, is_said in zip(COLUMNS, said, strict=True) if is_said]
+        fields = asdict(outcome) | {"filename": name, "correction": result.correction}
+        return {key: value for key, value in fields.items() if key != "model_input"}
+    return {"filename": name, "error": errors.describe(outcome).message}

@@ -1,0 +1,1 @@
+"""The Draw page: classify a drawing after every stroke."""

@@ -1,88 +1,88 @@
-"""The page to draw on."""
+"""The Draw page."""
 
 from dataclasses import replace
 
 import streamlit as st
 
 from client import ClientError
-from frontend.datasets.images import Picture
-from frontend.datasets.selections import Batch, Batches
-from frontend.service import errors, predictions, session
-from frontend.service.errors import Problem
-from frontend.service.predictions import Memory, Outcome
+from frontend.datasets.selections import ImageSelection, SelectionStore
+from frontend.service import errors, feedback, predictions, session
+from frontend.service.predictions import ImageFile, Outcome, PredictionCache
 from frontend.service.session import Service
 from frontend.state import url_state
-from frontend.ui import alerts, classification, feedback
+from frontend.ui import alerts, classification
+from frontend.ui.alerts import Problem
 from frontend.ui.components import drawing_pad
 
-PAD = "pad"
-TOLD = "drawings"  # in the address: what was told of the drawings of this pad
-MOST_TOLD = 200  # drawings, of one pad
+PAD_KEY = "pad"
+DRAWINGS_PARAM = "drawings"  # in the URL: the outcomes and feedback of this pad's drawings
+CACHE_SIZE = 200  # drawings of one pad
 
 
-def page() -> None:
+def show_page() -> None:
     """Show the page."""
     service = session.ready()
     st.title("Draw", anchor=False)
     if isinstance(service, Service) and service.model.input.kind != "digit":
-        st.markdown("Draw something; this model was not made for drawings of digits.")
+        st.markdown("Draw something. This model was not trained on drawings of digits.")
     else:
-        st.markdown("Draw one digit, large. The answer comes after every stroke.")
-    _show(service)
+        st.markdown("Draw one large digit. It is classified after every stroke.")
+    _show_drawing(service)
 
 
-@st.fragment  # the sidebar, and what the backend serves, are not asked for at every stroke
-def _show(service: Service | Problem) -> None:
-    png = drawing_pad.drawing(PAD)
-    picture = Picture("drawing.png", png) if png else None
-    outcome = _ask(service, picture)
+@st.fragment  # a stroke reruns neither the sidebar nor the request for the served models
+def _show_drawing(service: Service | Problem) -> None:
+    png = drawing_pad.drawing(PAD_KEY)
+    image = ImageFile("drawing.png", png) if png else None
+    outcome = _classify(service, image)
     left, right = st.columns(2, gap="medium")
     with left:
-        drawing_pad.show(PAD, drawn=png is not None, says=_said(service, outcome))
+        announcement = _announcement(service, outcome)
+        drawing_pad.show(PAD_KEY, has_drawing=png is not None, announcement=announcement)
     with right:
         if isinstance(service, Problem):
-            alerts.show_service(service)
+            session.show_problem(service)
         elif outcome is None:
-            st.info("The answer will appear here.", icon=":material/draw:")
+            st.info("The prediction appears here.", icon=":material/draw:")
         elif isinstance(outcome, ClientError):
-            alerts.show(errors.of(outcome))
+            alerts.show(errors.describe(outcome))
         else:
-            classification.show_words(outcome, service.model)
-            classification.show_figures(outcome, service.model, key=PAD)
-            classification.show_seen(outcome)
-            if (subject := feedback.subject_of(service, outcome)) is not None:
-                feedback.show(subject, _told().corrections, PAD)
+            classification.show_headline(outcome, service.model)
+            classification.show_details(outcome, service.model, key=PAD_KEY)
+            classification.show_model_input(outcome)
+            if (target := feedback.target_of(service, outcome)) is not None:
+                feedback.show(target, _drawings().corrections, PAD_KEY)
 
 
 @st.cache_resource(show_spinner=False)
-def _pads() -> Batches:
-    return Batches()
+def _store() -> SelectionStore:
+    return SelectionStore()
 
 
-def _told() -> Batch:
-    """Return what was told of the drawings of this pad; it outlives a reload."""
-    told = _pads().find(url_state.get(TOLD))
-    if told is None:
-        told = Batch((), Memory(MOST_TOLD))
-        _pads().put(told)
-        url_state.put(TOLD, told.token)
-    return told
+def _drawings() -> ImageSelection:
+    """Return the outcomes and feedback of this pad's drawings, which persist across a reload."""
+    drawings = _store().find(url_state.get(DRAWINGS_PARAM))
+    if drawings is None:
+        drawings = ImageSelection((), PredictionCache(CACHE_SIZE))
+        _store().put(drawings)
+        url_state.put(DRAWINGS_PARAM, drawings.token)
+    return drawings
 
 
-def _ask(service: Service | Problem, picture: Picture | None) -> Outcome | None:
-    if picture is None or not isinstance(service, Service):
+def _classify(service: Service | Problem, image: ImageFile | None) -> Outcome | None:
+    if image is None or not isinstance(service, Service):
         return None
-    question = replace(service.question, model_input=True)
-    return predictions.ask(service.client, question, [picture], _told().memory)[0]
+    request = replace(service.request, model_input=True)
+    return predictions.classify(service.client, request, [image], _drawings().cache)[0]
 
 
-def _said(service: Service | Problem, outcome: Outcome | None) -> str:
-    """Return what a screen reader is told after a stroke."""
+def _announcement(service: Service | Problem, outcome: Outcome | None) -> str:
+    """Return the text that screen readers read after a stroke."""
     if isinstance(service, Problem):
-        return service.what
+        return service.message
     if outcome is None:
         return ""
-    return classification.said(outcome, service.model)
+    return classification.as_text(errors.describe_outcome(outcome), service.model)
 
 
-page()
+show_page()

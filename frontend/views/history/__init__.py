@@ -1,0 +1,1 @@
+"""The History page: list, filter, correct, delete and export stored classifications."""

@@ -1,7 +1,7 @@
-"""The page of what was asked, and of what people say is right."""
+"""The History page: stored classifications and their feedback."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, tzinfo
 from functools import partial
 from typing import Literal
@@ -27,11 +27,14 @@ from frontend.ui.charts.accuracy import accuracy_chart
 from frontend.ui.formatting import MIN_ALTERNATIVE, escape, percent
 from frontend.views.history import filters
 
-ANSWERS = 20  # on one page
-PICTURE_WIDTH = 112
-MOST_EXPORTED = 100_000_000  # bytes: a download is made in the memory of this process
-CURSOR = "before"
-_NEWER = "cursors of newer pages"
+PAGE_SIZE = 20  # classifications
+IMAGE_WIDTH = 112  # px
+MAX_EXPORT_BYTES = 100_000_000  # an export is held in the memory of this process
+CURSOR_PARAM = "before"  # in the URL
+_NEWER_CURSORS = "cursors of newer pages"
+_PREVIOUS_FILTERS = "previous filters"
+_FILTERS_OPEN = "filters open"
+_MESSAGE = "history message"
 
 FileFormat = Literal["csv", "ndjson"]
 FORMATS: tuple[tuple[str, FileFormat, str], ...] = (
@@ -40,196 +43,202 @@ FORMATS: tuple[tuple[str, FileFormat, str], ...] = (
 )
 
 
-def page() -> None:
+def show_page() -> None:
     """Show the page."""
     st.title("History", anchor=False)
-    st.markdown("What this backend answered, the newest first, and what people said was right.")
+    st.markdown("Past classifications, newest first, and their feedback.")
     service = session.current()
     if not isinstance(service, Service):
         session.show_problem(service)
         return
     models = {model.name: model for model in service.models.models}
-    with st.expander("Filter", icon=":material/filter_list:", expanded=filters.is_narrowed()):
-        wanted = filters.show(list(models), _zone())
-    _start_anew_when_changed(wanted)
+    # A changed `expanded` would open or close the filters while they are in use.
+    is_open = st.session_state.setdefault(_FILTERS_OPEN, filters.is_active())
+    with st.expander("Filter", icon=":material/filter_list:", expanded=is_open):
+        chosen = filters.show(list(models), _time_zone())
+    _reset_page_if_changed(chosen)
     try:
-        accuracy = service.client.history.accuracy(wanted)
-        found = service.client.history.page(wanted, limit=ANSWERS, cursor=_cursor())
+        accuracy = service.client.history.accuracy(chosen)
+        results = service.client.history.page(chosen, limit=PAGE_SIZE, cursor=_cursor())
     except ClientError as error:
         alerts.show(errors.describe_history_error(error))
         return
     _show_accuracy(accuracy)
-    _show_answers(service.client, models, found)
-    _show_turning(found)
-    _show_downloads(service.client, wanted, is_empty=not found.items)
-    _show_forgetting(service.client)
+    _show_list(service.client, models, results)
+    _show_page_buttons(results)
+    _show_export(service.client, chosen, is_empty=not results.items)
+    _show_delete_all(service.client)
 
 
 def _show_accuracy(accuracy: Accuracy) -> None:
-    if (share := accuracy.accuracy) is None:
+    if accuracy.accuracy is None:
         return
-    looked_at = accuracy.confirmed + accuracy.corrected
-    said = (
-        f"Of {formatting.count(looked_at, 'answer', 'answers')} that people looked at, "
-        f"{formatting.count(accuracy.confirmed, 'was', 'were')} right: {percent(share)}."
+    reviewed = formatting.count(
+        accuracy.confirmed + accuracy.corrected,
+        "reviewed classification",
+        "reviewed classifications",
     )
+    text = f"{accuracy.confirmed:,} of {reviewed} correct ({percent(accuracy.accuracy)})."
     st.subheader("Accuracy by day", anchor=False)
-    st.markdown(escape(said))
+    st.markdown(escape(text))
     days = sorted(accuracy.days.items(), reverse=True)
-    named = "; ".join(f"{day}: {percent(one.accuracy or 0)}" for day, one in days)
-    st.altair_chart(accuracy_chart(accuracy.days), alt=f"Accuracy by day (UTC). {said} {named}")
+    by_day = "; ".join(f"{day}: {percent(one.accuracy or 0)}" for day, one in days)
+    st.altair_chart(accuracy_chart(accuracy.days), alt=f"Accuracy by day (UTC). {text} {by_day}")
 
 
-def _show_answers(client: Client, models: dict[str, ModelInfo], found: HistoryPage) -> None:
-    st.subheader("Answers", anchor=False)
-    if not found.items:
-        st.info("There are no answers here. Classify a picture, or change the filter.")
-    for answer in found.items:
-        model = models.get(answer.model.name)
-        with st.container(border=True, key=f"answer {answer.id}"):
+def _show_list(client: Client, models: Mapping[str, ModelInfo], results: HistoryPage) -> None:
+    st.subheader("Classifications", anchor=False)
+    if not results.items:
+        st.info("No classifications found. Classify an image, or change the filters.")
+    for stored in results.items:
+        model = models.get(stored.model.name)
+        with st.container(border=True, key=f"classification {stored.id}"):
             left, right = st.columns([1, 4], gap="medium")
             with left:
-                _show_picture(client, answer)
+                _show_image(client, stored)
             with right:
-                _show_answer(answer, model.input.kind if model else "")
+                _show_classification(stored, model.input.kind if model else "")
                 feedback.show_fragment(
-                    _subject(client, answer, model),
-                    {} if answer.correction is None else {answer.id: answer.correction},
+                    _feedback_target(client, stored, model),
+                    {} if stored.correction is None else {stored.id: stored.correction},
                     "history",
-                    extra_actions=partial(_offer_to_delete, client, answer.id),
+                    extra_actions=partial(_show_delete, client, stored.id),
                 )
 
 
-def _subject(client: Client, answer: StoredClassification, model: ModelInfo | None) -> FeedbackTarget:
-    """What can be corrected; of a model that is not served any more only what it answered."""
-    labels = model.labels if model else [guess.label for guess in answer.top]
+def _feedback_target(
+    client: Client, stored: StoredClassification, model: ModelInfo | None
+) -> FeedbackTarget:
+    """Return the feedback target; a model that is not served offers only its stored labels."""
+    labels = model.labels if model else [item.label for item in stored.top]
     kind = model.input.kind if model else ""
-    return FeedbackTarget(client, answer.id, answer.prediction, labels, kind)
+    return FeedbackTarget(client, stored.id, stored.prediction, labels, kind)
 
 
-def _offer_to_delete(client: Client, answer_id: str) -> None:
-    with st.popover("Delete", icon=":material/delete:", key=f"forget {answer_id}"):
-        st.markdown("The answer, its correction and its picture are gone then.")
+def _show_delete(client: Client, classification_id: str) -> None:
+    with st.popover("Delete", icon=":material/delete:", key=f"open delete {classification_id}"):
+        st.markdown("This deletes the classification, its feedback and its image.")
         st.button(
-            "Delete this answer",
-            key=f"delete {answer_id}",
+            "Delete this classification",
+            key=f"delete {classification_id}",
             type="primary",
             on_click=_delete,
-            args=(client, answer_id),
+            args=(client, classification_id),
         )
 
 
-def _show_picture(client: Client, answer: StoredClassification) -> None:
-    if not answer.image:
-        st.caption(":material/image_not_supported: Picture not kept")
+def _show_image(client: Client, stored: StoredClassification) -> None:
+    if not stored.image:
+        st.caption(":material/image_not_supported: Image not stored")
         return
     try:
-        content = _picture(client.url, answer.id, _client=client)
+        content = _fetch_image(client.url, stored.id, _client=client)
     except ClientError:
-        st.caption(":material/broken_image: Picture not to be had")
+        st.caption(":material/broken_image: Image unavailable")
         return
-    said = f"The picture that was answered {answer.prediction} with {percent(answer.confidence)}"
-    st.image(content, width=PICTURE_WIDTH, alt=said)
+    alt = f"Image classified as {stored.prediction} ({percent(stored.confidence)})"
+    st.image(content, width=IMAGE_WIDTH, alt=alt)
 
 
-def _show_answer(answer: StoredClassification, kind: str) -> None:
-    what = formatting.label_name(answer.prediction, kind)
-    named = [f"{what[0].upper()}{what[1:]} ({percent(answer.confidence)})"]
-    named += [
-        f"{guess.label} ({percent(guess.probability)})"
-        for guess in answer.top[1:3]
-        if guess.probability >= MIN_ALTERNATIVE
+def _show_classification(stored: StoredClassification, kind: str) -> None:
+    scores = [(stored.prediction, stored.confidence)]
+    scores += [
+        (item.label, item.probability)
+        for item in stored.top[1:3]
+        if item.probability >= MIN_ALTERNATIVE
     ]
-    first, *others = map(plain, named)
+    first, *others = (
+        escape(f"{formatting.label_name(label, kind)} ({percent(probability)})")
+        for label, probability in scores
+    )
     st.markdown(", ".join([f"**{first}**", *others]))
-    if answer.in_distribution is False:
-        st.markdown(":material/help: Not like what the model knows.")
-    moment = answer.time.astimezone(_zone()).strftime("%d %b %Y, %H:%M:%S")
-    parts = [moment, answer.model.name, answer.filename or "without a name"]
-    st.caption(escape(" · ".join(parts)))
+    if stored.in_distribution is False:
+        st.markdown(f":material/help: {formatting.not_in_distribution(kind)}")
+    time = stored.time.astimezone(_time_zone()).strftime("%d %b %Y, %H:%M:%S")
+    st.caption(escape(" · ".join([time, stored.model.name, stored.filename or "no file name"])))
 
 
-def _show_turning(found: HistoryPage) -> None:
-    newer: list[str | None] = st.session_state.setdefault(_NEWER, [])
-    here = url_state.get(CURSOR)
+def _show_page_buttons(results: HistoryPage) -> None:
+    newer: list[str | None] = st.session_state.setdefault(_NEWER_CURSORS, [])
+    cursor = url_state.get(CURSOR_PARAM)
     with st.container(horizontal=True):
-        if here is not None:
-            st.button("Newer", icon=":material/arrow_back:", on_click=_turn_back)
-        if found.next is not None:
+        if cursor is not None:
+            st.button("Newer", icon=":material/arrow_back:", on_click=_go_to_newer_page)
+        if results.next is not None:
             st.button(
                 "Older",
                 icon=":material/arrow_forward:",
-                on_click=_turn,
-                args=(found.next, [*newer, here]),
+                on_click=_go_to_page,
+                args=(results.next, [*newer, cursor]),
             )
 
 
-def _show_downloads(client: Client, wanted: HistoryFilters, *, is_empty: bool) -> None:
-    st.subheader("Take it with you", anchor=False)
+def _show_export(client: Client, chosen: HistoryFilters, *, is_empty: bool) -> None:
+    st.subheader("Export", anchor=False)
     with st.container(horizontal=True):
-        for name, file_format, mime in FORMATS:
+        for name, file_format, media_type in FORMATS:
             st.download_button(
                 f"Download as {name}",
-                partial(_export, client, wanted, file_format),
+                partial(_export, client, chosen, file_format),
                 file_name=f"history.{file_format}",
-                mime=mime,
+                mime=media_type,
                 icon=":material/download:",
                 on_click="ignore",
                 disabled=is_empty,
             )
-    st.caption("All answers that fit the filter, not only those of this page.")
+    st.caption("Includes all classifications that match the filter, not only this page.")
 
 
-def _show_forgetting(client: Client) -> None:
+def _show_delete_all(client: Client) -> None:
     with st.popover("Delete all", icon=":material/delete_forever:"):
-        st.markdown("Every answer, correction and picture is gone then, whatever the filter says.")
-        st.button("Delete all for good", type="primary", on_click=_clear, args=(client,))
-    if message := st.session_state.pop("forgotten", None):
+        st.markdown("This deletes all history, including what the filter hides.")
+        st.button("Delete all history", type="primary", on_click=_clear, args=(client,))
+    if message := st.session_state.pop(_MESSAGE, None):
         st.toast(message)
 
 
-def _export(client: Client, wanted: HistoryFilters, file_format: FileFormat) -> bytes:
+def _export(client: Client, chosen: HistoryFilters, file_format: FileFormat) -> bytes:
     content = bytearray()
-    for piece in client.history.export(wanted, file_format=file_format):
-        content += piece
-        if len(content) > MOST_EXPORTED:
+    for chunk in client.history.export(chosen, file_format=file_format):
+        content += chunk
+        if len(content) > MAX_EXPORT_BYTES:
             break
     return bytes(content)
 
 
-def _start_anew_when_changed(wanted: HistoryFilters) -> None:
-    """Another filter begins at its newest answer: a cursor is a place in one list."""
-    if st.session_state.get("searched", wanted) != wanted:
-        _turn(None, [])
-    st.session_state["searched"] = wanted
+def _reset_page_if_changed(chosen: HistoryFilters) -> None:
+    """Go to the newest page if the filters changed: a cursor is valid for one list only."""
+    if st.session_state.get(_PREVIOUS_FILTERS, chosen) != chosen:
+        _go_to_page(None, [])
+    st.session_state[_PREVIOUS_FILTERS] = chosen
 
 
 def _cursor() -> str | None:
-    """Return where the page begins; what is no answer's id is dropped from the address."""
-    cursor = url_state.get(CURSOR)
+    """Return the cursor of the page; remove an invalid one from the URL."""
+    cursor = url_state.get(CURSOR_PARAM)
     if cursor is not None and not re.fullmatch("[0-9A-HJKMNP-TV-Z]{26}", cursor):
-        _turn(None, [])
+        _go_to_page(None, [])
         return None
     return cursor
 
 
-def _turn(cursor: str | None, newer: Sequence[str | None]) -> None:
-    url_state.put(CURSOR, cursor)
-    st.session_state[_NEWER] = list(newer)
+def _go_to_page(cursor: str | None, newer: Sequence[str | None]) -> None:
+    url_state.put(CURSOR_PARAM, cursor)
+    st.session_state[_NEWER_CURSORS] = list(newer)
 
 
-def _turn_back() -> None:
-    *newer, cursor = st.session_state.get(_NEWER) or [None]
-    _turn(cursor, newer)
+def _go_to_newer_page() -> None:
+    *newer, cursor = st.session_state.get(_NEWER_CURSORS) or [None]
+    _go_to_page(cursor, newer)
 
 
-def _delete(client: Client, answer_id: str) -> None:
+def _delete(client: Client, classification_id: str) -> None:
     try:
-        client.history.delete(answer_id)
+        client.history.delete(classification_id)
     except ClientError as error:
-        st.session_state["forgotten"] = errors.describe_history_error(error).message
+        st.session_state[_MESSAGE] = errors.describe_history_error(error).message
     else:
-        st.session_state["forgotten"] = "The answer was deleted."
+        st.session_state[_MESSAGE] = "Classification deleted."
         feedback.rerun_page()
 
 
@@ -237,15 +246,15 @@ def _clear(client: Client) -> None:
     try:
         deleted = client.history.clear()
     except ClientError as error:
-        st.session_state["forgotten"] = errors.describe_history_error(error).message
+        st.session_state[_MESSAGE] = errors.describe_history_error(error).message
     else:
-        _turn(None, [])
-        number = formatting.count(deleted, "answer was", "answers were")
-        st.session_state["forgotten"] = f"{number} deleted."
+        _go_to_page(None, [])
+        count = formatting.count(deleted, "classification", "classifications")
+        st.session_state[_MESSAGE] = f"{count} deleted."
 
 
-def _zone() -> tzinfo:
-    """Return the time zone of whoever looks at the page."""
+def _time_zone() -> tzinfo:
+    """Return the time zone of the user's browser, else UTC."""
     try:
         return ZoneInfo(st.context.timezone or "UTC")
     except (ZoneInfoNotFoundError, ValueError):
@@ -253,8 +262,8 @@ def _zone() -> tzinfo:
 
 
 @st.cache_data(show_spinner=False, max_entries=500)
-def _picture(url: str, answer_id: str, *, _client: Client) -> bytes:
-    return _client.history.image(answer_id)
+def _fetch_image(url: str, classification_id: str, *, _client: Client) -> bytes:
+    return _client.history.image(classification_id)
 
 
-page()
+show_page()

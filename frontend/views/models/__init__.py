@@ -1,0 +1,1 @@
+"""The Models page: the served models, their metrics and model cards."""

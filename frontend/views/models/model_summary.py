@@ -1,75 +1,77 @@
-"""What was measured of a model, in words. No Streamlit in here."""
+"""The metrics, input and model card of a model as text. Imports no Streamlit."""
 
 import re
 from collections.abc import Iterator, Mapping
 
 from client import Calibration, InputSpec, ModelInfo
 from frontend.ui import formatting
+from frontend.ui.formatting import coverage_percent
 
-# What the figures of the models made here mean; others are shown under the names they have.
+DEFAULT_COVERAGE = 0.95
+# Names of the metrics that this project's training measures; others keep their own name.
 _SHARES = {
-    "test_accuracy": "Right on its test set",
-    "test_accuracy_pictures": "Right on its test set, as pictures",
-    "test_top5_accuracy": "Right label among the first five",
-    "test_ece": "Its percentages are off by, on average",
-    "test_refused": "Of its test set taken for something else",
-    "nothing_refused": "Of pictures without any of its classes told as such",
+    "test_accuracy": "Test accuracy",
+    "test_accuracy_pictures": "Test accuracy with image preprocessing",
+    "test_top5_accuracy": "Top-5 test accuracy",
+    "test_ece": "Expected calibration error",
+    "test_refused": "Test images classified as out of distribution",
+    "nothing_refused": "Other images classified as out of distribution",
 }
-_PLAIN = {
-    "nothing_auroc": "Telling those from its test set (AUROC)",
-    "onnx_parity": "Largest difference between its two runtimes",
+_NUMBERS = {
+    "nothing_auroc": "AUROC of test images against other images",
+    "onnx_parity": "Largest difference between runtimes",
 }
-USUAL_COVERAGE = 0.95
-_OF_SETS = re.compile(r"test_(coverage|set_size)_(\d+)")
+_PREDICTION_SET_METRIC = re.compile(r"test_(coverage|set_size)_(\d+)")
 
 
-def rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    """Yield (what, figure) for a table, in the order in which the model has them."""
+def metric_rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """Yield (name, value) for a table, in the order of `metrics`."""
     for name, value in metrics.items():
-        if found := _OF_SETS.fullmatch(name):
-            kind, level = found.groups()
+        if match := _PREDICTION_SET_METRIC.fullmatch(name):
+            kind, coverage = match.groups()
             if kind == "coverage":
-                yield f"Sets of {level} % that hold the right label", _share(value)
+                yield f"Measured coverage of {coverage}% prediction sets", _percent(value)
             else:
-                yield f"Labels in a set of {level} %, on average", f"{value:.2f}"
+                yield f"Mean size of {coverage}% prediction sets", f"{value:.2f}"
         elif name in _SHARES and 0 <= value <= 1:
-            yield _SHARES[name], _share(value)
+            yield _SHARES[name], _percent(value)
         else:
-            yield _PLAIN.get(name, name), f"{value:.4g}"
+            yield _NUMBERS.get(name, name), f"{value:.4g}"
 
 
-def headline(model: ModelInfo) -> Iterator[tuple[str, str]]:
-    """Yield the few figures that a person looks for first."""
+def key_metrics(model: ModelInfo) -> Iterator[tuple[str, str]]:
+    """Yield (name, value) of the most important metrics."""
     if (accuracy := model.metrics.get("test_accuracy")) is not None:
-        yield "Accuracy", _share(accuracy)
+        yield "Accuracy", _percent(accuracy)
     if (error := model.metrics.get("test_ece")) is not None:
-        yield "Calibration error", _share(error)
+        yield "Calibration error", _percent(error)
     if model.calibration:
         for coverage, size in model.calibration.mean_set_size.items():
-            if coverage == USUAL_COVERAGE:
-                yield f"Labels in a set of {formatting.level(coverage)}", f"{size:.2f}"
+            if coverage == DEFAULT_COVERAGE:
+                yield f"Labels at {coverage_percent(coverage)} coverage", f"{size:.2f}"
 
 
-def calibrated(calibration: Calibration) -> str:
-    """Say on what the percentages were made honest."""
-    pictures = formatting.count(calibration.pictures, "picture", "pictures")
+def calibration_text(calibration: Calibration) -> str:
+    """Return the number and the source of the calibration images."""
+    images = formatting.count(calibration.pictures, "image", "images")
     source = f": {calibration.source}" if calibration.source else ""
-    return f"Its percentages were calibrated on {pictures}{source}."
+    return f"Calibrated on {images}{source}."
 
 
-def takes(spec: InputSpec) -> str:
-    """Say what a model is given of a picture."""
-    what = "The digit found in the picture" if spec.kind == "digit" else "The picture"
-    return f"{what}, as {' x '.join(map(str, spec.shape))} numbers" if spec.shape else what
+def input_text(spec: InputSpec) -> str:
+    """Return the input and its shape."""
+    content = "the digit found in the image" if spec.kind == "digit" else "the image"
+    shape = f" ({' × '.join(map(str, spec.shape))})" if spec.shape else ""
+    return f"Input: {content}{shape}"
 
 
-def card(text: str) -> str:
-    """Make a model card fit into a page: no pictures from elsewhere, headings below the page's."""
-    without_pictures = text.replace("![", "&#33;[")
+def card_markdown(text: str) -> str:
+    """Return a model card without external images, its headings below those of the page."""
+    without_images = text.replace("![", "&#33;[")
     return re.sub(
-        r"(?m)^#{1,6}(?= )", lambda found: "#" * min(6, len(found[0]) + 3), without_pictures
+        r"(?m)^#{1,6}(?= )", lambda match: "#" * min(6, len(match[0]) + 3), without_images
     )
 
 
-def _share(value: float) -> str:
-    return f"{100 * value:.2f} %"
+def _percent(value: float) -> str:
+    return f"{100 * value:.2f}%"
