@@ -1,16 +1,18 @@
-const known = new WeakMap();
-const SETTLED = 300; // ms until what comes below is laid out: before, there is nowhere to scroll
+const announced = new WeakMap();
+const LAYOUT_DELAY = 300; // ms until the content below is laid out and can be scrolled
 
 export default function ({ parentElement, data }) {
-  if (known.get(parentElement) === data.token) return;
-  known.set(parentElement, data.token);
-  const said = parentElement.querySelector(".said");
-  said.textContent = data.says;
-  setTimeout(() => reveal(said), SETTLED);
+  if (announced.get(parentElement) === data.token) return;
+  announced.set(parentElement, data.token);
+  const message = parentElement.querySelector(".message");
+  message.textContent = data.message;
+  const timer = setTimeout(() => reveal(message), LAYOUT_DELAY);
+  for (const event of ["pointerdown", "keydown"]) // scrolling would close an open option list
+    addEventListener(event, () => clearTimeout(timer), { once: true, capture: true });
 }
 
-function reveal(place) {
-  if (place.getBoundingClientRect().top < 0.6 * window.innerHeight) return;
-  const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-  place.scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+function reveal(element) {
+  if (element.getBoundingClientRect().top < 0.6 * window.innerHeight) return;
+  const reducedMotion = matchMedia("(prefers-reduced-motion: reduce)").matches;
+  element.scrollIntoView({ block: "start", behavior: reducedMotion ? "auto" : "smooth" });
 }
