@@ -1,0 +1,1 @@
+"""Streamlit frontend of Prism."""

@@ -1,18 +1,19 @@
-"""Navigation and page chrome: `python -m streamlit run frontend/app.py`."""
+"""Navigation and page layout: `python -m streamlit run frontend/app.py`."""
 
 import logging
 from pathlib import Path
 
 import streamlit as st
 
+from frontend import sidebar
 from frontend.service import errors, session
-from frontend.ui import alerts, sidebar
+from frontend.ui import alerts
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 log = logging.getLogger("prism.page")
 
-st.set_page_config(page_title="Prism", page_icon=str(HERE / "assets" / "icon.svg"))
-st.logo(str(HERE / "assets" / "logo.svg"), size="large")
+st.set_page_config(page_title="Prism", page_icon=str(FOLDER / "assets" / "icon.svg"))
+st.logo(str(FOLDER / "assets" / "logo.svg"), size="large")
 page = st.navigation(
     [
         st.Page(
@@ -44,11 +45,11 @@ page = st.navigation(
         ),
     ]
 )
-st.html(HERE / "assets" / "page.css")
+st.html(FOLDER / "assets" / "page.css")
 session.refresh()
 sidebar.show()
 try:
     page.run()
 except Exception:
     log.exception("the page %s failed", page.title)
-    alerts.show(errors.unforeseen())
+    alerts.show(errors.unexpected_error())

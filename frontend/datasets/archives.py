@@ -1,18 +1,18 @@
-"""Uploaded files into pictures; a zip is opened. No Streamlit in here."""
+"""Read images from uploaded files and zips. Imports no Streamlit."""
 
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Protocol
 
-from frontend.datasets.images import Picture
-from frontend.service.errors import Problem
-from frontend.ui.formatting import mega
+from frontend.service.predictions import ImageFile
+from frontend.ui.alerts import Problem
+from frontend.ui.formatting import megabytes
 
-MOST_PICTURES: Final = 10_000
-MOST_BYTES: Final = 1_000_000_000  # of all pictures of one upload, unpacked
+MAX_IMAGES: Final = 10_000
+MAX_BYTES: Final = 1_000_000_000  # of all images of an upload, uncompressed
 
-Taken = tuple[list[Picture], list[Problem]]
+Extraction = tuple[list[ImageFile], list[Problem]]
 
 
 class File(Protocol):
@@ -21,104 +21,90 @@ class File(Protocol):
     name: str
 
     def getvalue(self) -> bytes:
-        """Return its bytes."""
+        """Return its content."""
 
 
-def take(file: File) -> Taken:
-    """Return the picture that a file is, or those of a zip, and what could not be taken.
+def extract(file: File) -> Extraction:
+    """Return the file itself, or the images of a zip, and the problems.
 
-    A damaged file of a zip is a picture with a fault.
+    A damaged file in a zip becomes an image with an error.
     """
     if not file.name.lower().endswith(".zip"):
-        return [Picture(file.name, file.getvalue())], []
+        return [ImageFile(file.name, file.getvalue())], []
     try:
-        return _open(file), []
-    except _RefusedError as refused:
-        return [], [refused.problem]
-    except OSError:  # a full disk; what was written is gone again
-        return [], [_no_room(file.name)]
+        return _read_zip(file), []
+    except _RejectedError as rejected:
+        return [], [rejected.problem]
+    except OSError:  # the disk is full; the temporary folder is already removed
+        return [], [
+            Problem(
+                f"The server has not enough disk space to open {file.name}.",
+                "Try again later, or choose a smaller file.",
+            )
+        ]
 
 
-def together(taken: Iterable[Taken]) -> Taken:
-    """Return what was taken of several files; nothing is where that is too much."""
-    pictures: list[Picture] = []
+def combine(extractions: Iterable[Extraction]) -> Extraction:
+    """Return the images and problems of several files; no images if they exceed the limits."""
+    images: list[ImageFile] = []
     problems: list[Problem] = []
-    for some, refused in taken:
-        pictures += some
-        problems += refused
-    if too_much := _judge(pictures):
-        return [], [*problems, too_much]
-    return pictures, problems
+    for file_images, file_problems in extractions:
+        images += file_images
+        problems += file_problems
+    size = sum(len(image.content) for image in images)
+    if len(images) > MAX_IMAGES or size > MAX_BYTES:
+        problem = Problem(
+            f"The upload has {len(images):,} images with {megabytes(size)}; "
+            f"the limit is {MAX_IMAGES:,} images and {megabytes(MAX_BYTES)}.",
+            "Choose fewer images, or upload them in several parts.",
+        )
+        return [], [*problems, problem]
+    return images, problems
 
 
-class _RefusedError(Exception):
-    def __init__(self, problem: Problem) -> None:
-        super().__init__(problem.what)
-        self.problem = problem
+class _RejectedError(Exception):
+    def __init__(self, message: str, advice: str) -> None:
+        super().__init__(message)
+        self.problem = Problem(message, advice)
 
 
-def _judge(pictures: list[Picture]) -> Problem | None:
-    size = sum(len(picture.content) for picture in pictures)
-    if len(pictures) <= MOST_PICTURES and size <= MOST_BYTES:
-        return None
-    return Problem(
-        f"These are {len(pictures):,} pictures of {mega(size)}; at once {MOST_PICTURES:,} of "
-        f"{mega(MOST_BYTES)} can be taken.",
-        "Choose fewer of them, or send them in several parts.",
-    )
-
-
-def _open(file: File) -> list[Picture]:
-    """Read all pictures of a zip. Raises _RefusedError where it lies, is damaged or has none."""
-    from evaluation.errors import SourceError, UnsafeZipError  # with numpy: only for zips
+def _read_zip(file: File) -> list[ImageFile]:
+    """Return all images of a zip; raise _RejectedError if it is unsafe, damaged or has none."""
+    from evaluation.errors import SourceError, UnsafeZipError  # imports numpy: only for zips
     from evaluation.sources import open_source
     from evaluation.sources.archive import Limits
-    from evaluation.types import Unreadable
+    from evaluation.types import UnreadableSample
 
     with TemporaryDirectory(prefix="prism-") as folder:
-        path = Path(folder) / "pictures.zip"
+        path = Path(folder) / "upload.zip"
         path.write_bytes(file.getvalue())
-        limits = Limits(entries=2 * MOST_PICTURES, total=MOST_BYTES)
+        limits = Limits(entries=2 * MAX_IMAGES, total=MAX_BYTES)
         try:
-            with open_source(path, labelled=False, limits=limits) as source:
-                if len(source) > MOST_PICTURES:
-                    raise _RefusedError(
-                        Problem(
-                            f"{file.name} holds {len(source):,} pictures; at once "
-                            f"{MOST_PICTURES:,} can be taken.",
-                            "Send them in several zips.",
-                        )
+            with open_source(path, labeled=False, limits=limits) as source:
+                if len(source) > MAX_IMAGES:
+                    raise _RejectedError(
+                        f"{file.name} contains {len(source):,} images; "
+                        f"the limit is {MAX_IMAGES:,}.",
+                        "Upload them in several zips.",
                     )
                 return [
-                    Picture(one.name, b"", one.reason)
-                    if isinstance(one, Unreadable)
-                    else Picture(one.name, one.content)
-                    for one in source.samples()
+                    ImageFile(sample.name, b"", sample.reason)
+                    if isinstance(sample, UnreadableSample)
+                    else ImageFile(sample.name, sample.content)
+                    for sample in source.samples()
                 ]
         except UnsafeZipError as error:
-            why = str(error).partition("is refused: ")[2]  # behind the path, which is ours
-            raise _RefusedError(_refused(file.name, why)) from error
+            reason = str(error).partition("was rejected: ")[2]  # without the temporary path
+            raise _RejectedError(
+                f"The zip {file.name} was rejected: {reason}.",
+                "Create it again from the images with your system's own program.",
+            ) from error
         except SourceError as error:
-            raise _RefusedError(_unusable(file.name, "no pictures" in str(error))) from error
-
-
-def _refused(name: str, why: str) -> Problem:
-    return Problem(
-        f"The zip {name} is not opened: {why}.",
-        "Make it anew from the pictures, with your system's own program.",
-    )
-
-
-def _no_room(name: str) -> Problem:
-    return Problem(
-        f"There is no room here to open {name} at the moment.",
-        "Choose it again later, or a smaller one.",
-    )
-
-
-def _unusable(name: str, is_empty: bool) -> Problem:
-    if is_empty:
-        return Problem(f"The zip {name} holds no pictures.", "Put pictures into it.")
-    return Problem(
-        f"{name} is not a zip that can be read.", "It may be damaged: make or send it again."
-    )
+            if "no images" in str(error):
+                raise _RejectedError(
+                    f"The zip {file.name} contains no images.", "Add images to it."
+                ) from error
+            raise _RejectedError(
+                f"{file.name} is not a readable zip.",
+                "It may be damaged: create or upload it again.",
+            ) from error

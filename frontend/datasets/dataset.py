@@ -1,7 +1,7 @@
-"""Labelled pictures that were uploaded, kept on disk as one zip. No Streamlit in here.
+"""Uploaded datasets: labeled images, stored on disk as one zip. Imports no Streamlit.
 
-Whatever the files of a folder are called, nothing is written under their names: they go into a zip,
-which is judged like any other.
+The files of a folder are never written under their own names: they are packed into a zip, which is
+validated like any other.
 """
 
 import threading
@@ -15,16 +15,16 @@ from zipfile import ZipFile
 
 from evaluation.errors import SourceError
 from evaluation.sources.archive import open_zip
-from evaluation.sources.source import Source
-from evaluation.thumbnails import thumbnail
+from evaluation.sources.base import Source
+from evaluation.thumbnails import create_thumbnail_uri
 from evaluation.types import Sample
 
-THUMBNAILS: Final = 256  # kept of each upload
-Folder = TemporaryDirectory[str]  # goes at the end of the process, if not before
+CACHED_THUMBNAILS: Final = 256  # per dataset
+Folder = TemporaryDirectory[str]  # removed at the end of the process at the latest
 
 
 class Upload(Protocol):
-    """A file as the browser sent it; `name` may have folders in it."""
+    """An uploaded file; `name` may contain folders."""
 
     name: str
 
@@ -32,59 +32,59 @@ class Upload(Protocol):
         """Return its content."""
 
 
-class Labelled:
-    """Pictures with labels. Whoever shares them closes them; the last one removes them."""
+class Dataset:
+    """Labeled images. Every user closes the dataset; the last one deletes its files."""
 
     def __init__(self, source: Source, folder: Folder) -> None:
         self.source: Final = source
         self._folder = folder
-        self._places: Final = {item.name: place for place, item in enumerate(source.items)}
+        self._indices: Final = {item.name: index for index, item in enumerate(source.items)}
         self._users = 1
         self._lock = threading.Lock()
-        self.small: Final = lru_cache(THUMBNAILS)(self._small)
+        self.thumbnail: Final = lru_cache(CACHED_THUMBNAILS)(self._create_thumbnail)
 
     @property
     def name(self) -> str:
-        """What the upload was called."""
+        """The name of the uploaded zip or folder."""
         return self.source.name
 
-    def share(self) -> "Labelled":
-        """Return the same pictures for another user; raises SourceError where they are gone."""
+    def share(self) -> "Dataset":
+        """Return this dataset for another user; raise SourceError if it is already deleted."""
         with self._lock:
             if self._users == 0:
-                raise SourceError("these pictures are no longer kept: upload them again")
+                raise SourceError("this dataset has expired: upload it again")
             self._users += 1
         return self
 
     def close(self) -> None:
-        """Remove the pictures where nobody else needs them."""
+        """Release the dataset, and delete it if there are no other users."""
         with self._lock:
             self._users -= 1
             if self._users == 0:
                 self.source.close()
                 self._folder.cleanup()
 
-    def _small(self, name: str) -> str | None:
-        """Return a picture of at most 96 px as a data URI; None where it cannot be shown."""
+    def _create_thumbnail(self, name: str) -> str | None:
+        """Return an image of at most 96 px as a data URI, or None if it cannot be shown."""
         try:
-            sample = self.source[self._places[name]]
+            sample = self.source[self._indices[name]]
         except (KeyError, ValueError):  # ValueError: closed in the meantime
             return None
-        return thumbnail(sample.content) if isinstance(sample, Sample) else None
+        return create_thumbnail_uri(sample.content) if isinstance(sample, Sample) else None
 
 
-def keep_zip(upload: Upload) -> Labelled:
-    """Keep a zip of class folders; raises SourceError, without a path of ours, where it is none."""
-    return _opened(upload.name, lambda path: _copy(path, upload))
+def store_zip(upload: Upload) -> Dataset:
+    """Store a zip of class folders; raise SourceError, without a server path, if it is invalid."""
+    return _store(upload.name, lambda path: _write_zip(path, upload))
 
 
-def keep_folder(uploads: Sequence[Upload]) -> Labelled:
-    """Keep a folder of class folders, as the browser sent its files; raises SourceError."""
+def store_folder(uploads: Sequence[Upload]) -> Dataset:
+    """Store the files of a folder of class folders; raise SourceError if they are invalid."""
     first = PurePosixPath(uploads[0].name).parts[:1] if uploads else ()
-    return _opened(first[0] if first else "folder", lambda path: _pack(path, uploads))
+    return _store(first[0] if first else "folder", lambda path: _pack_files(path, uploads))
 
 
-def _opened(name: str, write: Callable[[Path], None]) -> Labelled:
+def _store(name: str, write: Callable[[Path], None]) -> Dataset:
     folder = Folder(prefix="prism-", ignore_cleanup_errors=True)
     path = Path(folder.name) / "upload.zip"
     try:
@@ -95,20 +95,22 @@ def _opened(name: str, write: Callable[[Path], None]) -> Labelled:
         raise type(error)(str(error).replace(str(path), f"“{name}”")) from error
     except OSError as error:
         folder.cleanup()
-        raise SourceError(f"“{name}” cannot be kept: there may be no room left for it") from error
-    return Labelled(replace(source, name=name), folder)
+        raise SourceError(
+            f"“{name}” cannot be stored: the disk of the server may be full"
+        ) from error
+    return Dataset(replace(source, name=name), folder)
 
 
-def _copy(path: Path, upload: Upload) -> None:
+def _write_zip(path: Path, upload: Upload) -> None:
     path.write_bytes(upload.getbuffer())
 
 
-def _pack(path: Path, uploads: Sequence[Upload]) -> None:
-    """Write the files into a zip, without the folder that was chosen where others lie in it."""
+def _pack_files(path: Path, uploads: Sequence[Upload]) -> None:
+    """Write the files into a zip, without the chosen folder if it contains class folders."""
     names = [PurePosixPath(upload.name) for upload in uploads]
-    chosen = {name.parts[0] for name in names if len(name.parts) > 1}
-    below = int(len(chosen) == 1 and any(len(name.parts) > 2 for name in names))
+    top_folders = {name.parts[0] for name in names if len(name.parts) > 1}
+    skipped = int(len(top_folders) == 1 and any(len(name.parts) > 2 for name in names))
     with ZipFile(path, "w") as archive:
         for upload, name in zip(uploads, names, strict=True):
-            inner = "/".join(name.parts[below:]) or name.name
+            inner = "/".join(name.parts[skipped:]) or name.name
             archive.writestr(inner or "file", bytes(upload.getbuffer()))

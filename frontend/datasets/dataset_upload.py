@@ -1,4 +1,4 @@
-"""Where labelled pictures come from: a zip of class folders, or a folder of them."""
+"""Upload a labeled dataset: a zip of class folders, or a folder of them."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,83 +6,85 @@ from typing import Any
 import streamlit as st
 
 from evaluation.errors import EvaluationError
-from evaluation.sources.layout import PICTURES
+from evaluation.sources.class_folders import IMAGE_SUFFIXES
 from frontend.datasets import dataset
-from frontend.datasets.dataset import Labelled
-from frontend.datasets.evaluation_job import sentence
-from frontend.datasets.upload_memory import release
+from frontend.datasets.dataset import Dataset
+from frontend.datasets.evaluation_job import as_sentence
+from frontend.datasets.image_upload import release_memory
 from frontend.state.jobs import BusyError
 from frontend.ui.components import packer
-from frontend.ui.formatting import plain
+from frontend.ui.formatting import escape
 
-KINDS = ("A zip", "A folder")
-BUSY = "Too much work is under way. Wait until some of it has ended, then choose the data again."
-TOO_LARGE = (
-    "This folder is too large to be sent in one piece. Send a part of it, or measure it with "
+KINDS = ("Zip", "Folder")
+BUSY_MESSAGE = (
+    "Too many jobs are running. Wait until some have finished, then choose the data again."
+)
+TOO_LARGE_MESSAGE = (
+    "This folder is too large for a single upload. Upload a part of it, or evaluate it with "
     "python -m evaluation."
 )
 _FOLDER = "labelled-folder"
 
-Begin = Callable[[Labelled], None]
+OnUpload = Callable[[Dataset], None]
 
 
-def show(key: str, begin: Begin | None) -> None:
-    """Offer to upload; `begin` is given what was uploaded, and raises EvaluationError or BusyError.
+def show(key: str, on_upload: OnUpload | None) -> None:
+    """Show the uploader; `on_upload(dataset)` may raise EvaluationError or BusyError.
 
-    Without a `begin` (there is no backend now) the upload waits for one.
+    Without `on_upload`, while the backend is unavailable, the upload is kept.
     """
-    kind = st.radio("Labelled pictures", KINDS, horizontal=True, key=f"{key} kind")
+    kind = st.radio("Labeled images", KINDS, horizontal=True, key=f"{key} kind")
     number = st.session_state.setdefault(f"{key} round", 0)
     widget = f"{key} {kind} {number}"
-    uploads = _uploader(kind, widget)
+    uploads = _show_uploader(kind, widget)
     if not uploads:
         return
-    if begin is None:
-        st.info("These pictures are measured as soon as the backend answers.")
+    if on_upload is None:
+        st.info("The evaluation starts when the backend is back.")
         return
     ids = " ".join(upload.file_id for upload in uploads)
-    tried = f"{key} tried"
-    if st.session_state.get(tried, ("", ""))[0] != ids:
-        with st.spinner("Looking through the pictures…", show_time=False):
-            trouble = _begin(uploads, begin)
-        st.session_state[tried] = (ids, trouble)
-        if not trouble:
+    processed = f"{key} processed"
+    if st.session_state.get(processed, ("", ""))[0] != ids:
+        with st.spinner("Checking the images…", show_time=False):
+            error = _process(uploads, on_upload)
+        st.session_state[processed] = (ids, error)
+        if not error:
             st.session_state[f"{key} round"] = number + 1  # empties the uploader
-            release(uploads)
+            release_memory(uploads)
             st.rerun()
-    if trouble := st.session_state[tried][1]:
-        st.error(plain(trouble), icon=":material/error:")
+    if error := st.session_state[processed][1]:
+        st.error(escape(error), icon=":material/error:")
 
 
-def _uploader(kind: str, key: str) -> Sequence[Any]:
+def _show_uploader(kind: str, key: str) -> Sequence[Any]:
     if kind == KINDS[0]:
-        one = st.file_uploader("A zip with one folder for each class", type="zip", key=key)
-        return [one] if one else []
+        file = st.file_uploader("Zip with one folder per class", type="zip", key=key)
+        return [file] if file else []
     with st.container(key=_FOLDER):
         files = st.file_uploader(
-            "A folder with one folder for each class", accept_multiple_files="directory", key=key
+            "Folder with one folder per class", accept_multiple_files="directory", key=key
         )
-    packer.show(_FOLDER, [ending.lstrip(".") for ending in PICTURES], key="labelled packer")
+    packer.show(_FOLDER, [suffix.lstrip(".") for suffix in IMAGE_SUFFIXES], key="labelled packer")
     return files
 
 
-def _begin(uploads: Sequence[Any], begin: Begin) -> str:
-    """Keep the upload and begin; return what is wrong with it, or nothing."""
+def _process(uploads: Sequence[Any], on_upload: OnUpload) -> str:
+    """Store the upload and pass it on; return an error message, or an empty string."""
     try:
-        packed = [upload for upload in uploads if _is_whole(upload.name)]
-        if len(packed) > 1:
-            return TOO_LARGE
-        data = dataset.keep_zip(packed[0]) if packed else dataset.keep_folder(uploads)
+        zips = [upload for upload in uploads if _is_packed(upload.name)]
+        if len(zips) > 1:
+            return TOO_LARGE_MESSAGE
+        stored = dataset.store_zip(zips[0]) if zips else dataset.store_folder(uploads)
     except EvaluationError as error:
-        return sentence(error)
+        return as_sentence(error)
     try:
-        begin(data)
+        on_upload(stored)
     except (EvaluationError, BusyError) as error:
-        data.close()
-        return BUSY if isinstance(error, BusyError) else sentence(error)
+        stored.close()
+        return BUSY_MESSAGE if isinstance(error, BusyError) else as_sentence(error)
     return ""
 
 
-def _is_whole(name: str) -> bool:
-    """Tell a zip that holds all pictures from one that lies in the folder that was chosen."""
+def _is_packed(name: str) -> bool:
+    """Return whether this is a zip of all images, and not a zip inside the chosen folder."""
     return "/" not in name and name.lower().endswith(".zip")

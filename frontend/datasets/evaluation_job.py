@@ -1,7 +1,8 @@
-"""Measuring a served model on labelled pictures, as work of a job. No Streamlit in here."""
+"""Evaluate a served model on a dataset in a background job. Imports no Streamlit."""
 
 import time
-from collections.abc import Callable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -11,131 +12,198 @@ from evaluation.errors import EvaluationError
 from evaluation.evaluate import check_labels, evaluate
 from evaluation.predictors.served import ServedPredictor
 from evaluation.results import Evaluation
-from frontend.datasets.confusions import Confusions
-from frontend.datasets.dataset import Labelled
+from evaluation.types import Record
+from frontend.datasets.dataset import Dataset
 from frontend.state.jobs import Job
 
-TRIES: Final = 14  # a good minute and a half of waiting for a backend that starts again
+MAX_ATTEMPTS: Final = 14  # about 90 s, enough for a restart of the backend
+MAX_MATRIX_LABELS: Final = 20  # more labels make a matrix illegible
+
+Pair = tuple[str, str]
+
+
+class Confusions:
+    """Records by label and prediction; `labels` are those that occur, sorted as in `order`."""
+
+    def __init__(self, records: Sequence[Record], order: Sequence[str] = ()) -> None:
+        cells: defaultdict[Pair, list[Record]] = defaultdict(list)
+        for record in records:
+            if record.label is not None and record.prediction is not None:
+                cells[record.label, record.prediction].append(record)
+        self._cells: Final = dict(cells)
+        self.support: Final = Counter[str]()
+        self.wrong: Final = Counter[str]()
+        for (label, prediction), cell in self._cells.items():
+            self.support[label] += len(cell)
+            if label != prediction:
+                self.wrong[label] += len(cell)
+        position = {label: index for index, label in enumerate(order)}
+        occurring = {label for pair in self._cells for label in pair}
+        self.labels: Final = tuple(
+            sorted(occurring, key=lambda label: (position.get(label, len(position)), label))
+        )
+
+    def records(self, label: str | None, prediction: str | None) -> Sequence[Record]:
+        """Return the records of one cell, or of a row or column if only one value is given.
+
+        The wrong predictions of a row or column come first.
+        """
+        if label is not None and prediction is not None:
+            return self._cells.get((label, prediction), ())
+        matches = [
+            record
+            for pair, records in self._cells.items()
+            if (label, prediction) in ((pair[0], None), (None, pair[1]))
+            for record in records
+        ]
+        return sorted(matches, key=lambda record: record.is_correct)
+
+    def count(self, label: str, prediction: str) -> int:
+        """Return the number of records in a cell."""
+        return len(self._cells.get((label, prediction), ()))
+
+    @property
+    def displayed_labels(self) -> tuple[str, ...]:
+        """The labels of the matrix: at most MAX_MATRIX_LABELS, the most confused, in order."""
+        if len(self.labels) <= MAX_MATRIX_LABELS:
+            return self.labels
+        confused = [label for pair, _ in self.most_frequent(MAX_MATRIX_LABELS) for label in pair]
+        chosen = set(list(dict.fromkeys([*confused, *self.labels]))[:MAX_MATRIX_LABELS])
+        return tuple(label for label in self.labels if label in chosen)
+
+    def most_frequent(self, count: int) -> list[tuple[Pair, int]]:
+        """Return the `count` most frequent confusions with their numbers."""
+        wrong = {pair: len(cell) for pair, cell in self._cells.items() if pair[0] != pair[1]}
+        return sorted(wrong.items(), key=lambda item: -item[1])[:count]
 
 
 @dataclass(frozen=True, slots=True)
-class Backend:
-    """Whom to ask, and for which coverage."""
+class EvaluationTarget:
+    """The backend, and the coverage to request."""
 
     client: Client
     coverage: float | None
 
 
 @dataclass
-class Measurement:
-    """What was found out about `model`, and the pictures; `trouble` says why there is nothing."""
+class EvaluationRun:
+    """The evaluation of `model` on the dataset `data`; `error` says why there is none."""
 
     model: ModelInfo
-    data: Labelled
+    data: Dataset
     evaluation: Evaluation | None = None
-    trouble: str | None = None
+    error: str | None = None
 
     def close(self) -> None:
-        """Give the pictures back."""
+        """Release the dataset."""
         self.data.close()
 
     @cached_property
     def confusions(self) -> Confusions:
-        """Which pictures were taken for what."""
+        """The records by label and prediction."""
         records = self.evaluation.records if self.evaluation else ()
         return Confusions(records, self.model.labels)
 
 
-def check(model: ModelInfo, data: Labelled) -> None:
-    """Raise LabelError where the pictures have labels that the model does not know."""
-    check_labels(data.source.labels, model.labels, data.source.above)
+def check_dataset_labels(model: ModelInfo, data: Dataset) -> None:
+    """Raise LabelError if the dataset has labels that the model does not have."""
+    check_labels(data.source.labels, model.labels, data.source.skipped_folder)
 
 
-def measure(backend: Backend, model: ModelInfo, data: Labelled, job: Job) -> Measurement:
-    """Measure one model; what was measured until an error or a stop is the result."""
-    found = Measurement(model, data)
+def evaluate_model(
+    target: EvaluationTarget, model: ModelInfo, data: Dataset, job: Job
+) -> EvaluationRun:
+    """Evaluate one model; after a stop, the result covers the images done so far."""
+    run = EvaluationRun(model, data)
     try:
-        found.evaluation = run(backend, model, data, job, Pace(job, len(data.source)))
-        _ = found.confusions  # now, not while a person waits for the page
+        reporter = ProgressReporter(job, len(data.source))
+        run.evaluation = evaluate_dataset(target, model, data, job, reporter)
+        _ = run.confusions  # computed in the job, not while the user waits for the page
     except EvaluationError as error:
-        found.trouble = sentence(error)
+        run.error = as_sentence(error)
     except BaseException:
         data.close()
         raise
-    return found
+    return run
 
 
-def run(backend: Backend, model: ModelInfo, data: Labelled, job: Job, pace: "Pace") -> Evaluation:
-    """Ask about every picture, waiting for a backend that is away; raises EvaluationError."""
+def evaluate_dataset(
+    target: EvaluationTarget,
+    model: ModelInfo,
+    data: Dataset,
+    job: Job,
+    reporter: "ProgressReporter",
+) -> Evaluation:
+    """Classify every image and retry while the backend is away; raise EvaluationError."""
     source = data.source
     with ServedPredictor(
-        backend.client,
+        target.client,
         model.name,
-        coverage=backend.coverage or 0.95,
+        coverage=target.coverage or 0.95,
         stop=job.stop,
-        tries=TRIES,
-        waiting=pace.waits,
+        max_attempts=MAX_ATTEMPTS,
+        on_wait=reporter.report_wait,
     ) as predictor:
-        check_labels(source.labels, predictor.labels, source.above)
+        check_labels(source.labels, predictor.labels, source.skipped_folder)
         return evaluate(
             source.samples(),
             predictor,
             source=data.name,
             total=len(source),
             notes=source.notes,
-            progress=pace.advance,
-            cancelled=job.is_cancelled,
+            progress=reporter.advance,
+            is_cancelled=job.is_cancelled,
         )
 
 
-class Pace:
-    """Tells a job how far the work is, how fast, and how long it will take."""
+class ProgressReporter:
+    """Reports the progress, the rate and the remaining time to a job."""
 
     def __init__(self, job: Job, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._job = job
         self._clock = clock
-        self._began = clock()
-        self._before = 0
+        self._started_at = clock()
+        self._offset = 0
         job.advance(0, total)
 
     def advance(self, done: int) -> None:
-        """Say that `done` pictures of this part are done."""
+        """Report that `done` images of the current part are done."""
         job = self._job
-        job.advance(self._before + done)
-        spent = self._clock() - self._began
-        if spent > 0 and job.done:
-            rate = job.done / spent
-            left = (job.total - job.done) / rate
-            job.note = f", {rate:,.0f} a second, {duration(left)} left"
+        job.advance(self._offset + done)
+        elapsed = self._clock() - self._started_at
+        if elapsed > 0 and job.done:
+            rate = job.done / elapsed
+            remaining = (job.total - job.done) / rate
+            job.note = f", {rate:,.0f} per second, {duration(remaining)} left"
 
-    def part(self) -> None:
-        """Say that what follows is counted from 0 again."""
-        self._before = self._job.done
+    def start_part(self) -> None:
+        """Start the next part, whose images are counted from 0 again."""
+        self._offset = self._job.done
 
-    def waits(self, reason: str) -> None:
-        """Say that the backend keeps the work waiting."""
-        self._job.note = ". Waiting for the backend, it goes on by itself"
+    def report_wait(self, _: str) -> None:
+        """Report that the job waits for the backend."""
+        self._job.note = ". Waiting for the backend; the evaluation continues automatically"
 
 
-def progress(job: Job) -> str:
-    """Say how far a job is."""
-    return f"{job.done:,} of {job.total:,} pictures{job.note}"
+def progress_text(job: Job) -> str:
+    """Return the progress of a job."""
+    return f"{job.done:,} of {job.total:,} images{job.note}"
 
 
 def duration(seconds: float) -> str:
-    """Write a time to wait, roughly."""
+    """Format a duration approximately."""
     if seconds < 90:
         return f"about {max(1, round(seconds))} s"
     return f"about {round(seconds / 60)} min"
 
 
-def share(value: float) -> str:
-    """Write a measured share of many pictures: two models may differ in the second decimal."""
-    return f"{100 * value:.2f} %"
+def precise_percent(share: float) -> str:
+    """Format a share of many images with two decimals, which may distinguish two models."""
+    return f"{100 * share:.2f}%"
 
 
-def sentence(error: Exception | str) -> str:
-    """Make a sentence of what evaluation says."""
+def as_sentence(error: Exception | str) -> str:
+    """Return an error message of the evaluation package as a sentence."""
     text = str(error).replace(" ...", ", …").rstrip(".")
     if text.startswith("http"):
         return f"The backend at {text}."

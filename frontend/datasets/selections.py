@@ -1,4 +1,4 @@
-"""The pictures someone chose, found again by their token after a reload. No Streamlit in here."""
+"""The images that a user chose, found again by their token after a reload. Imports no Streamlit."""
 
 import secrets
 import threading
@@ -7,89 +7,100 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from client import ClientError
-from frontend.datasets.images import Picture
-from frontend.service.predictions import Key, Memory, Outcome, Question
-from frontend.state.expiry import Tidier
+from frontend.service.predictions import (
+    ImageFile,
+    Outcome,
+    PredictionCache,
+    PredictionRequest,
+    RequestKey,
+)
+from frontend.state.jobs import ExpiryTimer
 
-MOST: Final = 500  # batches that are held, of all sessions
-MOST_BYTES: Final = 2_000_000_000  # of their pictures
-FORGOTTEN: Final = 3600.0  # s after which pictures that nobody looks at are dropped
+MAX_SELECTIONS: Final = 500  # of all sessions
+MAX_BYTES: Final = 2_000_000_000  # of the images of all selections
+EXPIRE_AFTER: Final = 3600.0  # s without access
 
 
-class Batch:
-    """Pictures that were chosen together, what was answered, and what a person said of that.
+class ImageSelection:
+    """Images that were chosen together, their outcomes and the user's corrections.
 
-    Several sessions may look at it and ask different questions. `corrections` has the right label
-    by the answer's id; `jobs` the token of the job that reads, and `waits` what it waits for now,
-    until when (of the clock), both by the question's key. `asked` is the last question of all.
+    Several sessions may share it and send different requests.
+
+    ==============  =======================================================================
+    `corrections`   the right label by the classification's id
+    `jobs`          the token of the running job, by request key
+    `retries`       the error and the time of the next retry (of the clock), by request key
+    `last_request`  the latest request of any session
+    ==============  =======================================================================
     """
 
-    def __init__(self, pictures: Sequence[Picture], memory: Memory | None = None) -> None:
+    def __init__(self, images: Sequence[ImageFile], cache: PredictionCache | None = None) -> None:
         self.token: Final = secrets.token_urlsafe(12)
-        self.pictures: Final = tuple(pictures)
-        self.bytes: Final = sum(len(picture.content) for picture in pictures)
-        self.memory: Final = memory or Memory()
+        self.images: Final = tuple(images)
+        self.size: Final = sum(len(image.content) for image in images)
+        self.cache: Final = cache or PredictionCache()
         self.corrections: Final[dict[str, str]] = {}
-        self.asked: Question | None = None
-        self.jobs: Final[dict[Key, str]] = {}
-        self.waits: Final[dict[Key, tuple[ClientError, float]]] = {}
+        self.last_request: PredictionRequest | None = None
+        self.jobs: Final[dict[RequestKey, str]] = {}
+        self.retries: Final[dict[RequestKey, tuple[ClientError, float]]] = {}
 
-    def outcomes(self, question: Question) -> list[Outcome | None]:
-        """Return what is known of each picture; None where nothing is."""
-        return [self.memory.get(picture, question) for picture in self.pictures]
+    def outcomes(self, request: PredictionRequest) -> list[Outcome | None]:
+        """Return the outcome of each image; None for an image that is not classified yet."""
+        return [self.cache.get(image, request) for image in self.images]
 
-    def unread(self, question: Question) -> list[Picture]:
-        """Return the pictures of which nothing is known."""
-        return [one for one in self.pictures if self.memory.get(one, question) is None]
+    def pending(self, request: PredictionRequest) -> list[ImageFile]:
+        """Return the images without an outcome."""
+        return [image for image in self.images if self.cache.get(image, request) is None]
 
 
-class Batches:
-    """The batches of all sessions; those that were not looked at for longest make room.
+class SelectionStore:
+    """The selections of all sessions. Thread-safe.
 
-    What nobody looks at is forgotten even where nobody comes any more.
+    The least recently used ones are removed when the limits are exceeded, and unused ones expire.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._held: dict[str, tuple[Batch, float]] = {}
+        self._selections: dict[str, tuple[ImageSelection, float]] = {}
         self._lock = threading.Lock()
-        self._tidier = Tidier(self._tidy, FORGOTTEN / 4)
+        self._expiry_timer = ExpiryTimer(self._expire, EXPIRE_AFTER / 4)
 
-    def put(self, batch: Batch) -> None:
-        """Hold a batch."""
+    def put(self, selection: ImageSelection) -> None:
+        """Store a selection."""
         with self._lock:
-            self._look(batch)
-            self._make_room()
-        self._tidier.wake()
+            self._touch(selection)
+            self._evict()
+        self._expiry_timer.start()
 
-    def find(self, token: str | None) -> Batch | None:
-        """Return the batch of that token, or None where it is no longer held."""
+    def find(self, token: str | None) -> ImageSelection | None:
+        """Return the selection of that token, or None if there is none (any more)."""
         with self._lock:
-            self._make_room()
-            batch, _ = self._held.get(token or "", (None, 0.0))
-            if batch is not None:
-                self._look(batch)
-            return batch
+            self._evict()
+            selection, _ = self._selections.get(token or "", (None, 0.0))
+            if selection is not None:
+                self._touch(selection)
+            return selection
 
-    def drop(self, token: str | None) -> None:
-        """Hold it no longer."""
+    def discard(self, token: str | None) -> None:
+        """Remove a selection."""
         with self._lock:
-            self._held.pop(token or "", None)
+            self._selections.pop(token or "", None)
 
-    def _look(self, batch: Batch) -> None:
-        """Put it last, behind all that were looked at before."""
-        self._held.pop(batch.token, None)
-        self._held[batch.token] = (batch, self._clock())
+    def _touch(self, selection: ImageSelection) -> None:
+        """Move it to the end: the dict is sorted by the last access."""
+        self._selections.pop(selection.token, None)
+        self._selections[selection.token] = (selection, self._clock())
 
-    def _tidy(self) -> bool:
+    def _expire(self) -> bool:
         with self._lock:
-            self._make_room()
-            return bool(self._held)
+            self._evict()
+            return bool(self._selections)
 
-    def _make_room(self) -> None:
-        total = sum(batch.bytes for batch, _ in self._held.values())
-        for token, (batch, seen) in list(self._held.items()):
-            is_old = self._clock() - seen > FORGOTTEN
-            if is_old or len(self._held) > MOST or (total > MOST_BYTES and len(self._held) > 1):
-                del self._held[token]
-                total -= batch.bytes
+    def _evict(self) -> None:
+        total = sum(selection.size for selection, _ in self._selections.values())
+        for token, (selection, accessed_at) in list(self._selections.items()):
+            is_expired = self._clock() - accessed_at > EXPIRE_AFTER
+            count = len(self._selections)
+            if is_expired or count > MAX_SELECTIONS or (total > MAX_BYTES and count > 1):
+                del self._selections[token]
+                total -= selection.size

@@ -1,7 +1,7 @@
-"""Draw the example digits anew: `python -m frontend.examples.draw`.
+"""Draw the example digits: `python -m frontend.examples.draw`.
 
-The strokes are ours, written down by hand as points in a unit square and rounded by a
-Catmull-Rom spline, so nothing here comes from a data set.
+The strokes are points in a unit square, defined by hand and smoothed by a Catmull-Rom spline;
+nothing comes from a dataset.
 """
 
 import math
@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from PIL import Image, ImageDraw, ImageFilter
 
-from frontend.examples import HERE
+from frontend.examples import FOLDER
 
 Point = tuple[float, float]
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-SIDE = 240
-FINE = 3  # drawn this many times larger, then reduced, for smooth edges
+SIDE = 240  # px
+OVERSAMPLING = 3  # drawn larger and then reduced, for smooth edges
 
 STROKES: dict[str, list[list[Point]]] = {
     "two": [[(0.24, 0.3), (0.4, 0.12), (0.66, 0.2), (0.64, 0.44), (0.4, 0.68), (0.2, 0.86)],
@@ -37,59 +37,59 @@ STROKES: dict[str, list[list[Point]]] = {
 
 
 @dataclass(frozen=True)
-class Look:
-    """How a digit is written: colours, width of the pen, size and place in the picture."""
+class Style:
+    """Style of a digit: colors, pen width in px, scale, position, tilt in degrees, shading."""
 
-    paper: Colour
-    ink: Colour
+    paper: Color
+    ink: Color
     pen: float
     scale: float = 0.8
-    place: Point = (0.5, 0.5)
+    position: Point = (0.5, 0.5)
     tilt: float = 0.0
     shade: int = 0
 
 
-LOOKS = {
-    "two": Look(paper=(247, 241, 224), ink=(32, 64, 168), pen=6, tilt=6),
-    "three": Look(paper=(255, 255, 255), ink=(17, 17, 17), pen=15, tilt=-4),
-    "four": Look(paper=(255, 255, 255), ink=(30, 30, 30), pen=6, scale=0.36, place=(0.7, 0.32)),
-    "five": Look(paper=(188, 188, 184), ink=(74, 74, 78), pen=9, tilt=3, shade=36),
-    "seven": Look(paper=(20, 24, 22), ink=(240, 240, 232), pen=12, tilt=-3),
-    "eight": Look(paper=(252, 252, 250), ink=(200, 30, 45), pen=24, scale=0.72),
+STYLES = {
+    "two": Style(paper=(247, 241, 224), ink=(32, 64, 168), pen=6, tilt=6),
+    "three": Style(paper=(255, 255, 255), ink=(17, 17, 17), pen=15, tilt=-4),
+    "four": Style(paper=(255, 255, 255), ink=(30, 30, 30), pen=6, scale=0.36, position=(0.7, 0.32)),
+    "five": Style(paper=(188, 188, 184), ink=(74, 74, 78), pen=9, tilt=3, shade=36),
+    "seven": Style(paper=(20, 24, 22), ink=(240, 240, 232), pen=12, tilt=-3),
+    "eight": Style(paper=(252, 252, 250), ink=(200, 30, 45), pen=24, scale=0.72),
 }
 
 
 def draw(name: str) -> Image.Image:
-    """Return the example of that name, RGB, SIDE x SIDE."""
-    look = LOOKS[name]
+    """Return the example of that name as RGB, SIDE x SIDE."""
+    style = STYLES[name]
     rng = random.Random(name)
-    side = SIDE * FINE
+    side = SIDE * OVERSAMPLING
     ink = Image.new("L", (side, side))
-    pencil = ImageDraw.Draw(ink)
+    canvas = ImageDraw.Draw(ink)
     for stroke in STROKES[name]:
-        points = [_placed(point, look, rng, side) for point in stroke]
-        for x, y in _rounded(points):
-            r = look.pen * FINE / 2 * rng.uniform(0.94, 1.06)
-            pencil.ellipse((x - r, y - r, x + r, y + r), fill=255)
+        points = [_transform(point, style, rng, side) for point in stroke]
+        for x, y in _smooth(points):
+            r = style.pen * OVERSAMPLING / 2 * rng.uniform(0.94, 1.06)
+            canvas.ellipse((x - r, y - r, x + r, y + r), fill=255)
     mask = ink.resize((SIDE, SIDE), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(0.4))
-    picture = _paper(look)
-    picture.paste(look.ink, (0, 0), mask)
-    return picture
+    image = _create_paper(style)
+    image.paste(style.ink, (0, 0), mask)
+    return image
 
 
-def _placed(point: Point, look: Look, rng: random.Random, side: int) -> Point:
-    """Scale, tilt and shift a point of the unit square, with the tremor of a hand."""
-    turn = math.radians(look.tilt)
-    x = (point[0] - 0.5) * look.scale + rng.uniform(-0.006, 0.006)
-    y = (point[1] - 0.5) * look.scale + rng.uniform(-0.006, 0.006)
+def _transform(point: Point, style: Style, rng: random.Random, side: int) -> Point:
+    """Scale, tilt and shift a point of the unit square, with random jitter."""
+    angle = math.radians(style.tilt)
+    x = (point[0] - 0.5) * style.scale + rng.uniform(-0.006, 0.006)
+    y = (point[1] - 0.5) * style.scale + rng.uniform(-0.006, 0.006)
     return (
-        (look.place[0] + x * math.cos(turn) - y * math.sin(turn)) * side,
-        (look.place[1] + x * math.sin(turn) + y * math.cos(turn)) * side,
+        (style.position[0] + x * math.cos(angle) - y * math.sin(angle)) * side,
+        (style.position[1] + x * math.sin(angle) + y * math.cos(angle)) * side,
     )
 
 
-def _rounded(points: Sequence[Point]) -> list[Point]:
-    """Return a dense uniform Catmull-Rom curve through the points (a corner ends a stroke)."""
+def _smooth(points: Sequence[Point]) -> list[Point]:
+    """Return a dense uniform Catmull-Rom curve through the points (each stroke ends at a corner)."""
     curve = []
     padded = [points[0], *points, points[-1]]
     for i in range(len(points) - 1):
@@ -106,16 +106,16 @@ def _spline(a: float, b: float, c: float, d: float, t: float) -> float:
     )
 
 
-def _paper(look: Look) -> Image.Image:
-    """Return plain paper, darker towards the bottom where the look asks for a shade."""
-    paper = Image.new("RGB", (SIDE, SIDE), look.paper)
-    if look.shade:
-        fall = Image.linear_gradient("L").resize((SIDE, SIDE))
-        dark = Image.new("RGB", (SIDE, SIDE), tuple(c - look.shade for c in look.paper))
-        paper.paste(dark, (0, 0), fall)
+def _create_paper(style: Style) -> Image.Image:
+    """Return a plain background, darkened towards the bottom by `style.shade`."""
+    paper = Image.new("RGB", (SIDE, SIDE), style.paper)
+    if style.shade:
+        gradient = Image.linear_gradient("L").resize((SIDE, SIDE))
+        dark = Image.new("RGB", (SIDE, SIDE), tuple(c - style.shade for c in style.paper))
+        paper.paste(dark, (0, 0), gradient)
     return paper
 
 
 if __name__ == "__main__":
-    for stem in LOOKS:
-        draw(stem).quantize(64).save(HERE / f"{stem}.png", optimize=True)
+    for stem in STYLES:
+        draw(stem).quantize(64).save(FOLDER / f"{stem}.png", optimize=True)

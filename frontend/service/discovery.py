@@ -1,4 +1,4 @@
-"""Where the backend is, and how that is known. No Streamlit in here."""
+"""Find the backend's address. Imports no Streamlit."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -8,112 +8,113 @@ from threading import Lock
 
 from client import base_url
 from frontend.service import cloud_run
-from frontend.service.cloud_run import Trouble
+from frontend.service.cloud_run import DiscoveryError
 
-DEFAULT = "http://localhost:8000"
-INTERVAL = 10.0  # seconds between two searches while the backend does not answer
+DEFAULT_URL = "http://localhost:8000"
+SEARCH_INTERVAL = 10.0  # seconds between two searches while the backend is unreachable
 
 
-class Way(StrEnum):
-    """How an address came about, in words for a person."""
+class AddressSource(StrEnum):
+    """Where an address comes from, as shown to the user."""
 
     SETTING = "set by BACKEND"
     CLOUD_RUN = "found through Cloud Run"
-    DETERMINISTIC = "Cloud Run's usual address for this service"
+    DETERMINISTIC = "Cloud Run's deterministic URL"
     DEFAULT = "the default"
 
 
 class AddressError(ValueError):
-    """No usable address; the text is a sentence for a person."""
+    """There is no usable address; the text is a sentence for the user."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """The backend's address; `troubles` are sentences on the ways that were tried in vain."""
+    """The backend's address; `warnings` are sentences about the sources that failed."""
 
     url: str
-    how: Way
-    troubles: tuple[str, ...] = ()
+    source: AddressSource
+    warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return f"{self.url} ({self.how})"
+        return f"{self.url} ({self.source})"
 
 
-def find(environ: Mapping[str, str]) -> Address:
-    """Return what BACKEND names; else, on Cloud Run, what Cloud Run knows; else the default.
+def find_backend(environ: Mapping[str, str]) -> Address:
+    """Return the address in BACKEND; else, on Cloud Run, the address found there; else the default.
 
-    Every step is bounded (`cloud_run.STEP`), and one that fails leads to the next. Raises
-    AddressError where a setting is wrong.
+    Each step is limited to `cloud_run.STEP_TIMEOUT`, and a failed step leads to the next one.
+    Raise AddressError for an invalid setting.
     """
-    if given := environ.get("BACKEND", "").strip():
+    if url := environ.get("BACKEND", "").strip():
         try:
-            return Address(base_url(given), Way.SETTING)
+            return Address(base_url(url), AddressSource.SETTING)
         except ValueError as exc:
-            raise AddressError(f"The setting BACKEND cannot be used: {exc}.") from exc
+            raise AddressError(f"The setting BACKEND is invalid: {exc}.") from exc
     if not is_on_cloud_run(environ):
-        return Address(DEFAULT, Way.DEFAULT)
+        return Address(DEFAULT_URL, AddressSource.DEFAULT)
     try:
-        return _ask_cloud_run(environ)
+        return _find_on_cloud_run(environ)
     except ValueError as exc:
         raise AddressError(str(exc)) from exc
 
 
 def is_on_cloud_run(environ: Mapping[str, str]) -> bool:
-    """Tell whether this process serves on Cloud Run, by the variable that it sets."""
+    """Return whether this process runs on Cloud Run, which sets K_SERVICE."""
     return bool(environ.get("K_SERVICE"))
 
 
 class Discovery:
-    """Keeps the address that was found, and looks again once the backend there is in doubt.
+    """Caches the address, and searches again after the backend there was unreachable.
 
-    Safe to share between threads: one searches, the others wait for its answer. `clock` gives
-    seconds; a new search begins `interval` seconds after the last one at the earliest.
+    Thread-safe: one thread searches while the others wait for its result. `clock` returns seconds;
+    a new search starts at least `interval` seconds after the last one.
     """
 
     def __init__(
         self,
-        search: Callable[[Mapping[str, str]], Address] = find,
+        search: Callable[[Mapping[str, str]], Address] = find_backend,
         *,
-        interval: float = INTERVAL,
+        interval: float = SEARCH_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._search = search
         self._interval = interval
         self._clock = clock
         self._lock = Lock()
-        self._found: Address | None = None
-        self._found_at = 0.0
-        self._doubted = False
+        self._address: Address | None = None
+        self._searched_at = 0.0
+        self._is_unreachable = False
 
     def address(self, environ: Mapping[str, str]) -> Address:
-        """Return where the backend is; raises AddressError as `find` does."""
+        """Return the backend's address; raise AddressError as `find_backend` does."""
         if environ.get("BACKEND", "").strip() or not is_on_cloud_run(environ):
-            return self._search(environ)  # costs nothing
+            return self._search(environ)  # needs no request
         with self._lock:
-            if self._found is None or (self._doubted and self._is_due()):
-                self._found = self._search(environ)
-                self._found_at = self._clock()
-                self._doubted = False
-            return self._found
+            if self._address is None or (self._is_unreachable and self._is_search_due()):
+                self._address = self._search(environ)
+                self._searched_at = self._clock()
+                self._is_unreachable = False
+            return self._address
 
-    def doubt(self, address: Address) -> None:
-        """Note that no backend answers at `address`."""
+    def mark_unreachable(self, address: Address) -> None:
+        """Record that no backend responds at `address`."""
         with self._lock:
-            if address == self._found:
-                self._doubted = True
+            if address == self._address:
+                self._is_unreachable = True
 
-    def _is_due(self) -> bool:
-        return self._clock() - self._found_at >= self._interval
+    def _is_search_due(self) -> bool:
+        return self._clock() - self._searched_at >= self._interval
 
 
-def _ask_cloud_run(environ: Mapping[str, str]) -> Address:
-    troubles: list[str] = []
+def _find_on_cloud_run(environ: Mapping[str, str]) -> Address:
+    warnings: list[str] = []
     try:
-        target = cloud_run.target(environ)
+        target = cloud_run.find_target(environ)
         try:
-            return Address(cloud_run.ask(target), Way.CLOUD_RUN)
-        except Trouble as trouble:
-            troubles.append(str(trouble))
-        return Address(cloud_run.deterministic_url(target), Way.DETERMINISTIC, tuple(troubles))
-    except Trouble as trouble:
-        return Address(DEFAULT, Way.DEFAULT, (*troubles, str(trouble)))
+            return Address(cloud_run.get_service_url(target), AddressSource.CLOUD_RUN)
+        except DiscoveryError as error:
+            warnings.append(str(error))
+        url = cloud_run.deterministic_url(target)
+        return Address(url, AddressSource.DETERMINISTIC, tuple(warnings))
+    except DiscoveryError as error:
+        return Address(DEFAULT_URL, AddressSource.DEFAULT, (*warnings, str(error)))

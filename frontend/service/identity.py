@@ -1,4 +1,4 @@
-"""Who this page is, for a backend that is private: Google's ID tokens. No Streamlit in here."""
+"""Authenticate to a private backend with Google ID tokens. Imports no Streamlit."""
 
 import logging
 import os
@@ -11,34 +11,39 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
-from frontend.service.cloud_run import STEP, Trouble, bound_metadata, within
+from frontend.service.cloud_run import (
+    STEP_TIMEOUT,
+    DiscoveryError,
+    limit_metadata_timeouts,
+    run_with_timeout,
+)
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
 
 log = logging.getLogger("prism.page")
 
-PAUSE = 10.0  # seconds between two attempts to get a token where there is none
+RETRY_INTERVAL = 10.0  # seconds between two attempts to get a token after a failure
 
 
-def of(url: str, environ: Mapping[str, str]) -> "Identity | None":
-    """Return who asks the backend at `url`; None where it is asked without an identity.
+def create_auth(url: str, environ: Mapping[str, str]) -> "IdTokenAuth | None":
+    """Return the authentication for the backend at `url`; None where no identity is available.
 
-    Only what runs on Google Cloud, or names a service account's key, has one, and it is shown to
-    https addresses only. BACKEND_AUDIENCE is for backends behind a domain of their own.
+    An identity is available on Google Cloud and with the key of a service account, and is sent to
+    https addresses only. BACKEND_AUDIENCE is for backends with a custom domain.
     """
     parts = urlsplit(url)
-    is_known = environ.get("K_SERVICE") or environ.get("GOOGLE_APPLICATION_CREDENTIALS")
-    if parts.scheme != "https" or not is_known:
+    has_identity = environ.get("K_SERVICE") or environ.get("GOOGLE_APPLICATION_CREDENTIALS")
+    if parts.scheme != "https" or not has_identity:
         return None
-    return Identity(environ.get("BACKEND_AUDIENCE", "").strip() or f"https://{parts.netloc}")
+    return IdTokenAuth(environ.get("BACKEND_AUDIENCE", "").strip() or f"https://{parts.netloc}")
 
 
-class Identity(AuthBase):
-    """Adds an ID token for `audience` to every request; safe to share between threads.
+class IdTokenAuth(AuthBase):
+    """Adds an ID token for `audience` to every request. Thread-safe.
 
-    The token is kept until shortly before it expires. Where none can be had, requests go without
-    one: a backend that is open answers them all the same.
+    The token is reused until shortly before it expires. Where none is available, requests are sent
+    without one, which a public backend accepts.
     """
 
     def __init__(self, audience: str, clock: Callable[[], float] = time.monotonic) -> None:
@@ -60,29 +65,34 @@ class Identity(AuthBase):
             return self._credentials.token if self._credentials else None
 
     def _renew(self) -> None:
-        """Get a token, within bounds; one that is about to expire stays where that fails."""
+        """Fetch a token within the timeout; keep one that is about to expire if that fails."""
         if self._clock() < self._not_before:
             return
         try:
-            self._credentials = within(STEP, self._fetched, "No ID token comes in time.")
-        except Trouble as trouble:
-            log.warning("%s The backend is asked without one.", trouble)
-            self._not_before = self._clock() + PAUSE
+            self._credentials = run_with_timeout(
+                STEP_TIMEOUT, self._fetch, "The request for an ID token timed out."
+            )
+        except DiscoveryError as error:
+            log.warning("%s Requests to the backend are sent without one.", error)
+            self._not_before = self._clock() + RETRY_INTERVAL
 
-    def _fetched(self) -> "Credentials":
-        bound_metadata()
+    def _fetch(self) -> "Credentials":
+        limit_metadata_timeouts()
         try:
             from google.auth.transport.requests import Request
             from google.oauth2.id_token import fetch_id_token_credentials
 
             with requests.Session() as session:
-                # What signs for a key file is on the internet; no proxy knows the metadata server.
+                # The token endpoint of a key file is on the internet, possibly behind a proxy; the
+                # metadata server must be reached directly.
                 session.trust_env = bool(os.environ.get("GOOGLE_APPLICATION_CREDENTIALS"))
                 request = Request(session)
-                found: Credentials = fetch_id_token_credentials(  # type: ignore[no-untyped-call]
+                credentials: Credentials = fetch_id_token_credentials(  # type: ignore[no-untyped-call]
                     self.audience, request=request
                 )
-                found.refresh(request)  # type: ignore[no-untyped-call]
+                credentials.refresh(request)  # type: ignore[no-untyped-call]
         except Exception as exc:  # the library raises more than it documents
-            raise Trouble(f"There is no ID token for this page ({type(exc).__name__}).") from exc
-        return found
+            raise DiscoveryError(
+                f"There is no ID token for this page ({type(exc).__name__})."
+            ) from exc
+        return credentials

@@ -1,30 +1,59 @@
-"""Asking for answers, each only once. No Streamlit in here."""
+"""Classify images through the backend, each one only once. Imports no Streamlit."""
 
+import hashlib
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TypedDict
 
 from client import BackendError, Classification, Client, ClientError, ItemError, ModelInfo
 from client.batches import split_batches
-from frontend.service.predictions import ImageFile
+from evaluation.thumbnails import create_thumbnail
 from frontend.service.errors import UnreadableImageError, is_permanent
 
 Outcome = Classification | ClientError
-Key = tuple[str, str, float | None, bool, bool]
+RequestKey = tuple[str, str, float | None, bool, bool]
 
-REMEMBERED = 20_000  # two models on the most pictures that are taken at once
+CACHE_SIZE = 20_000  # outcomes: two models on the maximum number of images of an upload
 BATCH_IMAGES = 16
-BATCH_BYTES = 16_000_000  # a batch that is sent again after a failure should not take long
-TOP = 10
+BATCH_BYTES = 16_000_000  # limits the time to resend a batch after a failure
+TOP_K = 10
+PREVIEW_SIDE = 480  # px
+PREVIEW_BACKGROUND = (156, 163, 175)  # a medium gray, on which ink of any color is visible
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """The content of an image file, not validated, and the name that the user gave it.
+
+    `error` is a sentence for a file that could not be read, such as a damaged file in a zip.
+    """
+
+    name: str
+    content: bytes
+    error: str | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """Return the SHA-256 that identifies the content."""
+        return hashlib.sha256(self.content + (self.error or "").encode()).hexdigest()
+
+    @cached_property
+    def preview(self) -> bytes | None:
+        """Return an upright PNG of at most PREVIEW_SIDE px; None if it cannot be decoded."""
+        return create_thumbnail(self.content, PREVIEW_SIDE, PREVIEW_BACKGROUND)
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionRequest:
-    """What is asked of a picture: the model, and the coverage of its prediction set, if any.
+    """The parameters of a classification, apart from the image.
 
-    With `model_input` the answer for a picture on its own has what the model was given. Without `store` it
-    is kept out of the history.
+    ===============  =====================================================================
+    `coverage`       of the prediction set; None where the model is not calibrated
+    `model_input`    whether a single classification includes the image the model received
+    `store`          whether the classification is stored in the history
+    ===============  =====================================================================
     """
 
     model: ModelInfo
@@ -33,13 +62,13 @@ class PredictionRequest:
     store: bool = True
 
     @property
-    def key(self) -> Key:
-        """What tells it from other questions."""
+    def key(self) -> RequestKey:
+        """The values that make two requests equal."""
         return (self.model.name, self.model.version, self.coverage, self.model_input, self.store)
 
 
 class Options(TypedDict):
-    """What the client is told of a question."""
+    """The options of the client's classify methods."""
 
     model: str
     top_k: int | None
@@ -48,104 +77,106 @@ class Options(TypedDict):
 
 
 class PredictionCache:
-    """The last outcomes, by content and question. Passing troubles are not kept, only answers."""
+    """The latest outcomes by image content and request; temporary errors are not cached."""
 
-    def __init__(self, limit: int = REMEMBERED) -> None:
+    def __init__(self, limit: int = CACHE_SIZE) -> None:
         self._limit = limit
-        self._kept: OrderedDict[tuple[str, Key], Outcome] = OrderedDict()
+        self._outcomes: OrderedDict[tuple[str, RequestKey], Outcome] = OrderedDict()
 
-    def get(self, picture: ImageFile, question: PredictionRequest) -> Outcome | None:
-        """Return what is known of this picture, or None."""
-        return self._kept.get((picture.digest, question.key))
+    def get(self, image: ImageFile, request: PredictionRequest) -> Outcome | None:
+        """Return the cached outcome, or None."""
+        return self._outcomes.get((image.digest, request.key))
 
-    def put(self, picture: ImageFile, question: PredictionRequest, outcome: Outcome) -> None:
-        """Keep an outcome that asking again would not change."""
+    def put(self, image: ImageFile, request: PredictionRequest, outcome: Outcome) -> None:
+        """Cache a classification or a permanent error; ignore a temporary error."""
         if not isinstance(outcome, ClientError) or is_permanent(outcome):
-            self.keep(picture, question, outcome)
+            self.put_always(image, request, outcome)
 
-    def keep(self, picture: ImageFile, question: PredictionRequest, outcome: Outcome) -> None:
-        """Keep an outcome, whatever it is."""
-        self._kept[picture.digest, question.key] = outcome
-        while len(self._kept) > self._limit:
-            self._kept.popitem(last=False)
+    def put_always(self, image: ImageFile, request: PredictionRequest, outcome: Outcome) -> None:
+        """Cache an outcome, even a temporary error."""
+        self._outcomes[image.digest, request.key] = outcome
+        while len(self._outcomes) > self._limit:
+            self._outcomes.popitem(last=False)
 
 
-def ask(
+def classify(
     client: Client,
-    question: PredictionRequest,
-    pictures: Sequence[ImageFile],
-    memory: PredictionCache,
+    request: PredictionRequest,
+    images: Sequence[ImageFile],
+    cache: PredictionCache,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Outcome]:
-    """Return one outcome for each picture, asking only for those that `memory` does not know.
+    """Return one outcome per image; send only the images that are not in `cache`.
 
-    A picture that cannot be read fails alone. Where the backend itself fails, the rest of the
-    pictures share that error. `progress(done, total)` is told of every picture asked for. Of
-    several pictures the answers have no `probabilities`, only the `top` of them.
+    An unreadable image fails alone. Where the backend itself fails, the remaining images share its
+    error. `progress(done, total)` is called for each image sent. Classifications of several images
+    have no `probabilities`, only `top`.
     """
     outcomes: dict[str, Outcome] = {}
-    unknown: dict[str, ImageFile] = {}
-    for picture in pictures:
-        if picture.fault is not None:
-            memory.keep(picture, question, UnreadableImageError(picture.fault))
-        if (known := memory.get(picture, question)) is None:
-            unknown[picture.digest] = picture
+    uncached: dict[str, ImageFile] = {}
+    for image in images:
+        if image.error is not None:
+            cache.put_always(image, request, UnreadableImageError(image.error))
+        if (cached := cache.get(image, request)) is None:
+            uncached[image.digest] = image
         else:
-            outcomes[picture.digest] = known  # what is put there below may push it out
-    asked = _outcomes(client, question, list(unknown.values()))
-    for done, (picture, outcome) in enumerate(asked, start=1):
-        memory.put(picture, question, outcome)
-        outcomes[picture.digest] = outcome
-        progress(done, len(unknown))
-    return [outcomes[picture.digest] for picture in pictures]
+            outcomes[image.digest] = cached  # new entries below may evict it from the cache
+    sent = _send(client, request, list(uncached.values()))
+    for done, (image, outcome) in enumerate(sent, start=1):
+        cache.put(image, request, outcome)
+        outcomes[image.digest] = outcome
+        progress(done, len(uncached))
+    return [outcomes[image.digest] for image in images]
 
 
-def _outcomes(
-    client: Client, question: PredictionRequest, pictures: Sequence[ImageFile]
+def _send(
+    client: Client, request: PredictionRequest, images: Sequence[ImageFile]
 ) -> Iterator[tuple[ImageFile, Outcome]]:
-    answered = 0
+    completed = 0
     try:
         batches = split_batches(
-            pictures,
+            images,
             max_items=BATCH_IMAGES,
             max_bytes=BATCH_BYTES,
-            size=lambda picture: len(picture.content),
+            size=lambda image: len(image.content),
         )
         for batch in batches:
-            for picture, outcome in zip(batch, _batch(client, question, batch), strict=False):
-                answered += 1
-                yield picture, outcome
+            for image, outcome in zip(batch, _send_batch(client, request, batch), strict=False):
+                completed += 1
+                yield image, outcome
     except ClientError as error:
-        for picture in pictures[answered:]:
-            yield picture, error
+        for image in images[completed:]:
+            yield image, error
 
 
-def _batch(client: Client, question: PredictionRequest, batch: Sequence[ImageFile]) -> Iterator[Outcome]:
+def _send_batch(
+    client: Client, request: PredictionRequest, batch: Sequence[ImageFile]
+) -> Iterator[Outcome]:
     if len(batch) > 1:
-        images = [(picture.name, picture.content) for picture in batch]
+        files = [(image.name, image.content) for image in batch]
         try:
-            for item in client.classify_batch(images, **_options(question)):
-                yield _lean(item)
+            for item in client.classify_batch(files, **_options(request)):
+                yield _without_probabilities(item)
             return
         except BackendError as error:
             if error.status != 413:
                 raise
-    for picture in batch:
-        yield _alone(client, question, picture)
+    for image in batch:
+        yield _send_one(client, request, image)
 
 
-def _lean(item: Classification | ItemError) -> Outcome:
-    """Leave out what takes the most room: a thousand probabilities, of a thousand pictures."""
+def _without_probabilities(item: Classification | ItemError) -> Outcome:
+    """Drop the probabilities, which take the most memory with many classes and images."""
     return item.error if isinstance(item, ItemError) else replace(item, probabilities=None)
 
 
-def _alone(client: Client, question: PredictionRequest, picture: ImageFile) -> Outcome:
+def _send_one(client: Client, request: PredictionRequest, image: ImageFile) -> Outcome:
     try:
         return client.classify(
-            picture.content,
-            filename=picture.name,
-            model_input=question.model_input,
-            **_options(question),
+            image.content,
+            filename=image.name,
+            model_input=request.model_input,
+            **_options(request),
         )
     except BackendError as error:
         if is_permanent(error):
@@ -153,10 +184,10 @@ def _alone(client: Client, question: PredictionRequest, picture: ImageFile) -> O
         raise
 
 
-def _options(question: PredictionRequest) -> Options:
+def _options(request: PredictionRequest) -> Options:
     return {
-        "model": question.model.name,
-        "top_k": min(TOP, len(question.model.labels)) or None,
-        "coverage": question.coverage,
-        "store": question.store,
+        "model": request.model.name,
+        "top_k": min(TOP_K, len(request.model.labels)) or None,
+        "coverage": request.coverage,
+        "store": request.store,
     }

@@ -1,4 +1,4 @@
-"""The backend and the model that this session talks to."""
+"""The backend, model and coverage of a browser session."""
 
 import os
 from dataclasses import dataclass
@@ -8,20 +8,22 @@ import streamlit as st
 from client import Client, ClientError, ModelInfo, Models
 from frontend.service import errors, identity
 from frontend.service.discovery import Address, AddressError, Discovery
-from frontend.service.errors import Problem
-from frontend.service.predictions import Memory, Question
+from frontend.service.predictions import PredictionCache, PredictionRequest
 from frontend.state import url_state
+from frontend.ui import alerts
+from frontend.ui.alerts import Problem
 
-CHOICE = "model"
-COVERAGE = "coverage"
-USUAL_COVERAGE = 0.95
-MEMORY = "memory"  # the name of the session's
+MODEL_PARAM = "model"
+COVERAGE_PARAM = "coverage"
+DEFAULT_COVERAGE = 0.95
+POLL_INTERVAL = 2.0  # seconds between two checks of an unavailable backend
+_CACHE = "memory"
 _SERVED = "served"
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A backend that answers, the model to ask, and the coverage that is wished for, if any."""
+    """A reachable backend, the chosen model, and the chosen coverage, if the model has any."""
 
     client: Client
     models: Models
@@ -30,18 +32,18 @@ class Service:
     coverage: float | None
 
     @property
-    def question(self) -> Question:
-        """What is asked of every picture."""
-        return Question(self.model, self.coverage)
+    def request(self) -> PredictionRequest:
+        """The classification parameters that apply to every image."""
+        return PredictionRequest(self.model, self.coverage)
 
 
 def refresh() -> None:
-    """Ask the backend what it serves: once in every run of the page, so that all parts agree."""
-    st.session_state[_SERVED] = _look()
+    """Fetch the served models, once in each script run so that all parts of the page agree."""
+    st.session_state[_SERVED] = _fetch_models()
 
 
 def current() -> Service | Problem:
-    """Return the service with the chosen model, or why there is none, in words."""
+    """Return the service with the chosen model, or why there is none."""
     if _SERVED not in st.session_state:
         refresh()
     served: tuple[Client, Models, Address] | Problem = st.session_state[_SERVED]
@@ -50,57 +52,79 @@ def current() -> Service | Problem:
     client, models, address = served
     if not models.models:
         return errors.no_models()
-    model = models.get(url_state.get(CHOICE)) or models.get(models.default) or models.models[0]
-    return Service(client, models, model, address, _coverage(model))
+    model = models.get(url_state.get(MODEL_PARAM)) or models.get(models.default) or models.models[0]
+    return Service(client, models, model, address, _choose_coverage(model))
 
 
 def ready() -> Service | Problem:
-    """Return the service where its model can answer now, or why it cannot, in words."""
+    """Return the service if its model is ready, or why it is not."""
     service = current()
     if isinstance(service, Service):
-        return errors.of_model(service.model) or service
+        return errors.describe_model_state(service.model) or service
     return service
 
 
-def memory() -> Memory:
-    """Return what this session has been told already."""
-    kept: Memory = st.session_state.setdefault(MEMORY, Memory())
-    return kept
+def show_problem(problem: Problem) -> None:
+    """Show why the service is unavailable; rerun the page as soon as a temporary problem ends."""
+    if problem.retry_after is not None and problem.retry_after > POLL_INTERVAL:
+        alerts.show(problem)
+        return
+    alerts.show_message(problem)
+    if problem.is_temporary:
+        alerts.show_retry("service")
+        _watch(problem)
 
 
-def _coverage(model: ModelInfo) -> float | None:
-    """Return the coverage that is wished for, or the usual one; None where there is none."""
+def cache() -> PredictionCache:
+    """Return the cached outcomes of this session."""
+    outcomes: PredictionCache = st.session_state.setdefault(_CACHE, PredictionCache())
+    return outcomes
+
+
+@st.cache_resource(show_spinner=False)
+def backend_discovery() -> Discovery:
+    """Return the backend discovery that all sessions share."""
+    return Discovery()
+
+
+@st.fragment(run_every=POLL_INTERVAL)
+def _watch(problem: Problem) -> None:
+    """Rerun the page when the problem is gone or has changed."""
+    refresh()
+    if ready() != problem:
+        st.rerun()
+
+
+def _choose_coverage(model: ModelInfo) -> float | None:
+    """Return the chosen coverage, else the default; None where the model has none."""
     levels = sorted(model.calibration.mean_set_size) if model.calibration else []
-    for wished in (url_state.get(COVERAGE), str(USUAL_COVERAGE)):
+    for chosen in (url_state.get(COVERAGE_PARAM), str(DEFAULT_COVERAGE)):
         for level in levels:
-            if str(level) == wished:
+            if str(level) == chosen:
                 return level
     return next(iter(levels), None)
 
 
 @st.cache_resource(show_spinner=False)
 def _client(url: str) -> Client:
-    return Client(url, api_key=os.environ.get("BACKEND_API_KEY"), auth=identity.of(url, os.environ))
+    auth = identity.create_auth(url, os.environ)
+    return Client(url, api_key=os.environ.get("BACKEND_API_KEY"), auth=auth)
 
 
-@st.cache_resource(show_spinner=False)
-def finder() -> Discovery:
-    """Return what looks for the backend, one for all sessions."""
-    return Discovery()
-
-
-def _look() -> tuple[Client, Models, Address] | Problem:
+def _fetch_models() -> tuple[Client, Models, Address] | Problem:
     try:
-        address = finder().address(os.environ)
+        address = backend_discovery().address(os.environ)
     except AddressError as error:
-        return errors.of_address(error)
+        return errors.describe_address_error(error)
     try:
         client = _client(address.url)
-    except ValueError:  # the address has been looked at already
-        return Problem("BACKEND_API_KEY cannot be an API key.", "Set it to the key you were given.")
+    except ValueError:  # the address itself is already validated
+        return Problem(
+            "BACKEND_API_KEY is not a valid API key.", "Set it to the key that you received."
+        )
     try:
         return client, client.models(), address
     except ClientError as error:
-        if errors.is_silent(error):
-            finder().doubt(address)
-        return errors.at(address, error)
+        if errors.is_backend_missing(error):
+            backend_discovery().mark_unreachable(address)
+        return errors.describe_unavailable(address, error)

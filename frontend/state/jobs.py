@@ -1,6 +1,6 @@
-"""Long work in threads of its own, found again by its token after a reload. No Streamlit in here.
+"""Background jobs in threads, found again by their token after a reload. Imports no Streamlit.
 
-job = jobs.start(lambda job: evaluate(..., progress=job.advance, cancelled=job.is_cancelled))
+job = jobs.start(lambda job: evaluate(..., progress=job.advance, is_cancelled=job.is_cancelled))
 jobs.find(job.token)
 """
 
@@ -11,27 +11,52 @@ import time
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
-from frontend.state.expiry import Tidier
-
-AT_ONCE: Final = 2  # further ones wait for their turn
-MOST: Final = 24  # jobs that are held, finished ones included
-ABANDONED: Final = 300.0  # s without anybody looking; browsers let hidden pages sleep for a minute
-FORGOTTEN: Final = 3600.0  # s after which a result that nobody looks at is dropped
-TIDY_EVERY: Final = 300.0  # s between two looks for such results
+MAX_RUNNING: Final = 2  # further jobs wait
+MAX_JOBS: Final = 24  # including finished ones
+ABANDON_AFTER: Final = 300.0  # s without access; browsers suspend hidden pages for a minute
+EXPIRE_AFTER: Final = 3600.0  # s without access after which a result is dropped
+EXPIRY_INTERVAL: Final = 300.0  # s between two checks for expired results
 
 State = Literal["waiting", "running", "done", "failed"]
 log = logging.getLogger("prism.jobs")
 
 
 class BusyError(Exception):
-    """As many jobs as can be held are running or waiting."""
+    """The maximum number of jobs is running or waiting."""
+
+
+class ExpiryTimer:
+    """Calls `expire` every `interval` seconds after a start, for as long as it returns True.
+
+    Data expires without it only when somebody uses the server.
+    """
+
+    def __init__(self, expire: Callable[[], bool], interval: float) -> None:
+        self._expire = expire
+        self._interval = interval
+        self._lock = threading.Lock()
+        self._timer: threading.Timer | None = None
+
+    def start(self) -> None:
+        """Start the timer, unless it is running."""
+        with self._lock:
+            if self._timer is None:
+                self._timer = threading.Timer(self._interval, self._run)
+                self._timer.daemon = True
+                self._timer.start()
+
+    def _run(self) -> None:
+        with self._lock:
+            self._timer = None
+        if self._expire():
+            self.start()
 
 
 class Job:
-    """One piece of work. Its thread tells of the progress, any number of pages look at it.
+    """One job. Its thread reports the progress; any number of pages read it.
 
-    `done` of `total` steps are done; a total of 0 is not known yet. Once `state` is "done",
-    `result` holds what the work returned; once it is "failed", `error` what it raised.
+    `done` of `total` steps are done; the total is 0 while it is unknown. When `state` is "done",
+    `result` is the return value of the work; when it is "failed", `error` is its exception.
     """
 
     def __init__(self, work: Callable[["Job"], Any], clock: Callable[[], float]) -> None:
@@ -39,70 +64,73 @@ class Job:
         self.state: State = "waiting"
         self.done = 0
         self.total = 0
-        self.note = ""  # what it is at just now, in words, where there is more to say
+        self.note = ""  # details of the current step
         self.result: Any = None
         self.error: Exception | None = None
         self._work: Callable[[Job], Any] | None = work
         self._clock = clock
-        self._seen = clock()
-        self._closed = False
-        self._closing = threading.Lock()
-        self.stop: Final = threading.Event()  # for what waits on an event
+        self._accessed_at = clock()
+        self._is_closed = False
+        self._close_lock = threading.Lock()
+        self.stop: Final = threading.Event()  # set on cancellation
 
     def advance(self, done: int, total: int | None = None) -> None:
-        """Tell how far the work is."""
+        """Report the progress."""
         self.done = done
         if total is not None:
             self.total = total
 
     def cancel(self) -> None:
-        """Ask the work to end; what it returns all the same is its result."""
+        """Ask the work to stop; its return value is still the result."""
         self.stop.set()
 
     def is_cancelled(self) -> bool:
-        """Tell the work whether it should end: someone said so, or nobody looks any more."""
-        if self.unseen > ABANDONED:
+        """Return whether the work should stop: it was cancelled, or no page reads it any more."""
+        if self.idle_seconds > ABANDON_AFTER:
             self.stop.set()
         return self.stop.is_set()
 
     @property
-    def is_over(self) -> bool:
+    def is_finished(self) -> bool:
         """Whether it is done or failed."""
         return self.state in ("done", "failed")
 
     @property
-    def unseen(self) -> float:
-        """Seconds since somebody looked."""
-        return self._clock() - self._seen
+    def idle_seconds(self) -> float:
+        """Seconds since the last access."""
+        return self._clock() - self._accessed_at
 
-    def look(self) -> None:
-        """Say that somebody waits for this."""
-        self._seen = self._clock()
+    def touch(self) -> None:
+        """Record an access."""
+        self._accessed_at = self._clock()
 
-    def run(self, turn: threading.Semaphore) -> None:
-        """Do the work once it is its turn; work cancelled before then says itself what it is."""
-        is_its_turn = False
-        while not is_its_turn and not self.is_cancelled():
-            is_its_turn = turn.acquire(timeout=0.2)
+    def run(self, slots: threading.Semaphore) -> None:
+        """Run the work as soon as a slot is free.
+
+        A job that is cancelled before runs without one: the work itself returns its empty result.
+        """
+        has_slot = False
+        while not has_slot and not self.is_cancelled():
+            has_slot = slots.acquire(timeout=0.2)
         try:
-            self._do()
+            self._execute()
         finally:
-            if is_its_turn:
-                turn.release()
+            if has_slot:
+                slots.release()
 
     def close(self) -> None:
-        """End the work and give back what its result holds on to."""
+        """Stop the work and release the resources of its result."""
         self.stop.set()
-        with self._closing:
-            self._closed = True
+        with self._close_lock:
+            self._is_closed = True
             if hasattr(self.result, "close"):
                 self.result.close()
             self.result = None
 
-    def _do(self) -> None:
+    def _execute(self) -> None:
         self.state = "running"
         try:
-            work, self._work = self._work, None  # what it holds on to goes with it
+            work, self._work = self._work, None  # frees the objects that it references
             self.result = work(self) if work else None
         except Exception as error:
             log.exception("a job failed")
@@ -110,67 +138,67 @@ class Job:
             self.state = "failed"
         else:
             self.state = "done"
-        if self._closed:
+        if self._is_closed:
             self.close()
 
 
 class Jobs:
-    """All jobs of the process. A result that has a `close` is closed when it is forgotten."""
+    """All jobs of the process. A result with a `close` method is closed when it is dropped."""
 
     def __init__(
-        self, clock: Callable[[], float] = time.monotonic, tidy_every: float = TIDY_EVERY
+        self, clock: Callable[[], float] = time.monotonic, expiry_interval: float = EXPIRY_INTERVAL
     ) -> None:
         self._clock = clock
-        self._tidier = Tidier(self._tidy, tidy_every)
-        self._turn = threading.Semaphore(AT_ONCE)
+        self._expiry_timer = ExpiryTimer(self._expire, expiry_interval)
+        self._slots = threading.Semaphore(MAX_RUNNING)
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
 
     def start(self, work: Callable[[Job], Any]) -> Job:
-        """Begin work, which is given its job. Raises BusyError where too many are under way."""
+        """Start `work(job)` in a thread; raise BusyError if there are too many jobs."""
         with self._lock:
-            self._expire()
+            self._drop_expired()
             self._make_room()
             job = Job(work, self._clock)
             self._jobs[job.token] = job
-        self._tidier.wake()
+        self._expiry_timer.start()
         threading.Thread(
-            target=job.run, args=(self._turn,), name=f"job-{job.token[:4]}", daemon=True
+            target=job.run, args=(self._slots,), name=f"job-{job.token[:4]}", daemon=True
         ).start()
         return job
 
     def find(self, token: str | None) -> Job | None:
-        """Return the job of that token, and look at it; None where it is no longer held."""
+        """Return the job of that token and record the access; None if there is none (any more)."""
         with self._lock:
-            self._expire()
+            self._drop_expired()
             job = self._jobs.get(token or "")
         if job is not None:
-            job.look()
+            job.touch()
         return job
 
-    def forget(self, token: str | None) -> None:
-        """End a job and drop its result."""
+    def discard(self, token: str | None) -> None:
+        """Stop a job and drop its result."""
         with self._lock:
             job = self._jobs.pop(token or "", None)
         if job is not None:
             job.close()
 
-    def _tidy(self) -> bool:
+    def _expire(self) -> bool:
         with self._lock:
-            self._expire()
+            self._drop_expired()
             return bool(self._jobs)
 
-    def _expire(self) -> None:
-        for job in [job for job in self._jobs.values() if job.unseen > FORGOTTEN]:
+    def _drop_expired(self) -> None:
+        for job in [job for job in self._jobs.values() if job.idle_seconds > EXPIRE_AFTER]:
             self._drop(job)
 
     def _make_room(self) -> None:
-        over = [job for job in self._jobs.values() if job.is_over]
-        if len(self._jobs) < MOST:
+        finished = [job for job in self._jobs.values() if job.is_finished]
+        if len(self._jobs) < MAX_JOBS:
             return
-        if not over:
+        if not finished:
             raise BusyError
-        self._drop(max(over, key=lambda job: job.unseen))
+        self._drop(max(finished, key=lambda job: job.idle_seconds))
 
     def _drop(self, job: Job) -> None:
         del self._jobs[job.token]

@@ -1,4 +1,4 @@
-"""Long work on a page: started, watched, stopped, and found again after a reload."""
+"""Background jobs on a page: start, watch, cancel, and find again after a reload."""
 
 from collections.abc import Callable
 from typing import Any
@@ -7,10 +7,10 @@ import streamlit as st
 
 from frontend.state import url_state
 from frontend.state.jobs import Job, Jobs
-from frontend.ui.formatting import plain
+from frontend.ui.formatting import escape
 
-POLL = 0.5  # seconds between two looks at work under way
-_OWN = "work begun here"
+POLL_INTERVAL = 0.5  # seconds between two updates of a running job
+_OWN_TOKENS = "own jobs"
 
 
 @st.cache_resource(show_spinner=False)
@@ -20,54 +20,55 @@ def jobs() -> Jobs:
 
 
 def start(name: str, work: Callable[[Job], Any]) -> None:
-    """Begin work in place of the one that the address names by `name`; raises BusyError.
+    """Start a job and put its token into the URL parameter `name`; raise BusyError.
 
-    What this session began before is forgotten. What came by a link stays: it may be another's.
+    The job that it replaces is discarded if this session started it; others may still use a job
+    that came through a link.
     """
     token = jobs().start(work).token
-    _forget_own(name)
+    _discard_own(name)
     url_state.put(name, token)
-    _own().add(token)
+    _own_tokens().add(token)
 
 
 def current(name: str) -> Job | None:
-    """Return the work that the address names by `name`; what is no longer held is said so."""
+    """Return the job in the URL parameter `name`; show a message if it has expired."""
     token = url_state.get(name)
     job = jobs().find(token)
     if token and job is None:
-        st.info("This result is no longer kept. Start again to have it back.")
+        st.info("This result has expired. Start again to get a new one.")
     return job
 
 
-def forget(name: str) -> None:
-    """Drop the work from the address, and its result where this session began it."""
-    _forget_own(name)
+def discard(name: str) -> None:
+    """Remove the job from the URL, and its result if this session started it."""
+    _discard_own(name)
     url_state.put(name, None)
 
 
-def watch(job: Job, says: Callable[[Job], str]) -> None:
-    """Show how far work under way is, and a way to stop it; run the page again at its end."""
-    if job.is_over:  # it ended since the page looked at it
+def watch(job: Job, describe: Callable[[Job], str]) -> None:
+    """Show the progress of a job and a button to stop it; rerun the page when it finishes."""
+    if job.is_finished:  # since the page fetched it
         st.rerun()
-    _watch(job, says)
+    _watch(job, describe)
 
 
-@st.fragment(run_every=POLL)
-def _watch(job: Job, says: Callable[[Job], str]) -> None:
-    job.look()
-    if job.is_over:
+@st.fragment(run_every=POLL_INTERVAL)
+def _watch(job: Job, describe: Callable[[Job], str]) -> None:
+    job.touch()
+    if job.is_finished:
         st.rerun()
     share = min(job.done / job.total, 1.0) if job.total else 0.0
     if job.state == "waiting":
-        st.progress(0.0, "Waiting for other work to end…")
+        st.progress(0.0, "Waiting for other jobs…")
     else:
-        st.progress(share, plain(says(job)))
+        st.progress(share, escape(describe(job)))
     st.button(
         "Stopping…" if job.stop.is_set() else "Stop",
         icon=":material/stop_circle:",
         key=f"stop {job.token}",
         disabled=job.stop.is_set(),
-        on_click=_cancel,  # not the job's own method: Streamlit keeps what is given here
+        on_click=_cancel,  # not job.cancel: Streamlit would keep the job in memory
         args=(job.token,),
     )
 
@@ -77,13 +78,13 @@ def _cancel(token: str) -> None:
         job.cancel()
 
 
-def _forget_own(name: str) -> None:
+def _discard_own(name: str) -> None:
     token = url_state.get(name)
-    if token in _own():
-        _own().discard(token)
-        jobs().forget(token)
+    if token in _own_tokens():
+        _own_tokens().discard(token)
+        jobs().discard(token)
 
 
-def _own() -> set[str]:
-    own: set[str] = st.session_state.setdefault(_OWN, set())
-    return own
+def _own_tokens() -> set[str]:
+    tokens: set[str] = st.session_state.setdefault(_OWN_TOKENS, set())
+    return tokens

@@ -1,0 +1,1 @@
+"""Presentation: components, charts, alerts and formatting."""

@@ -1,62 +1,64 @@
-"""Problems on the page, with a way on."""
+"""Error and status messages with advice and a retry button."""
+
+from dataclasses import dataclass
 
 import streamlit as st
 
-from frontend.service import session
-from frontend.service.errors import Problem
 from frontend.ui.components import countdown
-from frontend.ui.formatting import escaped
-
-POLL = 2.0  # seconds between two looks at a backend that may come up
+from frontend.ui.formatting import escape_copyable
 
 
-def show_service(problem: Problem) -> None:
-    """Show why there is no service; look again now and then where it may come up by itself."""
-    if problem.again is not None and problem.again > POLL:
-        show(problem)
-        return
-    _say(problem)
-    if problem.passing:
-        _offer(problem, "service")
-        _watch(problem)
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A message and advice on what to do next.
+
+    ==============  ==============================================================
+    `is_temporary`  whether a retry may succeed
+    `is_waiting`    whether this is a status, such as loading, and not an error
+    `retry_after`   seconds until the page retries by itself; None: it does not
+    `notes`         details for the operator of the service
+    ==============  ==============================================================
+    """
+
+    message: str
+    advice: str
+    is_temporary: bool = False
+    is_waiting: bool = False
+    retry_after: float | None = None
+    notes: tuple[str, ...] = ()
 
 
 def show(problem: Problem, key: str = "notice") -> None:
-    """Show what is wrong and what to do, with a button where trying again may help.
+    """Show a problem; a temporary one has a retry button and, with `retry_after`, a countdown.
 
-    Where waiting may help it counts the seconds and tries again by itself, a few times. Two
-    notices at once need a `key` each.
+    The countdown retries a limited number of times. Two alerts on one page need different keys.
     """
-    _say(problem)
-    if problem.passing:
-        _offer(problem, key, counts=True)
+    show_message(problem)
+    if problem.is_temporary:
+        show_retry(key, countdown_seconds=problem.retry_after)
 
 
-def _say(problem: Problem) -> None:
-    text = f"{escaped(problem.what)}  \n{_advice(problem.advice)}"
-    if problem.waiting:
+def show_message(problem: Problem) -> None:
+    """Show the message, advice and notes without a retry button."""
+    text = f"{escape_copyable(problem.message)}  \n{_escape_advice(problem.advice)}"
+    if problem.is_waiting:
         st.info(text, icon=":material/hourglass_top:")
     else:
         st.error(text, icon=":material/error:")
     for note in problem.notes:
-        st.caption(escaped(note))
+        st.caption(escape_copyable(note))
 
 
-def _offer(problem: Problem, key: str, *, counts: bool = False) -> None:
+def show_retry(key: str, countdown_seconds: float | None = None) -> None:
+    """Show the retry button, and a countdown that reruns the page if given."""
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Try again", icon=":material/refresh:", key=f"{key} again")
-        if counts and problem.again is not None:
-            countdown.show(problem.again, key=f"{key} countdown")
+        if countdown_seconds is not None:
+            countdown.show(countdown_seconds, key=f"{key} countdown")
 
 
-def _advice(text: str) -> str:
-    """Escape all but our own code spans."""
-    return "`".join(part if i % 2 else escaped(part) for i, part in enumerate(text.split("`")))
-
-
-@st.fragment(run_every=POLL)
-def _watch(problem: Problem) -> None:
-    """Run the page again as soon as the problem is gone, or has become another one."""
-    session.refresh()
-    if session.ready() != problem:
-        st.rerun()
+def _escape_advice(text: str) -> str:
+    """Escape everything except our own code spans."""
+    return "`".join(
+        part if i % 2 else escape_copyable(part) for i, part in enumerate(text.split("`"))
+    )

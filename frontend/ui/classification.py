@@ -1,4 +1,4 @@
-"""Answers on the page: the picture, the words, the bars."""
+"""A classification on the page: image, prediction, probabilities."""
 
 from collections.abc import Callable
 from io import BytesIO
@@ -6,108 +6,110 @@ from io import BytesIO
 import streamlit as st
 from PIL import Image
 
-from client import Classification, ClientError, ModelInfo
-from frontend.datasets.images import Picture
-from frontend.service import errors
-from frontend.service.predictions import Outcome
+from client import Classification, ModelInfo
 from frontend.ui import alerts, formatting
+from frontend.ui.alerts import Problem
 from frontend.ui.components import bars as bar_chart
 
-FEW = 5  # bars for one of several pictures; a picture on its own shows all it was answered
-SEEN_WIDTH = 140  # pixels, five for each that a digit model is given
+MAX_ROW_BARS = 5  # bars for one of several images; a single image shows all of its labels
+IMAGE_WIDTH = 280  # px
+ROW_IMAGE_WIDTH = 140  # px
+MODEL_INPUT_WIDTH = 140  # px: five per pixel of a digit model's input
 
 
-def show_one(picture: Picture, outcome: Outcome, model: ModelInfo) -> None:
-    """Show the answer for a picture on its own."""
-    if isinstance(outcome, ClientError):
-        alerts.show(errors.of(outcome))
-        _picture(picture, width=280)
+def show_single(
+    name: str, preview: bytes | None, outcome: Classification | Problem, model: ModelInfo
+) -> None:
+    """Show the classification of a single image."""
+    if isinstance(outcome, Problem):
+        alerts.show(outcome)
+        show_image(name, preview, IMAGE_WIDTH)
         return
-    show_words(outcome, model)
+    show_headline(outcome, model)
     left, right = st.columns([2, 3], gap="medium")
     with left:
-        _picture(picture, width=280)
-        show_seen(outcome)
+        show_image(name, preview, IMAGE_WIDTH)
+        show_model_input(outcome)
     with right:
-        show_figures(outcome, model)
+        show_details(outcome, model)
 
 
 def show_row(
-    picture: Picture,
-    outcome: Outcome,
+    name: str,
+    preview: bytes | None,
+    outcome: Classification | Problem,
     model: ModelInfo,
     key: str | None = None,
     below: Callable[[], None] = lambda: None,
 ) -> None:
-    """Show the answer for one of several pictures; a bad one is a row that says why.
+    """Show the classification of one of several images, or why it failed.
 
-    `below` shows what else belongs to an answer.
+    `below` adds content to a classification.
     """
     with st.container(border=True):
         left, right = st.columns([1, 3], gap="medium")
         with left:
-            _picture(picture, width=140)
+            show_image(name, preview, ROW_IMAGE_WIDTH)
         with right:
-            if isinstance(outcome, ClientError):
-                problem = errors.of(outcome)
-                st.error(f"{formatting.plain(problem.what)} {formatting.plain(problem.advice)}")
+            if isinstance(outcome, Problem):
+                st.error(formatting.escape(f"{outcome.message} {outcome.advice}"))
             else:
-                show_words(outcome, model)
-                show_figures(outcome, model, bars=FEW, key=key)
+                show_headline(outcome, model)
+                show_details(outcome, model, max_bars=MAX_ROW_BARS, key=key)
                 below()
 
 
-def show_words(result: Classification, model: ModelInfo) -> None:
-    """Show the answer in words."""
-    st.subheader(formatting.plain(formatting.answer(result, model.input.kind)), anchor=False)
-    if addition := formatting.addition(result, model.input.kind):
-        st.markdown(formatting.plain(addition))
+def show_headline(result: Classification, model: ModelInfo) -> None:
+    """Show the prediction and its prediction set."""
+    st.subheader(formatting.escape(formatting.headline(result, model.input.kind)), anchor=False)
+    if text := formatting.supporting_text(result, model.input.kind):
+        st.markdown(formatting.escape(text))
 
 
-def show_figures(
-    result: Classification, model: ModelInfo, bars: int | None = None, key: str | None = None
+def show_details(
+    result: Classification, model: ModelInfo, max_bars: int | None = None, key: str | None = None
 ) -> None:
-    """Show bars for the likeliest `bars` labels, and where the time went.
+    """Show the `max_bars` most probable labels as bars, and the timings.
 
-    The same answer twice on a page needs a `key` each.
+    The same classification twice on a page needs different keys.
     """
-    title = f"Probabilities. {said(result, model)}"
-    bar_chart.show(title, result.top[:bars], key=f"bars {key or result.id}")
+    title = f"Probabilities. {as_text(result, model)}"
+    bar_chart.show(title, result.top[:max_bars], key=f"bars {key or result.id}")
     if result.in_distribution is False:
-        st.caption("The bars only say which label is closer than the others.")
+        st.caption("The bars only show which labels are closest.")
     st.caption(formatting.timings(result.timings))
 
 
-def show_seen(result: Classification) -> None:
-    """Show what the model was given, its pixels enlarged; nothing where that was not asked for."""
+def show_model_input(result: Classification) -> None:
+    """Show the enlarged image that the model received; nothing where it was not requested."""
     if result.model_input is None:
         return
     with Image.open(BytesIO(result.model_input)) as image:
         width, height = image.size
     size = f"{width}x{height} pixels"
-    with st.container(key="model_input"):  # the name that the page's style knows
+    with st.container(key="model_input"):  # page.css has a rule for this key
         st.image(
             result.model_input,
-            width=max(width, SEEN_WIDTH),
-            output_format="PNG",  # the default blurs it
-            alt=f"What the model sees: the picture as it is given, {size}",
+            width=max(width, MODEL_INPUT_WIDTH),
+            output_format="PNG",  # the default is lossy
+            alt=f"Model input: the image after preprocessing, {size}",
         )
-    st.caption(f"What the model sees: {size}")
+    st.caption(f"Model input: {size}")
 
 
-def said(outcome: Outcome, model: ModelInfo) -> str:
-    """Return an outcome as it is told to those who do not see it."""
-    if isinstance(outcome, ClientError):
-        return errors.of(outcome).what
-    kind = model.input.kind
-    return " ".join(
-        filter(None, [formatting.answer(outcome, kind), formatting.addition(outcome, kind)])
-    )
-
-
-def _picture(picture: Picture, width: int) -> None:
-    if picture.preview is None:
+def show_image(name: str, preview: bytes | None, width: int) -> None:
+    """Show the preview of an image and its file name."""
+    if preview is None:
         st.markdown(":material/broken_image: No preview")
     else:
-        st.image(picture.preview, width=width, alt=f"The picture {picture.name}")
-    st.caption(formatting.plain(picture.name))
+        st.image(preview, width=width, alt=f"The image {name}")
+    st.caption(formatting.escape(name))
+
+
+def as_text(outcome: Classification | Problem, model: ModelInfo) -> str:
+    """Return the classification as text for screen readers."""
+    if isinstance(outcome, Problem):
+        return outcome.message
+    kind = model.input.kind
+    parts = [formatting.headline(outcome, kind), formatting.supporting_text(outcome, kind)]
+    return ". ".join(filter(None, parts)) + "."

@@ -1,4 +1,4 @@
-"""Many small pictures with a few words each, a page at a time; the page is in the address."""
+"""A grid of small images with captions, divided into pages."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,74 +6,81 @@ from functools import partial
 
 import streamlit as st
 
-from frontend.state import url_state
-from frontend.ui.formatting import plain
+from frontend.ui.formatting import escape
 
-PAGE = 24
-WIDTH = 96  # three fit beside each other on a phone
+PAGE_SIZE = 24
+TILE_WIDTH = 96  # px: three fit next to each other on a phone
 
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """One picture, as an address that a browser can load, and what is said of it.
+    """An image, its caption and its alternative text.
 
-    `says` is for those who do not see the picture; `words` stand below it.
+    `image` is a URL or data URI, None where there is no preview.
     """
 
-    picture: str | None
-    words: str
-    says: str
+    image: str | None
+    caption: str
+    alt: str
 
 
-def show(name: str, count: int, tile: Callable[[int], Tile]) -> None:
-    """Show a page of `count` tiles, with a way to the others; `name` is the page's in the address.
+def show(
+    key: str,
+    count: int,
+    tile: Callable[[int], Tile],
+    *,
+    page: str | None,
+    on_page_change: Callable[[str, str], None],
+) -> None:
+    """Show one page of `count` tiles; `tile` is called for the tiles of that page only.
 
-    Only the tiles of the page are asked for.
+    `page` is a number from 1 on, possibly invalid, and `on_page_change(key, page)` is called with
+    the next one: `url_state.get(key)` and `url_state.put` keep it in the URL.
     """
-    pages = -(-count // PAGE)
-    page = _page(name, pages)
-    with st.container(horizontal=True, gap="small"):
-        for index in range(page * PAGE, min(count, (page + 1) * PAGE)):
-            _show(tile(index))
+    pages = -(-count // PAGE_SIZE)
+    index = _page_index(page, pages)
+    show_few([tile(i) for i in range(index * PAGE_SIZE, min(count, (index + 1) * PAGE_SIZE))])
     if pages > 1:
-        _turn(name, page, pages)
+        _show_page_buttons(key, index, pages, on_page_change)
 
 
 def show_few(tiles: Sequence[Tile]) -> None:
     """Show tiles that fit on one page."""
     with st.container(horizontal=True, gap="small"):
         for tile in tiles:
-            _show(tile)
+            _show_tile(tile)
 
 
-def _show(tile: Tile) -> None:
-    with st.container(width=WIDTH, gap=None):
-        if tile.picture is None:
+def _show_tile(tile: Tile) -> None:
+    with st.container(width=TILE_WIDTH, gap=None):
+        if tile.image is None:
             st.markdown(":material/broken_image: No preview")
         else:
-            st.image(tile.picture, width=WIDTH - 8, alt=tile.says)
-        st.caption(plain(tile.words))
+            st.image(tile.image, width=TILE_WIDTH - 8, alt=tile.alt)
+        st.caption(escape(tile.caption))
 
 
-def _turn(name: str, page: int, pages: int) -> None:
+def _show_page_buttons(
+    key: str, index: int, pages: int, on_page_change: Callable[[str, str], None]
+) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Previous",
-            key=f"{name} previous",
-            disabled=page == 0,
-            on_click=partial(url_state.put, name, str(page)),
+            key=f"{key} previous",
+            disabled=index == 0,
+            on_click=partial(on_page_change, key, str(index)),
         )
-        st.markdown(f"Page {page + 1} of {pages}", width="content")
+        st.markdown(f"Page {index + 1} of {pages}", width="content")
         st.button(
             "Next",
-            key=f"{name} next",
-            disabled=page + 1 == pages,
-            on_click=partial(url_state.put, name, str(page + 2)),
+            key=f"{key} next",
+            disabled=index + 1 == pages,
+            on_click=partial(on_page_change, key, str(index + 2)),
         )
 
 
-def _page(name: str, pages: int) -> int:
-    """Return the page of the address, counted from 0."""
-    said = url_state.get(name) or ""
-    number = int(said) if said.isdecimal() and len(said) < 9 else 1
+def _page_index(page: str | None, pages: int) -> int:
+    """Return the page counted from 0, within the existing pages."""
+    text = page or ""
+    number = int(text) if text.isdecimal() and len(text) < 9 else 1
     return max(0, min(number, pages) - 1)

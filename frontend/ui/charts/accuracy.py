@@ -1,4 +1,4 @@
-"""How often answers were right, day by day, from plain data."""
+"""A bar chart of the accuracy per day."""
 
 from collections.abc import Mapping
 
@@ -8,26 +8,26 @@ import pandas as pd
 from client import Accuracy
 from frontend.ui.formatting import percent
 
-MOST_DAYS = 31
-HEIGHT = 220
-ROOM_FOR_TEXT = 8  # bars above which a figure fits; further ones tell it when pointed at
+MAX_DAYS = 31
+HEIGHT = 220  # px
+MAX_LABELED_BARS = 8  # with more bars, the figures appear in the tooltips only
 
 
 def accuracy_frame(days: Mapping[str, Accuracy]) -> pd.DataFrame:
-    """Return columns day, accuracy in [0, 1] and shown ("92 % of 12"): the last 31 days."""
-    found = sorted(days.items())[-MOST_DAYS:]
-    rows = [(day, one.accuracy, one.confirmed + one.corrected) for day, one in found]
+    """Return the last 31 days: columns day, accuracy in [0, 1] and text ("92% of 12")."""
+    latest = sorted(days.items())[-MAX_DAYS:]
+    rows = [(day, one.accuracy, one.confirmed + one.corrected) for day, one in latest]
     return pd.DataFrame(
         {
             "day": [day for day, _, _ in rows],
             "accuracy": [accuracy for _, accuracy, _ in rows],
-            "shown": [f"{percent(accuracy or 0)} of {count}" for _, accuracy, count in rows],
+            "text": [f"{percent(accuracy or 0)} of {count}" for _, accuracy, count in rows],
         }
     )
 
 
 def accuracy_chart(days: Mapping[str, Accuracy]) -> alt.Chart | alt.LayerChart:
-    """Draw a bar for each day on [0, 1], with its percentage and how many were looked at."""
+    """Return a chart with one bar per day on [0, 1], with its accuracy and number of images."""
     frame = accuracy_frame(days)
     base = alt.Chart(frame).encode(
         x=alt.X("day:O", title=None, axis=alt.Axis(labelAngle=-40, labelColor="currentColor")),
@@ -37,17 +37,17 @@ def accuracy_chart(days: Mapping[str, Accuracy]) -> alt.Chart | alt.LayerChart:
             title=None,
             axis=alt.Axis(format=".0%", values=[0, 0.5, 1], labelColor="currentColor"),
         ),
-        tooltip=[alt.Tooltip("day:O", title="Day"), alt.Tooltip("shown:N", title="Right")],
+        tooltip=[alt.Tooltip("day:O", title="Day"), alt.Tooltip("text:N", title="Correct")],
     )
     bars = base.mark_bar(cornerRadiusEnd=3, color="#6366f1", size=28)
-    if len(frame) > ROOM_FOR_TEXT:
-        return _sized(bars)
+    if len(frame) > MAX_LABELED_BARS:
+        return _set_height(bars)
     text = base.mark_text(baseline="bottom", dy=-4, fontSize=12, color="currentColor").encode(
-        text="shown:N"
+        text="text:N"
     )
-    return _sized(bars + text)
+    return _set_height(bars + text)
 
 
-def _sized(chart: alt.Chart | alt.LayerChart) -> alt.Chart | alt.LayerChart:
+def _set_height(chart: alt.Chart | alt.LayerChart) -> alt.Chart | alt.LayerChart:
     sized: alt.Chart | alt.LayerChart = chart.properties(height=HEIGHT)
     return sized

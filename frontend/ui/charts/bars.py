@@ -1,55 +1,57 @@
-"""Counts and pairs of probabilities as bars, from plain data."""
+"""Bar charts of counts and of pairs of probabilities."""
 
 from collections.abc import Sequence
 
 import altair as alt
 import pandas as pd
 
-from frontend.ui.charts.labels import distinct
 from frontend.ui.formatting import percent
 
-ROW_HEIGHT = 26  # pixels for one bar and the space around it
-AXIS_HEIGHT = 32
-WORDS_WIDTH = 120
+ROW_HEIGHT = 26  # px for one bar and its margin
+AXIS_HEIGHT = 32  # px
+TEXT_WIDTH = 120  # px beside the longest bar
+MAX_LABEL_LENGTH = 18
 INDIGO, ORANGE = "#6366f1", "#d9661f"
 
 
 def count_chart(rows: Sequence[tuple[str, int, str]]) -> alt.LayerChart:
-    """Draw (label, number, text beside the bar), in the order given."""
-    names = distinct([label for label, _, _ in rows])
+    """Return a bar for each (label, number, text beside the bar), in the given order."""
+    names = unique_names([label for label, _, _ in rows])
     frame = pd.DataFrame(
         {
             "label": names,
             "number": [number for _, number, _ in rows],
-            "shown": [shown for _, _, shown in rows],
+            "text": [text for _, _, text in rows],
         }
     )
-    most = max((number for _, number, _ in rows), default=1)
+    longest = max((number for _, number, _ in rows), default=1)
     base = alt.Chart(frame).encode(
-        y=alt.Y("label:N", sort=names, title=None, axis=_labels()),
-        x=alt.X("number:Q", title=None, axis=None, scale=_room(most)),
-        tooltip=[alt.Tooltip("label:N", title="Class"), alt.Tooltip("shown:N", title="Wrong")],
+        y=alt.Y("label:N", sort=names, title=None, axis=_label_axis()),
+        x=alt.X("number:Q", title=None, axis=None, scale=_scale_with_margin(longest)),
+        tooltip=[alt.Tooltip("label:N", title="Class"), alt.Tooltip("text:N", title="Wrong")],
     )
     bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.7}, color=ORANGE)
-    chart: alt.LayerChart = (bars + _beside(base)).properties(height=ROW_HEIGHT * len(frame) + 8)
+    chart: alt.LayerChart = (bars + _text_beside(base)).properties(
+        height=ROW_HEIGHT * len(frame) + 8
+    )
     return chart
 
 
 def pair_chart(rows: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
-    """Draw (label, probability by A, probability by B): two bars, each named at its end."""
-    names = distinct([label for label, _, _ in rows])
+    """Return two bars for each (label, probability by A, probability by B)."""
+    names = unique_names([label for label, _, _ in rows])
     frame = pd.DataFrame(
         {
             "label": name,
             "model": model,
             "number": number,
-            "shown": f"{model} {percent(number)}",
+            "text": f"{model} {percent(number)}",
         }
         for name, (_, a, b) in zip(names, rows, strict=True)
         for model, number in (("A", a), ("B", b))
     )
     base = alt.Chart(frame).encode(
-        y=alt.Y("label:N", sort=names, title=None, axis=_labels()),
+        y=alt.Y("label:N", sort=names, title=None, axis=_label_axis()),
         yOffset=alt.YOffset("model:N", sort=["A", "B"]),
         x=alt.X(
             "number:Q",
@@ -59,7 +61,7 @@ def pair_chart(rows: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
         ),
         tooltip=[
             alt.Tooltip("label:N", title="Label"),
-            alt.Tooltip("shown:N", title="Probability"),
+            alt.Tooltip("text:N", title="Probability"),
         ],
     )
     bars = base.mark_bar(cornerRadiusEnd=3).encode(
@@ -68,17 +70,31 @@ def pair_chart(rows: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
         )
     )
     height = 2 * ROW_HEIGHT * len(names) + AXIS_HEIGHT
-    chart: alt.LayerChart = (bars + _beside(base)).properties(height=height)
+    chart: alt.LayerChart = (bars + _text_beside(base)).properties(height=height)
     return chart
 
 
-def _room(most: int) -> alt.Scale:
-    """Leave room for the words beside the longest bar, however narrow the chart is."""
-    end = f"{most} * width / max(width - {WORDS_WIDTH}, {WORDS_WIDTH} / 3)"
+def unique_names(labels: Sequence[str]) -> list[str]:
+    """Shorten labels to fit a chart, and number duplicates, which would share one row."""
+    occurrences: dict[str, int] = {}
+    names = []
+    for label in map(_shorten, labels):
+        occurrences[label] = occurrences.get(label, 0) + 1
+        names.append(label if occurrences[label] == 1 else f"{label} ({occurrences[label]})")
+    return names
+
+
+def _shorten(label: str) -> str:
+    return label if len(label) <= MAX_LABEL_LENGTH else label[: MAX_LABEL_LENGTH - 1] + "…"
+
+
+def _scale_with_margin(longest: int) -> alt.Scale:
+    """Reserve space for the text beside the longest bar at any width of the chart."""
+    end = f"{longest} * width / max(width - {TEXT_WIDTH}, {TEXT_WIDTH} / 3)"
     return alt.Scale(domainMin=0, domainMax=alt.ExprRef(end), nice=False)
 
 
-def _labels() -> alt.Axis:
+def _label_axis() -> alt.Axis:
     return alt.Axis(
         labelFontSize=14,
         labelColor="currentColor",
@@ -89,8 +105,8 @@ def _labels() -> alt.Axis:
     )
 
 
-def _beside(base: alt.Chart) -> alt.Chart:
+def _text_beside(base: alt.Chart) -> alt.Chart:
     text: alt.Chart = base.mark_text(
         align="left", baseline="middle", dx=5, fontSize=13, color="currentColor"
-    ).encode(text="shown:N")
+    ).encode(text="text:N")
     return text

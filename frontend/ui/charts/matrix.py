@@ -1,6 +1,6 @@
-"""Matrices of true and predicted labels, from plain data.
+"""Matrices of true and predicted labels.
 
-Each cell brings its own ground and ink, dark enough and light enough for each other in both themes.
+Each cell has its own fill and text color, with enough contrast in both themes.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,59 +9,65 @@ from typing import Final
 import altair as alt
 import pandas as pd
 
-from frontend.ui.charts.labels import distinct
+from frontend.ui.charts.bars import unique_names
 
 SELECTION: Final = "cell"
 ROW_HEIGHT: Final = 34  # pixels
-LEAST_HEIGHT: Final = 20
-MOST_HEIGHT: Final = 560
+MIN_ROW_HEIGHT: Final = 20
+MAX_HEIGHT: Final = 560
 AXES_HEIGHT: Final = 60
 LABEL_WIDTH: Final = 110
 
 Rgb = tuple[int, int, int]
-RIGHT: Final[tuple[Rgb, Rgb]] = (224, 231, 255), (55, 48, 163)  # from pale to full
+RIGHT: Final[tuple[Rgb, Rgb]] = (224, 231, 255), (55, 48, 163)  # (lightest, darkest)
 WRONG: Final[tuple[Rgb, Rgb]] = (255, 237, 213), (154, 52, 18)
-NOTHING: Final = "transparent"
-EDGE: Final = "#9ca3af55"
+NO_FILL: Final = "transparent"
+BORDER: Final = "#9ca3af55"
 
 Count = Callable[[str, str], int]
 
 
 def confusion_frame(labels: Sequence[str], count: Count, *, diagonal: bool = True) -> pd.DataFrame:
-    """Return the cells of a confusion matrix: columns true, predicted, row, column, text, says, ….
+    """Return the cells of a confusion matrix: columns true, predicted, row, column, text, ….
 
-    Right ones are shaded by their share of the row, wrong ones by their share of the worst cell.
+    Correct cells are shaded by their share of the row, wrong cells by their share of the largest
+    wrong cell. Without `diagonal` the correct cells are empty.
     """
     matrix = [[count(true, predicted) for predicted in labels] for true in labels]
-    worst = max((n for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j), default=0)
+    largest_wrong = max(
+        (n for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j), default=0
+    )
 
     def cell(row: int, column: int) -> dict[str, object]:
         number = matrix[row][column]
-        says = f"true {labels[row]}, predicted {labels[column]}: {number:,}"
+        description = f"true {labels[row]}, predicted {labels[column]}: {number:,}"
         if not number or (row == column and not diagonal):
-            return _cell("", NOTHING, "currentColor", says)
+            return _cell("", NO_FILL, "currentColor", description)
         if row == column:
-            return _cell(f"{number:,}", *_colors(RIGHT, number / sum(matrix[row])), says)
-        return _cell(f"{number:,}", *_colors(WRONG, 0.1 + 0.9 * number / worst), says)
+            return _cell(f"{number:,}", *_colors(RIGHT, number / sum(matrix[row])), description)
+        return _cell(
+            f"{number:,}", *_colors(WRONG, 0.1 + 0.9 * number / largest_wrong), description
+        )
 
     return _frame(labels, cell)
 
 
 def difference_frame(labels: Sequence[str], change: Count) -> pd.DataFrame:
-    """Return the cells of B's matrix less A's: what is better with B has one hue, what is worse
-    the other, and every number its sign.
+    """Return the cells of B's matrix minus A's, with signed numbers.
+
+    Improvements and regressions of B have different hues.
     """
     matrix = [[change(true, predicted) for predicted in labels] for true in labels]
     largest = max((abs(number) for row in matrix for number in row), default=0)
 
     def cell(row: int, column: int) -> dict[str, object]:
         number = matrix[row][column]
-        says = f"true {labels[row]}, predicted {labels[column]}: {signed(number)}"
+        description = f"true {labels[row]}, predicted {labels[column]}: {signed(number)}"
         if not number:
-            return _cell("", NOTHING, "currentColor", says)
-        better = (number > 0) == (row == column)
+            return _cell("", NO_FILL, "currentColor", description)
+        is_better = (number > 0) == (row == column)
         share = 0.1 + 0.9 * abs(number) / largest
-        return _cell(signed(number), *_colors(RIGHT if better else WRONG, share), says)
+        return _cell(signed(number), *_colors(RIGHT if is_better else WRONG, share), description)
 
     return _frame(labels, cell)
 
@@ -69,19 +75,19 @@ def difference_frame(labels: Sequence[str], change: Count) -> pd.DataFrame:
 def matrix_chart(
     frame: pd.DataFrame, selected: tuple[str, str] | None = None, *, selectable: bool = False
 ) -> alt.LayerChart:
-    """Draw the cells; where they can be selected, the selection's name is SELECTION.
+    """Return the chart of a matrix.
 
-    It gives the `row` and `column` of the cell that was clicked.
+    If it is selectable, the selection SELECTION has the `row` and `column` of the clicked cell.
     """
     names = list(dict.fromkeys(frame["predicted_name"]))
     size = alt.ExprRef(f"max(6, min(13, width / {max(len(names), 1)} / 3))")
-    tilt = 0 if max(map(len, names), default=0) <= 2 else -90
+    angle = 0 if max(map(len, names), default=0) <= 2 else -90
     base = alt.Chart(frame).encode(
         x=alt.X(
             "predicted_name:N",
             sort=names,
             title="Predicted",
-            axis=_axis(tilt, alt.ExprRef(f"max(6, min(12, width / {len(names)}))")),
+            axis=_axis(angle, alt.ExprRef(f"max(6, min(12, width / {len(names)}))")),
             scale=alt.Scale(padding=0.04),
         ),
         y=alt.Y(
@@ -92,21 +98,21 @@ def matrix_chart(
             scale=alt.Scale(padding=0.04),
         ),
     )
-    grounds = base.mark_rect(aria=False).encode(fill=alt.Fill("ground:N", scale=None))
+    fills = base.mark_rect(aria=False).encode(fill=alt.Fill("fill:N", scale=None))
     text = base.mark_text(aria=False, fontSize=size).encode(
-        text="text:N", color=alt.Color("ink:N", scale=None)
+        text="text:N", color=alt.Color("text_color:N", scale=None)
     )
-    # The clear cells lie on top: a click on a number is a click on its cell.
+    # The transparent cells are on top, so that a click on a number selects its cell.
     cells = base.mark_rect(
         fill="transparent", cursor="pointer" if selectable else "default"
     ).encode(
         tooltip=[
             alt.Tooltip("true:N", title="True"),
             alt.Tooltip("predicted:N", title="Predicted"),
-            alt.Tooltip("text:N", title="Pictures"),
+            alt.Tooltip("text:N", title="Images"),
         ],
-        description="says:N",
-        stroke=alt.value(EDGE),
+        description="description:N",
+        stroke=alt.value(BORDER),
     )
     if selectable:
         point = alt.selection_point(
@@ -114,26 +120,26 @@ def matrix_chart(
             fields=["row", "column"],
             on="click",
             clear=False,
-            value=_places(frame, selected) or alt.Undefined,
+            value=_cell_positions(frame, selected) or alt.Undefined,
         )
         cells = cells.encode(
-            stroke=alt.condition(point, alt.value("currentColor"), alt.value(EDGE), empty=False),
+            stroke=alt.condition(point, alt.value("currentColor"), alt.value(BORDER), empty=False),
             strokeWidth=alt.condition(point, alt.value(3), alt.value(1), empty=False),
         ).add_params(point)
-    per_row = max(LEAST_HEIGHT, min(ROW_HEIGHT, MOST_HEIGHT // max(len(names), 1)))
-    height = per_row * len(names) + AXES_HEIGHT + (LABEL_WIDTH if tilt else 0)
-    chart: alt.LayerChart = (grounds + text + cells).properties(height=height)
+    per_row = max(MIN_ROW_HEIGHT, min(ROW_HEIGHT, MAX_HEIGHT // max(len(names), 1)))
+    height = per_row * len(names) + AXES_HEIGHT + (LABEL_WIDTH if angle else 0)
+    chart: alt.LayerChart = (fills + text + cells).properties(height=height)
     return chart
 
 
 def signed(number: int) -> str:
-    """Write a number with its sign."""
+    """Format a number with its sign."""
     return f"{number:+,}".replace("-", "−") if number else "0"
 
 
 def _frame(labels: Sequence[str], cell: Callable[[int, int], dict[str, object]]) -> pd.DataFrame:
-    names = distinct(labels)
-    places = range(len(labels))
+    names = unique_names(labels)
+    indices = range(len(labels))
     return pd.DataFrame(
         {
             "row": row,
@@ -144,15 +150,15 @@ def _frame(labels: Sequence[str], cell: Callable[[int, int], dict[str, object]])
             "predicted_name": names[column],
             **cell(row, column),
         }
-        for row in places
-        for column in places
+        for row in indices
+        for column in indices
     )
 
 
-def _axis(tilt: int, size: int | alt.ExprRef) -> alt.Axis:
+def _axis(angle: int, size: int | alt.ExprRef) -> alt.Axis:
     return alt.Axis(
         labelFontSize=size,
-        labelAngle=tilt,
+        labelAngle=angle,
         labelColor="currentColor",
         titleColor="currentColor",
         labelLimit=LABEL_WIDTH,
@@ -163,28 +169,28 @@ def _axis(tilt: int, size: int | alt.ExprRef) -> alt.Axis:
     )
 
 
-def _places(frame: pd.DataFrame, selected: tuple[str, str] | None) -> list[dict[str, int]]:
+def _cell_positions(frame: pd.DataFrame, selected: tuple[str, str] | None) -> list[dict[str, int]]:
     if selected is None:
         return []
     true, predicted = selected
-    found = frame[(frame["true"] == true) & (frame["predicted"] == predicted)]
+    matches = frame[(frame["true"] == true) & (frame["predicted"] == predicted)]
     return [
         {"row": int(row), "column": int(column)}
-        for row, column in zip(found["row"], found["column"], strict=True)
+        for row, column in zip(matches["row"], matches["column"], strict=True)
     ]
 
 
-def _cell(text: str, ground: str, ink: str, says: str) -> dict[str, object]:
-    return {"text": text, "ground": ground, "ink": ink, "says": says}
+def _cell(text: str, fill: str, text_color: str, description: str) -> dict[str, object]:
+    return {"text": text, "fill": fill, "text_color": text_color, "description": description}
 
 
 def _colors(ramp: tuple[Rgb, Rgb], share: float) -> tuple[str, str]:
-    """Return the ground for a share in [0, 1], and black or white, whichever stands out more."""
-    ground = [round(a + (b - a) * share) for a, b in zip(*ramp, strict=True)]
-    return f"rgb({','.join(map(str, ground))})", "#000" if _luminance(ground) > 0.179 else "#fff"
+    """Return the fill for a share in [0, 1], and black or white for the highest contrast."""
+    fill = [round(a + (b - a) * share) for a, b in zip(*ramp, strict=True)]
+    return f"rgb({','.join(map(str, fill))})", "#000" if _luminance(fill) > 0.179 else "#fff"
 
 
 def _luminance(rgb: Sequence[int]) -> float:
-    """Return the relative luminance of WCAG 2, of which 0.179 is as far from black as white."""
+    """Return the WCAG 2 relative luminance; 0.179 has equal contrast to black and to white."""
     parts = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in rgb]
     return sum(part * weight for part, weight in zip(parts, (0.2126, 0.7152, 0.0722), strict=True))

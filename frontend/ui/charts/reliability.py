@@ -1,4 +1,4 @@
-"""How confidence and accuracy agree, from plain data."""
+"""A reliability diagram: accuracy by confidence."""
 
 from collections.abc import Iterable
 
@@ -7,20 +7,20 @@ import pandas as pd
 
 from frontend.ui.formatting import count, percent
 
-SIDE = 320
+HEIGHT = 320  # px
 
 
 def reliability_chart(bins: Iterable[tuple[float, float, int]]) -> alt.LayerChart:
-    """Draw (confidence, accuracy, pictures) as points on [0, 1]; on the diagonal is honest."""
+    """Return a chart of (confidence, accuracy, images) on [0, 1], with the ideal diagonal."""
     frame = pd.DataFrame(
         {
             "confidence": confidence,
             "accuracy": accuracy,
-            "pictures": pictures,
-            "says": f"Said {percent(confidence)}, right in {percent(accuracy)} of "
-            + count(pictures, "picture", "pictures"),
+            "images": images,
+            "description": f"Confidence {percent(confidence)}, accuracy {percent(accuracy)}, "
+            + count(images, "image", "images"),
         }
-        for confidence, accuracy, pictures in bins
+        for confidence, accuracy, images in bins
     )
     axis = alt.Axis(
         format=".0%",
@@ -30,19 +30,19 @@ def reliability_chart(bins: Iterable[tuple[float, float, int]]) -> alt.LayerChar
     )
     scale = alt.Scale(domain=[0, 1], nice=False)
     base = alt.Chart(frame).encode(
-        x=alt.X("confidence:Q", title="How sure the model was", axis=axis, scale=scale),
-        y=alt.Y("accuracy:Q", title="How often it was right", axis=axis, scale=scale),
-        tooltip=[alt.Tooltip("says:N", title="Pictures")],
-        description="says:N",
+        x=alt.X("confidence:Q", title="Confidence", axis=axis, scale=scale),
+        y=alt.Y("accuracy:Q", title="Accuracy", axis=axis, scale=scale),
+        tooltip=[alt.Tooltip("description:N", title="Images")],
+        description="description:N",
     )
-    honest = (
+    diagonal = (
         alt.Chart(pd.DataFrame({"confidence": [0, 1], "accuracy": [0, 1]}))
         .mark_line(strokeDash=[4, 4], color="#808080")
         .encode(x="confidence:Q", y="accuracy:Q")
     )
     line = base.mark_line(color="#6366f1")
     points = base.mark_circle(color="#6366f1", opacity=1).encode(
-        size=alt.Size("pictures:Q", scale=alt.Scale(range=[40, 400]), legend=None)
+        size=alt.Size("images:Q", scale=alt.Scale(range=[40, 400]), legend=None)
     )
-    chart: alt.LayerChart = (honest + line + points).properties(height=SIDE)
+    chart: alt.LayerChart = (diagonal + line + points).properties(height=HEIGHT)
     return chart

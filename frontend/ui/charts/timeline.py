@@ -1,4 +1,4 @@
-"""What was seen when, from plain data: a row for each class, a bar for each frame."""
+"""A timeline of predictions: a row for each class, a bar for each frame."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -10,13 +10,13 @@ import pandas as pd
 
 from frontend.ui.formatting import percent
 
-ROWS: Final = 8  # classes that have a row; the others share one
-ROW_HEIGHT: Final = 30  # pixels
+MAX_ROWS: Final = 8  # classes with a row of their own; the others share one
+ROW_HEIGHT: Final = 30  # px
 AXIS_HEIGHT: Final = 70
-OTHERS: Final = "Others"
-PICK: Final = "pick"  # the name of the selection
-UNSURE: Final = 0.3  # as thick as this is what has no confidence
-# Bars of 3 to 1 against white and against Streamlit's dark; classes are told apart by their row.
+OTHERS: Final = "Other"
+SELECTION: Final = "frame_selection"
+NO_CONFIDENCE_SIZE: Final = 0.3  # bar thickness of a frame without a confidence, in [0, 1]
+# Contrast of at least 3:1 against Streamlit's light and dark backgrounds.
 COLORS: Final = (
     "#6366f1", "#c2410c", "#0f8a6d", "#b83280", "#2f7fc1", "#9a6700", "#7c4dbd", "#557a2b",
 )  # fmt: skip
@@ -25,9 +25,9 @@ NO_CLASS: Final = "#7b8290"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A frame: seen from `start` to `end` (s), taken for `name` with `confidence` in [0, 1].
+    """A frame from `start` to `end` (s) with the prediction `name` and its confidence in [0, 1].
 
-    There is no confidence in what is no class: not read, or not like anything the model knows.
+    `confidence` is None if the frame failed or is out of distribution.
     """
 
     start: float
@@ -37,11 +37,11 @@ class Span:
 
 
 def timeline_frame(spans: Sequence[Span]) -> pd.DataFrame:
-    """Return columns frame, start, end, row, name, confidence, shown ("98 %") and color.
+    """Return columns frame, start, end, row, name, confidence, text ("98%") and color.
 
-    The most frequent classes have rows of their own, in the order in which they first appear.
+    The most frequent classes have rows of their own, in the order of their first appearance.
     """
-    frequent = {name for name, _ in Counter(span.name for span in spans).most_common(ROWS)}
+    frequent = {name for name, _ in Counter(span.name for span in spans).most_common(MAX_ROWS)}
     rows = [span.name if span.name in frequent else OTHERS for span in spans]
     classes = dict.fromkeys(
         row for row, span in zip(rows, spans, strict=True) if _is_class(span) and row != OTHERS
@@ -55,20 +55,18 @@ def timeline_frame(spans: Sequence[Span]) -> pd.DataFrame:
             "row": rows,
             "name": [span.name for span in spans],
             "confidence": [
-                UNSURE if span.confidence is None else span.confidence for span in spans
+                NO_CONFIDENCE_SIZE if span.confidence is None else span.confidence for span in spans
             ],
-            "shown": [
-                "" if span.confidence is None else percent(span.confidence) for span in spans
-            ],
+            "text": ["" if span.confidence is None else percent(span.confidence) for span in spans],
             "color": [colors.get(row, NO_CLASS) for row in rows],
         }
     )
 
 
-def timeline_chart(spans: Sequence[Span], picked: float | None = None) -> alt.LayerChart:
-    """Draw a bar for each frame in the row of its class: the thicker, the surer.
+def timeline_chart(spans: Sequence[Span], selected: float | None = None) -> alt.LayerChart:
+    """Return a bar for each frame in the row of its class, whose thickness is the confidence.
 
-    A click on a bar is the selection PICK of its field `frame`; a line stands at `picked` (s).
+    A click on a bar sets `frame` in the selection SELECTION; a line marks the time `selected` (s).
     """
     frame = timeline_frame(spans)
     rows = sorted(dict.fromkeys(frame["row"]), key=lambda row: row == OTHERS)
@@ -107,17 +105,17 @@ def timeline_chart(spans: Sequence[Span], picked: float | None = None) -> alt.La
             color=alt.Color("color:N", scale=None),
             tooltip=[
                 alt.Tooltip("start:Q", title="Second", format=".2f"),
-                alt.Tooltip("name:N", title="Answer"),
-                alt.Tooltip("shown:N", title="Confidence"),
+                alt.Tooltip("name:N", title="Prediction"),
+                alt.Tooltip("text:N", title="Confidence"),
             ],
         )
-        .add_params(alt.selection_point(name=PICK, fields=["frame"], empty=True))
+        .add_params(alt.selection_point(name=SELECTION, fields=["frame"], empty=True))
     )
-    at = pd.DataFrame({"at": [] if picked is None else [picked]})
+    marker = pd.DataFrame({"time": [] if selected is None else [selected]})
     rule = (
-        alt.Chart(at)
+        alt.Chart(marker)
         .mark_rule(strokeWidth=2, strokeDash=[4, 3], color="currentColor")
-        .encode(x=alt.X("at:Q", **seconds))
+        .encode(x=alt.X("time:Q", **seconds))
     )
     chart: alt.LayerChart = (bars + rule).properties(height=ROW_HEIGHT * len(rows) + AXIS_HEIGHT)
     return chart

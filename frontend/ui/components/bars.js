@@ -1,21 +1,21 @@
-const part = (tag, name, text = "") => {
-  const made = document.createElement(tag);
-  made.className = name;
-  made.textContent = text;
-  return made;
+const create = (tag, className, text = "") => {
+  const element = document.createElement(tag);
+  element.className = className;
+  element.textContent = text;
+  return element;
 };
 
 export default function ({ parentElement, data }) {
   const list = parentElement.querySelector("ol");
   list.setAttribute("aria-label", data.title);
   list.replaceChildren(
-    ...data.rows.map(({ label, share, shown }) => {
+    ...data.rows.map(({ label, share, text }) => {
       const row = document.createElement("li");
-      const track = part("div", "track");
-      const bar = part("div", "bar");
+      const track = create("div", "track");
+      const bar = create("div", "bar");
       bar.style.width = `${100 * share}%`;
       track.append(bar);
-      row.append(part("span", "label", label), track, part("span", "shown", shown));
+      row.append(create("span", "label", label), track, create("span", "text", text));
       return row;
     }),
   );

@@ -1,42 +1,43 @@
-// What outlives a rerun: how often it has fired since the trouble began, and the timer.
-const counts = new WeakMap();
+// State that persists across reruns: the number of retries and the timer.
+const countdowns = new WeakMap();
 
-const MOST = 8; // times that it asks again by itself
-const LONGEST = 15; // seconds between two times, unless the backend names more
+const MAX_RETRIES = 8;
+const MAX_DELAY = 15; // seconds between two retries, unless the backend requests more
 
 export default function ({ parentElement, setTriggerValue, data }) {
-  let count = counts.get(parentElement);
-  if (!count) counts.set(parentElement, (count = { times: 0 }));
-  count.fire = () => setTriggerValue("due", true);
-  if (count.token !== data.token) {
-    count.token = data.token;
-    clearInterval(count.timer);
-    run(count, data.seconds, parentElement.querySelector("p"));
+  let countdown = countdowns.get(parentElement);
+  if (!countdown) countdowns.set(parentElement, (countdown = { retries: 0 }));
+  countdown.fire = () => setTriggerValue("due", true);
+  if (countdown.token !== data.token) {
+    countdown.token = data.token;
+    clearInterval(countdown.timer);
+    run(countdown, data.seconds, parentElement.querySelector("p"));
   }
   return () => {
-    clearInterval(count.timer);
-    counts.delete(parentElement);
+    clearInterval(countdown.timer);
+    countdowns.delete(parentElement);
   };
 }
 
-function run(count, seconds, place) {
-  if (count.times >= MOST) {
-    place.textContent = "It is not asked again by itself any more.";
+function run(countdown, seconds, element) {
+  if (countdown.retries >= MAX_RETRIES) {
+    element.textContent = "Automatic retries have stopped.";
     return;
   }
-  const wait = count.times ? Math.max(seconds, Math.min(2 ** count.times, LONGEST)) : seconds;
+  const { retries } = countdown;
+  const wait = retries ? Math.max(seconds, Math.min(2 ** retries, MAX_DELAY)) : seconds;
   const due = Date.now() + 1000 * wait;
   const tick = () => {
     const left = Math.ceil((due - Date.now()) / 1000);
     if (left > 0) {
-      place.textContent = `Trying again in ${left} second${left === 1 ? "" : "s"}…`;
+      element.textContent = `Retrying in ${left} second${left === 1 ? "" : "s"}…`;
       return;
     }
-    clearInterval(count.timer);
-    count.times += 1;
-    place.textContent = "Trying again…";
-    count.fire();
+    clearInterval(countdown.timer);
+    countdown.retries += 1;
+    element.textContent = "Retrying…";
+    countdown.fire();
   };
-  count.timer = setInterval(tick, 250);
+  countdown.timer = setInterval(tick, 250);
   tick();
 }

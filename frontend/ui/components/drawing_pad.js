@@ -1,23 +1,23 @@
-// Streamlit calls the default export at every rerun; what outlives a rerun is kept here, and what
-// outlives a reload in the tab's own storage.
+// Streamlit calls the default export on every rerun. `pads` persists across reruns, and the session
+// storage of the tab across reloads.
 const pads = new WeakMap();
-const PLACE = "drawing";
+const STORAGE_KEY = "drawing";
 
-function recall() {
+function loadStrokes() {
   try {
-    return JSON.parse(sessionStorage.getItem(PLACE)) ?? [];
+    return JSON.parse(sessionStorage.getItem(STORAGE_KEY)) ?? [];
   } catch {
-    return []; // a browser may refuse to keep anything
+    return []; // the browser may block storage
   }
 }
 
-function remember(strokes) {
+function saveStrokes(strokes) {
   try {
-    sessionStorage.setItem(PLACE, JSON.stringify(strokes));
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(strokes));
   } catch {}
 }
 
-const STEP = 8; // canvas pixels that an arrow key moves; with Shift four times as many
+const STEP = 8; // canvas pixels per arrow key; four times as many with Shift
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 class Pad {
@@ -28,12 +28,12 @@ class Pad {
     this.buttons = [...root.querySelectorAll("button")];
     this.ink = this.canvas.getContext("2d", { willReadFrequently: true });
     this.strokes = strokes;
-    this.undone = []; // to be done again, the last one first
+    this.undone = []; // removed strokes, the next one to redo last
     if (strokes.length) this.pen.value = strokes.at(-1).width;
-    this.stroke = null; // the one being drawn
+    this.stroke = null; // in progress
     this.pointer = null;
-    this.held = null; // "down" while Space is held, "moved" once an arrow was pressed meanwhile
-    this.cursor = null; // [x, y] while the keyboard draws
+    this.held = null; // "down" while Space is held, "moved" after an arrow key meanwhile
+    this.cursor = null; // [x, y] while drawing with the keyboard
     this.paint();
   }
 
@@ -48,16 +48,16 @@ class Pad {
       ink.beginPath();
       ink.moveTo(...points[0]);
       for (let i = 1; i < points.length; i++) {
-        const [from, to] = [points[i - 1], points[i]]; // curves through the middles are smooth
+        const [from, to] = [points[i - 1], points[i]]; // curves through the midpoints are smooth
         ink.quadraticCurveTo(...from, (from[0] + to[0]) / 2, (from[1] + to[1]) / 2);
       }
       const [x, y] = points.at(-1);
-      ink.lineTo(x + 0.01, y); // a line of no length would leave no dot
+      ink.lineTo(x + 0.01, y); // a line of length 0 would draw no dot
       ink.stroke();
     }
     for (const button of this.buttons) {
-      const there = button.dataset.act === "redo" ? this.undone : this.strokes;
-      button.disabled = there.length === 0;
+      const strokes = button.dataset.act === "redo" ? this.undone : this.strokes;
+      button.disabled = strokes.length === 0;
     }
   }
 
@@ -82,13 +82,13 @@ class Pad {
   end() {
     if (!this.stroke) return;
     this.stroke = this.pointer = this.held = null;
-    this.tell("Stroke added.");
+    this.update("Stroke added.");
   }
 
-  tell(what) {
-    this.paint(); // without the cursor, which is no part of the drawing
-    this.live.textContent = what;
-    remember(this.strokes);
+  update(message) {
+    this.paint(); // without the cursor, which is not part of the drawing
+    this.live.textContent = message;
+    saveStrokes(this.strokes);
     const empty = this.strokes.length === 0;
     this.send("drawing", { png: empty ? null : this.canvas.toDataURL("image/png") });
     this.paintCursor();
@@ -104,8 +104,8 @@ class Pad {
       this.undone = this.strokes.reverse();
       this.strokes = [];
     }
-    const said = { redo: "Stroke drawn again.", undo: "Last stroke removed." }[name];
-    this.tell(this.strokes.length ? said : "The pad is empty.");
+    const message = { redo: "Stroke restored.", undo: "Last stroke removed." }[name];
+    this.update(this.strokes.length ? message : "The pad is empty.");
     this.canvas.focus({ preventScroll: true }); // the button may just have been disabled
   }
 
@@ -127,8 +127,8 @@ class Pad {
 
   pointermove(event) {
     if (event.pointerId !== this.pointer || !this.stroke) return;
-    const parts = event.getCoalescedEvents?.() ?? [];
-    for (const part of parts.length ? parts : [event]) this.stroke.points.push(this.at(part));
+    const moves = event.getCoalescedEvents?.() ?? [];
+    for (const move of moves.length ? moves : [event]) this.stroke.points.push(this.at(move));
     this.paint();
   }
 
@@ -136,7 +136,7 @@ class Pad {
     if (event.pointerId === this.pointer) this.end();
   }
 
-  // Space held while the arrows move draws; Space tapped puts the pen down until the next tap.
+  // Holding Space while moving draws; a tap on Space lowers the pen until the next tap.
   keydown(event) {
     const { width, height } = this.canvas;
     const shortcut = event.ctrlKey || event.metaKey ? event.key.toLowerCase() : "";
@@ -184,24 +184,24 @@ class Pad {
 export default function ({ parentElement, setStateValue, data }) {
   let pad = pads.get(parentElement);
   if (!pad) {
-    pad = new Pad(parentElement, recall());
-    const isNews = data.drawn !== pad.strokes.length > 0; // as after a reload
-    if (isNews) setTimeout(() => pad.tell(pad.strokes.length ? "Your drawing is back." : ""));
+    pad = new Pad(parentElement, loadStrokes());
+    const isOutdated = data.has_drawing !== pad.strokes.length > 0; // after a reload
+    if (isOutdated) setTimeout(() => pad.update(pad.strokes.length ? "Drawing restored." : ""));
     pads.set(parentElement, pad);
-    pad.leaving = new AbortController();
-    const { signal } = pad.leaving;
-    const on = (name, as = name) =>
-      pad.canvas.addEventListener(name, (event) => pad[as](event), { signal });
+    pad.listeners = new AbortController();
+    const { signal } = pad.listeners;
+    const on = (name, method = name) =>
+      pad.canvas.addEventListener(name, (event) => pad[method](event), { signal });
     for (const name of ["pointerdown", "pointermove", "pointerup", "keydown", "keyup", "blur"]) on(name);
     on("pointercancel", "pointerup");
     for (const button of pad.buttons)
       button.addEventListener("click", () => pad.act(button.dataset.act), { signal });
   }
   pad.send = setStateValue;
-  if (data.says && data.says !== pad.said) pad.live.textContent = data.says;
-  pad.said = data.says;
+  if (data.announcement && data.announcement !== pad.announcement) pad.live.textContent = data.announcement;
+  pad.announcement = data.announcement;
   return () => {
-    pad.leaving.abort();
+    pad.listeners.abort();
     pads.delete(parentElement);
   };
 }

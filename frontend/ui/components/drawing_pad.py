@@ -1,4 +1,4 @@
-"""The pad to draw on, for mouse, finger, pen and keyboard."""
+"""A drawing pad for mouse, touch, pen and keyboard."""
 
 import base64
 import binascii
@@ -6,45 +6,44 @@ from pathlib import Path
 
 import streamlit as st
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 PREFIX = "data:image/png;base64,"
-MOST_CHARACTERS = 4_000_000
+MAX_URL_LENGTH = 4_000_000
 
 _pad = st.components.v2.component(
     "drawing_pad",
-    html=(HERE / "drawing_pad.html").read_text("utf-8"),
-    css=(HERE / "drawing_pad.css").read_text("utf-8"),
-    js=(HERE / "drawing_pad.js").read_text("utf-8"),
+    html=(FOLDER / "drawing_pad.html").read_text("utf-8"),
+    css=(FOLDER / "drawing_pad.css").read_text("utf-8"),
+    js=(FOLDER / "drawing_pad.js").read_text("utf-8"),
 )
 
 
 def drawing(key: str) -> bytes | None:
-    """Return what is on the pad of that key, as PNG; it outlives a change of page."""
-    kept = f"{key} kept"
-    news = (st.session_state.get(key) or {}).get("drawing")
-    if isinstance(news, dict):
-        st.session_state[kept] = _read(news.get("png"))
-    drawn: bytes | None = st.session_state.get(kept)
-    return drawn
+    """Return the drawing as PNG; it persists when the user changes the page."""
+    saved_key = f"{key} saved"
+    value = (st.session_state.get(key) or {}).get("drawing")
+    if isinstance(value, dict):
+        st.session_state[saved_key] = _decode(value.get("png"))
+    png: bytes | None = st.session_state.get(saved_key)
+    return png
 
 
-def show(key: str, *, drawn: bool, says: str) -> None:
-    """Mount the pad; its strokes outlive a reload in the browser.
+def show(key: str, *, has_drawing: bool, announcement: str) -> None:
+    """Show the pad; its strokes persist in the browser across a reload.
 
-    `drawn` tells whether there is a drawing here; `says` is read out to those who cannot see the
-    answer appear.
+    `has_drawing` is whether the session has a drawing; screen readers read the `announcement`.
     """
     _pad(
         key=key,
-        data={"drawn": drawn, "says": says},
+        data={"has_drawing": has_drawing, "announcement": announcement},
         default={"drawing": None},
         on_drawing_change=lambda: None,
     )
 
 
-def _read(url: object) -> bytes | None:
-    """Trust nothing that a browser sends: what is no drawing is an empty pad."""
-    if not isinstance(url, str) or not url.startswith(PREFIX) or len(url) > MOST_CHARACTERS:
+def _decode(url: object) -> bytes | None:
+    """Return the PNG of a data URL; None for anything else that a browser sends."""
+    if not isinstance(url, str) or not url.startswith(PREFIX) or len(url) > MAX_URL_LENGTH:
         return None
     try:
         return base64.b64decode(url.removeprefix(PREFIX), validate=True)

@@ -1,16 +1,16 @@
 export default function ({ parentElement, setTriggerValue, data }) {
   parentElement.querySelector("p").textContent = data.title;
   const row = parentElement.querySelector(".row");
-  if (row.childElementCount !== data.pictures.length)
+  if (row.childElementCount !== data.images.length)
     row.replaceChildren(
-      ...data.pictures.map(({ says, src }, index) => {
+      ...data.images.map(({ alt, src }, index) => {
         const button = document.createElement("button");
         button.type = "button";
-        button.title = says;
+        button.title = alt;
         button.dataset.index = index;
         const image = new Image();
         image.src = src;
-        image.alt = says;
+        image.alt = alt;
         button.append(image);
         return button;
       }),

@@ -1,9 +1,9 @@
-// Streamlit's uploader sends all files at the same moment and draws its list anew at each: a browser
-// loses most of a folder of thousands, and takes minutes for the rest. Many files are packed into
-// zips here, without compression, and the uploader is given those instead.
-const MANY = 100;
-const MOST_BYTES = 150e6; // of one zip, or what the server takes where that is less
-const MOST_FILES = 10_000;
+// Streamlit's uploader sends all files at once and redraws its list for each one: a browser loses
+// most of a folder of thousands of files, and needs minutes for the rest. This component packs many
+// files into uncompressed zips, and passes those to the uploader.
+const MIN_FILES = 100; // more files than this are packed
+const MAX_ZIP_BYTES = 150e6; // or the upload limit of the server, if that is lower
+const MAX_ZIP_FILES = 10_000;
 
 const TABLE = new Uint32Array(256).map((_, n) => {
   for (let bit = 0; bit < 8; bit++) n = n & 1 ? 0xedb88320 ^ (n >>> 1) : n >>> 1;
@@ -16,14 +16,14 @@ function crc32(bytes) {
   return ~crc >>> 0;
 }
 
-// The numbers of a header, each as [value, bytes], little-endian.
+// Return the little-endian header of numbers, each given as [value, bytes].
 function header(...numbers) {
   const view = new DataView(new ArrayBuffer(numbers.reduce((sum, [, size]) => sum + size, 0)));
-  let place = 0;
+  let offset = 0;
   for (const [value, size] of numbers) {
-    if (size === 2) view.setUint16(place, value, true);
-    else view.setUint32(place, value, true);
-    place += size;
+    if (size === 2) view.setUint16(offset, value, true);
+    else view.setUint32(offset, value, true);
+    offset += size;
   }
   return view.buffer;
 }
@@ -33,7 +33,7 @@ class Zip {
     [this.parts, this.index, this.size, this.count] = [[], [], 0, 0];
   }
 
-  // `body` is what `bytes` were read from: a file stays on the disk until it is sent.
+  // `body` is the source of `bytes`: a File remains on disk until it is sent.
   add(path, bytes, body) {
     const name = new TextEncoder().encode(path);
     const [utf8, stored, time, date] = [[0x800, 2], [0, 2], [0, 2], [0x21, 2]];
@@ -55,71 +55,71 @@ class Zip {
   }
 }
 
-async function pack(named, most) {
+async function pack(entries, maxBytes) {
   const zips = [];
   let zip = new Zip();
-  const folders = new Set(named.map(([path]) => path.replace(/^\/+/, "").split("/").slice(0, -1)[0] ?? ""));
+  const folders = new Set(entries.map(([path]) => path.replace(/^\/+/, "").split("/").slice(0, -1)[0] ?? ""));
   const folder = folders.size === 1 ? [...folders][0] : "";
-  const close = () => zips.push(zip.file(`${zip.count} pictures${folder && ` of ${folder}`}.zip`));
-  for (const [path, file] of named) {
-    if (zip.count && (zip.size + file.size > most || zip.count === MOST_FILES)) {
+  const close = () => zips.push(zip.file(`${zip.count} images${folder && ` from ${folder}`}.zip`));
+  for (const [path, file] of entries) {
+    if (zip.count && (zip.size + file.size > maxBytes || zip.count === MAX_ZIP_FILES)) {
       close();
       zip = new Zip();
     }
-    const plain = path.replace(/[\\:\0]/g, "_").replace(/^\/+/, "");
+    const safePath = path.replace(/[\\:\0]/g, "_").replace(/^\/+/, "");
     try {
-      zip.add(plain, new Uint8Array(await file.arrayBuffer()), file);
+      zip.add(safePath, new Uint8Array(await file.arrayBuffer()), file);
     } catch {
-      zip.add(plain, new Uint8Array(), ""); // unreadable; of an empty file the page says so
+      zip.add(safePath, new Uint8Array(), ""); // unreadable; the page reports an empty file
     }
   }
   if (zip.count) close();
   return zips;
 }
 
-// Every file below these entries of a drop, as [path, file].
-async function below(entries) {
-  const found = [];
+// Return all files below the entries of a drop, as [path, file].
+async function listFiles(entries) {
+  const files = [];
   for (const entry of entries) {
     if (entry.isFile) {
-      found.push([entry.fullPath, await new Promise((give, fail) => entry.file(give, fail))]);
+      files.push([entry.fullPath, await new Promise((resolve, reject) => entry.file(resolve, reject))]);
       continue;
     }
     const reader = entry.createReader();
-    let some;
+    let batch;
     do {
-      some = await new Promise((give, fail) => reader.readEntries(give, fail)); // 100 at a time
-      found.push(...(await below(some)));
-    } while (some.length);
+      batch = await new Promise((resolve, reject) => reader.readEntries(resolve, reject)); // up to 100
+      files.push(...(await listFiles(batch)));
+    } while (batch.length);
   }
-  return found;
+  return files;
 }
 
 export default function ({ parentElement, data }) {
-  const most = Math.min(MOST_BYTES, data.most);
-  const inside = `.st-key-${data.place}`;
-  const say = (text) => (parentElement.querySelector("p").textContent = text);
+  const maxBytes = Math.min(MAX_ZIP_BYTES, data.max_bytes);
+  const inside = `.st-key-${data.container}`;
+  const showStatus = (text) => (parentElement.querySelector("p").textContent = text);
 
-  const hand = async (input, named) => {
-    const isWanted = ([path]) =>
-      !/\.zip$/i.test(path) && data.endings.includes(path.split(".").at(-1).toLowerCase());
-    const pictures = named.filter(isWanted);
-    if (!pictures.length) return say("There are no pictures in it.");
-    say(`Packing ${pictures.length} pictures…`);
-    const carrier = new DataTransfer();
-    const isTaken = ([path]) => data.endings.includes("zip") && /\.zip$/i.test(path);
-    const ready = named.filter(isTaken).map(([, file]) => file);
-    for (const zip of [...ready, ...(await pack(pictures, most))]) carrier.items.add(zip);
-    input.files = carrier.files;
+  const submit = async (input, entries) => {
+    const isImage = ([path]) =>
+      !/\.zip$/i.test(path) && data.extensions.includes(path.split(".").at(-1).toLowerCase());
+    const images = entries.filter(isImage);
+    if (!images.length) return showStatus("There are no images in it.");
+    showStatus(`Packing ${images.length} images…`);
+    const transfer = new DataTransfer();
+    const isZip = ([path]) => data.extensions.includes("zip") && /\.zip$/i.test(path);
+    const zips = entries.filter(isZip).map(([, file]) => file);
+    for (const zip of [...zips, ...(await pack(images, maxBytes))]) transfer.items.add(zip);
+    input.files = transfer.files;
     input.dispatchEvent(new Event("change", { bubbles: true }));
-    say("");
+    showStatus("");
   };
 
   const change = (event) => {
     const { target } = event;
-    if (!target.matches?.(`${inside} input[type=file]`) || target.files.length <= MANY) return;
+    if (!target.matches?.(`${inside} input[type=file]`) || target.files.length <= MIN_FILES) return;
     event.stopImmediatePropagation();
-    hand(target, [...target.files].map((file) => [file.webkitRelativePath || file.name, file]));
+    submit(target, [...target.files].map((file) => [file.webkitRelativePath || file.name, file]));
   };
 
   const drop = async (event) => {
@@ -128,12 +128,12 @@ export default function ({ parentElement, data }) {
     if (!input || !files) return;
     const entries = [...items].map((item) => item.webkitGetAsEntry()).filter(Boolean);
     const hasFolder = entries.some((entry) => entry.isDirectory);
-    if (!hasFolder && files.length <= MANY) return;
+    if (!hasFolder && files.length <= MIN_FILES) return;
     event.preventDefault();
     event.stopImmediatePropagation();
-    const plain = [...files].map((file) => [file.name, file]);
+    const plainFiles = [...files].map((file) => [file.name, file]);
     event.target.dispatchEvent(new DragEvent("dragleave", { bubbles: true }));
-    hand(input, hasFolder ? await below(entries) : plain);
+    submit(input, hasFolder ? await listFiles(entries) : plainFiles);
   };
 
   document.addEventListener("change", change, true);

@@ -1,26 +1,29 @@
-"""Packs the files of an uploader into zips, in the browser, where they are too many for it."""
+"""Packs the files of an uploader into zips in the browser, if they are too many for Streamlit."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import streamlit as st
 
-HERE = Path(__file__).parent
+FOLDER = Path(__file__).parent
 
 _packer = st.components.v2.component(
     "packer",
     html='<p role="status"></p>',
-    css=(HERE / "countdown.css").read_text("utf-8"),
-    js=(HERE / "packer.js").read_text("utf-8"),
+    css=(FOLDER / "countdown.css").read_text("utf-8"),
+    js=(FOLDER / "packer.js").read_text("utf-8"),
 )
 
 
-def show(place: str, endings: Sequence[str], *, key: str) -> None:
-    """Pack what is chosen in the uploader within the container of the key `place`.
+def show(container_key: str, extensions: Sequence[str], *, key: str) -> None:
+    """Pack the files of the uploader in the container `container_key`.
 
-    Only files with one of the `endings` are taken, and what zips there are only where `zip` is one
-    of them; the uploader has to take zips in any case.
+    Files without one of the `extensions` are ignored, zips included unless `zip` is one of them.
+    The uploader must accept zips in any case.
     """
-    # A megabyte is more bytes to Streamlit: what is left is for the index of a zip.
-    most = st.get_option("server.maxUploadSize") * 900_000
-    _packer(key=key, data={"place": place, "endings": list(endings), "most": most})
+    # A megabyte is 1,048,576 bytes to Streamlit; the rest is reserved for the index of a zip.
+    max_bytes = st.get_option("server.maxUploadSize") * 900_000
+    _packer(
+        key=key,
+        data={"container": container_key, "extensions": list(extensions), "max_bytes": max_bytes},
+    )

@@ -7,17 +7,17 @@ const asDataURL = (file) =>
   });
 
 export default function ({ parentElement, setTriggerValue, data }) {
-  const say = (text) => (parentElement.querySelector(".live").textContent = text);
+  const showStatus = (text) => (parentElement.querySelector(".live").textContent = text);
   const keys = /Mac|iPhone|iPad/.test(navigator.platform) ? "⌘V" : "Ctrl+V";
-  parentElement.querySelector(".hint").textContent = `Or paste a picture with ${keys}.`;
+  parentElement.querySelector(".hint").textContent = `Or paste an image with ${keys}.`;
 
   const paste = async (event) => {
     const files = [...(event.clipboardData?.files ?? [])];
     const image = files.find((file) => file.type.startsWith("image/"));
-    if (!image) return; // text may well be meant for a field
+    if (!image) return; // the text may be for an input field
     event.preventDefault();
-    if (image.size > data.most_bytes) return say("That picture is too large.");
-    say("");
+    if (image.size > data.max_bytes) return showStatus("The pasted image is too large.");
+    showStatus("");
     setTriggerValue("image", { name: image.name, data: await asDataURL(image) });
   };
   document.addEventListener("paste", paste);

@@ -1,0 +1,181 @@
+"""Choose images: files, folders and zips, the camera, the clipboard, the examples."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+
+import streamlit as st
+from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileManager
+from streamlit.runtime.scriptrunner import get_script_run_ctx
+from streamlit.runtime.uploaded_file_manager import DeletedFile, UploadedFile
+
+from frontend import examples
+from frontend.datasets import archives
+from frontend.datasets.archives import Extraction
+from frontend.datasets.selections import ImageSelection, SelectionStore
+from frontend.service import session
+from frontend.service.predictions import ImageFile
+from frontend.state import url_state
+from frontend.ui import alerts
+from frontend.ui.alerts import Problem
+from frontend.ui.components import gallery, packer, paste
+
+SELECTION_PARAM = "pictures"  # in the URL
+TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "gif"]
+FILES, FOLDER, CAMERA = SOURCES = ("Files or zip", "Folder", "Camera")
+
+_SELECTION = "selection"
+_OWN_TOKENS = "own selections"  # tokens of the selections of this session
+_EXTRACTED = "extracted"  # by the ids of the files that the uploader lists
+_PROBLEMS = "upload problems"
+_SOURCE = "source"
+_PHOTO = "photo"
+_UPLOADER = "uploader"
+_PASTE = "paste"
+_GALLERY = "examples"
+_ROUND = "round"  # a new round gives the uploader a new key, which empties it
+
+
+def images() -> Sequence[ImageFile]:
+    """Return the images of the current selection, which persists across a reload."""
+    current = selection()
+    return current.images if current else ()
+
+
+def selection() -> ImageSelection | None:
+    """Return the current selection of images."""
+    token = url_state.get(SELECTION_PARAM)
+    own: ImageSelection | None = st.session_state.get(_SELECTION)
+    stored = _selections().find(token)
+    if own is not None and own.token == token:
+        return own
+    st.session_state[_SELECTION] = stored
+    return stored
+
+
+def show(kind: str | None) -> None:
+    """Show all ways to choose images; the examples match the model's input `kind`."""
+    source = st.segmented_control("Source", SOURCES, default=FILES, required=True, key=_SOURCE)
+    if source == CAMERA:
+        st.camera_input("Hold the image in front of the camera", key=_PHOTO, on_change=_take_photo)
+    else:
+        _show_uploader(is_folder=source == FOLDER)
+    for problem in st.session_state.get(_PROBLEMS, ()):
+        alerts.show(problem)
+    if url_state.get(SELECTION_PARAM) and selection() is None:
+        st.info("These images have expired. Choose them again.")
+    paste.show(key=_PASTE, on_paste=_take_paste)
+    if kind is not None:
+        gallery.show(
+            "Or try an example:",
+            examples.load(kind),
+            key=f"{_GALLERY} {kind}",
+            on_pick=partial(_take_example, kind),
+        )
+
+
+def clear() -> None:
+    """Discard the selection, unless another session created it, and empty the uploader."""
+    token = url_state.get(SELECTION_PARAM)
+    if token in st.session_state.get(_OWN_TOKENS, ()):
+        _selections().discard(token)
+    url_state.put(SELECTION_PARAM, None)
+    st.session_state[_SELECTION] = None
+    st.session_state[_PROBLEMS] = ()
+    _empty_uploader()
+
+
+def release_memory(uploads: Iterable[UploadedFile]) -> None:
+    """Free the memory of uploads, which Streamlit would otherwise hold as long as the session.
+
+    An uploader that still lists the files returns a DeletedFile with the same `file_id` for each.
+    """
+    ctx = get_script_run_ctx()
+    if ctx and isinstance(manager := ctx.uploaded_file_mgr, MemoryUploadedFileManager):
+        for upload in uploads:
+            manager.remove_file(session_id=ctx.session_id, file_id=upload.file_id)
+
+
+def _empty_uploader() -> None:
+    st.session_state[_EXTRACTED] = {}
+    st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1
+
+
+@st.cache_resource(show_spinner=False)
+def _selections() -> SelectionStore:
+    return SelectionStore()
+
+
+def _show_uploader(*, is_folder: bool) -> None:
+    key = f"{'folder' if is_folder else 'files'} {st.session_state.setdefault(_ROUND, 0)}"
+    with st.container(key=_UPLOADER):
+        st.file_uploader(
+            "Folder of images" if is_folder else "Images, or a zip of images",
+            type=[*TYPES, "zip"],
+            accept_multiple_files="directory" if is_folder else True,
+            key=key,
+            on_change=_take_files,
+            args=(key,),
+        )
+    packer.show(_UPLOADER, [*TYPES, "zip"], key="packer")
+
+
+def _take_files(key: str) -> None:
+    """Select the images of the files that the uploader lists.
+
+    Files of earlier runs are DeletedFile objects; their extracted images are in the session.
+    """
+    files: Sequence[UploadedFile | DeletedFile] = st.session_state[key]
+    earlier: dict[str, Extraction] = st.session_state.get(_EXTRACTED, {})
+    if files and [file.file_id for file in files] == list(earlier):
+        return  # Streamlit reports the release of the files as a change
+    if not files:
+        clear()
+        return
+    new = [file for file in files if isinstance(file, UploadedFile)]
+    with st.spinner("Opening…", show_time=False):
+        extracted = earlier | {file.file_id: archives.extract(file) for file in new}
+    listed = {file.file_id: extracted[file.file_id] for file in files if file.file_id in extracted}
+    chosen, problems = archives.combine(listed.values())
+    release_memory(new)
+    if chosen:
+        st.session_state[_EXTRACTED] = listed
+    else:
+        _empty_uploader()
+    _select(chosen, problems)
+
+
+def _take_photo() -> None:
+    photo: UploadedFile | None = st.session_state[_PHOTO]
+    if photo is None:
+        clear()
+    else:
+        _select_single(ImageFile("photo", photo.getvalue()))
+
+
+def _take_paste() -> None:
+    if pasted := paste.pasted(_PASTE):
+        _select_single(ImageFile(*pasted))
+
+
+def _take_example(kind: str) -> None:
+    index = gallery.picked(f"{_GALLERY} {kind}")
+    shown = examples.load(kind)
+    if index is not None and 0 <= index < len(shown):
+        _select_single(ImageFile(shown[index].name, shown[index].content))
+
+
+def _select_single(image: ImageFile) -> None:
+    """Select an image in place of the uploader's files."""
+    _empty_uploader()
+    _select([image])
+
+
+def _select(chosen: Sequence[ImageFile], problems: Sequence[Problem] = ()) -> None:
+    """Replace the selection, unless `chosen` is empty."""
+    st.session_state[_PROBLEMS] = problems
+    if chosen:
+        new = ImageSelection(chosen, session.cache())
+        _selections().put(new)
+        st.session_state[_SELECTION] = new
+        st.session_state.setdefault(_OWN_TOKENS, set()).add(new.token)
+        url_state.put(SELECTION_PARAM, new.token)
