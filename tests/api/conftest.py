@@ -1,4 +1,4 @@
-"""The application in this process, on a fake model."""
+"""The application in the test process, with a fake model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.fake_models import serve, write_model
 
 @pytest.fixture
 def anyio_backend() -> str:
-    """Tests that are coroutines run on one event loop with the application."""
+    """Run coroutine tests on asyncio."""
     return "asyncio"
 
 
@@ -24,7 +24,7 @@ def models_dir(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def client(models_dir: Path) -> Iterator[TestClient]:
-    """A client of a model that always answers 7."""
+    """A client of a model that always predicts 7."""
     runtime = FakeRuntime(10, winner=lambda _: 7)
     with serve(models_dir, runtime, max_bytes=100_000, max_batch_bytes=400_000) as client:
         yield client

@@ -1,4 +1,4 @@
-"""The one shape that every failure has."""
+"""The format of all error responses."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ KEYS = {"type", "title", "status", "detail", "code", "request_id"}
 
 
 def problem(response: Response, status: int, code: str) -> dict[str, Any]:
-    """Check that `response` is the problem `code`, and return its body."""
+    """Check that `response` is the error `code`, and return its body."""
     body: dict[str, Any] = response.json()
     assert (response.status_code, body["code"]) == (status, code)
     assert response.headers["content-type"] == "application/problem+json"

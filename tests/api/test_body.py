@@ -1,4 +1,4 @@
-"""Bytes are counted as they arrive, also where nobody announced how many will come."""
+"""Limits on request bodies, with and without a Content-Length."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from starlette.requests import Request
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from backend.api import body as limits
+from backend.api.body import read_body
 from backend.api.errors import BodyTooLargeError
 from backend.settings import Settings
-from tests.api.asgi import GONE, body, running
+from tests.api.asgi import DISCONNECT, body, run_service
 from tests.api.problems import KEYS, problem
 from tests.fake_models import GRAY, GrayRuntime, gray, write_model
-from tests.inference.work import until
 from tests.images import encoded, seven
+from tests.inference.helpers import wait_until
 
 RAW = {"Content-Type": "image/png"}
 
@@ -27,16 +27,16 @@ def gray_models(tmp_path: Path) -> Path:
     return tmp_path / "gray-models"
 
 
-def pieces(count: int) -> Iterator[bytes]:
+def chunks(count: int) -> Iterator[bytes]:
     for _ in range(count):
         yield bytes(10_000)
 
 
-def test_a_stream_without_a_length_is_stopped_at_the_limit(client: TestClient) -> None:
-    problem(client.post("/classify", content=pieces(11), headers=RAW), 413, "image_too_large")
+def test_body_without_length_is_limited(client: TestClient) -> None:
+    problem(client.post("/classify", content=chunks(11), headers=RAW), 413, "image_too_large")
 
 
-def test_a_stream_far_beyond_the_limit_is_not_read_to_its_end() -> None:
+def test_oversized_body_is_read_only_in_part() -> None:
     received = 0
 
     async def receive() -> Message:
@@ -47,17 +47,17 @@ def test_a_stream_far_beyond_the_limit_is_not_read_to_its_end() -> None:
     state = {"settings": Settings()}
     request = Request({"type": "http", "method": "POST", "headers": [], "state": state}, receive)
     with pytest.raises(BodyTooLargeError):
-        asyncio.run(limits.read(request, 100))
-    assert 100 < received < 1_000  # so that the client still reads the answer, and no more
+        asyncio.run(read_body(request, 100))
+    assert 100 < received < 1_000  # read further, so that the client reads the response
 
 
-def test_a_length_that_is_no_number_is_malformed(client: TestClient) -> None:
+def test_invalid_content_length_gets_400(client: TestClient) -> None:
     headers = RAW | {"Content-Length": "many"}
     response = client.post("/classify", content=encoded(seven()), headers=headers)
     problem(response, 400, "malformed_request")
 
 
-def test_a_client_that_waits_for_100_continue_is_refused_before_it_sends(
+def test_oversized_body_with_expect_100_continue_gets_413_at_once(
     client: TestClient,
 ) -> None:
     headers = RAW | {"Expect": "100-continue", "Content-Length": "200000"}
@@ -66,55 +66,55 @@ def test_a_client_that_waits_for_100_continue_is_refused_before_it_sends(
 
 
 @pytest.mark.anyio
-async def test_a_body_that_comes_in_pieces_is_put_together(gray_models: Path) -> None:
-    async with running(gray_models, GrayRuntime()) as service:
+async def test_body_in_chunks_is_joined(gray_models: Path) -> None:
+    async with run_service(gray_models, GrayRuntime()) as service:
         data = gray(4)
-        caller = service.post(body(data[:1], more=True))
-        await until(lambda: caller.asked == 2)
-        caller.say(body(data[1:40], more=True))
-        caller.say(body(data[40:]))
-        assert (await caller.answer())[2]["prediction"] == "4"
+        upload = service.post(body(data[:1], more=True))
+        await wait_until(lambda: upload.receive_calls == 2)
+        upload.send(body(data[1:40], more=True))
+        upload.send(body(data[40:]))
+        assert (await upload.response())[2]["prediction"] == "4"
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("path", ["/classify", "/classify/batch", "/predict", "/predict_nn/"])
 @pytest.mark.parametrize("sent", [(), (body(b"--x\r\n", more=True),)])
-async def test_a_body_that_does_not_arrive_is_408_and_closes_the_connection(
+async def test_incomplete_body_gets_408_and_closes_connection(
     models_dir: Path, path: str, sent: tuple[Message, ...]
 ) -> None:
     form = "multipart/form-data; boundary=x"
-    async with running(models_dir, GrayRuntime(), body_timeout=0.05) as service:
-        status, headers, answer = await service.post(*sent, path=path, content_type=form).answer()
-    assert (status, answer["code"]) == (408, "body_timeout")
-    assert set(answer) == KEYS
+    async with run_service(models_dir, GrayRuntime(), body_timeout=0.05) as service:
+        status, headers, content = await service.post(
+            *sent, path=path, content_type=form
+        ).response()
+    assert (status, content["code"]) == (408, "body_timeout")
+    assert set(content) == KEYS
     assert headers["connection"] == "close"
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("query", ["", "top_k=1"])
-async def test_a_client_that_leaves_in_the_middle_of_its_body_costs_nothing(
-    gray_models: Path, query: str
-) -> None:
+async def test_disconnect_during_body_skips_classification(gray_models: Path, query: str) -> None:
     runtime = GrayRuntime()
-    async with running(gray_models, runtime) as service:
+    async with run_service(gray_models, runtime) as service:
         runtime.batches.clear()
-        caller = service.post(body(gray(1)[:40], more=True), GONE, query=query)
-        assert (await caller.answer())[0] == 499
+        upload = service.post(body(gray(1)[:40], more=True), DISCONNECT, query=query)
+        assert (await upload.response())[0] == 499
         assert runtime.batches == []
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("query", ["", "top_k=1"])
-async def test_overload_is_told_before_the_body_is_read(gray_models: Path, query: str) -> None:
+async def test_full_queue_returns_429_before_body_is_read(gray_models: Path, query: str) -> None:
     runtime = GrayRuntime()
-    async with running(gray_models, runtime, queue_size=1, timeout=3600) as service:
+    async with run_service(gray_models, runtime, queue_size=1, timeout=3600) as service:
         runtime.hold()
         first = service.post(body(gray(1)))
-        await until(lambda: runtime.batches == [[1]])
-        refused = service.post(query=query)
-        status, headers, answer = await refused.answer()
-        assert (status, answer["code"]) == (429, "queue_full")
+        await wait_until(lambda: runtime.batches == [[1]])
+        rejected = service.post(query=query)
+        status, headers, content = await rejected.response()
+        assert (status, content["code"]) == (429, "queue_full")
         assert int(headers["retry-after"]) >= 1
-        assert refused.asked == 0
+        assert rejected.receive_calls == 0
         runtime.release()
-        assert (await first.answer())[0] == 200
+        assert (await first.response())[0] == 200

@@ -1,4 +1,4 @@
-"""A request says how long it waits, and nobody works for a client that has gone."""
+"""Request deadlines, and cancellation of requests whose client disconnected."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from starlette.testclient import TestClient
 
-from tests.api.asgi import GONE, body, running
+from tests.api.asgi import DISCONNECT, body, run_service
 from tests.api.problems import problem
 from tests.fake_models import GRAY, GrayRuntime, gray, serve, write_model
-from tests.inference.work import until
+from tests.inference.helpers import wait_until
 
 RAW = {"Content-Type": "image/png"}
 
@@ -27,73 +27,71 @@ def runtime() -> Iterator[GrayRuntime]:
     runtime.release()
 
 
-def test_a_request_that_waits_less_is_answered_504_earlier(
-    gray_models: Path, runtime: GrayRuntime
-) -> None:
+def test_request_timeout_header_shortens_deadline(gray_models: Path, runtime: GrayRuntime) -> None:
     with serve(gray_models, runtime, timeout=3600) as client:
         assert client.post("/classify", content=gray(1), headers=RAW).status_code == 200
         runtime.hold()
         headers = RAW | {"X-Request-Timeout": "0.1"}
-        answer = client.post("/classify", content=gray(1), headers=headers)
-        assert "0.1 s" in problem(answer, 504, "deadline_passed")["detail"]
+        response = client.post("/classify", content=gray(1), headers=headers)
+        assert "0.1 s" in problem(response, 504, "deadline_passed")["detail"]
         runtime.release()
 
 
 @pytest.mark.parametrize("timeout", ["3600", "inf", "1e999"])
-def test_nobody_waits_longer_than_the_service_allows(
+def test_request_timeout_is_limited_by_setting(
     gray_models: Path, runtime: GrayRuntime, timeout: str
 ) -> None:
     with serve(gray_models, runtime, timeout=0.2) as client:
         client.post("/classify", content=gray(1), headers=RAW)
         runtime.hold()
         headers = RAW | {"X-Request-Timeout": timeout}
-        answer = client.post("/classify", content=gray(1), headers=headers)
-        assert "0.2 s" in problem(answer, 504, "deadline_passed")["detail"]
+        response = client.post("/classify", content=gray(1), headers=headers)
+        assert "0.2 s" in problem(response, 504, "deadline_passed")["detail"]
         runtime.release()
 
 
 @pytest.mark.parametrize("timeout", ["0", "-1", "-inf", "nan", "", "soon", "1 s", "1,5"])
 @pytest.mark.parametrize("path", ["/classify", "/classify?top_k=1", "/classify/batch", "/predict"])
-def test_what_is_no_positive_number_is_refused(client: TestClient, path: str, timeout: str) -> None:
+def test_invalid_request_timeout_gets_422(client: TestClient, path: str, timeout: str) -> None:
     headers = {"X-Request-Timeout": timeout}
-    answer = client.post(path, files={"file": gray(1)}, headers=headers)
-    assert "X-Request-Timeout" in problem(answer, 422, "invalid_parameter")["detail"]
+    response = client.post(path, files={"file": gray(1)}, headers=headers)
+    assert "X-Request-Timeout" in problem(response, 422, "invalid_parameter")["detail"]
 
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("query", ["", "top_k=1"])
 @pytest.mark.parametrize("side", [8, 80])
-async def test_a_client_that_leaves_is_not_worked_for_and_its_mates_are_right(
+async def test_image_of_disconnected_client_is_not_classified(
     gray_models: Path, runtime: GrayRuntime, query: str, side: int
 ) -> None:
-    async with running(gray_models, runtime, timeout=3600, threads=1) as service:
+    async with run_service(gray_models, runtime, timeout=3600, threads=1) as service:
         runtime.hold()
         first = service.post(body(gray(1, side)), query=query)
-        await until(lambda: runtime.batches == [[1]])
-        leaving = service.post(body(gray(2, side)), query=query)
-        await until(lambda: leaving.asked == 2)  # the body, and then whether it still is there
-        mates = [service.post(body(gray(digit, side)), query=query) for digit in (3, 4)]
-        await until(lambda: all(mate.asked == 2 for mate in mates))
-        leaving.say(GONE)
-        assert (await leaving.answer())[0] == 499
+        await wait_until(lambda: runtime.batches == [[1]])
+        disconnecting = service.post(body(gray(2, side)), query=query)
+        await wait_until(
+            lambda: disconnecting.receive_calls == 2
+        )  # for the body, and for a disconnect
+        others = [service.post(body(gray(digit, side)), query=query) for digit in (3, 4)]
+        await wait_until(lambda: all(other.receive_calls == 2 for other in others))
+        disconnecting.send(DISCONNECT)
+        assert (await disconnecting.response())[0] == 499
         runtime.release()
-        for caller, digit in zip([first, *mates], "134", strict=True):
-            status, _, answer = await caller.answer()
-            assert (status, answer["prediction"]) == (200, digit)
+        for request, digit in zip([first, *others], "134", strict=True):
+            status, _, content = await request.response()
+            assert (status, content["prediction"]) == (200, digit)
     assert 2 not in [digit for digits in runtime.batches for digit in digits]
 
 
 @pytest.mark.anyio
-async def test_a_client_that_has_gone_is_answered_nothing(
-    gray_models: Path, runtime: GrayRuntime
-) -> None:
-    async with running(gray_models, runtime, timeout=3600) as service:
+async def test_disconnected_client_gets_empty_499(gray_models: Path, runtime: GrayRuntime) -> None:
+    async with run_service(gray_models, runtime, timeout=3600) as service:
         runtime.hold()
-        leaving = service.post(body(gray(1)))
-        await until(lambda: runtime.batches == [[1]])
-        leaving.say(GONE)
-        status, headers, answer = await leaving.answer()
-        assert (status, answer) == (499, None)
+        disconnecting = service.post(body(gray(1)))
+        await wait_until(lambda: runtime.batches == [[1]])
+        disconnecting.send(DISCONNECT)
+        status, headers, content = await disconnecting.response()
+        assert (status, content) == (499, None)
         assert headers["content-length"] == "0"
         assert "x-request-id" in headers
         runtime.release()

@@ -1,4 +1,4 @@
-"""The shortest way answers as the way through the router does, whatever is sent."""
+"""The fast path returns the same responses as the router."""
 
 import threading
 from collections.abc import Iterator
@@ -22,15 +22,15 @@ from tests.images import encoded, seven
 
 SEVEN = encoded(seven())
 FORM = {"Content-Type": "multipart/form-data; boundary=x"}
-WAYS = ["", "?any=query"]  # the second goes through the router
+QUERIES = ["", "?any=query"]  # a query disables the fast path
 
 REQUESTS: dict[str, dict[str, Any]] = {
     "form": {"files": {"file": ("seven.png", SEVEN)}},
     "other field": {"files": {"image": ("seven.png", SEVEN)}},
     "nameless file": {"files": {"file": SEVEN}},
     "raw": {"content": SEVEN, "headers": {"Content-Type": "image/png"}},
-    "broken picture": {"files": {"file": ("x.png", SEVEN[:100])}},
-    "no picture": {"files": {"file": ("x.png", b"hello")}},
+    "broken image": {"files": {"file": ("x.png", SEVEN[:100])}},
+    "no image": {"files": {"file": ("x.png", b"hello")}},
     "empty file": {"files": {"file": ("x.png", b"")}},
     "too large": {"files": {"file": ("x.png", bytes(200_000))}},
     "missing file": {"files": {"cat": ("x.png", SEVEN)}},
@@ -43,8 +43,8 @@ REQUESTS: dict[str, dict[str, Any]] = {
 }
 
 
-def shape(response: Response) -> tuple[int, dict[str, str], dict[str, Any]]:
-    """What has to be the same: all but the ids and the time that it took."""
+def comparable(response: Response) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Return status, headers and body without IDs and timings."""
     body = response.json()
     for name in ("id", "request_id"):
         if name in body:
@@ -57,54 +57,58 @@ def shape(response: Response) -> tuple[int, dict[str, str], dict[str, Any]]:
     return response.status_code, headers, body
 
 
-def both(client: TestClient, path: str = "/classify", **request: Any) -> list[Response]:
-    return [client.post(path + query, **request) for query in WAYS]
+def post_both(client: TestClient, path: str = "/classify", **request: Any) -> list[Response]:
+    return [client.post(path + query, **request) for query in QUERIES]
 
 
 @pytest.mark.parametrize("path", ["/classify", "/classify/"])
 @pytest.mark.parametrize("name", REQUESTS)
-def test_both_ways_answer_the_same(client: TestClient, name: str, path: str) -> None:
-    short, long = (shape(answer) for answer in both(client, path, **REQUESTS[name]))
-    assert short == long
+def test_fast_path_and_router_return_same_response(
+    client: TestClient, name: str, path: str
+) -> None:
+    fast, routed = (comparable(response) for response in post_both(client, path, **REQUESTS[name]))
+    assert fast == routed
 
 
-def test_only_one_of_them_is_the_router(
+def test_only_request_without_query_takes_fast_path(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Else this file would compare the router with itself."""
-    taken: list[str] = []
+    queries: list[str] = []
 
-    async def counted(request: Request, *given: Any) -> Any:
-        taken.append(request.url.query)
-        return await classify(request, *given)
+    async def recording_classify(request: Request, *args: Any) -> Any:
+        queries.append(request.url.query)
+        return await classify(request, *args)
 
-    monkeypatch.setattr(fast_path, "classify", counted)
-    assert [answer.status_code for answer in both(client, **REQUESTS["form"])] == [200, 200]
-    assert taken == [""]
+    monkeypatch.setattr(fast_path, "classify", recording_classify)
+    assert [response.status_code for response in post_both(client, **REQUESTS["form"])] == [
+        200,
+        200,
+    ]
+    assert queries == [""]
 
 
-def test_both_ways_keep_the_clients_own_id(client: TestClient) -> None:
+def test_both_paths_return_request_id_of_client(client: TestClient) -> None:
     headers = {"X-Request-ID": "mine"}
-    for answer in both(client, headers=headers):
-        assert answer.headers["x-request-id"] == answer.json()["request_id"] == "mine"
+    for response in post_both(client, headers=headers):
+        assert response.headers["x-request-id"] == response.json()["request_id"] == "mine"
 
 
-@pytest.mark.parametrize("query", WAYS)
+@pytest.mark.parametrize("query", QUERIES)
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH"])
-def test_another_method_is_405(client: TestClient, method: str, query: str) -> None:
-    answer = client.request(method, "/classify" + query)
-    problem(answer, 405, "method_not_allowed")
-    assert answer.headers["allow"] == "POST"
+def test_other_method_gets_405(client: TestClient, method: str, query: str) -> None:
+    response = client.request(method, "/classify" + query)
+    problem(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == "POST"
 
 
 @pytest.mark.parametrize("path", ["/classify/x", "/Classify"])
-def test_a_path_that_only_looks_alike_is_not_taken(client: TestClient, path: str) -> None:
+def test_similar_path_gets_404(client: TestClient, path: str) -> None:
     problem(client.post(path, files={"file": SEVEN}), 404, "not_found")
 
 
 @pytest.fixture
 def loading(models_dir: Path) -> Iterator[TestClient]:
-    """A client of a service whose model never ends to load."""
+    """A client of a service whose model does not finish loading."""
     gate = threading.Event()
 
     def load(_: Artifact, *__: object, **___: object) -> Runtime:
@@ -116,19 +120,19 @@ def loading(models_dir: Path) -> Iterator[TestClient]:
         gate.set()
 
 
-def test_a_model_that_is_not_ready_is_told_alike(loading: TestClient) -> None:
-    short, long = both(loading, **REQUESTS["form"])
-    problem(short, 503, "not_ready")
-    assert short.headers["retry-after"] == "1"
-    assert shape(short) == shape(long)
+def test_both_paths_return_503_while_model_loads(loading: TestClient) -> None:
+    fast, routed = post_both(loading, **REQUESTS["form"])
+    problem(fast, 503, "not_ready")
+    assert fast.headers["retry-after"] == "1"
+    assert comparable(fast) == comparable(routed)
 
 
-def test_an_unforeseen_failure_is_told_alike(
+def test_both_paths_return_500_for_unexpected_error(
     models_dir: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with serve(models_dir, FailingRuntime("secret")) as client:
-        short, long = both(client, **REQUESTS["form"])
-    identity = problem(short, 500, "internal_error")["request_id"]
-    assert "secret" not in short.text
-    assert identity in caplog.text
-    assert shape(short) == shape(long)
+        fast, routed = post_both(client, **REQUESTS["form"])
+    request_id = problem(fast, 500, "internal_error")["request_id"]
+    assert "secret" not in fast.text
+    assert request_id in caplog.text
+    assert comparable(fast) == comparable(routed)

@@ -1,4 +1,4 @@
-"""The short way through a form of one picture gives what the long way gives, or leaves it."""
+"""Multipart forms: the fast parser for a single part agrees with the general parser."""
 
 import gc
 import weakref
@@ -9,18 +9,31 @@ import requests
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from backend.api.multipart import Form, Upload, boundary, only_part
+from backend.api.multipart import FormParser, Upload, parse_boundary, parse_single_part
 
 LIMIT = 10_000
 BOUNDARY = b"x-boundary"
-# What forms are made of, so that random bytes come close to one.
-PIECES = [b"\r\n", b"--", b"-", b"\r", b"\n", BOUNDARY, b"\r\n--" + BOUNDARY, b"\0", b"\xff", b'"']
-NEARLY = st.lists(st.sampled_from(PIECES) | st.binary(max_size=3), max_size=12).map(b"".join)
+# Parts of forms, so that random content resembles a form.
+FRAGMENTS = [
+    b"\r\n",
+    b"--",
+    b"-",
+    b"\r",
+    b"\n",
+    BOUNDARY,
+    b"\r\n--" + BOUNDARY,
+    b"\0",
+    b"\xff",
+    b'"',
+]
+FORM_LIKE_BYTES = st.lists(st.sampled_from(FRAGMENTS) | st.binary(max_size=3), max_size=12).map(
+    b"".join
+)
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 
 
-def long_way(body: bytes, limit: int = LIMIT) -> list[Upload]:
-    form = Form(BOUNDARY, limit)
+def parse_with_form_parser(body: bytes, limit: int = LIMIT) -> list[Upload]:
+    form = FormParser(BOUNDARY, limit)
     form.write(body)
     return form.finish()
 
@@ -33,8 +46,8 @@ def head_of(filename: bytes = b"a.png", name: bytes = b"file", rest: bytes = b""
     return b'Content-Disposition: form-data; name="%b"; filename="%b"%b' % (name, filename, rest)
 
 
-def same(one: Upload, other: Upload) -> bool:
-    """Whether both have the same name, file name, bytes and verdict on their size."""
+def is_same(one: Upload, other: Upload) -> bool:
+    """Return whether both have the same name, file name, data and `oversized` flag."""
     return (one.name, one.filename, bytes(one.data), one.oversized) == (
         other.name,
         other.filename,
@@ -43,23 +56,23 @@ def same(one: Upload, other: Upload) -> bool:
     )
 
 
-def agrees(body: bytes, limit: int = LIMIT) -> bool:
-    """Whether the short way took the form; fails where it took it for another one."""
-    short = only_part(body, BOUNDARY, limit)
-    if short is None:
+def check_fast_parser(body: bytes, limit: int = LIMIT) -> bool:
+    """Return whether the fast parser accepts the form; fail if the general parser disagrees."""
+    fast = parse_single_part(body, BOUNDARY, limit)
+    if fast is None:
         return False
-    (long,) = long_way(body, limit)
-    assert same(short, long)
+    (general,) = parse_with_form_parser(body, limit)
+    assert is_same(fast, general)
     return True
 
 
 @settings(max_examples=500, deadline=None)
-@given(content=NEARLY, end=st.sampled_from([b"--\r\n", b"--"]))
+@given(content=FORM_LIKE_BYTES, end=st.sampled_from([b"--\r\n", b"--"]))
 @example(content=b"\r\n--" + BOUNDARY, end=b"--")
 @example(content=b"", end=b"--\r\n")
-def test_any_content_is_taken_as_it_is(content: bytes, end: bytes) -> None:
+def test_any_content_is_parsed_alike(content: bytes, end: bytes) -> None:
     plain = b"\r\n--" + BOUNDARY not in content
-    assert agrees(body_of(head_of(), content, end)) or not plain
+    assert check_fast_parser(body_of(head_of(), content, end)) or not plain
 
 
 @settings(max_examples=500, deadline=None)
@@ -73,11 +86,11 @@ def test_any_content_is_taken_as_it_is(content: bytes, end: bytes) -> None:
 @example(filename=b"a\0b", name=b"file")
 @example(filename=b"", name=b"file")
 @example(filename=b"a", name=b"File")
-def test_any_name_is_read_as_the_long_way_reads_it(filename: bytes, name: bytes) -> None:
-    agrees(body_of(head_of(filename, name), b"content"))
+def test_any_name_is_parsed_alike(filename: bytes, name: bytes) -> None:
+    check_fast_parser(body_of(head_of(filename, name), b"content"))
 
 
-@pytest.mark.parametrize(
+@pytest.form_boundary.parametrize(
     "rest",
     [
         b"\r\nContent-Type: image/png",
@@ -85,11 +98,11 @@ def test_any_name_is_read_as_the_long_way_reads_it(filename: bytes, name: bytes)
         b"\r\nContent-Type: ",
     ],
 )
-def test_a_type_may_follow(rest: bytes) -> None:
-    assert agrees(body_of(head_of(rest=rest), b"content"))
+def test_fast_parser_accepts_content_type(rest: bytes) -> None:
+    assert check_fast_parser(body_of(head_of(rest=rest), b"content"))
 
 
-@pytest.mark.parametrize(
+@pytest.form_boundary.parametrize(
     "body",
     [
         b"",
@@ -111,22 +124,24 @@ def test_a_type_may_follow(rest: bytes) -> None:
         body_of(head_of(filename=b"x" * 9_000), b"content"),
     ],
 )
-def test_any_other_form_is_left_to_the_long_way(body: bytes) -> None:
-    assert only_part(body, BOUNDARY, LIMIT) is None
+def test_fast_parser_rejects_other_forms(body: bytes) -> None:
+    assert parse_single_part(body, BOUNDARY, LIMIT) is None
 
 
-@pytest.mark.parametrize(("size", "oversized"), [(LIMIT, False), (LIMIT + 1, True)])
-def test_one_byte_too_many_is_oversized_and_not_kept(size: int, oversized: bool) -> None:
+@pytest.form_boundary.parametrize(("size", "oversized"), [(LIMIT, False), (LIMIT + 1, True)])
+def test_part_over_limit_is_oversized_without_data(size: int, oversized: bool) -> None:
     body = body_of(head_of(), bytes(size))
-    short = only_part(body, BOUNDARY, LIMIT)
-    assert short is not None
-    assert (short.oversized, len(short.data)) == (oversized, 0 if oversized else size)
-    assert agrees(body)
+    fast = parse_single_part(body, BOUNDARY, LIMIT)
+    assert fast is not None
+    assert (fast.oversized, len(fast.data)) == (oversized, 0 if oversized else size)
+    assert check_fast_parser(body)
 
 
-@pytest.mark.parametrize("library", ["httpx", "requests"])
-@pytest.mark.parametrize("name", ["seven.png", "ünïcödé.png", 'a"b.png', "a\\b.png", "100%.png"])
-def test_what_libraries_send_is_read_alike(library: str, name: str) -> None:
+@pytest.form_boundary.parametrize("library", ["httpx", "requests"])
+@pytest.form_boundary.parametrize(
+    "name", ["seven.png", "ünïcödé.png", 'a"b.png', "a\\b.png", "100%.png"]
+)
+def test_forms_of_http_libraries_are_parsed_alike(library: str, name: str) -> None:
     files = {"file": (name, b"content\r\n--", "image/png")}
     sent: httpx.Request | requests.PreparedRequest
     if library == "httpx":
@@ -136,26 +151,26 @@ def test_what_libraries_send_is_read_alike(library: str, name: str) -> None:
         sent = requests.Request("POST", "http://host/", files=files).prepare()
         assert isinstance(sent.body, bytes)
         body = sent.body
-    mark = boundary(sent.headers["content-type"])
-    form = Form(mark, LIMIT)
+    form_boundary = parse_boundary(sent.headers["content-type"])
+    form = FormParser(form_boundary, LIMIT)
     form.write(body)
-    (long,) = form.finish()
-    assert bytes(long.data) == b"content\r\n--"
-    assert long.filename in {name, name.replace('"', "%22")}
-    short = only_part(body, mark, LIMIT)
+    (general,) = form.finish()
+    assert bytes(general.data) == b"content\r\n--"
+    assert general.filename in {name, name.replace('"', "%22")}
+    fast = parse_single_part(body, form_boundary, LIMIT)
     if name == "seven.png":
-        assert short is not None
-    assert short is None or same(short, long)
+        assert fast is not None
+    assert fast is None or is_same(fast, general)
 
 
-def test_a_form_is_let_go_of_at_once() -> None:
-    """Not only when a collection comes along: forms of 100 MB would pile up until then."""
-    form = Form(b"b", 100)
-    known = weakref.ref(form)
+def test_closed_form_is_freed_without_garbage_collection() -> None:
+    """Otherwise forms of 100 MB would accumulate until the next collection."""
+    form = FormParser(b"b", 100)
+    reference = weakref.ref(form)
     gc.disable()
     try:
         form.close()
         del form
-        assert known() is None
+        assert reference() is None
     finally:
         gc.enable()

@@ -10,6 +10,7 @@ import http.client
 import random
 import select
 import signal
+import socket
 import sys
 import threading
 import time
@@ -26,6 +27,7 @@ from tests.e2e.backend import Backend
 DIGIT = next(iter(sorted((ROOT / "frontend" / "examples").glob("*.png")))).read_bytes()
 CLEAN = {200, 429, 503}
 KINDS = 3  # clients of each kind
+RESET = "reset"
 
 Ask = Callable[[], str]
 
@@ -53,6 +55,24 @@ def of_status(status: int) -> str:
     return f"{status}" if status in CLEAN else f"lost: status {status}"
 
 
+def outcome_of(error: Exception, library: str) -> str:
+    """Return the outcome of a failed request of a library that wraps the operating system's error.
+
+    A connection that the listener had not accepted yet when it closed is reset.
+    """
+    text = str(error)
+    if "Connection refused" in text or "All connection attempts failed" in text:
+        return "refused"
+    is_reset = "Connection reset by peer" in text or "Broken pipe" in text
+    return RESET if is_reset else f"lost: {library} {error!r}"
+
+
+def listens(port: int) -> bool:
+    """Return whether a connection to the port succeeds."""
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 class Plain:
     """The standard library's client: it hides nothing and tries nothing twice."""
 
@@ -65,6 +85,7 @@ class Plain:
     def __call__(self) -> str:
         """Send one picture."""
         connection = self._connection
+        is_new = False
         if connection is not None and select.select([connection.sock], [], [], 0)[0]:
             connection.close()  # closed while it was idle, and seen so before anything was sent
             connection = None
@@ -74,10 +95,18 @@ class Plain:
                 connection.connect()
             except ConnectionRefusedError:
                 return "refused"
+            except ConnectionResetError:
+                return RESET
+            is_new = True
         try:
             return self._send(connection)
+        except http.client.RemoteDisconnected:  # closed after the request was received
+            self._connection = None
+            return "lost: no response"
         except (OSError, http.client.HTTPException) as error:
             self._connection = None
+            if is_new and isinstance(error, ConnectionResetError | BrokenPipeError):
+                return RESET
             return f"lost: {'keeping' if self._keep else 'one-shot'} {type(error).__name__}"
 
     def _send(self, connection: http.client.HTTPConnection) -> str:
@@ -108,8 +137,7 @@ def of_requests(port: int, *, keep: bool) -> Ask:
         try:
             answer = session.post(f"http://127.0.0.1:{port}/classify", files={"file": DIGIT})
         except requests.ConnectionError as error:
-            refused = "Connection refused" in str(error)
-            return "refused" if refused else f"lost: requests {error}"
+            return outcome_of(error, "requests")
         return of_status(answer.status_code)
 
     session.trust_env = False
@@ -123,10 +151,8 @@ def of_httpx(port: int) -> Ask:
     def ask() -> str:
         try:
             answer = client.get(f"http://127.0.0.1:{port}/models")
-        except httpx.ConnectError:
-            return "refused"
         except httpx.TransportError as error:
-            return f"lost: httpx {error!r}"
+            return outcome_of(error, "httpx")
         return of_status(answer.status_code)
 
     return ask
@@ -155,6 +181,8 @@ def one_round(outcomes: Outcomes, log: Path | None = None, **environ: str) -> fl
         def ask_on(ask: Ask) -> None:
             while True:
                 outcome = ask()
+                if outcome == RESET:
+                    outcome = "lost: reset" if listens(backend.port) else "refused"
                 outcomes.note(outcome)
                 if outcome == "refused":
                     return

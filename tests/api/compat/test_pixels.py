@@ -1,4 +1,4 @@
-"""What clients of the tutorials' digit services send, and what they expect back."""
+"""The protocol of the digit tutorials: /predict, /predict_nn/ and /home."""
 
 import base64
 import json
@@ -22,7 +22,7 @@ MEAN, STD = 0.1307, 0.3081
 
 
 def brightness(item: Floats) -> int:
-    """The fake model's answer: how bright the field is, 0 for black to 9 for white."""
+    """Return the fake model's prediction: the brightness from 0 (black) to 9 (white)."""
     return round(float((item * STD + MEAN).mean()) * 9)
 
 
@@ -32,35 +32,37 @@ def client(models_dir: Path) -> Iterator[TestClient]:
         yield client
 
 
-def field(digit: int) -> list[int]:
-    """A row whose brightness is `digit`."""
+def make_row(digit: int) -> list[int]:
+    """Return a row of 784 pixels whose brightness is `digit`."""
     row = np.zeros(784, dtype=int)
     row[: round(784 * digit / 9)] = 255
     return [int(value) for value in row]
 
 
-def best(row: list[float]) -> int:
+def argmax(row: list[float]) -> int:
     return int(np.argmax(row))
 
 
-def test_input_rows_give_rows_of_probabilities(client: TestClient) -> None:
-    rows = client.post("/predict", json={"input": [field(3), field(8)]}).json()
-    assert [best(row) for row in rows] == [3, 8]
+def test_input_returns_rows_of_probabilities(client: TestClient) -> None:
+    rows = client.post("/predict", json={"input": [make_row(3), make_row(8)]}).json()
+    assert [argmax(row) for row in rows] == [3, 8]
     assert {len(row) for row in rows} == {10}
     assert sum(rows[0]) == pytest.approx(1, abs=1e-5)
 
 
-def test_five_hundred_rows_are_answered_in_order(client: TestClient) -> None:
-    rows = client.post("/predict", json={"input": [field(i % 10) for i in range(500)]}).json()
-    assert [best(row) for row in rows] == [i % 10 for i in range(500)]
+def test_five_hundred_rows_are_classified_in_order(client: TestClient) -> None:
+    rows = client.post("/predict", json={"input": [make_row(i % 10) for i in range(500)]}).json()
+    assert [argmax(row) for row in rows] == [i % 10 for i in range(500)]
 
 
-def test_one_bare_row_is_a_batch_of_one(client: TestClient) -> None:
-    assert [best(row) for row in client.post("/predict", json={"input": field(4)}).json()] == [4]
+def test_single_row_is_batch_of_one(client: TestClient) -> None:
+    assert [argmax(row) for row in client.post("/predict", json={"input": make_row(4)}).json()] == [
+        4
+    ]
 
 
 @pytest.mark.parametrize(
-    "scaled",
+    "scale",
     [
         lambda pixels: (pixels / 255 - MEAN) / STD,
         lambda pixels: pixels / 255,
@@ -68,34 +70,32 @@ def test_one_bare_row_is_a_batch_of_one(client: TestClient) -> None:
         lambda pixels: pixels,
     ],
 )
-def test_features_are_understood_however_they_were_normalized(
-    client: TestClient, scaled: Any
-) -> None:
-    features = scaled(np.array(field(6), dtype=float)).reshape(1, 28, 28).tolist()
+def test_features_are_accepted_in_any_normalization(client: TestClient, scale: Any) -> None:
+    features = scale(np.array(make_row(6), dtype=float)).reshape(1, 28, 28).tolist()
     assert client.post("/predict", json={"features": features}).json() == {"result": "6"}
 
 
-def test_an_image_of_comma_separated_numbers(client: TestClient) -> None:
-    body = {"image": ", ".join(map(str, field(5)))}
+def test_image_of_comma_separated_numbers(client: TestClient) -> None:
+    body = {"image": ", ".join(map(str, make_row(5)))}
     assert client.post("/predict", json=body).json() == {"prediction": "5"}
 
 
 @pytest.mark.parametrize("shape", [(784,), (28, 28), (28, 28, 1), (1, 28, 28)])
 @pytest.mark.parametrize("scale", [1, 255])
 def test_instances_of_every_shape(client: TestClient, shape: tuple[int, ...], scale: int) -> None:
-    instances = (np.array([field(2), field(9)]) / scale).reshape(2, *shape).tolist()
+    instances = (np.array([make_row(2), make_row(9)]) / scale).reshape(2, *shape).tolist()
     rows = client.post("/predict", json={"instances": instances}).json()["predictions"]
-    assert [best(row) for row in rows] == [2, 9]
+    assert [argmax(row) for row in rows] == [2, 9]
 
 
 @pytest.mark.parametrize("part", ["image", "file"])
-def test_an_uploaded_picture_is_answered_as_by_classify(client: TestClient, part: str) -> None:
-    answer = client.post("/predict", files={part: ("a.png", SEVEN)}).json()
-    assert answer["filename"] == "a.png"
-    assert answer["prediction"] in set("0123456789")
+def test_uploaded_image_is_classified_as_by_classify(client: TestClient, part: str) -> None:
+    response = client.post("/predict", files={part: ("a.png", SEVEN)}).json()
+    assert response["filename"] == "a.png"
+    assert response["prediction"] in set("0123456789")
 
 
-BLACK = field(0)
+BLACK = make_row(0)
 
 
 @pytest.mark.parametrize(
@@ -132,25 +132,25 @@ BLACK = field(0)
         7,
     ],
 )
-def test_wrong_pixels_are_422_with_one_error_and_no_echo(client: TestClient, body: Any) -> None:
+def test_invalid_pixels_return_422_without_echo(client: TestClient, body: Any) -> None:
     response = client.post("/predict", json=body)
     problem(response, 422, "invalid_pixels")
     assert len(response.content) < 500
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999"])
-def test_numbers_that_are_not_finite_are_422(client: TestClient, number: str) -> None:
+def test_non_finite_numbers_return_422(client: TestClient, number: str) -> None:
     content = '{"input": [[' + ",".join([number, *["0"] * 783]) + "]]}"
     body = problem(client.post("/predict", content=content), 422, "invalid_pixels")
     assert "finite" in body["detail"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff", b'{"input": [[0,]]}', b"[" * 5000])
-def test_what_is_no_json_is_malformed(client: TestClient, content: bytes) -> None:
+def test_invalid_json_returns_400(client: TestClient, content: bytes) -> None:
     problem(client.post("/predict", content=content), 400, "malformed_request")
 
 
-def test_two_megabytes_of_wrong_types_get_a_short_answer(client: TestClient) -> None:
+def test_large_invalid_body_gets_short_response(client: TestClient) -> None:
     body = json.dumps({"input": [["x"] * 784] * 500})
     response = client.post("/predict", content=body)
     problem(response, 422, "invalid_pixels")
@@ -161,16 +161,16 @@ DRAWING = "data:image/png;base64," + base64.b64encode(SEVEN).decode()
 
 
 @pytest.mark.parametrize("path", ["/predict_nn", "/predict_nn/"])
-def test_a_drawing_in_the_query(client: TestClient, path: str) -> None:
-    answer = client.post(f"{path}?drawing_data={quote(DRAWING)}").json()
-    assert set(answer) == {"result", "error", "data"}
-    assert answer["error"] == ""
-    assert len(answer["data"]) == 10
-    assert answer["result"] == best(answer["data"])
+def test_drawing_in_query(client: TestClient, path: str) -> None:
+    response = client.post(f"{path}?drawing_data={quote(DRAWING)}").json()
+    assert set(response) == {"result", "error", "data"}
+    assert response["error"] == ""
+    assert len(response["data"]) == 10
+    assert response["result"] == argmax(response["data"])
 
 
-def test_a_drawing_is_the_same_however_it_is_sent(client: TestClient) -> None:
-    answers = [
+def test_drawing_formats_give_same_result(client: TestClient) -> None:
+    responses = [
         client.post("/predict_nn/", params={"drawing_data": DRAWING}),
         client.post(f"/predict_nn/?drawing_data={DRAWING}"),  # pluses arrive as spaces
         client.post("/predict_nn/", data={"drawing_data": DRAWING}),
@@ -178,8 +178,8 @@ def test_a_drawing_is_the_same_however_it_is_sent(client: TestClient) -> None:
         client.post("/predict_nn/", files={"drawing_data": (None, DRAWING)}),
         client.post("/predict_nn/", content=DRAWING),
     ]
-    assert {answer.status_code for answer in answers} == {200}
-    assert len({answer.text for answer in answers}) == 1
+    assert {response.status_code for response in responses} == {200}
+    assert len({response.text for response in responses}) == 1
 
 
 @pytest.mark.parametrize(
@@ -192,13 +192,13 @@ def test_a_drawing_is_the_same_however_it_is_sent(client: TestClient) -> None:
         ("data:image/png;base64,a", 400, "malformed_request"),
     ],
 )
-def test_a_drawing_that_is_none_is_a_problem(
+def test_invalid_drawing_returns_error(
     client: TestClient, text: str, status: int, code: str
 ) -> None:
     problem(client.post("/predict_nn/", data={"drawing_data": text}), status, code)
 
 
-def test_a_missing_drawing_says_what_to_send(client: TestClient) -> None:
+def test_missing_drawing_returns_400(client: TestClient) -> None:
     for request in ({}, {"json": {"a": 1}}, {"data": {"a": "1"}}, {"files": {"a": b"1"}}):
         response = client.post("/predict_nn/", **request)
         assert response.status_code == 400
@@ -208,30 +208,30 @@ def test_a_missing_drawing_says_what_to_send(client: TestClient) -> None:
 @pytest.mark.parametrize(
     "body", ["drawing_data=&x=1", "x=1", "drawing_data=", "drawing_data=&" + "a=1&" * 1000]
 )
-def test_a_form_without_a_drawing_is_a_problem(client: TestClient, body: str) -> None:
+def test_form_without_drawing_returns_400(client: TestClient, body: str) -> None:
     headers = {"Content-Type": "application/x-www-form-urlencoded"}
     response = client.post("/predict_nn/", content=body, headers=headers)
     assert response.status_code == 400
     assert response.json()["code"] in {"missing_file", "malformed_request"}
 
 
-def test_a_drawing_among_other_fields_is_found(client: TestClient) -> None:
+def test_drawing_is_found_among_other_fields(client: TestClient) -> None:
     response = client.post("/predict_nn/", data={"csrf": "abc", "drawing_data": DRAWING})
     assert response.status_code == 200
 
 
-def test_each_picture_of_a_batch_tells_its_own_scale(client: TestClient) -> None:
-    row = np.array(field(6))
+def test_images_of_batch_may_have_different_scales(client: TestClient) -> None:
+    row = np.array(make_row(6))
     body = {"instances": [(row / 255).tolist(), row.tolist(), (row / 127.5 - 1).tolist()]}
     rows = client.post("/predict", json=body).json()["predictions"]
-    assert [best(row) for row in rows] == [6, 6, 6]
+    assert [argmax(row) for row in rows] == [6, 6, 6]
 
 
 @pytest.mark.parametrize("media_type", ["IMAGE/PNG", "application/octet-stream"])
-def test_a_raw_picture_is_taken_whatever_it_claims(client: TestClient, media_type: str) -> None:
+def test_raw_image_is_classified(client: TestClient, media_type: str) -> None:
     response = client.post("/predict", content=SEVEN, headers={"Content-Type": media_type})
     assert response.json()["prediction"] in set("0123456789")
 
 
-def test_home_greets(client: TestClient) -> None:
+def test_home_returns_welcome_message(client: TestClient) -> None:
     assert "Hello" in client.get("/home").json()["message"]

@@ -1,4 +1,4 @@
-"""Every request has an id, in the answer and in the log, however it ends."""
+"""Request IDs and the access log."""
 
 import asyncio
 from typing import Any
@@ -8,17 +8,17 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
-from backend.api.middleware.access_log import RequestId
+from backend.api.middleware.access_log import AccessLogMiddleware
 from backend.telemetry.metrics import Metrics
 
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/classify", "/metrics", "/docs", "/models/x"])
-def test_every_answer_carries_one_id(client: TestClient, path: str) -> None:
+def test_response_contains_request_id_once(client: TestClient, path: str) -> None:
     response = client.get(path, headers={"X-Request-ID": "mine"})
     assert response.headers.get_list("x-request-id") == ["mine"]
 
 
-def test_the_answer_to_an_unforeseen_failure_carries_it_too(
+def test_response_to_unexpected_error_contains_request_id(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.api.routes.models.model_info", lambda _: 1 / 0)
@@ -27,25 +27,22 @@ def test_the_answer_to_an_unforeseen_failure_carries_it_too(
     assert response.json()["request_id"] == "mine"
 
 
-@pytest.mark.parametrize("odd", ["", "a b", "x" * 129, 'x"', "x\u00e9", "<x>", "a/b", "a,b"])
-def test_an_id_that_could_do_harm_is_replaced(client: TestClient, odd: str) -> None:
-    response = client.get("/health", headers=[(b"X-Request-ID", odd.encode())])
+@pytest.mark.parametrize("request_id", ["", "a b", "x" * 129, 'x"', "x\u00e9", "<x>", "a/b", "a,b"])
+def test_malformed_request_id_is_replaced(client: TestClient, request_id: str) -> None:
+    response = client.get("/health", headers=[(b"X-Request-ID", request_id.encode())])
     assert len(response.headers["x-request-id"]) == 26
 
 
-def test_two_clients_that_send_none_have_two_ids(client: TestClient) -> None:
+def test_generated_request_ids_differ(client: TestClient) -> None:
     first, second = (client.get("/health").headers["x-request-id"] for _ in range(2))
     assert first != second
 
 
-def asked(path: str = "/classify") -> Scope:
-    return {"type": "http", "method": "POST", "path": path, "headers": []}
-
-
-def test_a_request_that_the_server_gives_up_is_told_so() -> None:
+def test_request_cancelled_by_server_gets_503() -> None:
     async def cancelled(scope: Scope, receive: Receive, send: Send) -> None:
         raise asyncio.CancelledError
 
+    scope = {"type": "http", "method": "POST", "path": "/classify", "headers": []}
     sent: list[Message] = []
 
     async def send(message: Message) -> None:
@@ -54,7 +51,7 @@ def test_a_request_that_the_server_gives_up_is_told_so() -> None:
     async def receive() -> Any:
         return {"type": "http.request"}
 
-    asyncio.run(RequestId(cancelled, Metrics())(asked(), receive, send))
+    asyncio.run(AccessLogMiddleware(cancelled, Metrics())(scope, receive, send))
     start, body = sent
     assert start["status"] == 503
     problem = orjson.loads(body["body"])
@@ -62,7 +59,7 @@ def test_a_request_that_the_server_gives_up_is_told_so() -> None:
     assert (b"x-request-id", problem["request_id"].encode()) in start["headers"]
 
 
-def test_a_long_path_does_not_fill_the_log(
+def test_long_path_is_truncated_in_log(
     client: TestClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "prism.access")

@@ -1,4 +1,4 @@
-"""Where keys are set, nothing but /health and /ready answers without one."""
+"""API keys: every route except /health and /ready requires one."""
 
 import hashlib
 import subprocess
@@ -23,8 +23,8 @@ from tests.images import encoded, seven
 KEYS = ["the first key", "the-second"]
 HASHES = ",".join(hashlib.sha256(key.encode()).hexdigest() for key in KEYS)
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND")
-FREE = {(method, path) for method in ("GET", "HEAD") for path in ("/health", "/ready")}
-TRICKS = (
+PUBLIC = {(method, path) for method in ("GET", "HEAD") for path in ("/health", "/ready")}
+TRICKY_PATHS = (
     *("//", "//classify", "/./classify", "/health/../classify", "/health/", "/ready/"),
     *("/health%2f..%2fclassify", "/%63lassify", "/classify/", "/health;x", "/health%00", "/HEALTH"),
     *("/health%0a", "/nowhere", "/docs/", "/docs/oauth2-redirect", "/static/../models", "*"),
@@ -39,27 +39,34 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
 
 
 def paths(app: FastAPI) -> set[str]:
-    """Every path of the application, with something for its parameters."""
+    """Return every path of the application, with values for its parameters."""
     modules = walk_packages(api.__path__, f"{api.__name__}.")
-    routers = [getattr(import_module(found.name), "router", None) for found in modules]
+    routers = [getattr(import_module(module.name), "router", None) for module in modules]
     routes = chain(app.routes, *(router.routes for router in routers if router))
-    found = {str(route.path) for route in routes if hasattr(route, "path")}
-    return {path.replace("{id}", "1").replace("{name}", "fake") for path in found}
+    templates = {str(route.path) for route in routes if hasattr(route, "path")}
+    return {path.replace("{id}", "1").replace("{name}", "fake") for path in templates}
 
 
-def test_every_route_and_method_asks_for_a_key(client: TestClient, tmp_path: Path) -> None:
-    known = paths(create_app(settings_for(tmp_path)))
-    assert {"/docs", "/openapi.json", "/metrics", "/classify", "/history/1", "/predict"} <= known
-    for path in sorted({*known, *TRICKS}):
+def test_every_route_and_method_requires_key(client: TestClient, tmp_path: Path) -> None:
+    all_paths = paths(create_app(settings_for(tmp_path)))
+    assert {
+        "/docs",
+        "/openapi.json",
+        "/metrics",
+        "/classify",
+        "/history/1",
+        "/predict",
+    } <= all_paths
+    for path in sorted({*all_paths, *TRICKY_PATHS}):
         for method in METHODS:
-            answer = client.request(method, path, follow_redirects=False)
-            if (method, path) in FREE:
-                assert answer.status_code in {200, 503}
+            response = client.request(method, path, follow_redirects=False)
+            if (method, path) in PUBLIC:
+                assert response.status_code in {200, 503}
                 continue
-            assert answer.status_code == 401, (method, path)
-            assert answer.headers["www-authenticate"].startswith("Bearer")
+            assert response.status_code == 401, (method, path)
+            assert response.headers["www-authenticate"].startswith("Bearer")
             if method != "HEAD":
-                problem(answer, 401, "api_key_missing")
+                problem(response, 401, "api_key_missing")
 
 
 @pytest.mark.parametrize(
@@ -72,10 +79,10 @@ def test_every_route_and_method_asks_for_a_key(client: TestClient, tmp_path: Pat
         {"X-API-Key": "the first key", "Authorization": "Bearer of a platform"},
     ],
 )
-def test_each_key_opens_every_way(client: TestClient, headers: dict[str, str]) -> None:
-    picture = {"file": encoded(seven())}
+def test_each_key_is_accepted_in_either_header(client: TestClient, headers: dict[str, str]) -> None:
+    image = {"file": encoded(seven())}
     for path in ("/classify", "/classify?top_k=1", "/classify/batch"):
-        assert client.post(path, files=picture, headers=headers).status_code == 200
+        assert client.post(path, files=image, headers=headers).status_code == 200
     assert client.get("/docs", headers=headers).status_code == 200
     assert client.get("/nowhere", headers=headers).status_code == 404
 
@@ -92,18 +99,18 @@ def test_each_key_opens_every_way(client: TestClient, headers: dict[str, str]) -
     ],
 )
 @pytest.mark.parametrize("path", ["/classify", "/models"])
-def test_a_wrong_key_is_refused(client: TestClient, headers: dict[str, str], path: str) -> None:
-    answer = client.post(path, headers=headers)
-    problem(answer, 403, "api_key_wrong")
-    assert "invalid_token" in answer.headers["www-authenticate"]
+def test_wrong_key_gets_403(client: TestClient, headers: dict[str, str], path: str) -> None:
+    response = client.post(path, headers=headers)
+    problem(response, 403, "api_key_wrong")
+    assert "invalid_token" in response.headers["www-authenticate"]
 
 
-@pytest.mark.parametrize("given", ["Basic dGhlIGZpcnN0IGtleQ==", "the first key", ""])
-def test_other_ways_to_sign_in_are_no_key(client: TestClient, given: str) -> None:
-    problem(client.get("/models", headers={"Authorization": given}), 401, "api_key_missing")
+@pytest.mark.parametrize("authorization", ["Basic dGhlIGZpcnN0IGtleQ==", "the first key", ""])
+def test_other_authorization_schemes_get_401(client: TestClient, authorization: str) -> None:
+    problem(client.get("/models", headers={"Authorization": authorization}), 401, "api_key_missing")
 
 
-def test_without_keys_everything_but_the_history_is_open(tmp_path: Path) -> None:
+def test_without_keys_only_history_requires_key(tmp_path: Path) -> None:
     write_model(tmp_path)
     with serve(tmp_path, history=True) as client:
         assert client.get("/models").status_code == 200
@@ -111,11 +118,11 @@ def test_without_keys_everything_but_the_history_is_open(tmp_path: Path) -> None
         assert "PRISM_HISTORY_OPEN" in body["detail"]
 
 
-def test_the_command_makes_a_key_and_its_hash() -> None:
+def test_command_prints_key_and_hash() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "backend.api.middleware.api_keys"],
+        [sys.executable, "-m", "backend.keys"],
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    key, known = (line.split(": ")[1].strip() for line in done.stdout.splitlines())
-    assert hashlib.sha256(key.encode()).hexdigest() == known
+    key, key_hash = (line.split(": ")[1].strip() for line in done.stdout.splitlines())
+    assert hashlib.sha256(key.encode()).hexdigest() == key_hash
     assert len(key) >= 32

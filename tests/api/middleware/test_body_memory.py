@@ -1,23 +1,23 @@
-"""What many people send at a time has to fit into the memory."""
+"""Limit on the memory of all request bodies."""
 
 from pathlib import Path
 
 import pytest
 
 from backend import app
-from tests.api.asgi import GONE, body, running
+from tests.api.asgi import DISCONNECT, body, run_service
 from tests.fake_models import GRAY, GrayRuntime, gray, write_model
-from tests.inference.work import until
 from tests.images import encoded, noise
+from tests.inference.helpers import wait_until
 
-PICTURE = encoded(noise(140, 100), "BMP") + bytes(5_000)  # 47 kB
-HALF = len(PICTURE) // 2
+IMAGE = encoded(noise(140, 100), "BMP") + bytes(5_000)  # 47 kB
+HALF = len(IMAGE) // 2
 CHUNKED = {"transfer_encoding": "chunked"}
 
 
 @pytest.fixture
 def gray_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of models, in a container that has room for 47 kB of files."""
+    """A folder of models, in a container with memory for 47 kB of request bodies."""
     monkeypatch.setattr(app, "memory_limit", lambda: 380_000)
     write_model(tmp_path / "gray-models", "gray", preprocess=GRAY)
     return tmp_path / "gray-models"
@@ -25,47 +25,47 @@ def gray_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.anyio
 @pytest.mark.parametrize("query", ["", "top_k=1"])
-@pytest.mark.parametrize("headers", [CHUNKED, {"content_length": str(len(PICTURE))}])
-async def test_what_does_not_fit_beside_others_is_told_to_come_again(
+@pytest.mark.parametrize("headers", [CHUNKED, {"content_length": str(len(IMAGE))}])
+async def test_body_that_does_not_fit_gets_429(
     gray_models: Path, query: str, headers: dict[str, str]
 ) -> None:
-    async with running(gray_models, GrayRuntime()) as service:
-        first = service.post(body(PICTURE[:HALF], more=True), **headers)
-        await until(lambda: first.asked == 2)
-        second = service.post(body(PICTURE[:HALF], more=True), query=query, **headers)
-        await until(lambda: second.asked == 2)
-        second.say(body(PICTURE[HALF:]))
-        status, answered, answer = await second.answer()
-        assert (status, answer["code"]) == (429, "queue_full")
-        assert int(answered["retry-after"]) >= 1
-        first.say(body(PICTURE[HALF:]))
-        assert (await first.answer())[0] == 200
-        assert (await service.post(body(PICTURE), query=query, **headers).answer())[0] == 200
+    async with run_service(gray_models, GrayRuntime()) as service:
+        first = service.post(body(IMAGE[:HALF], more=True), **headers)
+        await wait_until(lambda: first.receive_calls == 2)
+        second = service.post(body(IMAGE[:HALF], more=True), query=query, **headers)
+        await wait_until(lambda: second.receive_calls == 2)
+        second.send(body(IMAGE[HALF:]))
+        status, response_headers, content = await second.response()
+        assert (status, content["code"]) == (429, "queue_full")
+        assert int(response_headers["retry-after"]) >= 1
+        first.send(body(IMAGE[HALF:]))
+        assert (await first.response())[0] == 200
+        assert (await service.post(body(IMAGE), query=query, **headers).response())[0] == 200
 
 
 @pytest.mark.anyio
-async def test_one_alone_may_be_larger_than_the_room_for_all(gray_models: Path) -> None:
+async def test_single_body_may_exceed_limit(gray_models: Path) -> None:
     large = gray(4) + bytes(90_000)
-    async with running(gray_models, GrayRuntime()) as service:
-        assert (await service.post(body(large), **CHUNKED).answer())[0] == 200
+    async with run_service(gray_models, GrayRuntime()) as service:
+        assert (await service.post(body(large), **CHUNKED).response())[0] == 200
 
 
 @pytest.mark.anyio
-async def test_whoever_leaves_makes_room(gray_models: Path) -> None:
-    async with running(gray_models, GrayRuntime()) as service:
-        first = service.post(body(PICTURE[:HALF], more=True), **CHUNKED)
-        await until(lambda: first.asked == 2)
-        first.say(GONE)
-        await first.answer()
+async def test_disconnected_client_frees_memory(gray_models: Path) -> None:
+    async with run_service(gray_models, GrayRuntime()) as service:
+        first = service.post(body(IMAGE[:HALF], more=True), **CHUNKED)
+        await wait_until(lambda: first.receive_calls == 2)
+        first.send(DISCONNECT)
+        await first.response()
         for _ in range(3):
-            assert (await service.post(body(PICTURE), **CHUNKED).answer())[0] == 200
+            assert (await service.post(body(IMAGE), **CHUNKED).response())[0] == 200
 
 
 @pytest.mark.anyio
-async def test_small_pictures_are_read_however_full_it_is(gray_models: Path) -> None:
+async def test_small_images_are_accepted_when_memory_is_full(gray_models: Path) -> None:
     data = gray(4)
-    async with running(gray_models, GrayRuntime()) as service:
-        first = service.post(body(PICTURE, more=True), **CHUNKED)
-        await until(lambda: first.asked == 2)
+    async with run_service(gray_models, GrayRuntime()) as service:
+        first = service.post(body(IMAGE, more=True), **CHUNKED)
+        await wait_until(lambda: first.receive_calls == 2)
         second = service.post(body(data), content_length=str(len(data)))
-        assert (await second.answer())[2]["prediction"] == "4"
+        assert (await second.response())[2]["prediction"] == "4"

@@ -1,4 +1,4 @@
-"""What a calibrated model promises over HTTP, and what it says of pictures that it cannot know."""
+"""Prediction sets, coverage and out-of-distribution detection over HTTP."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from tests.images import encoded, seven
 SEVEN = encoded(seven())
 FORM: dict[str, Any] = {"files": {"file": SEVEN}}
 
-# A fake model's logits are 5 for one class and 0 for nine: at the temperature 1.5 the nine have a
+# The fake model's logits are 5 for one class and 0 for nine: at temperature 1.5 the nine have a
 # probability of 0.027 each.
 LABELS = [str(digit) for digit in range(10)]
 ALL = ["7", *(label for label in LABELS if label != "7")]
@@ -43,55 +43,53 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         ("?coverage=.990", 0.99, ALL),
     ],
 )
-def test_the_set_is_of_the_coverage_that_was_asked_for(
+def test_prediction_set_has_requested_coverage(
     client: TestClient, query: str, coverage: float, labels: list[str]
 ) -> None:
     one = client.post("/classify" + query, **FORM).json()
     (line,) = client.post("/classify/batch" + query, **FORM).text.splitlines()
-    for answer in (one, json.loads(line)):
-        assert (answer["prediction_set"], answer["coverage"]) == (labels, coverage)
-        assert answer["in_distribution"] is True
-        assert answer["ood_score"] == pytest.approx(-5.058874, abs=1e-5)
-        assert answer["confidence"] == pytest.approx(0.757, abs=1e-3)
+    for result in (one, json.loads(line)):
+        assert (result["prediction_set"], result["coverage"]) == (labels, coverage)
+        assert result["in_distribution"] is True
+        assert result["ood_score"] == pytest.approx(-5.058874, abs=1e-5)
+        assert result["confidence"] == pytest.approx(0.757, abs=1e-3)
 
 
 @pytest.mark.parametrize("path", ["/classify", "/classify/batch"])
-@pytest.mark.parametrize("asked", ["0.5", "1", "0", "-95", "9", "95.5", "nan", "inf", "high", ""])
-def test_another_coverage_is_refused_with_those_there_are(
-    client: TestClient, path: str, asked: str
-) -> None:
-    body = problem(client.post(f"{path}?coverage={asked}", **FORM), 422, "invalid_parameter")
-    assert body["detail"] == "coverage: 0.9, 0.95 or 0.99 is expected."
+@pytest.mark.parametrize("value", ["0.5", "1", "0", "-95", "9", "95.5", "nan", "inf", "high", ""])
+def test_unsupported_coverage_returns_422(client: TestClient, path: str, value: str) -> None:
+    body = problem(client.post(f"{path}?coverage={value}", **FORM), 422, "invalid_parameter")
+    assert body["detail"] == "coverage: must be 0.9, 0.95 or 0.99."
 
 
-def test_a_picture_that_scores_more_than_the_limit_is_not_of_the_models_world(
+def test_score_above_limit_is_out_of_distribution(
     tmp_path: Path,
 ) -> None:
     write_model(tmp_path, calibration=CALIBRATION | {"max_ood_score": -5.1})
     with serve(tmp_path) as client:
-        answer = client.post("/classify", **FORM).json()
-    assert answer["in_distribution"] is False
-    assert answer["prediction_set"] == ["0"]  # what to make of it is left to the client
+        result = client.post("/classify", **FORM).json()
+    assert result["in_distribution"] is False
+    assert result["prediction_set"] == ["0"]  # still returned; clients decide what to show
 
 
-def test_a_model_that_is_not_calibrated_takes_the_parameter_and_promises_nothing(
+def test_uncalibrated_model_returns_null_for_coverage(
     tmp_path: Path,
 ) -> None:
     write_model(tmp_path)
     with serve(tmp_path) as client:
-        answer = client.post("/classify?coverage=0.99", **FORM).json()
+        result = client.post("/classify?coverage=0.99", **FORM).json()
         assert client.get("/models/fake").json()["calibration"] is None
-    assert answer["prediction_set"] is answer["coverage"] is answer["in_distribution"] is None
+    assert result["prediction_set"] is result["coverage"] is result["in_distribution"] is None
 
 
-def test_the_calibration_is_told_of_each_model(client: TestClient) -> None:
-    client.post("/classify", **FORM)  # waits until the model is there
+def test_models_include_calibration(client: TestClient) -> None:
+    client.post("/classify", **FORM)  # waits until the model is ready
     assert client.get("/models/fake").json()["calibration"] == CALIBRATION
     (model,) = client.get("/models").json()["models"]
     assert model["calibration"] == CALIBRATION
 
 
-def test_the_digit_services_of_tutorials_answer_calibrated_probabilities(
+def test_predict_returns_calibrated_probabilities(
     client: TestClient,
 ) -> None:
     ((*row,),) = client.post("/predict", json={"input": [[0] * 784]}).json()

@@ -1,4 +1,4 @@
-"""What probes and people ask first."""
+"""GET /health, GET /ready and GET /."""
 
 import threading
 from pathlib import Path
@@ -16,7 +16,7 @@ from tests.fake_models import settings_for
 from tests.images import encoded, seven
 
 
-def test_health_answers_while_the_model_loads_and_ready_only_after(models_dir: Path) -> None:
+def test_health_returns_200_while_model_loads_and_ready_503(models_dir: Path) -> None:
     gate = threading.Event()
 
     def slow_load(_: Artifact, *__: object, **___: object) -> Runtime:
@@ -31,41 +31,41 @@ def test_health_answers_while_the_model_loads_and_ready_only_after(models_dir: P
             problem(response, 503, "not_ready")
             assert response.headers["retry-after"] == "1"
             assert client.get("/models").json()["models"][0]["state"] == "loading"
-            picture = {"file": encoded(seven())}
-            problem(client.post("/classify", files=picture), 503, "not_ready")
+            image = {"file": encoded(seven())}
+            problem(client.post("/classify", files=image), 503, "not_ready")
         finally:
             gate.set()
-        assert client.post("/classify", files=picture).status_code in {200, 503}
+        assert client.post("/classify", files=image).status_code in {200, 503}
         while client.get("/ready").status_code != 200:
             pass
         assert client.get("/ready").json() == {"status": "ready"}
 
 
-def test_the_root_says_what_this_is_and_every_link_of_it_answers(client: TestClient) -> None:
+def test_root_returns_version_and_working_links(client: TestClient) -> None:
     info = client.get("/").json()
     assert (info["name"], info["version"]) == ("Prism", __version__)
     for name in ("docs", "openapi", "models", "health", "ready", "metrics"):
         assert client.get(info["links"][name]).status_code == 200
 
 
-def test_every_response_has_a_request_id_and_keeps_the_clients_own(client: TestClient) -> None:
+def test_response_returns_request_id_of_client_or_new_one(client: TestClient) -> None:
     ids = {client.get("/health").headers["x-request-id"] for _ in range(2)}
     assert len(ids) == 2
-    kept = client.get("/health", headers={"X-Request-ID": "mine-1"})
-    assert kept.headers["x-request-id"] == "mine-1"
-    odd = client.get("/health", headers={"X-Request-ID": "a b" + "x" * 300})
-    assert odd.headers["x-request-id"] not in {"", "a b" + "x" * 300}
+    response = client.get("/health", headers={"X-Request-ID": "mine-1"})
+    assert response.headers["x-request-id"] == "mine-1"
+    response = client.get("/health", headers={"X-Request-ID": "a b" + "x" * 300})
+    assert response.headers["x-request-id"] not in {"", "a b" + "x" * 300}
 
 
 @pytest.mark.parametrize("path", ["/", "/health", "/ready"])
-def test_monitors_that_send_head_are_answered(client: TestClient, path: str) -> None:
+def test_head_requests_return_200(client: TestClient, path: str) -> None:
     while client.get("/ready").status_code != 200:
         pass
     response = client.head(path)
     assert (response.status_code, response.content) == (200, b"")
 
 
-def test_openapi_shows_how_to_upload_and_what_comes_back(client: TestClient) -> None:
+def test_openapi_describes_request_and_responses(client: TestClient) -> None:
     schema = client.get("/openapi.json").json()
     post = schema["paths"]["/classify"]["post"]
     assert {"multipart/form-data", "image/*"} <= set(post["requestBody"]["content"])

@@ -1,4 +1,4 @@
-"""The history over HTTP: what was answered is found, corrected, exported and forgotten."""
+"""/history: listing, feedback, export and deletion."""
 
 import csv
 import hashlib
@@ -36,13 +36,13 @@ def wait_until_open(client: TestClient) -> None:
 
 @pytest.fixture
 def settings() -> dict[str, Any]:
-    """Tests may change it."""
+    """Settings of the client; tests may change them."""
     return {"history": True, "history_open": True}
 
 
 @pytest.fixture
 def client(tmp_path: Path, settings: dict[str, Any]) -> Iterator[TestClient]:
-    """A client of a calibrated model that always answers 7, and remembers."""
+    """A client of a calibrated model that always predicts 7, with a history."""
     write_model(tmp_path / "models", calibration=CALIBRATION)
     runtime = FakeRuntime(10, winner=lambda _: 7)
     with serve(tmp_path / "models", runtime, **settings) as client:
@@ -56,64 +56,64 @@ def classify(client: TestClient, name: str = "seven.png", query: str = "") -> di
     return answer
 
 
-def listed(client: TestClient, query: str = "") -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = client.get(f"/history{query}").json()["answers"]
-    return found
+def list_history(client: TestClient, query: str = "") -> list[dict[str, Any]]:
+    answers: list[dict[str, Any]] = client.get(f"/history{query}").json()["answers"]
+    return answers
 
 
-def test_an_answer_is_remembered_as_it_was_given(client: TestClient) -> None:
+def test_classification_is_stored_as_returned(client: TestClient) -> None:
     answer = classify(client)
-    (kept,) = listed(client)
-    assert kept == client.get(f"/history/{answer['id']}").json()
-    same = ("id", "filename", "model", "prediction", "prediction_set", "coverage")
-    for name in (*same, "in_distribution", "ood_score", "timings_ms"):
-        assert kept[name] == answer[name]
-    assert kept["confidence"] == pytest.approx(answer["confidence"])
-    assert [one["label"] for one in kept["top"]] == [one["label"] for one in answer["top"]]
-    assert kept["sha256"] == hashlib.sha256(SEVEN).hexdigest()
-    assert (kept["image"], kept["correction"], kept["corrected_at"]) == (False, None, None)
-    given = datetime.fromisoformat(kept["time"])
-    assert timedelta(0) <= datetime.now(UTC) - given < timedelta(minutes=1)
-    assert kept["time"].endswith("Z")
+    (stored,) = list_history(client)
+    assert stored == client.get(f"/history/{answer['id']}").json()
+    fields = ("id", "filename", "model", "prediction", "prediction_set", "coverage")
+    for name in (*fields, "in_distribution", "ood_score", "timings_ms"):
+        assert stored[name] == answer[name]
+    assert stored["confidence"] == pytest.approx(answer["confidence"])
+    assert [one["label"] for one in stored["top"]] == [one["label"] for one in answer["top"]]
+    assert stored["sha256"] == hashlib.sha256(SEVEN).hexdigest()
+    assert (stored["image"], stored["correction"], stored["corrected_at"]) == (False, None, None)
+    time_stored = datetime.fromisoformat(stored["time"])
+    assert timedelta(0) <= datetime.now(UTC) - time_stored < timedelta(minutes=1)
+    assert stored["time"].endswith("Z")
 
 
-def test_every_good_line_of_a_batch_is_remembered(client: TestClient) -> None:
+def test_every_valid_image_of_batch_is_stored(client: TestClient) -> None:
     files = [("file", (f"{n}.png", SEVEN)) for n in range(20)] + [("file", ("bad.png", b"no"))]
     lines = client.post("/classify/batch", files=files).text.splitlines()
     answers = [json.loads(line) for line in lines[:-1]]
     assert all(answer["stored"] is True for answer in answers)
-    assert {one["id"] for one in listed(client)} == {answer["id"] for answer in answers}
+    assert {one["id"] for one in list_history(client)} == {answer["id"] for answer in answers}
 
 
-def test_the_answer_to_a_picture_at_predict_is_remembered(client: TestClient) -> None:
+def test_image_sent_to_predict_is_stored(client: TestClient) -> None:
     assert client.post("/predict", files={"image": SEVEN}).json()["stored"] is True
-    assert len(listed(client)) == 1
+    assert len(list_history(client)) == 1
 
 
-def test_what_is_not_to_be_kept_is_not(client: TestClient) -> None:
+def test_store_false_stores_nothing(client: TestClient) -> None:
     answer = client.post("/classify?store=false", files={"file": SEVEN}).json()
     assert answer["stored"] is None
     line = client.post("/classify/batch?store=false", files={"file": SEVEN}).json()
     assert line["stored"] is None
-    assert listed(client) == []
+    assert list_history(client) == []
 
 
-def test_ten_of_many_probabilities_are_enough(client: TestClient) -> None:
+def test_top_k_limits_stored_classes(client: TestClient) -> None:
     classify(client, query="?top_k=3")
-    assert len(listed(client)[0]["top"]) == 3
+    assert len(list_history(client)[0]["top"]) == 3
 
 
-def test_pages_follow_each_other_by_their_cursor(client: TestClient) -> None:
+def test_cursor_leads_through_all_pages(client: TestClient) -> None:
     ids = [classify(client, f"{n}.png")["id"] for n in range(5)]
-    found: list[str] = []
+    ids_on_pages: list[str] = []
     query = "?limit=2"
     while True:
         page = client.get(f"/history{query}").json()
-        found += [one["id"] for one in page["answers"]]
+        ids_on_pages += [one["id"] for one in page["answers"]]
         if page["next"] is None:
             break
         query = f"?limit=2&cursor={page['next']}"
-    assert found == sorted(ids, reverse=True)
+    assert ids_on_pages == sorted(ids, reverse=True)
 
 
 @pytest.mark.parametrize(
@@ -126,9 +126,9 @@ def test_pages_follow_each_other_by_their_cursor(client: TestClient) -> None:
         *[("?since=0001-01-01", 1)],
     ],
 )
-def test_the_list_is_filtered(client: TestClient, query: str, count: int) -> None:
+def test_filters_apply_to_list_and_export(client: TestClient, query: str, count: int) -> None:
     classify(client)
-    assert len(listed(client, query)) == count
+    assert len(list_history(client, query)) == count
     assert len(client.get(f"/history/export{query}").text.splitlines()) == count
 
 
@@ -136,30 +136,30 @@ def test_the_list_is_filtered(client: TestClient, query: str, count: int) -> Non
     "query",
     ["?limit=0", "?limit=501", "?cursor=x", "?since=yesterday", "?corrected=maybe", "?limit=a"],
 )
-def test_a_parameter_out_of_range_is_refused(client: TestClient, query: str) -> None:
+def test_invalid_parameter_returns_422(client: TestClient, query: str) -> None:
     problem(client.get(f"/history{query}"), 422, "invalid_parameter")
 
 
-def test_a_correction_is_kept_counted_and_taken_back(client: TestClient) -> None:
+def test_correction_is_stored_counted_and_undone(client: TestClient) -> None:
     wrong, right, _ = (classify(client)["id"] for _ in range(3))
     corrected = client.patch(f"/history/{wrong}", json={"correction": "1"}).json()
     assert (corrected["correction"], corrected["corrected_at"][-1]) == ("1", "Z")
     client.patch(f"/history/{right}", json={"correction": "7"})
-    counted = client.get("/history/accuracy").json()
+    accuracy = client.get("/history/accuracy").json()
     day = datetime.now(UTC).date().isoformat()
-    same = {"confirmed": 1, "corrected": 1, "accuracy": 0.5}
-    assert counted == same | {"days": [same | {"day": day}]}
+    counts = {"confirmed": 1, "corrected": 1, "accuracy": 0.5}
+    assert accuracy == counts | {"days": [counts | {"day": day}]}
     client.patch(f"/history/{wrong}", json={"correction": None})
     assert client.get("/history/accuracy").json()["accuracy"] == 1
     assert client.get(f"/history/{wrong}").json()["corrected_at"] is None
 
 
-def test_no_correction_is_no_accuracy(client: TestClient) -> None:
+def test_accuracy_without_feedback_is_null(client: TestClient) -> None:
     empty: dict[str, Any] = {"confirmed": 0, "corrected": 0, "accuracy": None, "days": []}
     assert client.get("/history/accuracy").json() == empty
 
 
-def test_a_correction_has_to_be_a_label(client: TestClient) -> None:
+def test_correction_must_be_a_label(client: TestClient) -> None:
     path = f"/history/{classify(client)['id']}"
     problem(client.patch(path, json={"correction": "cat"}), 422, "unknown_label")
     assert client.get(path).json()["correction"] is None
@@ -170,19 +170,19 @@ def test_a_correction_has_to_be_a_label(client: TestClient) -> None:
     [b"", b"{}", b"7", b'{"correction": 7}', b'{"correction": "7", "more": 1}', b"\xff",
      b'{"correction": "\\u0000"}', b'{"correction": "' + 501 * b"7" + b'"}'],
 )  # fmt: skip
-def test_a_malformed_correction_is_refused(client: TestClient, body: bytes) -> None:
+def test_malformed_correction_returns_422(client: TestClient, body: bytes) -> None:
     path = f"/history/{classify(client)['id']}"
     problem(client.patch(path, content=body), 422, "invalid_parameter")
     assert client.get(path).json()["correction"] is None
 
 
-def test_a_correction_of_endless_length_is_refused(client: TestClient) -> None:
+def test_oversized_correction_returns_413(client: TestClient) -> None:
     body = b'{"correction": "' + 20_000 * b"7" + b'"}'
     problem(client.patch(f"/history/{'0' * 26}", content=body), 413, "body_too_large")
 
 
 @pytest.mark.parametrize("answer_id", ["0" * 26, "x", "%00", "..%2fx"])
-def test_an_unknown_answer_is_told_so(client: TestClient, answer_id: str) -> None:
+def test_unknown_id_returns_404(client: TestClient, answer_id: str) -> None:
     path = f"/history/{answer_id}"
     answers = [client.get(path), client.delete(path), client.patch(path, json={"correction": "7"})]
     for answer in [*answers, client.get(f"{path}/image")]:
@@ -190,16 +190,16 @@ def test_an_unknown_answer_is_told_so(client: TestClient, answer_id: str) -> Non
         assert answer.json()["code"] in {"unknown_answer", "not_found"}
 
 
-def test_one_or_all_are_forgotten(client: TestClient) -> None:
+def test_delete_one_and_delete_all(client: TestClient) -> None:
     first, *_ = (classify(client)["id"] for _ in range(3))
     assert client.delete(f"/history/{first}").status_code == 204
     problem(client.get(f"/history/{first}"), 404, "unknown_answer")
-    time.sleep(0.002)  # of the same millisecond some might be later
+    time.sleep(0.002)  # records of the same millisecond are not deleted
     assert client.delete("/history").json() == {"deleted": 2}
-    assert listed(client) == []
+    assert list_history(client) == []
 
 
-def test_the_table_is_one_for_spreadsheets(client: TestClient) -> None:
+def test_csv_export_is_safe_for_spreadsheets(client: TestClient) -> None:
     names = ["a,b.png", '=HYPERLINK("x")', "two\nlines.png"]
     for name in names[:2]:
         classify(client, name)
@@ -215,15 +215,15 @@ def test_the_table_is_one_for_spreadsheets(client: TestClient) -> None:
     assert float(newest["decode_ms"]) >= 0
 
 
-def test_the_export_has_what_the_list_has(client: TestClient) -> None:
+def test_export_contains_same_records_as_list(client: TestClient) -> None:
     for _ in range(3):
         classify(client)
     lines = client.get("/history/export").text.splitlines()
-    assert [json.loads(line) for line in lines] == listed(client)
+    assert [json.loads(line) for line in lines] == list_history(client)
     assert client.get("/history/export?format=csv&label=1").text.count("\n") == 1
 
 
-def test_pictures_are_kept_small_and_only_on_demand(tmp_path: Path, client: TestClient) -> None:
+def test_thumbnails_are_stored_only_if_enabled(tmp_path: Path, client: TestClient) -> None:
     problem(client.get(f"/history/{classify(client)['id']}/image"), 404, "no_image")
     write_model(tmp_path / "more")
     with serve(tmp_path / "more", history=True, history_open=True, history_images=True) as other:
@@ -232,13 +232,13 @@ def test_pictures_are_kept_small_and_only_on_demand(tmp_path: Path, client: Test
         answer = other.post("/classify", files={"file": photo}).json()
         assert answer["stored"] is True
         assert other.get(f"/history/{answer['id']}").json()["image"] is True
-        picture = other.get(f"/history/{answer['id']}/image")
-    assert picture.headers["content-type"] == "image/webp"
-    assert Image.open(io.BytesIO(picture.content)).size == (256, 171)
+        image = other.get(f"/history/{answer['id']}/image")
+    assert image.headers["content-type"] == "image/webp"
+    assert Image.open(io.BytesIO(image.content)).size == (256, 171)
 
 
-def test_what_is_too_old_is_forgotten(tmp_path: Path, client: TestClient) -> None:
-    """The client's backend has kept for 30 days; another one finds its database."""
+def test_expired_classifications_are_deleted(tmp_path: Path, client: TestClient) -> None:
+    """A second application opens the database of the client's and deletes old rows."""
     from backend.history.store import Store
     from tests.history.records import make_record
 
@@ -254,14 +254,14 @@ def test_what_is_too_old_is_forgotten(tmp_path: Path, client: TestClient) -> Non
     store.close()
 
 
-def test_without_history_there_is_none_and_nothing_is_imported(tmp_path: Path) -> None:
+def test_disabled_history_returns_404_and_imports_no_database(tmp_path: Path) -> None:
     write_model(tmp_path)
     code = f"""
 import sys
 from pathlib import Path
 from starlette.testclient import TestClient
 from tests.fake_models import serve
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 with serve(Path({str(tmp_path)!r}), history_open=True) as client:
     assert client.post("/classify", files={{"file": encoded(seven())}}).json()["stored"] is None

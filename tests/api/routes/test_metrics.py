@@ -1,4 +1,4 @@
-"""GET /metrics, as Prometheus asks for it."""
+"""GET /metrics."""
 
 import threading
 from pathlib import Path
@@ -24,7 +24,7 @@ def value(client: TestClient, name: str, **labels: str) -> float:
     )
 
 
-def test_a_picture_that_is_answered_is_counted_with_its_model_and_route(
+def test_classified_image_is_counted_by_model_and_route(
     client: TestClient,
 ) -> None:
     client.post("/classify", files=SEVEN)
@@ -34,17 +34,17 @@ def test_a_picture_that_is_answered_is_counted_with_its_model_and_route(
     assert value(client, "prism_request_seconds_count", route="/classify") == 2
     assert value(client, "prism_images_admitted_total", model="fake") == 2
     assert value(client, "prism_images_answered_total", model="fake") == 2
-    for part in ("decode", "queue", "inference"):
-        assert value(client, f"prism_{part}_seconds_count", model="fake") == 2
+    for stage in ("decode", "queue", "inference"):
+        assert value(client, f"prism_{stage}_seconds_count", model="fake") == 2
 
 
-def test_a_picture_that_fails_is_counted_under_its_code(client: TestClient) -> None:
+def test_failed_image_is_counted_by_code(client: TestClient) -> None:
     client.post("/classify", files={"file": b"hello"})
     assert value(client, "prism_images_failed_total", model="fake", code="unsupported_image") == 1
     assert value(client, "prism_requests_total", model="fake", code="415") == 1
 
 
-def test_a_full_queue_is_counted_as_shed(models_dir: Path) -> None:
+def test_rejected_image_is_counted_as_shed(models_dir: Path) -> None:
     gate = threading.Event()
     gate.set()
     with serve(models_dir, FakeRuntime(10, gate=gate), queue_size=1, timeout=30) as client:
@@ -55,7 +55,7 @@ def test_a_full_queue_is_counted_as_shed(models_dir: Path) -> None:
         while value(client, "prism_images_admitted_total", model="fake") < 2:
             pass
         assert client.post("/classify", files=SEVEN).status_code == 429
-        assert value(client, "prism_requests_in_flight") == 2  # the one that waits, and this one
+        assert value(client, "prism_requests_in_flight") == 2  # the waiting one and this one
         gate.set()
         waiting.join()
         assert value(client, "prism_images_shed_total", reason="queue_full") == 1
@@ -63,12 +63,12 @@ def test_a_full_queue_is_counted_as_shed(models_dir: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/nowhere", "/nowhere/else"])
-def test_an_unknown_path_is_counted_as_other(client: TestClient, path: str) -> None:
+def test_unknown_path_is_counted_as_other(client: TestClient, path: str) -> None:
     client.get(path)
     assert value(client, "prism_requests_total", route="other", model="", code="404") == 1
 
 
-def test_an_unknown_model_makes_no_label(client: TestClient) -> None:
+def test_unknown_model_adds_no_label_value(client: TestClient) -> None:
     client.post("/classify?model=cats", files=SEVEN)
     client.get("/models/cats")
     client.get("/models/fake")
@@ -77,14 +77,14 @@ def test_an_unknown_model_makes_no_label(client: TestClient) -> None:
     assert "cats" not in client.get("/metrics").text
 
 
-def test_the_pixels_of_a_tutorials_client_count_for_the_model_that_answers(
+def test_raw_pixels_are_counted_for_digit_model(
     client: TestClient,
 ) -> None:
     client.post("/predict", json={"input": [[0] * 784]})
     assert value(client, "prism_requests_total", route="/predict", model="fake", code="200") == 1
 
 
-def test_an_unforeseen_failure_is_counted_as_500(
+def test_unexpected_error_is_counted_as_500(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("backend.api.routes.models.model_info", lambda _: 1 / 0)
@@ -92,7 +92,7 @@ def test_an_unforeseen_failure_is_counted_as_500(
     assert value(client, "prism_requests_total", route="/models", code="500") == 1
 
 
-def test_the_format_is_negotiated_and_head_is_answered(client: TestClient) -> None:
+def test_accept_header_selects_format(client: TestClient) -> None:
     response = client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     accept = {"Accept": "application/openmetrics-text;version=1.0.0,text/plain;q=0.5"}
@@ -102,7 +102,7 @@ def test_the_format_is_negotiated_and_head_is_answered(client: TestClient) -> No
     assert (response.status_code, response.content) == (200, b"")
 
 
-def test_it_is_documented_as_text_and_linked(client: TestClient) -> None:
-    described = client.get("/openapi.json").json()["paths"]["/metrics"]["get"]
-    assert set(described["responses"]["200"]["content"]) == {"text/plain"}
+def test_metrics_are_documented_as_text(client: TestClient) -> None:
+    operation = client.get("/openapi.json").json()["paths"]["/metrics"]["get"]
+    assert set(operation["responses"]["200"]["content"]) == {"text/plain"}
     assert client.get("/").json()["links"]["metrics"] == "/metrics"

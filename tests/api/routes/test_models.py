@@ -1,4 +1,4 @@
-"""GET /models tells what is served, and what failed and why."""
+"""GET /models and GET /models/{name}."""
 
 from pathlib import Path
 
@@ -10,13 +10,13 @@ from tests.fake_models import DIGITS, serve, write_model
 from tests.images import encoded, seven
 
 
-def wait(client: TestClient) -> None:
+def wait_until_loaded(client: TestClient) -> None:
     while any(model["state"] == "loading" for model in client.get("/models").json()["models"]):
         pass
 
 
-def test_a_ready_model_is_described(client: TestClient) -> None:
-    wait(client)
+def test_ready_model_is_described(client: TestClient) -> None:
+    wait_until_loaded(client)
     body = client.get("/models").json()
     (model,) = body["models"]
     assert body["default"] == model["name"] == "fake"
@@ -25,26 +25,26 @@ def test_a_ready_model_is_described(client: TestClient) -> None:
     assert model["input"] == {"kind": "digit", "shape": [1, 28, 28]}
 
 
-def test_a_bad_folder_fails_alone_and_says_why(models_dir: Path) -> None:
+def test_invalid_folder_fails_alone_with_reason(models_dir: Path) -> None:
     bad = write_model(models_dir, "damaged")
     (bad / artifact.ONNX).write_bytes(b"changed")
     with serve(models_dir, default_model="fake") as client:
-        wait(client)
+        wait_until_loaded(client)
         models = {model["name"]: model for model in client.get("/models").json()["models"]}
         assert models["fake"]["state"] == "ready"
         assert models["damaged"]["state"] == "failed"
         assert "SHA-256" in models["damaged"]["error"]
         assert str(models_dir) not in models["damaged"]["error"]
-        picture = {"file": encoded(seven())}
-        assert client.post("/classify", files=picture).status_code == 200
-        problem(client.post("/classify?model=damaged", files=picture), 503, "not_ready")
+        image = {"file": encoded(seven())}
+        assert client.post("/classify", files=image).status_code == 200
+        problem(client.post("/classify?model=damaged", files=image), 503, "not_ready")
 
 
-def test_one_model_is_told_with_its_card(models_dir: Path) -> None:
+def test_single_model_includes_card(models_dir: Path) -> None:
     folder = write_model(models_dir, "carded")
     (folder / artifact.CARD).write_text("# A card")
     with serve(models_dir) as client:
-        wait(client)
+        wait_until_loaded(client)
         model = client.get("/models/carded").json()
         assert model["card"] == "# A card"
         assert (model["state"], model["labels"]) == ("ready", list(DIGITS))
