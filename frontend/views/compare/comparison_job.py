@@ -77,7 +77,7 @@ def evaluate_both(
     try:
         for backend, model, evaluation in zip(backends, models, reused, strict=True):
             result.evaluations.append(evaluation or evaluate_dataset(backend, model, data, job, reporter))
-            reporter.start_next()
+            reporter.start_part()
             if result.stopped:
                 break
         if len(result.evaluations) < len(models):

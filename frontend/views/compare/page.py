@@ -12,6 +12,7 @@ from frontend.datasets.dataset import Dataset
 from frontend.datasets.dataset_upload import BUSY_MESSAGE
 from frontend.datasets.evaluation_job import (
     EvaluationRun,
+    EvaluationTarget,
     as_sentence,
     progress_text,
 )

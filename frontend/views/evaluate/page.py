@@ -14,6 +14,7 @@ from frontend.datasets.evaluation_job import (
     EvaluationTarget,
     as_sentence,
     check_dataset_labels,
+    evaluate_model,
     precise_percent,
     progress_text,
 )

@@ -8,6 +8,7 @@ import pytest
 from client import Client
 from evaluation.errors import LabelError
 from frontend.datasets.dataset import Dataset, store_zip
+from frontend.datasets.evaluation_job import EvaluationTarget
 from frontend.views.compare.comparison_job import (
     ComparisonResult,
     check_both,

@@ -6,14 +6,14 @@ from streamlit.testing.v1 import AppTest
 
 from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
-from tests.frontend.app import SEVEN, models, shown
-from tests.frontend.conftest import Start
+from tests.frontend.app import SEVEN, models_response, page_text
+from tests.frontend.conftest import OpenPage
 from tests.labeled_images import sevens, zipped
 
 COMPARE = "views/compare/page.py"
 
 
-def open_page(start: Start, url: str) -> AppTest:
+def open_page(start: OpenPage, url: str) -> AppTest:
     return start(url).switch_page(COMPARE).run()
 
 
@@ -29,62 +29,62 @@ def wait_for_job(app: AppTest) -> AppTest:
     return app
 
 
-def test_single_model_shows_how_to_add_another(start: Start) -> None:
-    with serving(models(only="digit")) as (url, _):
+def test_single_model_shows_how_to_add_another(start: OpenPage) -> None:
+    with serving(models_response(only="digit")) as (url, _):
         app = open_page(start, url)
-        assert "a comparison needs two" in shown(app)
-        assert "training.package" in shown(app)
+        assert "a comparison needs two" in page_text(app)
+        assert "training.package" in page_text(app)
         assert not app.exception
 
 
-def test_failed_model_is_reported(start: Start) -> None:
-    with serving(models(good="digit", bad="failed")) as (url, _):
+def test_failed_model_is_reported(start: OpenPage) -> None:
+    with serving(models_response(good="digit", bad="failed")) as (url, _):
         app = open_page(start, url)
-        assert "The model BAD could not be loaded." in shown(app)
+        assert "The model BAD could not be loaded." in page_text(app)
 
 
-def test_different_labels_are_listed(start: Start) -> None:
-    served = json.loads(models(first="digit", second="digit").body)
+def test_different_labels_are_listed(start: OpenPage) -> None:
+    served = json.loads(models_response(first="digit", second="digit").body)
     served["models"][1]["labels"] = ["cat", "1"]
     with serving(FakeResponse(json.dumps(served).encode())) as (url, _):
         app = open_page(start, url)
-        assert "Only FIRST has “0”." in shown(app)
-        assert "Only SECOND has “cat”." in shown(app)
+        assert "Only FIRST has “0”." in page_text(app)
+        assert "Only SECOND has “cat”." in page_text(app)
 
 
-def test_image_is_classified_by_both_models(start: Start, backend_url: str) -> None:
+def test_image_is_classified_by_both_models(start: OpenPage, backend_url: str) -> None:
     app = open_page(start, backend_url)
     app.file_uploader[0].set_value([("seven.png", SEVEN, "image/png")]).run()
-    assert "The models agree: 7." in shown(app)
-    assert shown(app).count("This is a 7") == 2
+    assert "The models agree: 7." in page_text(app)
+    assert page_text(app).count("% confidence") == 2
 
 
-def test_models_are_compared_on_a_dataset(start: Start, backend_url: str) -> None:
+def test_models_are_compared_on_a_dataset(start: OpenPage, backend_url: str) -> None:
     app = select_dataset(open_page(start, backend_url))
     data = sevens(4, called_one=1)
     app.file_uploader[0].set_value(("digits.zip", data, "application/zip")).run()
     wait_for_job(app)
     assert [one.value for one in app.metric] == ["80.00%", "80.00%", "100.00%", "4", "1"]
-    assert "Both models are correct on the same images." in shown(app)
+    assert "Both models are correct on the same images." in page_text(app)
 
 
-def test_unknown_labels_are_reported_with_the_model(start: Start, backend_url: str) -> None:
+def test_unknown_labels_are_reported_with_the_model(start: OpenPage, backend_url: str) -> None:
     app = select_dataset(open_page(start, backend_url))
     data = zipped({"cat/a.png": SEVEN})
     app.file_uploader[0].set_value(("pets.zip", data, "application/zip")).run()
-    assert "Handwritten digits: the model does not know these labels" in shown(app)
+    assert "Handwritten digits: the data has labels that are unknown to the model" in page_text(app)
 
 
-def test_errors_of_both_models_are_shown(start: Start) -> None:
+def test_errors_of_both_models_are_shown(start: OpenPage) -> None:
     busy = FakeResponse(b'{"status": 503, "code": "not_ready"}', status=503)
-    with serving(models(one="digit", two="digit"), classify=busy) as (url, _):
+    with serving(models_response(one="digit", two="digit"), classify=busy) as (url, _):
         app = open_page(start, url)
         app.file_uploader[0].set_value([("seven.png", SEVEN, "image/png")]).run()
-        assert "Neither model classified the image." in shown(app)
+        assert "Neither model classified the image." in page_text(app)
         assert len(app.error) == 2
 
 
-def test_unreachable_backend_shows_how_to_start_it(start: Start) -> None:
+def test_unreachable_backend_shows_how_to_start_it(start: OpenPage) -> None:
     app = open_page(start, f"http://127.0.0.1:{free_port()}")
-    assert "is not reachable at" in shown(app)
+    assert "is not reachable at" in page_text(app)
     assert "`make run`" in app.error[0].value

@@ -9,14 +9,14 @@ from frontend.views.compare.side_by_side import (
     summarize,
     top_probabilities,
 )
-from tests.frontend.answers import MODEL, answer
 from tests.frontend.datasets.test_evaluation_job import PETS
+from tests.frontend.samples import MODEL, make_classification
 
 
 def test_probabilities_of_all_labels_are_preferred_to_the_top() -> None:
-    result = answer(("cat", 0.7), probabilities=(0.7, 0.2, 0.1))
+    result = make_classification(("cat", 0.7), probabilities=(0.7, 0.2, 0.1))
     assert probabilities_by_label(PETS, result) == {"cat": 0.7, "dog": 0.2, "owl": 0.1}
-    assert probabilities_by_label(PETS, answer(("cat", 0.7))) == {"cat": 0.7}
+    assert probabilities_by_label(PETS, make_classification(("cat", 0.7))) == {"cat": 0.7}
 
 
 def test_improbable_labels_are_omitted() -> None:
@@ -35,20 +35,20 @@ def test_largest_difference_is_described() -> None:
 @pytest.mark.parametrize(
     ("a", "b", "expected"),
     [
-        (answer(("7", 0.9)), answer(("7", 0.6)), "The models agree: 7."),
+        (make_classification(("7", 0.9)), make_classification(("7", 0.6)), "The models agree: 7."),
         (
-            answer(("7", 0.9)),
-            answer(("8", 0.6)),
+            make_classification(("7", 0.9)),
+            make_classification(("8", 0.6)),
             "The models disagree: A predicts 7 (90%), B predicts 8 (60%).",
         ),
         (
-            answer(("7", 0.9)),
-            answer(("7", 0.6), in_distribution=False),
+            make_classification(("7", 0.9)),
+            make_classification(("7", 0.6), in_distribution=False),
             "The models disagree: A predicts 7 (90%), B predicts none of its classes.",
         ),
         (
-            answer(("7", 0.9), in_distribution=False),
-            answer(("8", 0.6), in_distribution=False),
+            make_classification(("7", 0.9), in_distribution=False),
+            make_classification(("8", 0.6), in_distribution=False),
             "The models agree: the image is not one of their classes.",
         ),
     ],

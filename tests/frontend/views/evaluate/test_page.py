@@ -7,14 +7,14 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.conftest import free_port
-from tests.frontend.app import shown
-from tests.frontend.conftest import Start
+from tests.frontend.app import page_text
+from tests.frontend.conftest import OpenPage
 from tests.labeled_images import SEVEN, sevens, zipped
 
 EVALUATE = "views/evaluate/page.py"
 
 
-def open_page(start: Start, url: str) -> AppTest:
+def open_page(start: OpenPage, url: str) -> AppTest:
     return start(url).switch_page(EVALUATE).run()
 
 
@@ -34,18 +34,18 @@ def metric(app: AppTest, name: str) -> str:
     return next(one.value for one in app.metric if one.label == name)
 
 
-def test_dataset_is_evaluated(start: Start, backend_url: str) -> None:
+def test_dataset_is_evaluated(start: OpenPage, backend_url: str) -> None:
     app = upload(open_page(start, backend_url), sevens(3, called_one=1, broken=1))
     assert metric(app, "Accuracy") == "75.00%"
     assert "Handwritten digits on digits.zip" in app.header[0].value.replace("\\", "")
-    assert "1 image could not be classified" in shown(app)
+    assert "1 image could not be classified" in page_text(app)
     assert app.dataframe[-1].value["Image"].tolist() == ["7/broken0.png"]
     assert app.dataframe[0].value["Class"].tolist() == ["1", "7"]
 
 
-def test_zip_inside_an_uploaded_folder_is_ignored(start: Start, backend_url: str) -> None:
+def test_zip_inside_an_uploaded_folder_is_ignored(start: OpenPage, backend_url: str) -> None:
     app = open_page(start, backend_url)
-    next(one for one in app.radio if one.label == "Labelled pictures").set_value("A folder").run()
+    next(one for one in app.radio if one.label == "Labeled images").set_value("Folder").run()
     files = [("digits/7/a.png", SEVEN), ("digits/7/b.png", SEVEN), ("digits/old.zip", sevens(5))]
     app.file_uploader[0].set_value([(name, data, "image/png") for name, data in files]).run()
     wait_for_job(app)
@@ -53,11 +53,11 @@ def test_zip_inside_an_uploaded_folder_is_ignored(start: Start, backend_url: str
     assert app.dataframe[0].value["Images"].tolist() == [2]
 
 
-def test_selected_cell_is_stored_in_the_url(start: Start, backend_url: str) -> None:
+def test_selected_cell_is_stored_in_the_url(start: OpenPage, backend_url: str) -> None:
     app = upload(open_page(start, backend_url), sevens(3, called_one=2))
     next(box for box in app.selectbox if box.label == "True class").select("1").run()
     next(box for box in app.selectbox if box.label == "Predicted class").select("7").run()
-    assert "2 images of 1 predicted as 7" in shown(app)
+    assert "2 images of 1 predicted as 7" in page_text(app)
     assert list(app.query_params["true"]) == ["1"]
     assert list(app.query_params["predicted"]) == ["7"]
 
@@ -65,34 +65,34 @@ def test_selected_cell_is_stored_in_the_url(start: Start, backend_url: str) -> N
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (zipped({}), "“digits.zip” holds no class folders with pictures"),
-        (b"not a zip", "“digits.zip” is not a zip that can be read"),
-        (zipped({"cat/a.png": SEVEN}), "does not know these labels of the data: 'cat'; it knows"),
-        (zipped({"all/digits/a.png": SEVEN}), "the folder 'all' above these was passed over"),
+        (zipped({}), "“digits.zip” contains no class folders with images"),
+        (b"not a zip", "“digits.zip” is not a readable zip"),
+        (zipped({"cat/a.png": SEVEN}), "labels that are unknown to the model: 'cat'"),
+        (zipped({"all/digits/a.png": SEVEN}), "the top folder 'all' was not used as a class"),
     ],
 )
 def test_invalid_dataset_is_reported(
-    start: Start, backend_url: str, content: bytes, message: str
+    start: OpenPage, backend_url: str, content: bytes, message: str
 ) -> None:
     app = upload(open_page(start, backend_url), content)
-    assert message in shown(app)
-    assert "upload.zip" not in shown(app)
+    assert message in page_text(app)
+    assert "upload.zip" not in page_text(app)
     assert "evaluation" not in app.query_params
 
 
-def test_dataset_of_one_class_is_evaluated(start: Start, backend_url: str) -> None:
+def test_dataset_of_one_class_is_evaluated(start: OpenPage, backend_url: str) -> None:
     app = upload(open_page(start, backend_url), sevens(4))
     assert metric(app, "Accuracy") == "100.00%"
     assert "All predictions are correct." in [one.value for one in app.success]
 
 
-def test_unreadable_images_are_listed(start: Start, backend_url: str) -> None:
+def test_unreadable_images_are_listed(start: OpenPage, backend_url: str) -> None:
     app = upload(open_page(start, backend_url), sevens(0, broken=2))
-    assert "No labeled image was classified" in shown(app)
+    assert "No labeled image was classified" in page_text(app)
     assert len(app.dataframe[0].value) == 2
 
 
-def test_another_model_is_evaluated_on_the_same_images(start: Start, backend_url: str) -> None:
+def test_another_model_is_evaluated_on_the_same_images(start: OpenPage, backend_url: str) -> None:
     app = upload(open_page(start, backend_url), sevens(3))
     app.sidebar.selectbox[0].select("mnist-mlp").run()
     next(one for one in app.button if one.label.endswith("on the same images")).click().run()
@@ -102,18 +102,18 @@ def test_another_model_is_evaluated_on_the_same_images(start: Start, backend_url
 
 
 def test_upload_waits_for_the_backend(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = open_page(start, f"http://127.0.0.1:{free_port()}")
     app.file_uploader[0].set_value(("digits.zip", sevens(3), "application/zip")).run()
-    assert "as soon as the backend answers" in shown(app)
+    assert "The evaluation starts when the backend is back." in page_text(app)
     monkeypatch.setenv("BACKEND", backend_url)
     wait_for_job(app.run())
     assert metric(app, "Accuracy") == "100.00%"
 
 
 def test_upload_is_removed_with_the_result(
-    start: Start, backend_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: OpenPage, backend_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     app = upload(open_page(start, backend_url), sevens(3))
@@ -123,11 +123,11 @@ def test_upload_is_removed_with_the_result(
     assert not folders[0].exists()
 
 
-def test_invalid_url_parameters_are_ignored(start: Start, backend_url: str) -> None:
+def test_invalid_url_parameters_are_ignored(start: OpenPage, backend_url: str) -> None:
     app = upload(open_page(start, backend_url), sevens(3))
     invalid: dict[str, Any] = {"true": "cat", "predicted": "7", "page": "-1", "diagonal": "?"}
     for name, value in invalid.items():
         app.query_params[name] = value
     app.run()
     assert metric(app, "Accuracy") == "100.00%"
-    assert "images of cat" not in shown(app)
+    assert "images of cat" not in page_text(app)

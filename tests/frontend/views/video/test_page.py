@@ -3,7 +3,6 @@
 import errno
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,33 +11,16 @@ from streamlit.testing.v1 import AppTest
 
 from client import BackendError, Client
 from tests.conftest import free_port
+from tests.frontend.app import page_text
+from tests.frontend.conftest import Start
 from tests.frontend.views.video.clips import clip, sevens_then_noise
 
-APP = Path(__file__).parents[4] / "frontend" / "app.py"
+VIDEO = "views/video/page.py"
 CLIP = clip(sevens_then_noise())
 
-Start = Callable[[str], AppTest]
 
-
-@pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Return a function that opens the page on the backend at an address."""
-
-    def open_page(url: str) -> AppTest:
-        monkeypatch.setenv("BACKEND", url)
-        app = AppTest.from_file(str(APP), default_timeout=30).run()
-        return app.switch_page("views/video/page.py").run()
-
-    return open_page
-
-
-def shown(app: AppTest) -> str:
-    """Return the text of the page."""
-    assert not app.exception
-    kinds: tuple[Any, ...] = (app.title, app.subheader, app.markdown, app.caption)
-    notices: tuple[Any, ...] = (app.error, app.info, app.warning)
-    text = "\n".join(element.value for kind in kinds + notices for element in kind)
-    return text.replace("\\", "")
+def open_page(start: Start, url: str) -> AppTest:
+    return start(url).switch_page(VIDEO).run()
 
 
 def button(app: AppTest, label: str) -> Any:
@@ -60,61 +42,61 @@ def classify(app: AppTest, content: bytes = CLIP, name: str = "clip.mp4") -> App
 
 
 def test_page_states_limits_and_the_model(start: Start, backend_url: str) -> None:
-    app = start(backend_url)
-    assert "recognizes one handwritten digit" in shown(app)
-    assert "reported as not a digit" in shown(app)
-    assert "The first 120 seconds are classified, up to 1,200 frames." in shown(app)
-    assert "9.4 million pixels" in shown(app)
+    app = open_page(start, backend_url)
+    assert "recognizes one handwritten digit" in page_text(app)
+    assert "reported as not a digit" in page_text(app)
+    assert "The first 120 seconds are classified, up to 1,200 frames." in page_text(app)
+    assert "9.4 million pixels" in page_text(app)
     assert button(app, "Classify the video").disabled
 
 
 def test_clip_is_played_with_captions_and_summarized(start: Start, backend_url: str) -> None:
-    app = classify(start(backend_url))
-    assert "7: 4 of 8 frames (50%)" in shown(app)
-    assert "Not a digit: 4 of 8 frames (50%)" in shown(app)
+    app = classify(open_page(start, backend_url))
+    assert "7: 4 of 8 frames (50%)" in page_text(app)
+    assert "Not a digit: 4 of 8 frames (50%)" in page_text(app)
     (video,) = app.get("video")
     assert [track.label for track in video.proto.subtitles] == ["Predictions"]
     assert len(app.dataframe[0].value) == 8
 
 
 def test_selected_frame_shows_its_classification(start: Start, backend_url: str) -> None:
-    app = classify(start(backend_url))
-    assert "Frame 1 of 8, at 0.00 s" in shown(app)
-    assert "a 7 (" in shown(app)
+    app = classify(open_page(start, backend_url))
+    assert "Frame 1 of 8, at 0.00 s" in page_text(app)
+    assert "7, 9" in page_text(app)
     app.select_slider[0].set_value(7).run()
-    assert "Frame 8 of 8, at 3.50 s" in shown(app)
-    assert "This does not look like a digit." in shown(app)
+    assert "Frame 8 of 8, at 3.50 s" in page_text(app)
+    assert "Not a digit" in page_text(app)
     assert app.query_params["frame"] == "7"
 
 
 def test_clip_is_classified_again_at_another_rate(start: Start, backend_url: str) -> None:
-    app = classify(start(backend_url))
+    app = classify(open_page(start, backend_url))
     assert button(app, "Classify this video again").disabled
     app.radio(key="rate").set_value(5.0).run()
     wait_for_job(button(app, "Classify this video again").click().run())
-    assert "7: 10 of 20 frames (50%)" in shown(app)
+    assert "7: 10 of 20 frames (50%)" in page_text(app)
     assert app.query_params["rate"] == "5"
 
 
 def test_new_session_with_the_same_url_shows_the_result(start: Start, backend_url: str) -> None:
-    app = classify(start(backend_url))
+    app = classify(open_page(start, backend_url))
     app.select_slider[0].set_value(3).run()
-    other = start(backend_url)
+    other = open_page(start, backend_url)
     for name in ("video", "rate", "frame"):
         other.query_params[name] = app.query_params[name]
     other.run()
-    assert "7: 4 of 8 frames (50%)" in shown(other)
-    assert "Frame 4 of 8, at 1.50 s" in shown(other)
+    assert "7: 4 of 8 frames (50%)" in page_text(other)
+    assert "Frame 4 of 8, at 1.50 s" in page_text(other)
 
 
 def test_result_survives_a_page_change(start: Start, backend_url: str) -> None:
-    app = classify(start(backend_url))
+    app = classify(open_page(start, backend_url))
     app.select_slider[0].set_value(3).run()
     app.switch_page("views/draw/page.py").run()
-    assert "The answer will appear here." in shown(app)
-    app.switch_page("views/video/page.py").run()
-    assert "7: 4 of 8 frames (50%)" in shown(app)
-    assert "Frame 4 of 8, at 1.50 s" in shown(app)
+    assert "The prediction appears here." in page_text(app)
+    app.switch_page(VIDEO).run()
+    assert "7: 4 of 8 frames (50%)" in page_text(app)
+    assert "Frame 4 of 8, at 1.50 s" in page_text(app)
 
 
 def test_clip_without_results_can_be_classified_again(
@@ -126,21 +108,21 @@ def test_clip_without_results_can_be_classified_again(
     with monkeypatch.context() as patch:
         patch.setattr(Client, "classify_batch", raise_error)
         patch.setattr(Client, "classify", raise_error)
-        app = classify(start(backend_url))
-        assert "The backend does not serve this model." in shown(app)
-        assert "No frame was classified." in shown(app)
+        app = classify(open_page(start, backend_url))
+        assert "The backend does not serve this model." in page_text(app)
+        assert "No frame was classified." in page_text(app)
     wait_for_job(button(app, "Classify this video again").click().run())
-    assert "7: 4 of 8 frames (50%)" in shown(app)
+    assert "7: 4 of 8 frames (50%)" in page_text(app)
 
 
 @pytest.mark.parametrize("frame", ["-1", "x", "٣", "9" * 20, "9" * 4400])
 def test_invalid_frame_number_in_the_url_is_ignored(
     frame: str, start: Start, backend_url: str
 ) -> None:
-    app = classify(start(backend_url))
+    app = classify(open_page(start, backend_url))
     app.query_params["frame"] = frame
     app.run()
-    assert "of 8, at " in shown(app)
+    assert "of 8, at " in page_text(app)
 
 
 def test_full_disk_is_reported(
@@ -150,16 +132,16 @@ def test_full_disk_is_reported(
         path.touch()
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    app = start(backend_url)
+    app = open_page(start, backend_url)
     app.file_uploader[0].set_value(("clip.mp4", CLIP, "video/mp4")).run()
     with monkeypatch.context() as patch:
         patch.setattr(tempfile, "tempdir", str(tmp_path))
         patch.setattr(Path, "write_bytes", raise_no_space)
         button(app, "Classify the video").click().run()
-    assert "There is not enough disk space for this video." in shown(app)
+    assert "There is not enough disk space for this video." in page_text(app)
     assert not list(tmp_path.iterdir())
     wait_for_job(button(app, "Classify the video").click().run())
-    assert "7: 4 of 8 frames (50%)" in shown(app)
+    assert "7: 4 of 8 frames (50%)" in page_text(app)
 
 
 def test_upload_is_released_when_the_job_starts(
@@ -170,57 +152,57 @@ def test_upload_is_released_when_the_job_starts(
         "frontend.datasets.image_upload.release_memory",
         lambda files: released.extend(file.name for file in files),
     )
-    classify(start(backend_url))
+    classify(open_page(start, backend_url))
     assert released == ["clip.mp4"]
 
 
 def test_unknown_token_is_reported(start: Start, backend_url: str) -> None:
-    app = start(backend_url)
+    app = open_page(start, backend_url)
     app.query_params["video"] = "unknown"
-    assert "This result is no longer kept." in shown(app.run())
+    assert "This result has expired." in page_text(app.run())
 
 
 def test_invalid_file_is_reported_and_another_can_be_classified(
     start: Start, backend_url: str
 ) -> None:
-    app = classify(start(backend_url), b"no video", "**notes**.mp4")
-    assert "This file is not a supported video" in shown(app)
-    assert "**notes**.mp4" in shown(app)
+    app = classify(open_page(start, backend_url), b"no video", "**notes**.mp4")
+    assert "This file is not a supported video" in page_text(app)
+    assert "**notes**.mp4" in page_text(app)
     assert r"\*\*notes\*\*\.mp4" in [heading.value for heading in app.subheader]
     classify(app)
-    assert "7: 4 of 8 frames (50%)" in shown(app)
+    assert "7: 4 of 8 frames (50%)" in page_text(app)
 
 
 def test_example_is_classified(start: Start, backend_url: str) -> None:
-    app = wait_for_job(button(start(backend_url), "Try an example").click().run())
-    text = shown(app)
+    app = wait_for_job(button(open_page(start, backend_url), "Try an example").click().run())
+    text = page_text(app)
     assert "Example.mp4" in text
     for digit in "235748":
         assert f"\n- {digit}: " in f"\n{text}"
 
 
 def test_clip_of_one_frame_is_shown(start: Start, backend_url: str) -> None:
-    app = classify(start(backend_url), clip(sevens_then_noise()[:1]))
-    assert "7: 1 of 1 frame (100%)" in shown(app)
-    assert "Frame 1 of 1" in shown(app)
+    app = classify(open_page(start, backend_url), clip(sevens_then_noise()[:1]))
+    assert "7: 1 of 1 frame (100%)" in page_text(app)
+    assert "Frame 1 of 1" in page_text(app)
 
 
 def test_oversized_file_is_rejected(
     start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("frontend.views.video.limits.MAX_FILE_MB", 1)
-    app = start(backend_url)
+    app = open_page(start, backend_url)
     app.file_uploader[0].set_value(("clip.mp4", bytes(2**20 + 1), "video/mp4")).run()
-    assert "This file is larger than 1 MB." in shown(app)
+    assert "This file is larger than 1 MB." in page_text(app)
     assert button(app, "Classify the video").disabled
 
 
 def test_unreachable_backend_is_reported_and_the_result_stays(
     start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = classify(start(backend_url))
+    app = classify(open_page(start, backend_url))
     monkeypatch.setenv("BACKEND", f"http://127.0.0.1:{free_port()}")
     app.run()
-    assert "The backend is not reachable" in shown(app)
-    assert "7: 4 of 8 frames (50%)" in shown(app)
+    assert "The backend is not reachable" in page_text(app)
+    assert "7: 4 of 8 frames (50%)" in page_text(app)
     assert button(app, "Classify the video").disabled
