@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from client import Classification, ClientError
-from evaluation.escaping import harmless
+from evaluation.escaping import escape_formula
 from frontend.service import errors
 from frontend.service.predictions import ImageFile, Outcome
 from frontend.ui import formatting
@@ -87,7 +87,7 @@ def _values(result: Result) -> tuple[str | float | None, ...]:
 
 
 def _escape(value: str | float | None) -> str | float | None:
-    return harmless(value) if isinstance(value, str) else value
+    return escape_formula(value) if isinstance(value, str) else value
 
 
 def _as_object(result: Result) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The page Classify without a browser, against a real backend."""
+"""The Classify page against a real backend, without a browser."""
 
 import json
 from collections.abc import Sequence
@@ -15,239 +15,240 @@ from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
 from tests.frontend.app import (
     APP,
+    CLASSIFICATION_JSON,
     CLASSIFY,
     DRAW,
-    ONE,
     SEVEN,
-    models,
-    press,
-    shown,
-    twenty,
-    until_read,
-    upload,
+    click,
+    models_response,
+    page_text,
+    upload_files,
+    wait_for_jobs,
+    zip_of_sevens,
     zipped,
 )
-from tests.frontend.conftest import Start
+from tests.frontend.conftest import OpenPage
 from tests.images import encoded, noise, seven
 
 
-def test_an_uploaded_seven_is_read(start: Start, backend_url: str) -> None:
-    app = image_upload(start(backend_url), ("seven.png", SEVEN))
-    assert "a 7 (" in app.subheader[0].value.replace("\\", "")
-    assert "seven.png" in shown(app)
-    assert "Decoded in" in shown(app)
+def test_uploaded_image_is_classified(start: OpenPage, backend_url: str) -> None:
+    app = upload_files(start(backend_url), ("seven.png", SEVEN))
+    assert app.subheader[0].value.startswith(r"7\, ")
+    assert "seven.png" in page_text(app)
+    assert "Decoding" in page_text(app)
 
 
-def test_of_several_pictures_a_bad_one_is_a_bad_row(start: Start, backend_url: str) -> None:
+def test_bad_images_fail_alone(start: OpenPage, backend_url: str) -> None:
     files = ("a.png", SEVEN), ("broken.png", SEVEN[:90]), ("notes.png", b"text"), ("b.png", SEVEN)
-    app = image_upload(start(backend_url), *files)
+    app = upload_files(start(backend_url), *files)
     assert len(app.subheader) == 2
     assert len(app.error) == 2
-    assert "2 pictures read, 2 could not be." in shown(app)
-    assert "broken.png" in shown(app)
-    assert "JPEG, PNG, WebP, BMP or GIF" in shown(app)
+    assert "2 images classified, 2 failed." in page_text(app)
+    assert "broken.png" in page_text(app)
+    assert "JPEG, PNG, WebP, BMP or GIF" in page_text(app)
 
 
-def test_clear_takes_the_answer_away(start: Start, backend_url: str) -> None:
-    app = image_upload(start(backend_url), ("seven.png", SEVEN))
-    press(app, "Clear")
+def test_clear_removes_the_result(start: OpenPage, backend_url: str) -> None:
+    app = upload_files(start(backend_url), ("seven.png", SEVEN))
+    click(app, "Clear")
     assert not app.subheader
     assert not app.exception
 
 
-def test_a_file_name_is_not_markup(start: Start, backend_url: str) -> None:
-    app = image_upload(start(backend_url), ("**:red[x]**.png", SEVEN))
+def test_file_name_is_not_rendered_as_markdown(start: OpenPage, backend_url: str) -> None:
+    app = upload_files(start(backend_url), ("**:red[x]**.png", SEVEN))
     shown_as = [caption.value.replace(JOINER, "") for caption in app.caption]
     assert r"\*\*\:red\[x\]\*\*\.png" in shown_as
 
 
-def test_what_was_answered_is_not_asked_again(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+def test_rerun_sends_no_second_request(
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[str] = []
+    requests: list[str] = []
     classify = Client.classify
 
-    def counted(self: Client, image: bytes, **options: Any) -> Any:
-        asked.append(options["filename"])
+    def record(self: Client, image: bytes, **options: Any) -> Any:
+        requests.append(options["filename"])
         return classify(self, image, **options)
 
-    monkeypatch.setattr(Client, "classify", counted)
-    app = image_upload(start(backend_url), ("seven.png", SEVEN))
+    monkeypatch.setattr(Client, "classify", record)
+    app = upload_files(start(backend_url), ("seven.png", SEVEN))
     app.run()
     app.run()
-    assert asked == ["seven.png"]
+    assert requests == ["seven.png"]
 
 
-def test_the_result_is_still_there_after_a_visit_to_another_page(
-    start: Start, backend_url: str
-) -> None:
-    app = image_upload(start(backend_url), ("seven.png", SEVEN))
+def test_result_persists_across_pages(start: OpenPage, backend_url: str) -> None:
+    app = upload_files(start(backend_url), ("seven.png", SEVEN))
     app.switch_page(DRAW).run()
-    assert "The answer will appear here." in shown(app)
+    assert "The prediction appears here." in page_text(app)
     app.switch_page(CLASSIFY).run()
-    assert "seven.png" in shown(app)
+    assert "seven.png" in page_text(app)
 
 
-def test_a_calibrated_model_promises_labels_for_the_coverage_that_is_chosen(
-    start: Start, calibrated_url: str
+def test_calibrated_model_shows_the_prediction_set_at_the_chosen_coverage(
+    start: OpenPage, calibrated_url: str
 ) -> None:
-    app = image_upload(start(calibrated_url), ("seven.png", SEVEN))
-    assert app.sidebar.radio[0].options == ["90 %", "95 %", "99 %"]
-    assert "A 7, with 95 % coverage." in shown(app)
+    app = upload_files(start(calibrated_url), ("seven.png", SEVEN))
+    assert app.sidebar.radio[0].options == ["90%", "95%", "99%"]
+    assert "7 (95% coverage)" in page_text(app)
     app.sidebar.radio[0].set_value(0.99).run()
-    assert ": one of these with 99 % coverage." in shown(app)
-    assert "hold the right one for about 99 of 100 pictures" in shown(app)
-    assert "off by 0.2 points on average" in shown(app)
+    assert " (99% coverage)" in page_text(app)
+    assert "include the right one for about 99 of 100 images" in page_text(app)
+    assert "within 0.2 points (test set)" in page_text(app)
 
 
-def test_what_is_no_digit_is_said_to_be_none_and_nothing_is_promised(
-    start: Start, calibrated_url: str
+def test_out_of_distribution_image_has_no_prediction_set(
+    start: OpenPage, calibrated_url: str
 ) -> None:
-    app = image_upload(start(calibrated_url), ("noise.png", encoded(noise())))
-    assert app.subheader[0].value.replace("\\", "") == "This does not look like a digit."
-    assert "The closest would be a" in shown(app)
-    assert "The bars only say which label is closer" in shown(app)
-    assert "% coverage" not in shown(app)
+    app = upload_files(start(calibrated_url), ("noise.png", encoded(noise())))
+    assert app.subheader[0].value == "Not a digit"
+    assert "Closest label: " in page_text(app)
+    assert "The bars only show which labels are closest." in page_text(app)
+    assert "% coverage)" not in page_text(app)
 
 
-def test_a_zip_is_read_in_the_background_and_a_bad_file_is_a_bad_row(
-    start: Start, backend_url: str
+def test_zip_is_classified_in_the_background_and_a_bad_image_fails_alone(
+    start: OpenPage, backend_url: str
 ) -> None:
     files = {f"digits/{i:02d}.png": encoded(seven(60 + i)) for i in range(20)}
     content = zipped(**files, **{"digits/broken.png": SEVEN[:90]})
-    app = until_read(image_upload(start(backend_url), ("digits.zip", content)))
-    assert "20 pictures read, 1 could not be." in shown(app)
+    app = wait_for_jobs(upload_files(start(backend_url), ("digits.zip", content)))
+    assert "20 images classified, 1 failed." in page_text(app)
     table = app.dataframe[0].value
     assert list(table["name"]) == [*files, "digits/broken.png"]
     assert list(table["prediction"][:20]) == ["7"] * 20
-    assert "damaged" in table["problem"][20]
+    assert "damaged" in table["error"][20]
     assert len(app.subheader) == 12  # one page of cards
 
 
-def test_only_some_of_the_results_are_shown_where_that_is_asked_for(
-    start: Start, backend_url: str
-) -> None:
-    app = image_upload(start(backend_url), ("a.png", SEVEN), ("broken.png", SEVEN[:90]))
+def test_filter_narrows_the_results(start: OpenPage, backend_url: str) -> None:
+    app = upload_files(start(backend_url), ("a.png", SEVEN), ("broken.png", SEVEN[:90]))
     chooser = app.segmented_control(key="filter")
     assert [option.content for option in chooser.proto.options] == [
         "All (2)",
-        "Could not be read (1)",
+        "Failed (1)",
     ]
-    chooser.set_value("bad").run()
+    chooser.set_value("failed").run()
     assert list(app.dataframe[0].value["name"]) == ["broken.png"]
     assert not app.subheader
 
 
-def test_a_zip_that_is_refused_is_told_and_the_page_goes_on(start: Start, backend_url: str) -> None:
-    app = image_upload(start(backend_url), ("evil.zip", zipped(**{"../a.png": SEVEN})), ("b.png", SEVEN))
-    assert "The zip evil.zip is not opened: '../a.png' leads out of the zip." in shown(app)
-    assert "a 7 (" in app.subheader[0].value.replace("\\", "")
-
-
-def test_a_reload_finds_the_pictures_and_their_answers_again(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+def test_rejected_zip_is_reported_and_other_files_are_classified(
+    start: OpenPage, backend_url: str
 ) -> None:
-    token = image_upload(start(backend_url), ("seven.png", SEVEN)).query_params["pictures"]
-    monkeypatch.setattr(Client, "classify", None)  # it is not asked again
+    app = upload_files(
+        start(backend_url), ("evil.zip", zipped(**{"../a.png": SEVEN})), ("b.png", SEVEN)
+    )
+    assert "evil.zip was rejected: '../a.png' leads out of the zip." in page_text(app)
+    assert app.subheader[0].value.startswith(r"7\, ")
+
+
+def test_reload_restores_the_images_and_their_results(
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = upload_files(start(backend_url), ("seven.png", SEVEN)).query_params["pictures"]
+    monkeypatch.setattr(Client, "classify", None)  # no second request
     again = AppTest.from_file(str(APP), default_timeout=30)
     again.query_params["pictures"] = token
-    assert "seven.png" in shown(again.run())
-    assert "a 7 (" in shown(again)
+    assert "seven.png" in page_text(again.run())
+    assert "7, " in page_text(again)
 
 
-def test_pictures_that_are_no_longer_kept_are_said_to_be_gone(
-    start: Start, backend_url: str
-) -> None:
+def test_expired_selection_is_reported(start: OpenPage, backend_url: str) -> None:
     app = start(backend_url)
     app.query_params["pictures"] = "gone"
-    assert "These pictures are no longer kept here." in shown(app.run())
+    assert "These images have expired." in page_text(app.run())
 
 
-def test_an_answer_is_confirmed_and_that_is_taken_back(start: Start, backend_url: str) -> None:
-    app = image_upload(start(backend_url), ("seven.png", encoded(seven(91))))
-    press(app, "It is right")
-    assert "Said to be right." in shown(app)
+def test_prediction_is_confirmed_and_undone(start: OpenPage, backend_url: str) -> None:
+    app = upload_files(start(backend_url), ("seven.png", encoded(seven(91))))
+    click(app, "Correct")
+    assert "Marked correct" in page_text(app)
     with Client(backend_url) as client:
         (stored, *_) = client.history.page().items
         assert stored.correction == "7"
-        press(app, "Take it back")
+        click(app, "Undo")
         assert client.history.get(stored.id).correction is None
-    assert "Said to be" not in shown(app)
-    assert "It is right" in [button.label for button in app.button]
+    assert "Marked correct" not in page_text(app)
+    assert "Correct" in [button.label for button in app.button]
 
 
-def test_a_closed_history_is_told_in_words_and_the_answer_stays(
-    start: Start, calibrated_url: str
+def test_closed_history_is_reported_and_the_result_stays(
+    start: OpenPage, calibrated_url: str
 ) -> None:
-    app = press(image_upload(start(calibrated_url), ("seven.png", SEVEN)), "It is right")
-    assert "The history of this backend is not open to this page." in shown(app)
-    assert "Set BACKEND_API_KEY" in shown(app)
-    assert "a 7 (" in shown(app)
+    app = click(upload_files(start(calibrated_url), ("seven.png", SEVEN)), "Correct")
+    assert "This page may not access the backend's history." in page_text(app)
+    assert "Set BACKEND_API_KEY" in page_text(app)
+    assert "7, " in page_text(app)
 
 
-def test_what_is_not_stored_is_not_offered_for_correction(start: Start) -> None:
-    with serving(models(first="digit"), classify=FakeResponse(ONE)) as (url, _):
-        app = image_upload(start(url), ("seven.png", SEVEN))
-        assert "a 1 (" in shown(app)
-        assert "It is right" not in [button.label for button in app.button]
+def test_unstored_classification_has_no_feedback_buttons(start: OpenPage) -> None:
+    with serving(models_response(first="digit"), classify=FakeResponse(CLASSIFICATION_JSON)) as (
+        url,
+        _,
+    ):
+        app = upload_files(start(url), ("seven.png", SEVEN))
+        assert "1, 90% confidence" in page_text(app)
+        assert "Correct" not in [button.label for button in app.button]
 
 
-def test_a_busy_backend_is_told_and_asked_again_by_itself(start: Start) -> None:
+def test_busy_backend_is_reported_with_a_countdown(start: OpenPage) -> None:
     busy = FakeResponse(b'{"status": 429, "code": "queue_full"}', 429, {"Retry-After": "7"})
-    with serving(models(first="digit"), classify=busy) as (url, asked):
-        app = image_upload(start(url), ("seven.png", SEVEN))
-        assert "The backend is busy." in shown(app)
+    with serving(models_response(first="digit"), classify=busy) as (url, requests):
+        app = upload_files(start(url), ("seven.png", SEVEN))
+        assert "The backend is busy." in page_text(app)
         assert "Try again" in [button.label for button in app.button]
         countdowns = [one.proto for one in app.get("bidi_component")]
         assert [json.loads(one.json)["seconds"] for one in countdowns if "seconds" in one.json] == [
             7
         ]
-        assert asked
+        assert requests
 
 
-def test_answers_stay_while_the_backend_is_away(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+def test_result_stays_while_the_backend_is_unreachable(
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = image_upload(start(backend_url), ("seven.png", SEVEN))
+    app = upload_files(start(backend_url), ("seven.png", SEVEN))
     monkeypatch.setenv("BACKEND", f"http://127.0.0.1:{free_port()}")
     app.run()
-    assert "not reachable" in shown(app)
-    assert "a 7 (" in shown(app)
+    assert "not reachable" in page_text(app)
+    assert "7, " in page_text(app)
 
 
-def test_another_model_is_asked_about_the_same_pictures(start: Start, backend_url: str) -> None:
-    app = image_upload(start(backend_url), ("a.png", SEVEN), ("b.png", SEVEN))
+def test_another_model_classifies_the_same_images(start: OpenPage, backend_url: str) -> None:
+    app = upload_files(start(backend_url), ("a.png", SEVEN), ("b.png", SEVEN))
     app.sidebar.selectbox[0].select("mnist-tree").run()
     assert len(app.subheader) == 2
-    assert "2 pictures read." in shown(app)
+    assert "2 images classified." in page_text(app)
 
 
-def test_a_correction_is_in_the_table_and_can_be_changed(start: Start, backend_url: str) -> None:
+def test_correction_is_in_the_table_and_can_be_changed(start: OpenPage, backend_url: str) -> None:
     files = ("a.png", encoded(seven(93))), ("b.png", encoded(seven(94)))
-    app = press(image_upload(start(backend_url), *files), "Wrong? Correct it")
+    app = click(upload_files(start(backend_url), *files), "Wrong, fix it")
     assert next(button for button in app.button if button.label == "Save").disabled
     app.main.selectbox[0].select("4").run()
-    press(app, "Save")
-    assert "Said to be a 4." in shown(app)
-    assert app.dataframe[0].value["corrected to"][0] == "4"
-    press(app, "Change it")
+    click(app, "Save")
+    assert "Corrected to 4" in page_text(app)
+    assert app.dataframe[0].value["correction"][0] == "4"
+    click(app, "Change")
     app.main.selectbox[0].select("9").run()
-    press(app, "Save")
-    assert app.dataframe[0].value["corrected to"][0] == "9"
+    click(app, "Save")
+    assert app.dataframe[0].value["correction"][0] == "9"
 
 
-def test_another_model_reads_many_pictures_anew(start: Start, backend_url: str) -> None:
+def test_another_model_classifies_many_images_again(start: OpenPage, backend_url: str) -> None:
     files = {f"{i:02d}.png": encoded(seven(60 + i)) for i in range(20)}
-    app = until_read(image_upload(start(backend_url), ("digits.zip", zipped(**files))))
+    app = wait_for_jobs(upload_files(start(backend_url), ("digits.zip", zipped(**files))))
     app.sidebar.selectbox[0].select("mnist-tree").run()
-    assert "20 pictures read." in shown(until_read(app))
+    assert "20 images classified." in page_text(wait_for_jobs(app))
     with Client(backend_url) as client:
-        asked = client.history.page(limit=20).items
-    assert {one.model.name for one in asked} == {"mnist-tree"}
+        stored = client.history.page(limit=20).items
+    assert {one.model.name for one in stored} == {"mnist-tree"}
 
 
-def test_where_too_many_are_at_work_the_pictures_wait(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+def test_images_wait_while_the_server_runs_too_many_jobs(
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def busy(*_: object) -> None:
         raise BusyError
@@ -255,32 +256,32 @@ def test_where_too_many_are_at_work_the_pictures_wait(
     files = {f"{i:02d}.png": encoded(seven(60 + i)) for i in range(20)}
     with monkeypatch.context() as patch:
         patch.setattr(Jobs, "start", busy)
-        app = image_upload(start(backend_url), ("digits.zip", zipped(**files)))
-        assert "20 pictures are not read yet." in shown(app)
-    press(app, "Go on")
-    assert "20 pictures read." in shown(until_read(app))
+        app = upload_files(start(backend_url), ("digits.zip", zipped(**files)))
+        assert "20 images are not classified yet." in page_text(app)
+    click(app, "Continue")
+    assert "20 images classified." in page_text(wait_for_jobs(app))
 
 
-def test_pictures_that_were_taken_are_not_kept_as_uploads_besides(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+def test_uploads_release_their_memory(
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released: list[str] = []
     release = image_upload.release_memory
 
-    def noted(files: Sequence[Any]) -> None:
+    def record(files: Sequence[Any]) -> None:
         released.extend(file.name for file in files)
         release(files)
 
-    monkeypatch.setattr(image_upload, "release_memory", noted)
-    app = image_upload(start(backend_url), ("seven.png", SEVEN), ("digits.zip", zipped(a=SEVEN)))
+    monkeypatch.setattr(image_upload, "release_memory", record)
+    app = upload_files(start(backend_url), ("seven.png", SEVEN), ("digits.zip", zipped(a=SEVEN)))
     assert released == ["seven.png", "digits.zip"]
     app.run()
-    assert "seven.png" in shown(app)
+    assert "seven.png" in page_text(app)
 
 
-def test_many_answers_stay_while_the_backend_is_away(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+def test_many_results_stay_while_the_backend_is_unreachable(
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = until_read(image_upload(start(backend_url), twenty(220)))
+    app = wait_for_jobs(upload_files(start(backend_url), zip_of_sevens(220)))
     monkeypatch.setenv("BACKEND", f"http://127.0.0.1:{free_port()}")
-    assert "20 pictures read." in shown(app.run())
+    assert "20 images classified." in page_text(app.run())

@@ -1,77 +1,99 @@
-"""Many outcomes as a table."""
+"""Results as a table, CSV and JSON."""
 
 import csv
 import io
 import json
 
 from client import BackendError
-from frontend.datasets.images import Picture
+from frontend.service.predictions import ImageFile
 from frontend.views.classify import results_table
 from frontend.views.classify.results_table import Result
-from tests.frontend.answers import answer
+from tests.frontend.samples import make_classification
 
-SURE = Result(Picture("a.png", b"a"), answer(("7", 0.998), ("1", 0.002), id="A"))
-UNSURE = Result(Picture("b.png", b"b"), answer(("7", 0.6), ("1", 0.4), id="B"), "1")
-UNLIKE = Result(Picture("c.png", b"c"), answer(("8", 0.99), in_distribution=False))
-BAD = Result(Picture("d.png", b"d"), BackendError(status=415))
-ALL = [SURE, UNSURE, UNLIKE, BAD]
+CONFIDENT = Result(
+    ImageFile("a.png", b"a"), make_classification(("7", 0.998), ("1", 0.002), id="A")
+)
+UNCERTAIN = Result(
+    ImageFile("b.png", b"b"), make_classification(("7", 0.6), ("1", 0.4), id="B"), "1"
+)
+OUT_OF_DISTRIBUTION = Result(
+    ImageFile("c.png", b"c"), make_classification(("8", 0.99), in_distribution=False)
+)
+FAILED = Result(ImageFile("d.png", b"d"), BackendError(status=415))
+ALL = [CONFIDENT, UNCERTAIN, OUT_OF_DISTRIBUTION, FAILED]
 
 
 def table(content: bytes) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline="")))
 
 
-def test_answers_are_told_apart_by_how_far_they_can_be_relied_on() -> None:
-    assert [one.verdict for one in ALL] == ["sure", "unsure", "unlike", "bad"]
+def test_results_have_a_category() -> None:
+    assert [result.category for result in ALL] == [
+        "confident",
+        "uncertain",
+        "out_of_distribution",
+        "failed",
+    ]
 
 
-def test_only_what_has_an_outcome_is_collected_with_its_correction() -> None:
-    pictures = [SURE.picture, UNSURE.picture, BAD.picture]
-    found = results_table.collect(pictures, [SURE.outcome, None, BAD.outcome], {"A": "1"})
-    assert found == [Result(SURE.picture, SURE.outcome, "1"), BAD]
+def test_images_without_an_outcome_are_not_collected() -> None:
+    images = [CONFIDENT.image, UNCERTAIN.image, FAILED.image]
+    results = results_table.collect(images, [CONFIDENT.outcome, None, FAILED.outcome], {"A": "1"})
+    assert results == [Result(CONFIDENT.image, CONFIDENT.outcome, "1"), FAILED]
 
 
-def test_the_csv_has_a_line_for_each_picture_or_what_is_wrong_with_it() -> None:
-    sure, unsure, unlike, bad = table(results_table.as_csv(ALL))
-    assert sure == {
+def test_csv_has_a_row_per_image() -> None:
+    confident, uncertain, out_of_distribution, failed = table(results_table.as_csv(ALL))
+    assert confident == {
         "name": "a.png",
         "prediction": "7",
         "confidence": "0.998",
-        "how sure": "sure",
-        "corrected to": "",
-        "problem": "",
+        "confidence level": "very high",
+        "correction": "",
+        "error": "",
     }
-    assert (unsure["how sure"], unsure["corrected to"]) == ("probably", "1")
-    assert unlike["how sure"] == "unlike what it knows"
-    assert bad["problem"].startswith("This file is not a picture that can be read.")
+    assert (uncertain["confidence level"], uncertain["correction"]) == ("medium", "1")
+    assert out_of_distribution["confidence level"] == "not one of its classes"
+    assert failed["error"].startswith("This file is not a supported image.")
 
 
-def test_nothing_in_the_table_or_the_csv_is_a_formula() -> None:
+def test_formulas_are_escaped() -> None:
     names = ("=1+1.png", "+a", "-a", "@a", "\ta", "\ra")
-    found = [Result(Picture(name, b""), answer((f"={name}", 0.5))) for name in names]
-    for row in [*table(results_table.as_csv(found)), *results_table.rows(found)]:
+    results = [
+        Result(ImageFile(name, b""), make_classification((f"={name}", 0.5))) for name in names
+    ]
+    for row in [*table(results_table.as_csv(results)), *results_table.rows(results)]:
         assert row["name"].startswith("'")
         assert row["prediction"].startswith("'=")
 
 
-def test_the_json_has_the_answers_as_data() -> None:
-    sure, unsure, _, bad = json.loads(results_table.as_json(ALL))
-    assert (sure["filename"], sure["prediction"], sure["confidence"]) == ("a.png", "7", 0.998)
-    assert sure["top"][1] == {"label": "1", "index": 1, "probability": 0.002}
-    assert sure["model"] == {"name": "mnist-cnn", "version": "1"}
-    assert unsure["correction"] == "1"
-    assert bad == {
+def test_json_has_an_object_per_image() -> None:
+    confident, uncertain, _, failed = json.loads(results_table.as_json(ALL))
+    assert (confident["filename"], confident["prediction"], confident["confidence"]) == (
+        "a.png",
+        "7",
+        0.998,
+    )
+    assert confident["top"][1] == {"label": "1", "index": 1, "probability": 0.002}
+    assert confident["model"] == {"name": "mnist-cnn", "version": "1"}
+    assert uncertain["correction"] == "1"
+    assert failed == {
         "filename": "d.png",
-        "problem": "This file is not a picture that can be read.",
+        "error": "This file is not a supported image.",
     }
 
 
-def test_names_that_are_no_text_can_be_taken_along_all_the_same() -> None:
-    found = [Result(Picture("\udcff.png", b""), answer(("7", 0.9)))]
-    assert table(results_table.as_csv(found))[0]["name"] == "?.png"
-    assert json.loads(results_table.as_json(found))[0]["filename"] == "\udcff.png"
+def test_file_names_with_surrogates_are_exported() -> None:
+    results = [Result(ImageFile("\udcff.png", b""), make_classification(("7", 0.9)))]
+    assert table(results_table.as_csv(results))[0]["name"] == "?.png"
+    assert json.loads(results_table.as_json(results))[0]["filename"] == "\udcff.png"
 
 
-def test_columns_that_say_nothing_are_left_out() -> None:
-    assert results_table.shown_columns([SURE]) == ["name", "prediction", "confidence", "how sure"]
-    assert results_table.shown_columns([BAD]) == ["name", "problem"]
+def test_empty_columns_are_hidden() -> None:
+    assert results_table.nonempty_columns([CONFIDENT]) == [
+        "name",
+        "prediction",
+        "confidence",
+        "confidence level",
+    ]
+    assert results_table.nonempty_columns([FAILED]) == ["name", "error"]

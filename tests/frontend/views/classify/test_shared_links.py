@@ -1,4 +1,4 @@
-"""The page Classify in several sessions that look at the same pictures."""
+"""The Classify page in several sessions with the same images."""
 
 from collections.abc import Callable, Iterator
 from threading import Event
@@ -10,114 +10,112 @@ from streamlit.testing.v1 import AppTest
 from client import Client
 from frontend.state.jobs import Job, Jobs
 from tests.conftest import free_port
-from tests.frontend.app import SEVEN, press, shown, twenty, until_read, upload
-from tests.frontend.conftest import Start
-from tests.pictures import encoded, seven
+from tests.frontend.app import SEVEN, click, page_text, upload_files, wait_for_jobs, zip_of_sevens
+from tests.frontend.conftest import OpenPage
+from tests.images import encoded, seven
 
 
-def tab(start: Start, url: str, other: AppTest, **query: str) -> AppTest:
-    """Open another tab on the pictures of a tab."""
+def tab(start: OpenPage, url: str, other: AppTest, **query: str) -> AppTest:
+    """Open the images of a tab in another tab."""
     return start(url, pictures=other.query_params["pictures"], **query)
 
 
 @pytest.fixture
-def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
-    """Hold up batches until this is set."""
-    going, classify_batch = Event(), Client.classify_batch
+def release(monkeypatch: pytest.MonkeyPatch) -> Iterator[Event]:
+    """Block batches until the event is set."""
+    release, classify_batch = Event(), Client.classify_batch
 
-    def late(self: Client, *args: Any, **options: Any) -> Any:
-        assert going.wait(60)
+    def blocked(self: Client, *args: Any, **options: Any) -> Any:
+        assert release.wait(60)
         return classify_batch(self, *args, **options)
 
-    monkeypatch.setattr(Client, "classify_batch", late)
-    yield going
-    going.set()
+    monkeypatch.setattr(Client, "classify_batch", blocked)
+    yield release
+    release.set()
 
 
 @pytest.fixture
-def started(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
-    """The jobs that are begun."""
+def started_jobs(monkeypatch: pytest.MonkeyPatch) -> list[Job]:
+    """The started jobs."""
     jobs: list[Job] = []
-    begin = Jobs.start
+    start_job = Jobs.start
 
-    def noted(self: Jobs, work: Callable[[Job], Any]) -> Job:
-        jobs.append(begin(self, work))
+    def record(self: Jobs, work: Callable[[Job], Any]) -> Job:
+        jobs.append(start_job(self, work))
         return jobs[-1]
 
-    monkeypatch.setattr(Jobs, "start", noted)
+    monkeypatch.setattr(Jobs, "start", record)
     return jobs
 
 
-def test_two_tabs_read_the_same_pictures_by_two_models_side_by_side(
-    start: Start, backend_url: str, held: Event, started: list[Job]
+def test_two_tabs_classify_the_same_images_with_two_models(
+    start: OpenPage, backend_url: str, release: Event, started_jobs: list[Job]
 ) -> None:
-    one = upload(start(backend_url), twenty(130))
+    one = upload_files(start(backend_url), zip_of_sevens(130))
     two = tab(start, backend_url, one, model="mnist-tree")
     one.run()
     two.run()
-    assert len(started) == 2
-    assert not any(job.is_cancelled() for job in started)
-    held.set()
-    assert "20 pictures read." in shown(until_read(one))
-    assert "20 pictures read." in shown(until_read(two))
+    assert len(started_jobs) == 2
+    assert not any(job.is_cancelled() for job in started_jobs)
+    release.set()
+    assert "20 images classified." in page_text(wait_for_jobs(one))
+    assert "20 images classified." in page_text(wait_for_jobs(two))
 
 
-def test_a_tab_goes_on_reading_what_another_began_and_gave_up(
-    start: Start, backend_url: str, held: Event, started: list[Job]
+def test_tab_continues_a_job_that_another_tab_abandoned(
+    start: OpenPage, backend_url: str, release: Event, started_jobs: list[Job]
 ) -> None:
-    one = upload(start(backend_url), twenty(160))
+    one = upload_files(start(backend_url), zip_of_sevens(160))
     two = tab(start, backend_url, one)
-    assert len(started) == 1
+    assert len(started_jobs) == 1
     one.sidebar.selectbox[0].select("mnist-tree").run()
-    assert started[0].is_cancelled()
+    assert started_jobs[0].is_cancelled()
     two.run()
-    held.set()
-    assert "20 pictures read." in shown(until_read(two))
+    release.set()
+    assert "20 images classified." in page_text(wait_for_jobs(two))
 
 
-def test_a_reading_that_another_tab_stopped_is_said_to_be_ended(
-    start: Start, backend_url: str, held: Event
+def test_job_stopped_in_another_tab_is_reported(
+    start: OpenPage, backend_url: str, release: Event
 ) -> None:
-    one = upload(start(backend_url), twenty(190))
-    press(tab(start, backend_url, one), "Stop")
-    held.set()
-    assert "The reading was ended." in shown(until_read(one))
-    assert "4 pictures are not read yet." in shown(one)
-    press(one, "Go on")
-    assert "20 pictures read." in shown(until_read(one))
+    one = upload_files(start(backend_url), zip_of_sevens(190))
+    click(tab(start, backend_url, one), "Stop")
+    release.set()
+    assert "Classification was stopped." in page_text(wait_for_jobs(one))
+    assert "4 images are not classified yet." in page_text(one)
+    click(one, "Continue")
+    assert "20 images classified." in page_text(wait_for_jobs(one))
 
 
-def test_each_of_two_tabs_keeps_the_answers_of_its_model_while_the_backend_is_away(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+def test_tabs_keep_the_results_of_their_model_while_the_backend_is_unreachable(
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    one = upload(start(backend_url), ("a.png", SEVEN), ("b.png", encoded(seven(80))))
+    one = upload_files(start(backend_url), ("a.png", SEVEN), ("b.png", encoded(seven(80))))
     two = tab(start, backend_url, one, model="mnist-tree")
-    sure = [list(app.dataframe[0].value["confidence"]) for app in (one, two)]
-    assert sure[0] != sure[1]
+    confidences = [list(app.dataframe[0].value["confidence"]) for app in (one, two)]
+    assert confidences[0] != confidences[1]
     monkeypatch.setenv("BACKEND", f"http://127.0.0.1:{free_port()}")
-    assert [list(app.run().dataframe[0].value["confidence"]) for app in (one, two)] == sure
+    assert [list(app.run().dataframe[0].value["confidence"]) for app in (one, two)] == confidences
 
 
-def test_a_visitor_who_clears_leaves_the_pictures_to_their_owner(
-    start: Start, backend_url: str
-) -> None:
-    owner = upload(start(backend_url), ("seven.png", SEVEN))
+def test_clear_keeps_the_images_of_another_session(start: OpenPage, backend_url: str) -> None:
+    owner = upload_files(start(backend_url), ("seven.png", SEVEN))
     visitor = tab(start, backend_url, owner)
     again = tab(start, backend_url, owner)
-    assert "pictures" not in press(visitor, "Clear").query_params
-    assert "seven.png" in shown(tab(start, backend_url, owner))
+    assert "pictures" not in click(visitor, "Clear").query_params
+    assert "seven.png" in page_text(tab(start, backend_url, owner))
     token = owner.query_params["pictures"]
-    press(owner, "Clear")
-    assert "no longer kept here" in shown(start(backend_url, pictures=token))
-    assert "seven.png" in shown(again.run())
+    click(owner, "Clear")
+    assert "These images have expired." in page_text(start(backend_url, pictures=token))
+    assert "seven.png" in page_text(again.run())
 
 
-def test_a_visit_to_others_pictures_leaves_what_was_told_here(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+def test_visiting_another_selection_keeps_the_own_results(
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    other = upload(start(backend_url), ("other.png", encoded(seven(81))))
-    app = upload(start(backend_url), ("seven.png", SEVEN))
+    other = upload_files(start(backend_url), ("other.png", encoded(seven(81))))
+    app = upload_files(start(backend_url), ("seven.png", SEVEN))
     app.query_params["pictures"] = other.query_params["pictures"]
-    assert "other.png" in shown(app.run())
-    monkeypatch.setattr(Client, "classify", None)  # it is not asked again
-    assert "same.png" in shown(upload(app, ("same.png", SEVEN)))
+    assert "other.png" in page_text(app.run())
+    monkeypatch.setattr(Client, "classify", None)  # no second request
+    assert "same.png" in page_text(upload_files(app, ("same.png", SEVEN)))

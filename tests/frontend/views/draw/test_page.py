@@ -1,4 +1,4 @@
-"""The page Draw without a browser, against a real backend."""
+"""The Draw page against a real backend, without a browser."""
 
 from typing import Any
 
@@ -6,66 +6,74 @@ import pytest
 
 from client import Client
 from tests.client.fake_server import FakeResponse, serving
-from tests.frontend.app import CLASSIFY, DRAW, ONE, draw, models, press, shown
-from tests.frontend.conftest import Start
+from tests.frontend.app import (
+    CLASSIFICATION_JSON,
+    CLASSIFY,
+    DRAW,
+    click,
+    draw_on_pad,
+    models_response,
+    page_text,
+)
+from tests.frontend.conftest import OpenPage
 from tests.images import encoded, seven
 
 
-def test_a_drawing_is_read_and_kept(start: Start, backend_url: str) -> None:
+def test_drawing_is_classified_and_persists_across_pages(start: OpenPage, backend_url: str) -> None:
     app = start(backend_url).switch_page(DRAW).run()
-    draw(app)
-    assert "a 7 (" in shown(app)
+    draw_on_pad(app)
+    assert "7, " in page_text(app)
     app.switch_page(CLASSIFY).run()
     app.switch_page(DRAW).run()
-    assert "a 7 (" in shown(app)
+    assert "7, " in page_text(app)
 
 
-@pytest.mark.parametrize("news", [{"png": 5}, {"png": "data:image/png;base64,?"}, {"png": None}])
-def test_what_is_no_drawing_is_an_empty_pad(
-    start: Start, backend_url: str, news: dict[str, Any]
+@pytest.mark.parametrize("value", [{"png": 5}, {"png": "data:image/png;base64,?"}, {"png": None}])
+def test_invalid_drawing_leaves_the_pad_empty(
+    start: OpenPage, backend_url: str, value: dict[str, Any]
 ) -> None:
     app = start(backend_url).switch_page(DRAW).run()
-    app.session_state["pad"] = {"drawing": news}
+    app.session_state["pad"] = {"drawing": value}
     app.run()
-    assert "The answer will appear here." in shown(app)
+    assert "The prediction appears here." in page_text(app)
 
 
-def test_what_the_model_sees_stands_beside_the_answer(start: Start, backend_url: str) -> None:
-    app = draw(start(backend_url).switch_page(DRAW).run())
-    assert "What the model sees: 28x28 pixels" in shown(app)
+def test_model_input_is_shown(start: OpenPage, backend_url: str) -> None:
+    app = draw_on_pad(start(backend_url).switch_page(DRAW).run())
+    assert "Model input: 28x28 pixels" in page_text(app)
 
 
-def test_a_backend_that_fails_at_a_stroke_is_told_beside_the_pad(start: Start) -> None:
-    late = FakeResponse(b'{"status": 504, "code": "deadline_passed"}', 504)
-    with serving(models(first="digit"), classify=late) as (url, _):
-        app = draw(start(url).switch_page(DRAW).run())
-        assert "The answer took too long." in shown(app)
+def test_failed_request_is_reported_and_retried(start: OpenPage) -> None:
+    response = FakeResponse(b'{"status": 504, "code": "deadline_passed"}', 504)
+    with serving(models_response(first="digit"), classify=response) as (url, _):
+        app = draw_on_pad(start(url).switch_page(DRAW).run())
+        assert "The request took too long." in page_text(app)
         assert "Try again" in [button.label for button in app.button]
-        late.status, late.body = 200, ONE
-        press(app, "Try again")
-        assert "a 1 (" in shown(app)
+        response.status, response.body = 200, CLASSIFICATION_JSON
+        click(app, "Try again")
+        assert "1, 90% confidence" in page_text(app)
 
 
-def test_a_drawing_that_was_read_wrongly_is_corrected(start: Start, backend_url: str) -> None:
-    app = press(draw(start(backend_url).switch_page(DRAW).run()), "It is right")
-    assert "Said to be right." in shown(app)
-    assert "It is right" in [button.label for button in draw(app, encoded(seven(77))).button]
+def test_feedback_applies_to_one_drawing(start: OpenPage, backend_url: str) -> None:
+    app = click(draw_on_pad(start(backend_url).switch_page(DRAW).run()), "Correct")
+    assert "Marked correct" in page_text(app)
+    assert "Correct" in [button.label for button in draw_on_pad(app, encoded(seven(77))).button]
 
 
-def test_a_reload_keeps_the_correction_and_stores_the_drawing_once(
-    start: Start, backend_url: str
+def test_reload_keeps_the_feedback_and_stores_the_drawing_once(
+    start: OpenPage, backend_url: str
 ) -> None:
-    drawn = encoded(seven(78))
-    app = press(draw(start(backend_url).switch_page(DRAW).run(), drawn), "It is right")
+    drawing = encoded(seven(78))
+    app = click(draw_on_pad(start(backend_url).switch_page(DRAW).run(), drawing), "Correct")
     with Client(backend_url) as client:
         (before, *_) = client.history.page().items
         again = start(backend_url, drawings=app.query_params["drawings"]).switch_page(DRAW).run()
-        assert "Said to be right." in shown(draw(again, drawn))
+        assert "Marked correct" in page_text(draw_on_pad(again, drawing))
         (after, *_) = client.history.page().items
     assert after.id == before.id
 
 
-def test_what_is_no_longer_told_is_asked_again(start: Start, backend_url: str) -> None:
-    app = draw(start(backend_url, drawings="gone").switch_page(DRAW).run())
-    assert "a 7 (" in shown(app)
+def test_expired_drawings_are_replaced(start: OpenPage, backend_url: str) -> None:
+    app = draw_on_pad(start(backend_url, drawings="gone").switch_page(DRAW).run())
+    assert "7, " in page_text(app)
     assert app.query_params["drawings"] != "gone"
