@@ -26,7 +26,7 @@ from backend.inference.models.artifact import Artifact
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from backend.resources.memory import MemoryShares, memory_limit
 from backend.settings import Settings
-from backend.sources.library import Library
+from backend.sources.resolver import ModelResolver
 from backend.telemetry import traces
 from backend.telemetry.metrics import Metrics
 
@@ -67,14 +67,14 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[AppState]:
-        library = Library(
+        resolver = ModelResolver(
             settings.data_dir / "models",
             max_bytes=settings.source_max_bytes,
             seconds=settings.source_timeout,
             cache_bytes=settings.cache_max_bytes,
             allow_private=settings.allow_private_sources,
         )
-        catalog = Catalog(addresses, default, library.obtain, build, max_wait=settings.timeout)
+        catalog = Catalog(addresses, default, resolver.resolve, build, max_wait=settings.timeout)
         app_history = _create_history(settings, reader)
 
         async def load() -> None:
@@ -84,7 +84,7 @@ def create_app(
                 if app_history is not None:
                     await app_history.start()  # late: its imports would delay the first response
             await catalog.tune(settings.data_dir / "plans" if settings.measure else None)
-            await asyncio.to_thread(library.trim)
+            await asyncio.to_thread(resolver.trim)
 
         # In the background, so that /health responds while the models load.
         loading = asyncio.create_task(load())

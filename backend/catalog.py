@@ -20,7 +20,7 @@ from backend.inference.errors import (
 )
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
-from backend.sources.address import Address, parse, without_secrets
+from backend.sources.address import Address, parse_address, redact
 
 log = logging.getLogger("prism.catalog")
 
@@ -195,12 +195,12 @@ def _parse_models(items: Iterable[str], models_dir: Path) -> dict[str, Address]:
         name, equals, address = item.partition("=")
         try:
             if equals and not re.fullmatch(artifact.NAME_PATTERN, name):
-                raise ArtifactError(f"{without_secrets(item)}: write name=address")
+                raise ArtifactError(f"{redact(item)}: write name=address")
             if name in addresses:
                 raise ArtifactError(f"{name} is listed twice")
-            addresses[name] = parse(address if equals else item, models_dir)
+            addresses[name] = parse_address(address if equals else item, models_dir)
             if not equals and Path(item).name != item:
-                raise ArtifactError(f"{addresses[name].shown} has no name: write name=address")
+                raise ArtifactError(f"{addresses[name].redacted} has no name: write name=address")
         except ArtifactError as error:
             raise ArtifactError(f"PRISM_MODELS: {error}") from error
     return addresses

@@ -1,4 +1,4 @@
-"""`python -m backend.sources`: one `Order` as a line of JSON in, one `Outcome` out."""
+"""`python -m backend.sources`: reads a `FetchRequest` as a line of JSON, prints a `FetchResult`."""
 
 import logging
 import os
@@ -6,28 +6,30 @@ import sys
 from threading import Thread
 
 from backend.inference.errors import ModelError
-from backend.sources.fetch import Order, Outcome, fetch
+from backend.sources.fetch import FetchRequest, FetchResult, fetch
 
 
 def main() -> None:
-    """Fetch what is ordered; end at once when the process that ordered it ends."""
-    order = Order.model_validate_json(sys.stdin.buffer.readline())
-    Thread(target=_end_with_the_parent, daemon=True).start()
+    """Fetch the requested model; exit at once if the parent process ends."""
+    request = FetchRequest.model_validate_json(sys.stdin.buffer.readline())
+    Thread(target=_exit_with_parent, daemon=True).start()
     try:
-        outcome = Outcome(fetched=fetch(order))
+        result = FetchResult(fetched=fetch(request))
     except ModelError as error:
-        outcome = Outcome(error=str(error))
+        result = FetchResult(error=str(error))
     except OSError as error:
-        outcome = Outcome(error=f"PRISM_DATA_DIR cannot be used ({error.strerror})")
+        result = FetchResult(error=f"PRISM_DATA_DIR cannot be used ({error.strerror})")
     except Exception:
-        logging.exception("fetching %s failed", order.address.shown)
-        outcome = Outcome(error=f"{order.address.shown}: failed; the service's log says why")
-    print(outcome.model_dump_json(), flush=True)
-    os._exit(0)  # the clients' threads are waited for no longer than ours
+        logging.exception("fetching %s failed", request.address.redacted)
+        result = FetchResult(
+            error=f"{request.address.redacted}: failed; see the log of the service"
+        )
+    print(result.model_dump_json(), flush=True)
+    os._exit(0)  # without waiting for threads of the clients
 
 
-def _end_with_the_parent() -> None:
-    os.read(0, 1)  # ends when the parent closes its end, by dying if need be
+def _exit_with_parent() -> None:
+    os.read(0, 1)  # returns when the parent closes the pipe or dies
     os._exit(1)
 
 

@@ -1,4 +1,4 @@
-"""Where a model lies, as the operator writes it: `LOCATION[#ARCHITECTURE][@sha256=HEX]`."""
+"""Model addresses: `LOCATION[#ARCHITECTURE][@sha256=HEX]`."""
 
 import hashlib
 import re
@@ -19,9 +19,9 @@ _ARCHITECTURE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9/._-]*")
 
 
 class Address(BaseModel, frozen=True):
-    """Where one model lies.
+    """Address of a model.
 
-    `location` is an absolute path or a URL; with an `architecture` it is a bare checkpoint, else a
+    `location` is an absolute path or a URL: a bare checkpoint if there is an `architecture`, else a
     model folder. `pin` is the SHA-256 of the checkpoint, or of the folder's manifest.
     """
 
@@ -31,60 +31,62 @@ class Address(BaseModel, frozen=True):
 
     @property
     def scheme(self) -> str:
-        """`file`, `https`, `http` or `gs`."""
-        found = _SCHEME.match(self.location)
-        return found[1].lower() if found else "file"
+        """Scheme of the location: `file`, `https`, `http` or `gs`."""
+        match = _SCHEME.match(self.location)
+        return match[1].lower() if match else "file"
 
     @property
     def folder(self) -> Path | None:
-        """The model folder, where it lies on this machine and needs no fetching."""
-        here = self.scheme == "file" and self.architecture is None
-        return Path(self.location) if here else None
+        """The model folder if it is on the local disk, else None."""
+        is_local = self.scheme == "file" and self.architecture is None
+        return Path(self.location) if is_local else None
 
     @property
-    def shown(self) -> str:
+    def redacted(self) -> str:
         """The location without credentials and query, for messages."""
-        return without_secrets(self.location)
+        return redact(self.location)
 
     @property
     def filename(self) -> str:
-        """The last part of the location's path."""
+        """The last component of the path."""
         return _path(self.location).name
 
     @property
     def key(self) -> str:
-        """A name for this address that is safe as a file's and gives nothing away."""
+        """A file name for this address that reveals no secrets."""
         text = "\n".join((self.location, self.architecture or "", self.pin or ""))
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def parse(text: str, models_dir: Path) -> Address:
-    """Read an address; a bare name is a folder in `models_dir`.
+def parse_address(text: str, models_dir: Path) -> Address:
+    """Parse an address; a bare name is a folder in `models_dir`.
 
-    Raises ArtifactError, in one line without secrets, where it is malformed, or where it is a local
-    one and nothing lies there.
+    Raise ArtifactError, with one line without secrets, if it is malformed or a local path that does
+    not exist.
     """
     rest, pin = text, None
-    if found := _PIN.search(text):
-        rest, pin = text[: found.start()], found[1].lower()
+    if match := _PIN.search(text):
+        rest, pin = text[: match.start()], match[1].lower()
     location, hash_sign, architecture = rest.rpartition("#") if "#" in rest else (rest, "", "")
-    shown = without_secrets(location)
+    shown = redact(location)
     if "@sha256=" in rest:
-        raise ArtifactError(f"{shown}: @sha256= takes 64 hexadecimal digits")
+        raise ArtifactError(f"{shown}: @sha256= requires 64 hexadecimal digits")
     if hash_sign and not _ARCHITECTURE.fullmatch(architecture):
-        raise ArtifactError(f"{shown}: # takes the name of an architecture")
+        raise ArtifactError(f"{shown}: # requires the name of an architecture")
     location = _locate(location, models_dir)
-    bare = _path(location).suffix.lower() in CHECKPOINTS
-    if bare and not hash_sign:
-        raise ArtifactError(f"{shown} is a bare checkpoint: add its architecture, as #mnist-net")
-    if hash_sign and not bare:
+    is_checkpoint = _path(location).suffix.lower() in CHECKPOINTS
+    if is_checkpoint and not hash_sign:
+        raise ArtifactError(
+            f"{shown} is a bare checkpoint: add its architecture, for example #mnist-net"
+        )
+    if hash_sign and not is_checkpoint:
         kinds = ", ".join(sorted(CHECKPOINTS))
-        raise ArtifactError(f"{shown}: an architecture goes with a checkpoint ({kinds}) only")
+        raise ArtifactError(f"{shown}: an architecture requires a checkpoint ({kinds})")
     return Address(location=location, architecture=architecture or None, pin=pin)
 
 
-def without_secrets(location: str) -> str:
-    """A URL without credentials, query and fragment; a path as it is."""
+def redact(location: str) -> str:
+    """Return a URL without credentials, query and fragment; return a path unchanged."""
     if not _SCHEME.match(location):
         return location
     try:
@@ -95,34 +97,35 @@ def without_secrets(location: str) -> str:
 
 
 def _locate(location: str, models_dir: Path) -> str:
-    if found := _SCHEME.match(location):
-        _check_url(location, found[1].lower())
+    if match := _SCHEME.match(location):
+        _check_url(location, match[1].lower())
         return location
-    here = Path(location)
-    if not here.is_absolute() and not re.match(r"\.\.?[/\\]", location):
-        if not location or here.name != location or location == "..":
-            raise ArtifactError(f"{location!r} is neither a name nor an address; a path has ./")
-        here = models_dir / location
-        if not here.is_dir():
-            raise ArtifactError(f"{location!r}: {models_dir} holds no model folder of it")
-    if not here.exists():
-        raise ArtifactError(f"{location!r}: there is nothing at this path")
-    return str(here.absolute())
+    path = Path(location)
+    if not path.is_absolute() and not re.match(r"\.\.?[/\\]", location):
+        if not location or path.name != location or location == "..":
+            raise ArtifactError(
+                f"{location!r} is neither a name nor an address; a path starts with ./"
+            )
+        path = models_dir / location
+        if not path.is_dir():
+            raise ArtifactError(f"{location!r}: {models_dir} contains no such model folder")
+    if not path.exists():
+        raise ArtifactError(f"{location!r}: this path does not exist")
+    return str(path.absolute())
 
 
 def _check_url(location: str, scheme: str) -> None:
-    shown = without_secrets(location)
     if scheme not in {"https", "http", "gs"}:
-        raise ArtifactError(f"{scheme}:// is not read; addresses are paths, https:// or gs://")
+        raise ArtifactError(f"{scheme}:// is not supported; addresses are paths, https:// or gs://")
     try:
         parts = urlsplit(location)
-        right = bool(parts.hostname) and parts.port != 0
+        is_valid = bool(parts.hostname) and parts.port != 0
     except ValueError:
-        right = False
+        is_valid = False
     if scheme == "gs":
-        right = bool(_BUCKET.fullmatch(location.removeprefix("gs://").partition("/")[0]))
-    if not right or re.search(r"[\s\\\x00-\x1f]", location):
-        raise ArtifactError(f"{shown} is not a well-formed address")
+        is_valid = bool(_BUCKET.fullmatch(location.removeprefix("gs://").partition("/")[0]))
+    if not is_valid or re.search(r"[\s\\\x00-\x1f]", location):
+        raise ArtifactError(f"{redact(location)} is not a valid address")
 
 
 def _path(location: str) -> PurePosixPath | Path:

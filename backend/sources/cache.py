@@ -1,12 +1,12 @@
 """Verified copies of models on disk.
 
-ROOT/KEY.lock            held by the process that fills or empties ROOT/KEY
-ROOT/KEY/REVISION/       a whole model folder; REVISION is the SHA-256 of its manifest
-ROOT/KEY/current.json    which revision the address gave last
-ROOT/KEY/.draft-*/       unfinished work, or a copy on its way out; never served
+ROOT/KEY.lock            held by the process that modifies ROOT/KEY
+ROOT/KEY/REVISION/       a complete model folder; REVISION is the SHA-256 of its manifest
+ROOT/KEY/current.json    the revision that was fetched last
+ROOT/KEY/.draft-*/       an unfinished download, or a copy being deleted; never served
 
-KEY stands for an address. A copy appears and disappears by one rename, so a kill leaves a draft at
-worst, which the next process to hold the lock removes.
+KEY identifies an address. Copies are added and removed by a single rename, so a killed process
+leaves at most a draft, which the next holder of the lock removes.
 """
 
 import hashlib
@@ -30,118 +30,118 @@ _DRAFT: Final = ".draft-"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
-class Current(BaseModel, frozen=True):
-    """What an address gave last: `origin` is the SHA-256 that a pin would name."""
+class CurrentRevision(BaseModel, frozen=True):
+    """The revision fetched last; `origin` is the SHA-256 that a pin of the address refers to."""
 
     revision: Sha256
     origin: Sha256
     version: str = ""
 
 
-class Shelf:
-    """The copies of one address. What writes is for the holder of the lock."""
+class CacheEntry:
+    """The copies of one address. Only the holder of the lock may modify them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder: Final = folder
 
-    def current(self) -> Current | None:
-        """What the address gave last, if anything was kept."""
+    def current(self) -> CurrentRevision | None:
+        """Return the revision fetched last, or None."""
         try:
-            return Current.model_validate_json((self.folder / _CURRENT).read_bytes())
+            return CurrentRevision.model_validate_json((self.folder / _CURRENT).read_bytes())
         except (OSError, ValidationError):
             return None
 
     def find(self, revision: str) -> Path | None:
-        """The copy `revision`, if it is here and every byte is what it was."""
+        """Return the copy `revision`, or None if it is missing or damaged."""
         copy = self.folder / revision
         try:
             if _sha256(copy / artifact.MANIFEST) != revision:
                 return None
             artifact.read(copy)
-            os.utime(copy)  # when it was last used
+            os.utime(copy)  # time of the last use
         except (ArtifactError, OSError):
             return None
         return copy
 
     @contextmanager
     def draft(self) -> Iterator[Path]:
-        """An empty folder to work in, gone afterwards unless it was kept."""
+        """Yield an empty folder, which is removed afterwards unless it was committed."""
         folder = Path(tempfile.mkdtemp(prefix=_DRAFT, dir=self.folder))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def keep(self, draft: Path) -> Path:
-        """Move a finished draft into place."""
+    def commit(self, draft: Path) -> Path:
+        """Move a finished draft into place and return its path."""
         copy = self.folder / _sha256(draft / artifact.MANIFEST)
-        self.remove(copy)  # a damaged one, or it would have been found
+        self.remove(copy)  # damaged, since `find` did not return it
         draft.chmod(0o755)
         return draft.rename(copy)
 
-    def note(self, current: Current) -> None:
-        """Write down what the address gives now."""
+    def set_current(self, current: CurrentRevision) -> None:
+        """Store the revision fetched last."""
         with self.draft() as draft:
             file = draft / _CURRENT
             file.write_text(current.model_dump_json(), encoding="utf-8")
             file.replace(self.folder / _CURRENT)
 
     def remove(self, copy: Path) -> None:
-        """Take a copy away; nobody ever sees half of it."""
+        """Remove a copy atomically."""
         with self.draft() as draft, suppress(FileNotFoundError):
             copy.rename(draft / copy.name)
 
-    def tidy(self) -> None:
-        """Remove what a killed process left."""
+    def remove_drafts(self) -> None:
+        """Remove the drafts of killed processes."""
         for path in self.folder.glob(f"{_DRAFT}*"):
             shutil.rmtree(path, ignore_errors=True)
 
     def copies(self) -> list[Path]:
-        """The folders of all copies."""
+        """Return the folders of all copies."""
         return [path for path in self.folder.iterdir() if path.is_dir() and path.name[0] != "."]
 
 
 class Cache:
-    """All copies, under `root`."""
+    """The copies of all addresses, below `root`."""
 
     def __init__(self, root: Path) -> None:
         self.root: Final = root
 
-    def shelf(self, key: str) -> Shelf:
-        """The shelf of `key`, to read from; `hold` it to write."""
-        return Shelf(self.root / key)
+    def entry(self, key: str) -> CacheEntry:
+        """Return the entry of `key` for reading; `lock` it for writing."""
+        return CacheEntry(self.root / key)
 
     @contextmanager
-    def hold(self, key: str, seconds: float) -> Iterator[Shelf]:
-        """Hold the shelf of `key` alone, against other processes too, and tidy it.
+    def lock(self, key: str, seconds: float) -> Iterator[CacheEntry]:
+        """Lock the entry of `key` against other processes and remove its drafts.
 
-        Raises UnreachableError where another process holds it for `seconds` on end.
+        Raise UnreachableError if another process holds the lock for `seconds`.
         """
-        shelf = self.shelf(key)
-        shelf.folder.mkdir(parents=True, exist_ok=True)
+        entry = self.entry(key)
+        entry.folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(self.root / f"{key}.lock", timeout=seconds):
-                shelf.tidy()
-                yield shelf
+                entry.remove_drafts()
+                yield entry
         except Timeout:
-            raise UnreachableError("another process is still fetching it") from None
+            raise UnreachableError("another process is still downloading it") from None
 
-    def trim(self, max_bytes: int, keep: Collection[Path]) -> None:
-        """Remove the copies used longest ago until `max_bytes` are left, but none of `keep`."""
+    def trim(self, max_bytes: int, in_use: Collection[Path]) -> None:
+        """Remove the least recently used copies, except `in_use`, down to `max_bytes`."""
         if not self.root.is_dir():
             return
         keys = [path.name for path in self.root.iterdir() if path.is_dir()]
-        for key in keys:  # leftovers of addresses that nobody asks for any more
-            with suppress(UnreachableError), self.hold(key, 0):
+        for key in keys:  # removes drafts of addresses no longer used
+            with suppress(UnreachableError), self.lock(key, 0):
                 pass
-        copies = [copy for key in keys for copy in self.shelf(key).copies()]
+        copies = [copy for key in keys for copy in self.entry(key).copies()]
         sizes = {copy: _size(copy) for copy in copies}
         total = sum(sizes.values())
         for copy in sorted(copies, key=_last_used):
-            if total > max_bytes and copy not in keep:
-                # A shelf that another process holds is in use.
-                with suppress(UnreachableError), self.hold(copy.parent.name, 0) as shelf:
-                    shelf.remove(copy)
+            if total > max_bytes and copy not in in_use:
+                # An entry that another process holds is in use.
+                with suppress(UnreachableError), self.lock(copy.parent.name, 0) as entry:
+                    entry.remove(copy)
                     total -= sizes[copy]
 
 

@@ -1,4 +1,4 @@
-"""An address -> a folder of the cache. Blocks, for as long as the other side likes."""
+"""Fetch a model address into the cache. Blocking, without a time limit."""
 
 from pathlib import Path
 from typing import Final
@@ -8,14 +8,14 @@ from pydantic import BaseModel, PositiveFloat, PositiveInt
 from backend.inference.errors import ArtifactError, SourceError, UnreachableError
 from backend.inference.models import artifact
 from backend.sources.address import Address
-from backend.sources.cache import Cache, Current, Shelf
-from backend.sources.remote import LocalFile, Remote, Sink
+from backend.sources.cache import Cache, CacheEntry, CurrentRevision
+from backend.sources.remote import DownloadFile, LocalFile, Remote
 
 MAX_MANIFEST: Final = 4_000_000  # bytes
 
 
-class Order(BaseModel, frozen=True):
-    """What to fetch, where to, and within which bounds."""
+class FetchRequest(BaseModel, frozen=True):
+    """What to fetch, the cache folder, and the limits."""
 
     address: Address
     cache: Path
@@ -24,124 +24,132 @@ class Order(BaseModel, frozen=True):
     allow_private: bool = False
 
 
-class Fetched(BaseModel, frozen=True):
-    """The verified folder; `note` says so where it is an earlier copy."""
+class FetchedFolder(BaseModel, frozen=True):
+    """The verified folder; `note` is a warning if it is an earlier copy."""
 
     folder: Path
     note: str = ""
 
 
-class Outcome(BaseModel, frozen=True):
-    """What came of an order: `fetched`, or else the reason in `error`."""
+class FetchResult(BaseModel, frozen=True):
+    """Result of a request: the fetched folder, or the reason of the failure."""
 
-    fetched: Fetched | None = None
+    fetched: FetchedFolder | None = None
     error: str = ""
 
 
-def fetch(order: Order) -> Fetched:
-    """Return a verified copy of what `order.address` gives now.
+def fetch(request: FetchRequest) -> FetchedFolder:
+    """Return a verified copy of the current model at `request.address`.
 
-    The last copy does where nobody answers, and a copy that the pin names needs nobody to answer.
-    Raises SourceError or ArtifactError, naming the address without its secrets.
+    If the remote is unreachable, return the last copy. A copy that matches the pin is returned
+    without contacting the remote. Raise SourceError or ArtifactError with the redacted address.
     """
-    address, cache = order.address, Cache(order.cache)
+    address, cache = request.address, Cache(request.cache)
     try:
-        with cache.hold(address.key, order.seconds) as shelf:
-            # A pin is part of the key, so what is kept here is what it names.
-            pinned = _kept(shelf) if address.pin else None
-            return Fetched(folder=pinned or _renew(shelf, order))
+        with cache.lock(address.key, request.seconds) as entry:
+            # The pin is part of the key: a copy of this entry matches it.
+            pinned = _verified_copy(entry) if address.pin else None
+            return FetchedFolder(folder=pinned or _fetch_remote(entry, request))
     except UnreachableError as error:
-        if copy := last_copy(order):
-            return Fetched(folder=copy, note=f"{address.shown}: {error}; using the copy kept here")
-        raise UnreachableError(f"{address.shown}: {error}") from error
+        if copy := last_copy(request):
+            return FetchedFolder(
+                folder=copy, note=f"{address.redacted}: {error}; using the cached copy"
+            )
+        raise UnreachableError(f"{address.redacted}: {error}") from error
     except SourceError as error:
-        raise SourceError(f"{address.shown}: {error}") from error
+        raise SourceError(f"{address.redacted}: {error}") from error
 
 
-def last_copy(order: Order) -> Path | None:
-    """What the address gave last, if it is kept and undamaged."""
-    return _kept(Cache(order.cache).shelf(order.address.key))
+def last_copy(request: FetchRequest) -> Path | None:
+    """Return the copy fetched last, or None if it is missing or damaged."""
+    return _verified_copy(Cache(request.cache).entry(request.address.key))
 
 
-def _kept(shelf: Shelf) -> Path | None:
-    current = shelf.current()
-    return shelf.find(current.revision) if current else None
+def _verified_copy(entry: CacheEntry) -> Path | None:
+    current = entry.current()
+    return entry.find(current.revision) if current else None
 
 
-def _renew(shelf: Shelf, order: Order) -> Path:
-    remote = _remote(order)
-    with shelf.draft() as draft:
+def _fetch_remote(entry: CacheEntry, request: FetchRequest) -> Path:
+    remote = _open_remote(request)
+    with entry.draft() as draft:
         try:
-            if order.address.architecture:
-                return _checkpoint(shelf, remote, draft, order)
-            return _folder(shelf, remote, draft, order)
+            if request.address.architecture:
+                return _fetch_checkpoint(entry, remote, draft, request)
+            return _fetch_folder(entry, remote, draft, request)
         except ArtifactError as error:
             raise SourceError(
                 str(error).removeprefix(f"{draft}: ").replace(str(draft), "it")
             ) from error
 
 
-def _folder(shelf: Shelf, remote: Remote, draft: Path, order: Order) -> Path:
-    """Fetch the manifest, then what it lists, unless that is here already."""
-    left = order.max_bytes
-    with Sink(draft / artifact.MANIFEST, MAX_MANIFEST, "its manifest is far too long") as sink:
-        version = remote.save(artifact.MANIFEST, sink)
-    _check_pin(order.address, sink)
-    current = Current(revision=sink.sha256, origin=sink.sha256, version=version or "")
-    if copy := shelf.find(sink.sha256):
-        shelf.note(current)
+def _fetch_folder(entry: CacheEntry, remote: Remote, draft: Path, request: FetchRequest) -> Path:
+    """Fetch the manifest, and its files unless the cache already has that revision."""
+    remaining = request.max_bytes
+    with DownloadFile(draft / artifact.MANIFEST, MAX_MANIFEST, "its manifest is too large") as file:
+        version = remote.download(artifact.MANIFEST, file)
+    _check_pin(request.address, file)
+    current = CurrentRevision(revision=file.sha256, origin=file.sha256, version=version or "")
+    if copy := entry.find(file.sha256):
+        entry.set_current(current)
         return copy
-    left -= sink.size
+    remaining -= file.size
     for name, expected in artifact.read_manifest(draft).files.items():
-        with Sink(draft / name, left) as sink:
-            remote.save(name, sink)
-        if sink.sha256 != expected:
-            raise SourceError(f"{name} is not the file that the manifest describes (SHA-256)")
-        left -= sink.size
-    copy = shelf.keep(draft)
-    shelf.note(current)
+        with DownloadFile(draft / name, remaining) as file:
+            remote.download(name, file)
+        if file.sha256 != expected:
+            raise SourceError(f"{name} does not match the manifest (SHA-256)")
+        remaining -= file.size
+    copy = entry.commit(draft)
+    entry.set_current(current)
     return copy
 
 
-def _checkpoint(shelf: Shelf, remote: Remote, draft: Path, order: Order) -> Path:
-    """Fetch the file, unless it is the one we know, and make a model folder of it."""
-    known = shelf.current()
-    copy = shelf.find(known.revision) if known else None
-    file = draft / f"checkpoint{Path(order.address.filename).suffix.lower()}"
-    with Sink(file, order.max_bytes) as sink:
-        version = remote.save("", sink, unless=known.version if known and copy else "")
+def _fetch_checkpoint(
+    entry: CacheEntry, remote: Remote, draft: Path, request: FetchRequest
+) -> Path:
+    """Fetch a checkpoint unless it is unchanged, and write a model folder from it."""
+    current = entry.current()
+    copy = entry.find(current.revision) if current else None
+    path = draft / f"checkpoint{Path(request.address.filename).suffix.lower()}"
+    with DownloadFile(path, request.max_bytes) as file:
+        version = remote.download(
+            "", file, unless_version=current.version if current and copy else ""
+        )
     if version is None and copy:
         return copy
-    _check_pin(order.address, sink)
-    if not (known and copy and known.origin == sink.sha256):
-        # torch takes seconds to import, and only this needs it.
+    _check_pin(request.address, file)
+    if not (current and copy and current.origin == file.sha256):
+        # Imported here: torch takes seconds to import.
         from backend.inference.models import checkpoint
 
         try:
             checkpoint.write_folder(
-                file, str(order.address.architecture), draft, order.address.filename
+                path, str(request.address.architecture), draft, request.address.filename
             )
         except ArtifactError as error:
-            raise SourceError(str(error).replace(str(file), "it")) from error
-        file.unlink()
-        copy = shelf.keep(draft)
-    shelf.note(Current(revision=copy.name, origin=sink.sha256, version=version or ""))
+            raise SourceError(str(error).replace(str(path), "it")) from error
+        path.unlink()
+        copy = entry.commit(draft)
+    entry.set_current(
+        CurrentRevision(revision=copy.name, origin=file.sha256, version=version or "")
+    )
     return copy
 
 
-def _check_pin(address: Address, sink: Sink) -> None:
-    if address.pin not in {None, sink.sha256}:
-        raise SourceError(f"its SHA-256 is {sink.sha256}, not the one that the address pins")
+def _check_pin(address: Address, file: DownloadFile) -> None:
+    if address.pin not in {None, file.sha256}:
+        raise SourceError(f"its SHA-256 is {file.sha256}, which does not match the pin")
 
 
-def _remote(order: Order) -> Remote:
-    address = order.address
+def _open_remote(request: FetchRequest) -> Remote:
+    address = request.address
     if address.scheme == "gs":
-        from backend.sources.gcs import Bucket
+        from backend.sources.gcs import GcsRemote
 
-        return Bucket(address.location)
+        return GcsRemote(address.location)
     if address.scheme == "file":
         return LocalFile(Path(address.location))
-    from backend.sources.https import Https
+    from backend.sources.https import HttpsRemote
 
-    return Https(address.location, allow_private=order.allow_private)
+    return HttpsRemote(address.location, allow_private=request.allow_private)

@@ -1,4 +1,4 @@
-"""What gives the files under an address, and the file that takes them in."""
+"""The protocol of remotes, downloaded files, and checkpoints on local disk."""
 
 import hashlib
 import time
@@ -9,19 +9,19 @@ from typing import Final, Protocol, Self
 
 from backend.inference.errors import SourceError, UnreachableError
 
-CHUNK: Final = 1 << 16
+CHUNK: Final = 1 << 16  # bytes
 CONNECT_SECONDS: Final = 5.0
 READ_SECONDS: Final = 20.0
-TOO_LARGE: Final = "there are more bytes than PRISM_SOURCE_MAX_BYTES allows"
+TOO_LARGE: Final = "larger than PRISM_SOURCE_MAX_BYTES"
 _ATTEMPTS: Final = 3
-_PAUSE: Final = 0.2  # seconds before the second attempt, then twice that
+_DELAY: Final = 0.2  # s before the second attempt, doubled for the third
 
 
-class Sink:
-    """A new file that is counted and hashed while it is written."""
+class DownloadFile:
+    """A new file whose size and SHA-256 are computed while it is written."""
 
     def __init__(self, path: Path, limit: int, too_large: str = TOO_LARGE) -> None:
-        """`too_large` is the reason where the file exceeds `limit` bytes."""
+        """`too_large` is the error message if the file exceeds `limit` bytes."""
         self.limit: Final = limit
         self._too_large = too_large
         self._file = path.open("xb")
@@ -29,8 +29,8 @@ class Sink:
         self.size = 0
 
     def write(self, data: bytes) -> int:
-        """Append `data`; raises SourceError where that exceeds the limit or the disk is full."""
-        self.expect(self.size + len(data))
+        """Append `data`; raise SourceError if that exceeds the limit or the disk is full."""
+        self.check_size(self.size + len(data))
         self._digest.update(data)
         self.size += len(data)
         try:
@@ -38,13 +38,13 @@ class Sink:
         except OSError as error:
             raise SourceError(f"PRISM_DATA_DIR cannot be written ({error.strerror})") from error
 
-    def expect(self, size: int | None) -> None:
-        """Raise SourceError where a file of `size` bytes would exceed the limit."""
+    def check_size(self, size: int | None) -> None:
+        """Raise SourceError if a file of `size` bytes exceeds the limit."""
         if size is not None and size > self.limit:
             raise SourceError(self._too_large)
 
     def restart(self) -> None:
-        """Forget what was written."""
+        """Truncate the file, for another attempt."""
         self._file.seek(0)
         self._file.truncate()
         self._digest = hashlib.sha256()
@@ -52,7 +52,7 @@ class Sink:
 
     @property
     def sha256(self) -> str:
-        """Of what was written, in hexadecimal."""
+        """SHA-256 of the content in hexadecimal."""
         return self._digest.hexdigest()
 
     def __enter__(self) -> Self:
@@ -68,46 +68,45 @@ class Sink:
 
 
 class Remote(Protocol):
-    """What lies under one address."""
+    """The files below one address."""
 
-    def save(self, name: str, sink: Sink, unless: str = "") -> str | None:
-        """Write the file `name` into `sink` ("": the address is itself the file).
+    def download(self, name: str, file: DownloadFile, unless_version: str = "") -> str | None:
+        """Write the file `name` into `file` ("": the address is itself the file).
 
-        Returns the file's version ("" where it has none), or None where it still is the version
-        `unless`. Raises UnreachableError where nobody answers, SourceError where the answer is not
-        the file.
+        Return the version of the file ("" if it has none), or None if it still is
+        `unless_version`. Raise UnreachableError for temporary failures, else SourceError.
         """
 
 
 class LocalFile:
-    """A checkpoint on this machine."""
+    """A checkpoint on the local disk."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    def save(self, name: str, sink: Sink, unless: str = "") -> str | None:
-        """As `Remote.save`; the version is made of the time of change and the size."""
+    def download(self, name: str, file: DownloadFile, unless_version: str = "") -> str | None:
+        """See `Remote.download`; the version consists of the modification time and the size."""
         try:
             stat = self._path.stat()
             version = f"{stat.st_mtime_ns}-{stat.st_size}"
-            if version == unless:
+            if version == unless_version:
                 return None
-            with self._path.open("rb") as file:
-                while chunk := file.read(CHUNK):
-                    sink.write(chunk)
+            with self._path.open("rb") as source:
+                while chunk := source.read(CHUNK):
+                    file.write(chunk)
         except OSError as error:
             raise SourceError(f"the file cannot be read ({error.strerror})") from error
         return version
 
 
-def persist(attempt: Callable[[], str | None], sink: Sink) -> str | None:
-    """Call `attempt` again, from the start, where it could not reach the other side."""
-    for count in range(_ATTEMPTS):
+def retry_unreachable(attempt: Callable[[], str | None], file: DownloadFile) -> str | None:
+    """Call `attempt` up to three times while it raises UnreachableError."""
+    for i in range(_ATTEMPTS):
         try:
             return attempt()
         except UnreachableError:
-            if count + 1 == _ATTEMPTS:
+            if i + 1 == _ATTEMPTS:
                 raise
-            sink.restart()
-            time.sleep(_PAUSE * 2**count)
+            file.restart()
+            time.sleep(_DELAY * 2**i)
     raise AssertionError

@@ -1,4 +1,4 @@
-"""Models to fetch, and servers to fetch them from."""
+"""Models, and servers to download them from."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,17 +11,17 @@ import torch
 from gcp_storage_emulator.server import create_server
 
 from backend.inference.models import artifact, networks
-from backend.sources.address import Address, parse
-from backend.sources.fetch import Order
+from backend.sources.address import Address, parse_address
+from backend.sources.fetch import FetchRequest
 from tests.fake_models import write_model
 from tests.sources.file_server import FileServer, serving
 
-MakeOrder = Callable[..., Order]
+MakeFetchRequest = Callable[..., FetchRequest]
 
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`mnist_cnn.pt` as the PyTorch example saves it, with weights of chance."""
+    """`mnist_cnn.pt` as saved by the PyTorch example, with random weights."""
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("checkpoint") / "mnist_cnn.pt"
     torch.save(networks.build("mnist-net").state_dict(), path)
@@ -30,20 +30,20 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def published(tmp_path: Path) -> Path:
-    """A model folder whose network is a placeholder of some length."""
-    return write_big(tmp_path / "published")
+    """A model folder with a large placeholder as its network."""
+    return write_large_model(tmp_path / "published")
 
 
-def write_big(parent: Path, content: bytes = b"0123456789" * 20_000, **fields: Any) -> Path:
-    """Write the model folder `parent/fake` with `content` for a network."""
+def write_large_model(parent: Path, content: bytes = b"0123456789" * 20_000, **fields: Any) -> Path:
+    """Write the model folder `parent/fake` with `content` as its network."""
     folder = write_model(parent, **fields)
     (folder / artifact.ONNX).write_bytes(content)
     artifact.write_manifest(folder, artifact.read_manifest(folder))
     return folder
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
-    """Wait until `condition` holds; fail where it does not in time."""
+def wait_until(condition: Callable[[], bool], seconds: float = 20) -> None:
+    """Wait until `condition` holds; fail after `seconds`."""
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -52,28 +52,28 @@ def until(condition: Callable[[], bool], seconds: float = 20) -> None:
 
 @pytest.fixture
 def server(published: Path) -> Iterator[FileServer]:
-    """A server of the published model, over plain HTTP."""
+    """An HTTP server with the published model."""
     with serving() as server:
         server.publish(published, "fake")
         yield server
 
 
 @pytest.fixture
-def make_order(tmp_path: Path) -> MakeOrder:
-    """Makes an order of an address, from anywhere unless told otherwise."""
+def make_request(tmp_path: Path) -> MakeFetchRequest:
+    """Return a function that makes the fetch request of an address."""
 
-    def make(address: str | Address, **bounds: Any) -> Order:
+    def make(address: str | Address, **bounds: Any) -> FetchRequest:
         if isinstance(address, str):
-            address = parse(address, tmp_path)
-        given = {"max_bytes": 10_000_000, "seconds": 60, "allow_private": True} | bounds
-        return Order(address=address, cache=tmp_path / "cache", **given)
+            address = parse_address(address, tmp_path)
+        limits = {"max_bytes": 10_000_000, "seconds": 60, "allow_private": True} | bounds
+        return FetchRequest(address=address, cache=tmp_path / "cache", **limits)
 
     return make
 
 
 @pytest.fixture
 def bucket(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[storage.Bucket]:
-    """A bucket of the published model, in an emulator that the real client talks to."""
+    """A bucket with the published model, in an emulator for the real client."""
     emulator = create_server("127.0.0.1", 0, in_memory=True)
     emulator.start()
     port = emulator._api._httpd.server_port
@@ -82,7 +82,7 @@ def bucket(published: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[storage
         with storage.Client(project=None) as client:
             bucket = client.create_bucket("models")
             for path in published.iterdir():
-                bucket.blob(f"shelf/fake/{path.name}").upload_from_filename(str(path))
+                bucket.blob(f"models/fake/{path.name}").upload_from_filename(str(path))
             yield bucket
     finally:
         emulator.stop()

@@ -1,4 +1,4 @@
-"""A server of files on loopback that can lie, stall and break off."""
+"""A local file server that can send wrong sizes, stall and drop connections."""
 
 import contextlib
 import datetime
@@ -16,39 +16,39 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-Answer = Callable[["Handler"], None]
+Responder = Callable[["Handler"], None]
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers from the server's `files`, or as its `answers` say."""
+    """Sends the server's `files`, or calls its `responders`."""
 
     server: "FileServer"
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0].removeprefix("/")
-        self.server.seen.append((self.path, self.headers))
+        self.server.requests.append((self.path, self.headers))
         self.close_connection = True
-        with contextlib.suppress(OSError):  # whoever asked may have gone
-            if path in self.server.answers:
-                self.server.answers[path](self)
+        with contextlib.suppress(OSError):  # the client may have disconnected
+            if path in self.server.responders:
+                self.server.responders[path](self)
             elif path in self.server.files:
-                self.file(self.server.files[path])
+                self.send_file(self.server.files[path])
             else:
-                self.answer(404)
+                self.respond(404)
 
-    def file(self, data: bytes) -> None:
+    def send_file(self, data: bytes) -> None:
         tag = f'"{hashlib.sha256(data).hexdigest()}"'
         if self.headers["If-None-Match"] == tag:
-            self.answer(304)
+            self.respond(304)
         else:
-            self.answer(200, data, ETag=tag)
+            self.respond(200, data, ETag=tag)
 
-    def answer(self, status: int, data: bytes = b"", /, **headers: str) -> None:
-        self.begin(status, len(data), **headers)
+    def respond(self, status: int, data: bytes = b"", /, **headers: str) -> None:
+        self.send_head(status, len(data), **headers)
         self.wfile.write(data)
 
-    def begin(self, status: int, length: int | None, /, **headers: str) -> None:
+    def send_head(self, status: int, length: int | None, /, **headers: str) -> None:
         self.send_response(status)
         if length is not None:
             headers["Content-Length"] = str(length)
@@ -62,7 +62,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class FileServer(ThreadingHTTPServer):
-    """`files` by path; `answers` instead of them, `seen` requests, and an end to any stalling."""
+    """Serves `files` by path; `responders` take precedence. `requests` are those received."""
 
     daemon_threads = True
     block_on_close = False
@@ -70,10 +70,10 @@ class FileServer(ThreadingHTTPServer):
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), Handler)
         self.files: dict[str, bytes] = {}
-        self.answers: dict[str, Answer] = {}
-        self.seen: list[tuple[str, Message]] = []
+        self.responders: dict[str, Responder] = {}
+        self.requests: list[tuple[str, Message]] = []
         self.stalled = threading.Event()
-        self.over = threading.Event()
+        self.closing = threading.Event()
         self.scheme = "http"
 
     @property
@@ -82,49 +82,49 @@ class FileServer(ThreadingHTTPServer):
 
     @property
     def paths(self) -> list[str]:
-        return [path.removeprefix("/") for path, _ in self.seen]
+        return [path.removeprefix("/") for path, _ in self.requests]
 
     def publish(self, folder: Path, prefix: str) -> None:
         """Serve the files of `folder` below `prefix`."""
         self.files |= {f"{prefix}/{path.name}": path.read_bytes() for path in folder.iterdir()}
 
     def stall(self, path: str) -> None:
-        """Answer with the first half of `path`, then with nothing until the server closes."""
+        """Send the first half of `path`, then nothing until the server closes."""
         data = self.files[path]
 
-        def half(handler: Handler) -> None:
-            handler.begin(200, len(data))
+        def send_half(handler: Handler) -> None:
+            handler.send_head(200, len(data))
             handler.wfile.write(data[: len(data) // 2])
             self.stalled.set()
-            self.over.wait()
+            self.closing.wait()
 
-        self.answers[path] = half
+        self.responders[path] = send_half
 
     def trickle(self, path: str) -> None:
-        """Answer with a byte at a time, each soon enough for any time-out between two."""
+        """Send single bytes, fast enough to avoid read timeouts."""
 
-        def drop_by_drop(handler: Handler) -> None:
-            handler.begin(200, 1_000_000)
-            while not self.over.wait(0.02):
+        def send_bytes(handler: Handler) -> None:
+            handler.send_head(200, 1_000_000)
+            while not self.closing.wait(0.02):
                 handler.wfile.write(b"x")
                 self.stalled.set()
 
-        self.answers[path] = drop_by_drop
+        self.responders[path] = send_bytes
 
-    def break_off(self, path: str) -> None:
-        """Promise all of `path` and hang up in the middle of it."""
+    def interrupt(self, path: str) -> None:
+        """Announce all of `path` and disconnect in the middle of it."""
         data = self.files[path]
 
-        def half(handler: Handler) -> None:
-            handler.begin(200, len(data))
+        def send_half(handler: Handler) -> None:
+            handler.send_head(200, len(data))
             handler.wfile.write(data[: len(data) // 2])
 
-        self.answers[path] = half
+        self.responders[path] = send_half
 
 
 @contextlib.contextmanager
 def serving(certificate: Path | None = None) -> Iterator[FileServer]:
-    """Run a server, over TLS where a `certificate` with its key is given."""
+    """Run a server, with TLS if there is a `certificate` (with its key)."""
     server = FileServer()
     if certificate is not None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -136,14 +136,14 @@ def serving(certificate: Path | None = None) -> Iterator[FileServer]:
     try:
         yield server
     finally:
-        server.over.set()
+        server.closing.set()
         server.shutdown()
         thread.join()
         server.server_close()
 
 
 def write_certificate(path: Path, *names: str) -> Path:
-    """A certificate and its key for `names` and 127.0.0.1, its own authority."""
+    """Write a self-signed certificate and its key for `names` and 127.0.0.1."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "test")])
     now = datetime.datetime.now(datetime.UTC)

@@ -1,11 +1,11 @@
-"""What an operator may write as an address."""
+"""Parsing of model addresses."""
 
 from pathlib import Path
 
 import pytest
 
 from backend.inference.errors import ArtifactError
-from backend.sources.address import Address, parse
+from backend.sources.address import Address, parse_address
 from tests.fake_models import write_model
 
 PIN = "ab" * 32
@@ -33,65 +33,65 @@ def models_dir(tmp_path: Path) -> Path:
         (f"ant@sha256={PIN}", "file", None, PIN),
     ],
 )  # fmt: skip
-def test_an_address_is_a_location_an_architecture_and_a_pin(
+def test_address_has_location_architecture_and_pin(
     text: str, scheme: str, architecture: str | None, pin: str | None, models_dir: Path
 ) -> None:
-    address = parse(text, models_dir)
+    address = parse_address(text, models_dir)
     assert (address.scheme, address.architecture, address.pin) == (scheme, architecture, pin)
     assert "#" not in address.location
     assert "sha256" not in address.location
 
 
-def test_a_path_is_absolute_or_begins_with_a_dot(
+def test_absolute_and_dotted_paths_are_accepted(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(models_dir / "ant")
     for text in (str(models_dir / "ant"), "./../ant", "../ant", "ant"):
-        folder = parse(text, models_dir).folder
+        folder = parse_address(text, models_dir).folder
         assert folder is not None
         assert folder.samefile(models_dir / "ant")
-    assert parse("../net.pt#mnist-net", models_dir).folder is None
+    assert parse_address("../net.pt#mnist-net", models_dir).folder is None
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
-        ("cat", "holds no model folder"),
+        ("cat", "contains no such model folder"),
         ("..", "neither a name nor an address"),
         ("a/b", "neither a name nor an address"),
-        ("./absent", "nothing at this path"),
-        ("ftp://host/a", "ftp:// is not read"),
-        ("file:///etc", "file:// is not read"),
-        ("https:///a", "not a well-formed"),
-        ("https://host:port/a", "not a well-formed"),
-        ("https://[host/a", "not a well-formed"),
-        ("https://host/a b", "not a well-formed"),
-        ("gs://B/a", "not a well-formed"),
-        ("gs:///a", "not a well-formed"),
+        ("./absent", "this path does not exist"),
+        ("ftp://host/a", "ftp:// is not supported"),
+        ("file:///etc", "file:// is not supported"),
+        ("https:///a", "not a valid address"),
+        ("https://host:port/a", "not a valid address"),
+        ("https://[host/a", "not a valid address"),
+        ("https://host/a b", "not a valid address"),
+        ("gs://B/a", "not a valid address"),
+        ("gs:///a", "not a valid address"),
         ("gs://bucket/a.pt", "add its architecture"),
         ("gs://bucket/a.pt#", "name of an architecture"),
         ("gs://bucket/a.pt#../x", "name of an architecture"),
-        ("gs://bucket/a#mnist-net", "with a checkpoint"),
+        ("gs://bucket/a#mnist-net", "requires a checkpoint"),
         ("gs://bucket/a@sha256=12", "64 hexadecimal digits"),
     ],
 )
-def test_what_is_malformed_or_not_there_is_one_line(text: str, said: str, models_dir: Path) -> None:
-    with pytest.raises(ArtifactError, match=said) as caught:
-        parse(text, models_dir)
+def test_invalid_address_raises_one_line(text: str, message: str, models_dir: Path) -> None:
+    with pytest.raises(ArtifactError, match=message) as caught:
+        parse_address(text, models_dir)
     assert "\n" not in str(caught.value)
 
 
-def test_secrets_are_never_shown(models_dir: Path) -> None:
+def test_secrets_are_redacted(models_dir: Path) -> None:
     for text in ("https://me:secret@host/a?key=secret", "https://me:secret@host/a b?key=secret"):
         try:
-            said = parse(text, models_dir).shown
+            message = parse_address(text, models_dir).redacted
         except ArtifactError as error:
-            said = str(error)
-        assert "secret" not in said
-        assert "host/a" in said
+            message = str(error)
+        assert "secret" not in message
+        assert "host/a" in message
 
 
-def test_addresses_that_differ_have_shelves_that_differ() -> None:
+def test_different_addresses_have_different_keys() -> None:
     addresses = [
         Address(location="https://host/a.pt"),
         Address(location="https://host/b.pt"),

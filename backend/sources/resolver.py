@@ -1,4 +1,4 @@
-"""The models that addresses lead to, as the service asks for them."""
+"""Resolution of model addresses to local folders, with a subprocess for downloads."""
 
 import asyncio
 import hashlib
@@ -15,16 +15,16 @@ from backend.inference.errors import SourceError, UnreachableError
 from backend.inference.models import artifact
 from backend.sources.address import Address
 from backend.sources.cache import Cache
-from backend.sources.fetch import Fetched, Order, Outcome, last_copy
+from backend.sources.fetch import FetchedFolder, FetchRequest, FetchResult, last_copy
 
 log = logging.getLogger("prism.sources")
 
 _ROOT: Final = Path(__file__).parents[2]
-_AT_ONCE: Final = 4  # fetching processes
+_MAX_PROCESSES: Final = 4
 
 
-class Library:
-    """Fetches into `folder`, each model within `max_bytes` and `seconds`."""
+class ModelResolver:
+    """Fetches models into `folder`, each within `max_bytes` and `seconds`."""
 
     def __init__(
         self,
@@ -41,68 +41,68 @@ class Library:
         self._cache_bytes = cache_bytes
         self._allow_private = allow_private
         self._in_use: set[Path] = set()
-        self._turns = asyncio.Semaphore(_AT_ONCE)
+        self._process_slots = asyncio.Semaphore(_MAX_PROCESSES)
 
-    async def obtain(self, address: Address) -> Path:
-        """Return a verified local folder of what `address` gives, fetching it where need be.
+    async def resolve(self, address: Address) -> Path:
+        """Return a verified local folder of the model at `address`; download it if necessary.
 
-        Raises SourceError, naming the address and the reason, where there is none in time.
+        Raise SourceError with the redacted address and the reason if that fails or takes too long.
         """
         if address.folder is not None:
             await asyncio.to_thread(_check_pin, address, address.folder)
             return address.folder
-        order = Order(
+        request = FetchRequest(
             address=address,
             cache=self._folder,
             max_bytes=self._max_bytes,
             seconds=self._seconds,
             allow_private=self._allow_private,
         )
-        async with self._turns:
-            fetched = await self._run(order)
+        async with self._process_slots:
+            fetched = await self._run(request)
         if fetched.note:
             log.warning("%s", fetched.note)
         self._in_use.add(fetched.folder)
         return fetched.folder
 
     def trim(self) -> None:
-        """Remove the copies used longest ago beyond the bytes allowed, but none obtained here."""
+        """Remove the least recently used copies beyond the limit, except those in use."""
         try:
             Cache(self._folder).trim(self._cache_bytes, self._in_use)
         except OSError as error:
-            log.warning("the cache of models cannot be trimmed: %s", error.strerror)
+            log.warning("cannot trim the model cache: %s", error.strerror)
 
-    async def _run(self, order: Order) -> Fetched:
-        shown = order.address.shown
+    async def _run(self, request: FetchRequest) -> FetchedFolder:
+        shown = request.address.redacted
         try:
             async with asyncio.timeout(self._seconds):
-                answer = await _ask(order)
+                output = await _run_process(request)
         except TimeoutError:
-            reason = f"{shown}: not fetched within PRISM_SOURCE_TIMEOUT={self._seconds:g} s"
-            if copy := await asyncio.to_thread(last_copy, order):
-                return Fetched(folder=copy, note=f"{reason}; using the copy kept here")
+            reason = f"{shown}: not downloaded within PRISM_SOURCE_TIMEOUT={self._seconds:g} s"
+            if copy := await asyncio.to_thread(last_copy, request):
+                return FetchedFolder(folder=copy, note=f"{reason}; using the cached copy")
             raise UnreachableError(reason) from None
         try:
-            outcome = Outcome.model_validate_json(answer.splitlines()[-1])
+            result = FetchResult.model_validate_json(output.splitlines()[-1])
         except (ValidationError, IndexError):
-            raise SourceError(f"{shown}: the process that fetched it was ended") from None
-        if outcome.fetched is None:
-            raise SourceError(outcome.error)
-        return outcome.fetched
+            raise SourceError(f"{shown}: the download process was killed") from None
+        if result.fetched is None:
+            raise SourceError(result.error)
+        return result.fetched
 
 
-async def _ask(order: Order) -> bytes:
-    """Run `python -m backend.sources`; the process ends when this is cancelled."""
+async def _run_process(request: FetchRequest) -> bytes:
+    """Run `python -m backend.sources` and return its output; kill it when canceled."""
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "backend.sources",
         stdin=PIPE, stdout=PIPE, cwd=_ROOT,
-        start_new_session=True,  # Ctrl-C is for the service, which then ends this one
+        start_new_session=True,  # Ctrl-C must only reach the service
     )  # fmt: skip
     assert process.stdin is not None  # noqa: S101
     assert process.stdout is not None  # noqa: S101
     try:
-        process.stdin.write(order.model_dump_json().encode() + b"\n")
-        answer = await process.stdout.read()
+        process.stdin.write(request.model_dump_json().encode() + b"\n")
+        output = await process.stdout.read()
         await process.wait()
     except BaseException:
         with suppress(ProcessLookupError):
@@ -111,7 +111,7 @@ async def _ask(order: Order) -> bytes:
         raise
     finally:
         process.stdin.close()
-    return answer
+    return output
 
 
 def _check_pin(address: Address, folder: Path) -> None:
@@ -121,7 +121,9 @@ def _check_pin(address: Address, folder: Path) -> None:
         digest = hashlib.sha256((folder / artifact.MANIFEST).read_bytes()).hexdigest()
     except OSError:
         raise SourceError(
-            f"{address.shown}: no {artifact.MANIFEST} to compare the pin with"
+            f"{address.redacted}: no {artifact.MANIFEST} to check the pin against"
         ) from None
     if digest != address.pin:
-        raise SourceError(f"{address.shown}: its SHA-256 is {digest}, not the one pinned")
+        raise SourceError(
+            f"{address.redacted}: its SHA-256 is {digest}, which does not match the pin"
+        )
