@@ -1,4 +1,4 @@
-"""Classifiers and pictures of which it is known what comes out."""
+"""Fake predictors and images for tests of the evaluation."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -7,15 +7,15 @@ import numpy as np
 from PIL import Image
 
 from evaluation.errors import PredictorError
-from evaluation.types import Answer, Failure, Sample
+from evaluation.types import Failure, ModelOutput, Sample
 from tests.images import encoded
 
 LABELS = ("cat", "dog", "owl")
 
 
-def answer(*probabilities: float, **fields: object) -> Answer:
-    """An answer without a promise, in a millisecond; `fields` are what else it says."""
-    given: dict[str, object] = {
+def model_output(*probabilities: float, **fields: object) -> ModelOutput:
+    """Return the output of an uncalibrated model after 1 ms, with other `fields` if given."""
+    defaults: dict[str, object] = {
         "prediction_set": None,
         "coverage": None,
         "in_distribution": None,
@@ -23,45 +23,42 @@ def answer(*probabilities: float, **fields: object) -> Answer:
         "seconds": 0.001,
     }
     values = np.array(probabilities, np.float32)
-    return Answer(probabilities=values, **given | fields)  # type: ignore[arg-type]
+    return ModelOutput(probabilities=values, **defaults | fields)  # type: ignore[arg-type]
 
 
-class Scripted:
-    """Gives the answers it was given, whatever the pictures; after them it answers no more.
+class FakePredictor:
+    """Yields the given results, whatever the images; then it raises PredictorError."""
 
-    `taken` counts the pictures that it asked for.
-    """
-
-    name = "scripted"
+    name = "fake"
     version = "7"
 
-    def __init__(self, answers: Iterable[Answer | Failure], labels: Sequence[str] = LABELS) -> None:
+    def __init__(
+        self, results: Iterable[ModelOutput | Failure], labels: Sequence[str] = LABELS
+    ) -> None:
         self.labels = tuple(labels)
-        self.taken = 0
-        self._answers = iter(answers)
+        self._results = iter(results)
 
-    def __call__(self, contents: Iterator[bytes]) -> Iterator[Answer | Failure]:
+    def __call__(self, contents: Iterator[bytes]) -> Iterator[ModelOutput | Failure]:
         for _ in contents:
-            self.taken += 1
-            found = next(self._answers, None)
-            if found is None:
-                raise PredictorError("the machine has gone")
-            yield found
+            result = next(self._results, None)
+            if result is None:
+                raise PredictorError("connection lost")
+            yield result
 
 
-def gray(level: int = 128) -> bytes:
-    """A PNG of one level."""
+def gray_png(level: int = 128) -> bytes:
+    """Return a PNG of one gray level."""
     return encoded(Image.new("L", (8, 8), level))
 
 
 def samples(*labels: str | None) -> Iterator[Sample]:
-    """One picture for each label, named 0.png, 1.png, ..."""
+    """Yield one image per label, named 0.png, 1.png, ..."""
     for index, label in enumerate(labels):
-        yield Sample(f"{index}.png", gray(index), label)
+        yield Sample(f"{index}.png", gray_png(index), label)
 
 
 def write_files(folder: Path, files: Mapping[str, bytes]) -> Path:
-    """Write files below `folder`, by their relative paths."""
+    """Write files with the given relative paths and contents, and return `folder`."""
     for name, content in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Charts are pictures that open, whatever the labels are called."""
+"""Tests of charts, also with labels that break markup."""
 
 import io
 from xml.etree import ElementTree
@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from evaluation import charts
+from evaluation.escaping import escape_unprintable
 from evaluation.metrics import Metrics, measure
-from evaluation.text import printable
 
 HOSTILE = ("$\\frac{", "<b>&", "owl")
 
@@ -23,65 +23,65 @@ def metrics() -> Metrics:
     return measure(HOSTILE, (noisy / noisy.sum(1, keepdims=True)).astype(np.float32), truth)
 
 
-def drawn(metrics: Metrics) -> list[Figure]:
+def plot_all(metrics: Metrics) -> list[Figure]:
     return [
-        charts.roc(metrics.curves, metrics.macro_auc),
-        charts.reliability(metrics.reliability),
-        charts.confusion(metrics.confusion, metrics.labels),
+        charts.plot_roc(metrics.curves, metrics.macro_auc),
+        charts.plot_reliability(metrics.reliability),
+        charts.plot_confusion(metrics.confusion, metrics.labels),
     ]
 
 
-def test_every_chart_is_an_svg_with_text_and_a_png(metrics: Metrics) -> None:
-    for figure in drawn(metrics):
-        root = ElementTree.fromstring(charts.svg(figure))
+def test_charts_are_valid_svg_with_text_and_valid_png(metrics: Metrics) -> None:
+    for figure in plot_all(metrics):
+        root = ElementTree.fromstring(charts.to_svg(figure))
         assert root.tag.endswith("svg")
         assert root.findall(".//{http://www.w3.org/2000/svg}text")
-        with Image.open(io.BytesIO(charts.png(figure))) as image:
+        with Image.open(io.BytesIO(charts.to_png(figure))) as image:
             image.load()
             assert image.format == "PNG"
 
 
-def test_labels_are_written_as_they_are(metrics: Metrics) -> None:
-    text = charts.svg(charts.roc(metrics.curves, metrics.macro_auc))
-    words = "".join(ElementTree.fromstring(text).itertext())
-    assert "$\\frac{ (" in words
-    assert "<b>& (" in words
+def test_labels_are_not_parsed_as_markup(metrics: Metrics) -> None:
+    svg = charts.to_svg(charts.plot_roc(metrics.curves, metrics.macro_auc))
+    text = "".join(ElementTree.fromstring(svg).itertext())
+    assert "$\\frac{ (" in text
+    assert "<b>& (" in text
 
 
-def test_the_ink_fits_the_page_and_there_is_no_paper(metrics: Metrics) -> None:
-    for figure in drawn(metrics)[:2]:
-        dark = charts.svg(figure, ink="#fedcba")
+def test_svg_uses_the_text_color_and_has_no_background(metrics: Metrics) -> None:
+    for figure in plot_all(metrics)[:2]:
+        dark = charts.to_svg(figure, text_color="#fedcba")
         assert "#fedcba" in dark
-        assert charts.INK not in dark
+        assert charts.TEXT_COLOR not in dark
         assert 'id="legend' in dark
         assert "fill: #ffffff" not in dark
 
 
-def test_only_the_curves_with_the_smallest_areas_are_drawn(metrics: Metrics) -> None:
+def test_number_of_curves_is_limited(metrics: Metrics) -> None:
     many = tuple(metrics.curves) * 5
-    axes = charts.roc(many, metrics.macro_auc).axes[0]
-    assert len(axes.lines) == charts.DRAWN_CURVES + 2  # their mean, and the diagonal
+    axes = charts.plot_roc(many, metrics.macro_auc).axes[0]
+    assert len(axes.lines) == charts.MAX_CURVES + 2  # the mean and the diagonal
 
 
-def test_a_large_matrix_is_drawn_without_numbers() -> None:
-    figure = charts.confusion(np.eye(200, dtype=np.intp), [str(n) for n in range(200)])
+def test_large_matrix_has_no_numbers() -> None:
+    figure = charts.plot_confusion(np.eye(200, dtype=np.intp), [str(n) for n in range(200)])
     assert len(figure.axes[0].texts) == 0
-    assert charts.png(figure)
+    assert charts.to_png(figure)
 
 
-def test_data_of_one_class_leaves_the_roc_empty() -> None:
-    found = measure(("a", "b"), np.array([[1, 0]], np.float32), np.array([0]))
-    assert charts.svg(charts.roc(found.curves, found.macro_auc))
-    assert charts.svg(charts.reliability(found.reliability))
+def test_single_class_has_an_empty_roc_chart() -> None:
+    metrics = measure(("a", "b"), np.array([[1, 0]], np.float32), np.array([0]))
+    assert charts.to_svg(charts.plot_roc(metrics.curves, metrics.macro_auc))
+    assert charts.to_svg(charts.plot_reliability(metrics.reliability))
 
 
 @pytest.mark.parametrize("label", ["a\x01b", "a\uffffb", "a\udcffb"])
-def test_a_label_that_xml_cannot_hold_is_drawn_escaped(label: str) -> None:
+def test_label_that_xml_forbids_is_escaped(label: str) -> None:
     labels = (label, "dog")
-    found = measure(labels, np.array([[0.9, 0.1], [0.2, 0.8]], np.float32), np.array([0, 1]))
+    metrics = measure(labels, np.array([[0.9, 0.1], [0.2, 0.8]], np.float32), np.array([0, 1]))
     for figure in (
-        charts.roc(found.curves, found.macro_auc),
-        charts.confusion(found.confusion, found.labels),
+        charts.plot_roc(metrics.curves, metrics.macro_auc),
+        charts.plot_confusion(metrics.confusion, metrics.labels),
     ):
-        words = "".join(ElementTree.fromstring(charts.svg(figure)).itertext())
-        assert printable(label) in words
+        text = "".join(ElementTree.fromstring(charts.to_svg(figure)).itertext())
+        assert escape_unprintable(label) in text

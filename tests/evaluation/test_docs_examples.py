@@ -1,4 +1,4 @@
-"""What docs/evaluation.md tells people to type, typed."""
+"""The commands and the code of docs/evaluation.md run."""
 
 import re
 import shlex
@@ -8,37 +8,37 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.cli import _parser
+from evaluation.cli import create_parser
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "docs" / "evaluation.md").read_text()
 
 
-def blocks(language: str) -> list[str]:
+def code_blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", TEXT, re.S)
 
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what the commands read, that they may write into."""
-    for name in ("backend", "client", "evaluation", "frontend", "models"):
+    """Return a writable folder with links to everything that the commands read."""
+    for name in ("backend", "calibration", "client", "evaluation", "frontend", "models"):
         (tmp_path / name).symlink_to(ROOT / name)
     return tmp_path
 
 
-def test_every_command_does_what_it_says(checkout: Path, backend_url: str) -> None:
+def test_commands_and_code_run(checkout: Path, backend_url: str) -> None:
     python = shlex.quote(sys.executable)
-    for block in blocks("bash"):
-        here = block.replace("http://localhost:8000", backend_url)
-        command = "set -e\n" + here.replace(".venv/bin/python", python)
+    for block in code_blocks("bash"):
+        script = block.replace("http://localhost:8000", backend_url)
+        command = "set -e\n" + script.replace(".venv/bin/python", python)
         done = subprocess.run(command, shell=True, cwd=checkout, capture_output=True, text=True)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     for folder in ("first", "second", "both/a", "both/b"):
         assert (checkout / folder / "report.html").is_file()
     for folder in ("both", "again"):
         assert (checkout / folder / "comparison.html").is_file()
-    assert "100.00% of 5 pictures" in done.stdout
-    (example,) = blocks("python")
+    assert "100.00% of 5 images" in done.stdout
+    (example,) = code_blocks("python")
     done = subprocess.run(
         [sys.executable, "-c", example], cwd=checkout, capture_output=True, text=True
     )
@@ -46,7 +46,7 @@ def test_every_command_does_what_it_says(checkout: Path, backend_url: str) -> No
     assert (checkout / "third" / "report.html").is_file()
 
 
-def test_every_option_is_told() -> None:
-    options = {option for action in _parser()._actions for option in action.option_strings}
-    told = set(re.findall(r"--[a-z][a-z-]+", TEXT))
-    assert options - {"-h", "--help"} == told
+def test_all_options_are_documented() -> None:
+    options = {option for action in create_parser()._actions for option in action.option_strings}
+    documented = set(re.findall(r"--[a-z][a-z-]+", TEXT))
+    assert options - {"-h", "--help"} == documented

@@ -1,24 +1,29 @@
-"""What anybody may have put into a name, written and shown."""
+"""Tests of escaping names and labels."""
 
 import os
 
 import pytest
 
-from evaluation.text import encodable, printable
+from evaluation.escaping import (
+    escape_formula,
+    escape_unencodable,
+    escape_unprintable,
+    unescape_formula,
+)
 
 
-def test_a_name_that_is_not_utf_8_is_shown_with_its_bytes() -> None:
-    assert encodable(os.fsdecode(b"7/x\xff.png")) == r"7/x\xff.png"
-    assert encodable("lone \ud83d") == r"lone \ud83d"
+def test_bytes_that_are_not_utf_8_are_escaped() -> None:
+    assert escape_unencodable(os.fsdecode(b"7/x\xff.png")) == r"7/x\xff.png"
+    assert escape_unencodable("lone \ud83d") == r"lone \ud83d"
 
 
 @pytest.mark.parametrize("name", ["7/a.png", "Käse 数 😀", "a\nb\x1b", r"a\b"])
-def test_what_utf_8_holds_is_left_as_it_is(name: str) -> None:
-    assert encodable(name) == name
+def test_encodable_text_is_unchanged(name: str) -> None:
+    assert escape_unencodable(name) == name
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "escaped"),
     [
         ("\x1b[31mred", r"\x1b[31mred"),
         ("a\nb\r", r"a\x0ab\x0d"),
@@ -28,5 +33,16 @@ def test_what_utf_8_holds_is_left_as_it_is(name: str) -> None:
         ("Käse 数 😀", "Käse 数 😀"),
     ],
 )
-def test_what_is_hidden_is_shown_escaped(text: str, shown: str) -> None:
-    assert printable(text) == shown
+def test_unprintable_characters_are_escaped(text: str, escaped: str) -> None:
+    assert escape_unprintable(text) == escaped
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\tx", "\rx", "'=1", "''=1"])
+def test_formulas_are_escaped(text: str) -> None:
+    assert escape_formula(text) == f"'{text}"
+    assert unescape_formula(escape_formula(text)) == text
+
+
+@pytest.mark.parametrize("text", ["", "7", "a=b", "'tis", "an image.png"])
+def test_text_that_is_not_a_formula_is_unchanged(text: str) -> None:
+    assert escape_formula(text) == unescape_formula(text) == text

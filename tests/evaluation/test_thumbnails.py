@@ -1,4 +1,4 @@
-"""Small pictures for reports."""
+"""Tests of thumbnails."""
 
 import base64
 import io
@@ -8,45 +8,56 @@ import pytest
 from PIL import Image
 
 from evaluation import thumbnails
-from evaluation.thumbnails import thumbnail
+from evaluation.thumbnails import create_thumbnail, create_thumbnail_uri
 from tests.images import encoded, noise
 
 
-def opened(uri: str | None) -> Image.Image:
+def decode(png: bytes | None) -> Image.Image:
+    assert png is not None
+    return Image.open(io.BytesIO(png))
+
+
+def test_data_uri_has_a_png() -> None:
+    uri = create_thumbnail_uri(encoded(noise(400, 200)))
     assert uri is not None
-    head, _, data = uri.partition(",")
-    assert head == "data:image/png;base64"
-    return Image.open(io.BytesIO(base64.b64decode(data)))
+    prefix, _, data = uri.partition(",")
+    assert prefix == "data:image/png;base64"
+    assert decode(base64.b64decode(data)).size == (96, 48)
 
 
-def test_large_pictures_shrink_and_small_ones_stay() -> None:
-    assert opened(thumbnail(encoded(noise(400, 200), "JPEG"))).size == (96, 48)
-    assert opened(thumbnail(encoded(noise(28, 28)))).size == (28, 28)
+def test_large_images_are_reduced_and_small_ones_are_not_enlarged() -> None:
+    assert decode(create_thumbnail(encoded(noise(400, 200), "JPEG"))).size == (96, 48)
+    assert decode(create_thumbnail(encoded(noise(400, 200)), max_side=200)).size == (200, 100)
+    assert decode(create_thumbnail(encoded(noise(28, 28)))).size == (28, 28)
 
 
-def test_it_stands_upright() -> None:
+def test_exif_orientation_is_applied() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6
-    assert opened(thumbnail(encoded(noise(300, 150), "JPEG", exif=exif))).size == (48, 96)
+    assert decode(create_thumbnail(encoded(noise(300, 150), "JPEG", exif=exif))).size == (48, 96)
 
 
-def test_what_is_transparent_lies_on_white() -> None:
-    assert opened(thumbnail(encoded(Image.new("RGBA", (9, 9))))).getpixel((4, 4)) == (255, 255, 255)
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_transparent_pixels_show_the_background(mode: str) -> None:
+    transparent = encoded(Image.new(mode, (9, 9)))
+    assert decode(create_thumbnail(transparent)).getpixel((4, 4)) == (255, 255, 255)
+    thumbnail = create_thumbnail(transparent, background=(1, 2, 3))
+    assert decode(thumbnail).getpixel((4, 4)) == (1, 2, 3)
 
 
-def test_grey_of_sixteen_bits_keeps_its_shades() -> None:
+def test_16_bit_gray_keeps_its_shades() -> None:
     ramp = np.linspace(0, 65535, 64 * 64).astype(np.uint16).reshape(64, 64)
-    out = io.BytesIO()
-    Image.fromarray(ramp).save(out, "PNG")
-    shades = np.asarray(opened(thumbnail(out.getvalue())).convert("L"))
+    content = encoded(Image.fromarray(ramp))
+    shades = np.asarray(decode(create_thumbnail(content)).convert("L"))
     assert len(np.unique(shades)) > 100
 
 
-@pytest.mark.parametrize("content", [b"", b"no picture", encoded(noise(64, 64))[:200]])
-def test_what_cannot_be_decoded_has_none(content: bytes) -> None:
-    assert thumbnail(content) is None
+@pytest.mark.parametrize("content", [b"", b"not an image", encoded(noise(64, 64))[:200]])
+def test_invalid_image_has_no_thumbnail(content: bytes) -> None:
+    assert create_thumbnail(content) is None
+    assert create_thumbnail_uri(content) is None
 
 
-def test_a_picture_of_too_many_pixels_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thumbnails, "_MAX_PIXELS", 99)
-    assert thumbnail(encoded(noise(10, 10))) is None
+def test_image_above_the_pixel_limit_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(thumbnails, "MAX_PIXELS", 99)
+    assert create_thumbnail(encoded(noise(10, 10))) is None

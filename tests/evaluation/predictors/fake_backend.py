@@ -1,4 +1,4 @@
-"""A backend of which a test says what it answers."""
+"""A fake backend that responds to batches with the given function."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -12,17 +12,17 @@ MODEL = {"name": "pets", "version": "3", "state": "ready", "labels": ["cat", "do
 
 
 @dataclass
-class Reply:
-    """One answer of the server."""
+class FakeResponse:
+    """A response of the server."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def line(**fields: object) -> dict[str, object]:
-    """The answer for one picture."""
-    given: dict[str, object] = {
+def classification_json(**fields: object) -> dict[str, object]:
+    """Return the classification of one image, with other `fields` if given."""
+    defaults: dict[str, object] = {
         "id": "1",
         "model": {"name": "pets", "version": "3"},
         "prediction": "cat",
@@ -31,56 +31,56 @@ def line(**fields: object) -> dict[str, object]:
         "probabilities": PROBABILITIES,
         "timings_ms": {"decode": 1.0, "queue": 90.0, "inference": 2.0},
     }
-    return given | fields
+    return defaults | fields
 
 
-def problem(status: int, detail: str, **headers: str) -> Reply:
+def problem_response(status: int, detail: str, **headers: str) -> FakeResponse:
     body = {"status": status, "code": "some", "title": "No", "detail": detail}
-    return Reply(status, json.dumps(body).encode(), headers)
+    return FakeResponse(status, json.dumps(body).encode(), headers)
 
 
-def lines(*each: Mapping[str, object]) -> Reply:
-    return Reply(body=b"".join(json.dumps(one).encode() + b"\n" for one in each))
+def ndjson_response(*objects: Mapping[str, object]) -> FakeResponse:
+    return FakeResponse(body=b"".join(json.dumps(one).encode() + b"\n" for one in objects))
 
 
 @contextmanager
-def serving(
-    reply: Callable[[list[bytes]], Reply],
+def fake_backend(
+    respond: Callable[[list[bytes]], FakeResponse],
     model: Mapping[str, object] = MODEL,
     paths: list[str] | None = None,
 ) -> Iterator[str]:
-    """The address of a server whose batches are answered by `reply`, given their pictures.
+    """Run a server and yield its URL; `respond` returns the response to a batch of images.
 
-    What it is asked for is appended to `paths`.
+    The paths of the requests are appended to `paths`.
     """
-    asked = [] if paths is None else paths
+    requested = [] if paths is None else paths
     lock = Lock()
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *_: object) -> None:
-            """Stay silent."""
+            """Disable the log."""
 
         def do_GET(self) -> None:
             body = {"default": model["name"], "models": [model]}
-            self.send(Reply(body=json.dumps(body).encode()))
+            self.send(FakeResponse(body=json.dumps(body).encode()))
 
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             boundary = self.headers["Content-Type"].partition("boundary=")[2].encode()
             parts = body.split(b"--" + boundary)[1:-1]
             with lock:
-                asked.append(self.path)
-                self.send(reply([part.partition(b"\r\n\r\n")[2][:-2] for part in parts]))
+                requested.append(self.path)
+                self.send(respond([part.partition(b"\r\n\r\n")[2][:-2] for part in parts]))
 
-        def send(self, answer: Reply) -> None:
-            self.send_response(answer.status)
-            for name, value in answer.headers.items():
+        def send(self, response: FakeResponse) -> None:
+            self.send_response(response.status)
+            for name, value in response.headers.items():
                 self.send_header(name.replace("_", "-"), value)
-            self.send_header("Content-Length", str(len(answer.body)))
+            self.send_header("Content-Length", str(len(response.body)))
             self.end_headers()
-            self.wfile.write(answer.body)
+            self.wfile.write(response.body)
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.daemon_threads = True

@@ -1,4 +1,4 @@
-"""A model folder, measured as the backend would run it."""
+"""Tests of a local model folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +11,7 @@ from backend.inference.types import ClassificationResult, Timings
 from evaluation.errors import PredictorError
 from evaluation.predictors import local
 from evaluation.predictors.local import LocalPredictor, find_model
-from evaluation.types import Answer, Failure
+from evaluation.types import Failure, ModelOutput
 from tests.conftest import ROOT
 from tests.fake_models import write_model
 from tests.images import encoded, noise, seven
@@ -25,63 +25,61 @@ def model() -> Iterator[LocalPredictor]:
         yield predictor
 
 
-def test_it_answers_in_order_and_bad_pictures_fail_alone(model: LocalPredictor) -> None:
-    contents = [encoded(seven()), b"no picture", encoded(noise(64, 64)), b""] * 40
-    answers = list(model(iter(contents)))
-    assert len(answers) == 160
-    for at in range(0, 160, 4):
-        first, broken, other, empty = answers[at : at + 4]
-        assert isinstance(first, Answer)
-        assert isinstance(other, Answer)
+def test_results_are_in_order_and_invalid_images_fail_individually(model: LocalPredictor) -> None:
+    contents = [encoded(seven()), b"not an image", encoded(noise(64, 64)), b""] * 40
+    results = list(model(iter(contents)))
+    assert len(results) == 160
+    for start in range(0, 160, 4):
+        first, broken, other, empty = results[start : start + 4]
+        assert isinstance(first, ModelOutput)
+        assert isinstance(other, ModelOutput)
         assert model.labels[int(first.probabilities.argmax())] == "7"
         assert isinstance(broken, Failure)
         assert isinstance(empty, Failure)
-        assert "image" in broken.reason or "picture" in broken.reason
+        assert "image" in broken.reason
 
 
-def test_its_probabilities_are_the_services(model: LocalPredictor, backend_url: str) -> None:
+def test_probabilities_equal_those_of_the_backend(model: LocalPredictor, backend_url: str) -> None:
     content = encoded(seven(90))
-    served = httpx.post(f"{backend_url}/classify", files={"file": content}).json()
-    (answer,) = model(iter([content]))
-    assert isinstance(answer, Answer)
-    assert answer.probabilities == pytest.approx(np.array(served["probabilities"]), abs=1e-6)
-    assert answer.probabilities.dtype == np.float32
-    assert 0 < answer.seconds < 10
-    assert (model.name, model.version) == ("mnist-cnn", served["model"]["version"])
+    response = httpx.post(f"{backend_url}/classify", files={"file": content}).json()
+    (output,) = model(iter([content]))
+    assert isinstance(output, ModelOutput)
+    assert output.probabilities == pytest.approx(np.array(response["probabilities"]), abs=1e-6)
+    assert output.probabilities.dtype == np.float32
+    assert 0 < output.seconds < 10
+    assert (model.name, model.version) == ("mnist-cnn", response["model"]["version"])
 
 
-def test_few_pictures_are_taken_ahead(
-    model: LocalPredictor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    taken = 0
+def test_few_images_are_read_ahead(model: LocalPredictor, monkeypatch: pytest.MonkeyPatch) -> None:
+    images_read = 0
 
     def contents() -> Iterator[bytes]:
-        nonlocal taken
+        nonlocal images_read
         for _ in range(500):
-            taken += 1
+            images_read += 1
             yield encoded(seven(40))
 
-    answers = model(contents())
-    next(answers)
-    assert taken <= local.IN_FLIGHT
-    monkeypatch.setattr(local, "IN_FLIGHT_BYTES", 1)
-    for answered, _ in enumerate(answers, 2):
-        if answered > local.IN_FLIGHT + 2:
-            assert taken <= answered + 1
-    assert taken == 500
+    results = model(contents())
+    next(results)
+    assert images_read <= local.MAX_PENDING
+    monkeypatch.setattr(local, "MAX_PENDING_BYTES", 1)
+    for yielded, _ in enumerate(results, 2):
+        if yielded > local.MAX_PENDING + 2:
+            assert images_read <= yielded + 1
+    assert images_read == 500
 
 
-def test_a_name_is_a_folder_among_the_models_or_a_path(tmp_path: Path) -> None:
+def test_model_is_output_by_name_or_path(tmp_path: Path) -> None:
     folder = write_model(tmp_path, "mine")
     assert find_model("mine", tmp_path) == folder
     assert find_model(str(folder), Path("nowhere")) == folder
-    with pytest.raises(PredictorError, match=r"'yours' is no model folder; .* holds mine"):
+    with pytest.raises(PredictorError, match=r"'yours' is not a model folder; .* contains mine"):
         find_model("yours", tmp_path)
-    with pytest.raises(PredictorError, match="nowhere holds no model folder"):
+    with pytest.raises(PredictorError, match="nowhere contains no model folders"):
         find_model("yours", Path("nowhere"))
 
 
-def test_a_damaged_model_is_told_in_a_line(tmp_path: Path) -> None:
+def test_damaged_model_raises_predictor_error(tmp_path: Path) -> None:
     folder = write_model(tmp_path, "mine")
     with pytest.raises(PredictorError, match="mine"):
         LocalPredictor(folder)
@@ -91,24 +89,26 @@ def test_a_damaged_model_is_told_in_a_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("coverage", "size"), [(0.9, 1), (0.99, 2)])
-def test_what_a_calibrated_model_says_is_handed_on(coverage: float, size: int) -> None:
-    said = ClassificationResult(
+def test_output_of_a_calibrated_model(coverage: float, size: int) -> None:
+    result = ClassificationResult(
         ("a", "b"),
         np.array([0.1, 0.9], np.float32),
         np.array([1, 0]),
         Timings(1.0, 500.0, 2.0),
         ood_score=4.5,
         in_distribution=False,
-        set_size=lambda _, wanted: 2 if wanted == 0.99 else 1,
+        set_size=lambda _, coverage: 2 if coverage == 0.99 else 1,
     )
-    found = local._answer(said, coverage)
-    assert found.prediction_set == ("b", "a")[:size]
-    assert found.coverage == coverage
-    assert (found.in_distribution, found.ood_score) == (False, 4.5)
-    assert found.seconds == pytest.approx(0.003)  # waiting is not the model's time
+    output = local._to_output(result, coverage)
+    assert output.prediction_set == ("b", "a")[:size]
+    assert output.coverage == coverage
+    assert (output.in_distribution, output.ood_score) == (False, 4.5)
+    assert output.seconds == pytest.approx(0.003)  # without the time in the queue
 
 
-def test_a_model_that_is_not_calibrated_promises_nothing() -> None:
-    plain = ClassificationResult(("a", "b"), np.array([1, 0], np.float32), np.arange(2), Timings(1, 0, 2))
-    found = local._answer(plain, 0.95)
-    assert (found.prediction_set, found.coverage, found.in_distribution) == (None, None, None)
+def test_output_of_an_uncalibrated_model() -> None:
+    result = ClassificationResult(
+        ("a", "b"), np.array([1, 0], np.float32), np.arange(2), Timings(1, 0, 2)
+    )
+    output = local._to_output(result, 0.95)
+    assert (output.prediction_set, output.coverage, output.in_distribution) == (None, None, None)

@@ -1,4 +1,4 @@
-"""A model behind a URL, also one that is busy, strange or gone."""
+"""Tests of a model served by a backend that is busy, failing or unreachable."""
 
 import threading
 from collections.abc import Callable
@@ -11,233 +11,255 @@ from client import Client
 from evaluation.errors import PredictorError
 from evaluation.predictors import served
 from evaluation.predictors.served import ServedPredictor
-from evaluation.types import Answer, Failure
+from evaluation.types import Failure, ModelOutput
 from tests.conftest import free_port
-from tests.evaluation.predictors.fake_backend import MODEL, Reply, line, lines, problem, serving
+from tests.evaluation.predictors.fake_backend import (
+    MODEL,
+    FakeResponse,
+    classification_json,
+    fake_backend,
+    ndjson_response,
+    problem_response,
+)
 from tests.images import encoded, seven
 
+Respond = Callable[[list[bytes]], FakeResponse]
 
-class Patience(threading.Event):
-    """Notes the pauses that it is asked for, none of which takes time."""
+
+class RecordingStop(threading.Event):
+    """Records the delays without waiting."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.pauses: list[float | None] = []
+        self.delays: list[float | None] = []
 
     def wait(self, timeout: float | None = None) -> bool:
-        self.pauses.append(timeout)
+        self.delays.append(timeout)
         return self.is_set()
 
 
 @pytest.fixture
-def stop() -> Patience:
-    return Patience()
+def stop() -> RecordingStop:
+    return RecordingStop()
 
 
-def good(pictures: list[bytes]) -> Reply:
-    return lines(*(line() for _ in pictures))
+def succeed(images: list[bytes]) -> FakeResponse:
+    return ndjson_response(*(classification_json() for _ in images))
 
 
-def ask(
-    reply: Callable[[list[bytes]], Reply], *pictures: bytes, stop: Patience | None = None
-) -> list[Answer | Failure]:
-    with serving(reply) as url, ServedPredictor(url, stop=stop) as model:
-        return list(model(iter(pictures)))
+def classify(
+    respond: Respond, *images: bytes, stop: RecordingStop | None = None
+) -> list[ModelOutput | Failure]:
+    with fake_backend(respond) as url, ServedPredictor(url, stop=stop) as model:
+        return list(model(iter(images)))
 
 
-def in_turn(*replies: Callable[[list[bytes]], Reply]) -> Callable[[list[bytes]], Reply]:
-    """Each request is answered by the next; the last answers all that follow."""
-    left = list(replies)
-    return lambda pictures: (left.pop(0) if len(left) > 1 else left[0])(pictures)
+def in_sequence(*responses: Respond) -> Respond:
+    """Respond to each request with the next function, and to all others with the last."""
+    remaining = list(responses)
+    return lambda images: (remaining.pop(0) if len(remaining) > 1 else remaining[0])(images)
 
 
-def test_a_real_backend_is_asked(backend_url: str) -> None:
+def test_real_backend_classifies_images(backend_url: str) -> None:
     with ServedPredictor(backend_url) as model:
-        answers = list(model(iter([encoded(seven()), b"no picture"] * 40)))
+        results = list(model(iter([encoded(seven()), b"not an image"] * 40)))
     assert model.labels == tuple("0123456789")
-    assert len(answers) == 80
-    first, second = answers[-2:]
-    assert isinstance(first, Answer)
+    assert len(results) == 80
+    first, second = results[-2:]
+    assert isinstance(first, ModelOutput)
     assert int(first.probabilities.argmax()) == 7
     assert isinstance(second, Failure)
 
 
-def test_what_the_backend_says_is_handed_on() -> None:
-    said = line(prediction_set=["cat", "dog"], coverage=0.95, in_distribution=False, ood_score=1.5)
-    (answer,) = ask(lambda _: lines(said), b"x")
-    assert isinstance(answer, Answer)
-    assert answer.probabilities == pytest.approx(np.array([0.7, 0.2, 0.1]))
-    assert (answer.prediction_set, answer.coverage) == (("cat", "dog"), 0.95)
-    assert (answer.in_distribution, answer.ood_score) == (False, 1.5)
-    assert answer.seconds == pytest.approx(0.003)
+def test_output_has_the_fields_of_the_response() -> None:
+    response = classification_json(
+        prediction_set=["cat", "dog"], coverage=0.95, in_distribution=False, ood_score=1.5
+    )
+    (output,) = classify(lambda _: ndjson_response(response), b"x")
+    assert isinstance(output, ModelOutput)
+    assert output.probabilities == pytest.approx(np.array([0.7, 0.2, 0.1]))
+    assert (output.prediction_set, output.coverage) == (("cat", "dog"), 0.95)
+    assert (output.in_distribution, output.ood_score) == (False, 1.5)
+    assert output.seconds == pytest.approx(0.003)
 
 
-def test_the_model_and_the_coverage_are_those_asked_for() -> None:
+def test_request_has_model_and_coverage_and_is_not_stored() -> None:
     paths: list[str] = []
-    with serving(good, paths=paths) as url, ServedPredictor(url, coverage=0.99) as model:
+    with fake_backend(succeed, paths=paths) as url, ServedPredictor(url, coverage=0.99) as model:
         list(model(iter([b"x"])))
     (path,) = paths
     assert parse_qs(urlsplit(path).query) == {
         "model": ["pets"],
         "coverage": ["0.99"],
         "top_k": ["1"],
-        "store": ["false"],  # ten thousand pictures would flood the history
+        "store": ["false"],  # ten thousand images would flood the history
     }
 
 
-def test_requests_are_of_moderate_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_requests_are_limited_in_images_and_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes: list[int] = []
 
-    def count(pictures: list[bytes]) -> Reply:
-        sizes.append(len(pictures))
-        return good(pictures)
+    def respond(images: list[bytes]) -> FakeResponse:
+        sizes.append(len(images))
+        return succeed(images)
 
-    monkeypatch.setattr(served, "REQUEST_BYTES", 100)
-    pictures = [b"x"] * 70 + [b"x" * 60] * 3 + [b"x" * 500]
-    assert len(ask(count, *pictures)) == len(pictures)
+    monkeypatch.setattr(served, "MAX_REQUEST_BYTES", 100)
+    images = [b"x"] * 70 + [b"x" * 60] * 3 + [b"x" * 500]
+    assert len(classify(respond, *images)) == len(images)
     assert sorted(sizes) == sorted([32, 32, 7, 1, 1, 1])
 
 
-def test_a_busy_backend_is_asked_again_when_it_says(stop: Patience) -> None:
-    busy = problem(429, "Too many.", Retry_After="7")
-    answers = ask(in_turn(lambda _: busy, lambda _: busy, good), b"a", b"b", stop=stop)
-    assert all(isinstance(answer, Answer) for answer in answers)
-    assert stop.pauses == [7, 7]
+def test_busy_backend_is_retried_after_its_retry_after(stop: RecordingStop) -> None:
+    busy = problem_response(429, "Too many.", Retry_After="7")
+    results = classify(in_sequence(lambda _: busy, lambda _: busy, succeed), b"a", b"b", stop=stop)
+    assert all(isinstance(result, ModelOutput) for result in results)
+    assert stop.delays == [7, 7]
 
 
-def test_no_wait_is_longer_than_a_minute(stop: Patience) -> None:
-    busy = problem(503, "Draining.", Retry_After="9000")
-    assert isinstance(ask(in_turn(lambda _: busy, good), b"a", stop=stop)[0], Answer)
-    assert stop.pauses == [60]
+def test_retry_after_is_limited_to_60_s(stop: RecordingStop) -> None:
+    busy = problem_response(503, "Draining.", Retry_After="9000")
+    results = classify(in_sequence(lambda _: busy, succeed), b"a", stop=stop)
+    assert isinstance(results[0], ModelOutput)
+    assert stop.delays == [60]
 
 
-def test_only_the_pictures_that_were_too_late_are_asked_again(stop: Patience) -> None:
-    asked: list[list[bytes]] = []
+def test_only_images_past_their_deadline_are_retried(stop: RecordingStop) -> None:
+    requests: list[list[bytes]] = []
 
-    def reply(pictures: list[bytes]) -> Reply:
-        asked.append(pictures)
+    def respond(images: list[bytes]) -> FakeResponse:
+        requests.append(images)
         late = {"status": 504, "detail": "Too late."}
-        return lines(*(late if one == b"b" and len(asked) < 3 else line() for one in pictures))
+        return ndjson_response(
+            *(
+                late if image == b"b" and len(requests) < 3 else classification_json()
+                for image in images
+            )
+        )
 
-    answers = ask(reply, b"a", b"b", b"c", stop=stop)
-    assert all(isinstance(answer, Answer) for answer in answers)
-    assert asked == [[b"a", b"b", b"c"], [b"b"], [b"b"]]
-    assert stop.pauses == [1, 2]
+    results = classify(respond, b"a", b"b", b"c", stop=stop)
+    assert all(isinstance(result, ModelOutput) for result in results)
+    assert requests == [[b"a", b"b", b"c"], [b"b"], [b"b"]]
+    assert stop.delays == [1, 2]
 
 
-def test_a_picture_that_stays_refused_is_listed_and_the_others_are_not(
-    stop: Patience,
-) -> None:
-    def reply(pictures: list[bytes]) -> Reply:
-        bad = {b"b": {"status": 504, "detail": "Too late."}, b"c": {"status": 415, "detail": "No."}}
-        return lines(*(bad.get(one, line()) for one in pictures))
+def test_image_that_always_fails_is_a_failure(stop: RecordingStop) -> None:
+    def respond(images: list[bytes]) -> FakeResponse:
+        errors = {
+            b"b": {"status": 504, "detail": "Too late."},
+            b"c": {"status": 415, "detail": "No."},
+        }
+        return ndjson_response(*(errors.get(image, classification_json()) for image in images))
 
-    first, second, third = ask(reply, b"a", b"b", b"c", stop=stop)
-    assert isinstance(first, Answer)
+    first, second, third = classify(respond, b"a", b"b", b"c", stop=stop)
+    assert isinstance(first, ModelOutput)
     assert (second, third) == (Failure("Too late."), Failure("No."))
-    assert stop.pauses == [1, 2, 4, 8]
+    assert stop.delays == [1, 2, 4, 8]
 
 
-def test_a_request_that_is_too_large_goes_in_halves() -> None:
+def test_too_large_request_is_split_in_halves() -> None:
     sizes: list[int] = []
 
-    def reply(pictures: list[bytes]) -> Reply:
-        sizes.append(len(pictures))
-        if len(pictures) > 1 or pictures == [b"huge"]:
-            return problem(413, "Too large.")
-        return good(pictures)
+    def respond(images: list[bytes]) -> FakeResponse:
+        sizes.append(len(images))
+        if len(images) > 1 or images == [b"huge"]:
+            return problem_response(413, "Too large.")
+        return succeed(images)
 
-    answers = ask(reply, b"a", b"huge", b"c")
-    assert [isinstance(answer, Answer) for answer in answers] == [True, False, True]
-    assert answers[1] == Failure("Too large.")
+    results = classify(respond, b"a", b"huge", b"c")
+    assert [isinstance(result, ModelOutput) for result in results] == [True, False, True]
+    assert results[1] == Failure("Too large.")
     assert sizes == [3, 1, 2, 1, 1]
 
 
-def test_a_backend_that_falls_silent_ends_it_after_what_was_answered(
-    stop: Patience, monkeypatch: pytest.MonkeyPatch
+def test_truncated_responses_raise_predictor_error_after_earlier_results(
+    stop: RecordingStop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served, "REQUESTS", 1)
+    monkeypatch.setattr(served, "CONCURRENT_REQUESTS", 1)
 
-    def cut(pictures: list[bytes]) -> Reply:
-        return lines(*(line() for _ in pictures[1:]))
+    def truncated(images: list[bytes]) -> FakeResponse:
+        return ndjson_response(*(classification_json() for _ in images[1:]))
 
-    with serving(in_turn(good, cut)) as url, ServedPredictor(url, stop=stop) as model:
-        answers = model(iter([b"x"] * 40))
-        assert len([next(answers) for _ in range(32)]) == 32
-        with pytest.raises(PredictorError, match=r"answers no more: 8 images, but only 7 results"):
-            next(answers)
+    with (
+        fake_backend(in_sequence(succeed, truncated)) as url,
+        ServedPredictor(url, stop=stop) as model,
+    ):
+        results = model(iter([b"x"] * 40))
+        assert len([next(results) for _ in range(32)]) == 32
+        with pytest.raises(PredictorError, match="responding: 8 images, but only 7 results"):
+            next(results)
 
 
 @pytest.mark.parametrize("status", [401, 404, 422])
-def test_a_refusal_that_will_not_pass_ends_it_in_the_backends_words(status: int) -> None:
-    with pytest.raises(PredictorError, match=r"refuses: Not so\."):
-        ask(lambda _: problem(status, "Not so."), b"x")
+def test_permanent_error_raises_predictor_error_with_the_detail(status: int) -> None:
+    with pytest.raises(PredictorError, match=r"rejected the request: Not so\."):
+        classify(lambda _: problem_response(status, "Not so."), b"x")
 
 
-def test_probabilities_that_are_no_vector_of_the_labels_end_it() -> None:
-    with pytest.raises(PredictorError, match="gives no probability for each of the labels"):
-        ask(lambda _: lines(line(probabilities=[0.5, 0.5])), b"x")
+def test_wrong_number_of_probabilities_raises_predictor_error() -> None:
+    response = ndjson_response(classification_json(probabilities=[0.5, 0.5]))
+    with pytest.raises(PredictorError, match="did not return one probability per label"):
+        classify(lambda _: response, b"x")
 
 
-def test_a_backend_that_is_away_for_every_try_ends_it(stop: Patience) -> None:
-    asked: list[str] = []
+def test_backend_unavailable_for_all_attempts_raises_predictor_error(stop: RecordingStop) -> None:
+    paths: list[str] = []
     with (
-        serving(lambda _: problem(503, "Draining."), paths=asked) as url,
-        ServedPredictor(url, stop=stop, tries=7) as model,
-        pytest.raises(PredictorError, match=r"answers no more: Draining\."),
+        fake_backend(lambda _: problem_response(503, "Draining."), paths=paths) as url,
+        ServedPredictor(url, stop=stop, max_attempts=7) as model,
+        pytest.raises(PredictorError, match=r"stopped responding: Draining\."),
     ):
         list(model(iter([b"x"])))
-    assert len(asked) == 7
-    assert stop.pauses == [1, 2, 4, 8, 8, 8]
+    assert len(paths) == 7
+    assert stop.delays == [1, 2, 4, 8, 8, 8]
 
 
-def test_why_it_waits_is_told(stop: Patience) -> None:
-    told: list[str] = []
-    replies = in_turn(lambda _: problem(503, "Draining."), good)
+def test_reason_for_waiting_is_reported(stop: RecordingStop) -> None:
+    reasons: list[str] = []
+    respond = in_sequence(lambda _: problem_response(503, "Draining."), succeed)
     with (
-        serving(replies) as url,
-        ServedPredictor(url, stop=stop, waiting=told.append) as model,
+        fake_backend(respond) as url,
+        ServedPredictor(url, stop=stop, on_wait=reasons.append) as model,
     ):
         assert len(list(model(iter([b"x"])))) == 1
-    assert told == ["Draining."]
+    assert reasons == ["Draining."]
 
 
-def test_a_client_that_was_given_stays_open() -> None:
-    with serving(good) as url, Client(url) as client:
+def test_client_that_was_passed_in_stays_open() -> None:
+    with fake_backend(succeed) as url, Client(url) as client:
         client.close = lambda: pytest.fail("closed")  # type: ignore[method-assign]
         with ServedPredictor(client) as model:
             assert len(list(model(iter([b"x"])))) == 1
         del client.close
 
 
-def test_stopping_ends_the_waiting() -> None:
-    stop = threading.Event()  # a real one: it would wait for 50 s
+def test_stop_ends_the_waiting() -> None:
+    stop = threading.Event()  # a real event, which would wait for 50 s
 
-    def busy(_: list[bytes]) -> Reply:
+    def busy(_: list[bytes]) -> FakeResponse:
         stop.set()
-        return problem(429, "Too many.", Retry_After="50")
+        return problem_response(429, "Too many.", Retry_After="50")
 
     with (
-        serving(busy) as url,
+        fake_backend(busy) as url,
         ServedPredictor(url, stop=stop) as model,
-        pytest.raises(PredictorError, match="it was stopped by the user"),
+        pytest.raises(PredictorError, match="stopped by the user"),
     ):
         list(model(iter([b"x"])))
 
 
-def test_a_model_that_is_not_served_or_not_ready_is_told() -> None:
-    with serving(good) as url:
-        with pytest.raises(PredictorError, match="serves no model 'cars'; it serves pets"):
+def test_model_that_is_not_served_or_not_ready_raises_predictor_error() -> None:
+    with fake_backend(succeed) as url:
+        with pytest.raises(PredictorError, match="does not serve the model 'cars', only pets"):
             ServedPredictor(url, "cars")
         assert ServedPredictor(url, "pets").version == "3"
     with (
-        serving(good, MODEL | {"state": "loading"}) as url,
-        pytest.raises(PredictorError, match=r"the model pets is not ready \(loading\)"),
+        fake_backend(succeed, MODEL | {"state": "loading"}) as url,
+        pytest.raises(PredictorError, match=r"model pets is not ready \(loading\)"),
     ):
         ServedPredictor(url)
 
 
-def test_an_address_where_nobody_is_or_that_is_none_is_told() -> None:
+def test_unreachable_or_invalid_url_raises_predictor_error() -> None:
     with pytest.raises(PredictorError, match="not reachable"):
         ServedPredictor(f"http://127.0.0.1:{free_port()}")
     with pytest.raises(PredictorError, match="must start with http"):
