@@ -1,6 +1,6 @@
-"""Take a picture of every page, light and dark: `make screenshots`.
+"""Take a screenshot of every page in light and dark mode: `make screenshots`.
 
-It starts both services for itself, on free ports and with an empty history, and needs a Chromium.
+Starts both services on free ports with an empty history. Needs Chromium.
 """
 
 import os
@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
-import material
 import requests
+import sample_data
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
 
@@ -26,67 +26,71 @@ HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTH, HEIGHT = 1280, 860
-PATIENCE = 60_000  # ms
-STROKE = [(0.27, 0.24), (0.4, 0.22), (0.58, 0.22), (0.74, 0.21), (0.66, 0.4), (0.55, 0.6)]
-STROKE += [(0.47, 0.85)]
+TIMEOUT_MS = 60_000
+SEVEN = [(0.27, 0.24), (0.4, 0.22), (0.58, 0.22), (0.74, 0.21), (0.66, 0.4), (0.55, 0.6)]
+SEVEN += [(0.47, 0.85)]
 
-Arrange = Callable[[Page], None]
+PreparePage = Callable[[Page], None]
 
 
 def classify(page: Page) -> None:
-    """Upload a seven and wait for its answer."""
-    page.locator("input[type=file]").first.set_input_files([_file("seven.png", material.digit(7))])
-    page.get_by_role("heading", name="a 7").wait_for()
-    page.get_by_alt_text("The picture seven.png").scroll_into_view_if_needed()
+    """Upload a seven and wait for its classification."""
+    page.locator("input[type=file]").first.set_input_files(
+        [_file("seven.png", sample_data.digit_png(7))]
+    )
+    page.get_by_role("heading", name="7 (").wait_for()
+    page.get_by_alt_text("seven.png").scroll_into_view_if_needed()
 
 
 def draw(page: Page) -> None:
-    """Draw a 7 on the pad and wait for the answer."""
+    """Draw a seven and wait for its classification."""
     pad = page.get_by_label("Drawing pad")
     pad.wait_for()
     box = pad.bounding_box()
     if box is None:
-        raise SystemExit("the drawing pad is not visible")
-    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in STROKE]
+        raise SystemExit("The drawing pad is not visible.")
+    points = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in SEVEN]
     page.mouse.move(*points[0])
     page.mouse.down()
     for point in points[1:]:
         page.mouse.move(*point, steps=8)
     page.mouse.up()
     page.mouse.move(5, 5)
-    page.get_by_role("heading", name="a 7").wait_for()
+    page.get_by_role("heading", name="7 (").wait_for()
 
 
 def compare(page: Page) -> None:
-    """Ask two models about the same nine."""
-    page.locator("input[type=file]").first.set_input_files([_file("nine.png", material.digit(9))])
-    page.get_by_role("heading", name="a 9").nth(1).wait_for()
+    """Classify a nine with two models."""
+    page.locator("input[type=file]").first.set_input_files(
+        [_file("nine.png", sample_data.digit_png(9))]
+    )
+    page.get_by_role("heading", name="9 (").nth(1).wait_for()
 
 
 def evaluate(page: Page) -> None:
-    """Measure the model on 600 digits."""
-    zipped = _file("digits.zip", material.digits_zip(600), "application/zip")
-    page.locator("input[type=file]").first.set_input_files([zipped])
+    """Evaluate the model on 600 digits."""
+    dataset = _file("digits.zip", sample_data.digits_zip(600), "application/zip")
+    page.locator("input[type=file]").first.set_input_files([dataset])
     page.get_by_role("heading", name="digits.zip").wait_for()
-    page.get_by_role("heading", name="digits.zip").evaluate("one => one.scrollIntoView()")
+    page.get_by_role("heading", name="digits.zip").evaluate("element => element.scrollIntoView()")
 
 
 def video(page: Page) -> None:
-    """Read a clip of digits and play some of it."""
+    """Classify a video of digits and seek into it."""
     page.locator("input[type=file]").first.set_input_files(
-        [_file("digits.mp4", material.clip(), "video/mp4")]
+        [_file("digits.mp4", sample_data.video(), "video/mp4")]
     )
-    page.get_by_role("button", name="Read the clip").click()
+    page.get_by_role("button", name="Classify the video").click()
     player = page.locator("video")
     player.wait_for()
-    player.evaluate("one => { one.muted = true; one.currentTime = 3.5 }")
-    player.evaluate("one => one.scrollIntoView()")
+    player.evaluate("video => { video.muted = true; video.currentTime = 3.5 }")
+    player.evaluate("element => element.scrollIntoView()")
 
 
 def history(page: Page) -> None:
-    """Show what was answered on the other pages, some of it corrected."""
+    """Show the history, with some feedback."""
     for _ in range(3):
-        page.get_by_role("button", name="It is right").nth(1).click()
+        page.get_by_role("button", name="Correct").nth(1).click()
         page.wait_for_timeout(700)
     page.get_by_role("heading", name="Accuracy by day").wait_for()
     page.get_by_role("heading", level=1).scroll_into_view_if_needed()
@@ -97,7 +101,7 @@ def models(page: Page) -> None:
     page.get_by_text("Model card").last.wait_for()
 
 
-PAGES: dict[str, Arrange] = {
+PAGES: dict[str, PreparePage] = {
     "classify": classify,
     "draw": draw,
     "compare": compare,
@@ -109,40 +113,40 @@ PAGES: dict[str, Arrange] = {
 
 
 def main() -> None:
-    """Write NAME-light.png and NAME-dark.png beside this file, for all pages or those named."""
+    """Write NAME-light.png and NAME-dark.png for all pages, or the pages named as arguments."""
     names = sys.argv[1:] or list(PAGES)
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        raise SystemExit(f"No Chromium on this machine (looked for {', '.join(BROWSERS)}).")
-    with _services() as url, sync_playwright() as playwright:
+        raise SystemExit(f"Chromium is not installed. Searched for: {', '.join(BROWSERS)}.")
+    with _run_services() as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=path, args=["--no-sandbox", "--disable-gpu"]
         )
         for name in names:
             for scheme in ("light", "dark"):
-                _take(browser, url, name, scheme)
+                _take_screenshot(browser, url, name, scheme)
                 print(f"docs/images/{name}-{scheme}.png")
         browser.close()
 
 
-def _take(browser: Browser, url: str, name: str, scheme: str) -> None:
+def _take_screenshot(browser: Browser, url: str, name: str, scheme: str) -> None:
     page = browser.new_page(
         viewport={"width": WIDTH, "height": HEIGHT},
         color_scheme="dark" if scheme == "dark" else "light",
     )
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(TIMEOUT_MS)
     page.goto(f"{url}/{'' if name == 'classify' else name}")
     page.get_by_role("heading", level=1).wait_for()
     PAGES[name](page)
-    page.wait_for_timeout(1500)  # for what fades in; nothing depends on it
-    picture = Image.open(BytesIO(page.screenshot()))
+    page.wait_for_timeout(1500)  # fade-in animations
+    image = Image.open(BytesIO(page.screenshot()))
     page.close()
-    picture.convert("RGB").quantize(128).save(HERE / f"{name}-{scheme}.png", optimize=True)
+    image.convert("RGB").quantize(128).save(HERE / f"{name}-{scheme}.png", optimize=True)
 
 
 @contextmanager
-def _services() -> Iterator[str]:
-    """Run both services, and give the address of the page."""
+def _run_services() -> Iterator[str]:
+    """Run both services and yield the URL of the frontend."""
     backend_port, frontend_port = free_port(), free_port()
     url = f"http://127.0.0.1:{frontend_port}"
     command = [sys.executable, "-m", "deploy.local", f"--backend-port={backend_port}"]
@@ -151,32 +155,32 @@ def _services() -> Iterator[str]:
         environ = {**os.environ, "PRISM_DATA_DIR": data, "PRISM_HISTORY_IMAGES": "true"}
         with subprocess.Popen(command, cwd=ROOT, env=environ) as services:  # noqa: S603
             try:
-                _wait(f"http://127.0.0.1:{backend_port}/ready", services)
-                _wait(f"{url}/_stcore/health", services)
-                _ask(f"http://127.0.0.1:{backend_port}/classify")
+                _wait_until_ready(f"http://127.0.0.1:{backend_port}/ready", services)
+                _wait_until_ready(f"{url}/_stcore/health", services)
+                _fill_history(f"http://127.0.0.1:{backend_port}/classify")
                 yield url
             finally:
                 services.send_signal(signal.SIGINT)
 
 
-def _ask(url: str) -> None:
-    """Ask about some digits, for the history."""
+def _fill_history(url: str) -> None:
+    """Classify ten digits."""
     for label in range(10):
         name = f"digit-{label}.png"
-        requests.post(url, files={"file": (name, material.digit(label))}, timeout=30)
+        requests.post(url, files={"file": (name, sample_data.digit_png(label))}, timeout=30)
 
 
-def _wait(url: str, services: subprocess.Popen[bytes]) -> None:
-    end = time.monotonic() + PATIENCE / 1000
+def _wait_until_ready(url: str, services: subprocess.Popen[bytes]) -> None:
+    end = time.monotonic() + TIMEOUT_MS / 1000
     while time.monotonic() < end and services.poll() is None:
         if answers(url):
             return
         time.sleep(0.1)
-    raise SystemExit(f"nothing answers at {url}")
+    raise SystemExit(f"{url} is not responding.")
 
 
-def _file(name: str, content: bytes, kind: str = "image/png") -> FilePayload:
-    return {"name": name, "mimeType": kind, "buffer": content}
+def _file(name: str, content: bytes, mime_type: str = "image/png") -> FilePayload:
+    return {"name": name, "mimeType": mime_type, "buffer": content}
 
 
 if __name__ == "__main__":
