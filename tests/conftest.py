@@ -1,4 +1,4 @@
-"""Fixtures that more than one folder of tests uses."""
+"""Fixtures and helpers that several folders of tests use."""
 
 import json
 import os
@@ -19,8 +19,8 @@ ROOT = Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What the service keeps stays out of the user's home, and nothing measures beside tests."""
+def _isolated_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keep the service's data out of the user's home, and turn off measurements."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PRISM_DATA_DIR", str(tmp_path_factory.mktemp("data")))
         patch.setenv("PRISM_MEASURE", "false")
@@ -29,16 +29,16 @@ def _own_data_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(scope="session")
 def test_data() -> Path:
-    """The folder of real data; skips, saying so, where there is none."""
+    """Return the folder of real data; skip the test if it does not exist."""
     folder = Path(os.environ.get("PRISM_TEST_DATA", ROOT.parent / "shared" / "data"))
     if not folder.is_dir():
-        pytest.skip(f"no real data: {folder} is absent (PRISM_TEST_DATA names another folder)")
+        pytest.skip(f"no real data: {folder} does not exist (PRISM_TEST_DATA sets another folder)")
     return folder
 
 
 @pytest.fixture(scope="session")
 def photo_models(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of models with `photos`: MobileNetV2 with real weights, packaged once for all."""
+    """Return a folder of models that contains `photos`, a MobileNetV2 with real weights."""
     from training.package.__main__ import main as package  # imports torch and torchvision
 
     folder = tmp_path_factory.mktemp("models")
@@ -50,7 +50,7 @@ def photo_models(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
 
 
 def free_port() -> int:
-    """A port that nobody listens on, from the system."""
+    """Return a free port that the operating system chose."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -59,20 +59,20 @@ def free_port() -> int:
 
 @pytest.fixture(scope="session")
 def backend_url() -> Iterator[str]:
-    """Address of a real backend process that serves the shipped models and is ready.
+    """URL of a backend process that serves the shipped models and is ready.
 
-    Its history is open to everybody, as `make run` has it.
+    As with `make run`, its history is open.
     """
-    with _backend(PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true") as url:
+    with _run_backend(PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true") as url:
         yield url
 
 
 @pytest.fixture(scope="session")
 def calibrated_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a real backend that serves `calibrated`, the default, and `plain`.
+    """URL of a backend process that serves `calibrated`, the default model, and `plain`.
 
-    Both are the shipped network. The calibration is made up: for 99 % a set holds every label,
-    for less the likely ones, and smooth noise is no digit.
+    Both are the shipped network. The calibration is invented: at 99% coverage a prediction set
+    contains every label, at less the probable ones, and smooth noise is out of distribution.
     """
     models = tmp_path_factory.mktemp("calibrated")
     for name, fields in (("plain", {}), ("calibrated", _calibrated())):
@@ -82,28 +82,28 @@ def calibrated_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         manifest = json.loads(path.read_text()) | {"name": name, "title": name, "metrics": {}}
         manifest.pop("calibration", None)
         path.write_text(json.dumps(manifest | fields))
-    with _backend(PRISM_MODELS_DIR=str(models), PRISM_DEFAULT_MODEL="calibrated") as url:
+    with _run_backend(PRISM_MODELS_DIR=str(models), PRISM_DEFAULT_MODEL="calibrated") as url:
         yield url
 
 
 def _calibrated() -> dict[str, Any]:
-    least = {0.9: 0.5, 0.95: 0.3, 0.99: 0}
+    min_probabilities = {0.9: 0.5, 0.95: 0.3, 0.99: 0}
     calibration = {
         "temperature": 1,
         "sets": [
             {"coverage": coverage, "min_confidence": 0, "min_probability": probability}
-            for coverage, probability in least.items()
+            for coverage, probability in min_probabilities.items()
         ],
         "max_ood_score": -3.5,
         "pictures": 100,
-        "source": "made up",
+        "source": "invented",
         "mean_set_size": {"0.9": 1.0, "0.95": 1.1, "0.99": 10},
     }
     return {"calibration": calibration, "metrics": {"test_ece": 0.002}}
 
 
 @contextmanager
-def _backend(**environ: str) -> Iterator[str]:
+def _run_backend(**environ: str) -> Iterator[str]:
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "backend"],
@@ -120,10 +120,10 @@ def _backend(**environ: str) -> Iterator[str]:
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], seconds: float = 60) -> None:
-    """Wait until the backend at `url` says that it is ready; fail where it has ended."""
+    """Wait until the backend at `url` is ready; fail if its process has exited."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
-        assert process.poll() is None, f"the backend ended with {process.returncode}"
+        assert process.poll() is None, f"the backend exited with {process.returncode}"
         try:
             if httpx.get(f"{url}/ready", timeout=5).status_code == 200:
                 return

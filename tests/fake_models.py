@@ -1,4 +1,4 @@
-"""Model folders and applications for tests that need no real network."""
+"""Model folders, fake runtimes and applications for tests that need no real network."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -24,7 +24,8 @@ from tests.images import encoded
 
 DIGITS = tuple("0123456789")
 
-# Made up: unsure answers are given more labels, and no logit above 1 means no digit.
+# Invented: uncertain predictions get more labels, and an image without a logit above 1 is out of
+# distribution.
 CALIBRATION: dict[str, Any] = {
     "temperature": 1.5,
     "sets": [
@@ -35,42 +36,42 @@ CALIBRATION: dict[str, Any] = {
     ],
     "max_ood_score": -3.3,
     "pictures": 100,
-    "source": "made up",
+    "source": "invented",
     "mean_set_size": {"0.9": 1.0, "0.95": 1.1, "0.99": 1.5},
 }
 
 
 def write_model(models_dir: Path, name: str = "fake", **fields: Any) -> Path:
-    """Write a model folder whose network is only a placeholder."""
+    """Write a model folder with a placeholder instead of a network."""
     folder = models_dir / name
     folder.mkdir(parents=True)
     (folder / artifact.ONNX).write_bytes(b"placeholder")
-    given = {"name": name, "version": "1", "architecture": "onnx", "labels": DIGITS, "files": {}}
-    manifest = Manifest.model_validate(given | {"preprocess": DigitPreprocess()} | fields)
+    defaults = {"name": name, "version": "1", "architecture": "onnx", "labels": DIGITS, "files": {}}
+    manifest = Manifest.model_validate(defaults | {"preprocess": DigitPreprocess()} | fields)
     artifact.write_manifest(folder, manifest)
     return folder
 
 
-# A model that reads flat gray pictures: the picture `gray(k)` is answered with k.
+# Preprocessing of a model that classifies the image `gray(k)` as k.
 GRAY = PhotoPreprocess(resize=None, crop=(8, 8), channels=1, mean=(0,), std=(1,))
-_STEP = 20  # levels of 255 between two of them
+_STEP = 20  # difference of the gray levels of two digits, of 255
 
 
 def gray(digit: int, side: int = 8) -> bytes:
-    """A PNG of one digit_in of gray; one of 8x8 is tiny, one of more than 64x64 is not."""
+    """Return a PNG of one gray level; at 8x8 it is decoded inline, above 64x64 in a thread."""
     return encoded(Image.new("L", (side, side), _STEP * digit))
 
 
 def digit_in(item: Floats) -> int:
-    """The `digit` of a `gray` picture, from the input made of it."""
+    """Return the `digit` of a `gray` image from its model input."""
     return round(float(item.mean()) * 255 / _STEP)
 
 
 class GrayRuntime:
-    """Answers `gray` pictures; those at the digit_in `bad` make the forward pass fail.
+    """Classifies `gray` images; the forward pass of a batch with the digit `bad` fails.
 
-    `hold` lets no forward pass go on, `release` all; `batches` has the digits of every batch that
-    was begun.
+    `hold` blocks forward passes until `release`. `batches` contains the digits of each batch whose
+    forward pass has started.
     """
 
     name = "gray"
@@ -86,16 +87,16 @@ class GrayRuntime:
         self._open.set()
 
     def hold(self) -> None:
-        """Keep forward passes from now on, and forget the earlier ones."""
+        """Block forward passes, and clear `batches`."""
         self.batches.clear()
         self._open.clear()
 
     def release(self) -> None:
-        """Let them go on."""
+        """Unblock forward passes."""
         self._open.set()
 
     def __call__(self, batch: Floats) -> Floats:
-        """Inputs (N, 1, 8, 8) -> logits (N, 10)."""
+        """Return logits (N, 10) for inputs (N, 1, 8, 8)."""
         digits = [digit_in(item) for item in batch]
         self.batches.append(digits)
         assert self._open.wait(60)
@@ -105,24 +106,24 @@ class GrayRuntime:
 
 
 class FailingRuntime:
-    """Works for the two runs of the warm-up, then fails with `words`."""
+    """Succeeds for the two runs of the warm-up, then raises RuntimeError with `message`."""
 
     name = "failing"
     concurrent = True
 
-    def __init__(self, words: str) -> None:
+    def __init__(self, message: str) -> None:
         self._calls = 0
-        self._words = words
+        self._message = message
 
     def __call__(self, batch: Floats) -> Floats:
         self._calls += 1
         if self._calls > 2:
-            raise RuntimeError(self._words)
+            raise RuntimeError(self._message)
         return batch.reshape(len(batch), -1)[:, :10]
 
 
 def fake_loader(runtime: Runtime | None = None) -> Callable[..., Runtime]:
-    """A stand-in for `runtimes.load` that gives `runtime`, or a fake one."""
+    """Return a replacement for `runtimes.load` that returns `runtime` or a FakeRuntime."""
 
     def load(model: Artifact, *_: object, **__: object) -> Runtime:
         return runtime or FakeRuntime(len(model.manifest.labels))
@@ -131,20 +132,20 @@ def fake_loader(runtime: Runtime | None = None) -> Callable[..., Runtime]:
 
 
 def settings_for(models_dir: Path, **settings: Any) -> Settings:
-    """Settings that leave the user's own data folder alone, measure and remember nothing."""
-    kept: dict[str, Any] = {
+    """Return settings with an own data folder, without measurements and without history."""
+    defaults: dict[str, Any] = {
         "measure": False,
         "data_dir": models_dir.parent / "data",
         "history": False,
     }
-    return Settings(models_dir=models_dir, **kept | settings)
+    return Settings(models_dir=models_dir, **defaults | settings)
 
 
 @contextmanager
 def serve(
     models_dir: Path, runtime: Runtime | None = None, **settings: Any
 ) -> Iterator[TestClient]:
-    """Run the application in this process on the models in `models_dir`, with a fake runtime."""
+    """Run the application in the test process, with the models in `models_dir`."""
     app = create_app(settings_for(models_dir, **settings), fake_loader(runtime))
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client

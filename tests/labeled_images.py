@@ -1,4 +1,4 @@
-"""Labelled pictures for tests: sevens, some of which are said to be something else."""
+"""Labeled images for tests: sevens, some of them with a wrong label."""
 
 import io
 from collections.abc import Iterable, Mapping
@@ -11,7 +11,7 @@ BROKEN = SEVEN[:90]
 
 
 def zipped(files: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> bytes:
-    """A zip of these files."""
+    """Return a zip archive of the files."""
     pairs = files.items() if isinstance(files, Mapping) else files
     out = io.BytesIO()
     with ZipFile(out, "w") as archive:
@@ -20,9 +20,9 @@ def zipped(files: Mapping[str, bytes] | Iterable[tuple[str, bytes]]) -> bytes:
     return out.getvalue()
 
 
-def sevens(right: int, called_one: int = 0, called_two: int = 0, broken: int = 0) -> bytes:
-    """A zip of sevens: so many in the folder 7, so many in 1 and 2, so many damaged."""
-    counts = {"7": right, "1": called_one, "2": called_two}
+def sevens(correct: int, labeled_one: int = 0, labeled_two: int = 0, broken: int = 0) -> bytes:
+    """Return a zip of sevens in the folders 7, 1 and 2, and of damaged files in 7."""
+    counts = {"7": correct, "1": labeled_one, "2": labeled_two}
     files = [
         (f"{label}/{number:05d}.png", SEVEN)
         for label, count in counts.items()

@@ -1,4 +1,4 @@
-"""Which models are served."""
+"""The catalog: which models are served, and their plans."""
 
 import time
 from pathlib import Path
@@ -10,7 +10,7 @@ from backend.inference.errors import ArtifactError, InferenceError
 from backend.inference.models import artifact
 from backend.inference.types import Floats
 from tests.fake_models import GRAY, GrayRuntime, serve, write_model
-from tests.inference.work import WAIT
+from tests.inference.helpers import TIMEOUT
 
 
 @pytest.fixture
@@ -21,33 +21,33 @@ def models_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_every_model_folder_is_served_and_nothing_else(models_dir: Path) -> None:
+def test_every_model_folder_is_served(models_dir: Path) -> None:
     assert list(discover(models_dir)) == ["ant", "mnist-cnn", "zebra"]
 
 
-def test_named_models_only(models_dir: Path) -> None:
+def test_only_listed_models_are_served(models_dir: Path) -> None:
     assert list(discover(models_dir, " zebra, ant,")) == ["zebra", "ant"]
 
 
 @pytest.mark.parametrize("names", ["cat", "ant,cat", "../ant", "/etc"])
-def test_a_name_that_is_not_there_refuses_to_boot(models_dir: Path, names: str) -> None:
+def test_unknown_name_raises(models_dir: Path, names: str) -> None:
     with pytest.raises(ArtifactError, match="PRISM_MODELS"):
         discover(models_dir, names)
 
 
-def test_an_address_takes_the_place_of_a_folder_under_the_name_it_is_given(
+def test_address_is_served_under_given_name(
     models_dir: Path,
 ) -> None:
-    found = discover(
+    addresses = discover(
         models_dir,
         f"ant, photos=gs://bucket/mobilenet,other={models_dir}/zebra,digits=https://h/a.pt#mnist-net",
     )
-    assert list(found) == ["ant", "photos", "other", "digits"]
-    assert found["photos"].location == "gs://bucket/mobilenet"
-    assert found["digits"].architecture == "mnist-net"
-    assert found["other"].folder == models_dir / "zebra"
-    assert choose_default(found) == "ant"
-    assert choose_default(found, "photos") == "photos"
+    assert list(addresses) == ["ant", "photos", "other", "digits"]
+    assert addresses["photos"].location == "gs://bucket/mobilenet"
+    assert addresses["digits"].architecture == "mnist-net"
+    assert addresses["other"].folder == models_dir / "zebra"
+    assert choose_default(addresses) == "ant"
+    assert choose_default(addresses, "photos") == "photos"
 
 
 @pytest.mark.parametrize(
@@ -64,22 +64,20 @@ def test_an_address_takes_the_place_of_a_folder_under_the_name_it_is_given(
         "a=gs://bucket/a@sha256=1",
     ],
 )
-def test_a_malformed_address_refuses_to_boot_with_one_line_without_secrets(
-    names: str, models_dir: Path
-) -> None:
-    with pytest.raises(ArtifactError, match=r"^PRISM_MODELS: [^\n]*$") as caught:
+def test_malformed_address_raises_without_secrets(names: str, models_dir: Path) -> None:
+    with pytest.raises(ArtifactError, match=r"^PRISM_MODELS: [^\n]*$") as info:
         discover(models_dir, names)
-    assert "secret" not in str(caught.value)
+    assert "secret" not in str(info.value)
 
 
-def test_a_folder_without_models_refuses_to_boot(tmp_path: Path) -> None:
-    with pytest.raises(ArtifactError, match="holds no model folder"):
+def test_folder_without_models_raises(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="contains no model folder"):
         discover(tmp_path)
-    with pytest.raises(ArtifactError, match="no folder"):
+    with pytest.raises(ArtifactError, match="does not exist"):
         discover(tmp_path / "absent")
 
 
-def test_the_default_is_the_digit_model_else_the_first_by_name(models_dir: Path) -> None:
+def test_default_is_digit_model_else_first_by_name(models_dir: Path) -> None:
     folders = discover(models_dir)
     assert choose_default(folders) == "mnist-cnn"
     assert choose_default(folders, "zebra") == "zebra"
@@ -89,20 +87,20 @@ def test_the_default_is_the_digit_model_else_the_first_by_name(models_dir: Path)
         choose_default(folders, "cat")
 
 
-def test_every_model_that_loads_is_planned_for_and_the_plans_are_kept(tmp_path: Path) -> None:
+def test_plans_of_loaded_models_are_stored(tmp_path: Path) -> None:
     for name in ("ant", "bee", "damaged"):
         folder = write_model(tmp_path / "models", name, preprocess=GRAY)
         (folder / artifact.ONNX).write_bytes(name.encode())
         if name != "damaged":
             artifact.write_manifest(folder, artifact.read_manifest(folder))
-    end = time.monotonic() + WAIT
+    end = time.monotonic() + TIMEOUT
     with serve(tmp_path / "models", GrayRuntime(), measure=True, data_dir=tmp_path / "data"):
         while len(list((tmp_path / "data" / "plans").glob("*.json"))) < 2:
             assert time.monotonic() < end
             time.sleep(0.01)
 
 
-def test_nothing_is_measured_where_that_is_turned_off(tmp_path: Path) -> None:
+def test_measure_false_measures_nothing(tmp_path: Path) -> None:
     write_model(tmp_path / "models", preprocess=GRAY)
     runtime = GrayRuntime()
     with serve(tmp_path / "models", runtime, measure=False, data_dir=tmp_path / "data") as client:
@@ -111,7 +109,7 @@ def test_nothing_is_measured_where_that_is_turned_off(tmp_path: Path) -> None:
     assert not (tmp_path / "data" / "plans").exists()
 
 
-def test_a_network_that_takes_one_at_a_time_is_planned_for_and_harms_no_other(
+def test_network_without_batch_support_gets_plan_with_batch_of_one(
     tmp_path: Path,
 ) -> None:
     class OneByOne(GrayRuntime):
@@ -124,7 +122,7 @@ def test_a_network_that_takes_one_at_a_time_is_planned_for_and_harms_no_other(
         folder = write_model(tmp_path / "models", name, preprocess=GRAY)
         (folder / artifact.ONNX).write_bytes(name.encode())
         artifact.write_manifest(folder, artifact.read_manifest(folder))
-    end = time.monotonic() + WAIT
+    end = time.monotonic() + TIMEOUT
     with serve(tmp_path / "models", OneByOne(), measure=True, data_dir=tmp_path / "d") as client:
         while not (client.get("/models/bee").json()["plan"] or {}).get("measured"):
             assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""Settings come from the environment, and wrong ones refuse to boot with one line."""
+"""Settings: read from the environment, with a one-line error for invalid values."""
 
 import os
 import sys
@@ -12,9 +12,9 @@ from backend.settings import Settings
 from tests.conftest import ROOT
 
 
-def refusal(variable: str, value: str) -> str:
-    """Start the backend with a wrong setting; return the only line that it writes."""
-    done = run(
+def start_error(variable: str, value: str) -> str:
+    """Start the backend with an invalid setting and return the single line it prints."""
+    process = run(
         [sys.executable, "-m", "backend"],
         cwd=ROOT,
         env=os.environ | {variable: value},
@@ -23,8 +23,8 @@ def refusal(variable: str, value: str) -> str:
         timeout=30,
         check=False,
     )
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+    assert process.returncode == 1
+    (line,) = process.stderr.splitlines()
     return line
 
 
@@ -36,16 +36,16 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert (settings.max_bytes, settings.runtime, settings.port) == (123, "torch", 9000)
 
 
-def test_settings_cannot_change_once_read() -> None:
+def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]
 
 
-def test_the_data_folder_lies_outside_the_tree() -> None:
+def test_data_folder_is_outside_repository() -> None:
     assert not Settings().data_dir.is_relative_to(ROOT)
 
 
-def test_every_setting_says_what_it_is_for() -> None:
+def test_every_setting_has_a_description() -> None:
     assert all(field.description for field in Settings.model_fields.values())
 
 
@@ -63,10 +63,8 @@ def test_every_setting_says_what_it_is_for() -> None:
         ("PRISM_DEFAULT_MODEL", "cats"),
     ],
 )
-def test_a_wrong_setting_is_one_line_that_names_it(
-    variable: str, value: str, tmp_path: Path
-) -> None:
-    line = refusal(variable, value)
+def test_invalid_setting_is_named_in_one_line(variable: str, value: str, tmp_path: Path) -> None:
+    line = start_error(variable, value)
     assert line.startswith("error: ")
     assert variable in line
 
@@ -82,19 +80,19 @@ def test_a_wrong_setting_is_one_line_that_names_it(
         ("PRISM_DATABASE_URL", "secret.db"),
     ],
 )
-def test_a_secret_is_not_shown_even_where_it_is_wrong(variable: str, value: str) -> None:
-    line = refusal(variable, value)
+def test_invalid_secret_is_not_shown(variable: str, value: str) -> None:
+    line = start_error(variable, value)
     assert line.startswith(f"error: {variable}: ")
     assert "secret" not in line
 
 
-def test_hashes_of_keys_are_separated_and_of_either_case() -> None:
+def test_key_hashes_are_split_and_lowercased() -> None:
     settings = Settings(api_keys=f" {64 * 'A'} , {64 * 'b'}")
     assert settings.key_hashes == (64 * "a", 64 * "b")
     assert "aaa" not in repr(settings)
 
 
-def test_postgresql_without_its_driver_says_what_to_install(
+def test_postgresql_without_driver_names_requirements(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("backend.settings.find_spec", lambda _: None)

@@ -90,7 +90,7 @@ def test_any_name_is_parsed_alike(filename: bytes, name: bytes) -> None:
     check_fast_parser(body_of(head_of(filename, name), b"content"))
 
 
-@pytest.form_boundary.parametrize(
+@pytest.mark.parametrize(
     "rest",
     [
         b"\r\nContent-Type: image/png",
@@ -102,7 +102,7 @@ def test_fast_parser_accepts_content_type(rest: bytes) -> None:
     assert check_fast_parser(body_of(head_of(rest=rest), b"content"))
 
 
-@pytest.form_boundary.parametrize(
+@pytest.mark.parametrize(
     "body",
     [
         b"",
@@ -128,7 +128,7 @@ def test_fast_parser_rejects_other_forms(body: bytes) -> None:
     assert parse_single_part(body, BOUNDARY, LIMIT) is None
 
 
-@pytest.form_boundary.parametrize(("size", "oversized"), [(LIMIT, False), (LIMIT + 1, True)])
+@pytest.mark.parametrize(("size", "oversized"), [(LIMIT, False), (LIMIT + 1, True)])
 def test_part_over_limit_is_oversized_without_data(size: int, oversized: bool) -> None:
     body = body_of(head_of(), bytes(size))
     fast = parse_single_part(body, BOUNDARY, LIMIT)
@@ -137,8 +137,8 @@ def test_part_over_limit_is_oversized_without_data(size: int, oversized: bool) -
     assert check_fast_parser(body)
 
 
-@pytest.form_boundary.parametrize("library", ["httpx", "requests"])
-@pytest.form_boundary.parametrize(
+@pytest.mark.parametrize("library", ["httpx", "requests"])
+@pytest.mark.parametrize(
     "name", ["seven.png", "ünïcödé.png", 'a"b.png', "a\\b.png", "100%.png"]
 )
 def test_forms_of_http_libraries_are_parsed_alike(library: str, name: str) -> None:
