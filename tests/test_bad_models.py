@@ -89,7 +89,7 @@ def set_newer_format(folder: Path) -> None:
         (truncate_weights, "weights.safetensors is damaged"),
         (append_to_graph, "SHA-256"),
         (add_nan, "is not finite"),
-        (change_shape, "other shapes"),
+        (change_shape, "but the manifest says"),
         (pickle_weights, "not a safetensors file"),
         (remove_labels, "10 outputs, but the manifest has 2 labels"),
         (set_unknown_architecture, "architecture"),

@@ -138,9 +138,7 @@ def test_part_over_limit_is_oversized_without_data(size: int, oversized: bool) -
 
 
 @pytest.mark.parametrize("library", ["httpx", "requests"])
-@pytest.mark.parametrize(
-    "name", ["seven.png", "ünïcödé.png", 'a"b.png', "a\\b.png", "100%.png"]
-)
+@pytest.mark.parametrize("name", ["seven.png", "ünïcödé.png", 'a"b.png', "a\\b.png", "100%.png"])
 def test_forms_of_http_libraries_are_parsed_alike(library: str, name: str) -> None:
     files = {"file": (name, b"content\r\n--", "image/png")}
     sent: httpx.Request | requests.PreparedRequest

@@ -51,9 +51,11 @@ def client(tmp_path: Path, settings: dict[str, Any]) -> Iterator[TestClient]:
 
 
 def classify(client: TestClient, name: str = "seven.png", query: str = "") -> dict[str, Any]:
-    answer: dict[str, Any] = client.post(f"/classify{query}", files={"file": (name, SEVEN)}).json()
-    assert answer["stored"] is True
-    return answer
+    classification: dict[str, Any] = client.post(
+        f"/classify{query}", files={"file": (name, SEVEN)}
+    ).json()
+    assert classification["stored"] is True
+    return classification
 
 
 def list_history(client: TestClient, query: str = "") -> list[dict[str, Any]]:
@@ -62,14 +64,16 @@ def list_history(client: TestClient, query: str = "") -> list[dict[str, Any]]:
 
 
 def test_classification_is_stored_as_returned(client: TestClient) -> None:
-    answer = classify(client)
+    classification = classify(client)
     (stored,) = list_history(client)
-    assert stored == client.get(f"/history/{answer['id']}").json()
+    assert stored == client.get(f"/history/{classification['id']}").json()
     fields = ("id", "filename", "model", "prediction", "prediction_set", "coverage")
     for name in (*fields, "in_distribution", "ood_score", "timings_ms"):
-        assert stored[name] == answer[name]
-    assert stored["confidence"] == pytest.approx(answer["confidence"])
-    assert [one["label"] for one in stored["top"]] == [one["label"] for one in answer["top"]]
+        assert stored[name] == classification[name]
+    assert stored["confidence"] == pytest.approx(classification["confidence"])
+    assert [one["label"] for one in stored["top"]] == [
+        one["label"] for one in classification["top"]
+    ]
     assert stored["sha256"] == hashlib.sha256(SEVEN).hexdigest()
     assert (stored["image"], stored["correction"], stored["corrected_at"]) == (False, None, None)
     time_stored = datetime.fromisoformat(stored["time"])
@@ -81,8 +85,10 @@ def test_every_valid_image_of_batch_is_stored(client: TestClient) -> None:
     files = [("file", (f"{n}.png", SEVEN)) for n in range(20)] + [("file", ("bad.png", b"no"))]
     lines = client.post("/classify/batch", files=files).text.splitlines()
     answers = [json.loads(line) for line in lines[:-1]]
-    assert all(answer["stored"] is True for answer in answers)
-    assert {one["id"] for one in list_history(client)} == {answer["id"] for answer in answers}
+    assert all(classification["stored"] is True for classification in answers)
+    assert {one["id"] for one in list_history(client)} == {
+        classification["id"] for classification in answers
+    }
 
 
 def test_image_sent_to_predict_is_stored(client: TestClient) -> None:
@@ -91,8 +97,8 @@ def test_image_sent_to_predict_is_stored(client: TestClient) -> None:
 
 
 def test_store_false_stores_nothing(client: TestClient) -> None:
-    answer = client.post("/classify?store=false", files={"file": SEVEN}).json()
-    assert answer["stored"] is None
+    classification = client.post("/classify?store=false", files={"file": SEVEN}).json()
+    assert classification["stored"] is None
     line = client.post("/classify/batch?store=false", files={"file": SEVEN}).json()
     assert line["stored"] is None
     assert list_history(client) == []
@@ -185,9 +191,9 @@ def test_oversized_correction_returns_413(client: TestClient) -> None:
 def test_unknown_id_returns_404(client: TestClient, answer_id: str) -> None:
     path = f"/history/{answer_id}"
     answers = [client.get(path), client.delete(path), client.patch(path, json={"correction": "7"})]
-    for answer in [*answers, client.get(f"{path}/image")]:
-        assert answer.status_code == 404
-        assert answer.json()["code"] in {"unknown_answer", "not_found"}
+    for response in [*answers, client.get(f"{path}/image")]:
+        assert response.status_code == 404
+        assert response.json()["code"] in {"unknown_answer", "not_found"}
 
 
 def test_delete_one_and_delete_all(client: TestClient) -> None:
@@ -203,10 +209,10 @@ def test_csv_export_is_safe_for_spreadsheets(client: TestClient) -> None:
     names = ["a,b.png", '=HYPERLINK("x")', "two\nlines.png"]
     for name in names[:2]:
         classify(client, name)
-    answer = client.get("/history/export?format=csv")
-    assert answer.headers["content-type"].startswith("text/csv")
-    assert "history.csv" in answer.headers["content-disposition"]
-    newest, oldest = csv.DictReader(io.StringIO(answer.text))
+    response = client.get("/history/export?format=csv")
+    assert response.headers["content-type"].startswith("text/csv")
+    assert "history.csv" in response.headers["content-disposition"]
+    newest, oldest = csv.DictReader(io.StringIO(response.text))
     assert oldest["filename"] == "a,b.png"
     assert newest["filename"].startswith("'=")
     assert newest["prediction"] == "7"
@@ -229,10 +235,10 @@ def test_thumbnails_are_stored_only_if_enabled(tmp_path: Path, client: TestClien
     with serve(tmp_path / "more", history=True, history_open=True, history_images=True) as other:
         wait_until_open(other)
         photo = encoded(noise(900, 600), "JPEG")
-        answer = other.post("/classify", files={"file": photo}).json()
-        assert answer["stored"] is True
-        assert other.get(f"/history/{answer['id']}").json()["image"] is True
-        image = other.get(f"/history/{answer['id']}/image")
+        classification = other.post("/classify", files={"file": photo}).json()
+        assert classification["stored"] is True
+        assert other.get(f"/history/{classification['id']}").json()["image"] is True
+        image = other.get(f"/history/{classification['id']}/image")
     assert image.headers["content-type"] == "image/webp"
     assert Image.open(io.BytesIO(image.content)).size == (256, 171)
 
@@ -265,8 +271,8 @@ from tests.images import encoded, seven
 
 with serve(Path({str(tmp_path)!r}), history_open=True) as client:
     assert client.post("/classify", files={{"file": encoded(seven())}}).json()["stored"] is None
-    answer = client.get("/history")
-    assert (answer.status_code, answer.json()["code"]) == (404, "history_off"), answer.text
+    response = client.get("/history")
+    assert (response.status_code, response.json()["code"]) == (404, "history_off"), response.text
 assert not {{"sqlalchemy", "alembic", "psycopg"}} & set(sys.modules)
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, timeout=WAIT)
