@@ -1,4 +1,4 @@
-"""The app without a browser: opened, uploaded to, read."""
+"""Helpers for the app without a browser."""
 
 import base64
 import io
@@ -15,12 +15,12 @@ from tests.images import encoded, seven
 APP = Path(__file__).parents[2] / "frontend" / "app.py"
 CLASSIFY, DRAW = "views/classify/page.py", "views/draw/page.py"
 SEVEN = encoded(seven())
-ONE = b"""{"id": "1", "model": {"name": "first", "version": "1"}, "prediction": "1",
+CLASSIFICATION_JSON = b"""{"id": "1", "model": {"name": "first", "version": "1"}, "prediction": "1",
 "confidence": 0.9, "top": [{"label": "1", "index": 1, "probability": 0.9}], "stored": false}"""
 
 
-def shown(app: AppTest) -> str:
-    """Return all that the page says."""
+def page_text(app: AppTest) -> str:
+    """Return the text of the page."""
     assert not app.exception
     kinds: tuple[Any, ...] = (app.title, app.subheader, app.markdown, app.caption)
     notices: tuple[Any, ...] = (app.error, app.info, app.warning)
@@ -28,25 +28,25 @@ def shown(app: AppTest) -> str:
     return text.replace("\\", "")
 
 
-def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
+def upload_files(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
     app.file_uploader[0].set_value([(name, content, "image/png") for name, content in files])
     return app.run()
 
 
-def press(app: AppTest, label: str) -> AppTest:
-    """Press the first button of that name."""
+def click(app: AppTest, label: str) -> AppTest:
+    """Click the first button with that label."""
     return next(button for button in app.button if button.label == label).click().run()
 
 
-def draw(app: AppTest, png: bytes = SEVEN) -> AppTest:
-    """Put this on the pad of the page Draw."""
+def draw_on_pad(app: AppTest, png: bytes = SEVEN) -> AppTest:
+    """Set the drawing on the Draw page."""
     url = "data:image/png;base64," + base64.b64encode(png).decode()
     app.session_state["pad"] = {"drawing": {"png": url}}
     return app.run()
 
 
-def models(**states: str) -> FakeResponse:
-    """Return an answer to /models: names with their state, or their kind of input if ready."""
+def models_response(**states: str) -> FakeResponse:
+    """Return a response of /models; a value is a state, or the input kind of a ready model."""
     served = [
         {
             "name": name,
@@ -58,11 +58,13 @@ def models(**states: str) -> FakeResponse:
         }
         for name, state in states.items()
     ]
-    return FakeResponse(json.dumps({"default": next(iter(states), None), "models": served}).encode())
+    return FakeResponse(
+        json.dumps({"default": next(iter(states), None), "models": served}).encode()
+    )
 
 
 def zipped(**files: bytes) -> bytes:
-    """Return a zip of files by name."""
+    """Return a zip of the files."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
         for name, content in files.items():
@@ -70,14 +72,14 @@ def zipped(**files: bytes) -> bytes:
     return out.getvalue()
 
 
-def twenty(first: int) -> tuple[str, bytes]:
-    """Return a zip of twenty sevens, which differ from those of another `first`."""
+def zip_of_sevens(first: int) -> tuple[str, bytes]:
+    """Return a zip of 20 images of a 7, numbered from `first` on."""
     files = {f"{i:02d}.png": encoded(seven(first + i)) for i in range(20)}
     return "digits.zip", zipped(**files)
 
 
-def until_read(app: AppTest) -> AppTest:
-    """Run the page until no job is under way."""
+def wait_for_jobs(app: AppTest) -> AppTest:
+    """Rerun the page until no job is running."""
     while any(button.label in ("Stop", "Stopping…") for button in app.button):
         app.run()
     return app

@@ -1,4 +1,4 @@
-"""The app, opened; a Cloud Run that knows the backend."""
+"""The app in a test session; a fake of Cloud Run with the backend."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,22 +8,22 @@ from streamlit.testing.v1 import AppTest
 
 from frontend.service import cloud_run
 from tests.frontend.app import APP
-from tests.frontend.cloud import NUMBER, REGION, AdminApi, admin_api
+from tests.frontend.cloud_run_fakes import NUMBER, REGION, AdminApi, admin_api
 
-Start = Callable[..., AppTest]
+OpenPage = Callable[..., AppTest]
 
 
 @pytest.fixture(autouse=True)
-def _main_stays() -> Iterator[None]:
-    """A page becomes `__main__` while it runs; processes that other tests spawn would run it."""
+def _restore_main() -> Iterator[None]:
+    """Restore `__main__`, which a page replaces: subprocesses of other tests would run the page."""
     main = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = main
 
 
 @pytest.fixture
-def start(monkeypatch: pytest.MonkeyPatch) -> Start:
-    """Return a function that opens the app on the backend at an address, with a query."""
+def start(monkeypatch: pytest.MonkeyPatch) -> OpenPage:
+    """Return a function that opens the app with a backend URL and query parameters."""
 
     def opened(url: str, **query: str) -> AppTest:
         monkeypatch.setenv("BACKEND", url)
@@ -37,7 +37,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> Start:
 
 @pytest.fixture
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[AdminApi]:
-    """An Admin API that `frontend.service.cloud_run` asks; it knows the service "backend"."""
+    """A fake Admin API with the service "backend"."""
     with admin_api() as running:
         name = f"projects/{NUMBER}/locations/{REGION}/services/backend"
         running.services[name] = "https://backend-abc-ew.a.run.app"

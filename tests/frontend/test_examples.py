@@ -1,4 +1,4 @@
-"""The pictures to click."""
+"""The example images."""
 
 from io import BytesIO
 
@@ -12,16 +12,16 @@ DIGITS = {"two": "2", "three": "3", "four": "4", "five": "5", "seven": "7", "eig
 
 
 @pytest.mark.parametrize("example", examples.load("digit"), ids=lambda example: str(example.name))
-def test_every_example_is_read_as_what_it_shows(
+def test_every_example_digit_is_classified_correctly(
     backend_url: str, example: examples.Example
 ) -> None:
     digit = DIGITS[example.name.removesuffix(".png")]
-    assert digit in example.says
+    assert digit in example.description
     with Client(backend_url) as client:
         assert client.classify(example.content, filename=example.name).prediction == digit
 
 
-def test_models_of_photographs_get_photographs() -> None:
+def test_examples_of_other_models_are_photos() -> None:
     photos = examples.load("image")
     assert {example.name for example in photos}.isdisjoint(
         example.name for example in examples.load("digit")

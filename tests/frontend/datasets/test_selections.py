@@ -1,4 +1,4 @@
-"""Pictures that are found again."""
+"""Selections of images."""
 
 import threading
 import weakref
@@ -6,16 +6,15 @@ import weakref
 import pytest
 
 from frontend.datasets import selections
-from frontend.datasets.images import Picture
-from frontend.datasets.selections import Batch, Batches
-from frontend.service.predictions import Question
-from tests.frontend.answers import MODEL, answer
+from frontend.datasets.selections import ImageSelection, SelectionStore
+from frontend.service.predictions import ImageFile, PredictionRequest
+from tests.frontend.samples import MODEL, make_classification
 
-QUESTION = Question(MODEL)
+REQUEST = PredictionRequest(MODEL)
 
 
 class Clock:
-    """A time that tests set."""
+    """A clock that tests set."""
 
     now = 0.0
 
@@ -23,67 +22,67 @@ class Clock:
         return self.now
 
 
-def batch(size: int = 1) -> Batch:
-    return Batch([Picture("a.png", b"a" * size)])
+def select(size: int = 1) -> ImageSelection:
+    return ImageSelection([ImageFile("a.png", b"a" * size)])
 
 
-def test_a_batch_is_found_by_its_token_until_it_is_dropped() -> None:
-    held, kept = Batches(), batch()
-    held.put(kept)
-    assert held.find(kept.token) is kept
-    assert held.find("another") is None
-    assert held.find(None) is None
-    held.drop(kept.token)
-    assert held.find(kept.token) is None
+def test_selection_is_found_by_its_token_until_it_is_discarded() -> None:
+    store, selection = SelectionStore(), select()
+    store.put(selection)
+    assert store.find(selection.token) is selection
+    assert store.find("another") is None
+    assert store.find(None) is None
+    store.discard(selection.token)
+    assert store.find(selection.token) is None
 
 
-def test_pictures_that_nobody_looks_at_are_forgotten() -> None:
+def test_selection_without_access_expires() -> None:
     clock = Clock()
-    held, looked_at, left = Batches(clock), batch(), batch()
-    held.put(looked_at)
-    held.put(left)
-    clock.now = selections.FORGOTTEN - 1
-    held.find(looked_at.token)
-    clock.now = selections.FORGOTTEN + 1
-    assert held.find(looked_at.token) is looked_at
-    assert held.find(left.token) is None
+    store, accessed, unused = SelectionStore(clock), select(), select()
+    store.put(accessed)
+    store.put(unused)
+    clock.now = selections.EXPIRE_AFTER - 1
+    store.find(accessed.token)
+    clock.now = selections.EXPIRE_AFTER + 1
+    assert store.find(accessed.token) is accessed
+    assert store.find(unused.token) is None
 
 
-def test_pictures_are_forgotten_though_nobody_comes_any_more(
+def test_selection_expires_on_an_idle_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(selections, "FORGOTTEN", 0.1)
-    held, left = Batches(), batch()
-    held.put(left)
-    gone = threading.Event()
-    weakref.finalize(left, gone.set)
-    del left
-    assert gone.wait(20)
+    monkeypatch.setattr(selections, "EXPIRE_AFTER", 0.1)
+    store, unused = SelectionStore(), select()
+    store.put(unused)
+    finalized = threading.Event()
+    weakref.finalize(unused, finalized.set)
+    del unused
+    assert finalized.wait(20)
 
 
-def test_too_many_bytes_push_out_what_was_not_looked_at_for_longest(
+def test_least_recently_used_selection_is_evicted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(selections, "MOST_BYTES", 100)
-    held, first, second, third = Batches(), batch(40), batch(40), batch(40)
-    held.put(first)
-    held.put(second)
-    held.find(first.token)
-    held.put(third)
-    assert [held.find(one.token) for one in (first, second, third)] == [first, None, third]
+    monkeypatch.setattr(selections, "MAX_BYTES", 100)
+    store, first, second, third = SelectionStore(), select(40), select(40), select(40)
+    store.put(first)
+    store.put(second)
+    store.find(first.token)
+    store.put(third)
+    assert [store.find(one.token) for one in (first, second, third)] == [first, None, third]
 
 
-def test_the_last_batch_is_held_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selections, "MOST_BYTES", 100)
-    held, large = Batches(), batch(400)
-    held.put(large)
-    assert held.find(large.token) is large
+def test_latest_selection_may_exceed_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selections, "MAX_BYTES", 100)
+    store, large = SelectionStore(), select(400)
+    store.put(large)
+    assert store.find(large.token) is large
 
 
-def test_a_batch_knows_what_is_not_read_yet() -> None:
-    pictures = [Picture("a.png", b"a"), Picture("b.png", b"b")]
-    one, seven = Batch(pictures), answer(("7", 1.0))
-    one.memory.put(pictures[0], QUESTION, seven)
-    assert one.outcomes(QUESTION) == [seven, None]
-    assert one.unread(QUESTION) == [pictures[1]]
-    assert one.unread(Question(MODEL, 0.9)) == pictures
+def test_selection_lists_pending_images() -> None:
+    images = [ImageFile("a.png", b"a"), ImageFile("b.png", b"b")]
+    one, seven = ImageSelection(images), make_classification(("7", 1.0))
+    one.cache.put(images[0], REQUEST, seven)
+    assert one.outcomes(REQUEST) == [seven, None]
+    assert one.pending(REQUEST) == [images[1]]
+    assert one.pending(PredictionRequest(MODEL, 0.9)) == images

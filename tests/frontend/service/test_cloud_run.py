@@ -1,4 +1,4 @@
-"""The questions to Cloud Run: Google's own clients against stand-ins for its servers."""
+"""Cloud Run lookups: Google's own clients against fake servers."""
 
 import json
 import os
@@ -12,152 +12,150 @@ import grpc
 import pytest
 
 from frontend.service import cloud_run
-from frontend.service.cloud_run import Target, Trouble
+from frontend.service.cloud_run import DiscoveryError, Target
 from tests.conftest import ROOT, free_port
-from tests.frontend.cloud import (
+from tests.frontend.cloud_run_fakes import (
     NUMBER,
     REGION,
     TOKEN,
     AdminApi,
     admin_api,
-    black_hole,
     metadata_server,
+    unresponsive_server,
 )
 
 BACKEND = Target("backend", NUMBER, REGION, NUMBER)
 
 
-class TestAsking:
-    """One question to the Admin API."""
+class TestGetServiceUrl:
+    """A request to the Admin API."""
 
-    def test_the_service_is_found(self, api: AdminApi) -> None:
-        assert cloud_run.ask(BACKEND) == "https://backend-abc-ew.a.run.app"
-        assert api.asked == [f"projects/{NUMBER}/locations/{REGION}/services/backend"]
+    def test_service_is_found(self, api: AdminApi) -> None:
+        assert cloud_run.get_service_url(BACKEND) == "https://backend-abc-ew.a.run.app"
+        assert api.requests == [f"projects/{NUMBER}/locations/{REGION}/services/backend"]
 
-    def test_a_service_that_is_not_there_is_told_with_the_setting(self, api: AdminApi) -> None:
-        with pytest.raises(Trouble, match=r"knows no service api in .*PRISM_BACKEND_SERVICE"):
-            cloud_run.ask(Target("api", NUMBER, REGION, NUMBER))
+    def test_missing_service_error_names_the_setting(self, api: AdminApi) -> None:
+        with pytest.raises(DiscoveryError, match=r"has no service api in .*PRISM_BACKEND_SERVICE"):
+            cloud_run.get_service_url(Target("api", NUMBER, REGION, NUMBER))
 
     @pytest.mark.parametrize(
-        ("error", "says"),
+        ("error", "message"),
         [
             (grpc.StatusCode.PERMISSION_DENIED, "permission run.services.get"),
             (grpc.StatusCode.UNAUTHENTICATED, "permission run.services.get"),
             (grpc.StatusCode.DEADLINE_EXCEEDED, "in time"),
-            (grpc.StatusCode.UNAVAILABLE, "cannot be reached"),
-            (grpc.StatusCode.INTERNAL, "could not be asked"),
+            (grpc.StatusCode.UNAVAILABLE, "unreachable"),
+            (grpc.StatusCode.INTERNAL, "request failed"),
         ],
     )
-    def test_a_refusal_is_one_sentence_and_asked_once(
-        self, api: AdminApi, error: grpc.StatusCode, says: str
+    def test_error_is_one_sentence_and_not_retried(
+        self, api: AdminApi, error: grpc.StatusCode, message: str
     ) -> None:
         api.error = error
-        with pytest.raises(Trouble, match=says) as caught:
-            cloud_run.ask(BACKEND)
-        assert "for its own reasons" not in str(caught.value)
-        assert len(api.asked) == 1
+        with pytest.raises(DiscoveryError, match=message) as caught:
+            cloud_run.get_service_url(BACKEND)
+        assert "internal details" not in str(caught.value)
+        assert len(api.requests) == 1
 
-    @pytest.mark.parametrize("bound", ["STEP", "CALL"])
-    def test_a_slow_answer_is_not_waited_for(
-        self, api: AdminApi, bound: str, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("timeout", ["STEP_TIMEOUT", "API_TIMEOUT"])
+    def test_slow_response_times_out(
+        self, api: AdminApi, timeout: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        cloud_run.ask(BACKEND)  # so that the library is there
-        api.silent = True
-        monkeypatch.setattr(cloud_run, bound, 0.2)
+        cloud_run.get_service_url(BACKEND)  # loads the library
+        api.is_silent = True
+        monkeypatch.setattr(cloud_run, timeout, 0.2)
         began = time.monotonic()
-        with pytest.raises(Trouble, match="does not answer in time"):
-            cloud_run.ask(BACKEND)
+        with pytest.raises(DiscoveryError, match="does not respond in time"):
+            cloud_run.get_service_url(BACKEND)
         assert time.monotonic() - began < 2
 
-    def test_a_dead_server_is_given_up(
-        self, api: AdminApi, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        nobody = AdminApi(f"127.0.0.1:{free_port()}")
-        monkeypatch.setattr(cloud_run, "connect", nobody.connect)
+    def test_unreachable_server_fails(self, api: AdminApi, monkeypatch: pytest.MonkeyPatch) -> None:
+        unreachable = AdminApi(f"127.0.0.1:{free_port()}")
+        monkeypatch.setattr(cloud_run, "connect", unreachable.connect)
         began = time.monotonic()
-        with pytest.raises(Trouble, match="Cloud Run"):
-            cloud_run.ask(BACKEND)
+        with pytest.raises(DiscoveryError, match="Cloud Run"):
+            cloud_run.get_service_url(BACKEND)
         assert time.monotonic() - began < 3.5
 
     @pytest.mark.parametrize("error", [ImportError, TypeError])
-    def test_a_library_that_does_not_load_is_told(
+    def test_missing_library_is_reported(
         self, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
     ) -> None:
         def fail(_: str) -> None:
             raise error
 
         monkeypatch.setattr("importlib.import_module", fail)
-        with pytest.raises(Trouble, match="library cannot be loaded"):
-            cloud_run.ask(BACKEND)
+        with pytest.raises(DiscoveryError, match="library cannot be loaded"):
+            cloud_run.get_service_url(BACKEND)
 
-    def test_a_library_that_loads_slowly_is_not_waited_for(
+    def test_slow_library_import_times_out(
         self, api: AdminApi, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("importlib.import_module", lambda _: api.over.wait(timeout=30))
-        monkeypatch.setattr(cloud_run, "STEP", 0.2)
+        monkeypatch.setattr("importlib.import_module", lambda _: api.stopped.wait(timeout=30))
+        monkeypatch.setattr(cloud_run, "STEP_TIMEOUT", 0.2)
         began = time.monotonic()
-        with pytest.raises(Trouble, match="too long to load"):
-            cloud_run.ask(BACKEND)
+        with pytest.raises(DiscoveryError, match="too long to load"):
+            cloud_run.get_service_url(BACKEND)
         assert time.monotonic() - began < 2
 
     @pytest.mark.parametrize("uri", ["", "nonsense"])
-    def test_a_service_without_an_address_is_told(self, api: AdminApi, uri: str) -> None:
+    def test_service_without_url_is_reported(self, api: AdminApi, uri: str) -> None:
         api.services = dict.fromkeys(api.services, uri)
-        with pytest.raises(Trouble, match="no address yet"):
-            cloud_run.ask(BACKEND)
+        with pytest.raises(DiscoveryError, match="no URL yet"):
+            cloud_run.get_service_url(BACKEND)
 
 
-class TestTarget:
-    """Which service to look for, and where."""
+class TestFindTarget:
+    """The service to look up."""
 
-    def test_the_metadata_server_says_where_this_is(self) -> None:
+    def test_metadata_server_provides_project_and_region(self) -> None:
         with metadata_server() as host:
-            assert cloud_run.target({"GCE_METADATA_HOST": host}) == BACKEND
+            assert cloud_run.find_target({"GCE_METADATA_HOST": host}) == BACKEND
 
-    def test_settings_come_before_it(self) -> None:
+    def test_settings_take_precedence(self) -> None:
         environ = {
             "PRISM_BACKEND_SERVICE": "api",
             "PRISM_PROJECT": "77",
             "PRISM_REGION": "us-east1",
         }
-        with black_hole() as host:
-            found = cloud_run.target({**environ, "GCE_METADATA_HOST": host})
+        with unresponsive_server() as host:
+            found = cloud_run.find_target({**environ, "GCE_METADATA_HOST": host})
         assert found.name == "projects/77/locations/us-east1/services/api"
         assert cloud_run.deterministic_url(found) == "https://api-77.us-east1.run.app"
 
-    def test_the_number_is_that_of_the_project_that_is_named(self) -> None:
+    def test_project_number_is_known_for_own_project_only(self) -> None:
         with metadata_server() as host:
-            own = cloud_run.target({"GCE_METADATA_HOST": host, "PRISM_PROJECT": "demo"})
-            other = cloud_run.target({"GCE_METADATA_HOST": host, "PRISM_PROJECT": "other"})
-        assert (own.project, own.number) == ("demo", NUMBER)
-        assert (other.project, other.number) == ("other", None)
-        with pytest.raises(Trouble, match="number of the project other"):
+            own = cloud_run.find_target({"GCE_METADATA_HOST": host, "PRISM_PROJECT": "demo"})
+            other = cloud_run.find_target({"GCE_METADATA_HOST": host, "PRISM_PROJECT": "other"})
+        assert (own.project, own.project_number) == ("demo", NUMBER)
+        assert (other.project, other.project_number) == ("other", None)
+        with pytest.raises(DiscoveryError, match="number of the project other"):
             cloud_run.deterministic_url(other)
 
-    def test_a_region_in_a_setting_replaces_that_of_this_service_alone(self) -> None:
+    def test_region_setting_replaces_only_the_region(self) -> None:
         with metadata_server() as host:
-            found = cloud_run.target({"GCE_METADATA_HOST": host, "PRISM_REGION": "us-east1"})
+            found = cloud_run.find_target({"GCE_METADATA_HOST": host, "PRISM_REGION": "us-east1"})
         assert found == Target("backend", NUMBER, "us-east1", NUMBER)
 
-    def test_names_that_suffice_need_no_metadata_server(self) -> None:
+    def test_complete_settings_need_no_metadata_server(self) -> None:
         environ = {"PRISM_PROJECT": "demo", "PRISM_REGION": REGION}
-        with black_hole() as host:
-            found = cloud_run.target({**environ, "GCE_METADATA_HOST": host})
+        with unresponsive_server() as host:
+            found = cloud_run.find_target({**environ, "GCE_METADATA_HOST": host})
         assert found == Target("backend", "demo", REGION, None)
 
-    def test_a_silent_metadata_server_is_given_up(self) -> None:
+    def test_silent_metadata_server_times_out(self) -> None:
         began = time.monotonic()
-        with black_hole() as host, pytest.raises(Trouble, match="metadata server"):
-            cloud_run.target({"GCE_METADATA_HOST": host})
+        with unresponsive_server() as host, pytest.raises(DiscoveryError, match="metadata server"):
+            cloud_run.find_target({"GCE_METADATA_HOST": host})
         assert time.monotonic() - began < 3.5
 
 
 class TestCredentials:
-    """A process of its own: google-auth reads its settings once, when it is imported."""
+    """In a separate process: google-auth reads its settings once, on import."""
 
-    def find(self, metadata: str, **environ: str) -> Any:
+    def run_discovery(self, metadata: str, **environ: str) -> Any:
         done = subprocess.run(
-            [sys.executable, "-m", "tests.frontend.find"],
+            [sys.executable, "-m", "tests.frontend.run_discovery"],
             cwd=ROOT,
             env={
                 "PATH": os.environ["PATH"],
@@ -172,16 +170,16 @@ class TestCredentials:
         )
         return json.loads(done.stdout)
 
-    def test_the_page_asks_with_its_own_account(self, tmp_path: Path) -> None:
+    def test_api_request_carries_token_of_service_account(self, tmp_path: Path) -> None:
         with admin_api(str(tmp_path / "api")) as api, metadata_server() as metadata:
             api.services[BACKEND.name] = "https://found.example"
-            found = self.find(metadata, ADMIN_API=api.target)
-        assert found["how"] == "found through Cloud Run"
+            found = self.run_discovery(metadata, ADMIN_API=api.target)
+        assert found["source"] == "found through Cloud Run"
         assert api.tokens == [f"Bearer {TOKEN}"]
 
-    def test_without_credentials_it_goes_on_within_its_bounds(self) -> None:
-        with black_hole() as metadata:
-            found = self.find(metadata, PRISM_PROJECT=NUMBER, PRISM_REGION=REGION)
+    def test_missing_credentials_fall_back_within_timeouts(self) -> None:
+        with unresponsive_server() as metadata:
+            found = self.run_discovery(metadata, PRISM_PROJECT=NUMBER, PRISM_REGION=REGION)
         assert found["url"] == f"https://backend-{NUMBER}.{REGION}.run.app"
-        assert found["troubles"] == ["There are no credentials to ask Cloud Run with."]
-        assert found["seconds"] < 6.5  # two steps: the library, the question
+        assert found["warnings"] == ["There are no credentials for the Cloud Run API."]
+        assert found["seconds"] < 6.5  # two steps: import and request

@@ -1,4 +1,4 @@
-"""Troubles in words."""
+"""Error messages."""
 
 from dataclasses import replace
 
@@ -6,18 +6,18 @@ import pytest
 
 from client import BackendError, BackendUnreachable, ClientError, InvalidResponse
 from frontend.service import errors
-from tests.frontend.answers import MODEL
+from tests.frontend.samples import MODEL
 
 
-def test_an_unreachable_backend_is_told_with_what_to_do() -> None:
+def test_unreachable_backend_message_says_how_to_start_it() -> None:
     problem = errors.describe(BackendUnreachable("http://localhost:8000"))
     assert problem.message == "The backend is not reachable at http://localhost:8000."
-    for way in ("make run", "python -m backend", "BACKEND"):
-        assert way in problem.advice
+    for hint in ("make run", "python -m backend", "BACKEND"):
+        assert hint in problem.advice
     assert problem.is_temporary
 
 
-def test_a_busy_backend_says_when_to_come_back() -> None:
+def test_busy_backend_message_includes_retry_after() -> None:
     problem = errors.describe(BackendError(status=429, retry_after=7))
     assert "busy" in problem.message
     assert "7 seconds" in problem.advice
@@ -37,51 +37,47 @@ def test_a_busy_backend_says_when_to_come_back() -> None:
         (BackendError(status=415), None),
     ],
 )
-def test_what_waiting_mends_says_when_to_ask_again(
-    error: ClientError, seconds: float | None
-) -> None:
+def test_temporary_errors_have_a_retry_delay(error: ClientError, seconds: float | None) -> None:
     assert errors.describe(error).retry_after == seconds
 
 
 @pytest.mark.parametrize("code", ["api_key_missing", "api_key_wrong"])
-def test_a_missing_or_wrong_key_names_the_setting(code: str) -> None:
+def test_missing_or_invalid_key_message_names_the_setting(code: str) -> None:
     status = 401 if code == "api_key_missing" else 403
-    for told in (errors.describe, errors.describe_history_error):
-        problem = told(BackendError(status=status, code=code))
+    for describe in (errors.describe, errors.describe_history_error):
+        problem = describe(BackendError(status=status, code=code))
         assert "BACKEND_API_KEY" in problem.advice
         assert "key" in problem.message or "history" in problem.message
 
 
-def test_a_closed_history_says_how_to_open_it() -> None:
+def test_closed_history_message_says_how_to_open_it() -> None:
     problem = errors.describe_history_error(BackendError(status=401, code="api_key_missing"))
-    assert problem.message == "The history of this backend is not open to this page."
+    assert problem.message == "This page may not access the backend's history."
     assert "PRISM_HISTORY_OPEN=true" in problem.advice
 
 
 @pytest.mark.parametrize(
-    ("status", "code", "what"),
+    ("status", "code", "message"),
     [
-        (503, "draining", "The backend is being restarted."),
+        (503, "draining", "The backend is restarting."),
         (503, "not_ready", "The model is still loading."),
-        (404, "unknown_answer", "The backend no longer keeps this answer."),
+        (404, "unknown_answer", "This classification is no longer in the history."),
         (404, "unknown_model", "The backend does not serve this model."),
-        (503, "history_unavailable", "The backend cannot reach its history."),
+        (503, "history_unavailable", "The backend cannot reach its history database."),
     ],
 )
-def test_one_status_has_as_many_sentences_as_it_has_reasons(
-    status: int, code: str, what: str
-) -> None:
-    assert errors.describe(BackendError(status=status, code=code)).what == what
+def test_message_depends_on_the_error_code(status: int, code: str, message: str) -> None:
+    assert errors.describe(BackendError(status=status, code=code)).message == message
 
 
-def test_a_damaged_picture_and_an_empty_file_are_told_apart() -> None:
+def test_damaged_image_and_empty_file_have_different_messages() -> None:
     damaged = errors.describe(BackendError(status=400, code="broken_image", detail="…"))
     empty = errors.describe(BackendError(status=400, code="empty_file", detail="…"))
-    assert damaged.what == "This picture is damaged."
-    assert empty.what == "This file is empty."
+    assert damaged.message == "This image is damaged."
+    assert empty.message == "This file is empty."
 
 
-def test_an_unexpected_failure_gives_the_request_to_look_up() -> None:
+def test_unexpected_error_includes_the_request_id() -> None:
     assert "r2" in errors.describe(BackendError(status=500, request_id="r2")).advice
 
 
@@ -93,7 +89,7 @@ def test_an_unexpected_failure_gives_the_request_to_look_up() -> None:
         *(BackendError(status=s) for s in (302, 400, 403, 404, 413, 415, 422, 429, 500, 503, 504)),
     ],
 )
-def test_every_trouble_has_a_sentence_and_a_way_on(error: ClientError) -> None:
+def test_every_error_has_a_message_and_advice(error: ClientError) -> None:
     problem = errors.describe(error)
     assert problem.message.endswith(".") or isinstance(error, BackendError)
     assert problem.advice
@@ -101,11 +97,11 @@ def test_every_trouble_has_a_sentence_and_a_way_on(error: ClientError) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 413, 415, 422])
-def test_a_bad_picture_is_not_asked_about_again(status: int) -> None:
+def test_image_errors_are_permanent(status: int) -> None:
     assert errors.is_permanent(BackendError(status=status))
 
 
-def test_a_loading_model_is_waited_for_and_a_failed_one_is_not() -> None:
+def test_loading_model_is_temporary_and_failed_model_is_not() -> None:
     loading = errors.describe_model_state(replace(MODEL, state="loading"))
     failed = errors.describe_model_state(replace(MODEL, state="failed", error="No weights."))
     assert loading is not None

@@ -1,4 +1,4 @@
-"""A private backend, and who this page is: real tokens, the real Google client."""
+"""Authentication to a private backend, with real tokens and the real Google client."""
 
 import json
 import os
@@ -16,33 +16,40 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from client import BackendError, Client
 from frontend.service import identity
-from frontend.service.cloud_run import STEP
+from frontend.service.cloud_run import STEP_TIMEOUT
 from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import ROOT
-from tests.frontend.cloud import black_hole
-from tests.frontend.guard import Guard, Metadata, guarded, metadata
+from tests.frontend.cloud_run_fakes import unresponsive_server
+from tests.frontend.private_backend import (
+    AuthProxy,
+    MetadataServer,
+    run_auth_proxy,
+    run_metadata_server,
+)
 
 AUDIENCE = "https://backend-abc-ew.a.run.app"
 ON_CLOUD_RUN = {"K_SERVICE": "frontend"}
 
 
 @dataclass
-class Asker:
-    """A page in a process of its own."""
+class PageProcess:
+    """A separate process that sends requests as the page does."""
 
-    question: IO[str]
-    answer: IO[str]
+    stdin: IO[str]
+    stdout: IO[str]
 
-    def ask(self) -> dict[str, Any]:
-        self.question.write("once more\n")
-        self.question.flush()
-        said: dict[str, Any] = json.loads(self.answer.readline())
-        return said
+    def send_request(self) -> dict[str, Any]:
+        self.stdin.write("request\n")
+        self.stdin.flush()
+        result: dict[str, Any] = json.loads(self.stdout.readline())
+        return result
 
 
 @contextmanager
-def page(url: str, metadata_host: str, audience: str = AUDIENCE, **environ: str) -> Iterator[Asker]:
-    command = [sys.executable, "-m", "tests.frontend.private", url, audience]
+def start_page(
+    url: str, metadata_host: str, audience: str = AUDIENCE, **environ: str
+) -> Iterator[PageProcess]:
+    command = [sys.executable, "-m", "tests.frontend.run_private_client", url, audience]
     hosts = {"GCE_METADATA_HOST": metadata_host, "GCE_METADATA_IP": metadata_host}
     with subprocess.Popen(
         command,
@@ -54,67 +61,82 @@ def page(url: str, metadata_host: str, audience: str = AUDIENCE, **environ: str)
     ) as process:
         assert process.stdin
         assert process.stdout
-        yield Asker(process.stdin, process.stdout)
+        yield PageProcess(process.stdin, process.stdout)
         process.stdin.close()
 
 
 @pytest.fixture
-def google() -> Iterator[Metadata]:
-    with metadata(Metadata()) as server:
+def metadata_server() -> Iterator[MetadataServer]:
+    with run_metadata_server(MetadataServer()) as server:
         yield server
 
 
 @pytest.fixture
-def guard(google: Metadata, backend_url: str) -> Guard:
-    return Guard(backend_url, AUDIENCE, google.certificates)
+def auth_proxy(metadata_server: MetadataServer, backend_url: str) -> AuthProxy:
+    return AuthProxy(backend_url, AUDIENCE, metadata_server.certificates)
 
 
-def test_a_private_backend_answers_the_page_with_one_token_for_many_questions(
-    google: Metadata, guard: Guard
+def test_one_token_serves_many_requests(
+    metadata_server: MetadataServer, auth_proxy: AuthProxy
 ) -> None:
-    with guarded(guard) as url, page(url, google.host) as asker:
-        assert [asker.ask()["said"] for _ in range(5)] == [3] * 5
-    assert google.audiences == [AUDIENCE]
-    assert len(set(guard.seen)) == 1
+    with run_auth_proxy(auth_proxy) as url, start_page(url, metadata_server.host) as page:
+        assert [page.send_request()["result"] for _ in range(5)] == [3] * 5
+    assert metadata_server.audiences == [AUDIENCE]
+    assert len(set(auth_proxy.tokens)) == 1
 
 
-def test_without_an_identity_a_private_backend_is_closed(guard: Guard) -> None:
-    with guarded(guard) as url, Client(url) as client, pytest.raises(BackendError) as caught:
+def test_private_backend_rejects_requests_without_token(auth_proxy: AuthProxy) -> None:
+    with (
+        run_auth_proxy(auth_proxy) as url,
+        Client(url) as client,
+        pytest.raises(BackendError) as caught,
+    ):
         client.models()
     assert caught.value.status == 403
 
 
-def test_a_token_for_another_backend_opens_nothing(google: Metadata, guard: Guard) -> None:
-    with guarded(guard) as url, page(url, google.host, "https://another.run.app") as asker:
-        assert asker.ask()["said"] == "status 403"
+def test_token_for_another_audience_is_rejected(
+    metadata_server: MetadataServer, auth_proxy: AuthProxy
+) -> None:
+    with (
+        run_auth_proxy(auth_proxy) as url,
+        start_page(url, metadata_server.host, "https://another.run.app") as page,
+    ):
+        assert page.send_request()["result"] == "status 403"
 
 
-def test_a_token_is_renewed_before_it_expires(google: Metadata, guard: Guard) -> None:
-    google.ttl = 60  # less than what Google's library wants to be left
-    with guarded(guard) as url, page(url, google.host) as asker:
-        assert asker.ask()["said"] == 3
-        assert asker.ask()["said"] == 3
-    assert len(google.audiences) >= 2
+def test_token_is_renewed_before_it_expires(
+    metadata_server: MetadataServer, auth_proxy: AuthProxy
+) -> None:
+    metadata_server.ttl = 60  # less than the refresh threshold of Google's library
+    with run_auth_proxy(auth_proxy) as url, start_page(url, metadata_server.host) as page:
+        assert page.send_request()["result"] == 3
+        assert page.send_request()["result"] == 3
+    assert len(metadata_server.audiences) >= 2
 
 
-def test_a_token_that_cannot_be_renewed_is_used_to_its_end(google: Metadata, guard: Guard) -> None:
-    google.ttl = 60
-    with guarded(guard) as url, page(url, google.host) as asker:
-        assert asker.ask()["said"] == 3
-        google.is_down = True
-        assert asker.ask()["said"] == 3
+def test_token_that_cannot_be_renewed_is_used_until_it_expires(
+    metadata_server: MetadataServer, auth_proxy: AuthProxy
+) -> None:
+    metadata_server.ttl = 60
+    with run_auth_proxy(auth_proxy) as url, start_page(url, metadata_server.host) as page:
+        assert page.send_request()["result"] == 3
+        metadata_server.is_down = True
+        assert page.send_request()["result"] == 3
 
 
-def test_no_proxy_is_asked_for_a_token_of_this_page(google: Metadata, guard: Guard) -> None:
+def test_metadata_request_bypasses_the_proxy(
+    metadata_server: MetadataServer, auth_proxy: AuthProxy
+) -> None:
     proxy = dict.fromkeys(("HTTP_PROXY", "http_proxy"), "http://127.0.0.1:9")
-    with guarded(guard) as url, page(url, google.host, **proxy) as asker:
-        assert asker.ask()["said"] == 3
+    with run_auth_proxy(auth_proxy) as url, start_page(url, metadata_server.host, **proxy) as page:
+        assert page.send_request()["result"] == 3
 
 
 @pytest.mark.parametrize("key", ["[]", '{"type": "impersonated_service_account"}', "no key"])
-def test_a_key_file_that_is_none_is_logged_and_the_page_asks_without(
+def test_invalid_key_file_is_logged_and_no_token_is_sent(
     key: str,
-    guard: Guard,
+    auth_proxy: AuthProxy,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
@@ -123,16 +145,16 @@ def test_a_key_file_that_is_none_is_logged_and_the_page_asks_without(
     file.write_text(key)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
     with (
-        guarded(guard) as url,
-        Client(url, auth=identity.Identity(AUDIENCE)) as client,
+        run_auth_proxy(auth_proxy) as url,
+        Client(url, auth=identity.IdTokenAuth(AUDIENCE)) as client,
         pytest.raises(BackendError, match="403"),
     ):
         client.models()
     assert "There is no ID token for this page" in caplog.text
 
 
-def test_a_key_file_is_exchanged_through_the_proxy(
-    guard: Guard, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_key_file_is_exchanged_through_the_proxy(
+    auth_proxy: AuthProxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048).private_bytes(
         serialization.Encoding.PEM,
@@ -143,24 +165,28 @@ def test_a_key_file_is_exchanged_through_the_proxy(
     file = tmp_path / "key.json"
     file.write_text(json.dumps(account | {"token_uri": "http://oauth2.example/token"}))
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(file))
-    with serving(FakeResponse(status=400)) as (proxy, asked), guarded(guard) as url:
+    with serving(FakeResponse(status=400)) as (proxy, requests), run_auth_proxy(auth_proxy) as url:
         monkeypatch.setenv("http_proxy", proxy)
         with (
-            Client(url, auth=identity.Identity(AUDIENCE)) as client,
+            Client(url, auth=identity.IdTokenAuth(AUDIENCE)) as client,
             pytest.raises(BackendError, match="403"),
         ):
             client.models()
-    assert [one.path for one in asked] == ["http://oauth2.example/token"]
+    assert [one.path for one in requests] == ["http://oauth2.example/token"]
 
 
-def test_a_silent_metadata_server_costs_little_and_is_not_asked_at_every_question(
-    google: Metadata, guard: Guard
+def test_silent_metadata_server_times_out_and_is_not_retried_at_once(
+    metadata_server: MetadataServer, auth_proxy: AuthProxy
 ) -> None:
-    with guarded(guard) as url, black_hole() as host, page(url, host) as asker:
-        first, second = asker.ask(), asker.ask()
-    assert first["said"] == second["said"] == "status 403"
-    assert first["seconds"] < 2 * STEP
-    assert second["seconds"] < STEP / 3
+    with (
+        run_auth_proxy(auth_proxy) as url,
+        unresponsive_server() as host,
+        start_page(url, host) as page,
+    ):
+        first, second = page.send_request(), page.send_request()
+    assert first["result"] == second["result"] == "status 403"
+    assert first["seconds"] < 2 * STEP_TIMEOUT
+    assert second["seconds"] < STEP_TIMEOUT / 3
 
 
 @pytest.mark.parametrize(
@@ -174,8 +200,8 @@ def test_a_silent_metadata_server_costs_little_and_is_not_asked_at_every_questio
         (AUDIENCE, {}, None),
     ],
 )
-def test_an_identity_is_shown_only_by_who_has_one_and_only_over_https(
+def test_auth_requires_an_identity_and_https(
     url: str, environ: dict[str, str], audience: str | None
 ) -> None:
-    found = identity.of(url, environ)
-    assert (found.audience if found else None) == audience
+    auth = identity.create_auth(url, environ)
+    assert (auth.audience if auth else None) == audience

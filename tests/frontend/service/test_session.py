@@ -1,4 +1,4 @@
-"""The page and the way to its backend, on Cloud Run and elsewhere."""
+"""The page with a backend that is found, moved or unreachable."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -13,15 +13,15 @@ from frontend.service.discovery import Discovery
 from tests.client.fake_server import FakeResponse
 from tests.client.fake_server import serving as answering
 from tests.conftest import free_port
-from tests.frontend.app import models, shown
-from tests.frontend.cloud import NUMBER, REGION, AdminApi
+from tests.frontend.app import models_response, page_text
+from tests.frontend.cloud_run_fakes import NUMBER, REGION, AdminApi
 
 APP = Path(__file__).parents[3] / "frontend" / "app.py"
 
 
 @pytest.fixture(autouse=True)
-def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing found before, and no waiting between two searches."""
+def reset_discovery(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start without a cached address, and search without an interval."""
     monkeypatch.setattr(session, "Discovery", partial(Discovery, interval=0))
     session.backend_discovery.clear()
     yield
@@ -30,77 +30,75 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def on_cloud_run(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The variables of a service on Cloud Run."""
+    """Set the variables of a Cloud Run service."""
     monkeypatch.delenv("BACKEND", raising=False)
     monkeypatch.setenv("K_SERVICE", "frontend")
     monkeypatch.setenv("PRISM_PROJECT", NUMBER)
     monkeypatch.setenv("PRISM_REGION", REGION)
 
 
-def opened() -> AppTest:
+def open_app() -> AppTest:
     return AppTest.from_file(str(APP), default_timeout=30).run()
 
 
-def move(api: AdminApi, url: str) -> None:
-    """Let Cloud Run say that the backend is at `url`."""
+def set_service_url(api: AdminApi, url: str) -> None:
+    """Set the backend's URL in Cloud Run."""
     api.services = dict.fromkeys(api.services, url)
 
 
-def test_the_sidebar_says_that_the_address_was_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    with answering(models(digits="digit")) as (url, _):
+def test_sidebar_shows_address_from_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    with answering(models_response(digits="digit")) as (url, _):
         monkeypatch.setenv("BACKEND", url)
-        assert f"Backend: {url} (set by BACKEND)" in shown(opened())
+        assert f"Backend: {url} (set by BACKEND)" in page_text(open_app())
 
 
 @pytest.mark.usefixtures("on_cloud_run")
-def test_the_sidebar_says_that_cloud_run_was_asked(api: AdminApi) -> None:
-    with answering(models(digits="digit")) as (url, _):
-        move(api, url)
-        app = opened()
-        assert f"Backend: {url} (found through Cloud Run)" in shown(app)
+def test_sidebar_shows_address_from_cloud_run(api: AdminApi) -> None:
+    with answering(models_response(digits="digit")) as (url, _):
+        set_service_url(api, url)
+        app = open_app()
+        assert f"Backend: {url} (found through Cloud Run)" in page_text(app)
         app.run()
-    assert len(api.asked) == 1
+    assert len(api.requests) == 1
 
 
 @pytest.mark.usefixtures("on_cloud_run")
-def test_without_a_backend_the_page_says_where_it_looked(api: AdminApi) -> None:
+def test_unreachable_backend_is_shown_with_its_address_source(api: AdminApi) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    move(api, url)
-    text = shown(opened())
+    set_service_url(api, url)
+    text = page_text(open_app())
     assert f"The backend is not reachable at {url}." in text
     assert f"Backend: {url} (found through Cloud Run)" in text
     assert "make run" not in text
 
 
 @pytest.mark.usefixtures("on_cloud_run")
-def test_the_page_says_what_went_wrong_on_the_way(
-    api: AdminApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failed_lookup_is_shown(api: AdminApi, monkeypatch: pytest.MonkeyPatch) -> None:
     api.error = grpc.StatusCode.PERMISSION_DENIED
     monkeypatch.setattr(
         "frontend.service.cloud_run.deterministic_url", lambda _: "http://127.0.0.1:1"
     )
-    text = shown(opened())
-    assert "(Cloud Run's usual address for this service)" in text
+    text = page_text(open_app())
+    assert "(Cloud Run's deterministic URL)" in text
     assert "needs the permission run.services.get" in text
 
 
 @pytest.mark.usefixtures("on_cloud_run")
 @pytest.mark.parametrize("answer", [None, FakeResponse(b"<html>", status=404)])
-def test_a_backend_that_has_moved_is_found_again(api: AdminApi, answer: FakeResponse | None) -> None:
-    with answering(models(digits="digit")) as (url, _):
+def test_moved_backend_is_found_again(api: AdminApi, answer: FakeResponse | None) -> None:
+    with answering(models_response(digits="digit")) as (url, _):
         with answering(answer or FakeResponse()) as (old, _):
-            move(api, old if answer else f"http://127.0.0.1:{free_port()}")
-            app = opened()
+            set_service_url(api, old if answer else f"http://127.0.0.1:{free_port()}")
+            app = open_app()
             assert app.error
-            move(api, url)
+            set_service_url(api, url)
             next(button for button in app.button if button.label == "Try again").click().run()
         assert not app.error
-        assert f"Backend: {url} (found through Cloud Run)" in shown(app)
+        assert f"Backend: {url} (found through Cloud Run)" in page_text(app)
 
 
-def test_a_wrong_setting_is_told_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_invalid_setting_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("BACKEND", raising=False)
     monkeypatch.setenv("K_SERVICE", "frontend")
     monkeypatch.setenv("PRISM_BACKEND_SERVICE", "my backend")
-    assert "The setting PRISM_BACKEND_SERVICE cannot be used" in shown(opened())
+    assert "The setting PRISM_BACKEND_SERVICE is invalid" in page_text(open_app())

@@ -1,4 +1,4 @@
-"""Long work in threads of its own."""
+"""Background jobs."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ from frontend.state.jobs import BusyError, Job, Jobs
 
 
 class Clock:
-    """A time that tests set."""
+    """A clock that tests set."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -20,10 +20,10 @@ class Clock:
         return self.now
 
 
-def over(job: Job) -> Job:
-    """Wait for the end of a job."""
+def wait_for(job: Job) -> Job:
+    """Wait until a job is finished."""
     end = time.monotonic() + 20
-    while not job.is_over:
+    while not job.is_finished:
         assert time.monotonic() < end, f"the job is still {job.state}"
         time.sleep(0.005)
     return job
@@ -44,8 +44,8 @@ def failing(job: Job) -> str:
     raise ValueError("no")
 
 
-class Held:
-    """A result that has to be given back."""
+class Resource:
+    """A result with a close method."""
 
     def __init__(self) -> None:
         self.closed = threading.Event()
@@ -54,113 +54,113 @@ class Held:
         self.closed.set()
 
 
-def test_a_job_is_found_by_its_token_with_its_progress_and_its_result() -> None:
-    kept = Jobs()
-    job = over(kept.start(counting))
-    assert kept.find(job.token) is job
+def test_job_is_found_by_its_token() -> None:
+    registry = Jobs()
+    job = wait_for(registry.start(counting))
+    assert registry.find(job.token) is job
     assert (job.state, job.done, job.total, job.result) == ("done", 3, 4, "counted")
-    assert kept.find("another") is None
-    assert kept.find(None) is None
+    assert registry.find("another") is None
+    assert registry.find(None) is None
 
 
-def test_a_cancelled_job_ends_with_what_it_has() -> None:
+def test_cancelled_job_returns_its_partial_result() -> None:
     job = Jobs().start(endless)
     job.cancel()
-    assert over(job).result == "stopped"
+    assert wait_for(job).result == "stopped"
 
 
-def test_a_job_that_raises_has_failed() -> None:
-    job = over(Jobs().start(failing))
+def test_job_that_raises_has_failed() -> None:
+    job = wait_for(Jobs().start(failing))
     assert job.state == "failed"
     assert isinstance(job.error, ValueError)
 
 
-def test_only_so_many_run_at_once_and_one_that_waits_can_be_cancelled() -> None:
-    kept = Jobs()
-    running = [kept.start(endless) for _ in range(jobs.AT_ONCE)]
-    last = kept.start(counting)
+def test_concurrency_is_limited_and_waiting_job_can_be_cancelled() -> None:
+    registry = Jobs()
+    running = [registry.start(endless) for _ in range(jobs.MAX_RUNNING)]
+    last = registry.start(counting)
     assert last.state == "waiting"
     running[0].cancel()
-    assert over(last).result == "counted"
-    waiting = [kept.start(endless), kept.start(endless)]
+    assert wait_for(last).result == "counted"
+    waiting = [registry.start(endless), registry.start(endless)]
     waiting[1].cancel()
-    assert over(waiting[1]).result == "stopped"
+    assert wait_for(waiting[1]).result == "stopped"
     for job in (*running, *waiting):
         job.cancel()
-        over(job)
+        wait_for(job)
 
 
-def test_work_that_nobody_looks_at_is_given_up() -> None:
+def test_job_without_access_is_cancelled() -> None:
     clock = Clock()
-    kept = Jobs(clock)
-    job = kept.start(endless)
-    clock.now = jobs.ABANDONED - 1
-    kept.find(job.token)
-    clock.now = jobs.ABANDONED + 1
+    registry = Jobs(clock)
+    job = registry.start(endless)
+    clock.now = jobs.ABANDON_AFTER - 1
+    registry.find(job.token)
+    clock.now = jobs.ABANDON_AFTER + 1
     assert not job.is_cancelled()
-    clock.now = 2 * jobs.ABANDONED
-    assert over(job).result == "stopped"
+    clock.now = 2 * jobs.ABANDON_AFTER
+    assert wait_for(job).result == "stopped"
 
 
-def test_a_result_that_nobody_looks_at_is_forgotten_and_closed() -> None:
+def test_result_without_access_expires_and_is_closed() -> None:
     clock = Clock()
-    kept = Jobs(clock)
-    held = Held()
-    job = over(kept.start(lambda _: held))
-    clock.now = jobs.FORGOTTEN + 1
-    assert kept.find(job.token) is None
-    assert held.closed.is_set()
+    registry = Jobs(clock)
+    resource = Resource()
+    job = wait_for(registry.start(lambda _: resource))
+    clock.now = jobs.EXPIRE_AFTER + 1
+    assert registry.find(job.token) is None
+    assert resource.closed.is_set()
 
 
-def test_a_result_is_forgotten_on_a_quiet_server_too() -> None:
+def test_result_expires_on_an_idle_server() -> None:
     clock = Clock()
-    kept = Jobs(clock, tidy_every=0.01)
-    held = Held()
-    over(kept.start(lambda _: held))
-    clock.now = jobs.FORGOTTEN + 1
-    assert held.closed.wait(10)
+    registry = Jobs(clock, expiry_interval=0.01)
+    resource = Resource()
+    wait_for(registry.start(lambda _: resource))
+    clock.now = jobs.EXPIRE_AFTER + 1
+    assert resource.closed.wait(10)
 
 
-def test_what_the_work_held_on_to_goes_with_it() -> None:
-    held = Held()
-    gone = weakref.ref(held)
+def test_finished_job_frees_the_objects_of_its_work() -> None:
+    resource = Resource()
+    reference = weakref.ref(resource)
 
-    def start(what: Held) -> Job:
-        return Jobs().start(lambda _: str(what))
+    def start(resource: Resource) -> Job:
+        return Jobs().start(lambda _: str(resource))
 
-    job = over(start(held))
-    del held
-    assert gone() is None
+    job = wait_for(start(resource))
+    del resource
+    assert reference() is None
     assert job.state == "done"
 
 
-def test_what_is_forgotten_while_it_runs_is_closed_at_its_end() -> None:
-    kept = Jobs()
-    held = Held()
+def test_discarded_job_closes_its_result_when_it_finishes() -> None:
+    registry = Jobs()
+    resource = Resource()
 
-    def work(job: Job) -> Held:
+    def work(job: Job) -> Resource:
         job.stop.wait()
-        return held
+        return resource
 
-    job = kept.start(work)
-    kept.forget(job.token)
-    assert kept.find(job.token) is None
-    assert held.closed.wait(10)
+    job = registry.start(work)
+    registry.discard(job.token)
+    assert registry.find(job.token) is None
+    assert resource.closed.wait(10)
 
 
-def test_the_oldest_result_makes_room_and_running_work_does_not() -> None:
+def test_oldest_result_is_evicted_and_running_jobs_are_not() -> None:
     clock = Clock()
-    kept = Jobs(clock)
-    first = over(kept.start(counting))
+    registry = Jobs(clock)
+    first = wait_for(registry.start(counting))
     clock.now = 1.0
-    second = over(kept.start(counting))
-    others = [kept.start(endless) for _ in range(jobs.MOST - 2)]
-    others.append(kept.start(endless))
-    assert kept.find(first.token) is None
-    assert kept.find(second.token) is second
-    others.append(kept.start(endless))
+    second = wait_for(registry.start(counting))
+    others = [registry.start(endless) for _ in range(jobs.MAX_JOBS - 2)]
+    others.append(registry.start(endless))
+    assert registry.find(first.token) is None
+    assert registry.find(second.token) is second
+    others.append(registry.start(endless))
     with pytest.raises(BusyError):
-        kept.start(counting)
+        registry.start(counting)
     for job in others:
         job.cancel()
-        over(job)
+        wait_for(job)

@@ -1,11 +1,11 @@
-"""Long work on a page."""
+"""Background jobs on a page."""
 
 from streamlit.testing.v1 import AppTest
 
 from frontend.state import page_jobs
 
 
-def test_work_that_ended_since_the_page_looked_is_shown_at_once() -> None:
+def test_job_that_has_just_finished_is_shown_at_once() -> None:
     def page() -> None:
         import threading
 
@@ -26,35 +26,35 @@ def test_work_that_ended_since_the_page_looked_is_shown_at_once() -> None:
     assert [one.value for one in app.markdown] == ["the result"]
 
 
-def working() -> None:
+def page_with_job() -> None:
     import streamlit as st
 
     from frontend.state import page_jobs
 
-    if st.button("begin"):
+    if st.button("start"):
         page_jobs.start("reading", lambda _: "done")
-    if st.button("drop"):
-        page_jobs.forget("reading")
+    if st.button("discard"):
+        page_jobs.discard("reading")
 
 
-def pressed(app: AppTest, label: str) -> AppTest:
+def click(app: AppTest, label: str) -> AppTest:
     return next(button for button in app.button if button.label == label).click().run()
 
 
-def test_who_came_by_a_link_takes_nothing_from_who_gave_it() -> None:
-    owner = pressed(AppTest.from_function(working, default_timeout=20).run(), "begin")
+def test_visitor_cannot_discard_a_shared_job() -> None:
+    owner = click(AppTest.from_function(page_with_job, default_timeout=20).run(), "start")
     first = owner.query_params["reading"]
-    visitor = AppTest.from_function(working, default_timeout=20)
+    visitor = AppTest.from_function(page_with_job, default_timeout=20)
     visitor.query_params["reading"] = first
-    pressed(pressed(visitor.run(), "begin"), "drop")
+    click(click(visitor.run(), "start"), "discard")
     visitor.query_params["reading"] = first
-    pressed(visitor.run(), "drop")
+    click(visitor.run(), "discard")
     assert page_jobs.jobs().find(first) is not None
-    pressed(owner, "begin")
+    click(owner, "start")
     assert page_jobs.jobs().find(first) is None
 
 
-def test_a_result_that_is_no_longer_kept_is_said_so() -> None:
+def test_expired_job_shows_a_message() -> None:
     def page() -> None:
         import streamlit as st
 
@@ -63,7 +63,7 @@ def test_a_result_that_is_no_longer_kept_is_said_so() -> None:
         st.markdown(str(page_jobs.current("reading")))
 
     app = AppTest.from_function(page, default_timeout=20)
-    app.query_params["reading"] = "gone"
+    app.query_params["reading"] = "expired"
     app.run()
     assert [one.value for one in app.markdown] == ["None"]
-    assert "no longer kept" in app.info[0].value
+    assert "has expired" in app.info[0].value

@@ -1,12 +1,10 @@
-"""What is in the address of a page."""
+"""State in the URL of a page."""
 
-from tests.frontend.app import shown
-from tests.frontend.conftest import Start
+from tests.frontend.app import page_text
+from tests.frontend.conftest import OpenPage
 
 
-def test_the_choices_are_in_the_address_and_are_taken_from_it(
-    start: Start, calibrated_url: str
-) -> None:
+def test_choices_are_written_to_and_read_from_the_url(start: OpenPage, calibrated_url: str) -> None:
     app = start(calibrated_url)
     app.sidebar.radio[0].set_value(0.99).run()
     app.sidebar.selectbox[0].select("plain").run()
@@ -17,14 +15,14 @@ def test_the_choices_are_in_the_address_and_are_taken_from_it(
     assert shared.sidebar.radio[0].value == 0.9
 
 
-def test_a_model_of_the_address_that_is_not_served_is_told(start: Start, backend_url: str) -> None:
+def test_unknown_model_in_the_url_is_reported(start: OpenPage, backend_url: str) -> None:
     app = start(backend_url, model="gone")
-    assert "The backend does not serve a model 'gone'." in shown(app)
+    assert "The backend does not serve a model 'gone'." in page_text(app)
     assert app.sidebar.selectbox[0].value == "mnist-cnn"
 
 
-def test_the_choice_comes_back_into_the_address_after_a_change_of_page(
-    start: Start, calibrated_url: str
+def test_choice_returns_to_the_url_after_a_page_change(
+    start: OpenPage, calibrated_url: str
 ) -> None:
     app = start(calibrated_url, model="plain")
     app.query_params.clear()  # as the browser does it

@@ -1,123 +1,117 @@
-"""Answers in words."""
+"""Text formatting."""
 
 from typing import Any
 
 import pytest
 
 from frontend.ui import formatting
-from tests.frontend.answers import answer
+from tests.frontend.samples import make_classification
 
 
 @pytest.mark.parametrize(
-    ("probability", "shown"),
+    ("probability", "text"),
     [
-        (1.0, "100 %"),
-        (0.99996, "> 99.9 %"),
-        (0.998, "99.8 %"),
-        (0.62, "62 %"),
-        (0.004, "0.4 %"),
-        (0.0001, "< 0.1 %"),
-        (0.0, "0 %"),
+        (1.0, "100%"),
+        (0.99996, ">99.9%"),
+        (0.998, "99.8%"),
+        (0.62, "62%"),
+        (0.004, "0.4%"),
+        (0.0001, "<0.1%"),
+        (0.0, "0%"),
     ],
 )
-def test_only_what_is_certain_reads_100_percent(probability: float, shown: str) -> None:
-    assert formatting.percent(probability) == shown
+def test_only_certainty_reads_100_percent(probability: float, text: str) -> None:
+    assert formatting.percent(probability) == text
 
 
-def test_a_sure_answer_is_said_plainly() -> None:
-    assert formatting.answer(answer(("7", 0.998), ("1", 0.002)), "digit") == "This is a 7 (99.8 %)."
-    assert formatting.answer(answer(("8", 0.97)), "digit") == "This is an 8 (97 %)."
+def test_high_confidence_headline_names_one_label() -> None:
+    result = make_classification(("7", 0.998), ("1", 0.002))
+    assert formatting.headline(result, "digit") == "7, 99.8% confidence"
 
 
-def test_an_unsure_answer_names_the_other_one() -> None:
-    said = formatting.answer(answer(("7", 0.62), ("1", 0.3), ("2", 0.08)), "digit")
-    assert said == "Probably a 7 (62 %), maybe a 1 (30 %)."
+def test_medium_confidence_headline_names_an_alternative() -> None:
+    result = make_classification(("7", 0.62), ("1", 0.3), ("2", 0.08))
+    assert formatting.headline(result, "digit") == "Probably 7 (62%), possibly 1 (30%)"
 
 
-def test_a_guess_is_called_one() -> None:
-    said = formatting.answer(answer(("7", 0.41), ("1", 0.38), ("2", 0.12), ("3", 0.06)), "digit")
-    assert said == "Hard to say: perhaps a 7 (41 %), a 1 (38 %) or a 2 (12 %)."
+def test_low_confidence_headline_lists_the_alternatives() -> None:
+    result = make_classification(("7", 0.41), ("1", 0.38), ("2", 0.12), ("3", 0.06))
+    assert formatting.headline(result, "digit") == "Uncertain: 7 (41%), 1 (38%) or 2 (12%)"
 
 
 @pytest.mark.parametrize(
     ("kind", "headline", "closest"),
     [
-        ("digit", "This does not look like a digit.", "The closest would be an 8."),
-        (
-            "image",
-            "This does not look like anything this model knows.",
-            "The closest would be “8”.",
-        ),
+        ("digit", "Not a digit", "Closest label: 8"),
+        ("image", "Not one of the model's classes", "Closest label: “8”"),
     ],
 )
-def test_what_is_no_digit_is_not_called_one_and_nothing_is_promised(
+def test_out_of_distribution_shows_the_closest_label_and_no_prediction_set(
     kind: str, headline: str, closest: str
 ) -> None:
-    promised: dict[str, Any] = {"prediction_set": ("8",), "coverage": 0.95}
-    result = answer(("8", 0.99), in_distribution=False, **promised)
-    assert formatting.answer(result, kind) == headline
-    assert formatting.addition(result, kind) == closest
+    prediction_set: dict[str, Any] = {"prediction_set": ("8",), "coverage": 0.95}
+    result = make_classification(("8", 0.99), in_distribution=False, **prediction_set)
+    assert formatting.headline(result, kind) == headline
+    assert formatting.supporting_text(result, kind) == closest
 
 
 @pytest.mark.parametrize(
-    ("confidence", "said"),
-    [(0.95, "sure"), (0.8, "very likely"), (0.5, "probably"), (0.49, "hard to say")],
+    ("confidence", "level"), [(0.95, "very high"), (0.8, "high"), (0.5, "medium"), (0.49, "low")]
 )
-def test_how_sure_it_is_fits_into_a_table(confidence: float, said: str) -> None:
-    assert formatting.certainty(answer(("7", confidence))) == said
-    assert formatting.certainty(answer(("7", confidence), in_distribution=False)) == (
-        "unlike what it knows"
-    )
+def test_confidence_level_is_a_word(confidence: float, level: str) -> None:
+    scores = ("7", confidence)
+    assert formatting.confidence_level(make_classification(scores)) == level
+    outlier = make_classification(scores, in_distribution=False)
+    assert formatting.confidence_level(outlier) == "not one of its classes"
 
 
-def test_other_labels_are_quoted() -> None:
-    assert (
-        formatting.answer(answer(("tabby cat", 0.8)), "image") == "Very likely “tabby cat” (80 %)."
-    )
+def test_labels_other_than_digits_are_quoted() -> None:
+    result = make_classification(("tabby cat", 0.8))
+    assert formatting.headline(result, "image") == "“tabby cat”, 80% confidence"
 
 
 @pytest.mark.parametrize(
-    ("kind", "labels", "coverage", "said"),
+    ("kind", "labels", "coverage", "text"),
     [
-        ("digit", ("4",), 0.95, "A 4, with 95 % coverage."),
-        ("digit", ("8",), 0.9, "An 8, with 90 % coverage."),
-        ("image", ("tabby cat",), 0.99, "“tabby cat”, with 99 % coverage."),
-        ("digit", ("4", "9"), 0.95, "4 or 9: one of these with 95 % coverage."),
-        ("digit", ("1", "7", "2"), 0.99, "1, 7 or 2: one of these with 99 % coverage."),
-        ("image", ("cat", "dog"), 0.9, "“cat” or “dog”: one of these with 90 % coverage."),
+        ("digit", ("7",), 0.95, "7 (95% coverage)"),
+        ("image", ("tabby cat",), 0.99, "“tabby cat” (99% coverage)"),
+        ("digit", ("7", "1"), 0.95, "7 or 1 (95% coverage)"),
+        ("digit", ("1", "7", "2"), 0.99, "1, 7 or 2 (99% coverage)"),
+        ("image", ("cat", "dog"), 0.9, "“cat” or “dog” (90% coverage)"),
     ],
 )
-def test_the_prediction_set_is_told_with_its_promise(
-    kind: str, labels: tuple[str, ...], coverage: float, said: str
+def test_prediction_set_is_listed_with_its_coverage(
+    kind: str, labels: tuple[str, ...], coverage: float, text: str
 ) -> None:
-    result = answer((labels[0], 0.6), prediction_set=labels, coverage=coverage)
-    assert formatting.addition(result, kind) == said
+    result = make_classification((labels[0], 0.6), prediction_set=labels, coverage=coverage)
+    assert formatting.supporting_text(result, kind) == text
 
 
-def test_a_long_set_is_counted_rather_than_told() -> None:
+def test_long_prediction_set_is_shortened() -> None:
     labels = tuple(map(str, range(100, 150)))
-    said = formatting.addition(answer(("100", 0.1), prediction_set=labels, coverage=0.99), "image")
-    assert said is not None
-    assert said.endswith("“109” or one of 40 more: one of these with 99 % coverage.")
+    result = make_classification(("100", 0.1), prediction_set=labels, coverage=0.99)
+    text = formatting.supporting_text(result, "image")
+    assert text is not None
+    assert text.endswith("“109” or one of 40 more (99% coverage)")
 
 
-def test_without_calibration_nothing_is_promised() -> None:
-    assert formatting.addition(answer(("7", 0.6)), "digit") is None
+def test_uncalibrated_model_has_no_supporting_text() -> None:
+    assert formatting.supporting_text(make_classification(("7", 0.6)), "digit") is None
 
 
-@pytest.mark.parametrize(("error", "off"), [(0.002, "0.2"), (0.0, "less than 0.1"), (0.12, "12.0")])
-def test_how_far_percentages_are_off_is_told_and_no_more(error: float, off: str) -> None:
-    said = formatting.calibration(error)
-    assert said == f"On its test pictures its percentages are off by {off} points on average."
+@pytest.mark.parametrize(("error", "points"), [(0.002, "0.2"), (0.0, "0.1"), (0.12, "12.0")])
+def test_calibration_error_is_shown_in_points(error: float, points: str) -> None:
+    text = formatting.calibration_text(error)
+    assert text == f"Confidence matches accuracy within {points} points (test set)."
 
 
-def test_timings_are_told_in_milliseconds() -> None:
-    said = formatting.timings(answer(("7", 1.0)).timings)
-    assert said == "Decoded in 2.1 ms, waited 0.4 ms, classified in 18 ms"
+def test_timings_are_in_milliseconds() -> None:
+    text = formatting.timings(make_classification(("7", 1.0)).timings)
+    assert text == "Decoding 2.1 ms, queue 0.4 ms, inference 18 ms"
 
 
-def test_names_from_elsewhere_are_not_markup() -> None:
-    escaped = formatting.plain("[x](y) <b>\n# $a$")
+def test_untrusted_text_is_not_markdown() -> None:
+    escaped = formatting.escape("[x](y) <b>\n# $a$")
     assert escaped == r"\[x\]\(y\) \<b\> \# \$a\$"
 
 
@@ -135,16 +129,16 @@ def test_names_from_elsewhere_are_not_markup() -> None:
         "me@example.com",
     ],
 )
-def test_what_no_backslash_protects_is_kept_apart(text: str) -> None:
-    shown = formatting.plain(text)
+def test_streamlit_syntax_is_separated_by_joiners(text: str) -> None:
+    shown = formatting.escape(text)
     assert formatting.JOINER in shown
     assert shown.replace(formatting.JOINER, "").replace("\\", "") == text
 
 
-@pytest.mark.parametrize("text", ["19:53:07", "a: b", "x-ray.png", "7 (98 %)"])
-def test_ordinary_text_stays_whole(text: str) -> None:
-    assert formatting.JOINER not in formatting.plain(text)
+@pytest.mark.parametrize("text", ["19:53:07", "a: b", "x-ray.png", "7 (98%)"])
+def test_ordinary_text_has_no_joiners(text: str) -> None:
+    assert formatting.JOINER not in formatting.escape(text)
 
 
-def test_an_address_of_ours_stays_whole() -> None:
-    assert formatting.escaped("http://x.org *a*") == r"http\:\/\/x\.org \*a\*"
+def test_url_in_trusted_text_has_no_joiners() -> None:
+    assert formatting.escape_copyable("http://x.org *a*") == r"http\:\/\/x\.org \*a\*"

@@ -1,11 +1,11 @@
-"""The matrices."""
+"""Confusion and difference matrices."""
 
 from typing import Any
 
 import pytest
 
 from frontend.ui.charts.matrix import (
-    NOTHING,
+    NO_FILL,
     SELECTION,
     confusion_frame,
     difference_frame,
@@ -32,14 +32,14 @@ def luminance(color: str) -> float:
     return sum(a * b for a, b in zip(linear, (0.2126, 0.7152, 0.0722), strict=True))
 
 
-def test_every_cell_has_its_count_but_for_none() -> None:
+def test_cells_show_their_count_unless_it_is_zero() -> None:
     text = cells(confusion_frame(["a", "b", "c"], count), "text")
     assert text["a", "a"] == "1,200"
     assert text["b", "a"] == "1"
     assert text["c", "a"] == ""
 
 
-def test_a_hidden_diagonal_leaves_what_is_wrong() -> None:
+def test_hidden_diagonal_leaves_the_mistakes() -> None:
     frame = confusion_frame(["a", "b"], count, diagonal=False)
     assert cells(frame, "text") == {
         ("a", "a"): "",
@@ -47,37 +47,37 @@ def test_a_hidden_diagonal_leaves_what_is_wrong() -> None:
         ("b", "a"): "1",
         ("b", "b"): "",
     }
-    assert cells(frame, "says")["a", "a"] == "true a, predicted a: 1,200"
+    assert cells(frame, "description")["a", "a"] == "true a, predicted a: 1,200"
 
 
-def test_a_difference_has_signs_and_one_hue_for_better() -> None:
+def test_difference_has_signs_and_one_hue_for_improvements() -> None:
     change = {("a", "a"): 4, ("a", "b"): -4, ("b", "a"): 4, ("b", "b"): -4}
     frame = difference_frame(["a", "b"], lambda true, predicted: change[true, predicted])
     assert cells(frame, "text") == {
         ("a", "a"): "+4", ("a", "b"): "−4", ("b", "a"): "+4", ("b", "b"): "−4",
     }  # fmt: skip
-    ground = cells(frame, "ground")
-    assert ground["a", "a"] == ground["a", "b"] != ground["b", "a"] == ground["b", "b"]
+    fill = cells(frame, "fill")
+    assert fill["a", "a"] == fill["a", "b"] != fill["b", "a"] == fill["b", "b"]
 
 
 @pytest.mark.parametrize("share", [1, 5, 20, 35, 50, 65, 80, 100])
-def test_numbers_can_be_read_on_every_shade(share: int) -> None:
+def test_text_has_enough_contrast_on_every_shade(share: int) -> None:
     shades = {("a", "a"): share, ("a", "b"): 100 - share or 1, ("b", "a"): 100}
     frame = confusion_frame(["a", "b"], lambda *pair: shades.get(pair, 0))
-    for ground, ink in zip(frame["ground"], frame["ink"], strict=True):
-        if ground != NOTHING:
-            light, dark = sorted((luminance(ground), luminance(ink)), reverse=True)
+    for fill, text_color in zip(frame["fill"], frame["text_color"], strict=True):
+        if fill != NO_FILL:
+            light, dark = sorted((luminance(fill), luminance(text_color)), reverse=True)
             assert (light + 0.05) / (dark + 0.05) >= 4.5
 
 
-def test_the_chart_starts_with_the_cell_that_was_chosen() -> None:
+def test_chart_starts_with_the_selected_cell() -> None:
     frame = confusion_frame(["a", "b"], count)
     chart: dict[str, Any] = matrix_chart(frame, ("a", "b"), selectable=True).to_dict()
     (point,) = (one for one in chart["params"] if one["name"] == SELECTION)
     assert point["value"] == [{"row": 0, "column": 1}]
 
 
-def test_labels_that_begin_alike_keep_rows_of_their_own() -> None:
+def test_labels_with_a_common_prefix_have_separate_rows() -> None:
     labels = ["American Staffordshire terrier", "American Staffordshire bull"]
     frame = confusion_frame(labels, count)
     assert len(set(frame["true_name"])) == 2

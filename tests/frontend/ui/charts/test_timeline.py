@@ -1,8 +1,15 @@
-"""The timeline of a clip."""
+"""The timeline of a video."""
 
 from typing import Any
 
-from frontend.ui.charts.timeline import NO_CLASS, OTHERS, PICK, Span, timeline_chart, timeline_frame
+from frontend.ui.charts.timeline import (
+    NO_CLASS,
+    OTHERS,
+    SELECTION,
+    Span,
+    timeline_chart,
+    timeline_frame,
+)
 
 SPANS = [
     Span(0, 0.5, "3", 0.99),
@@ -12,12 +19,12 @@ SPANS = [
 ]
 
 
-def chart(*spans: Span, picked: float | None = None) -> dict[str, Any]:
-    drawn: dict[str, Any] = timeline_chart(spans, picked).to_dict()
-    return drawn
+def chart(*spans: Span, selected: float | None = None) -> dict[str, Any]:
+    result: dict[str, Any] = timeline_chart(spans, selected).to_dict()
+    return result
 
 
-def test_each_frame_is_a_bar_in_the_row_of_its_class() -> None:
+def test_each_frame_is_in_the_row_of_its_class() -> None:
     frame = timeline_frame(SPANS)
     assert list(frame["row"]) == ["3", "7", "Not a digit", "7"]
     assert list(frame["start"]) == [0, 0.5, 1, 1.5]
@@ -25,16 +32,16 @@ def test_each_frame_is_a_bar_in_the_row_of_its_class() -> None:
     assert list(frame["frame"]) == [0, 1, 2, 3]
 
 
-def test_classes_have_a_color_and_a_text_and_what_is_none_is_grey() -> None:
+def test_classes_have_colors_and_frames_without_class_are_gray() -> None:
     frame = timeline_frame(SPANS)
     three, seven, none, again = frame["color"]
     assert len({three, seven, none}) == 3
     assert seven == again
     assert none == NO_CLASS
-    assert list(frame["shown"]) == ["99.0 %", "60 %", "", "90 %"]
+    assert list(frame["text"]) == ["99.0%", "60%", "", "90%"]
 
 
-def test_the_surer_the_thicker_on_a_scale_from_0_to_1() -> None:
+def test_bar_thickness_is_the_confidence() -> None:
     bars = chart(*SPANS)["layer"][0]
     assert bars["encoding"]["size"]["field"] == "confidence"
     assert bars["encoding"]["size"]["scale"]["domain"] == [0, 1]
@@ -50,14 +57,14 @@ def test_rare_classes_share_the_last_row() -> None:
     assert rows == [*(f"class {n}" for n in range(8)), OTHERS]
 
 
-def test_time_runs_from_0_to_the_end_of_the_last_frame() -> None:
+def test_time_axis_ends_with_the_last_frame() -> None:
     axis = chart(*SPANS[1:])["layer"][0]["encoding"]["x"]
     assert axis["scale"]["domain"] == [0, 2]
 
 
-def test_a_click_picks_a_frame_and_a_line_stands_at_the_one_that_is_picked() -> None:
-    drawn = chart(*SPANS, picked=1.5)
+def test_click_selects_a_frame_and_a_line_marks_it() -> None:
+    drawn = chart(*SPANS, selected=1.5)
     assert [(one["name"], one["select"]["fields"]) for one in drawn["params"]] == [
-        (PICK, ["frame"])
+        (SELECTION, ["frame"])
     ]
-    assert {"at": 1.5} in [row for rows in drawn["datasets"].values() for row in rows]
+    assert {"time": 1.5} in [row for rows in drawn["datasets"].values() for row in rows]
