@@ -1,4 +1,4 @@
-"""Outputs become probabilities, prediction sets, and a score of how strange a picture is."""
+"""Calibrated probabilities, prediction sets and out-of-distribution scores."""
 
 from typing import Any
 
@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from backend.inference.errors import InferenceError
-from backend.inference.types import Floats
 from calibration.apply import (
     COVERAGES,
     Calibration,
+    Floats,
+    OutputError,
     SetSize,
     SetThreshold,
     ood_scores,
@@ -20,8 +20,8 @@ from calibration.apply import (
 from tests.fake_models import CALIBRATION
 
 
-def rows(*wanted: list[float]) -> Floats:
-    return np.array(wanted, dtype=np.float32)
+def rows(*values: list[float]) -> Floats:
+    return np.array(values, dtype=np.float32)
 
 
 def test_logits_go_through_the_softmax() -> None:
@@ -29,7 +29,7 @@ def test_logits_go_through_the_softmax() -> None:
     np.testing.assert_allclose(result, [[0.125, 0.25, 0.625]], rtol=1e-6)
 
 
-def test_log_probabilities_stay_as_they_are() -> None:
+def test_log_probabilities_are_unchanged() -> None:
     logs = np.log(np.array([[0.2, 0.3, 0.5]], dtype=np.float32))
     np.testing.assert_allclose(probabilities(logs, "logits"), np.exp(logs), rtol=1e-6)
 
@@ -40,27 +40,27 @@ def test_huge_logits_do_not_overflow(temperature: float) -> None:
     np.testing.assert_array_equal(result, [[1, 0]])
 
 
-def test_probabilities_are_only_brought_to_the_sum_of_one() -> None:
+def test_probabilities_are_normalized() -> None:
     result = probabilities(np.array([[1, 1, 2]], dtype=np.float32), "probabilities")
     np.testing.assert_allclose(result, [[0.25, 0.25, 0.5]])
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_is_an_error(bad: float) -> None:
-    with pytest.raises(InferenceError, match="not finite"):
+def test_outputs_that_are_not_finite_raise_output_error(bad: float) -> None:
+    with pytest.raises(OutputError, match="not finite"):
         probabilities(np.array([[0, bad]], dtype=np.float32), "logits")
 
 
 @pytest.mark.parametrize("row", [[0, 0], [-1, 2]])
-def test_what_cannot_be_probabilities_is_an_error(row: list[float]) -> None:
-    with pytest.raises(InferenceError, match="no probabilities"):
+def test_invalid_probabilities_raise_output_error(row: list[float]) -> None:
+    with pytest.raises(OutputError, match="not probabilities"):
         probabilities(np.array([row], dtype=np.float32), "probabilities")
 
 
 @pytest.mark.parametrize(
     ("temperature", "odds"), [(2, (2, 1, 1)), (1, (4, 1, 1)), (0.5, (16, 1, 1))]
 )
-def test_a_temperature_above_one_makes_less_sure_and_one_below_more(
+def test_temperature_lowers_or_raises_the_confidence(
     temperature: float, odds: tuple[float, ...]
 ) -> None:
     likely = rows([4 / 6, 1 / 6, 1 / 6])
@@ -74,7 +74,7 @@ def test_a_temperature_above_one_makes_less_sure_and_one_below_more(
 
 @pytest.mark.parametrize("temperature", [1e-3, 1e3])
 @pytest.mark.parametrize("kind", ["logits", "probabilities"])
-def test_the_most_extreme_temperatures_leave_probabilities(kind: Any, temperature: float) -> None:
+def test_extreme_temperatures_return_probabilities(kind: Any, temperature: float) -> None:
     outputs = np.random.default_rng(0).uniform(0, 1e-3, (3, 1000)).astype(np.float32)
     result = probabilities(outputs, kind, temperature)
     assert np.isfinite(result).all()
@@ -83,75 +83,75 @@ def test_the_most_extreme_temperatures_leave_probabilities(kind: Any, temperatur
     np.testing.assert_array_equal(result[range(3), first], result.max(axis=1))
 
 
-def test_the_score_is_the_free_energy_of_the_logits() -> None:
+def test_ood_score_is_the_free_energy_of_the_logits() -> None:
     logits = np.array([[0, 0], [3, -1], [1e4, 0]], dtype=np.float32)
     expected = [-np.log(2), -np.log(np.exp(3) + np.exp(-1)), -1e4]
     np.testing.assert_allclose(ood_scores(logits), expected, rtol=1e-6)
 
 
 def thresholds(*groups: tuple[float, float]) -> tuple[SetThreshold, ...]:
-    """(min_confidence, min_probability) of the coverage 0.9."""
+    """Return thresholds of coverage 0.9 from pairs (min_confidence, min_probability)."""
     return tuple(SetThreshold(coverage=0.9, min_confidence=c, min_probability=p) for c, p in groups)
 
 
 def labels(probabilities: Floats, sets: tuple[SetThreshold, ...]) -> list[list[int]]:
-    """The labels in each set, checked to be as many as one answer alone is told."""
-    found = prediction_sets(probabilities, sets, 0.9)
+    """Return the indices in each set; check that SetSize agrees with prediction_sets."""
+    mask = prediction_sets(probabilities, sets, 0.9)
     size = SetSize(sets)
-    assert [size(row, 0.9) for row in probabilities] == found.sum(axis=1).tolist()
-    return [np.flatnonzero(row).tolist() for row in found]
+    assert [size(row, 0.9) for row in probabilities] == mask.sum(axis=1).tolist()
+    return [np.flatnonzero(row).tolist() for row in mask]
 
 
-def test_labels_that_reach_the_threshold_belong_to_the_set() -> None:
-    answers = rows([0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4])
-    assert labels(answers, thresholds((0, 0.3))) == [[0, 1], [2], [0, 1, 2]]
+def test_set_has_labels_that_reach_the_threshold() -> None:
+    scores = rows([0.6, 0.3, 0.1], [0.1, 0.2, 0.7], [0.3, 0.3, 0.4])
+    assert labels(scores, thresholds((0, 0.3))) == [[0, 1], [2], [0, 1, 2]]
 
 
-def test_a_set_is_never_empty() -> None:
-    answers = rows([0.6, 0.3, 0.1], [1, 0, 0], [0.3, 0.4, 0.3])
-    assert labels(answers, thresholds((0, 1))) == [[0], [0], [1]]
+def test_set_is_never_empty() -> None:
+    scores = rows([0.6, 0.3, 0.1], [1, 0, 0], [0.3, 0.4, 0.3])
+    assert labels(scores, thresholds((0, 1))) == [[0], [0], [1]]
 
 
-def test_of_several_groups_the_most_confident_that_is_reached_counts() -> None:
+def test_highest_reached_min_confidence_applies() -> None:
     sets = thresholds((0.5, 0.3), (0, 0.1), (0.9, 0.02))
-    answers = rows([0.4, 0.3, 0.15, 0.15], [0.5, 0.3, 0.15, 0.05], [0.9, 0.05, 0.03, 0.02])
-    assert labels(answers, sets) == [[0, 1, 2, 3], [0, 1], [0, 1, 2, 3]]
+    scores = rows([0.4, 0.3, 0.15, 0.15], [0.5, 0.3, 0.15, 0.05], [0.9, 0.05, 0.03, 0.02])
+    assert labels(scores, sets) == [[0, 1, 2, 3], [0, 1], [0, 1, 2, 3]]
 
 
-def test_a_coverage_without_thresholds_is_an_error() -> None:
+def test_coverage_without_thresholds_raises_value_error() -> None:
     sets = thresholds((0, 0.3))
-    for ask in (
+    for call in (
         lambda: SetSize(sets)(rows([1])[0], 0.5),
         lambda: prediction_sets(rows([1]), sets, 0.5),
     ):
         with pytest.raises(ValueError, match=r"coverage of 0\.5"):
-            ask()
+            call()
 
 
-def test_one_answer_has_the_set_that_all_answers_together_have() -> None:
+def test_set_size_agrees_with_prediction_sets() -> None:
     random = np.random.default_rng(0)
     logits = (random.normal(size=(500, 10)) * 3).astype(np.float32)
-    answers = probabilities(logits, "logits", 1.3)
+    scores = probabilities(logits, "logits", 1.3)
     calibration = Calibration.model_validate(CALIBRATION)
     size = SetSize(calibration.sets)
-    seen = set()
+    sizes_found = set()
     for coverage in COVERAGES:
-        sizes = prediction_sets(answers, calibration.sets, coverage).sum(axis=1)
-        assert [size(row, coverage) for row in answers] == sizes.tolist()
-        seen |= set(sizes.tolist())
-    assert min(seen) == 1
-    assert len(seen) > 2
+        sizes = prediction_sets(scores, calibration.sets, coverage).sum(axis=1)
+        assert [size(row, coverage) for row in scores] == sizes.tolist()
+        sizes_found |= set(sizes.tolist())
+    assert min(sizes_found) == 1
+    assert len(sizes_found) > 2
 
 
-def test_a_set_of_a_thousand_classes_is_found() -> None:
+def test_set_size_with_a_thousand_classes() -> None:
     logits = np.random.default_rng(0).normal(size=(5, 1000)).astype(np.float32)
-    answers = probabilities(logits, "logits")
-    # The tenth largest is the threshold itself: what reaches it belongs.
-    floor = float(np.sort(answers[0])[-10])
-    assert SetSize(thresholds((0, floor)))(answers[0], 0.9) == 10
+    scores = probabilities(logits, "logits")
+    # The threshold is the tenth largest probability, which is included.
+    floor = float(np.sort(scores[0])[-10])
+    assert SetSize(thresholds((0, floor)))(scores[0], 0.9) == 10
 
 
-def test_a_calibration_is_read_as_it_was_written() -> None:
+def test_calibration_survives_json() -> None:
     calibration = Calibration.model_validate(CALIBRATION)
     assert Calibration.model_validate_json(calibration.model_dump_json()) == calibration
 
@@ -177,6 +177,6 @@ SETS = CALIBRATION["sets"]
         ({"mean_set_size": {"0.9": 1.0}}, "mean_set_size"),
     ],
 )
-def test_a_calibration_that_cannot_be_used_is_refused(fields: dict[str, Any], reason: str) -> None:
+def test_invalid_calibration_raises_validation_error(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         Calibration.model_validate(CALIBRATION | fields)

@@ -1,4 +1,4 @@
-"""Tests of what waits and runs are coroutines of one event loop each."""
+"""Fixtures of the inference tests; each async test runs in its own event loop."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a batcher runs in tests, and how they wait: for a condition, never for a time to pass."""
+"""Helpers of tests of the batcher: work to run, and waiting for conditions instead of times."""
 
 import asyncio
 import threading
@@ -10,29 +10,31 @@ from backend.inference.batcher import Batch, Batcher
 
 T = TypeVar("T")
 
-WAIT = 30  # seconds for a condition that comes at once where all is well
-UNLUCKY = -13
-FATAL = -666
+TIMEOUT = 30  # seconds to wait for a condition that normally holds at once
+FAILING_ITEM = -13
+FAILING_BATCH_ITEM = -666
 
 
-class Work:
-    """Doubles its items once it is let; remembers its batches.
+class DoublingWork:
+    """Doubles its items after `release` is set, and records its batches.
 
-    The item UNLUCKY fails alone, FATAL with its whole batch.
+    FAILING_ITEM fails alone, FAILING_BATCH_ITEM fails its whole batch.
     """
 
-    def __init__(self, *, held: bool = False) -> None:
+    def __init__(self, *, blocked: bool = False) -> None:
         self.batches: list[Batch[int]] = []
-        self.open = threading.Event()
-        if not held:
-            self.open.set()
+        self.release = threading.Event()
+        if not blocked:
+            self.release.set()
 
     def __call__(self, batch: Batch[int]) -> Sequence[int | Exception]:
         self.batches.append(batch)
-        assert self.open.wait(WAIT)
-        if FATAL in batch.items:
-            raise RuntimeError("all is lost")
-        return [ValueError("unlucky") if item == UNLUCKY else 2 * item for item in batch.items]
+        assert self.release.wait(TIMEOUT)
+        if FAILING_BATCH_ITEM in batch.items:
+            raise RuntimeError("batch failed")
+        return [
+            ValueError("item failed") if item == FAILING_ITEM else 2 * item for item in batch.items
+        ]
 
     @property
     def items(self) -> list[list[int]]:
@@ -44,33 +46,33 @@ class Work:
 
 
 @contextmanager
-def running(
+def run_batcher(
     work: Callable[[Batch[int]], Sequence[int | Exception]], **options: Any
 ) -> Iterator[Batcher[int, int]]:
-    """A batcher of `work`, closed at the end; what is held is let go before."""
+    """Yield a batcher of `work`; release blocked work and close the batcher at the end."""
     batcher = Batcher[int, int](work, **options)
     try:
         yield batcher
     finally:
-        if isinstance(work, Work):
-            work.open.set()
+        if isinstance(work, DoublingWork):
+            work.release.set()
         batcher.close()
 
 
-async def together(*futures: Awaitable[T]) -> list[T]:
-    """All answers, in order."""
-    async with asyncio.timeout(WAIT):
+async def gather_results(*futures: Awaitable[T]) -> list[T]:
+    """Return all results, in order."""
+    async with asyncio.timeout(TIMEOUT):
         return list(await asyncio.gather(*futures))
 
 
-async def settled(*futures: Awaitable[T]) -> list[T | BaseException]:
-    """All answers and failures, in order."""
-    async with asyncio.timeout(WAIT):
+async def gather_outcomes(*futures: Awaitable[T]) -> list[T | BaseException]:
+    """Return all results and exceptions, in order."""
+    async with asyncio.timeout(TIMEOUT):
         return list(await asyncio.gather(*futures, return_exceptions=True))
 
 
-async def until(condition: Callable[[], Any]) -> None:
+async def wait_until(condition: Callable[[], Any]) -> None:
     """Wait until `condition` holds."""
-    async with asyncio.timeout(WAIT):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens in threads
+    async with asyncio.timeout(TIMEOUT):
+        while not condition():  # noqa: ASYNC110 - the condition changes in threads
             await asyncio.sleep(0.001)

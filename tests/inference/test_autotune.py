@@ -1,4 +1,4 @@
-"""The plan follows from what was measured."""
+"""Autotuner and Plan: the plan follows from the measured forward passes."""
 
 import time
 from collections.abc import Callable
@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 
 from backend.inference import autotune
-from backend.inference.autotune import Interrupted, Plan, Autotuner
+from backend.inference.autotune import Autotuner, Interrupted, Plan
 from backend.inference.types import Floats
 
-# Seconds that a forward pass takes, by its batch.
+# Seconds of a forward pass, by batch size.
 Cost = Callable[[int], float]
 
 
 class Clock:
-    """Time that only passes in forward passes, whichever thread runs them, and in sleep."""
+    """A clock that only advances in forward passes and in `sleep`."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -28,10 +28,10 @@ class Clock:
         self.now += seconds
 
 
-class Costly:
-    """A network of which a forward pass takes what `cost` says."""
+class TimedRuntime:
+    """A network whose forward pass takes `cost(batch size)` seconds of the clock."""
 
-    name = "costly"
+    name = "timed"
 
     def __init__(self, clock: Clock, cost: Cost, *, concurrent: bool = True) -> None:
         self.concurrent = concurrent
@@ -52,13 +52,13 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return clock
 
 
-def survey(
-    wide: Costly,
-    narrow: Costly | None = None,
+def choose_plan(
+    wide: TimedRuntime,
+    narrow: TimedRuntime | None = None,
     *,
     max_batch: int = 32,
     activity: Callable[[], int | None] = lambda: 0,
-    stopped: Callable[[], bool] = lambda: False,
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> Plan:
     return Autotuner(
         wide,
@@ -67,111 +67,113 @@ def survey(
         shape=(1, 2, 2),
         max_batch=max_batch,
         activity=activity,
-        stopped=stopped,
-    ).plan()
+        is_stopped=is_stopped,
+    ).choose_plan()
 
 
-def test_four_runners_where_threads_do_not_help_one_forward_pass(clock: Clock) -> None:
-    wide = Costly(clock, lambda size: 0.010 * size)
-    narrow = Costly(clock, lambda size: 0.003 * size)
-    found = survey(wide, narrow)
-    assert (found.runners, found.threads, found.measured) == (4, 1, True)
+def test_chooses_one_runner_per_processor_if_threads_do_not_help(clock: Clock) -> None:
+    wide = TimedRuntime(clock, lambda size: 0.010 * size)
+    narrow = TimedRuntime(clock, lambda size: 0.003 * size)
+    plan = choose_plan(wide, narrow)
+    assert (plan.runners, plan.threads, plan.measured) == (4, 1, True)
 
 
-def test_one_runner_over_all_processors_where_that_is_faster(clock: Clock) -> None:
-    wide = Costly(clock, lambda size: 0.002 * size)
-    narrow = Costly(clock, lambda size: 0.004 * size)
-    found = survey(wide, narrow)
-    assert (found.runners, found.threads, found.alone_threads) == (1, 4, 4)
+def test_chooses_one_runner_over_all_processors_if_faster(clock: Clock) -> None:
+    wide = TimedRuntime(clock, lambda size: 0.002 * size)
+    narrow = TimedRuntime(clock, lambda size: 0.004 * size)
+    plan = choose_plan(wide, narrow)
+    assert (plan.runners, plan.threads, plan.alone_threads) == (1, 4, 4)
 
 
-def test_one_alone_gets_all_processors_where_they_help_it_though_not_many(clock: Clock) -> None:
-    wide = Costly(clock, lambda size: 0.002 + 0.010 * (size - 1))  # does not pay in batches
-    narrow = Costly(clock, lambda size: 0.005 if size == 1 else 0.0005 * size)
-    found = survey(wide, narrow)
-    assert (found.runners, found.threads, found.alone_threads) == (4, 1, 4)
+def test_single_image_uses_all_processors_if_faster_only_for_it(clock: Clock) -> None:
+    wide = TimedRuntime(clock, lambda size: 0.002 + 0.010 * (size - 1))  # slow in batches
+    narrow = TimedRuntime(clock, lambda size: 0.005 if size == 1 else 0.0005 * size)
+    plan = choose_plan(wide, narrow)
+    assert (plan.runners, plan.threads, plan.alone_threads) == (4, 1, 4)
 
 
-def test_one_alone_gets_one_thread_where_more_do_not_help_it(clock: Clock) -> None:
-    wide = Costly(clock, lambda size: 0.010 * size)
-    narrow = Costly(clock, lambda size: 0.010 * size / 2)
-    assert survey(wide, narrow).alone_threads == 1
+def test_single_image_uses_one_thread_if_more_do_not_help(clock: Clock) -> None:
+    wide = TimedRuntime(clock, lambda size: 0.010 * size)
+    narrow = TimedRuntime(clock, lambda size: 0.010 * size / 2)
+    assert choose_plan(wide, narrow).alone_threads == 1
 
 
 @pytest.mark.parametrize(
     ("cost", "batch"),
     [
-        (lambda size: 0.010 * size, 4),  # nothing is gained by a batch
+        (lambda size: 0.010 * size, 4),  # no gain from batches
         (lambda size: 0.010 * size if size < 4 else 0.005 * size, 4),
-        (lambda size: 0.010 + 0.001 * size, 32),  # much is
+        (lambda size: 0.010 + 0.001 * size, 32),  # large gain
         (lambda size: 0.010 if size <= 16 else 0.010 * size / 16, 16),
     ],
 )
-def test_batches_are_as_large_as_pays(clock: Clock, cost: Cost, batch: int) -> None:
-    assert survey(Costly(clock, cost)).max_batch == batch
+def test_chooses_smallest_batch_near_maximum_throughput(
+    clock: Clock, cost: Cost, batch: int
+) -> None:
+    assert choose_plan(TimedRuntime(clock, cost)).max_batch == batch
 
 
-def test_no_batch_is_larger_than_allowed(clock: Clock) -> None:
-    wide = Costly(clock, lambda size: 0.010 + 0.001 * size)
-    assert survey(wide, max_batch=6).max_batch == 6
+def test_batches_do_not_exceed_max_batch(clock: Clock) -> None:
+    wide = TimedRuntime(clock, lambda size: 0.010 + 0.001 * size)
+    assert choose_plan(wide, max_batch=6).max_batch == 6
     assert max(wide.batches) == 6
 
 
-def test_larger_batches_are_not_tried_once_they_do_not_pay(clock: Clock) -> None:
-    wide = Costly(clock, lambda size: 0.010 * size)
-    survey(wide)
-    assert set(wide.batches) == {4, 16}  # 32 would have been allowed
+def test_stops_trying_larger_batches_without_gain(clock: Clock) -> None:
+    wide = TimedRuntime(clock, lambda size: 0.010 * size)
+    choose_plan(wide)
+    assert set(wide.batches) == {4, 16}  # not 32
 
 
-def test_a_runtime_for_one_thread_at_a_time_has_one_runner_and_decoders(clock: Clock) -> None:
-    found = survey(Costly(clock, lambda size: 0.001 * size, concurrent=False))
-    assert (found.runners, found.threads, found.decoders, found.measured) == (1, 4, 4, True)
+def test_non_concurrent_runtime_gets_one_runner_and_decoders(clock: Clock) -> None:
+    plan = choose_plan(TimedRuntime(clock, lambda size: 0.001 * size, concurrent=False))
+    assert (plan.runners, plan.threads, plan.decoders, plan.measured) == (1, 4, 4, True)
 
 
-def test_a_measurement_that_was_disturbed_is_made_again(clock: Clock) -> None:
-    """A picture comes in each of the first probes, which look slow by it."""
+def test_disturbed_measurement_is_repeated(clock: Clock) -> None:
+    """An image arrives in each of the first measurements and makes them slow."""
     disturbed = 5
 
     def cost(size: int) -> float:
-        return 9.0 if came < disturbed else 0.010 * size if size < 4 else 0.005 * size
+        return 9.0 if received < disturbed else 0.010 * size if size < 4 else 0.005 * size
 
-    came, looks = 0, 0
+    received, calls = 0, 0
 
     def activity() -> int:
-        nonlocal came, looks
-        looks += 1
-        if looks % 2 == 0 and came < disturbed:  # between two looks, while it was measured
-            came += 1
-        return came
+        nonlocal received, calls
+        calls += 1
+        if calls % 2 == 0 and received < disturbed:  # during a measurement
+            received += 1
+        return received
 
-    wide = Costly(clock, cost)
-    assert survey(wide, activity=activity).max_batch == 4
-    assert came == disturbed
+    wide = TimedRuntime(clock, cost)
+    assert choose_plan(wide, activity=activity).max_batch == 4
+    assert received == disturbed
 
 
-def test_nothing_is_measured_while_pictures_are_inside(clock: Clock) -> None:
-    wide = Costly(clock, lambda size: 0.010 * size)
+def test_waits_until_no_image_is_in_flight(clock: Clock) -> None:
+    wide = TimedRuntime(clock, lambda size: 0.010 * size)
     inside = [None] * 10
-    seen: list[int] = []
+    batch_counts: list[int] = []
 
     def activity() -> int | None:
         if inside:
-            seen.append(len(wide.batches))
+            batch_counts.append(len(wide.batches))
             return inside.pop()
         return 10
 
-    survey(wide, activity=activity)
-    assert seen == [0] * 10
+    choose_plan(wide, activity=activity)
+    assert batch_counts == [0] * 10
 
 
-def test_it_is_interrupted_between_two_probes(clock: Clock) -> None:
-    wide = Costly(clock, lambda size: 0.100 * size)
+def test_stopping_interrupts_between_measurements(clock: Clock) -> None:
+    wide = TimedRuntime(clock, lambda size: 0.100 * size)
     with pytest.raises(Interrupted):
-        survey(wide, stopped=lambda: len(wide.batches) >= 2)
+        choose_plan(wide, is_stopped=lambda: len(wide.batches) >= 2)
     assert len(wide.batches) == 2
 
 
-def test_callers_side_by_side_are_counted_together_on_a_real_clock() -> None:
+def test_concurrent_runners_add_up_on_a_real_clock() -> None:
     class Sleeper:
         name = "sleeper"
         concurrent = True
@@ -180,36 +182,29 @@ def test_callers_side_by_side_are_counted_together_on_a_real_clock() -> None:
             time.sleep(0.005)
             return batch
 
-    found = Autotuner(
+    plan = Autotuner(
         Sleeper(),
         Sleeper(),
         threads=8,
         shape=(1,),
         max_batch=1,
         activity=lambda: 0,
-        stopped=lambda: False,
-    ).plan()
-    assert (found.runners, found.threads, found.max_batch) == (8, 1, 1)
+        is_stopped=lambda: False,
+    ).choose_plan()
+    assert (plan.runners, plan.threads, plan.max_batch) == (8, 1, 1)
 
 
-def test_a_plan_is_kept_and_read_again(tmp_path: Path) -> None:
+def test_written_plan_is_read_again(tmp_path: Path) -> None:
     path = tmp_path / "new" / "plan.json"
-    assert autotune.read(path) is None
-    kept = Plan(threads=1, runners=4, alone_threads=4, max_batch=8, measured=True)
-    autotune.write(path, kept)
-    assert autotune.read(path) == kept
+    assert autotune.read_plan(path) is None
+    plan = Plan(threads=1, runners=4, alone_threads=4, max_batch=8, measured=True)
+    autotune.write_plan(path, plan)
+    assert autotune.read_plan(path) == plan
     assert list(path.parent.iterdir()) == [path]
 
 
 @pytest.mark.parametrize("text", ["", "{", "{}", '{"threads": 0}', "[]"])
-def test_a_damaged_plan_is_none(tmp_path: Path, text: str) -> None:
+def test_invalid_plan_file_returns_none(tmp_path: Path, text: str) -> None:
     path = tmp_path / "plan.json"
     path.write_text(text)
-    assert autotune.read(path) is None
-
-
-def test_a_plan_in_words() -> None:
-    many = Plan(threads=1, runners=4, alone_threads=2, max_batch=8)
-    assert str(many) == "4 x 1 threads, 2 for one alone, no decoders, batches up to 8"
-    one = Plan(threads=4, runners=1, alone_threads=4, max_batch=32, decoders=4)
-    assert str(one) == "1 x 4 threads, 4 for one alone, 4 decoders, batches up to 32"
+    assert autotune.read_plan(path) is None

@@ -1,4 +1,4 @@
-"""The batcher gives everyone their own answer, in few batches, and refuses what does not fit."""
+"""Batcher: results in order, batch sizes, queue limit, cancellation and deadlines."""
 
 import asyncio
 import threading
@@ -8,213 +8,230 @@ import pytest
 
 from backend.inference.batcher import Batcher
 from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
-from tests.inference.helpers import FATAL, UNLUCKY, WAIT, Work, running, settled, together, until
+from tests.inference.helpers import (
+    FAILING_BATCH_ITEM,
+    FAILING_ITEM,
+    TIMEOUT,
+    DoublingWork,
+    gather_outcomes,
+    gather_results,
+    run_batcher,
+    wait_until,
+)
 
 pytestmark = pytest.mark.anyio
 
 
-async def busy(batcher: Batcher[int, int], work: Work) -> asyncio.Future[int]:
-    """Submit the item 0 and wait until it is worked on."""
+async def submit_blocking_item(
+    batcher: Batcher[int, int], work: DoublingWork
+) -> asyncio.Future[int]:
+    """Submit the item 0 and wait until it is running."""
     first = batcher.submit(0)
-    await until(lambda: work.batches)
+    await wait_until(lambda: work.batches)
     return first
 
 
-async def test_everyone_gets_their_own_answer() -> None:
-    with running(Work(), max_batch=8, runners=3) as batcher:
-        answers = await together(*(batcher.submit(i) for i in range(300)))
-    assert answers == [2 * i for i in range(300)]
+async def test_each_caller_gets_its_own_result() -> None:
+    with run_batcher(DoublingWork(), max_batch=8, runners=3) as batcher:
+        results = await gather_results(*(batcher.submit(i) for i in range(300)))
+    assert results == [2 * i for i in range(300)]
 
 
-async def test_what_comes_alone_goes_at_once_and_alone() -> None:
-    work = Work()
-    with running(work, runners=2) as batcher:
-        assert [await together(batcher.submit(i)) for i in (1, 2, 3)] == [[2], [4], [6]]
+async def test_single_items_run_immediately() -> None:
+    work = DoublingWork()
+    with run_batcher(work, runners=2) as batcher:
+        assert [await gather_results(batcher.submit(i)) for i in (1, 2, 3)] == [[2], [4], [6]]
     assert work.items == [[1], [2], [3]]
     assert work.reasons == ["single"] * 3
-    assert all(batch.alone for batch in work.batches)
+    assert all(batch.is_single for batch in work.batches)
 
 
-async def test_arrivals_gather_while_the_runner_is_busy_up_to_the_largest_batch() -> None:
-    work = Work(held=True)
-    with running(work, max_batch=3) as batcher:
-        futures = [await busy(batcher, work), *(batcher.submit(i) for i in range(1, 6))]
-        assert batcher.waiting == 5
-        work.open.set()
-        assert await together(*futures) == [0, 2, 4, 6, 8, 10]
+async def test_items_gather_up_to_max_batch_while_runner_is_busy() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work, max_batch=3) as batcher:
+        futures = [
+            await submit_blocking_item(batcher, work),
+            *(batcher.submit(i) for i in range(1, 6)),
+        ]
+        assert batcher.queued == 5
+        work.release.set()
+        assert await gather_results(*futures) == [0, 2, 4, 6, 8, 10]
     assert work.items == [[0], [1, 2, 3], [4, 5]]
     assert work.reasons == ["single", "full", "partial"]
 
 
-async def test_one_that_comes_while_another_is_inside_is_not_called_alone() -> None:
-    work = Work(held=True)
-    with running(work, runners=2) as batcher:
-        first = await busy(batcher, work)
+async def test_item_is_not_single_while_another_is_running() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work, runners=2) as batcher:
+        first = await submit_blocking_item(batcher, work)
         second = batcher.submit(1)
-        await until(lambda: len(work.batches) == 2)
-        work.open.set()
-        assert await together(first, second) == [0, 2]
+        await wait_until(lambda: len(work.batches) == 2)
+        work.release.set()
+        assert await gather_results(first, second) == [0, 2]
     assert work.reasons == ["single", "partial"]
 
 
-async def test_it_is_busy_from_the_first_item_to_the_last_answer() -> None:
-    work = Work(held=True)
-    with running(work) as batcher:
-        await until(lambda: not batcher.busy)
-        first = await busy(batcher, work)
-        await until(lambda: batcher.busy)
-        work.open.set()
-        await together(first)
-        await until(lambda: not batcher.busy)
+async def test_is_busy_until_last_result() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work) as batcher:
+        await wait_until(lambda: not batcher.is_busy)
+        first = await submit_blocking_item(batcher, work)
+        await wait_until(lambda: batcher.is_busy)
+        work.release.set()
+        await gather_results(first)
+        await wait_until(lambda: not batcher.is_busy)
 
 
-async def test_a_full_queue_is_refused_at_once() -> None:
-    work = Work(held=True)
-    with running(work, queue_size=2) as batcher:
-        await busy(batcher, work)
+async def test_full_queue_raises_queue_full_error() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work, queue_size=2) as batcher:
+        await submit_blocking_item(batcher, work)
         waiting = [batcher.submit(1), batcher.submit(2)]
         with pytest.raises(QueueFullError):
             batcher.submit(3)
-        work.open.set()
-        assert await together(*waiting) == [2, 4]
-        assert await together(batcher.submit(4)) == [8]
+        work.release.set()
+        assert await gather_results(*waiting) == [2, 4]
+        assert await gather_results(batcher.submit(4)) == [8]
 
 
-async def test_a_cancelled_item_costs_nothing_and_hurts_nobody() -> None:
-    work = Work(held=True)
-    with running(work) as batcher:
-        await busy(batcher, work)
-        gone, stays = batcher.submit(1), batcher.submit(2)
-        assert gone.cancel()
-        work.open.set()
-        assert await together(stays) == [4]
+async def test_cancelled_queued_item_is_not_run() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work) as batcher:
+        await submit_blocking_item(batcher, work)
+        cancelled, pending = batcher.submit(1), batcher.submit(2)
+        assert cancelled.cancel()
+        work.release.set()
+        assert await gather_results(pending) == [4]
     assert work.items == [[0], [2]]
 
 
-async def test_an_item_that_is_given_up_while_it_is_worked_on_hurts_nobody() -> None:
-    work = Work(held=True)
-    with running(work) as batcher:
-        first = await busy(batcher, work)
-        mates = [batcher.submit(i) for i in (1, 2, 3)]
+async def test_cancelling_running_item_does_not_affect_others() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work) as batcher:
+        first = await submit_blocking_item(batcher, work)
+        others = [batcher.submit(i) for i in (1, 2, 3)]
         first.cancel()
-        work.open.set()
-        assert await together(*mates) == [2, 4, 6]
-        mates = [batcher.submit(i) for i in (4, 5)]
-        assert await together(*mates) == [8, 10]
+        work.release.set()
+        assert await gather_results(*others) == [2, 4, 6]
+        others = [batcher.submit(i) for i in (4, 5)]
+        assert await gather_results(*others) == [8, 10]
 
 
-async def test_an_item_whose_time_is_over_is_told_so_and_never_worked_on() -> None:
-    work = Work(held=True)
-    with running(work) as batcher:
-        await busy(batcher, work)
+async def test_expired_item_raises_deadline_error_and_is_not_run() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work) as batcher:
+        await submit_blocking_item(batcher, work)
         now = time.perf_counter()
-        late, stays = batcher.submit(1, now), batcher.submit(2, now + 10 * WAIT)
-        work.open.set()
-        assert await together(stays) == [4]
+        expired, pending = batcher.submit(1, now), batcher.submit(2, now + 10 * TIMEOUT)
+        work.release.set()
+        assert await gather_results(pending) == [4]
         with pytest.raises(DeadlineError):
-            await together(late)
+            await gather_results(expired)
     assert work.items == [[0], [2]]
 
 
-async def test_a_queue_of_nothing_but_given_up_items_is_passed_over() -> None:
-    work = Work(held=True)
-    with running(work, max_batch=2) as batcher:
-        await busy(batcher, work)
+async def test_queue_of_cancelled_and_expired_items_is_skipped() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work, max_batch=2) as batcher:
+        await submit_blocking_item(batcher, work)
         for i in range(1, 6):
             batcher.submit(i).cancel()
-        late = [batcher.submit(i, time.perf_counter()) for i in range(6, 9)]
-        work.open.set()
-        answers = await settled(*late)
-        assert {type(answer) for answer in answers} == {DeadlineError}
-        assert await together(batcher.submit(9)) == [18]
+        expired = [batcher.submit(i, time.perf_counter()) for i in range(6, 9)]
+        work.release.set()
+        results = await gather_outcomes(*expired)
+        assert {type(result) for result in results} == {DeadlineError}
+        assert await gather_results(batcher.submit(9)) == [18]
     assert work.items == [[0], [9]]
 
 
-async def test_an_item_that_fails_fails_alone() -> None:
-    work = Work(held=True)
-    with running(work) as batcher:
-        await busy(batcher, work)
-        good, bad, fine = (batcher.submit(i) for i in (1, UNLUCKY, 2))
-        work.open.set()
-        assert await together(good, fine) == [2, 4]
-        with pytest.raises(ValueError, match="unlucky"):
-            await together(bad)
-    assert work.items == [[0], [1, UNLUCKY, 2]]
+async def test_failing_item_does_not_affect_its_batch() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work) as batcher:
+        await submit_blocking_item(batcher, work)
+        good, bad, fine = (batcher.submit(i) for i in (1, FAILING_ITEM, 2))
+        work.release.set()
+        assert await gather_results(good, fine) == [2, 4]
+        with pytest.raises(ValueError, match="item failed"):
+            await gather_results(bad)
+    assert work.items == [[0], [1, FAILING_ITEM, 2]]
 
 
-async def test_a_run_that_raises_fails_its_batch_and_the_next_one_is_well() -> None:
-    work = Work(held=True)
-    with running(work) as batcher:
-        await busy(batcher, work)
-        batch = [batcher.submit(i) for i in (1, FATAL, 2)]
-        work.open.set()
-        answers = await settled(*batch)
-        assert [str(answer) for answer in answers] == ["all is lost"] * 3
-        assert await together(batcher.submit(3)) == [6]
-        await until(lambda: not batcher.busy)
+async def test_exception_fails_the_batch_but_not_the_next_one() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work) as batcher:
+        await submit_blocking_item(batcher, work)
+        batch = [batcher.submit(i) for i in (1, FAILING_BATCH_ITEM, 2)]
+        work.release.set()
+        results = await gather_outcomes(*batch)
+        assert [str(result) for result in results] == ["batch failed"] * 3
+        assert await gather_results(batcher.submit(3)) == [6]
+        await wait_until(lambda: not batcher.is_busy)
 
 
-async def test_closing_finishes_what_was_accepted_and_takes_no_more() -> None:
-    work = Work(held=True)
+async def test_close_finishes_queued_items_and_rejects_new_ones() -> None:
+    work = DoublingWork(blocked=True)
     batcher = Batcher[int, int](work, max_batch=2)
-    futures = [await busy(batcher, work), *(batcher.submit(i) for i in (1, 2, 3))]
+    futures = [await submit_blocking_item(batcher, work), *(batcher.submit(i) for i in (1, 2, 3))]
     closing = threading.Thread(target=batcher.close)
     closing.start()
-    work.open.set()
-    assert await together(*futures) == [0, 2, 4, 6]
-    closing.join(WAIT)
+    work.release.set()
+    assert await gather_results(*futures) == [0, 2, 4, 6]
+    closing.join(TIMEOUT)
     assert not closing.is_alive()
     with pytest.raises(ClosedError):
         batcher.submit(4)
 
 
-@pytest.mark.parametrize("expires", [float("inf"), 0.0])
-async def test_an_event_loop_that_has_ended_meanwhile_hurts_nobody(expires: float) -> None:
-    work = Work(held=True)
-    with running(work) as batcher:
-        first = await busy(batcher, work)
+@pytest.mark.parametrize("deadline", [float("inf"), 0.0])
+async def test_items_of_closed_event_loop_are_ignored(deadline: float) -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work) as batcher:
+        first = await submit_blocking_item(batcher, work)
 
-        async def leave() -> None:
-            batcher.submit(1, expires)
+        async def submit_and_exit() -> None:
+            batcher.submit(1, deadline)
 
-        await asyncio.to_thread(asyncio.run, leave())
+        await asyncio.to_thread(asyncio.run, submit_and_exit())
         second = batcher.submit(2)
-        work.open.set()
-        assert await together(first, second) == [0, 4]
-        assert await together(batcher.submit(3)) == [6]
+        work.release.set()
+        assert await gather_results(first, second) == [0, 4]
+        assert await gather_results(batcher.submit(3)) == [6]
 
 
-async def test_items_that_were_given_up_take_no_place_in_the_queue() -> None:
-    work = Work(held=True)
-    with running(work, queue_size=2) as batcher:
-        await busy(batcher, work)
-        for gone in (batcher.submit(1), batcher.submit(2)):
-            gone.cancel()
-        await together(asyncio.sleep(0))
-        stays = batcher.submit(3)
-        work.open.set()
-        assert await together(stays) == [6]
+async def test_cancelled_items_free_their_place_in_the_queue() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work, queue_size=2) as batcher:
+        await submit_blocking_item(batcher, work)
+        for cancelled in (batcher.submit(1), batcher.submit(2)):
+            cancelled.cancel()
+        await gather_results(asyncio.sleep(0))
+        pending = batcher.submit(3)
+        work.release.set()
+        assert await gather_results(pending) == [6]
     assert work.items == [[0], [3]]
 
 
-async def test_a_batch_holds_no_more_than_its_items_weigh() -> None:
-    work = Work(held=True)
+async def test_weight_limits_the_batch() -> None:
+    work = DoublingWork(blocked=True)
     batcher = Batcher[int, int](work, max_batch=10, weigh=lambda item: item)
     try:
-        futures = [await busy(batcher, work), *(batcher.submit(i) for i in (4, 5, 3, 20, 1))]
-        work.open.set()
-        assert await together(*futures) == [0, 8, 10, 6, 40, 2]
+        futures = [
+            await submit_blocking_item(batcher, work),
+            *(batcher.submit(i) for i in (4, 5, 3, 20, 1)),
+        ]
+        work.release.set()
+        assert await gather_results(*futures) == [0, 8, 10, 6, 40, 2]
     finally:
-        work.open.set()
+        work.release.set()
         batcher.close()
     assert work.items == [[0], [4, 5], [3], [20], [1]]
 
 
-async def test_a_batch_tells_who_gave_up_while_it_runs() -> None:
-    work = Work(held=True)
-    with running(work) as batcher:
-        first = await busy(batcher, work)
-        assert work.batches[0].is_wanted(0)
+async def test_batch_reports_items_cancelled_while_running() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work) as batcher:
+        first = await submit_blocking_item(batcher, work)
+        assert work.batches[0].is_pending(0)
         first.cancel()
-        assert not work.batches[0].is_wanted(0)
-        work.open.set()
+        assert not work.batches[0].is_pending(0)
+        work.release.set()

@@ -1,4 +1,4 @@
-"""What a calibrated model answers: the probabilities, sets and scores of `calibration.py`."""
+"""Classifications of calibrated models: probabilities, prediction sets and OOD scores."""
 
 import asyncio
 import shutil
@@ -16,18 +16,18 @@ from backend.inference.errors import InferenceError
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime, RuntimeName
-from backend.inference.types import Floats, ClassificationResult
+from backend.inference.types import ClassificationResult, Floats
 from calibration import apply
 from calibration.apply import COVERAGES, Calibration
 from tests.conftest import ROOT
-from tests.fake_models import CALIBRATION, GRAY, fake_loader, gray, digit_in, write_model
+from tests.fake_models import CALIBRATION, GRAY, digit_in, fake_loader, gray, write_model
 
-FITTED = Calibration.model_validate(CALIBRATION)
-NO_SCORE = CALIBRATION | {"max_ood_score": None}
+FITTED_CALIBRATION = Calibration.model_validate(CALIBRATION)
+CALIBRATION_WITHOUT_OOD = CALIBRATION | {"max_ood_score": None}
 
 
 class Linear:
-    """Logits of any number of classes from 8x8 pictures: each class another random mixture."""
+    """Logits for 8x8 images and any number of classes, from random weights."""
 
     name = "linear"
     concurrent = True
@@ -41,7 +41,7 @@ class Linear:
 
 
 class Outputs:
-    """Gives these outputs for every picture; the warm-up is given zeros that sum to one."""
+    """Returns fixed outputs for every image, and valid probabilities in the warm-up."""
 
     name = "outputs"
     concurrent = True
@@ -55,11 +55,11 @@ class Outputs:
         return good
 
 
-def model(folder: Path, **fields: Any) -> Artifact:
+def create_model(folder: Path, **fields: Any) -> Artifact:
     return artifact.read(write_model(folder, **{"preprocess": GRAY} | fields))
 
 
-def answers(model: Artifact, runtime: Runtime, rows: Floats) -> list[ClassificationResult]:
+def classify(model: Artifact, runtime: Runtime, rows: Floats) -> list[ClassificationResult]:
     return run(Classifier(model, partial(fake_loader(runtime), model)), rows)
 
 
@@ -70,79 +70,83 @@ def run(classifier: Classifier, rows: Floats) -> list[ClassificationResult]:
         classifier.close()
 
 
-def pictures(count: int) -> Floats:
+def random_rows(count: int) -> Floats:
     return np.random.default_rng(0).normal(size=(count, 1, 8, 8)).astype(np.float32)
 
 
 @pytest.mark.parametrize("classes", [10, 1000])
-def test_answers_are_what_the_functions_make_of_the_outputs(tmp_path: Path, classes: int) -> None:
+def test_results_equal_those_of_the_calibration_functions(tmp_path: Path, classes: int) -> None:
     labels = tuple(map(str, range(classes)))
-    runtime, rows = Linear(classes), pictures(200)
+    runtime, rows = Linear(classes), random_rows(200)
     logits = runtime(rows)
     scores = apply.ood_scores(logits)
     limit = float(np.sort(scores)[100])
     fields = {"labels": labels, "calibration": CALIBRATION | {"max_ood_score": limit + 1e-3}}
-    found = answers(model(tmp_path, **fields), runtime, rows)
-    expected = apply.probabilities(logits, "logits", FITTED.temperature)
-    np.testing.assert_allclose([one.probabilities for one in found], expected, rtol=1e-4)
-    assert [one.ood_score for one in found] == pytest.approx(scores.tolist(), rel=1e-4)
-    assert [one.in_distribution for one in found] == (scores <= limit).tolist()
+    results = classify(create_model(tmp_path, **fields), runtime, rows)
+    expected = apply.probabilities(logits, "logits", FITTED_CALIBRATION.temperature)
+    np.testing.assert_allclose([result.probabilities for result in results], expected, rtol=1e-4)
+    assert [result.ood_score for result in results] == pytest.approx(scores.tolist(), rel=1e-4)
+    assert [result.in_distribution for result in results] == (scores <= limit).tolist()
     for coverage in COVERAGES:
-        belong = apply.prediction_sets(expected, FITTED.sets, coverage)
-        sets = [one.prediction_set(coverage) or () for one in found]
-        assert [set(one) for one in sets] == [set(map(str, np.flatnonzero(b))) for b in belong]
-        assert [one[0] for one in sets] == [one.top(1)[0].label for one in found]
-        assert len({len(one) for one in sets}) > 2
+        mask = apply.prediction_sets(expected, FITTED_CALIBRATION.sets, coverage)
+        sets = [result.prediction_set(coverage) or () for result in results]
+        assert [set(labels) for labels in sets] == [set(map(str, np.flatnonzero(b))) for b in mask]
+        assert [labels[0] for labels in sets] == [result.top(1)[0].label for result in results]
+        assert len({len(labels) for labels in sets}) > 2
 
 
-def test_a_set_is_sorted_by_probability_and_grows_with_the_coverage(tmp_path: Path) -> None:
-    (found,) = answers(
-        model(tmp_path, calibration=CALIBRATION, labels=("a", "b", "c", "d")),
+def test_prediction_set_is_sorted_and_grows_with_coverage(tmp_path: Path) -> None:
+    (result,) = classify(
+        create_model(tmp_path, calibration=CALIBRATION, labels=("a", "b", "c", "d")),
         Outputs([1.5 * np.log(p) for p in (0.03, 0.08, 0.59, 0.3)]),  # the temperature is 1.5
         np.ones((1, 1, 8, 8), dtype=np.float32),
     )
-    assert [found.prediction_set(coverage) for coverage in COVERAGES] == [
+    assert [result.prediction_set(coverage) for coverage in COVERAGES] == [
         ("c", "d"), ("c", "d", "b"), ("c", "d", "b", "a"),
     ]  # fmt: skip
 
 
-def test_a_set_is_never_empty(tmp_path: Path) -> None:
+def test_prediction_set_is_never_empty(tmp_path: Path) -> None:
     strict = [group | {"min_probability": 1} for group in CALIBRATION["sets"]]
-    given = model(tmp_path, calibration=CALIBRATION | {"sets": strict})
-    for one in answers(given, Linear(10), pictures(20)):
-        assert one.prediction_set(0.9) == (one.top(1)[0].label,)
+    model = create_model(tmp_path, calibration=CALIBRATION | {"sets": strict})
+    for result in classify(model, Linear(10), random_rows(20)):
+        assert result.prediction_set(0.9) == (result.top(1)[0].label,)
 
 
-def test_another_coverage_is_an_error(tmp_path: Path) -> None:
-    (one,) = answers(model(tmp_path, calibration=CALIBRATION), Linear(10), pictures(1))
+def test_unknown_coverage_raises_value_error(tmp_path: Path) -> None:
+    (result,) = classify(
+        create_model(tmp_path, calibration=CALIBRATION), Linear(10), random_rows(1)
+    )
     with pytest.raises(ValueError, match=r"coverage of 0\.5"):
-        one.prediction_set(0.5)
+        result.prediction_set(0.5)
 
 
-def test_without_calibration_no_set_is_promised_and_the_score_judges_nothing(
+def test_uncalibrated_model_has_no_prediction_set(
     tmp_path: Path,
 ) -> None:
-    (one,) = answers(model(tmp_path), Linear(10), pictures(1))
-    assert one.prediction_set(0.95) is None
-    assert one.in_distribution is None
-    assert one.ood_score is not None
+    (result,) = classify(create_model(tmp_path), Linear(10), random_rows(1))
+    assert result.prediction_set(0.95) is None
+    assert result.in_distribution is None
+    assert result.ood_score is not None
 
 
-def test_a_model_that_gives_probabilities_has_sets_and_no_score(tmp_path: Path) -> None:
-    given = model(tmp_path, labels=tuple("abc"), output="probabilities", calibration=NO_SCORE)
-    (one,) = answers(given, Outputs([0.1, 0.6, 0.3]), np.ones((1, 1, 8, 8), dtype=np.float32))
+def test_model_with_probabilities_has_sets_and_no_ood_score(tmp_path: Path) -> None:
+    model = create_model(
+        tmp_path, labels=tuple("abc"), output="probabilities", calibration=CALIBRATION_WITHOUT_OOD
+    )
+    (result,) = classify(model, Outputs([0.1, 0.6, 0.3]), np.ones((1, 1, 8, 8), dtype=np.float32))
     scaled = np.array([0.1, 0.6, 0.3]) ** (1 / 1.5)
-    np.testing.assert_allclose(one.probabilities, scaled / scaled.sum(), rtol=1e-5)
-    assert one.prediction_set(0.95) == ("b", "c", "a")
-    assert one.ood_score is one.in_distribution is None
+    np.testing.assert_allclose(result.probabilities, scaled / scaled.sum(), rtol=1e-5)
+    assert result.prediction_set(0.95) == ("b", "c", "a")
+    assert result.ood_score is result.in_distribution is None
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 @pytest.mark.anyio
-async def test_a_number_that_is_not_finite_stays_an_error(tmp_path: Path, bad: float) -> None:
-    given = model(tmp_path, calibration=CALIBRATION)
+async def test_output_that_is_not_finite_raises_inference_error(tmp_path: Path, bad: float) -> None:
+    model = create_model(tmp_path, calibration=CALIBRATION)
     runtime = Outputs([bad, *[1.0] * 9])
-    classifier = Classifier(given, partial(fake_loader(runtime), given))
+    classifier = Classifier(model, partial(fake_loader(runtime), model))
     try:
         with pytest.raises(InferenceError, match="not finite"):
             await classifier.classify(gray(1))
@@ -151,18 +155,18 @@ async def test_a_number_that_is_not_finite_stays_an_error(tmp_path: Path, bad: f
         classifier.close()
 
 
-def test_both_runtimes_give_the_same_sets(tmp_path: Path) -> None:
+def test_both_runtimes_return_the_same_sets(tmp_path: Path) -> None:
     folder = tmp_path / "digits"
     shutil.copytree(ROOT / "models" / "mnist-cnn", folder)
-    manifest = artifact.read_manifest(folder).model_copy(update={"calibration": FITTED})
-    given = artifact.write_manifest(folder, manifest)
+    manifest = artifact.read_manifest(folder).model_copy(update={"calibration": FITTED_CALIBRATION})
+    model = artifact.write_manifest(folder, manifest)
     rows = np.random.default_rng(0).normal(size=(64, 1, 28, 28)).astype(np.float32)
-    rows[:, :, 8:20, 8:20] += 1  # something, but no digit: many labels are likely
+    rows[:, :, 8:20, 8:20] += 1  # not a digit: many labels are likely
 
     def sets(name: RuntimeName) -> list[list[tuple[str, ...] | None]]:
-        found = run(Classifier(given, partial(runtimes.load, given, name)), rows)
-        return [[one.prediction_set(coverage) for coverage in COVERAGES] for one in found]
+        results = run(Classifier(model, partial(runtimes.load, model, name)), rows)
+        return [[result.prediction_set(coverage) for coverage in COVERAGES] for result in results]
 
     by_onnx = sets("onnx")
     assert by_onnx == sets("torch")
-    assert len({len(one) for each in by_onnx for one in each if one}) > 2
+    assert len({len(labels) for each in by_onnx for labels in each if labels}) > 2

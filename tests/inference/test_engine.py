@@ -1,4 +1,4 @@
-"""Batches of one model: decoded, run by the right network, each item by itself."""
+"""Engine: decoding, choice of the network, and one result per item."""
 
 from pathlib import Path
 
@@ -7,12 +7,12 @@ import pytest
 
 from backend.inference.batcher import Batch
 from backend.inference.decoder import Decoder, Input
-from backend.inference.engine import Answer, Engine
+from backend.inference.engine import Engine, InferenceResult
 from backend.inference.errors import ArtifactError, BrokenImageError, ClosedError, InferenceError
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
-from backend.inference.observer import SilentObserver
+from backend.inference.observer import Observer
 from backend.inference.types import Floats
 from tests.fake_models import GRAY, GrayRuntime, gray, write_model
 
@@ -22,8 +22,8 @@ def model(tmp_path: Path) -> Artifact:
     return artifact.read(write_model(tmp_path / "models", "gray", preprocess=GRAY))
 
 
-class Loaded:
-    """Loads fakes and keeps them."""
+class RecordingLoader:
+    """Loads fake networks and records them."""
 
     def __init__(self, *, concurrent: bool = True, bad: int | None = None) -> None:
         self.networks: list[GrayRuntime] = []
@@ -35,76 +35,79 @@ class Loaded:
         self.networks.append(network)
         return network
 
-    def asked(self) -> list[list[list[int]]]:
-        """The batches of each network since it was asked last."""
-        found = [network.batches[:] for network in self.networks]
+    def pop_batches(self) -> list[list[list[int]]]:
+        """Return and forget the batches of each network."""
+        batches = [network.batches[:] for network in self.networks]
         for network in self.networks:
             network.batches.clear()
-        return found
+        return batches
 
 
-class Batches(SilentObserver):
+class BatchObserver(Observer):
     def __init__(self) -> None:
-        self.heard: list[tuple[int, str]] = []
+        self.batches: list[tuple[int, str]] = []
 
     def batch(self, size: int, reason: str) -> None:
-        self.heard.append((size, reason))
+        self.batches.append((size, reason))
 
 
-def engine(
-    model: Artifact, load: Loaded, *, threads: int = 4, observer: SilentObserver | None = None
+def create_engine(
+    model: Artifact, load: RecordingLoader, *, threads: int = 4, observer: Observer | None = None
 ) -> Engine:
     decoder = Decoder(GRAY, ImageReader(100_000))
-    found = Engine(
-        model, load, decoder, threads=threads, max_batch=8, observer=observer or SilentObserver()
+    engine = Engine(
+        model, load, decoder, threads=threads, max_batch=8, observer=observer or Observer()
     )
-    load.asked()
-    return found
+    load.pop_batches()
+    return engine
 
 
-def digits(answers: object) -> list[object]:
-    """What each was answered: its digit, or its error's type."""
-    assert isinstance(answers, list)
-    return [int(one.outputs.argmax()) if isinstance(one, Answer) else type(one) for one in answers]
+def digits(results: object) -> list[object]:
+    """Return the digit of each result, or the type of the exception."""
+    assert isinstance(results, list)
+    return [
+        int(one.probabilities.argmax()) if isinstance(one, InferenceResult) else type(one)
+        for one in results
+    ]
 
 
-def test_files_and_inputs_are_answered_each_in_its_place(model: Artifact) -> None:
-    load = Loaded()
-    run = engine(model, load)
+def test_files_and_inputs_get_results_in_order(model: Artifact) -> None:
+    load = RecordingLoader()
+    engine = create_engine(model, load)
     decoded = Decoder(GRAY, ImageReader(10_000)).decode(gray(3))
-    assert digits(run(Batch([gray(1), decoded, gray(5, side=80)], "partial"))) == [1, 3, 5]
-    assert load.asked() == [[[1, 3, 5]]]
+    assert digits(engine(Batch([gray(1), decoded, gray(5, side=80)], "partial"))) == [1, 3, 5]
+    assert load.pop_batches() == [[[1, 3, 5]]]
 
 
-def test_an_item_of_several_rows_keeps_them_together(model: Artifact) -> None:
-    run = engine(model, Loaded())
+def test_item_with_several_rows_gets_one_result(model: Artifact) -> None:
+    engine = create_engine(model, RecordingLoader())
     decoded = [Decoder(GRAY, ImageReader(10_000)).decode(gray(i)).rows for i in (1, 2, 3)]
     three = Input(rows=decoded[0].repeat(3, axis=0))
-    answers = run(Batch([three, Input(decoded[1]), Input(decoded[2])], "partial"))
-    outputs = [answer.outputs for answer in answers if isinstance(answer, Answer)]
+    results = engine(Batch([three, Input(decoded[1]), Input(decoded[2])], "partial"))
+    outputs = [result.probabilities for result in results if isinstance(result, InferenceResult)]
     assert [part.argmax(axis=1).tolist() for part in outputs] == [[1, 1, 1], [2], [3]]
     assert outputs[0].sum(axis=1) == pytest.approx([1, 1, 1])
 
 
-def test_each_item_has_the_scores_of_its_own_rows(model: Artifact) -> None:
+def test_each_item_gets_the_scores_of_its_rows(model: Artifact) -> None:
     class Brightness(GrayRuntime):
-        """The brighter a picture, the larger its logits."""
+        """Returns larger logits for brighter images."""
 
         def __call__(self, batch: Floats) -> Floats:
             logits: Floats = super().__call__(batch) * batch.mean(axis=(1, 2, 3))[:, np.newaxis]
             return logits
 
-    class LoadedBright(Loaded):
+    class BrightnessLoader(RecordingLoader):
         def __call__(self, *, threads: int) -> GrayRuntime:
             return Brightness(threads=threads)
 
-    run = engine(model, LoadedBright())
+    engine = create_engine(model, BrightnessLoader())
     dim, bright, middle = (Decoder(GRAY, ImageReader(9999)).decode(gray(i)).rows for i in (1, 8, 4))
     items = [Input(dim), Input(np.concatenate([bright, middle])), Input(dim)]
 
     def scores(*items: Input) -> list[float]:
-        answers = run(Batch([*items], "partial"))
-        each = [answer.ood_scores for answer in answers if isinstance(answer, Answer)]
+        results = engine(Batch([*items], "partial"))
+        each = [result.ood_scores for result in results if isinstance(result, InferenceResult)]
         return [float(score) for part in each if part is not None for score in part]
 
     (low,), (high,), (between,) = scores(Input(bright)), scores(Input(dim)), scores(Input(middle))
@@ -112,63 +115,63 @@ def test_each_item_has_the_scores_of_its_own_rows(model: Artifact) -> None:
     assert scores(*items) == pytest.approx([high, low, between, high])
 
 
-def test_a_bad_picture_never_reaches_the_network_and_spoils_nothing(model: Artifact) -> None:
-    load, observer = Loaded(), Batches()
-    run = engine(model, load, observer=observer)
+def test_broken_image_does_not_reach_the_network(model: Artifact) -> None:
+    load, observer = RecordingLoader(), BatchObserver()
+    engine = create_engine(model, load, observer=observer)
     broken = gray(2)[:45]
-    answers = run(Batch([gray(1), broken, gray(3)], "full"))
-    assert digits(answers) == [1, BrokenImageError, 3]
-    assert load.asked() == [[[1, 3]]]
-    assert digits(run(Batch([broken], "single"))) == [BrokenImageError]
-    assert load.asked() == [[]]
-    assert observer.heard == [(2, "full")]  # what was never run is no batch
+    results = engine(Batch([gray(1), broken, gray(3)], "full"))
+    assert digits(results) == [1, BrokenImageError, 3]
+    assert load.pop_batches() == [[[1, 3]]]
+    assert digits(engine(Batch([broken], "single"))) == [BrokenImageError]
+    assert load.pop_batches() == [[]]
+    assert observer.batches == [(2, "full")]  # an empty batch is not reported
 
 
-def test_an_input_that_makes_the_forward_pass_fail_fails_alone(model: Artifact) -> None:
-    run = engine(model, Loaded(bad=9))
-    answers = run(Batch([gray(i) for i in (1, 9, 3, 4)], "partial"))
-    assert digits(answers) == [1, InferenceError, 3, 4]
+def test_input_that_fails_does_not_affect_its_batch(model: Artifact) -> None:
+    engine = create_engine(model, RecordingLoader(bad=9))
+    results = engine(Batch([gray(i) for i in (1, 9, 3, 4)], "partial"))
+    assert digits(results) == [1, InferenceError, 3, 4]
 
 
-def test_one_alone_takes_the_wide_network_and_several_the_narrow_one(model: Artifact) -> None:
-    load = Loaded()
-    run = engine(model, load)
-    run.spread()
+def test_single_batch_uses_the_wide_network_and_others_the_narrow_one(model: Artifact) -> None:
+    load = RecordingLoader()
+    engine = create_engine(model, load)
+    engine.use_default_plan()
     assert [network.threads for network in load.networks] == [4, 1]
-    run(Batch([gray(1)], "single"))
-    assert load.asked() == [[[1]], []]
-    run(Batch([gray(2), gray(3)], "partial"))
-    run(Batch([gray(4)], "partial"))
-    assert load.asked() == [[], [[2, 3], [4]]]
+    engine(Batch([gray(1)], "single"))
+    assert load.pop_batches() == [[[1]], []]
+    engine(Batch([gray(2), gray(3)], "partial"))
+    engine(Batch([gray(4)], "partial"))
+    assert load.pop_batches() == [[], [[2, 3], [4]]]
 
 
 @pytest.mark.parametrize(
     ("concurrent", "threads", "networks", "runners"),
     [(True, 4, [4, 1], 4), (True, 1, [1], 1), (False, 4, [4], 1), (False, 1, [1], 1)],
 )
-def test_a_second_network_is_loaded_only_where_side_by_side_may_gain(
+def test_narrow_network_is_loaded_only_for_concurrent_runners(
     model: Artifact, concurrent: bool, threads: int, networks: list[int], runners: int
 ) -> None:
-    load = Loaded(concurrent=concurrent)
-    run = engine(model, load, threads=threads)
-    plan = run.spread()
+    load = RecordingLoader(concurrent=concurrent)
+    engine = create_engine(model, load, threads=threads)
+    plan = engine.use_default_plan()
     assert [network.threads for network in load.networks] == networks
-    assert run.plan == plan
+    assert engine.plan == plan
     assert plan.runners == runners
     assert plan.decoders == (0 if concurrent else threads)
 
 
-def test_a_network_that_fails_on_a_blank_input_is_refused(model: Artifact) -> None:
+def test_network_that_fails_on_a_blank_input_raises_artifact_error(model: Artifact) -> None:
     with pytest.raises(ArtifactError, match="blank input"):
-        engine(model, Loaded(bad=0))
+        create_engine(model, RecordingLoader(bad=0))
 
 
-def test_a_picture_that_was_given_up_while_it_was_decoded_costs_no_forward_pass(
+def test_image_cancelled_during_decoding_is_not_run(
     model: Artifact,
 ) -> None:
-    load = Loaded()
-    run = engine(model, load)
-    answers = run(Batch([gray(1), gray(2)], "partial", lambda at: at == 1))
-    assert isinstance(answers[0], ClosedError)
-    assert isinstance(answers[1], Answer)
-    assert load.asked() == [[[2]]]
+    load = RecordingLoader()
+    engine = create_engine(model, load)
+    results = engine(Batch([gray(1), gray(2)], "partial", lambda index: index == 1))
+    assert isinstance(results[0], ClosedError)
+    assert isinstance(results[1], InferenceResult)
+    assert load.pop_batches() == [[[2]]]

@@ -1,4 +1,4 @@
-"""A plan is measured once in idle moments, kept, and found again."""
+"""Engine.autotune: a plan is measured once while idle, cached, and read at the next start."""
 
 import threading
 from collections.abc import Callable
@@ -10,25 +10,25 @@ import pytest
 from filelock import FileLock
 
 from backend.inference import autotune
-from backend.inference import engine as module
+from backend.inference import engine as engine_module
 from backend.inference.autotune import Interrupted, Plan
-from backend.inference.batcher import Batch, Reason
+from backend.inference.batcher import Batch
 from backend.inference.decoder import Decoder
 from backend.inference.engine import Engine
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
-from backend.inference.observer import SILENT
+from backend.inference.observer import BatchReason, Observer
 from tests.fake_models import GRAY, GrayRuntime, gray, write_model
-from tests.inference.helpers import WAIT
+from tests.inference.helpers import TIMEOUT
 
 
 @pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(autotune, "_PROBE", 0.0)
+def short_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(autotune, "_PROBE_SECONDS", 0.0)
 
 
 class Model:
-    """One model, loaded anew by each `engine`; `asked` counts the measured forward passes."""
+    """Creates engines of one model and counts the forward passes of the latest one."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -49,17 +49,17 @@ class Model:
             self.networks[-1].name = name
             return self.networks[-1]
 
-        found = Engine(
+        engine = Engine(
             artifact.read(folder), load, Decoder(GRAY, ImageReader(10_000)), threads=threads,
-            max_batch=max_batch, observer=SILENT,
+            max_batch=max_batch, observer=Observer(),
         )  # fmt: skip
-        found.spread()
+        engine.use_default_plan()
         for network in self.networks:
             network.batches.clear()
-        return found
+        return engine
 
     @property
-    def asked(self) -> int:
+    def forward_passes(self) -> int:
         return sum(len(network.batches) for network in self.networks)
 
 
@@ -77,192 +77,192 @@ def idle() -> int:
     return 0
 
 
-def kept(plans: Path) -> list[Path]:
+def cached_plans(plans: Path) -> list[Path]:
     return sorted(plans.glob("*.json"))
 
 
-class Surveying(threading.Thread):
-    """Surveys in a thread of its own; `found` is the plan, or Interrupted."""
+class AutotuneThread(threading.Thread):
+    """Runs `engine.autotune` in a thread; the outcome is the plan, or Interrupted."""
 
     def __init__(self, engine: Engine, plans: Path, activity: Callable[[], int | None]) -> None:
         super().__init__()
-        self.found: Plan | type[Interrupted] | None = None
-        self._ask = partial(engine.survey, plans, activity)
+        self.outcome: Plan | type[Interrupted] | None = None
+        self._autotune = partial(engine.autotune, plans, activity)
         self.start()
 
     def run(self) -> None:
         try:
-            self.found = self._ask()
+            self.outcome = self._autotune()
         except Interrupted:
-            self.found = Interrupted
+            self.outcome = Interrupted
 
     def result(self) -> Plan | type[Interrupted] | None:
-        self.join(WAIT)
+        self.join(TIMEOUT)
         assert not self.is_alive()
-        return self.found
+        return self.outcome
 
 
-def test_what_was_measured_is_kept_and_not_measured_again(model: Model, plans: Path) -> None:
+def test_plan_is_cached_and_not_measured_again(model: Model, plans: Path) -> None:
     first = model.engine()
-    found = first.survey(plans, idle)
-    assert found.measured
-    assert model.asked > 0
-    assert first.plan == found
-    (path,) = kept(plans)
-    assert autotune.read(path) == found
+    plan = first.autotune(plans, idle)
+    assert plan.measured
+    assert model.forward_passes > 0
+    assert first.plan == plan
+    (path,) = cached_plans(plans)
+    assert autotune.read_plan(path) == plan
 
     second = model.engine()
-    assert second.survey(plans, idle) == second.plan == found
-    assert model.asked == 0
+    assert second.autotune(plans, idle) == second.plan == plan
+    assert model.forward_passes == 0
 
 
-def test_a_damaged_plan_is_measured_anew_and_mended(model: Model, plans: Path) -> None:
-    found = model.engine().survey(plans, idle)
-    (path,) = kept(plans)
+def test_invalid_cached_plan_is_measured_again_and_replaced(model: Model, plans: Path) -> None:
+    plan = model.engine().autotune(plans, idle)
+    (path,) = cached_plans(plans)
     path.write_text("{")
-    again = model.engine().survey(plans, idle)
-    assert model.asked > 0
-    assert autotune.read(path) == again
-    assert again.measured is found.measured is True
+    again = model.engine().autotune(plans, idle)
+    assert model.forward_passes > 0
+    assert autotune.read_plan(path) == again
+    assert again.measured is plan.measured is True
 
 
 @pytest.mark.parametrize(
     "other",
     [{"content": b"other"}, {"threads": 3}, {"max_batch": 2}, {"name": "another-runtime"}],
 )
-def test_another_model_runtime_or_number_of_processors_is_measured_for_itself(
+def test_other_model_runtime_or_processors_get_their_own_plan(
     model: Model, plans: Path, other: dict[str, Any]
 ) -> None:
-    model.engine().survey(plans, idle)
-    model.engine(**other).survey(plans, idle)
-    assert model.asked > 0
-    assert len(kept(plans)) == 2
+    model.engine().autotune(plans, idle)
+    model.engine(**other).autotune(plans, idle)
+    assert model.forward_passes > 0
+    assert len(cached_plans(plans)) == 2
 
 
-def test_the_same_files_in_another_folder_are_the_same_model(
+def test_same_files_in_another_folder_share_the_plan(
     model: Model, plans: Path, tmp_path: Path
 ) -> None:
-    model.engine().survey(plans, idle)
+    model.engine().autotune(plans, idle)
     elsewhere = Model(tmp_path / "elsewhere")
-    elsewhere.engine().survey(plans, idle)
-    assert elsewhere.asked == 0
+    elsewhere.engine().autotune(plans, idle)
+    assert elsewhere.forward_passes == 0
 
 
-def test_where_nothing_can_be_kept_it_measures_all_the_same(
+def test_measures_without_a_writable_cache(
     model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "file").write_text("in the way")
-    assert model.engine().survey(tmp_path / "file" / "plans", idle).measured
-    assert "cannot be kept" in caplog.text
+    (tmp_path / "file").write_text("not a folder")
+    assert model.engine().autotune(tmp_path / "file" / "plans", idle).measured
+    assert "cannot be cached" in caplog.text
 
 
 @pytest.fixture
-def waiting(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Set once somebody asks for the lock."""
-    asked = threading.Event()
+def lock_requested(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """An event that is set once a thread requests the lock."""
+    requested = threading.Event()
 
-    class Heard(FileLock):
+    class ObservedLock(FileLock):
         def acquire(self, *args: Any, **options: Any) -> Any:
-            asked.set()
+            requested.set()
             return super().acquire(*args, **options)
 
-    monkeypatch.setattr(module, "FileLock", Heard)
-    return asked
+    monkeypatch.setattr(engine_module, "FileLock", ObservedLock)
+    return requested
 
 
-def test_one_measures_while_the_others_wait_for_what_it_finds(
-    model: Model, plans: Path, waiting: threading.Event
+def test_one_worker_measures_while_others_wait_for_its_plan(
+    model: Model, plans: Path, lock_requested: threading.Event
 ) -> None:
-    model.engine().survey(plans, idle)
-    (path,) = kept(plans)
+    model.engine().autotune(plans, idle)
+    (path,) = cached_plans(plans)
     path.unlink()
     engine = model.engine()
-    waiting.clear()
-    found = Plan(threads=1, runners=2, alone_threads=2, max_batch=3, measured=True)
+    lock_requested.clear()
+    plan = Plan(threads=1, runners=2, alone_threads=2, max_batch=3, measured=True)
     with FileLock(path.with_suffix(".lock")):
-        survey = Surveying(engine, plans, idle)
-        assert waiting.wait(WAIT)
-        autotune.write(path, found)
-    assert survey.result() == found
-    assert model.asked == 0
+        thread = AutotuneThread(engine, plans, idle)
+        assert lock_requested.wait(TIMEOUT)
+        autotune.write_plan(path, plan)
+    assert thread.result() == plan
+    assert model.forward_passes == 0
 
 
-def test_stopping_ends_a_measurement_that_finds_no_idle_moment(model: Model, plans: Path) -> None:
+def test_stop_ends_waiting_for_an_idle_moment(model: Model, plans: Path) -> None:
     engine = model.engine()
-    looked = threading.Event()
+    checked = threading.Event()
 
     def never_idle() -> None:
-        looked.set()
+        checked.set()
 
-    survey = Surveying(engine, plans, never_idle)
-    assert looked.wait(WAIT)
+    thread = AutotuneThread(engine, plans, never_idle)
+    assert checked.wait(TIMEOUT)
     engine.stop()
-    assert survey.result() is Interrupted
-    assert kept(plans) == []
-    assert model.engine().survey(plans, idle).measured  # the lock was given back
+    assert thread.result() is Interrupted
+    assert cached_plans(plans) == []
+    assert model.engine().autotune(plans, idle).measured  # the lock was released
 
 
-def test_stopping_ends_waiting_for_another_that_measures(
-    model: Model, plans: Path, waiting: threading.Event
+def test_stop_ends_waiting_for_another_worker(
+    model: Model, plans: Path, lock_requested: threading.Event
 ) -> None:
-    model.engine().survey(plans, idle)
-    (path,) = kept(plans)
+    model.engine().autotune(plans, idle)
+    (path,) = cached_plans(plans)
     path.unlink()
     engine = model.engine()
-    waiting.clear()
+    lock_requested.clear()
     with FileLock(path.with_suffix(".lock")):
-        survey = Surveying(engine, plans, idle)
-        assert waiting.wait(WAIT)
+        thread = AutotuneThread(engine, plans, idle)
+        assert lock_requested.wait(TIMEOUT)
         engine.stop()
-        assert survey.result() is Interrupted
+        assert thread.result() is Interrupted
 
 
-def test_a_picture_that_comes_meanwhile_has_it_measured_again(model: Model, plans: Path) -> None:
-    model.engine().survey(plans, idle)
-    undisturbed = model.asked
-    looks = iter([0, 1, 1, 2, 2, 3])
+def test_image_during_a_measurement_repeats_it(model: Model, plans: Path) -> None:
+    model.engine().autotune(plans, idle)
+    undisturbed = model.forward_passes
+    activity = iter([0, 1, 1, 2, 2, 3])
     last = 3
-    model.engine(content=b"other").survey(plans, lambda: next(looks, last))
-    assert model.asked == undisturbed + 3
+    model.engine(content=b"other").autotune(plans, lambda: next(activity, last))
+    assert model.forward_passes == undisturbed + 3
 
 
 @pytest.mark.parametrize(
-    ("found", "alone", "together"),
+    ("plan", "single_threads", "load_threads"),
     [
         (Plan(threads=1, runners=2, alone_threads=2, max_batch=4), 2, 1),
         (Plan(threads=1, runners=2, alone_threads=1, max_batch=4), 1, 1),
         (Plan(threads=2, runners=1, alone_threads=2, max_batch=4), 2, 2),
     ],
 )
-def test_the_networks_are_those_of_the_plan(
-    model: Model, plans: Path, found: Plan, alone: int, together: int
+def test_networks_match_the_plan(
+    model: Model, plans: Path, plan: Plan, single_threads: int, load_threads: int
 ) -> None:
-    model.engine().survey(plans, idle)
-    (path,) = kept(plans)
-    autotune.write(path, found)
+    model.engine().autotune(plans, idle)
+    (path,) = cached_plans(plans)
+    autotune.write_plan(path, plan)
     engine = model.engine()
-    engine.survey(plans, idle)
-    picture = Decoder(GRAY, ImageReader(10_000)).decode(gray(1))
-    cases: list[tuple[Reason, int]] = [("single", alone), ("partial", together)]
+    engine.autotune(plans, idle)
+    image = Decoder(GRAY, ImageReader(10_000)).decode(gray(1))
+    cases: list[tuple[BatchReason, int]] = [("single", single_threads), ("partial", load_threads)]
     for reason, threads in cases:
-        engine(Batch([picture], reason))
+        engine(Batch([image], reason))
         (used,) = [network.threads for network in model.networks if network.batches]
         assert used == threads
         for network in model.networks:
             network.batches.clear()
 
 
-def test_it_waits_for_a_quiet_moment(model: Model, plans: Path) -> None:
-    inside = threading.Event()
-    looked = threading.Event()
+def test_waits_until_the_service_is_idle(model: Model, plans: Path) -> None:
+    is_idle = threading.Event()
+    checked = threading.Event()
 
     def activity() -> int | None:
-        looked.set()
-        return 0 if inside.is_set() else None
+        checked.set()
+        return 0 if is_idle.is_set() else None
 
-    survey = Surveying(model.engine(), plans, activity)
-    assert looked.wait(WAIT)
-    assert model.asked == 0
-    inside.set()
-    assert isinstance(survey.result(), Plan)
-    assert model.asked > 0
+    thread = AutotuneThread(model.engine(), plans, activity)
+    assert checked.wait(TIMEOUT)
+    assert model.forward_passes == 0
+    is_idle.set()
+    assert isinstance(thread.result(), Plan)
+    assert model.forward_passes > 0

@@ -1,55 +1,53 @@
-"""The memory that a container may use, from what the kernel says of it."""
+"""Memory that a container may use, from control groups and the physical memory."""
 
 from pathlib import Path
 
 import pytest
 
 from backend.resources import memory
-from backend.resources.memory import Shares, memory_limit
-from tests.resources.test_cpus import machine
+from backend.resources.memory import MemoryShares, memory_limit
+from tests.resources.test_cpus import write_cgroup_files
 
-MACHINE = 16_000_000_000
+PHYSICAL_MEMORY = 16_000_000_000
 
 
 @pytest.fixture(autouse=True)
 def sixteen_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_machine", lambda: [MACHINE])
+    monkeypatch.setattr(memory, "_physical_memory", lambda: [PHYSICAL_MEMORY])
 
 
 @pytest.mark.parametrize(
     ("files", "limit"),
     [
-        ({}, MACHINE),
+        ({}, PHYSICAL_MEMORY),
         ({"a/b/memory.max": "536870912\n"}, 536870912),
         ({"a/memory.max": "1000000\n", "a/b/memory.max": "max\n"}, 1000000),
         ({"memory.max": "536870912\n"}, 536870912),
-        ({"a/b/memory.max": "max\n"}, MACHINE),
-        ({"a/b/memory.max": "99000000000\n"}, MACHINE),
-        ({"a/b/memory.max": ""}, MACHINE),
+        ({"a/b/memory.max": "max\n"}, PHYSICAL_MEMORY),
+        ({"a/b/memory.max": "99000000000\n"}, PHYSICAL_MEMORY),
+        ({"a/b/memory.max": ""}, PHYSICAL_MEMORY),
     ],
 )
-def test_cgroups_of_version_2(files: dict[str, str], limit: int, tmp_path: Path) -> None:
-    assert memory_limit(machine(tmp_path, "0::/a/b\n", **files)) == limit
+def test_reads_cgroups_v2(files: dict[str, str], limit: int, tmp_path: Path) -> None:
+    assert memory_limit(write_cgroup_files(tmp_path, "0::/a/b\n", **files)) == limit
 
 
 @pytest.mark.parametrize(
-    ("figure", "limit"), [("536870912", 536870912), ("9223372036854771712", MACHINE)]
+    ("figure", "limit"), [("536870912", 536870912), ("9223372036854771712", PHYSICAL_MEMORY)]
 )
-def test_cgroups_of_version_1(figure: str, limit: int, tmp_path: Path) -> None:
+def test_reads_cgroups_v1(figure: str, limit: int, tmp_path: Path) -> None:
     own = "12:memory:/docker/0123\n4:cpu,cpuacct:/docker/0123\n0::/x\n"
     files = {"memory/docker/0123/memory.limit_in_bytes": figure}
-    assert memory_limit(machine(tmp_path, own, **files)) == limit
+    assert memory_limit(write_cgroup_files(tmp_path, own, **files)) == limit
 
 
-def test_a_system_that_tells_nothing_sets_no_limit(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(memory, "_machine", list)
+def test_limit_is_none_if_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_physical_memory", list)
     assert memory_limit(tmp_path) is None
 
 
-def test_what_the_process_and_its_models_take_is_left() -> None:
-    shares = Shares.of(512 << 20)
+def test_shares_leave_memory_for_the_process_and_its_models() -> None:
+    shares = MemoryShares.from_limit(512 << 20)
     assert shares.decoding + shares.files <= (512 << 20) - 230_000_000
-    assert shares.files >= 16 * 4_000_000  # as many photographs as one instance is sent at a time
-    assert shares.decoding >= 14 * 4032 * 3024  # what a phone takes, transparent
+    assert shares.files >= 16 * 4_000_000  # photos that one instance receives concurrently
+    assert shares.decoding >= 14 * 4032 * 3024  # a transparent image of a phone's size

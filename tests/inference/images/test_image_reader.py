@@ -1,4 +1,4 @@
-"""Pictures are read one after the other where there is no memory for all of them."""
+"""ImageReader and MemoryBudget: limits on the memory of concurrent decoding."""
 
 import threading
 
@@ -6,84 +6,124 @@ import pytest
 from PIL import Image
 
 from backend.inference.errors import ImageTooLargeError
-from backend.inference.images import image_reader as module
-from backend.inference.images.image_reader import ImageReader
-from backend.inference.images.memory_budget import Budget
+from backend.inference.images import image_reader
+from backend.inference.images.image_reader import ImageReader, MemoryBudget
 from tests.images import encoded
 
-WAIT = 10
-PAPER = Image.new("RGB", (400, 300), "white")
-GLASS = Image.new("RGBA", (400, 300), (0, 0, 0, 90))
+TIMEOUT = 10  # seconds
+OPAQUE = Image.new("RGB", (400, 300), "white")
+TRANSPARENT = Image.new("RGBA", (400, 300), (0, 0, 0, 90))
 
 
-class Taken:
-    """Stands for the budget and writes down what is taken."""
+class RecordingBudget:
+    """A budget that records the reserved sizes."""
 
     def __init__(self) -> None:
-        self.units: list[int] = []
-        self._budget = Budget(1)
+        self.sizes: list[int] = []
+        self._budget = MemoryBudget(1)
 
-    def take(self, units: int) -> object:
-        self.units.append(units)
-        return self._budget.take(units)
+    def reserve(self, size: int) -> object:
+        self.sizes.append(size)
+        return self._budget.reserve(size)
 
 
 @pytest.mark.parametrize(
-    ("picture", "kind", "options", "side", "taken"),
+    ("image", "form", "options", "min_side", "expected"),
     [
-        (PAPER, "PNG", {}, None, 7 * 400 * 300),
-        (PAPER, "JPEG", {}, None, 10 * 400 * 300),
-        (PAPER, "JPEG", {}, 100, 10 * 200 * 150),
-        (PAPER, "JPEG", {"progressive": True}, 100, 10 * 200 * 150 + 4 * 400 * 300),
-        (PAPER, "PNG", {}, 100, 7 * 400 * 300),
-        (GLASS, "PNG", {}, None, 14 * 400 * 300),
-        (PAPER, "WEBP", {}, None, 16 * 400 * 300),
-        (GLASS, "WEBP", {}, None, 22 * 400 * 300),
+        (OPAQUE, "PNG", {}, None, 7 * 400 * 300),
+        (OPAQUE, "JPEG", {}, None, 10 * 400 * 300),
+        (OPAQUE, "JPEG", {}, 100, 10 * 200 * 150),
+        (OPAQUE, "JPEG", {"progressive": True}, 100, 10 * 200 * 150 + 4 * 400 * 300),
+        (OPAQUE, "PNG", {}, 100, 7 * 400 * 300),
+        (TRANSPARENT, "PNG", {}, None, 14 * 400 * 300),
+        (OPAQUE, "WEBP", {}, None, 16 * 400 * 300),
+        (TRANSPARENT, "WEBP", {}, None, 22 * 400 * 300),
     ],
 )
-def test_what_a_picture_takes_depends_on_its_kind(
-    picture: Image.Image,
-    kind: str,
+def test_reserved_memory_depends_on_the_format(
+    image: Image.Image,
+    form: str,
     options: dict[str, bool],
-    side: int | None,
-    taken: int,
+    min_side: int | None,
+    expected: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    budget = Taken()
-    monkeypatch.setattr(module, "Budget", lambda _: budget)
-    with ImageReader().read(encoded(picture, kind, **options), side) as image:
-        assert image.mode == "RGB"
-    assert budget.units == [taken]
+    budget = RecordingBudget()
+    monkeypatch.setattr(image_reader, "MemoryBudget", lambda _: budget)
+    with ImageReader().read(encoded(image, form, **options), min_side) as decoded:
+        assert decoded.mode == "RGB"
+    assert budget.sizes == [expected]
 
 
-def test_a_picture_waits_until_another_one_is_done() -> None:
+def test_image_waits_for_memory_of_another_image() -> None:
     reader = ImageReader(memory=1_500_000)
     entered, release = threading.Semaphore(0), threading.Event()
 
     def work() -> None:
-        with reader.read(encoded(PAPER)):
+        with reader.read(encoded(OPAQUE)):
             entered.release()
-            assert release.wait(WAIT)
+            assert release.wait(TIMEOUT)
 
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
         thread.start()
-    assert entered.acquire(timeout=WAIT)
+    assert entered.acquire(timeout=TIMEOUT)
     assert not entered.acquire(timeout=0.05)
     release.set()
-    assert entered.acquire(timeout=WAIT)
+    assert entered.acquire(timeout=TIMEOUT)
     for thread in threads:
-        thread.join(WAIT)
+        thread.join(TIMEOUT)
 
 
-def test_a_picture_that_takes_more_than_there_is_is_refused_with_a_way_out() -> None:
+def test_image_that_exceeds_the_memory_raises_image_too_large() -> None:
     with (
         pytest.raises(ImageTooLargeError, match=r"400 x 300 pixels.* save it as JPEG"),
-        ImageReader(memory=800_000).read(encoded(PAPER)),
+        ImageReader(memory=800_000).read(encoded(OPAQUE)),
     ):
         pass
 
 
-def test_a_jpeg_that_takes_too_much_as_it_is_may_be_read_smaller() -> None:
-    with ImageReader(memory=1_000_000).read(encoded(PAPER, "JPEG"), 100) as image:
+def test_large_jpeg_is_decoded_at_a_smaller_scale() -> None:
+    with ImageReader(memory=1_000_000).read(encoded(OPAQUE, "JPEG"), 100) as image:
         assert image.size == (200, 150)
+
+
+def test_budget_admits_what_fits_and_blocks_the_rest() -> None:
+    budget = MemoryBudget(10)
+    entered, release = threading.Semaphore(0), threading.Event()
+
+    def work(size: int) -> None:
+        with budget.reserve(size):
+            entered.release()
+            assert release.wait(TIMEOUT)
+
+    fitting = [threading.Thread(target=work, args=(5,)) for _ in range(2)]
+    for thread in fitting:
+        thread.start()
+    assert entered.acquire(timeout=TIMEOUT)
+    assert entered.acquire(timeout=TIMEOUT)
+    blocked = threading.Thread(target=work, args=(1,))
+    blocked.start()
+    assert not entered.acquire(timeout=0.05)
+    release.set()
+    assert entered.acquire(timeout=TIMEOUT)
+    for thread in (*fitting, blocked):
+        thread.join(TIMEOUT)
+
+
+def test_request_for_more_than_the_budget_takes_all_of_it() -> None:
+    budget = MemoryBudget(10)
+    with budget.reserve(1000):
+        pass
+    with budget.reserve(10):
+        pass
+
+
+def test_exception_releases_the_memory() -> None:
+    budget = MemoryBudget(1)
+    for _ in range(2):
+        try:
+            with budget.reserve(1):
+                raise ValueError
+        except ValueError:
+            pass

@@ -1,4 +1,4 @@
-"""Any picture comes out as the same upright RGB picture, any broken one as our own error."""
+"""Decoding of images in all formats to upright RGB, and errors for all others."""
 
 import struct
 import zlib
@@ -18,18 +18,17 @@ from backend.inference.errors import (
     ImageTooLargeError,
     UnsupportedImageError,
 )
-from backend.inference.images.jpeg import scans
-from backend.inference.images.loading import decode
+from backend.inference.images.loading import count_jpeg_scans, decode
 from tests.images import encoded, noise, seven
 
 
-def difference(one: Image.Image, other: Image.Image) -> int:
-    """Largest difference of any channel of any pixel, in levels of 255."""
-    return int(np.abs(np.asarray(one, dtype=int) - np.asarray(other, dtype=int)).max())
+def difference(first: Image.Image, second: Image.Image) -> int:
+    """Return the largest difference of any channel of any pixel, in levels of 255."""
+    return int(np.abs(np.asarray(first, dtype=int) - np.asarray(second, dtype=int)).max())
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "GIF", "WEBP", "JPEG"])
-def test_every_format_is_read_as_rgb(form: str) -> None:
+def test_every_format_is_decoded_to_rgb(form: str) -> None:
     options = {"lossless": True} if form == "WEBP" else {"quality": 95} if form == "JPEG" else {}
     image = decode(encoded(seven(), form, **options))
     assert (image.mode, image.size) == ("RGB", (64, 64))
@@ -37,25 +36,25 @@ def test_every_format_is_read_as_rgb(form: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA"])
-def test_every_mode_of_a_png_shows_the_same_picture(mode: str) -> None:
+def test_every_png_mode_gives_the_same_image(mode: str) -> None:
     assert (
         difference(decode(encoded(seven().convert(mode))), seven().convert("L").convert("RGB")) <= 2
     )
 
 
-def test_a_cmyk_jpeg_shows_the_same_picture_as_rgb() -> None:
+def test_cmyk_jpeg_gives_the_same_image_as_rgb() -> None:
     cmyk = noise().convert("CMYK")
     image = decode(encoded(cmyk, "JPEG", quality=100, subsampling=0))
-    assert difference(image, cmyk.convert("RGB")) <= 8  # what JPEG itself loses
+    assert difference(image, cmyk.convert("RGB")) <= 8  # the loss of JPEG
 
 
-def test_sixteen_bits_become_eight() -> None:
+def test_16_bit_image_becomes_8_bit() -> None:
     gray = noise().convert("L")
     wide = Image.fromarray(np.asarray(gray).astype(np.uint16) * 257)
     assert difference(decode(encoded(wide)), gray.convert("RGB")) <= 1
 
 
-def test_transparency_is_laid_on_white() -> None:
+def test_transparent_image_is_composited_on_white() -> None:
     drawn = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     drawn.paste((0, 0, 0, 255), (2, 2, 6, 6))
     image = decode(encoded(drawn))
@@ -63,7 +62,7 @@ def test_transparency_is_laid_on_white() -> None:
     assert image.getpixel((3, 3)) == (0, 0, 0)
 
 
-def test_white_ink_on_nothing_is_laid_on_black() -> None:
+def test_white_ink_on_transparency_is_composited_on_black() -> None:
     drawn = Image.new("RGBA", (8, 8), (0, 0, 0, 0))
     drawn.paste((255, 255, 255, 255), (2, 2, 6, 6))
     image = decode(encoded(drawn))
@@ -71,7 +70,7 @@ def test_white_ink_on_nothing_is_laid_on_black() -> None:
     assert image.getpixel((3, 3)) == (255, 255, 255)
 
 
-def test_a_transparent_palette_entry_is_transparency() -> None:
+def test_transparent_palette_entry_is_composited() -> None:
     drawn = Image.new("P", (4, 4), 0)
     drawn.putpalette([255, 0, 0, 0, 0, 255])
     drawn.putpixel((1, 1), 1)
@@ -80,14 +79,14 @@ def test_a_transparent_palette_entry_is_transparency() -> None:
     assert image.getpixel((1, 1)) == (0, 0, 255)
 
 
-def test_the_first_frame_of_a_gif_counts() -> None:
+def test_first_frame_of_a_gif_is_decoded() -> None:
     frames = [seven(), seven(ink="white", paper="black")]
     data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
     assert difference(decode(data), seven()) <= 2
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-def test_a_photo_is_turned_upright(orientation: int) -> None:
+def test_exif_orientation_is_applied(orientation: int) -> None:
     turned = {
         1: [],
         2: [Image.Transpose.FLIP_LEFT_RIGHT],
@@ -108,7 +107,7 @@ def test_a_photo_is_turned_upright(orientation: int) -> None:
     assert difference(image, noise(48, 32)) == 0
 
 
-def test_real_photos_of_every_orientation_come_out_alike(test_data: Path) -> None:
+def test_real_photos_of_every_orientation_are_alike(test_data: Path) -> None:
     for shape in ("Landscape", "Portrait"):
         paths = sorted((test_data / "exif").glob(f"{shape}_*.jpg"))
         small = [decode(path.read_bytes()).resize((24, 24)) for path in paths]
@@ -118,35 +117,35 @@ def test_real_photos_of_every_orientation_come_out_alike(test_data: Path) -> Non
             assert gap.mean() < 8
 
 
-def test_a_damaged_exif_block_does_not_spoil_the_picture() -> None:
+def test_damaged_exif_is_ignored() -> None:
     data = encoded(seven(), "JPEG", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff broken")
     assert decode(data).size == (64, 64)
 
 
-def test_an_empty_file_is_called_empty() -> None:
+def test_empty_file_raises_empty_image_error() -> None:
     with pytest.raises(EmptyImageError):
         decode(b"")
 
 
 @pytest.mark.parametrize("data", [b"hello", b"<svg/>", b"%PDF-1.7", bytes(1000)])
-def test_what_is_no_picture_is_unsupported(data: bytes) -> None:
+def test_other_files_raise_unsupported_image_error(data: bytes) -> None:
     with pytest.raises(UnsupportedImageError, match="JPEG, PNG, WebP, BMP or GIF"):
         decode(data)
 
 
-def test_a_tiff_is_unsupported_whatever_it_is_called() -> None:
+def test_tiff_raises_unsupported_image_error() -> None:
     with pytest.raises(UnsupportedImageError):
         decode(encoded(seven(), "TIFF"))
 
 
 @pytest.mark.parametrize("form", ["PNG", "BMP", "GIF", "WEBP", "JPEG"])
-def test_half_a_file_is_broken(form: str) -> None:
+def test_truncated_file_raises_broken_image_error(form: str) -> None:
     data = encoded(noise(200, 200), form)
     with pytest.raises(BrokenImageError, match="damaged"):
         decode(data[: len(data) // 2])
 
 
-def test_the_pixel_limit_holds_before_anything_is_decoded() -> None:
+def test_pixel_limit_applies_before_decoding() -> None:
     width, height = 100_000, 100_000
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
     chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
@@ -161,7 +160,7 @@ def test_the_pixel_limit_holds_before_anything_is_decoded() -> None:
     assert decode(encoded(seven(64)), max_pixels=64 * 64).size == (64, 64)
 
 
-def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
+def test_jpeg_with_a_thousand_scans_is_rejected() -> None:
     data = encoded(Image.new("L", (2000, 2000)), "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")
     bomb = data[:last] + data[last:-2] * 1000 + data[-2:]
@@ -170,13 +169,13 @@ def test_a_jpeg_of_a_thousand_scans_is_refused() -> None:
         decode(bomb)
 
 
-def test_what_lies_behind_a_jpeg_or_in_its_thumbnail_is_no_scan() -> None:
+def test_bytes_after_a_jpeg_or_in_its_segments_are_not_scans() -> None:
     data = encoded(noise(2000, 1500), "JPEG", progressive=True)
-    film = b"\xff\xda random bytes of a phone's film " * 10_000
-    assert scans(data + film) == scans(data) == data.count(b"\xff\xda")
-    comment = b"\xff\xfe" + (2 + len(film[:60_000])).to_bytes(2, "big") + film[:60_000]
-    assert scans(data[:2] + comment + data[2:]) == scans(data)
-    assert decode(data + film).size == (2000, 1500)
+    trailer = b"\xff\xda random bytes of a motion photo " * 10_000
+    assert count_jpeg_scans(data + trailer) == count_jpeg_scans(data) == data.count(b"\xff\xda")
+    comment = b"\xff\xfe" + (2 + len(trailer[:60_000])).to_bytes(2, "big") + trailer[:60_000]
+    assert count_jpeg_scans(data[:2] + comment + data[2:]) == count_jpeg_scans(data)
+    assert decode(data + trailer).size == (2000, 1500)
 
 
 def chunk(name: bytes, body: bytes) -> bytes:
@@ -186,7 +185,7 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 PNG = encoded(seven())
 GIF = encoded(seven(), "GIF")
-PIECES = {
+SEGMENTED_FILES = {
     "JPEG of comments": b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1_000_000,
     "JPEG of fill bytes": b"\xff\xd8" + b"\xff" * 5_000_000,
     "JPEG of profiles": b"\xff\xd8" + b"\xff\xe2\x00\x10ICC_PROFILE\x00\x01\x01" * 300_000,
@@ -196,14 +195,14 @@ PIECES = {
 }
 
 
-@pytest.mark.parametrize("name", PIECES)
-def test_a_file_of_a_million_pieces_is_refused_after_some_thousands(name: str) -> None:
-    with pytest.raises(BrokenImageError, match="too many pieces"):
-        decode(PIECES[name])
+@pytest.mark.parametrize("name", SEGMENTED_FILES)
+def test_file_with_a_million_segments_is_rejected(name: str) -> None:
+    with pytest.raises(BrokenImageError, match="too many segments"):
+        decode(SEGMENTED_FILES[name])
 
 
 @pytest.mark.parametrize(
-    ("picture", "options", "share"),
+    ("image", "options", "factor"),
     [
         (Image.new("RGB", (100, 100)), {}, 1),
         (Image.new("RGBA", (100, 100)), {}, 2),
@@ -211,35 +210,35 @@ def test_a_file_of_a_million_pieces_is_refused_after_some_thousands(name: str) -
         (Image.new("L", (1, 10_000)), {}, 64),
     ],
 )
-def test_what_costs_more_to_decode_counts_for_more_pixels(
-    picture: Image.Image, options: dict[str, Any], share: int
+def test_expensive_images_count_as_more_pixels(
+    image: Image.Image, options: dict[str, Any], factor: int
 ) -> None:
-    data = encoded(picture, **options)
-    assert decode(data, max_pixels=10_000 * share).size == picture.size
+    data = encoded(image, **options)
+    assert decode(data, max_pixels=10_000 * factor).size == image.size
     with pytest.raises(ImageTooLargeError):
-        decode(data, max_pixels=10_000 * share - 1)
+        decode(data, max_pixels=10_000 * factor - 1)
 
 
-def test_real_corrupt_pngs_raise_our_own_errors(test_data: Path) -> None:
+def test_real_corrupt_pngs_raise_image_error(test_data: Path) -> None:
     paths = sorted((test_data / "bad" / "pngsuite").glob("*.png"))
     assert len(paths) == 14
     for path in paths:
-        if path.name == "xcsn0g01.png":  # a wrong checksum: either answer will do
+        if path.name == "xcsn0g01.png":  # a wrong checksum: both outcomes are valid
             continue
         with pytest.raises(ImageError):
             decode(path.read_bytes())
 
 
-FILES = [encoded(noise(), form) for form in ("PNG", "BMP", "GIF", "WEBP", "JPEG")]
+SAMPLE_FILES = [encoded(noise(), form) for form in ("PNG", "BMP", "GIF", "WEBP", "JPEG")]
 
 
 @settings(max_examples=300, deadline=None)
 @given(
-    data=st.sampled_from(FILES),
+    data=st.sampled_from(SAMPLE_FILES),
     edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=20),
     length=st.floats(0.1, 1),
 )
-def test_a_damaged_file_is_read_or_refused_never_worse(
+def test_damaged_file_is_decoded_or_raises_image_error(
     data: bytes, edits: list[tuple[float, int]], length: float
 ) -> None:
     damaged = bytearray(data[: max(1, int(len(data) * length))])

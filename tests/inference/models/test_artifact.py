@@ -1,4 +1,4 @@
-"""A model folder is what its manifest says, or one clear error."""
+"""Model folders: reading, verification and writing."""
 
 import json
 from pathlib import Path
@@ -21,14 +21,14 @@ def edit(folder: Path, **fields: Any) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | fields))
 
 
-def test_what_was_written_is_read_again(folder: Path) -> None:
+def test_written_folder_is_read_again(folder: Path) -> None:
     model = artifact.read(folder)
     assert model.manifest.labels == DIGITS
     assert model.onnx == folder / artifact.ONNX
     assert model.weights is None
 
 
-def test_a_calibration_is_read_again_and_its_absence_leaves_no_trace(tmp_path: Path) -> None:
+def test_calibration_is_read_again_and_omitted_if_missing(tmp_path: Path) -> None:
     calibrated = artifact.read(write_model(tmp_path, "calibrated", calibration=CALIBRATION))
     assert calibrated.manifest.calibration is not None
     assert calibrated.manifest.calibration.temperature == 1.5
@@ -55,7 +55,7 @@ def test_a_calibration_is_read_again_and_its_absence_leaves_no_trace(tmp_path: P
         ({"files": {"weights.safetensors": "0" * 64}}, "weights.safetensors is missing"),
     ],
 )
-def test_a_wrong_manifest_is_one_error_that_names_folder_and_reason(
+def test_invalid_manifest_raises_artifact_error_with_folder_and_reason(
     folder: Path, fields: dict[str, Any], reason: str
 ) -> None:
     edit(folder, **fields)
@@ -64,19 +64,19 @@ def test_a_wrong_manifest_is_one_error_that_names_folder_and_reason(
     assert str(folder) in str(caught.value)
 
 
-def test_a_file_that_was_changed_is_refused(folder: Path) -> None:
+def test_changed_file_raises_artifact_error(folder: Path) -> None:
     (folder / artifact.ONNX).write_bytes(b"another")
     with pytest.raises(ArtifactError, match="SHA-256 differs"):
         artifact.read(folder)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "\x00", "{" * 10_000])
-def test_a_manifest_that_is_no_json_object_is_refused(folder: Path, text: str) -> None:
+def test_manifest_that_is_not_a_json_object_raises_artifact_error(folder: Path, text: str) -> None:
     (folder / artifact.MANIFEST).write_text(text)
     with pytest.raises(ArtifactError, match=r"manifest\.json"):
         artifact.read(folder)
 
 
-def test_a_folder_without_a_manifest_is_no_model(tmp_path: Path) -> None:
+def test_folder_without_manifest_raises_artifact_error(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="not a model folder"):
         artifact.read(tmp_path)

@@ -1,4 +1,4 @@
-"""A checkpoint is read for its tensors only, however it was saved."""
+"""Checkpoints: state dicts in several formats, without unpickling."""
 
 import pickle
 from pathlib import Path
@@ -20,7 +20,7 @@ def plain() -> dict[str, Tensor]:
     return dict(networks.build("mnist-net").state_dict())
 
 
-def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
+def have_same_tensors(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
     return found.keys() == expected.keys() and all(
         torch.equal(found[name], expected[name]) for name in expected
     )
@@ -28,21 +28,21 @@ def same(found: dict[str, Tensor], expected: dict[str, Tensor]) -> bool:
 
 @pytest.mark.parametrize("prefix", ["", "module.", "model.", "net.", "model.module.", "module.a."])
 @pytest.mark.parametrize("nested", [None, "state_dict", "model_state_dict"])
-def test_nested_and_prefixed_state_dicts_are_understood(
+def test_nested_and_prefixed_state_dicts_are_read(
     plain: dict[str, Tensor], prefix: str, nested: str | None, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.ckpt"
     named = {f"{prefix}{name}": tensor for name, tensor in plain.items()}
     torch.save({"epoch": 3, nested: named} if nested else named, path)
-    assert same(read_state_dict(path, plain), plain)
+    assert have_same_tensors(read_state_dict(path, plain), plain)
 
 
 def test_safetensors_are_read(plain: dict[str, Tensor], tmp_path: Path) -> None:
     save_file(plain, tmp_path / "model.safetensors")
-    assert same(read_state_dict(tmp_path / "model.safetensors"), plain)
+    assert have_same_tensors(read_state_dict(tmp_path / "model.safetensors"), plain)
 
 
-def test_a_prefix_stays_where_taking_it_off_does_not_give_the_names(
+def test_prefix_stays_if_removing_it_does_not_give_the_names(
     plain: dict[str, Tensor], tmp_path: Path
 ) -> None:
     path = tmp_path / "model.pt"
@@ -50,24 +50,24 @@ def test_a_prefix_stays_where_taking_it_off_does_not_give_the_names(
     assert all(name.startswith("net.") for name in read_state_dict(path, ["weight", "bias"]))
 
 
-class Evil:
+class MaliciousPickle:
     def __reduce__(self) -> tuple[object, tuple[str]]:
         return (print, ("run",))
 
 
-def test_a_pickle_is_never_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pickle_is_never_executed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "evil.pt"
-    path.write_bytes(pickle.dumps(Evil()))
+    path.write_bytes(pickle.dumps(MaliciousPickle()))
     with pytest.raises(ArtifactError):
         read_state_dict(path)
-    torch.save({"state_dict": Evil()}, path)
+    torch.save({"state_dict": MaliciousPickle()}, path)
     with pytest.raises(ArtifactError, match="state_dict"):
         read_state_dict(path)
     assert "run" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("prefix", ["", "net."])
-def test_a_bare_checkpoint_becomes_a_folder_that_torch_serves(
+def test_checkpoint_becomes_a_model_folder_for_torch(
     prefix: str, plain: dict[str, Tensor], tmp_path: Path
 ) -> None:
     named = {f"{prefix}{name}": tensor for name, tensor in plain.items()}
@@ -87,7 +87,7 @@ def test_a_bare_checkpoint_becomes_a_folder_that_torch_serves(
     assert torch.allclose(outputs, expected, atol=1e-5)
 
 
-def test_a_checkpoint_that_does_not_fit_or_is_not_finite_is_refused(
+def test_checkpoint_that_does_not_fit_or_is_not_finite_raises_artifact_error(
     plain: dict[str, Tensor], tmp_path: Path
 ) -> None:
     path = tmp_path / "a.pt"
@@ -102,11 +102,11 @@ def test_a_checkpoint_that_does_not_fit_or_is_not_finite_is_refused(
         write_folder(path, "mnist-net", tmp_path, "a.pt")
 
 
-def test_an_architecture_that_does_not_read_digits_is_refused(
+def test_architecture_that_does_not_classify_digits_raises_artifact_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for network in (torch.nn.Linear(3, 3), torch.nn.Flatten()):
         monkeypatch.setattr(networks, "build", lambda _, network=network: network)
         torch.save(network.state_dict(), tmp_path / "a.pt")
-        with pytest.raises(ArtifactError, match="does not read digits"):
+        with pytest.raises(ArtifactError, match="does not classify digits"):
             write_folder(tmp_path / "a.pt", "other", tmp_path, "a.pt")

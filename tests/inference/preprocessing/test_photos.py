@@ -1,4 +1,4 @@
-"""Photographs are prepared as torchvision prepares them."""
+"""Preprocessing of photos equals that of torchvision."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ from backend.inference.models import torchvision_compat
 from backend.inference.preprocessing.photos import Interpolation, PhotoPreprocess, prepare_photo
 from tests.images import noise
 
-PLAIN = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+NO_NORMALIZATION = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
 
 
-def theirs(
+def torchvision_input(
     image: Image.Image, spec: PhotoPreprocess
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
     transforms = torchvision_compat.load("transforms")
@@ -37,9 +37,9 @@ def theirs(
     return prepared
 
 
-def gap(image: Image.Image, spec: PhotoPreprocess) -> float:
-    """Largest difference from torchvision, in levels of 255."""
-    return float(np.abs(prepare_photo(image, spec) - theirs(image, spec)).max() * 255)
+def max_difference(image: Image.Image, spec: PhotoPreprocess) -> float:
+    """Return the largest difference from torchvision, in levels of 255."""
+    return float(np.abs(prepare_photo(image, spec) - torchvision_input(image, spec)).max() * 255)
 
 
 @pytest.mark.parametrize("interpolation", ["bilinear", "bicubic"])
@@ -49,32 +49,39 @@ def gap(image: Image.Image, spec: PhotoPreprocess) -> float:
 def test_every_pixel_agrees_with_torchvision(
     size: tuple[int, int], interpolation: Interpolation
 ) -> None:
-    assert gap(noise(*size), PhotoPreprocess(interpolation=interpolation, **PLAIN)) <= 2
+    assert (
+        max_difference(
+            noise(*size), PhotoPreprocess(interpolation=interpolation, **NO_NORMALIZATION)
+        )
+        <= 2
+    )
 
 
 @pytest.mark.parametrize("resize", [None, (100, 300), 200])
-def test_a_crop_that_is_larger_than_the_picture_is_padded_as_by_torchvision(
+def test_crop_larger_than_the_image_is_padded_as_by_torchvision(
     resize: int | tuple[int, int] | None,
 ) -> None:
-    assert gap(noise(211, 150), PhotoPreprocess(resize=resize, **PLAIN)) <= 2
+    assert max_difference(noise(211, 150), PhotoPreprocess(resize=resize, **NO_NORMALIZATION)) <= 2
 
 
-def test_real_photographs_agree_with_torchvision(test_data: Path) -> None:
+def test_real_photos_agree_with_torchvision(test_data: Path) -> None:
     paths = sorted((test_data / "imagenet" / "samples").glob("*.JPEG"))[::20]
     assert len(paths) == 10
     for path in paths:
-        assert gap(decode(path.read_bytes()), PhotoPreprocess(**PLAIN)) <= 2
+        assert max_difference(decode(path.read_bytes()), PhotoPreprocess(**NO_NORMALIZATION)) <= 2
 
 
-def test_the_normalization_is_torchvisions() -> None:
+def test_normalization_agrees_with_torchvision() -> None:
     spec = PhotoPreprocess()
     np.testing.assert_allclose(
-        prepare_photo(noise(300, 300), spec), theirs(noise(300, 300), spec), atol=2 / 255 / 0.22
+        prepare_photo(noise(300, 300), spec),
+        torchvision_input(noise(300, 300), spec),
+        atol=2 / 255 / 0.22,
     )
 
 
 @pytest.mark.parametrize("level", [0, 100, 255])
-def test_every_channel_has_its_own_mean_and_deviation(level: int) -> None:
+def test_each_channel_has_its_own_mean_and_std(level: int) -> None:
     spec = PhotoPreprocess(mean=(0.1, 0.2, 0.3), std=(0.4, 0.5, 0.6))
     prepared = prepare_photo(Image.new("RGB", (300, 300), (level, 0, 255)), spec)
     expected = ((level / 255 - 0.1) / 0.4, -0.2 / 0.5, 0.7 / 0.6)
@@ -82,7 +89,7 @@ def test_every_channel_has_its_own_mean_and_deviation(level: int) -> None:
         np.testing.assert_allclose(plane, value, atol=1e-6)
 
 
-def test_the_layout_is_the_models() -> None:
+def test_layout_follows_the_spec() -> None:
     first = prepare_photo(noise(300, 200), PhotoPreprocess())
     last = prepare_photo(noise(300, 200), PhotoPreprocess(layout="NHWC"))
     assert first.shape == PhotoPreprocess().input_shape == (3, 224, 224)
@@ -90,13 +97,13 @@ def test_the_layout_is_the_models() -> None:
     np.testing.assert_array_equal(first.transpose(1, 2, 0), last)
 
 
-def test_a_grey_model_gets_one_channel() -> None:
+def test_gray_model_gets_one_channel() -> None:
     spec = PhotoPreprocess(channels=1, mean=(0.5,), std=(0.5,), crop=(32, 32), resize=32)
     assert prepare_photo(noise(50, 60), spec).shape == (1, 32, 32)
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 20_000), (20_000, 1), (3, 2)])
-def test_no_picture_is_too_odd(size: tuple[int, int]) -> None:
+def test_extreme_sizes_are_supported(size: tuple[int, int]) -> None:
     prepared = prepare_photo(Image.new("RGB", size, "red"), PhotoPreprocess())
     assert prepared.shape == (3, 224, 224)
     assert np.isfinite(prepared).all()
@@ -106,6 +113,6 @@ def test_no_picture_is_too_odd(size: tuple[int, int]) -> None:
     "fields",
     [{"std": (0.0, 1.0, 1.0)}, {"mean": (0.5,)}, {"crop": (0, 10)}, {"interpolation": "magic"}],
 )
-def test_a_spec_out_of_range_is_refused(fields: dict[str, object]) -> None:
+def test_invalid_spec_raises_validation_error(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         PhotoPreprocess.model_validate(fields)

@@ -1,4 +1,4 @@
-"""Both runtimes give the same answers, and ONNX Runtime does without torch."""
+"""Runtimes: ONNX Runtime and torch agree, and ONNX Runtime does not import torch."""
 
 import os
 import sys
@@ -17,7 +17,7 @@ from tests.fake_models import write_model
 SHIPPED = ROOT / "models" / "mnist-cnn"
 
 
-def test_both_runtimes_agree_on_the_same_pictures() -> None:
+def test_both_runtimes_agree() -> None:
     model = artifact.read(SHIPPED)
     batch = np.random.default_rng(0).normal(0, 1, (16, 1, 28, 28)).astype(np.float32)
     onnx, torch = (runtimes.load(model, name) for name in ("onnx", "torch"))
@@ -30,13 +30,13 @@ def test_serving_with_onnx_never_imports_torch() -> None:
 import asyncio, sys
 from starlette.testclient import TestClient
 from backend.app import create_app
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 with TestClient(create_app()) as client:
-    answer = client.post("/classify", files={"file": encoded(seven())}).json()
-assert answer["prediction"] == "7", answer
+    response = client.post("/classify", files={"file": encoded(seven())}).json()
+assert response["prediction"] == "7", response
 print(*sys.modules)
 """
-    done = run(
+    process = run(
         [sys.executable, "-c", code],
         cwd=ROOT,
         env=os.environ | {"PRISM_RUNTIME": "onnx"},
@@ -44,26 +44,26 @@ print(*sys.modules)
         text=True,
         check=True,
     )
-    assert not {"torch", "torchvision"} & set(done.stdout.split())
+    assert not {"torch", "torchvision"} & set(process.stdout.split())
 
 
-def test_auto_is_onnx_where_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtimes, "_gpu", lambda: False)
+def test_auto_is_onnx_without_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runtimes, "_has_gpu", lambda: False)
     assert runtimes.load(artifact.read(SHIPPED)).name == "onnx"
 
 
 def test_auto_is_torch_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runtimes, "_gpu", lambda: True)
+    monkeypatch.setattr(runtimes, "_has_gpu", lambda: True)
     assert runtimes.load(artifact.read(SHIPPED)).name == "torch"
 
 
-def test_a_damaged_graph_is_one_clear_error(tmp_path: Path) -> None:
+def test_damaged_graph_raises_artifact_error(tmp_path: Path) -> None:
     model = artifact.read(write_model(tmp_path))
     with pytest.raises(ArtifactError, match=r"model\.onnx is not a valid ONNX graph"):
         runtimes.load(model, "onnx")
 
 
-def test_a_model_that_came_as_onnx_is_served_by_onnx_in_any_case(tmp_path: Path) -> None:
+def test_model_without_weights_always_runs_in_onnx(tmp_path: Path) -> None:
     folder = write_model(tmp_path)
     (folder / artifact.ONNX).write_bytes((SHIPPED / artifact.ONNX).read_bytes())
     model = artifact.write_manifest(folder, artifact.read(SHIPPED).manifest)
@@ -71,7 +71,7 @@ def test_a_model_that_came_as_onnx_is_served_by_onnx_in_any_case(tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["onnx", "torch"])
-def test_an_input_of_another_shape_is_an_inference_error(name: runtimes.RuntimeName) -> None:
+def test_input_of_wrong_shape_raises_inference_error(name: runtimes.RuntimeName) -> None:
     runtime = runtimes.load(artifact.read(SHIPPED), name)
     with pytest.raises(InferenceError):
         runtime(np.zeros((1, 3, 5, 5), dtype=np.float32))

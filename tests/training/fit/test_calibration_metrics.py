@@ -1,38 +1,38 @@
-"""The figures of trust are those of the answers."""
+"""Calibration and rejection metrics are computed from the outputs."""
 
 import numpy as np
 import pytest
 
 from calibration.fit import calibrate
-from tests.calibration.test_fit import drawn
-from training.fit.calibration_metrics import promises, refusals
+from tests.calibration.test_fit import sample_outputs
+from training.fit.calibration_metrics import measure_calibration, measure_rejection
 
 
-def test_promises_are_measured_on_other_pictures_than_they_were_made_with() -> None:
-    fitted = calibrate({"made up": drawn(20_000, 1, overconfident=3)}, "logits")
-    new = drawn(20_000, 2, overconfident=3)
-    figures = promises(fitted, "logits", new.outputs, new.truth)
-    assert figures["test_ece"] < 0.01
+def test_calibration_is_measured_on_new_images() -> None:
+    fitted = calibrate({"made up": sample_outputs(20_000, 1, overconfident=3)}, "logits")
+    new = sample_outputs(20_000, 2, overconfident=3)
+    metrics = measure_calibration(fitted, "logits", new.outputs, new.truth)
+    assert metrics["test_ece"] < 0.01
     for percent in (90, 95, 99):
-        assert figures[f"test_coverage_{percent}"] >= percent / 100 - 0.005
-    assert 1 <= figures["test_set_size_90"] < figures["test_set_size_99"] < 10
-    # As sure as the network itself, it would be wrong much oftener than it says.
-    bold = fitted.model_copy(update={"temperature": 1.0})
-    assert promises(bold, "logits", new.outputs, new.truth)["test_ece"] > 0.02
+        assert metrics[f"test_coverage_{percent}"] >= percent / 100 - 0.005
+    assert 1 <= metrics["test_set_size_90"] < metrics["test_set_size_99"] < 10
+    # Without temperature scaling, the overconfident network has a larger error.
+    unscaled = fitted.model_copy(update={"temperature": 1.0})
+    assert measure_calibration(unscaled, "logits", new.outputs, new.truth)["test_ece"] > 0.02
 
 
-def test_refusals_count_strangers_on_either_side_of_the_limit() -> None:
-    fitted = calibrate({"made up": drawn(2_000, 1)}, "logits")
-    known = drawn(2_000, 2).outputs
-    strange = np.full((50, 10), -9, dtype=np.float32)
-    figures = refusals(fitted, known, strange)
-    assert 0 < figures["test_refused"] <= 0.02
-    assert figures["nothing_refused"] == 1
-    assert figures["nothing_auroc"] == 1
-    assert refusals(fitted, known, known)["nothing_auroc"] == pytest.approx(0.5)
+def test_rejection_is_measured_in_and_out_of_distribution() -> None:
+    fitted = calibrate({"made up": sample_outputs(2_000, 1)}, "logits")
+    known = sample_outputs(2_000, 2).outputs
+    outside = np.full((50, 10), -9, dtype=np.float32)
+    metrics = measure_rejection(fitted, known, outside)
+    assert 0 < metrics["test_refused"] <= 0.02
+    assert metrics["nothing_refused"] == 1
+    assert metrics["nothing_auroc"] == 1
+    assert measure_rejection(fitted, known, known)["nothing_auroc"] == pytest.approx(0.5)
 
 
-def test_a_model_that_cannot_tell_strangers_has_no_such_figures() -> None:
-    fitted = calibrate({"a few": drawn(50, 1)}, "logits")
-    outputs = drawn(50, 2).outputs
-    assert refusals(fitted, outputs, outputs) == {}
+def test_model_without_ood_score_has_no_rejection_metrics() -> None:
+    fitted = calibrate({"a few": sample_outputs(50, 1)}, "logits")
+    outputs = sample_outputs(50, 2).outputs
+    assert measure_rejection(fitted, outputs, outputs) == {}
