@@ -104,14 +104,14 @@ def create_app(
         version=__version__,
         description=DESCRIPTION,
         lifespan=lifespan,
-        telemetry=tracing.config if tracing else traces.OFF,
+        telemetry=tracing.config if tracing else traces.DISABLED,
     )
     app.state.drain_state = DrainState()
     app.add_middleware(FastPathMiddleware)
     if shares:
         app.add_middleware(BodyMemoryMiddleware, max_bytes=shares.files)
     if tracing:
-        app.add_middleware(tracing.annotate)
+        app.add_middleware(tracing.annotate_spans)
     if settings.key_hashes:
         app.add_middleware(ApiKeyMiddleware, hashes=settings.key_hashes)
     app.add_middleware(DrainingMiddleware, state=app.state.drain_state)

@@ -20,7 +20,7 @@ from multiprocessing.context import SpawnProcess
 from types import FrameType
 from typing import Final
 
-from backend.telemetry.metrics import FOLDER, forget_worker
+from backend.telemetry.metrics import FOLDER, remove_worker
 
 log = logging.getLogger("prism.workers")
 
@@ -95,7 +95,7 @@ class WorkerSupervisor:
         """Remove the workers that ended and schedule their replacements."""
         for worker in [one for one in self._workers if not one.process.is_alive()]:
             self._workers.remove(worker)
-            forget_worker(worker.process.pid or 0)
+            remove_worker(worker.process.pid or 0)
             if self._kill_time is not None:
                 continue
             if worker.has_served():

@@ -108,7 +108,7 @@ def _locate(location: str, models_dir: Path) -> str:
             )
         path = models_dir / location
         if not path.is_dir():
-            raise ArtifactError(f"{location!r}: {models_dir} contains no such model folder")
+            raise ArtifactError(f"{location!r}: {models_dir} contains no model folder of that name")
     if not path.exists():
         raise ArtifactError(f"{location!r}: this path does not exist")
     return str(path.absolute())

@@ -1,7 +1,7 @@
-"""Logs to stderr: a line of JSON per record, or a line for a person.
+"""Logs to stderr: one line per record, as JSON or as text.
 
-Whatever a client sends, a record stays one line: JSON escapes control characters, and so does the
-text. The names of the fields are those that Google Cloud's logging understands.
+Control characters are escaped, so that input of clients cannot break or forge lines. The field
+names are those of Google Cloud Logging.
 """
 
 import json
@@ -16,12 +16,12 @@ from typing import Any, BinaryIO, Final, Literal
 
 import orjson
 
-from backend.telemetry.request import Request, Trace, current
+from backend.telemetry.request_context import RequestContext, TraceContext, current_request
 
 Format = Literal["auto", "json", "text"]
 Level = Literal["debug", "info", "warning", "error"]
 
-_OURS: Final = ("prism", "uvicorn")  # of all others only warnings are of interest
+_LOGGERS: Final = ("prism", "uvicorn")  # other loggers only log warnings
 _OPTIONS: Final = orjson.OPT_APPEND_NEWLINE | orjson.OPT_UTC_Z
 _CONTROLS: Final = {
     code: repr(chr(code))[1:-1] for code in (*range(32), *range(127, 160), 0x2028, 0x2029)
@@ -29,46 +29,50 @@ _CONTROLS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Access:
-    """What the line of one request tells, beside its message."""
+class AccessEntry:
+    """The fields of an access log line, besides its message."""
 
     method: str
-    path: str  # never with the query: a drawing may be in it
+    path: str  # without the query, which may contain image data
     status: int
     seconds: float
     model: str
 
 
 def configure(
-    chosen: Format = "auto", level: Level = "info", environ: Mapping[str, str] = os.environ
+    log_format: Format = "auto", level: Level = "info", environ: Mapping[str, str] = os.environ
 ) -> None:
-    """Send every logger's records, uvicorn's and Python's warnings among them, to stderr."""
-    if chosen == "auto":
-        chosen = "text" if sys.stderr.isatty() else "json"
+    """Write the records of all loggers, and Python warnings, to stderr."""
+    if log_format == "auto":
+        log_format = "text" if sys.stderr.isatty() else "json"
     number = logging.getLevelNamesMapping()[level.upper()]
-    write = text if chosen == "text" else Json(environ.get("GOOGLE_CLOUD_PROJECT", ""))
+    formatter = (
+        format_text
+        if log_format == "text"
+        else JsonFormatter(environ.get("GOOGLE_CLOUD_PROJECT", ""))
+    )
     root = logging.getLogger()
-    for handler in [known for known in root.handlers if isinstance(known, Lines)]:
+    for handler in [one for one in root.handlers if isinstance(one, LineHandler)]:
         root.removeHandler(handler)
-    root.addHandler(Lines(write, sys.stderr.buffer))
+    root.addHandler(LineHandler(formatter, sys.stderr.buffer))
     root.setLevel(max(number, logging.WARNING))
-    for name in _OURS:
+    for name in _LOGGERS:
         logging.getLogger(name).setLevel(number)
     logging.captureWarnings(True)
 
 
-class Lines(logging.Handler):
-    """Writes each record at once, in one piece; a stderr that is gone stops nobody."""
+class LineHandler(logging.Handler):
+    """Writes each record with a single unbuffered write; ignores a closed stderr."""
 
-    def __init__(self, write: Callable[[logging.LogRecord], bytes], stream: BinaryIO) -> None:
+    def __init__(self, format_line: Callable[[logging.LogRecord], bytes], stream: BinaryIO) -> None:
         super().__init__()
-        self._line = write
+        self._format_line = format_line
         self._stream = stream
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write `record`."""
         try:
-            line = self._line(record)
+            line = self._format_line(record)
         except Exception:
             self.handleError(record)
             return
@@ -79,21 +83,21 @@ class Lines(logging.Handler):
             pass
 
 
-class Json:
-    """Turns a record into a line of JSON; `project` is the one that traces are kept in."""
+class JsonFormatter:
+    """Formats a record as a line of JSON; `project` is the Google Cloud project of the traces."""
 
     def __init__(self, project: str = "") -> None:
         self._prefix: Final = f"projects/{project}/traces/" if project else ""
 
     def __call__(self, record: logging.LogRecord) -> bytes:
-        """Return the line of `record`."""
+        """Return `record` as a line of JSON."""
         entry: dict[str, Any] = {
             "severity": _severity(record.levelno),
             "message": record.getMessage(),
             "time": datetime.fromtimestamp(record.created, UTC),
             "logger": record.name,
         }
-        access: Access | None = getattr(record, "access", None)
+        access: AccessEntry | None = getattr(record, "access", None)
         if access is not None:
             entry["httpRequest"] = {
                 "requestMethod": access.method,
@@ -103,21 +107,21 @@ class Json:
             }
             if access.model:
                 entry["model"] = access.model
-        request = current.get()
+        request = current_request.get()
         if request is not None:
-            self._place(entry, request)
-        if reported := _traceback(record):
-            # Error Reporting looks for this name first, and for Python's own form in it.
-            entry["stack_trace"] = reported
+            self._add_request(entry, request)
+        if formatted := _traceback(record):
+            # Error Reporting expects this field, with a traceback in Python's format.
+            entry["stack_trace"] = formatted
         try:
             return orjson.dumps(entry, option=_OPTIONS)
-        except TypeError:  # a lone surrogate, which is no UTF-8
+        except TypeError:  # a lone surrogate is not valid UTF-8
             entry["time"] = entry["time"].isoformat()
             return json.dumps(entry, ensure_ascii=False).encode(errors="replace") + b"\n"
 
-    def _place(self, entry: dict[str, Any], request: Request) -> None:
+    def _add_request(self, entry: dict[str, Any], request: RequestContext) -> None:
         entry["request_id"] = request.id
-        trace: Trace | None = request.trace
+        trace: TraceContext | None = request.trace
         if trace is None:
             return
         if not self._prefix:
@@ -130,10 +134,10 @@ class Json:
             entry["logging.googleapis.com/trace_sampled"] = trace.sampled
 
 
-def text(record: logging.LogRecord) -> bytes:
-    """Return the line of `record` for a person; a traceback follows it, indented."""
+def format_text(record: logging.LogRecord) -> bytes:
+    """Return `record` as a line of text, followed by an indented traceback, if any."""
     message = record.getMessage()
-    request = current.get()
+    request = current_request.get()
     if request is not None and request.id not in message:
         message = f"{message} [{request.id}]"
     lines = [f"{record.levelname}: {message}".translate(_CONTROLS)]

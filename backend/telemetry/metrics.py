@@ -1,8 +1,7 @@
-"""Metrics for Prometheus: what they mean and how they add up is in docs/observability.md.
+"""Prometheus metrics, described in docs/observability.md.
 
-In a process of its own each application counts in memory. Where PROMETHEUS_MULTIPROC_DIR is set
-before this module is imported, several workers count in files of that folder, and each of them
-answers with the sum.
+A single process counts in memory. If PROMETHEUS_MULTIPROC_DIR is set before this module is
+imported, several workers count in files of that folder, and each of them exposes the sum.
 """
 
 import os
@@ -23,9 +22,9 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.values import ValueClass
 
-from backend.inference.observer import Gathered, Shed
+from backend.inference.observer import BatchReason, Observer, ShedReason
 
-disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double what is scraped
+disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the size of a scrape
 
 FOLDER: Final = "PROMETHEUS_MULTIPROC_DIR"
 SHARED: Final[bool] = ValueClass._multiprocess
@@ -37,15 +36,15 @@ SECONDS: Final = (
 # fmt: on
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128)
 
-# A client may invent methods and paths; it makes no label with them.
+# Unknown methods and paths do not become labels: clients can send arbitrary ones.
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 OTHER: Final = "other"
 
 
 class Metrics:
-    """The collectors of one application, on a registry of their own.
+    """The metrics of one application, in a registry of its own.
 
-    `code_of` names an error in the label `code`.
+    `code_of` returns the value of the label `code` for an error.
     """
 
     def __init__(self, code_of: Callable[[BaseException], str] = lambda _: "error") -> None:
@@ -62,69 +61,84 @@ class Metrics:
             ("method", "route", "model", "code"),
         )
         self._seconds: Histogram = timer(
-            "prism_request_seconds", "Seconds from a request's headers to its answer.", ("route",)
+            "prism_request_seconds",
+            "Seconds from the request headers to the end of the response.",
+            ("route",),
         )
-        self._in_flight: Gauge = gauge("prism_requests_in_flight", "HTTP requests in work.")
+        self._in_flight: Gauge = gauge("prism_requests_in_flight", "HTTP requests in progress.")
         model = ("model",)
         self.decode: Histogram = timer(
-            "prism_decode_seconds", "Seconds to decode and prepare a picture.", model
+            "prism_decode_seconds", "Seconds to decode and preprocess an image.", model
         )
         self.queue: Histogram = timer(
-            "prism_queue_seconds", "Seconds a picture waited for its forward pass.", model
+            "prism_queue_seconds", "Seconds that an image waited for its forward pass.", model
         )
         self.inference: Histogram = timer(
-            "prism_inference_seconds", "Seconds of the forward pass a picture was in.", model
+            "prism_inference_seconds", "Seconds of the forward pass of an image.", model
         )
         self.batch_size: Histogram = Histogram(
             "prism_batch_size",
-            "Pictures in a forward pass.",
+            "Images in a forward pass.",
             model,
             registry=self._registry,
             buckets=SIZES,
         )
         self.batches: Counter = counter(
-            "prism_batches_total", "Forward passes by why they began.", ("model", "reason")
+            "prism_batches_total",
+            "Forward passes by the reason of their batch size.",
+            ("model", "reason"),
         )
-        self.depth: Gauge = gauge("prism_queue_depth", "Pictures that wait.", model)
-        self.admitted: Counter = counter("prism_images_admitted_total", "Pictures taken in.", model)
+        self.depth: Gauge = gauge(
+            "prism_queue_depth", "Images admitted and not yet answered.", model
+        )
+        self.admitted: Counter = counter("prism_images_admitted_total", "Admitted images.", model)
         self.shed: Counter = counter(
-            "prism_images_shed_total", "Pictures refused, not admitted.", ("model", "reason")
+            "prism_images_shed_total", "Images refused before admission.", ("model", "reason")
         )
         self.expired: Counter = counter(
-            "prism_images_expired_total", "Admitted pictures whose deadline passed.", model
+            "prism_images_expired_total", "Admitted images whose deadline passed.", model
         )
         self.abandoned: Counter = counter(
-            "prism_images_abandoned_total", "Admitted pictures that nobody waits for.", model
+            "prism_images_abandoned_total", "Admitted images whose client disconnected.", model
         )
         self.answered: Counter = counter(
-            "prism_images_answered_total", "Admitted pictures that were classified.", model
+            "prism_images_answered_total", "Admitted images that were classified.", model
         )
         self.failed: Counter = counter(
-            "prism_images_failed_total", "Admitted pictures that failed.", ("model", "code")
+            "prism_images_failed_total",
+            "Admitted images that could not be classified.",
+            ("model", "code"),
         )
         if not SHARED:
             ProcessCollector(registry=self._registry)
-        self._answers: dict[tuple[str, str, str, int], Callable[[], None]] = {}
+        self._request_counters: dict[tuple[str, str, str, int], Callable[[], None]] = {}
         self._timers: dict[str, Callable[[float], None]] = {}
-        self.began: Final[Callable[[], None]] = self._in_flight.inc
-        self._done: Final[Callable[[], None]] = self._in_flight.dec
+        self.request_started: Final[Callable[[], None]] = self._in_flight.inc
+        self._request_done: Final[Callable[[], None]] = self._in_flight.dec
 
-    def ended(self, method: str, route: str, model: str, status: int, seconds: float) -> None:
-        """Count a response; `route` is a template or "", `model` a served model's name or ""."""
+    def request_finished(
+        self, method: str, route: str, model: str, status: int, seconds: float
+    ) -> None:
+        """Count a response; `route` is a template or "", `model` a served model or ""."""
         key = (method, route, model, status)
-        count = self._answers.get(key)
+        count = self._request_counters.get(key)
         if count is None:
-            count = self._remember(*key)
+            count = self._add_counter(*key)
         count()
         self._timers[route](seconds)
-        self._done()
+        self._request_done()
 
-    def observer(self, model: str) -> "ModelMetrics":
-        """What counts the pictures of `model`."""
-        return ModelMetrics(self, model, self._code_of)
+    def observer(
+        self, model: str, on_answered: Callable[[float, float, float], None] | None = None
+    ) -> "ModelMetrics":
+        """Return the observer that counts the images of `model`.
+
+        `on_answered` is called with the durations of each classified image, in seconds.
+        """
+        return ModelMetrics(self, model, self._code_of, on_answered)
 
     def expose(self, accept: str = "") -> tuple[bytes, str]:
-        """All metrics, of every worker where there are several, and their content type."""
+        """Return all metrics, summed over the workers, and their content type."""
         registry = self._registry
         if SHARED:
             registry = CollectorRegistry()
@@ -132,74 +146,95 @@ class Metrics:
         encode, content_type = choose_encoder(accept)
         return encode(registry), content_type
 
-    def _remember(self, method: str, route: str, model: str, status: int) -> Callable[[], None]:
-        known = method if method in METHODS else OTHER
-        # Both spellings of a path, with and without a slash at its end, are one route.
+    def _add_counter(self, method: str, route: str, model: str, status: int) -> Callable[[], None]:
+        method_label = method if method in METHODS else OTHER
+        # Paths with and without a trailing slash are one route.
         label = (route.rstrip("/") or "/") if route else OTHER
-        count = self._requests.labels(known, label, model, str(status)).inc
+        count = self._requests.labels(method_label, label, model, str(status)).inc
         self._timers[route] = self._seconds.labels(label).observe
-        if known == method:
-            self._answers[method, route, model, status] = count
+        if method_label == method:
+            self._request_counters[method, route, model, status] = count
         return count
 
 
-class ModelMetrics:
-    """Counts one model's pictures: an Observer (backend/inference/observer.py)."""
+class ModelMetrics(Observer):
+    """Counts the images of one model."""
 
-    def __init__(self, metrics: Metrics, model: str, code_of: Callable[[BaseException], str]):
+    def __init__(
+        self,
+        metrics: Metrics,
+        model: str,
+        code_of: Callable[[BaseException], str],
+        on_answered: Callable[[float, float, float], None] | None = None,
+    ) -> None:
         self._model = model
         self._code_of = code_of
         self._waiting = 0
-        self.admitted: Callable[[], None] = metrics.admitted.labels(model).inc
-        self.expired: Callable[[], None] = metrics.expired.labels(model).inc
-        self.abandoned: Callable[[], None] = metrics.abandoned.labels(model).inc
+        self._admitted = metrics.admitted.labels(model).inc
+        self._expired = metrics.expired.labels(model).inc
+        self._abandoned = metrics.abandoned.labels(model).inc
+        self._on_answered = on_answered
         self._answered = metrics.answered.labels(model).inc
         self._decode = metrics.decode.labels(model).observe
         self._queue = metrics.queue.labels(model).observe
         self._inference = metrics.inference.labels(model).observe
         self._size = metrics.batch_size.labels(model).observe
-        reasons: tuple[Gathered, ...] = ("single", "partial", "full")
-        self._batches = {why: metrics.batches.labels(model, why).inc for why in reasons}
-        refusals: tuple[Shed, ...] = ("queue_full", "too_slow")
-        self._shed = {why: metrics.shed.labels(model, why).inc for why in refusals}
+        reasons: tuple[BatchReason, ...] = ("single", "partial", "full")
+        self._batches = {reason: metrics.batches.labels(model, reason).inc for reason in reasons}
+        shed_reasons: tuple[ShedReason, ...] = ("queue_full", "too_slow")
+        self._shed = {reason: metrics.shed.labels(model, reason).inc for reason in shed_reasons}
         self._failed = metrics.failed
         self._failures: dict[str, Callable[[], None]] = {}
         self._depth = metrics.depth.labels(model)
         if not SHARED:
             self._depth.set_function(lambda: self._waiting)
 
-    def shed(self, reason: Shed) -> None:
-        """Count a picture that was refused."""
+    def admitted(self) -> None:
+        """Count an admitted image."""
+        self._admitted()
+
+    def expired(self) -> None:
+        """Count an image whose deadline passed."""
+        self._expired()
+
+    def abandoned(self) -> None:
+        """Count an image whose caller cancelled it."""
+        self._abandoned()
+
+    def shed(self, reason: ShedReason) -> None:
+        """Count a refused image."""
         self._shed[reason]()
 
     def answered(self, decode: float, queue: float, inference: float) -> None:
-        """Count an answer and where its time went, in seconds."""
+        """Count a classified image and its durations, in seconds."""
         self._answered()
         self._decode(decode)
         self._queue(queue)
         self._inference(inference)
+        if self._on_answered:
+            self._on_answered(decode, queue, inference)
 
     def failed(self, cause: str | BaseException) -> None:
-        """Count a failure under its code."""
+        """Count a failed image by error code."""
         code = cause if isinstance(cause, str) else self._code_of(cause)
         count = self._failures.get(code)
         if count is None:
             count = self._failures[code] = self._failed.labels(self._model, code).inc
         count()
 
-    def batch(self, size: int, reason: Gathered) -> None:
-        """Count a forward pass over `size` pictures."""
+    def batch(self, size: int, reason: BatchReason) -> None:
+        """Count a forward pass of `size` images."""
         self._size(size)
         self._batches[reason]()
 
-    def depth(self, waiting: int) -> None:
-        """Remember how many pictures wait."""
-        self._waiting = waiting
+    def depth(self, in_flight: int) -> None:
+        """Set the number of images that are admitted and not yet answered."""
+        self._waiting = in_flight
         if SHARED:
-            self._depth.set(waiting)
+            self._depth.set(in_flight)
 
 
-def forget_worker(pid: int) -> None:
-    """Take a worker that has ended out of the gauges; what it counted stays in the sums."""
+def remove_worker(pid: int) -> None:
+    """Remove a terminated worker from the gauges; its counts remain in the sums."""
     if os.environ.get(FOLDER):
         mark_process_dead(pid)  # type: ignore[no-untyped-call]

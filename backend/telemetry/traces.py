@@ -1,6 +1,6 @@
-"""Traces for OpenTelemetry, only where its standard variables ask for them.
+"""OpenTelemetry traces, enabled by the standard variables.
 
-This module decides; what it takes is imported from backend/telemetry/spans.py when it is on.
+If they are enabled, this module imports backend/telemetry/spans.py, which needs the SDK.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
     from backend.telemetry.spans import Tracing
 
-# FastAPI would trace by itself, queries included, where a library sets a provider up.
-OFF: Final[TelemetryConfig] = {
+# By default FastAPI traces, including queries, once a library sets up a provider.
+DISABLED: Final[TelemetryConfig] = {
     "tracing": False,
     "metrics": False,
     "logs": False,
@@ -31,11 +31,11 @@ _PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_P
 
 
 def start(environ: Mapping[str, str] = os.environ) -> Tracing | None:
-    """Begin to trace, or return None; what stands in the way is a line in the log, no failure."""
-    if not wanted(environ):
+    """Start tracing, or return None; obstacles are logged and do not raise."""
+    if not is_enabled(environ):
         return None
-    if wrong := _unsupported(environ):
-        log.warning("Nothing is traced: %s is not supported.", wrong)
+    if setting := _unsupported(environ):
+        log.warning("Tracing is disabled: %s is not supported.", setting)
         return None
     try:
         from backend.telemetry.spans import Tracing
@@ -43,16 +43,16 @@ def start(environ: Mapping[str, str] = os.environ) -> Tracing | None:
         return Tracing(environ)
     except ImportError:
         log.warning(
-            "Nothing is traced: OpenTelemetry is not installed. "
+            "Tracing is disabled: OpenTelemetry is not installed. "
             "Install it with: pip install -r requirements/otel.txt"
         )
     except Exception as error:
-        log.warning("Nothing is traced: %s", error)
+        log.warning("Tracing is disabled: %s", error)
     return None
 
 
-def wanted(environ: Mapping[str, str]) -> bool:
-    """Whether OpenTelemetry's variables ask for traces."""
+def is_enabled(environ: Mapping[str, str]) -> bool:
+    """Return whether the variables of OpenTelemetry enable traces."""
     if environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return False
     exporter = environ.get("OTEL_TRACES_EXPORTER", "")
@@ -63,6 +63,6 @@ def _unsupported(environ: Mapping[str, str]) -> str:
     if (exporter := environ.get("OTEL_TRACES_EXPORTER", "")) not in {"", "otlp"}:
         return f"OTEL_TRACES_EXPORTER={exporter}"
     for name in _PROTOCOLS:
-        if protocol := environ.get(name):  # the first that is set holds
+        if protocol := environ.get(name):  # the first variable that is set applies
             return "" if protocol == "http/protobuf" else f"{name}={protocol}"
     return ""

@@ -56,7 +56,7 @@ def test_absolute_and_dotted_paths_are_accepted(
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("cat", "contains no such model folder"),
+        ("cat", "contains no model folder"),
         ("..", "neither a name nor an address"),
         ("a/b", "neither a name nor an address"),
         ("./absent", "this path does not exist"),

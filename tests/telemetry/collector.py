@@ -1,4 +1,4 @@
-"""A receiver of traces, as an operator would run one: HTTP and protobuf on a loopback port."""
+"""A local OTLP trace collector (HTTP with protobuf)."""
 
 import gzip
 import threading
@@ -13,14 +13,14 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 
 class Collector:
-    """What has arrived."""
+    """The received traces."""
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.requests: list[ExportTraceServiceRequest] = []
 
     def spans(self) -> list[Span]:
-        """Every span."""
+        """Return all spans."""
         return [
             span
             for request in self.requests
@@ -30,7 +30,7 @@ class Collector:
         ]
 
     def services(self) -> set[str]:
-        """The names of the services that sent them."""
+        """Return the names of the services that sent spans."""
         return {
             str(attributes(resource.resource.attributes)["service.name"])
             for request in self.requests
@@ -39,7 +39,7 @@ class Collector:
 
 
 def attributes(pairs: Any) -> dict[str, object]:
-    """Attributes as a dictionary."""
+    """Return attributes as a dictionary."""
 
     def value(pair: KeyValue) -> object:
         return getattr(pair.value, pair.value.WhichOneof("value") or "string_value")
@@ -48,8 +48,8 @@ def attributes(pairs: Any) -> dict[str, object]:
 
 
 @contextmanager
-def collect(delay: threading.Event | None = None) -> Iterator[Collector]:
-    """Receive on a free port; `delay` holds back every answer until it is set."""
+def run_collector(delay: threading.Event | None = None) -> Iterator[Collector]:
+    """Run a collector on a free port; it responds once `delay` is set, if given."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

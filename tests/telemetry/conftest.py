@@ -1,4 +1,4 @@
-"""What the service's log would hold."""
+"""Access to the log of the service."""
 
 import io
 import logging
@@ -10,18 +10,18 @@ import pytest
 
 from backend.telemetry import logs
 
-Written = Callable[[], list[dict[str, Any]]]
+ReadLog = Callable[[], list[dict[str, Any]]]
 
 
 @pytest.fixture
-def written() -> Iterator[Written]:
-    """Read the lines of JSON that the service has logged so far, at every level from INFO."""
+def read_log() -> Iterator[ReadLog]:
+    """Return a function that returns the parsed log lines so far, from INFO on."""
     stream = io.BytesIO()
-    handler = logs.Lines(logs.Json("proj"), stream)
-    ours = logging.getLogger("prism")
-    level = ours.level
-    ours.addHandler(handler)
-    ours.setLevel(logging.INFO)
+    handler = logs.LineHandler(logs.JsonFormatter("proj"), stream)
+    logger = logging.getLogger("prism")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
     yield lambda: [orjson.loads(line) for line in stream.getvalue().splitlines()]
-    ours.removeHandler(handler)
-    ours.setLevel(level)
+    logger.removeHandler(handler)
+    logger.setLevel(level)

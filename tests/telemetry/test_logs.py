@@ -1,4 +1,4 @@
-"""Every line of the log is one record, which Google Cloud's logging and a person can read."""
+"""Formats of the log lines."""
 
 import io
 import logging
@@ -20,16 +20,16 @@ import pytest
 
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.telemetry import logs
-from backend.telemetry.request import Request, current
+from backend.telemetry.request_context import RequestContext, current_request
 from tests.conftest import ROOT
 from tests.fake_models import serve, write_model
-from tests.pictures import encoded, seven
-from tests.telemetry.conftest import Written
+from tests.images import encoded, seven
+from tests.telemetry.conftest import ReadLog
 
-NASTY = 'a\nERROR: forged\r\n{"severity": "CRITICAL"}\x1b[31m\x00\x85\u2028\ud800"'
+HOSTILE = 'a\nERROR: forged\r\n{"severity": "CRITICAL"}\x1b[31m\x00\x85\u2028\ud800"'
 
 
-def record(
+def make_record(
     message: str, *args: object, level: int = logging.INFO, **extra: Any
 ) -> logging.LogRecord:
     return logging.getLogger("prism.test").makeRecord(
@@ -37,8 +37,8 @@ def record(
     )
 
 
-def as_json(made: logging.LogRecord, project: str = "") -> dict[str, Any]:
-    line = logs.Json(project)(made)
+def as_json(record: logging.LogRecord, project: str = "") -> dict[str, Any]:
+    line = logs.JsonFormatter(project)(record)
     assert line.endswith(b"\n")
     assert line.count(b"\n") == 1
     return dict(orjson.loads(line))
@@ -46,13 +46,13 @@ def as_json(made: logging.LogRecord, project: str = "") -> dict[str, Any]:
 
 def failure() -> Any:
     try:
-        raise ValueError(NASTY)
+        raise ValueError(HOSTILE)
     except ValueError:
         return sys.exc_info()
 
 
-def test_a_record_has_the_fields_that_google_cloud_looks_for() -> None:
-    entry = as_json(record("%d models", 3, level=logging.WARNING))
+def test_record_has_the_fields_of_google_cloud_logging() -> None:
+    entry = as_json(make_record("%d models", 3, level=logging.WARNING))
     assert (entry["severity"], entry["message"]) == ("WARNING", "3 models")
     assert entry["logger"] == "prism.test"
     assert abs(datetime.fromisoformat(entry["time"]).timestamp() - time.time()) < 60
@@ -64,70 +64,73 @@ def test_a_record_has_the_fields_that_google_cloud_looks_for() -> None:
     [(5, "DEBUG"), (10, "DEBUG"), (20, "INFO"), (25, "INFO"), (30, "WARNING"), (40, "ERROR"),
      (50, "CRITICAL"), (60, "CRITICAL")],
 )  # fmt: skip
-def test_every_level_is_a_severity(level: int, severity: str) -> None:
-    assert as_json(record("x", level=level))["severity"] == severity
+def test_levels_map_to_severities(level: int, severity: str) -> None:
+    assert as_json(make_record("x", level=level))["severity"] == severity
 
 
-def test_a_failure_carries_its_traceback_where_error_reporting_looks() -> None:
-    entry = as_json(record("request failed", level=logging.ERROR, exc_info=failure()))
+def test_traceback_is_in_the_field_of_error_reporting() -> None:
+    entry = as_json(make_record("request failed", level=logging.ERROR, exc_info=failure()))
     assert entry["message"] == "request failed"
     assert entry["stack_trace"].startswith("Traceback (most recent call last):\n")
     assert "ValueError" in entry["stack_trace"]
 
 
-@pytest.mark.parametrize("made", [record("%s", NASTY), record("failed", exc_info=failure())])
-def test_nothing_that_a_client_sends_breaks_a_line(made: logging.LogRecord) -> None:
-    as_json(made)
-    first, *rest = logs.text(made).decode().splitlines()
+@pytest.mark.parametrize(
+    "record", [make_record("%s", HOSTILE), make_record("failed", exc_info=failure())]
+)
+def test_hostile_input_stays_on_one_line(record: logging.LogRecord) -> None:
+    as_json(record)
+    first, *rest = logs.format_text(record).decode().splitlines()
     assert first.startswith("INFO: ")
     assert all(line.startswith("    ") for line in rest)
-    assert rest or not made.exc_info
-    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", logs.text(made).decode())
+    assert rest or not record.exc_info
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", logs.format_text(record).decode())
 
 
-def in_request(request: Request, make: Callable[[], Any]) -> Any:
-    token = current.set(request)
+def in_request(request: RequestContext, call: Callable[[], Any]) -> Any:
+    token = current_request.set(request)
     try:
-        return make()
+        return call()
     finally:
-        current.reset(token)
+        current_request.reset(token)
 
 
-def test_what_is_logged_during_a_request_names_it() -> None:
-    request = Request("abc")
-    assert in_request(request, lambda: as_json(record("x")))["request_id"] == "abc"
-    assert in_request(request, lambda: logs.text(record("x"))) == b"INFO: x [abc]\n"
-    assert in_request(request, lambda: logs.text(record("x abc"))) == b"INFO: x abc\n"
-    assert "request_id" not in as_json(record("x"))
+def test_record_during_a_request_contains_its_id() -> None:
+    request = RequestContext("abc")
+    assert in_request(request, lambda: as_json(make_record("x")))["request_id"] == "abc"
+    assert in_request(request, lambda: logs.format_text(make_record("x"))) == b"INFO: x [abc]\n"
+    assert in_request(request, lambda: logs.format_text(make_record("x abc"))) == b"INFO: x abc\n"
+    assert "request_id" not in as_json(make_record("x"))
 
 
-def test_a_trace_is_linked_where_the_project_is_known() -> None:
-    traced = Request("abc", (f"00-{'1' * 32}-{'2' * 16}-01".encode(), b""))
-    entry = in_request(traced, lambda: as_json(record("x"), "proj"))
+def test_trace_is_linked_if_the_project_is_known() -> None:
+    traced = RequestContext("abc", (f"00-{'1' * 32}-{'2' * 16}-01".encode(), b""))
+    entry = in_request(traced, lambda: as_json(make_record("x"), "proj"))
     assert entry["logging.googleapis.com/trace"] == f"projects/proj/traces/{'1' * 32}"
     assert entry["logging.googleapis.com/spanId"] == "2" * 16
     assert entry["logging.googleapis.com/trace_sampled"] is True
-    entry = in_request(traced, lambda: as_json(record("x")))
+    entry = in_request(traced, lambda: as_json(make_record("x")))
     assert entry["trace_id"] == "1" * 32
     assert not [key for key in entry if key.startswith("logging.")]
 
 
-def test_a_requests_line_tells_what_was_asked_and_how_it_ended(
-    tmp_path: Path, written: Written
-) -> None:
+def test_access_log_contains_request_and_status(tmp_path: Path, read_log: ReadLog) -> None:
     write_model(tmp_path)
     with serve(tmp_path, FakeRuntime(10)) as client:
-        headers = {"X-Request-ID": "mine", "X-Cloud-Trace-Context": f"{'1' * 32}/2;o=1"}
-        picture = {"file": encoded(seven())}
-        client.post("/classify?secret=drawing", files=picture, headers=headers)
+        headers = {
+            "X-Request-ID": "mine",
+            "X-Cloud-Trace-Context": f"{'1' * 32}/2;o=1",
+        }
+        files = {"file": encoded(seven())}
+        client.post("/classify?secret=drawing", files=files, headers=headers)
         client.get("/health")
         client.get("/metrics")
         client.get("/no%0Awhere?secret=drawing")
-    lines = [line for line in written() if line["logger"] == "prism.access"]
+    lines = [line for line in read_log() if line["logger"] == "prism.access"]
     classified, missing = lines
-    asked = classified["httpRequest"]
-    assert asked.pop("latency").endswith("s")
-    assert asked == {"requestMethod": "POST", "requestUrl": "/classify", "status": 200}
+    request = classified["httpRequest"]
+    assert request.pop("latency").endswith("s")
+    assert request == {"requestMethod": "POST", "requestUrl": "/classify", "status": 200}
     assert (classified["model"], classified["request_id"]) == ("fake", "mine")
     assert classified["logging.googleapis.com/spanId"] == f"{2:016x}"
     assert missing["httpRequest"]["requestUrl"] == "/no\nwhere"
@@ -135,52 +138,52 @@ def test_a_requests_line_tells_what_was_asked_and_how_it_ended(
     assert "drawing" not in str(lines)
 
 
-def test_an_unforeseen_failure_is_logged_under_its_request(
-    tmp_path: Path, written: Written, monkeypatch: pytest.MonkeyPatch
+def test_unexpected_error_is_logged_with_the_request_id(
+    tmp_path: Path, read_log: ReadLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_model(tmp_path)
     with serve(tmp_path) as client:
         monkeypatch.setattr("backend.api.routes.models.model_info", lambda _: 1 / 0)
         client.get("/models", headers={"X-Request-ID": "mine"})
-    (failed,) = [line for line in written() if line["severity"] == "ERROR"]
+    (failed,) = [line for line in read_log() if line["severity"] == "ERROR"]
     assert failed["request_id"] == "mine"
     assert "ZeroDivisionError" in failed["stack_trace"]
 
 
-def test_a_log_that_nobody_reads_any_more_stops_nothing() -> None:
+def test_closed_stream_is_ignored() -> None:
     stream = io.BytesIO()
     stream.close()
-    logs.Lines(logs.text, stream).emit(record("x"))
+    logs.LineHandler(logs.format_text, stream).emit(make_record("x"))
 
 
-@pytest.mark.parametrize("chosen", ["json", "text", "auto"])
-def test_all_that_the_service_says_comes_in_the_form_that_was_chosen(
-    chosen: str,
+@pytest.mark.parametrize("log_format", ["json", "text", "auto"])
+def test_all_output_has_the_configured_format(
+    log_format: str,
 ) -> None:
-    """`auto` is JSON here: what the service says goes into a pipe."""
+    """`auto` is JSON here, since stderr is a pipe."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     process = subprocess.Popen(
         [sys.executable, "-m", "backend"],
         cwd=ROOT,
-        env=os.environ | {"PORT": str(port), "PRISM_LOG_FORMAT": chosen},
+        env=os.environ | {"PORT": str(port), "PRISM_LOG_FORMAT": log_format},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
     assert process.stderr is not None
-    seen: list[bytes] = []
+    first_lines: list[bytes] = []
     for line in process.stderr:
-        seen.append(line)
+        first_lines.append(line)
         if b"running on" in line:
             break
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/models") as answer:
-        assert answer.status == 200
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/models") as response:
+        assert response.status == 200
     process.send_signal(signal.SIGTERM)
     out, rest = process.communicate(timeout=20)
     assert out == b""
-    lines = seen + rest.splitlines()
-    if chosen == "text":
+    lines = first_lines + rest.splitlines()
+    if log_format == "text":
         assert any(line.startswith(b"INFO: GET '/models' 200") for line in lines)
         assert not any(line.startswith(b"{") for line in lines)
         return
@@ -189,7 +192,7 @@ def test_all_that_the_service_says_comes_in_the_form_that_was_chosen(
     assert [e["httpRequest"]["status"] for e in entries if "httpRequest" in e] == [200]
 
 
-def test_other_libraries_are_heard_when_they_warn_only() -> None:
+def test_other_libraries_log_warnings_only() -> None:
     code = (
         "import logging, warnings; from backend.telemetry import logs;"
         "logs.configure('json', 'debug');"

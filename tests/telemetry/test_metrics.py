@@ -1,4 +1,4 @@
-"""Pictures and requests are counted so that the sums agree, over all workers."""
+"""Counts of images and requests, over all workers."""
 
 import os
 import re
@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from backend.inference.observer import SILENT, Observer
 from backend.telemetry.metrics import Metrics
 from tests.conftest import ROOT
 
@@ -17,7 +16,7 @@ PAGE = ROOT / "docs" / "observability.md"
 
 
 def read(text: str) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
-    """Every sample of an exposition."""
+    """Return all samples of an exposition."""
     return {
         (sample.name, frozenset(sample.labels.items())): sample.value
         for family in text_string_to_metric_families(text)
@@ -30,7 +29,7 @@ def value(metrics: Metrics | str, name: str, **labels: str) -> float:
     return read(text)[name, frozenset(labels.items())]
 
 
-def test_every_picture_that_is_admitted_ends_in_one_way() -> None:
+def test_every_admitted_image_is_counted_once() -> None:
     metrics = Metrics(lambda error: type(error).__name__)
     model = metrics.observer("cat")
     for _ in range(6):
@@ -42,19 +41,19 @@ def test_every_picture_that_is_admitted_ends_in_one_way() -> None:
     model.abandoned()
     model.shed("too_slow")
 
-    def count(what: str, **labels: str) -> float:
-        return value(metrics, f"prism_images_{what}_total", model="cat", **labels)
+    def count(outcome: str, **labels: str) -> float:
+        return value(metrics, f"prism_images_{outcome}_total", model="cat", **labels)
 
-    ended = count("answered") + count("expired") + count("abandoned")
-    ended += count("failed", code="broken_image") + count("failed", code="ValueError")
-    assert (count("admitted"), ended) == (6, 5)
+    finished = count("answered") + count("expired") + count("abandoned")
+    finished += count("failed", code="broken_image") + count("failed", code="ValueError")
+    assert (count("admitted"), finished) == (6, 5)
     assert (count("shed", reason="too_slow"), count("shed", reason="queue_full")) == (1, 0)
     for part, seconds in (("decode", 0.001), ("queue", 0.02), ("inference", 0.3)):
         assert value(metrics, f"prism_{part}_seconds_count", model="cat") == 1
         assert value(metrics, f"prism_{part}_seconds_sum", model="cat") == pytest.approx(seconds)
 
 
-def test_forward_passes_are_counted_by_size_and_reason_and_the_queue_as_it_is_now() -> None:
+def test_batches_are_counted_and_queue_depth_is_current() -> None:
     metrics = Metrics()
     model = metrics.observer("cat")
     model.batch(1, "single")
@@ -68,37 +67,37 @@ def test_forward_passes_are_counted_by_size_and_reason_and_the_queue_as_it_is_no
     assert value(metrics, "prism_queue_depth", model="cat") == 5
 
 
-def test_requests_are_counted_by_route_however_the_path_is_spelt() -> None:
+def test_trailing_slash_does_not_change_the_route() -> None:
     metrics = Metrics()
-    metrics.began()
+    metrics.request_started()
     assert value(metrics, "prism_requests_in_flight") == 1
-    metrics.ended("POST", "/classify/", "cat", 200, 0.1)
-    metrics.began()
-    metrics.ended("POST", "/classify", "cat", 200, 0.1)
-    told = {"method": "POST", "route": "/classify", "model": "cat", "code": "200"}
-    assert value(metrics, "prism_requests_total", **told) == 2
+    metrics.request_finished("POST", "/classify/", "cat", 200, 0.1)
+    metrics.request_started()
+    metrics.request_finished("POST", "/classify", "cat", 200, 0.1)
+    labels = {"method": "POST", "route": "/classify", "model": "cat", "code": "200"}
+    assert value(metrics, "prism_requests_total", **labels) == 2
     assert value(metrics, "prism_request_seconds_count", route="/classify") == 2
     assert value(metrics, "prism_requests_in_flight") == 0
 
 
-def test_a_client_cannot_make_labels() -> None:
+def test_unknown_methods_create_no_labels() -> None:
     metrics = Metrics()
     for number in range(50):
-        metrics.began()
-        metrics.ended(f"METHOD{number}", "", "", 404, 0.1)
-    told = {"method": "other", "route": "other", "model": "", "code": "404"}
-    assert value(metrics, "prism_requests_total", **told) == 50
-    assert not metrics._answers
+        metrics.request_started()
+        metrics.request_finished(f"METHOD{number}", "", "", 404, 0.1)
+    labels = {"method": "other", "route": "other", "model": "", "code": "404"}
+    assert value(metrics, "prism_requests_total", **labels) == 50
+    assert not metrics._request_counters
 
 
-def test_two_applications_in_one_process_count_apart() -> None:
+def test_applications_in_one_process_count_separately() -> None:
     first, second = Metrics(), Metrics()
     first.observer("cat").admitted()
     second.observer("cat")
     assert value(second, "prism_images_admitted_total", model="cat") == 0
 
 
-def test_a_scraper_gets_the_format_that_it_asks_for() -> None:
+def test_format_follows_the_accept_header() -> None:
     metrics = Metrics()
     content, media_type = metrics.expose("application/openmetrics-text; version=1.0.0")
     assert media_type.startswith("application/openmetrics-text")
@@ -108,44 +107,31 @@ def test_a_scraper_gets_the_format_that_it_asks_for() -> None:
     assert b"_created" not in content
 
 
-def test_the_silent_observer_and_the_counting_one_hear_the_same() -> None:
-    counting: Observer = Metrics().observer("cat")
-    for observer in (counting, SILENT):
-        observer.admitted()
-        observer.depth(1)
-        observer.batch(1, "single")
-        observer.answered(0, 0, 0)
-        observer.shed("queue_full")
-        observer.failed("x")
-        observer.expired()
-        observer.abandoned()
-
-
 WORKER = """
 import sys
 from backend.telemetry.metrics import Metrics
 metrics = Metrics()
 model = metrics.observer("cat")
 for _ in range(int(sys.argv[1])):
-    metrics.began()
+    metrics.request_started()
     model.admitted()
     model.answered(0.001, 0.001, 0.001)
-    metrics.ended("POST", "/classify", "cat", 200, 0.01)
-metrics.began()
+    metrics.request_finished("POST", "/classify", "cat", 200, 0.01)
+metrics.request_started()
 model.depth(int(sys.argv[1]))
 print("counted", flush=True)
 sys.stdin.read()
 """
 READER = """
 import sys
-from backend.telemetry.metrics import Metrics, forget_worker
+from backend.telemetry.metrics import Metrics, remove_worker
 for pid in sys.argv[1:]:
-    forget_worker(int(pid))
+    remove_worker(int(pid))
 sys.stdout.write(Metrics().expose()[0].decode())
 """
 
 
-def test_any_worker_answers_for_all_and_a_dead_one_leaves_its_counts_behind(
+def test_workers_expose_sums_including_terminated_workers(
     tmp_path: Path,
 ) -> None:
     env = os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
@@ -158,13 +144,13 @@ def test_any_worker_answers_for_all_and_a_dead_one_leaves_its_counts_behind(
 
     workers = [
         subprocess.Popen(
-            [sys.executable, "-c", WORKER, str(pictures)],
+            [sys.executable, "-c", WORKER, str(images)],
             cwd=ROOT,
             env=env,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        for pictures in (3, 4)
+        for images in (3, 4)
     ]
     for worker in workers:
         assert worker.stdout is not None
@@ -184,7 +170,7 @@ def test_any_worker_answers_for_all_and_a_dead_one_leaves_its_counts_behind(
     assert value(text, "prism_requests_in_flight") == 1
 
 
-def test_the_page_tells_every_metric_with_its_type_and_labels() -> None:
+def test_documentation_lists_all_metrics() -> None:
     rows = {
         cells[0].strip("` "): (cells[1].strip(), set(re.findall(r"\w+", cells[2])))
         for line in PAGE.read_text().splitlines()
@@ -193,8 +179,8 @@ def test_the_page_tells_every_metric_with_its_type_and_labels() -> None:
     metrics = Metrics()
     model = metrics.observer("cat")
     model.failed("x")
-    metrics.began()
-    metrics.ended("GET", "/", "", 200, 0.1)
+    metrics.request_started()
+    metrics.request_finished("GET", "/", "", 200, 0.1)
     families = list(text_string_to_metric_families(metrics.expose()[0].decode()))
     ours = [family for family in families if family.name.startswith("prism_")]
     assert rows == {

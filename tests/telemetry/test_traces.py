@@ -1,4 +1,4 @@
-"""Traces arrive at a receiver of OpenTelemetry's, and cost nothing where nobody asks for them."""
+"""Traces sent to an OpenTelemetry collector."""
 
 import subprocess
 import sys
@@ -12,9 +12,9 @@ from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.telemetry import traces
 from tests.conftest import ROOT
 from tests.fake_models import serve, write_model
-from tests.pictures import encoded, seven
-from tests.telemetry.collector import Collector, attributes, collect
-from tests.telemetry.conftest import Written
+from tests.images import encoded, seven
+from tests.telemetry.collector import Collector, attributes, run_collector
+from tests.telemetry.conftest import ReadLog
 
 PARENT = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{PARENT}-b7ad6b7169203331-01"
@@ -33,65 +33,67 @@ def models_dir(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def ask(collector: Collector, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Classify a picture that belongs to a trace of the client's."""
+def send_requests(collector: Collector, models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Classify an image within a trace of the client, among other requests."""
     monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
     with serve(models_dir, FakeRuntime(10)) as client:
         headers = {"traceparent": TRACEPARENT, "X-Request-ID": "mine"}
         response = client.post("/classify?secret=drawing&top_k=2", files=SEVEN, headers=headers)
-        assert len(response.json()["top"]) == 2, "the route has got its query"
+        assert len(response.json()["top"]) == 2, "the route receives its query"
         client.get("/health")
         assert client.get("/models/nobody").status_code == 404
 
 
-def test_a_request_arrives_as_a_span_of_the_clients_trace_with_the_parts_of_its_time(
+def test_request_span_joins_the_clients_trace_and_has_stage_spans(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with collect() as collector:
-        ask(collector, models_dir, monkeypatch)
+    with run_collector() as collector:
+        send_requests(collector, models_dir, monkeypatch)
     assert collector.services() == {"prism-backend"}
     spans = {span.name: span for span in collector.spans()}
     assert set(spans) == {
         "POST /classify", "GET /models/{name}", "decode", "queue", "inference",
     }  # fmt: skip
-    whole = spans["POST /classify"]
-    assert (whole.trace_id.hex(), whole.parent_span_id.hex()) == (PARENT, "b7ad6b7169203331")
-    told = attributes(whole.attributes)
-    assert told["http.route"] == "/classify"
-    assert told["http.response.status_code"] == 200
-    assert (told["prism.request_id"], told["prism.model"]) == ("mine", "fake")
-    parts = [spans[name] for name in ("decode", "queue", "inference")]
-    for part in parts:
-        assert part.parent_span_id == whole.span_id
-        assert attributes(part.attributes) == {"prism.model": "fake"}
-        assert whole.start_time_unix_nano <= part.end_time_unix_nano <= whole.end_time_unix_nano
-    assert parts[0].end_time_unix_nano == parts[1].start_time_unix_nano
-    assert parts[1].end_time_unix_nano == parts[2].start_time_unix_nano
+    request = spans["POST /classify"]
+    assert (request.trace_id.hex(), request.parent_span_id.hex()) == (PARENT, "b7ad6b7169203331")
+    values = attributes(request.attributes)
+    assert values["http.route"] == "/classify"
+    assert values["http.response.status_code"] == 200
+    assert (values["prism.request_id"], values["prism.model"]) == ("mine", "fake")
+    stages = [spans[name] for name in ("decode", "queue", "inference")]
+    for stage in stages:
+        assert stage.parent_span_id == request.span_id
+        assert attributes(stage.attributes) == {"prism.model": "fake"}
+        assert (
+            request.start_time_unix_nano <= stage.end_time_unix_nano <= request.end_time_unix_nano
+        )
+    assert stages[0].end_time_unix_nano == stages[1].start_time_unix_nano
+    assert stages[1].end_time_unix_nano == stages[2].start_time_unix_nano
 
 
-def test_no_query_leaves_the_service(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with collect() as collector:
-        ask(collector, models_dir, monkeypatch)
+def test_query_is_not_sent(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with run_collector() as collector:
+        send_requests(collector, models_dir, monkeypatch)
     assert collector.spans()
     assert "drawing" not in str(collector.requests)
 
 
-def test_the_log_names_the_span_of_the_request(
-    models_dir: Path, monkeypatch: pytest.MonkeyPatch, written: Written
+def test_log_contains_the_span_of_the_request(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch, read_log: ReadLog
 ) -> None:
-    with collect() as collector:
-        ask(collector, models_dir, monkeypatch)
+    with run_collector() as collector:
+        send_requests(collector, models_dir, monkeypatch)
     (span,) = [span for span in collector.spans() if span.name == "POST /classify"]
-    (line,) = [line for line in written() if line.get("request_id") == "mine"]
+    (line,) = [line for line in read_log() if line.get("request_id") == "mine"]
     assert line["logging.googleapis.com/trace"] == f"projects/proj/traces/{PARENT}"
     assert line["logging.googleapis.com/spanId"] == span.span_id.hex()
     assert line["logging.googleapis.com/trace_sampled"] is True
 
 
-def test_an_unforeseen_failure_is_a_span_that_failed(
+def test_unexpected_error_marks_the_span_as_failed(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with collect() as collector:
+    with run_collector() as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
         with serve(models_dir) as client:
             monkeypatch.setattr("backend.api.routes.models.model_info", lambda _: 1 / 0)
@@ -107,20 +109,20 @@ def test_an_unforeseen_failure_is_a_span_that_failed(
     [{"OTEL_SERVICE_NAME": "mine"}, {"OTEL_RESOURCE_ATTRIBUTES": "service.name=mine,a=b"}],
     ids=str,
 )
-def test_the_operators_name_for_the_service_is_kept(
+def test_configured_service_name_is_used(
     variables: dict[str, str], models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    with collect() as collector:
-        ask(collector, models_dir, monkeypatch)
+    with run_collector() as collector:
+        send_requests(collector, models_dir, monkeypatch)
     assert collector.services() == {"mine"}
 
 
-def test_a_receiver_that_hangs_does_not_hold_up_the_end(
+def test_hanging_collector_does_not_delay_shutdown(
     models_dir: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with collect(delay=threading.Event()) as collector:
+    with run_collector(delay=threading.Event()) as collector:
         monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.address)
         tracing = traces.start({"OTEL_EXPORTER_OTLP_ENDPOINT": collector.address})
         assert tracing is not None
@@ -133,7 +135,7 @@ def test_a_receiver_that_hangs_does_not_hold_up_the_end(
 
 
 @pytest.mark.parametrize(
-    ("variables", "on"),
+    ("variables", "is_enabled"),
     [
         ({}, False),
         ({"OTEL_EXPORTER_OTLP_ENDPOINT": ""}, False),
@@ -147,8 +149,8 @@ def test_a_receiver_that_hangs_does_not_hold_up_the_end(
     ],
     ids=str,
 )
-def test_the_standard_variables_ask_for_traces(variables: dict[str, str], on: bool) -> None:
-    assert traces.wanted(variables) is on
+def test_standard_variables_enable_traces(variables: dict[str, str], is_enabled: bool) -> None:
+    assert traces.is_enabled(variables) is is_enabled
 
 
 @pytest.mark.parametrize(
@@ -159,7 +161,7 @@ def test_the_standard_variables_ask_for_traces(variables: dict[str, str], on: bo
     ],
     ids=str,
 )
-def test_what_is_not_supported_is_said_and_the_service_runs(
+def test_unsupported_setting_is_logged_and_disables_traces(
     variables: dict[str, str], caplog: pytest.LogCaptureFixture
 ) -> None:
     assert traces.start(variables) is None
@@ -168,7 +170,7 @@ def test_what_is_not_supported_is_said_and_the_service_runs(
     assert f"{name}={value}" in line
 
 
-def test_without_the_packages_one_line_says_what_to_install(
+def test_missing_packages_are_logged_with_instructions(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.delitem(sys.modules, "backend.telemetry.spans", raising=False)
@@ -178,7 +180,7 @@ def test_without_the_packages_one_line_says_what_to_install(
     assert "requirements/otel.txt" in line
 
 
-def test_nothing_of_it_is_imported_where_nobody_asks(models_dir: Path) -> None:
+def test_sdk_is_not_imported_without_tracing(models_dir: Path) -> None:
     code = (
         "import sys; from backend.app import create_app; from backend.settings import Settings;"
         f"create_app(Settings(models_dir={str(models_dir)!r}));"

@@ -1,4 +1,4 @@
-"""Access log: an id, one log line and the metrics of every request.
+"""AccessEntry log: an id, one log line and the metrics of every request.
 
 The id is the client's own if it is well-formed, otherwise a new ULID. The log line leaves out the
 query, which may contain a drawing. This code runs for every request, so it reads the headers once
@@ -16,9 +16,9 @@ from ulid import ULID
 
 from backend.api.errors import error_response
 from backend.inference.errors import ClosedError
-from backend.telemetry.logs import Access
+from backend.telemetry.logs import AccessEntry
 from backend.telemetry.metrics import Metrics
-from backend.telemetry.request import PROBES, Request, current
+from backend.telemetry.request_context import PROBES, RequestContext, current_request
 
 log = logging.getLogger("prism.access")
 
@@ -49,13 +49,13 @@ class AccessLogMiddleware:
         trace_headers = headers.get(b"traceparent", b""), headers.get(b"x-cloud-trace-context", b"")
         # Never reset: each request runs in its own task and context, and unexpected errors are
         # logged outside of this middleware.
-        current.set(Request(request_id, trace_headers))
+        current_request.set(RequestContext(request_id, trace_headers))
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
 
         started = time.perf_counter()
         status = 0
-        self._metrics.began()
+        self._metrics.request_started()
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -76,18 +76,20 @@ class AccessLogMiddleware:
             status = status or 500
             method, model = scope["method"], state.get("model_name", "")
             route = getattr(scope.get("route"), "path_format", "")
-            self._metrics.ended(method, route, model, status, seconds)
+            self._metrics.request_finished(method, route, model, status, seconds)
             path = scope["path"]
             level = logging.DEBUG if path in PROBES else logging.INFO
             if log.isEnabledFor(level):
                 log.handle(
-                    _record(level, Access(method, path[:_MAX_LOGGED_PATH], status, seconds, model))
+                    _record(
+                        level, AccessEntry(method, path[:_MAX_LOGGED_PATH], status, seconds, model)
+                    )
                 )
 
 
-def _record(level: int, access: Access) -> logging.LogRecord:
+def _record(level: int, access: AccessEntry) -> logging.LogRecord:
     """Return the log record of a request, without logging's costly lookup of the caller."""
-    request = current.get()
+    request = current_request.get()
     record = logging.LogRecord(
         log.name,
         level,
