@@ -13,16 +13,16 @@ import psycopg
 import pytest
 
 from client import BackendError, Client
-from tests.e2e.backend import Backend
-from tests.e2e.balancer import Balancer
-from tests.e2e.callers import Account, Callers
-from tests.e2e.rounds import DIGIT
+from tests.e2e.backend_process import BackendProcess
+from tests.e2e.load_balancer import LoadBalancer
+from tests.e2e.load_clients import RequestLog, LoadClients
+from tests.e2e.drain_loop import DIGIT
 from tests.history.postgres import Postgres, running
 
 CLIENTS = 6
 ENOUGH = 40  # answers of each backend between two events
 
-Three = tuple[Backend, Backend, Backend]
+Three = tuple[BackendProcess, BackendProcess, BackendProcess]
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def three(database: str, tmp_path: Path) -> Iterator[Three]:
     with ExitStack() as left:
         one, two, three = (
             left.enter_context(
-                Backend(
+                BackendProcess(
                     PRISM_DATABASE_URL=database,
                     PRISM_DATA_DIR=str(tmp_path / str(number)),
                     PRISM_HISTORY_OPEN="true",
@@ -59,7 +59,7 @@ def three(database: str, tmp_path: Path) -> Iterator[Three]:
         yield one, two, three
 
 
-def wait_until_it_stores(backend: Backend) -> None:
+def wait_until_it_stores(backend: BackendProcess) -> None:
     end = time.monotonic() + 60
     with Client(backend.url) as client:
         while not client.classify(DIGIT, filename="first").stored:
@@ -74,7 +74,7 @@ def no_commits(database: str) -> Iterator[None]:
         yield
 
 
-def wait_for_requests(balancer: Balancer, port: int, number: int = 3) -> None:
+def wait_for_requests(balancer: LoadBalancer, port: int, number: int = 3) -> None:
     """Wait until so many more have been led to the backend on `port`."""
     end, before = time.monotonic() + 60, balancer.led[port]
     while balancer.led[port] < before + number:
@@ -82,7 +82,7 @@ def wait_for_requests(balancer: Balancer, port: int, number: int = 3) -> None:
         time.sleep(0.005)
 
 
-def exported(backend: Backend, query: str = "") -> list[dict[str, Any]]:
+def exported(backend: BackendProcess, query: str = "") -> list[dict[str, Any]]:
     """The answers of the history as this backend tells it."""
     answer = backend.get(f"/history/export?format=ndjson{query}")
     assert answer.status_code == 200
@@ -93,9 +93,9 @@ def test_nothing_is_lost_or_doubled_when_one_is_killed_and_one_is_ended(
     three: Three, database: str
 ) -> None:
     killed, ended, left = three
-    account = Account()
+    account = RequestLog()
     ports = [backend.port for backend in three]
-    with Balancer(ports) as balancer, Callers(CLIENTS, balancer, account):
+    with LoadBalancer(ports) as balancer, LoadClients(CLIENTS, balancer, account):
         account.wait_for_answers(ENOUGH, *ports)
 
         with no_commits(database):

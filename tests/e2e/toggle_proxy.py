@@ -8,7 +8,7 @@ from threading import Thread
 from urllib.parse import urlsplit
 
 
-class Gate:
+class ToggleProxy:
     """Listens on a port of its own and passes every byte on to `target`, while it is open."""
 
     def __init__(self, target: tuple[str, int], port: int) -> None:
@@ -37,7 +37,7 @@ class Gate:
             self._server = None
 
     @contextmanager
-    def leading_to(self, url: str) -> Iterator[None]:
+    def redirected_to(self, url: str) -> Iterator[None]:
         """Lead to another server for a while."""
         usual, other = self.target, urlsplit(url)
         self.shut()

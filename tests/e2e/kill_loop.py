@@ -1,6 +1,6 @@
 """kill -9 under load, again and again: what became of every answer that was called stored.
 
-python -m tests.e2e.kills 20
+python -m tests.e2e.kill_loop 20
 
 Each round starts a backend on the same database, lets clients ask it without pause, and kills it in
 the midst of it. In the end the history has to hold every answer that was called stored, once.
@@ -15,8 +15,8 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.backend import Backend
-from tests.e2e.rounds import DIGIT
+from tests.e2e.backend_process import BackendProcess
+from tests.e2e.drain_loop import DIGIT
 from tests.history.postgres import Postgres
 
 CLIENTS = 4
@@ -38,7 +38,7 @@ class Answers:
 
 def one_round(answers: Answers, **environ: str) -> None:
     """Start a backend, ask it, and kill it once enough answers were stored."""
-    with Backend(None, PRISM_HISTORY_OPEN="true", **environ) as backend:
+    with BackendProcess(None, PRISM_HISTORY_OPEN="true", **environ) as backend:
         backend.wait_until_ready()
         threads = [
             threading.Thread(target=_ask, args=(backend.url, answers)) for _ in range(CLIENTS)
@@ -54,7 +54,7 @@ def one_round(answers: Answers, **environ: str) -> None:
 
 def database_rounds(answers: Answers, postgres: Postgres, rounds: int, **environ: str) -> None:
     """Ask one backend without pause, and kill its database in the midst of it so many times."""
-    with Backend(None, PRISM_HISTORY_OPEN="true", **environ) as backend:
+    with BackendProcess(None, PRISM_HISTORY_OPEN="true", **environ) as backend:
         backend.wait_until_ready()
         threads = [
             threading.Thread(target=_ask, args=(backend.url, answers)) for _ in range(CLIENTS)
@@ -74,7 +74,7 @@ def database_rounds(answers: Answers, postgres: Postgres, rounds: int, **environ
 
 def found(**environ: str) -> Counter[str]:
     """How often each id is in the history."""
-    with Backend(None, PRISM_HISTORY_OPEN="true", **environ) as backend:
+    with BackendProcess(None, PRISM_HISTORY_OPEN="true", **environ) as backend:
         backend.wait_until_ready()
         while (answer := backend.get("/history/export?format=csv")).status_code != 200:
             assert answer.status_code == 503, answer.text

@@ -8,7 +8,7 @@ import pytest
 
 from deploy.page_client import Session
 from tests.conftest import ROOT
-from tests.e2e.gate import Gate
+from tests.e2e.toggle_proxy import ToggleProxy
 
 pytestmark = pytest.mark.browser
 
@@ -47,9 +47,9 @@ def test_people_come_draw_and_go_and_each_step_is_timed(
 
 
 def test_a_page_without_answers_is_a_failure(
-    backend_url: str, frontend_url: str, gate: Gate
+    backend_url: str, frontend_url: str, proxy: ToggleProxy
 ) -> None:
-    gate.shut()
+    proxy.close()
     done = visits(backend_url, frontend_url)
     assert done.returncode == 1
     assert "draw a stroke" in done.stderr

@@ -4,9 +4,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import Open
+from tests.e2e.conftest import Visit
 from tests.e2e.pages import answer, draw_seven, file, upload
-from tests.pictures import encoded, noise
+from tests.images import encoded, noise
 
 pytestmark = pytest.mark.browser
 
@@ -28,7 +28,7 @@ def told(page: Page, words: str) -> Locator:
     return page.get_by_role("status").filter(has_text=words)
 
 
-def test_the_coverage_that_is_chosen_is_promised_on_both_pages(visit: Open) -> None:
+def test_the_coverage_that_is_chosen_is_promised_on_both_pages(visit: Visit) -> None:
     page = visit()
     upload(page, file("seven.png"))
     expect(page.get_by_text("A 7, with 95 % coverage.").first).to_be_visible()
@@ -43,7 +43,7 @@ def test_the_coverage_that_is_chosen_is_promised_on_both_pages(visit: Open) -> N
     expect(told(page, "A 7, with 90 % coverage.")).to_have_count(1)
 
 
-def test_what_is_no_digit_is_called_none(visit: Open) -> None:
+def test_what_is_no_digit_is_called_none(visit: Visit) -> None:
     page = visit()
     upload(page, file("noise.png", NO_DIGIT))
     expect(answer(page)).to_have_text("This does not look like a digit.")
@@ -53,7 +53,7 @@ def test_what_is_no_digit_is_called_none(visit: Open) -> None:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_is_accessible_and_fits_a_phone(visit: Open, scheme: str) -> None:
+def test_the_page_is_accessible_and_fits_a_phone(visit: Visit, scheme: str) -> None:
     for width in (1280, 360):
         page = visit(width=width, scheme=scheme)
         upload(page, file("seven.png"), file("noise.png", NO_DIGIT))

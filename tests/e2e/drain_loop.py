@@ -1,6 +1,6 @@
 """SIGTERM under load, again and again: what became of every request.
 
-python -m tests.e2e.rounds 100
+python -m tests.e2e.drain_loop 100
 
 Each round starts a backend, lets clients of several kinds ask it without pause, sends SIGTERM in
 the midst of it and lets them ask on until they are refused a connection.
@@ -22,7 +22,7 @@ import httpx
 import requests
 
 from tests.conftest import ROOT
-from tests.e2e.backend import Backend
+from tests.e2e.backend_process import BackendProcess
 
 DIGIT = next(iter(sorted((ROOT / "frontend" / "examples").glob("*.png")))).read_bytes()
 CLEAN = {200, 429, 503}
@@ -175,7 +175,7 @@ def clients(port: int) -> list[Ask]:
 
 def one_round(outcomes: Outcomes, log: Path | None = None, **environ: str) -> float:
     """Start, load, end; how many seconds the end took."""
-    with Backend(log=log, **environ) as backend:
+    with BackendProcess(log=log, **environ) as backend:
         backend.wait_until_ready()
 
         def ask_on(ask: Ask) -> None:

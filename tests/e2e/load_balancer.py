@@ -10,10 +10,10 @@ from itertools import count
 from types import TracebackType
 
 from tests.conftest import free_port
-from tests.e2e.gate import pump
+from tests.e2e.toggle_proxy import pump
 
 
-class Balancer:
+class LoadBalancer:
     """Leads each connection to the next of `ports`, and past those that refuse it.
 
     Nothing else is tried twice: what was sent to a backend that then broke off is not repeated.
@@ -28,7 +28,7 @@ class Balancer:
         self._turns = count()
         self._server = _Server(self.port, self)
 
-    def __enter__(self) -> "Balancer":
+    def __enter__(self) -> "LoadBalancer":
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
         return self
 
@@ -55,7 +55,7 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     request_queue_size = 64
 
-    def __init__(self, port: int, balancer: Balancer) -> None:
+    def __init__(self, port: int, balancer: LoadBalancer) -> None:
         super().__init__(("127.0.0.1", port), _Passage)
         self.balancer = balancer
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 
 from urllib3 import encode_multipart_formdata
 
-from tests.e2e.balancer import Balancer
-from tests.e2e.rounds import DIGIT
+from tests.e2e.load_balancer import LoadBalancer
+from tests.e2e.drain_loop import DIGIT
 
 PATIENCE = 60.0  # s
 
@@ -35,7 +35,7 @@ class Broken:
 
 
 @dataclass
-class Account:
+class RequestLog:
     """What came of all requests, by any thread."""
 
     answered: list[Answered] = field(default_factory=list)
@@ -73,17 +73,17 @@ class Account:
         return sum(one.port == port for one in self.answered)
 
 
-class Callers:
+class LoadClients:
     """So many clients; each asks, waits for the answer, and asks again on a new connection."""
 
-    def __init__(self, number: int, balancer: Balancer, account: Account) -> None:
+    def __init__(self, number: int, balancer: LoadBalancer, account: RequestLog) -> None:
         self._balancer, self._account = balancer, account
         self._over = threading.Event()
         self._threads = [
             threading.Thread(target=self._ask_on, args=(str(name),)) for name in range(number)
         ]
 
-    def __enter__(self) -> "Callers":
+    def __enter__(self) -> "LoadClients":
         for thread in self._threads:
             thread.start()
         return self

@@ -14,10 +14,10 @@ import httpx
 
 from client import Client
 from tests.conftest import ROOT, free_port, wait_until_ready
-from tests.pictures import encoded, seven
+from tests.images import encoded, seven
 
 
-class Backend:
+class BackendProcess:
     """`python -m backend` with these settings; what it writes goes to the file `log`, if any."""
 
     def __init__(self, log: Path | None = None, **environ: str) -> None:
@@ -31,7 +31,7 @@ class Backend:
             stderr=self._log,
         )
 
-    def __enter__(self) -> "Backend":
+    def __enter__(self) -> "BackendProcess":
         return self
 
     def __exit__(
@@ -56,10 +56,10 @@ class Backend:
 
 
 @contextmanager
-def remembering(data_dir: Path) -> Iterator[Client]:
+def backend_with_history(data_dir: Path) -> Iterator[Client]:
     """A client of a backend whose history, with pictures, anyone may read; it is at work."""
     with (
-        Backend(
+        BackendProcess(
             PRISM_DATA_DIR=str(data_dir), PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true"
         ) as backend,
         Client(backend.url) as client,
