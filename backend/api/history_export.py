@@ -8,7 +8,7 @@ from typing import Final
 import orjson
 
 from backend.api.schemas.history import stored_classification, to_json
-from backend.history.record import Kept
+from backend.history.record import StoredRecord
 
 # fmt: off
 CSV_COLUMNS: Final = (
@@ -21,13 +21,13 @@ CSV_COLUMNS: Final = (
 _FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-def export_ndjson(pages: Iterable[list[Kept]]) -> Iterator[bytes]:
+def export_ndjson(pages: Iterable[list[StoredRecord]]) -> Iterator[bytes]:
     """Yield one JSON line for each record, a page at a time."""
     for page in pages:
         yield b"".join(to_json(stored_classification(record)) + b"\n" for record in page)
 
 
-def export_csv(pages: Iterable[list[Kept]]) -> Iterator[str]:
+def export_csv(pages: Iterable[list[StoredRecord]]) -> Iterator[str]:
     """Yield CSV with a header, a page at a time; cells with lists and objects hold JSON."""
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, CSV_COLUMNS)
@@ -40,7 +40,7 @@ def export_csv(pages: Iterable[list[Kept]]) -> Iterator[str]:
         yield buffer.getvalue()
 
 
-def _csv_row(record: Kept) -> dict[str, object]:
+def _csv_row(record: StoredRecord) -> dict[str, object]:
     row: dict[str, object] = {**record}
     for name in ("time", "corrected_at"):
         moment = record[name]
