@@ -1,7 +1,8 @@
-"""The training script, from its command line to a folder that serves."""
+"""The training command writes a model folder and a run folder, and resumes interrupted runs."""
 
 import json
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,34 +11,44 @@ import pytest
 from backend.inference import runtimes
 from backend.inference.models import artifact
 from backend.inference.preprocessing.digits import DigitPreprocess, normalize
-from tests.training import small
-from tests.training.conftest import drawn
+from tests.training import small_training
+from tests.training.small_training import create_work_folder, draw_crops
 from training import train
 from training.data import sources
-from training.fit.run_folder import Run
+from training.fit.run_folder import RunFolder
 
 
-@pytest.fixture
-def few(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working folder in which the sources are small."""
-    monkeypatch.chdir(workplace)
-    for name, value in small.SOURCES.items():
-        monkeypatch.setattr(sources, name, value)
-    return workplace
+@pytest.fixture(scope="module", autouse=True)
+def work_folder(tmp_path_factory: pytest.TempPathFactory, rendered: Path) -> Iterator[Path]:
+    """The working directory of all trainings, with small datasets."""
+    folder = create_work_folder(tmp_path_factory.mktemp("training"), rendered)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.chdir(folder)
+        for name, value in small_training.SIZES.items():
+            monkeypatch.setattr(sources, name, value)
+        yield folder
 
 
-@pytest.mark.parametrize("name", ["mnist-cnn", "mnist-mlp", "mnist-tree"])
-def test_training_writes_a_model_folder_and_a_run_folder(
-    name: str, small_mnist: Path, few: Path
-) -> None:
-    train.main([name, "--data", str(small_mnist), "--out", "out", "--epochs", "1"])
-    model = artifact.read(few / "out" / name)
+def train_model(name: str, mnist: Path, *options: str) -> None:
+    train.main([name, "--data", str(mnist), "--out", "out", *options])
+
+
+@pytest.fixture(scope="module")
+def trained_mlp(work_folder: Path, small_mnist: Path) -> Path:
+    """The working directory after a training of mnist-mlp for two epochs."""
+    train_model("mnist-mlp", small_mnist, "--epochs", "2")
+    return work_folder
+
+
+def check_folders(name: str, folder: Path) -> None:
+    """Check the model folder and the run folder of a training."""
+    model = artifact.read(folder / "out" / name)
     metrics = model.manifest.metrics
     assert {"test_accuracy", "test_accuracy_pictures"} <= set(metrics)
     card = (model.folder / artifact.CARD).read_text()
     assert f"{metrics['test_accuracy']:.2%}" in card
     assert "{" not in card
-    run = few / "runs" / name
+    run = folder / "runs" / name
     summary = json.loads((run / "summary.json").read_text())
     assert summary["metrics"] == metrics
     rows = (run / "confusion.csv").read_text().splitlines()
@@ -51,77 +62,85 @@ def test_training_writes_a_model_folder_and_a_run_folder(
     assert (run / "roc.png").stat().st_size > 1000
 
 
-def test_the_networks_are_the_same_in_torch_and_onnx_and_their_epochs_are_kept(
-    small_mnist: Path, few: Path
+@pytest.mark.parametrize("name", ["mnist-cnn", "mnist-tree"])
+def test_training_writes_model_folder_and_run_folder(
+    name: str, small_mnist: Path, work_folder: Path
 ) -> None:
-    train.main(["mnist-mlp", "--data", str(small_mnist), "--out", "out", "--epochs", "2"])
-    model = artifact.read(few / "out" / "mnist-mlp")
+    train_model(name, small_mnist, "--epochs", "1")
+    check_folders(name, work_folder)
+
+
+def test_mlp_training_writes_model_folder_and_run_folder(trained_mlp: Path) -> None:
+    check_folders("mnist-mlp", trained_mlp)
+
+
+def test_torch_and_onnx_outputs_match(trained_mlp: Path) -> None:
+    model = artifact.read(trained_mlp / "out" / "mnist-mlp")
     assert model.manifest.metrics["onnx_parity"] <= 1e-4
     assert model.manifest.architecture == "mnist-mlp"
-    inputs = normalize(drawn(10, 1)[0], DigitPreprocess())
+    inputs = normalize(draw_crops(10, 1)[0], DigitPreprocess())
     onnx, network = (runtimes.load(model, runtime)(inputs) for runtime in ("onnx", "torch"))
     np.testing.assert_allclose(onnx, network, atol=1e-4)
-    run = few / "runs" / "mnist-mlp"
+
+
+def test_metrics_of_every_epoch_are_recorded(trained_mlp: Path) -> None:
+    run = trained_mlp / "runs" / "mnist-mlp"
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["epoch"] for line in lines] == [1, 2]
     assert (run / "curves.png").stat().st_size > 1000
 
 
-def test_the_same_command_again_trains_nothing_twice(
-    small_mnist: Path, few: Path, capsys: pytest.CaptureFixture[str]
+def test_repeated_command_resumes_unless_fresh(
+    trained_mlp: Path, small_mnist: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = ["mnist-mlp", "--data", str(small_mnist), "--out", "out", "--epochs", "1"]
-    train.main(command)
-    once = artifact.read(few / "out" / "mnist-mlp").manifest.files
-    capsys.readouterr()
-    train.main(command)
-    assert artifact.read(few / "out" / "mnist-mlp").manifest.files == once
-    assert "going on after epoch 1" in capsys.readouterr().out
-    train.main([*command, "--fresh"])
-    assert "going on" not in capsys.readouterr().out
+    files = artifact.read(trained_mlp / "out" / "mnist-mlp").manifest.files
+    train_model("mnist-mlp", small_mnist, "--epochs", "2")
+    assert artifact.read(trained_mlp / "out" / "mnist-mlp").manifest.files == files
+    assert "resuming after epoch 2" in capsys.readouterr().out
+    train_model("mnist-mlp", small_mnist, "--epochs", "2", "--fresh")
+    assert "resuming" not in capsys.readouterr().out
 
 
-def test_a_run_with_other_settings_is_not_gone_on_with(small_mnist: Path, few: Path) -> None:
-    command = ["mnist-mlp", "--data", str(small_mnist), "--out", "out", "--epochs", "1"]
-    train.main(command)
+@pytest.mark.usefixtures("trained_mlp")
+def test_run_with_other_settings_is_not_resumed(small_mnist: Path) -> None:
     with pytest.raises(SystemExit, match=r"other settings.*--fresh"):
-        train.main([*command, "--bfloat16"])
+        train_model("mnist-mlp", small_mnist, "--epochs", "2", "--bfloat16")
 
 
-def test_a_killed_training_goes_on_and_ends_as_if_nothing_had_happened(
-    small_mnist: Path, workplace: Path
+def test_killed_training_resumes_with_identical_result(
+    small_mnist: Path, tmp_path: Path, rendered: Path
 ) -> None:
+    create_work_folder(tmp_path, rendered)
     command = ["mnist-mlp", "--data", str(small_mnist), "--epochs", "3", "--out"]
-    killed = small.run(workplace, *command, "killed", die_after=1)
+    killed = small_training.run(tmp_path, *command, "killed", kill_after=1)
     assert killed.returncode == -signal.SIGKILL
-    assert not (workplace / "killed").exists()
-    resumed = small.run(workplace, *command, "killed")
-    assert "going on after epoch 1" in resumed.stdout
-    whole = small.run(workplace, *command, "whole", "--fresh")
-    assert "going on" not in whole.stdout
-    once, twice = (artifact.read(workplace / name / "mnist-mlp") for name in ("killed", "whole"))
+    assert not (tmp_path / "killed").exists()
+    resumed = small_training.run(tmp_path, *command, "killed")
+    assert "resuming after epoch 1" in resumed.stdout
+    whole = small_training.run(tmp_path, *command, "whole", "--fresh")
+    assert "resuming" not in whole.stdout
+    once, twice = (artifact.read(tmp_path / name / "mnist-mlp") for name in ("killed", "whole"))
     assert once.manifest.files == twice.manifest.files
     assert artifact.WEIGHTS in once.manifest.files
 
 
-def test_two_trainings_do_not_share_a_run_folder(
-    small_mnist: Path, few: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with Run(few / "runs" / "mnist-mlp").locked(), pytest.raises(SystemExit, match="another"):
-        train.main(["mnist-mlp", "--data", str(small_mnist), "--out", "out"])
+def test_run_folder_is_locked_during_training(small_mnist: Path, work_folder: Path) -> None:
+    run = RunFolder(work_folder / "runs" / "mnist-mlp")
+    with run.lock(), pytest.raises(SystemExit, match="another training run"):
+        train_model("mnist-mlp", small_mnist)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["mnist-cnn", "--data", "nowhere"], "nowhere does not hold MNIST"),
-        (["mnist-cnn", "--epochs", "0"], "1 or more"),
+        (["mnist-cnn", "--data", "nowhere"], "MNIST files are missing in nowhere"),
+        (["mnist-cnn", "--epochs", "0"], "at least 1"),
         (["resnet"], "mnist-cnn"),
     ],
 )
-def test_what_was_typed_wrong_is_one_line(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_arguments_end_with_message(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as caught:
+    with pytest.raises(SystemExit) as error:
         train.main(arguments)
-    assert said in f"{caught.value.code}{capsys.readouterr().err}"
+    assert message in f"{error.value.code}{capsys.readouterr().err}"

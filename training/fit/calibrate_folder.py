@@ -40,7 +40,7 @@ def calibrate_folder(model: Artifact, source: Source) -> tuple[Artifact, list[st
     unreadable = len(source) - calibration.pictures
     return artifact.write_manifest(model.folder, manifest), [
         *_report(calibration, manifest.output, accuracy),
-        *([f"{unreadable} images could not be read"] if unreadable else []),
+        *([f"images that could not be read: {unreadable}"] if unreadable else []),
     ]
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from backend.inference.models import artifact, networks, torchvision_compat
 from backend.inference.models.artifact import Artifact, Manifest
-from backend.inference.models.checkpoint import read_state_dict, without_shared_prefix
+from backend.inference.models.checkpoint import read_state_dict, remove_shared_prefix
 from backend.inference.preprocessing.digits import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess, preprocess
 from backend.inference.types import Floats
@@ -62,7 +62,7 @@ def package_network(
     """
     classes = len(labels) if labels else _count_classes(architecture, tensors)
     network = networks.build(architecture, classes).eval()
-    tensors = without_shared_prefix(tensors, network.state_dict())
+    tensors = remove_shared_prefix(tensors, network.state_dict())
     _load_weights(network, tensors, architecture)
     labels = labels or default_labels(classes)
     probe = _make_probe(spec)
@@ -134,7 +134,7 @@ def _count_classes(architecture: str, tensors: dict[str, Tensor]) -> int:
     The order of the checkpoint does not help: safetensors files are sorted by name.
     """
     known = networks.build(architecture).state_dict()
-    last = without_shared_prefix(tensors, known).get(list(known)[-1])
+    last = remove_shared_prefix(tensors, known).get(list(known)[-1])
     return 1 if last is None or not last.ndim else len(last)  # loading reports the error
 
 

@@ -1,4 +1,4 @@
-"""Pictures without a digit: of every kind, of all sizes, and the same for the same seed."""
+"""Negatives: random images of every kind, reproducible by seed."""
 
 from collections.abc import Callable
 
@@ -11,39 +11,39 @@ from backend.inference.preprocessing.digits import DigitPreprocess, find_digit
 from training.data import negatives
 
 KINDS = [
-    negatives.photograph,
-    negatives.leaves,
-    negatives.clouds,
-    negatives.noise,
-    negatives.text,
-    negatives.letter,
-    negatives.drawing,
-    negatives.block,
-    negatives.specks,
+    negatives.crop_photograph,
+    negatives.draw_dead_leaves,
+    negatives.draw_clouds,
+    negatives.draw_noise,
+    negatives.print_text,
+    negatives.print_letter,
+    negatives.draw_strokes,
+    negatives.draw_shapes,
+    negatives.draw_specks,
 ]
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_every_kind_is_another_picture_each_time(kind: Callable[[Generator], Image.Image]) -> None:
+def test_images_of_a_kind_differ(kind: Callable[[Generator], Image.Image]) -> None:
     rng = np.random.default_rng(5)
-    made = [kind(rng).convert("RGB") for _ in range(20)]
-    assert len({picture.tobytes() for picture in made}) == 20
-    assert all(min(picture.size) >= 8 for picture in made)
+    images = [kind(rng).convert("RGB") for _ in range(20)]
+    assert len({image.tobytes() for image in images}) == 20
+    assert all(min(image.size) >= 8 for image in images)
 
 
-def test_a_letter_is_no_digit() -> None:
+def test_letters_do_not_resemble_digits() -> None:
     assert not set(negatives.LETTERS) & set("0123456789IOSZBGlqzobgs")
 
 
-def test_most_pictures_leave_something_to_be_taken_for_a_digit() -> None:
+def test_most_negatives_yield_a_crop_that_is_not_blank() -> None:
     rng = np.random.default_rng(0)
-    fields = [find_digit(negatives.picture(rng), DigitPreprocess()) for _ in range(60)]
-    assert sum(field.any() for field in fields) > 30
+    crops = [find_digit(negatives.draw_negative(rng), DigitPreprocess()) for _ in range(60)]
+    assert sum(crop.any() for crop in crops) > 30
 
 
-def test_the_same_seed_gives_the_same_pictures() -> None:
+def test_same_seed_draws_same_negatives() -> None:
     once, twice = (
-        [negatives.picture(rng).tobytes() for _ in range(30)]
+        [negatives.draw_negative(rng).tobytes() for _ in range(30)]
         for rng in (np.random.default_rng(1), np.random.default_rng(1))
     )
     assert once == twice

@@ -1,5 +1,7 @@
-"""A person's own model is calibrated with their own pictures, or one line says why not."""
+"""A packaged model is calibrated with held-out images; failures end with one line."""
 
+import io
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -9,116 +11,126 @@ import torch
 from backend.inference.models import artifact, networks
 from tests.conftest import ROOT
 from training.data import synthetic_handwriting
-from training.package.command import main
+from training.package.__main__ import main
 
-EACH = 24  # pictures of a digit
+IMAGES_PER_DIGIT = 24
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labeled images in class folders, one of them damaged."""
     folder = tmp_path_factory.mktemp("held-out")
     rng = np.random.default_rng(0)
     for digit in range(10):
         (folder / str(digit)).mkdir()
-        for number in range(EACH):
-            synthetic_handwriting.write(digit, rng).save(folder / str(digit) / f"{number}.png")
+        for number in range(IMAGES_PER_DIGIT):
+            synthetic_handwriting.draw_digit(digit, rng).save(folder / str(digit) / f"{number}.png")
+    (folder / "3" / "broken.png").write_bytes(b"no image")
     return folder
 
 
-@pytest.fixture
-def checkpoint(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of mnist-cnn with random weights."""
     torch.manual_seed(0)
-    path = tmp_path / "mnist_cnn.pt"
+    path = tmp_path_factory.mktemp("checkpoint") / "mnist_cnn.pt"
     torch.save(networks.build("mnist-cnn").state_dict(), path)
     return path
 
 
-def package(checkpoint: Path, calibrate: Path) -> None:
+@pytest.fixture(scope="module")
+def calibrated(
+    checkpoint: Path, images: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, str]:
+    """A calibrated model folder, and the report of the command."""
+    out = tmp_path_factory.mktemp("models")
+    with redirect_stdout(io.StringIO()) as report:
+        package(checkpoint, images, out)
+    return out / "own", report.getvalue()
+
+
+@pytest.fixture
+def cats(tmp_path: Path) -> Path:
+    """An image with a label that the model lacks."""
+    (tmp_path / "zoo" / "cat").mkdir(parents=True)
+    image = synthetic_handwriting.draw_digit(1, np.random.default_rng(0))
+    image.save(tmp_path / "zoo" / "cat" / "1.png")
+    return tmp_path / "zoo"
+
+
+def package(checkpoint: Path, calibrate: Path, out: Path) -> None:
     main([
         "own", "--architecture", "mnist-cnn", "--checkpoint", str(checkpoint),
-        "--calibrate", str(calibrate), "--out", str(checkpoint.parent),
+        "--calibrate", str(calibrate), "--out", str(out),
     ])  # fmt: skip
 
 
-def test_the_folder_of_an_own_model_says_how_far_it_is_to_be_trusted(
-    checkpoint: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (pictures / "3" / "broken.png").write_bytes(b"no picture")
-    package(checkpoint, pictures)
-    told = capsys.readouterr().out
-    assert f"calibrated with {10 * EACH} pictures" in told
-    assert "1 could not be read" in told
-    assert "are strangers to it" in told
-    fitted = artifact.read(checkpoint.parent / "own").manifest.calibration
-    assert fitted is not None
-    assert fitted.pictures == 10 * EACH
-    assert fitted.max_ood_score is not None
-    # Weights of chance know nothing: to be right in 95 % of the cases takes nearly all labels.
-    assert fitted.mean_set_size["0.95"] > 8
+def test_calibration_is_written_to_manifest_and_reported(calibrated: tuple[Path, str]) -> None:
+    folder, report = calibrated
+    assert f"calibrated on {10 * IMAGES_PER_DIGIT} images" in report
+    assert "images that could not be read: 1" in report
+    assert "are marked as out of distribution" in report
+    calibration = artifact.read(folder).manifest.calibration
+    assert calibration is not None
+    assert calibration.pictures == 10 * IMAGES_PER_DIGIT
+    assert calibration.max_ood_score is not None
+    # With random weights, a coverage of 95% requires nearly all labels.
+    assert calibration.mean_set_size["0.95"] > 8
 
 
-def test_without_pictures_to_calibrate_with_a_model_promises_nothing(checkpoint: Path) -> None:
-    main(["own", "--architecture", "mnist-cnn", "--checkpoint", str(checkpoint),
-          "--out", str(checkpoint.parent)])  # fmt: skip
-    assert artifact.read(checkpoint.parent / "own").manifest.calibration is None
-
-
-def test_labels_that_the_model_does_not_know_are_named(checkpoint: Path, tmp_path: Path) -> None:
-    (tmp_path / "zoo" / "cat").mkdir(parents=True)
-    synthetic_handwriting.write(1, np.random.default_rng(0)).save(
-        tmp_path / "zoo" / "cat" / "1.png"
-    )
-    with pytest.raises(SystemExit, match="'cat': not among the 10 labels"):
-        package(checkpoint, tmp_path / "zoo")
-
-
-def test_a_folder_of_files_that_are_no_pictures_calibrates_nothing(
+def test_model_without_calibration_images_has_no_calibration(
     checkpoint: Path, tmp_path: Path
 ) -> None:
+    main(["own", "--architecture", "mnist-cnn", "--checkpoint", str(checkpoint),
+          "--out", str(tmp_path)])  # fmt: skip
+    assert artifact.read(tmp_path / "own").manifest.calibration is None
+
+
+def test_unknown_labels_are_listed(checkpoint: Path, cats: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="'cat': not among the 10 labels"):
+        package(checkpoint, cats, tmp_path)
+
+
+def test_folder_without_readable_images_is_rejected(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "junk" / "3").mkdir(parents=True)
-    (tmp_path / "junk" / "3" / "1.png").write_bytes(b"no picture")
-    with pytest.raises(SystemExit, match="no picture that can be read"):
-        package(checkpoint, tmp_path / "junk")
+    (tmp_path / "junk" / "3" / "1.png").write_bytes(b"no image")
+    with pytest.raises(SystemExit, match="no image can be read"):
+        package(checkpoint, tmp_path / "junk", tmp_path)
 
 
-def test_what_to_calibrate_with_has_to_exist(checkpoint: Path, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match="nothing at this path"):
-        package(checkpoint, tmp_path / "missing")
-    assert not (checkpoint.parent / "own").exists()
+def test_missing_calibration_folder_is_rejected(checkpoint: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="missing does not exist"):
+        package(checkpoint, tmp_path / "missing", tmp_path)
+    assert not (tmp_path / "own").exists()
 
 
-def test_a_calibration_that_fails_leaves_the_model_that_is_there(
-    checkpoint: Path, pictures: Path, tmp_path: Path
+def test_failed_calibration_preserves_existing_model(
+    checkpoint: Path, calibrated: tuple[Path, str], cats: Path
 ) -> None:
-    package(checkpoint, pictures)
-    before = artifact.read(checkpoint.parent / "own").manifest
-    (tmp_path / "zoo" / "cat").mkdir(parents=True)
-    synthetic_handwriting.write(1, np.random.default_rng(0)).save(
-        tmp_path / "zoo" / "cat" / "1.png"
-    )
+    folder, _ = calibrated
+    before = artifact.read(folder).manifest
     with pytest.raises(SystemExit, match="not among the 10 labels"):
-        package(checkpoint, tmp_path / "zoo")
-    assert artifact.read(checkpoint.parent / "own").manifest == before
-    assert not list(checkpoint.parent.glob(".packaging-*"))
+        package(checkpoint, cats, folder.parent)
+    assert artifact.read(folder).manifest == before
+    assert not list(folder.parent.glob(".packaging-*"))
 
 
-def test_what_gives_probabilities_is_told_that_they_do_not_tell_strangers(
-    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_model_with_probabilities_has_no_ood_detection(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     tree = ROOT / "models" / "mnist-tree"
     spec = tmp_path / "spec.json"
     spec.write_text(artifact.read(tree).manifest.preprocess.model_dump_json())
     main(["tree", "--onnx", str(tree / "model.onnx"), "--preprocess", str(spec),
-          "--calibrate", str(pictures), "--out", str(tmp_path)])  # fmt: skip
-    told = capsys.readouterr().out
-    assert "they do not tell what is not of its world" in told
-    fitted = artifact.read(tmp_path / "tree").manifest.calibration
-    assert fitted is not None
-    assert fitted.max_ood_score is None
+          "--calibrate", str(images), "--out", str(tmp_path)])  # fmt: skip
+    assert "no out-of-distribution detection" in capsys.readouterr().out
+    calibration = artifact.read(tmp_path / "tree").manifest.calibration
+    assert calibration is not None
+    assert calibration.max_ood_score is None
 
 
-def test_outputs_called_probabilities_have_to_be_some(tmp_path: Path) -> None:
+def test_negative_outputs_are_not_accepted_as_probabilities(tmp_path: Path) -> None:
     graph = ROOT / "models" / "mnist-cnn" / "model.onnx"
-    with pytest.raises(SystemExit, match="negative numbers, which are no probabilities"):
+    with pytest.raises(SystemExit, match="negative numbers, which are not probabilities"):
         main(["own", "--onnx", str(graph), "--output", "probabilities", "--out", str(tmp_path)])
     assert not (tmp_path / "own").exists()

@@ -1,4 +1,4 @@
-"""What goes into a foreign graph and comes out, found by looking."""
+"""The input layout and the output kind of ONNX graphs are detected."""
 
 from pathlib import Path
 
@@ -7,11 +7,18 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from training.package.onnx_import import ForeignError, read_graph, scores, tell_output
+from training.package.onnx_import import (
+    OnnxImportError,
+    detect_output_kind,
+    read_graph,
+    run_graph,
+)
 
 
-def write(path: Path, shape: list[int | str], *, zipmap: bool = False, label: bool = False) -> Path:
-    """A graph that sums its input and gives three scores, as various converters write it."""
+def write_graph(
+    path: Path, shape: list[int | str], *, zipmap: bool = False, label: bool = False
+) -> Path:
+    """Write a graph that sums its input and returns three scores, like various converters do."""
     nodes = [
         helper.make_node("Flatten", ["x"], ["flat"]),
         helper.make_node("ReduceSum", ["flat", "axes"], ["sum"], keepdims=1),
@@ -54,28 +61,28 @@ def write(path: Path, shape: list[int | str], *, zipmap: bool = False, label: bo
         (["n", 3, 240, 320], "NCHW", 3, None),
     ],
 )
-def test_the_layout_is_found(
+def test_layout_is_detected(
     tmp_path: Path, shape: list[int | str], layout: str, channels: int, side: int | None
 ) -> None:
-    graph = read_graph(write(tmp_path / "g.onnx", shape))
+    graph = read_graph(write_graph(tmp_path / "g.onnx", shape))
     assert (graph.layout, graph.channels, graph.side) == (layout, channels, side)
 
 
 @pytest.mark.parametrize("shape", [["n", 5], ["n", 28, 30], ["n", 2, 2, 2, 2], ["n"]])
-def test_an_input_that_is_no_picture_is_refused(tmp_path: Path, shape: list[int | str]) -> None:
-    with pytest.raises(ForeignError, match="no picture"):
-        read_graph(write(tmp_path / "g.onnx", shape))
+def test_input_that_is_not_an_image_raises_error(tmp_path: Path, shape: list[int | str]) -> None:
+    with pytest.raises(OnnxImportError, match="not a supported image"):
+        read_graph(write_graph(tmp_path / "g.onnx", shape))
 
 
 @pytest.mark.parametrize("zipmap", [True, False])
-def test_of_several_outputs_the_scores_are_kept(tmp_path: Path, zipmap: bool) -> None:
-    path = write(tmp_path / "g.onnx", ["n", 784], zipmap=zipmap, label=True)
-    found = scores(read_graph(path), np.ones((2, 784), dtype=np.float32))
-    np.testing.assert_array_equal(found, np.full((2, 3), 784))
+def test_scores_are_selected_from_several_outputs(tmp_path: Path, zipmap: bool) -> None:
+    path = write_graph(tmp_path / "g.onnx", ["n", 784], zipmap=zipmap, label=True)
+    scores = run_graph(read_graph(path), np.ones((2, 784), dtype=np.float32))
+    np.testing.assert_array_equal(scores, np.full((2, 3), 784))
 
 
-def test_probabilities_and_logits_are_told_apart() -> None:
+def test_probabilities_and_logits_are_distinguished() -> None:
     probabilities = np.array([[0.2, 0.8], [1, 0]], dtype=np.float32)
-    assert tell_output(probabilities) == "probabilities"
-    assert tell_output(np.log(probabilities + 1e-9)) == "logits"
-    assert tell_output(np.array([[2, 3]], dtype=np.float32)) == "logits"
+    assert detect_output_kind(probabilities) == "probabilities"
+    assert detect_output_kind(np.log(probabilities + 1e-9)) == "logits"
+    assert detect_output_kind(np.array([[2, 3]], dtype=np.float32)) == "logits"

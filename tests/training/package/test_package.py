@@ -1,4 +1,4 @@
-"""A classifier from elsewhere becomes a model folder that serves, or one line says why not."""
+"""The packaging command writes model folders; failures end with a one-line error."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ from backend.inference import runtimes
 from backend.inference.models import artifact, networks, torchvision_compat
 from backend.inference.models.artifact import Artifact
 from backend.inference.types import Floats
-from training.package.command import main
+from training.package.__main__ import main
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    """`mnist_cnn.pt` as the PyTorch example saves it, with weights of chance."""
+    """A checkpoint as PyTorch's MNIST example saves it, with random weights."""
     torch.manual_seed(0)
     path = tmp_path / "mnist_cnn.pt"
     torch.save(networks.build("mnist-net").state_dict(), path)
@@ -33,28 +33,29 @@ def run(*arguments: str | Path) -> None:
     main([str(argument) for argument in arguments])
 
 
-def refused(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> str:
-    """Run the command; return the one line that it ends with."""
-    with pytest.raises(SystemExit) as caught:
+def run_and_fail(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """Run the command and return the one-line error that it ends with."""
+    with pytest.raises(SystemExit) as error:
         run(*arguments)
-    said = f"{caught.value.code}" if isinstance(caught.value.code, str) else capsys.readouterr().err
-    return said.strip().splitlines()[-1]
+    code = error.value.code
+    message = code if isinstance(code, str) else capsys.readouterr().err
+    return message.strip().splitlines()[-1]
 
 
-def agree(model: Artifact, batch: Floats) -> None:
+def check_parity(model: Artifact, batch: Floats) -> None:
     onnx, network = (runtimes.load(model, name)(batch) for name in ("onnx", "torch"))
     np.testing.assert_allclose(onnx, network, atol=1e-4 * max(1, float(np.abs(network).max())))
 
 
-def test_the_pytorch_examples_checkpoint_becomes_a_folder_that_serves(
+def test_checkpoint_of_pytorch_example_is_packaged(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("net", "--architecture", "mnist-net", "--checkpoint", checkpoint, "--out", tmp_path)
-    told = capsys.readouterr().out
-    assert "MB, 10 classes" in told
-    assert "onnx: " in told
-    assert "torch: " in told
-    assert "differ by" in told
+    report = capsys.readouterr().out
+    assert "MB, 10 classes" in report
+    assert "onnx: " in report
+    assert "torch: " in report
+    assert "differ by at most" in report
     model = artifact.read(tmp_path / "net")
     assert model.manifest.labels == tuple("0123456789")
     assert model.manifest.preprocess.kind == "digit"
@@ -65,10 +66,10 @@ def test_the_pytorch_examples_checkpoint_becomes_a_folder_that_serves(
     with torch.inference_mode():
         expected = network(torch.from_numpy(batch)).numpy()
     np.testing.assert_allclose(runtimes.load(model, "onnx")(batch), expected, atol=1e-4)
-    agree(model, batch)
+    check_parity(model, batch)
 
 
-def test_a_torchvision_checkpoint_of_ones_own_classes(tmp_path: Path) -> None:
+def test_torchvision_checkpoint_with_custom_labels_is_packaged(tmp_path: Path) -> None:
     labels = tmp_path / "labels.json"
     labels.write_text(json.dumps(["cat", "dog", "crane", "crane"]))
     path = tmp_path / "own.pth"
@@ -79,12 +80,10 @@ def test_a_torchvision_checkpoint_of_ones_own_classes(tmp_path: Path) -> None:
     model = artifact.read(tmp_path / "own")
     assert model.manifest.labels == ("cat", "dog", "crane", "crane")
     assert model.manifest.preprocess.input_shape == (3, 224, 224)
-    agree(model, np.random.default_rng(0).normal(0, 1, (2, 3, 224, 224)).astype(np.float32))
+    check_parity(model, np.random.default_rng(0).normal(0, 1, (2, 3, 224, 224)).astype(np.float32))
 
 
-def test_real_weights_take_imagenets_labels_where_none_are_given(
-    test_data: Path, tmp_path: Path
-) -> None:
+def test_checkpoint_with_1000_classes_gets_imagenet_labels(test_data: Path, tmp_path: Path) -> None:
     weights = test_data / "weights" / "squeezenet1_0.pth"
     run("squeeze", "--architecture", "torchvision/squeezenet1_0", "--checkpoint", weights,
         "--out", tmp_path)  # fmt: skip
@@ -92,7 +91,7 @@ def test_real_weights_take_imagenets_labels_where_none_are_given(
     assert (len(labels), labels[1]) == (1000, "goldfish")
 
 
-def test_published_weights_without_a_network_say_what_to_do(
+def test_pretrained_without_network_suggests_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def offline(*_: object, **__: object) -> None:
@@ -100,13 +99,13 @@ def test_published_weights_without_a_network_say_what_to_do(
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr(socket, "getaddrinfo", offline)
-    said = refused("m", "--architecture", "torchvision/resnet18", "--pretrained",
+    message = run_and_fail("m", "--architecture", "torchvision/resnet18", "--pretrained",
                    "--out", tmp_path, capsys=capsys)  # fmt: skip
-    assert "could not be downloaded from https://" in said
-    assert "--checkpoint" in said
+    assert "could not be downloaded from https://" in message
+    assert "--checkpoint" in message
 
 
-def test_published_weights_bring_their_labels_and_preprocessing(
+def test_pretrained_weights_include_labels_and_preprocessing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     network = networks.build("torchvision/squeezenet1_0", 1000)
@@ -118,8 +117,8 @@ def test_published_weights_bring_their_labels_and_preprocessing(
     assert manifest.preprocess.model_dump()["resize"] == 256
 
 
-class Last(nn.Module):
-    """A classifier of 3 classes, channels last, that gives probabilities or logits."""
+class ChannelsLast(nn.Module):
+    """A classifier of 3 classes with channels-last input; returns probabilities or logits."""
 
     def __init__(self, softmax: bool) -> None:
         super().__init__()
@@ -131,8 +130,8 @@ class Last(nn.Module):
         return scores.softmax(1) if self.softmax else scores
 
 
-def graph(path: Path, network: nn.Module, *shape: int, batch: int | None = None) -> Path:
-    with warnings.catch_warnings(action="ignore"):  # the exporter's own
+def export_graph(path: Path, network: nn.Module, *shape: int, batch: int | None = None) -> Path:
+    with warnings.catch_warnings(action="ignore"):  # the exporter's
         torch.onnx.export(
             network.eval(),
             (torch.zeros(batch or 2, *shape),),
@@ -146,10 +145,10 @@ def graph(path: Path, network: nn.Module, *shape: int, batch: int | None = None)
 
 
 @pytest.mark.parametrize("softmax", [True, False])
-def test_a_foreign_graph_is_understood_by_looking_and_trying(
+def test_layout_and_output_kind_of_onnx_graph_are_detected(
     tmp_path: Path, softmax: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = graph(tmp_path / "g.onnx", Last(softmax), 96, 96, 3)
+    path = export_graph(tmp_path / "g.onnx", ChannelsLast(softmax), 96, 96, 3)
     run("foreign", "--onnx", path, "--out", tmp_path)
     assert "3 classes" in capsys.readouterr().out
     model = artifact.read(tmp_path / "foreign")
@@ -159,14 +158,14 @@ def test_a_foreign_graph_is_understood_by_looking_and_trying(
     assert runtimes.load(model, "torch").name == "onnx"
 
 
-def test_the_kind_of_output_can_be_said(tmp_path: Path) -> None:
-    path = graph(tmp_path / "g.onnx", Last(True), 32, 32, 3)
+def test_output_option_overrides_detected_kind(tmp_path: Path) -> None:
+    path = export_graph(tmp_path / "g.onnx", ChannelsLast(True), 32, 32, 3)
     run("foreign", "--onnx", path, "--output", "logits", "--out", tmp_path)
     assert artifact.read(tmp_path / "foreign").manifest.output == "logits"
 
 
-def test_a_graph_whose_batch_is_fixed_answers_any_batch(tmp_path: Path) -> None:
-    path = graph(tmp_path / "g.onnx", Last(False), 32, 32, 3, batch=1)
+def test_graph_with_fixed_batch_accepts_any_batch(tmp_path: Path) -> None:
+    path = export_graph(tmp_path / "g.onnx", ChannelsLast(False), 32, 32, 3, batch=1)
     run("foreign", "--onnx", path, "--out", tmp_path)
     runtime = runtimes.load(artifact.read(tmp_path / "foreign"))
     batch = np.random.default_rng(0).normal(0, 1, (5, 32, 32, 3)).astype(np.float32)
@@ -175,106 +174,109 @@ def test_a_graph_whose_batch_is_fixed_answers_any_batch(tmp_path: Path) -> None:
     np.testing.assert_array_equal(together[3], runtime(batch[3:4])[0])
 
 
-def test_a_graph_of_digits_is_prepared_as_digits(tmp_path: Path) -> None:
-    path = graph(tmp_path / "g.onnx", nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), 28, 28, 1)
+def test_graph_with_digit_input_gets_digit_preprocessing(tmp_path: Path) -> None:
+    path = export_graph(
+        tmp_path / "g.onnx", nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), 28, 28, 1
+    )
     run("digits", "--onnx", path, "--out", tmp_path)
     preprocess = artifact.read(tmp_path / "digits").manifest.preprocess
     assert (preprocess.kind, preprocess.input_shape) == ("digit", (28, 28, 1))
 
 
-def test_a_json_file_says_how_pictures_are_prepared(
+def test_preprocessing_is_read_from_json_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    path = graph(tmp_path / "g.onnx", Last(True), 32, 32, 3)
+    path = export_graph(tmp_path / "g.onnx", ChannelsLast(True), 32, 32, 3)
     spec = tmp_path / "spec.json"
     fields = {"kind": "image", "resize": [32, 32], "crop": [32, 32], "layout": "NHWC",
               "mean": [0, 0, 0], "std": [1, 1, 1]}  # fmt: skip
     spec.write_text(json.dumps(fields))
     run("foreign", "--onnx", path, "--preprocess", spec, "--out", tmp_path)
-    found = artifact.read(tmp_path / "foreign").manifest.preprocess
-    assert found.model_dump()["mean"] == (0, 0, 0)
+    spec_read = artifact.read(tmp_path / "foreign").manifest.preprocess
+    assert spec_read.model_dump()["mean"] == (0, 0, 0)
     spec.write_text(json.dumps(fields | {"crop": [64, 64]}))
-    said = refused("foreign", "--onnx", path, "--preprocess", spec, "--out", tmp_path,
+    message = run_and_fail("foreign", "--onnx", path, "--preprocess", spec, "--out", tmp_path,
                    capsys=capsys)  # fmt: skip
-    assert "(64, 64, 3)" in said
+    assert "(64, 64, 3)" in message
     spec.write_text(json.dumps(fields | {"std": [0, 1, 1]}))
-    said = refused("foreign", "--onnx", path, "--preprocess", spec, "--out", tmp_path,
+    message = run_and_fail("foreign", "--onnx", path, "--preprocess", spec, "--out", tmp_path,
                    capsys=capsys)  # fmt: skip
-    assert "spec.json" in said
-    assert "std" in said
+    assert "spec.json" in message
+    assert "std" in message
 
 
-def test_the_checksum_is_verified(
+def test_checksum_is_verified(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ("net", "--architecture", "mnist-net", "--checkpoint", checkpoint, "--out", tmp_path)
-    assert "SHA-256" in refused(*given, "--sha256", "0" * 64, capsys=capsys)
-    run(*given, "--sha256", hashlib.sha256(checkpoint.read_bytes()).hexdigest().upper())
+    command = ("net", "--architecture", "mnist-net", "--checkpoint", checkpoint, "--out", tmp_path)
+    assert "SHA-256" in run_and_fail(*command, "--sha256", "0" * 64, capsys=capsys)
+    run(*command, "--sha256", hashlib.sha256(checkpoint.read_bytes()).hexdigest().upper())
 
 
-def spoil(checkpoint: Path, change: dict[str, Any]) -> None:
+def corrupt(checkpoint: Path, change: dict[str, Any]) -> None:
     torch.save(torch.load(checkpoint, weights_only=True) | change, checkpoint)
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"fc2.bias": torch.full((10,), torch.nan)}, "not finite"),
         ({"fc2.bias": torch.zeros(9)}, "does not fit mnist-net"),
         ({"surprise": torch.zeros(10)}, "does not fit mnist-net"),
     ],
 )
-def test_weights_that_do_not_fit_are_refused(
+def test_weights_that_do_not_match_are_rejected(
     checkpoint: Path,
     tmp_path: Path,
     change: dict[str, Any],
-    said: str,
+    message: str,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    spoil(checkpoint, change)
-    assert said in refused("net", "--architecture", "mnist-net", "--checkpoint", checkpoint,
+    corrupt(checkpoint, change)
+    assert message in run_and_fail("net", "--architecture", "mnist-net", "--checkpoint", checkpoint,
                            "--out", tmp_path, capsys=capsys)  # fmt: skip
     assert not (tmp_path / "net").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
-        (["net", "--architecture", "mnist-net", "--checkpoint", "absent.pt"], "no file absent.pt"),
-        (["Bad Name", "--onnx", "absent.onnx"], "NAME is made of"),
-        (["net", "--onnx", "absent.onnx"], "no file absent.onnx"),
-        (["net", "--checkpoint", "absent.pt"], "need --architecture"),
+        (
+            ["net", "--architecture", "mnist-net", "--checkpoint", "absent.pt"],
+            "file not found: absent.pt",
+        ),
+        (["Bad Name", "--onnx", "absent.onnx"], "NAME may contain"),
+        (["net", "--onnx", "absent.onnx"], "file not found: absent.onnx"),
+        (["net", "--checkpoint", "absent.pt"], "require --architecture"),
         (["net", "--architecture", "mnist-net", "--pretrained"], "torchvision/"),
         (["net", "--architecture", "torchvision/resnet9000", "--pretrained"], "resnet9000"),
         (["net"], "required"),
     ],
 )
-def test_what_was_typed_wrong_is_one_line(
-    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+def test_invalid_arguments_end_with_one_line_error(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert said in refused(*arguments, capsys=capsys)
+    assert message in run_and_fail(*arguments, capsys=capsys)
 
 
-def test_labels_that_do_not_fit_are_refused(
+def test_wrong_number_of_labels_is_rejected(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = tmp_path / "labels.txt"
     labels.write_text("cat\ndog\n")
-    said = refused("net", "--architecture", "mnist-net", "--checkpoint", checkpoint,
+    message = run_and_fail("net", "--architecture", "mnist-net", "--checkpoint", checkpoint,
                    "--labels", labels, "--out", tmp_path, capsys=capsys)  # fmt: skip
-    assert "10 outputs" in said
-    assert "2 labels" in said
+    assert "10 outputs" in message
+    assert "2 labels" in message
 
 
-def test_a_file_that_is_no_onnx_is_refused(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_invalid_onnx_file_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "no.onnx"
     path.write_bytes(b"hello")
-    assert "not a valid ONNX file" in refused("n", "--onnx", path, capsys=capsys)
+    assert "not a valid ONNX file" in run_and_fail("n", "--onnx", path, capsys=capsys)
 
 
-def test_the_classes_of_a_safetensors_file_are_counted_whatever_its_order(tmp_path: Path) -> None:
+def test_classes_of_safetensors_file_are_counted_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
     network = networks.build("torchvision/squeezenet1_0", 4)
     save_file(dict(sorted(network.state_dict().items())), path)

@@ -1,4 +1,4 @@
-"""The other ends of tracking: a real MLflow server, and a reader of W&B's offline runs."""
+"""A real MLflow server, and a reader of the offline runs of Weights & Biases."""
 
 import os
 import signal
@@ -16,8 +16,8 @@ from wandb.proto import wandb_internal_pb2
 from tests.conftest import free_port
 
 
-class Server:
-    """A real MLflow server in a process group of its own."""
+class MlflowServer:
+    """A real MLflow server in a separate process group."""
 
     def __init__(self, folder: Path) -> None:
         port = free_port()
@@ -36,8 +36,8 @@ class Server:
         )  # fmt: skip
 
     def wait_until_healthy(self, seconds: float = 120) -> None:
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
             assert self.process.poll() is None, f"the server ended with {self.process.returncode}"
             try:
                 if httpx.get(f"{self.url}/health", timeout=5).status_code == 200:
@@ -51,29 +51,29 @@ class Server:
             os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
-    def ask(self, path: str, **body: object) -> Any:
-        answer = httpx.post(f"{self.url}/api/2.0/mlflow/{path}", json=body, timeout=30)
-        answer.raise_for_status()
-        return answer.json()
+    def post(self, path: str, **body: object) -> Any:
+        response = httpx.post(f"{self.url}/api/2.0/mlflow/{path}", json=body, timeout=30)
+        response.raise_for_status()
+        return response.json()
 
-    def run(self) -> Any:
-        """The one run of the experiment."""
-        (run,) = self.ask("runs/search", experiment_ids=["1"])["runs"]
+    def get_run(self) -> Any:
+        """Return the only run of the experiment."""
+        (run,) = self.post("runs/search", experiment_ids=["1"])["runs"]
         return run
 
 
-def wandb_records(path: Path) -> Iterator[Any]:
-    """The records of an offline run: a log as LevelDB's, in blocks of 32 KiB."""
+def read_wandb_records(path: Path) -> Iterator[Any]:
+    """Yield the records of an offline run: a LevelDB log in blocks of 32 KiB."""
     content = path.read_bytes()
-    at, parts = 7, b""  # the file's own header
-    while at + 7 <= len(content):
-        left = 32768 - at % 32768
-        if left < 7:
-            at += left
+    offset, record = 7, b""  # after the header of the file
+    while offset + 7 <= len(content):
+        remaining = 32768 - offset % 32768
+        if remaining < 7:
+            offset += remaining
             continue
-        _, length, kind = struct.unpack("<IHB", content[at : at + 7])
-        parts += content[at + 7 : at + 7 + length]
-        at += 7 + length
-        if kind in (1, 4):  # whole, or the last part
-            yield wandb_internal_pb2.Record.FromString(parts)  # type: ignore[attr-defined]
-            parts = b""
+        _, length, kind = struct.unpack("<IHB", content[offset : offset + 7])
+        record += content[offset + 7 : offset + 7 + length]
+        offset += 7 + length
+        if kind in (1, 4):  # a complete record, or its last fragment
+            yield wandb_internal_pb2.Record.FromString(record)  # type: ignore[attr-defined]
+            record = b""
