@@ -1,155 +1,150 @@
-"""What a person does on the page Compare, in a real browser."""
+"""The Compare page in a browser."""
 
 import re
 from typing import Final
 
 import pytest
-from playwright.sync_api import FilePayload, Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from client import Client
-from tests.e2e.conftest import Open
-from tests.e2e.gate import Gate
-from tests.e2e.pages import expect_accessible, expect_to_fit, file, upload
-from tests.labelled import SEVEN, sevens, zipped
-from tests.pictures import encoded, noise
+from tests.e2e.conftest import Visit
+from tests.e2e.toggle_proxy import ToggleProxy
+from tests.e2e.pages import (
+    announcement,
+    button,
+    choose_option,
+    expect_accessible,
+    expect_no_horizontal_scrolling,
+    file,
+    main,
+    upload,
+    upload_zip,
+)
+from tests.images import encoded, noise
+from tests.labeled_images import SEVEN, sevens, zipped
 
 pytestmark = pytest.mark.browser
 
 A, B = "mnist-cnn", "mnist-tree"
-MODELS: Final = f"a={A}&b={B}"
+URL: Final = f"/compare?a={A}&b={B}"
+DATASET_URL: Final = f"{URL}&on=set"
 SEEDS: Final = range(1, 40)
 
 
 @pytest.fixture(scope="module")
 def disputed(backend_url: str) -> dict[str, bytes]:
-    """Pictures on which the two differ, in folders named as A says."""
-    found = {}
+    """Images with different predictions of A and B, in folders named after the label of A."""
+    files = {}
     with Client(backend_url) as client:
         for seed in SEEDS:
-            picture = encoded(noise(seed=seed))
-            a, b = (client.classify(picture, filename="x", model=name) for name in (A, B))
+            image = encoded(noise(seed=seed))
+            a, b = (client.classify(image, filename="x", model=name) for name in (A, B))
             if a.prediction != b.prediction:
-                found[f"{a.prediction}/noise{seed}.png"] = picture
-    assert found
-    return found
+                files[f"{a.prediction}/noise{seed}.png"] = image
+    assert files
+    return files
 
 
-def upload_zip(page: Page, content: bytes) -> None:
-    expect(page.get_by_text("A zip with one folder for each class")).to_be_visible()
-    chooser = page.locator("input[type=file]").first
-    payload: FilePayload = {
-        "name": "digits.zip",
-        "mimeType": "application/zip",
-        "buffer": content,
-    }
-    chooser.set_input_files(payload)
+def selector(page: Page, side: str) -> Locator:
+    return main(page).get_by_role("combobox", name=re.compile(f"Model {side}"))
 
 
-def expect_compared(page: Page) -> None:
-    expect(page.get_by_role("heading", name="Only B is right")).to_be_visible()
+def select_dataset_mode(page: Page) -> None:
+    main(page).get_by_text("Labeled dataset", exact=True).click()
+    expect(main(page).get_by_text("Zip with one folder per class")).to_be_visible()
 
 
-def test_two_models_that_agree_say_so_side_by_side(visit: Open) -> None:
-    page = visit("/compare")
-    page.get_by_role("button", name="A 7 in white chalk").click()
-    expect(page.get_by_role("heading", name="They agree: both read a 7.")).to_be_visible()
-    expect(page.get_by_role("heading", name=re.compile("This is a 7"))).to_have_count(2)
-    expect(page.get_by_role("status").filter(has_text="They agree")).to_have_count(1)
+def expect_report(page: Page) -> None:
+    expect(main(page).get_by_role("heading", name="Only B is correct")).to_be_visible()
 
 
-def test_two_models_that_disagree_are_shown_with_the_difference(
-    visit: Open, disputed: dict[str, bytes]
-) -> None:
-    page = visit(f"/compare?{MODELS}")
-    upload(page, file("noise.png", next(iter(disputed.values()))))
-    expect(page.get_by_text("They are furthest apart on")).to_be_visible()
-    expect(page.locator("[data-testid=stVegaLiteChart]")).to_be_visible()
-
-
-def test_the_two_models_are_in_the_address(visit: Open) -> None:
+def test_selected_models_are_in_the_url_and_classify_an_example(visit: Visit) -> None:
     page = visit("/compare?a=mnist-mlp&b=mnist-tree")
-    expect(page.get_by_role("combobox", name=re.compile("Model A"))).to_have_value(
-        re.compile("dens")
-    )
-    page.get_by_role("combobox", name=re.compile("Model A")).click()
-    page.get_by_role("option", name="Handwritten digits", exact=True).click()
+    expect(selector(page, "A")).to_have_value(re.compile("dens"))
+    choose_option(page, selector(page, "A"), "Handwritten digits")
     page.wait_for_url(re.compile("a=mnist-cnn"))
     page.reload()
-    expect(page.get_by_role("combobox", name=re.compile("Model A"))).to_have_value(
-        "Handwritten digits"
-    )
+    expect(selector(page, "A")).to_have_value("Handwritten digits")
+    button(page, "A 7 in white chalk").click()
+    expect(main(page).get_by_role("heading", name="The models agree: 7.")).to_be_visible()
+    expect(main(page).get_by_role("heading", name=re.compile("^7, .*confidence"))).to_have_count(2)
+    expect(announcement(page, "The models agree")).to_have_count(1)
 
 
-def test_labelled_pictures_tell_which_is_better(visit: Open, disputed: dict[str, bytes]) -> None:
-    page = visit(f"/compare?on=set&{MODELS}")
+def test_different_predictions_are_shown_for_an_image_and_a_dataset(
+    visit: Visit, disputed: dict[str, bytes]
+) -> None:
+    page = visit(URL)
+    upload(page, file("noise.png", next(iter(disputed.values()))))
+    expect(main(page).get_by_text("Largest difference:")).to_be_visible()
+    expect(main(page).get_by_test_id("stVegaLiteChart")).to_be_visible()
+    select_dataset_mode(page)
     upload_zip(page, zipped({**disputed, "7/a.png": SEVEN}))
-    expect_compared(page)
-    text = page.get_by_test_id("stMain")
-    many = "pictures" if len(disputed) > 1 else "picture"
-    expect(text).to_contain_text(f"A alone is right on {len(disputed)} {many}, B alone on 0")
-    expect(text).to_contain_text("McNemar's test, p =")
-    shown = page.locator("img[alt*=', A says']")
-    expect(shown).to_have_count(min(len(disputed), 24))
-    expect(page.get_by_text("The largest changes:").first).to_be_visible()
+    expect_report(page)
+    images = "image" if len(disputed) == 1 else "images"
+    summary = f"Only A is correct on {len(disputed)} {images}, only B on 0"
+    expect(main(page)).to_contain_text(summary)
+    expect(main(page)).to_contain_text("McNemar's test, p =")
+    tiles = main(page).locator("img[alt*=', A predicted']")
+    expect(tiles).to_have_count(min(len(disputed), 24))
+    expect(main(page).get_by_text("Largest changes:").first).to_be_visible()
     page.reload()
-    expect_compared(page)
+    expect_report(page)
 
 
-def test_the_pictures_of_the_page_evaluate_are_compared_on(visit: Open) -> None:
+def test_dataset_of_the_evaluate_page_is_compared(visit: Visit) -> None:
     page = visit("/evaluate")
-    page.locator("input[type=file]").first.set_input_files(
-        {"name": "mine.zip", "mimeType": "application/zip", "buffer": sevens(20, called_one=2)}
-    )
-    expect(page.get_by_role("button", name="Report, HTML")).to_be_visible()
+    upload_zip(page, sevens(20, labeled_one=2), "mine.zip")
+    expect(button(page, "Report (HTML)")).to_be_visible()
     page.get_by_role("link", name="Compare").click()
-    page.get_by_text("Labelled pictures", exact=True).first.click()
-    page.get_by_role("button", name="Compare on mine.zip").click()
-    expect_compared(page)
+    select_dataset_mode(page)
+    button(page, "Compare on mine.zip").click()
+    expect_report(page)
     page.get_by_role("link", name="Evaluate").click()
-    expect(page.get_by_alt_text(re.compile("labelled 1, predicted 7")).first).to_be_visible()
+    image = main(page).get_by_alt_text(re.compile("labeled 1, predicted 7"))
+    expect(image.first).to_be_visible()
 
 
-def test_what_is_stopped_before_both_are_measured_says_so(visit: Open) -> None:
-    page = visit(f"/compare?on=set&{MODELS}")
+def test_stop_before_both_evaluations_shows_no_comparison(visit: Visit) -> None:
+    page = visit(DATASET_URL)
     upload_zip(page, sevens(15_000))
-    expect(page.get_by_text(re.compile(r"of 30,000 pictures, \d+ a second"))).to_be_visible()
-    page.get_by_role("button", name="Stop").click()
-    expect(page.get_by_role("alert").filter(has_text="B was not measured")).to_be_visible()
-    expect(page.get_by_role("button", name="on the same pictures")).to_be_visible()
+    expect(main(page).get_by_text(re.compile(r"of 30,000 images, \d+ per second"))).to_be_visible()
+    button(page, "Stop", exact=True).click()
+    alert = main(page).get_by_role("alert").filter(has_text="B was not evaluated")
+    expect(alert).to_be_visible()
+    expect(button(page, "on the same images")).to_be_visible()
 
 
-def test_without_the_backend_the_page_says_so_and_the_result_stays(visit: Open, gate: Gate) -> None:
+def test_report_stays_while_the_backend_is_unreachable(visit: Visit, proxy: ToggleProxy) -> None:
     page = visit("/compare?on=set")
     upload_zip(page, sevens(5))
-    expect_compared(page)
-    gate.shut()
+    expect_report(page)
+    proxy.close()
     page.reload()
-    expect(page.get_by_role("alert").filter(has_text="not reachable")).to_be_visible()
-    expect_compared(page)
-    gate.open()
-    expect(page.get_by_role("combobox", name=re.compile("Model A"))).to_be_visible()
+    expect(main(page).get_by_role("alert").filter(has_text="not reachable")).to_be_visible()
+    expect_report(page)
+    proxy.open()
+    expect(selector(page, "A")).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_is_accessible(visit: Open, disputed: dict[str, bytes], scheme: str) -> None:
-    page = visit(f"/compare?{MODELS}", scheme=scheme)
-    page.get_by_role("button", name="A 7 in white chalk").click()
-    expect(page.get_by_role("heading", name="They agree")).to_be_visible()
+def test_page_is_accessible(visit: Visit, disputed: dict[str, bytes], scheme: str) -> None:
+    page = visit(URL, scheme=scheme)
+    button(page, "A 7 in white chalk").click()
+    expect(main(page).get_by_role("heading", name="The models agree")).to_be_visible()
     expect_accessible(page)
-    page.get_by_text("Labelled pictures", exact=True).first.click()
+    select_dataset_mode(page)
     upload_zip(page, zipped(disputed))
-    expect_compared(page)
+    expect_report(page)
     expect_accessible(page)
 
 
-def test_a_phone_shows_the_page_without_scrolling_sideways(
-    visit: Open, disputed: dict[str, bytes]
-) -> None:
-    page = visit(f"/compare?{MODELS}", width=360)
-    page.get_by_role("button", name="A 7 in white chalk").click()
-    expect(page.get_by_role("heading", name="They agree")).to_be_visible()
-    expect_to_fit(page)
-    page.get_by_text("Labelled pictures", exact=True).first.click()
+def test_page_fits_a_phone(visit: Visit, disputed: dict[str, bytes]) -> None:
+    page = visit(URL, width=360)
+    button(page, "A 7 in white chalk").click()
+    expect(main(page).get_by_role("heading", name="The models agree")).to_be_visible()
+    expect_no_horizontal_scrolling(page)
+    select_dataset_mode(page)
     upload_zip(page, zipped(disputed))
-    expect_compared(page)
-    expect_to_fit(page)
+    expect_report(page)
+    expect_no_horizontal_scrolling(page)

@@ -15,27 +15,32 @@ from frontend.views.compare.comparison_job import (
     describe_label_difference,
     evaluate_both,
 )
-from tests.evaluation.predictors.fake_backend import Reply, line, lines, serving
-from tests.frontend.datasets.test_dataset import Sent
+from tests.evaluation.predictors.fake_backend import (
+    FakeResponse,
+    classification_json,
+    fake_backend,
+    ndjson_response,
+)
+from tests.frontend.datasets.test_dataset import SentFile
 from tests.frontend.datasets.test_evaluation_job import PETS, new_job
 from tests.frontend.views.compare.test_report import compare_predictions
-from tests.labeled_images import SEVEN, zipped
+from tests.images import SEVEN, zipped
 
 
 @pytest.fixture
 def pets() -> Iterator[Dataset]:
     names = ["cat/a.png", "cat/b.png", "dog/c.png"]
-    data = store_zip(Sent("pets.zip", zipped(dict.fromkeys(names, SEVEN))))
+    data = store_zip(SentFile("pets.zip", zipped(dict.fromkeys(names, SEVEN))))
     yield data
     data.close()
 
 
 def test_two_models_are_evaluated_on_the_same_images(pets: Dataset) -> None:
-    def reply(images: list[bytes]) -> Reply:
-        return lines(*(line() for _ in images))
+    def reply(images: list[bytes]) -> FakeResponse:
+        return ndjson_response(*(classification_json() for _ in images))
 
     job = new_job()
-    with serving(reply) as url, Client(url) as client:
+    with fake_backend(reply) as url, Client(url) as client:
         backend = EvaluationTarget(client, None)
         result = evaluate_both((backend, backend), (PETS, PETS), pets, [], job)
     assert result.comparison is not None

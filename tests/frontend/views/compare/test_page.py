@@ -6,9 +6,9 @@ from streamlit.testing.v1 import AppTest
 
 from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
-from tests.frontend.app import SEVEN, models_response, page_text
+from tests.frontend.app import SEVEN, models_response, page_text, wait_for_jobs
 from tests.frontend.conftest import OpenPage
-from tests.labeled_images import sevens, zipped
+from tests.images import sevens, zipped
 
 COMPARE = "views/compare/page.py"
 
@@ -20,13 +20,6 @@ def open_page(start: OpenPage, url: str) -> AppTest:
 def select_dataset(app: AppTest) -> AppTest:
     next(one for one in app.radio if one.label == "Compare on").set_value("set")
     return app.run()
-
-
-def wait_for_job(app: AppTest) -> AppTest:
-    """Rerun the page until the job has ended."""
-    while any(button.label == "Stop" for button in app.button):
-        app.run()
-    return app
 
 
 def test_single_model_shows_how_to_add_another(start: OpenPage) -> None:
@@ -61,9 +54,9 @@ def test_image_is_classified_by_both_models(start: OpenPage, backend_url: str) -
 
 def test_models_are_compared_on_a_dataset(start: OpenPage, backend_url: str) -> None:
     app = select_dataset(open_page(start, backend_url))
-    data = sevens(4, called_one=1)
+    data = sevens(4, labeled_one=1)
     app.file_uploader[0].set_value(("digits.zip", data, "application/zip")).run()
-    wait_for_job(app)
+    wait_for_jobs(app)
     assert [one.value for one in app.metric] == ["80.00%", "80.00%", "100.00%", "4", "1"]
     assert "Both models are correct on the same images." in page_text(app)
 

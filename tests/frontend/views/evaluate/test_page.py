@@ -7,9 +7,9 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.conftest import free_port
-from tests.frontend.app import page_text
+from tests.frontend.app import page_text, wait_for_jobs
 from tests.frontend.conftest import OpenPage
-from tests.labeled_images import SEVEN, sevens, zipped
+from tests.images import SEVEN, sevens, zipped
 
 EVALUATE = "views/evaluate/page.py"
 
@@ -20,14 +20,7 @@ def open_page(start: OpenPage, url: str) -> AppTest:
 
 def upload(app: AppTest, content: bytes, name: str = "digits.zip") -> AppTest:
     app.file_uploader[0].set_value((name, content, "application/zip")).run()
-    return wait_for_job(app)
-
-
-def wait_for_job(app: AppTest) -> AppTest:
-    """Rerun the page until the job has ended."""
-    while any(button.label == "Stop" for button in app.button):
-        app.run()
-    return app
+    return wait_for_jobs(app)
 
 
 def metric(app: AppTest, name: str) -> str:
@@ -35,7 +28,7 @@ def metric(app: AppTest, name: str) -> str:
 
 
 def test_dataset_is_evaluated(start: OpenPage, backend_url: str) -> None:
-    app = upload(open_page(start, backend_url), sevens(3, called_one=1, broken=1))
+    app = upload(open_page(start, backend_url), sevens(3, labeled_one=1, broken=1))
     assert metric(app, "Accuracy") == "75.00%"
     assert "Handwritten digits on digits.zip" in app.header[0].value.replace("\\", "")
     assert "1 image could not be classified" in page_text(app)
@@ -48,13 +41,13 @@ def test_zip_inside_an_uploaded_folder_is_ignored(start: OpenPage, backend_url: 
     next(one for one in app.radio if one.label == "Labeled images").set_value("Folder").run()
     files = [("digits/7/a.png", SEVEN), ("digits/7/b.png", SEVEN), ("digits/old.zip", sevens(5))]
     app.file_uploader[0].set_value([(name, data, "image/png") for name, data in files]).run()
-    wait_for_job(app)
+    wait_for_jobs(app)
     assert "Handwritten digits on digits" in app.header[0].value.replace("\\", "")
     assert app.dataframe[0].value["Images"].tolist() == [2]
 
 
 def test_selected_cell_is_stored_in_the_url(start: OpenPage, backend_url: str) -> None:
-    app = upload(open_page(start, backend_url), sevens(3, called_one=2))
+    app = upload(open_page(start, backend_url), sevens(3, labeled_one=2))
     next(box for box in app.selectbox if box.label == "True class").select("1").run()
     next(box for box in app.selectbox if box.label == "Predicted class").select("7").run()
     assert "2 images of 1 predicted as 7" in page_text(app)
@@ -96,7 +89,7 @@ def test_another_model_is_evaluated_on_the_same_images(start: OpenPage, backend_
     app = upload(open_page(start, backend_url), sevens(3))
     app.sidebar.selectbox[0].select("mnist-mlp").run()
     next(one for one in app.button if one.label.endswith("on the same images")).click().run()
-    wait_for_job(app)
+    wait_for_jobs(app)
     assert "dense network on digits.zip" in app.header[0].value.replace("\\", "")
     assert metric(app, "Accuracy") == "100.00%"
 
@@ -108,7 +101,7 @@ def test_upload_waits_for_the_backend(
     app.file_uploader[0].set_value(("digits.zip", sevens(3), "application/zip")).run()
     assert "The evaluation starts when the backend is back." in page_text(app)
     monkeypatch.setenv("BACKEND", backend_url)
-    wait_for_job(app.run())
+    wait_for_jobs(app.run())
     assert metric(app, "Accuracy") == "100.00%"
 
 

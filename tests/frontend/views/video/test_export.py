@@ -7,9 +7,9 @@ import re
 
 import pytest
 
-from client import BackendError
+from client import BackendError, Classification
 from frontend.service import errors
-from frontend.service.predictions import PredictionRequest
+from frontend.service.predictions import Outcome, PredictionRequest
 from frontend.views.video.export import (
     caption,
     escape,
@@ -22,10 +22,26 @@ from frontend.views.video.export import (
 from frontend.views.video.protocol import End
 from frontend.views.video.result import ClassifiedFrame, VideoResult
 from frontend.views.video.source import ClipSource
-from tests.frontend.views.video.results import MODEL, classification, frames
+from tests.frontend.samples import MODEL, make_classification
 
 REJECTED = BackendError(status=415)
 CUE = re.compile(r"(\S+) --> (\S+)\n(.*)\n(?:\n|$)")
+
+
+def classification(
+    label: str = "7", confidence: float = 0.98, *, in_distribution: bool | None = True
+) -> Classification:
+    return make_classification(
+        (label, confidence),
+        prediction_set=(label,),
+        coverage=0.95,
+        in_distribution=in_distribution,
+    )
+
+
+def frames(*outcomes: Outcome) -> list[ClassifiedFrame]:
+    """Return one frame per outcome, each half a second long."""
+    return [ClassifiedFrame(n / 2, n / 2 + 0.5, outcome, b"") for n, outcome in enumerate(outcomes)]
 
 
 def cues(text: str) -> list[tuple[str, str, str]]:
@@ -150,7 +166,7 @@ def test_csv_has_one_line_per_frame() -> None:
         "ood_score": "",
         "prediction_set": "7",
         "coverage": "0.95",
-        "model": "digits",
+        "model": "mnist-cnn",
         "version": "1",
         "error": "",
     }

@@ -2,7 +2,6 @@
 
 import errno
 import tempfile
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,15 @@ from streamlit.testing.v1 import AppTest
 
 from client import BackendError, Client
 from tests.conftest import free_port
-from tests.frontend.app import page_text
-from tests.frontend.conftest import Start
+from tests.frontend.app import page_text, wait_for_jobs
+from tests.frontend.conftest import OpenPage
 from tests.frontend.views.video.clips import clip, sevens_then_noise
 
 VIDEO = "views/video/page.py"
 CLIP = clip(sevens_then_noise())
 
 
-def open_page(start: Start, url: str) -> AppTest:
+def open_page(start: OpenPage, url: str) -> AppTest:
     return start(url).switch_page(VIDEO).run()
 
 
@@ -27,21 +26,12 @@ def button(app: AppTest, label: str) -> Any:
     return next(button for button in app.button if button.label == label)
 
 
-def wait_for_job(app: AppTest) -> AppTest:
-    """Rerun the page until the job has ended."""
-    end = time.monotonic() + 60
-    while "Stop" in [button.label for button in app.button]:
-        assert time.monotonic() < end
-        app.run()
-    return app
-
-
 def classify(app: AppTest, content: bytes = CLIP, name: str = "clip.mp4") -> AppTest:
     app.file_uploader[0].set_value((name, content, "video/mp4")).run()
-    return wait_for_job(button(app, "Classify the video").click().run())
+    return wait_for_jobs(button(app, "Classify the video").click().run())
 
 
-def test_page_states_limits_and_the_model(start: Start, backend_url: str) -> None:
+def test_page_states_limits_and_the_model(start: OpenPage, backend_url: str) -> None:
     app = open_page(start, backend_url)
     assert "recognizes one handwritten digit" in page_text(app)
     assert "reported as not a digit" in page_text(app)
@@ -50,7 +40,7 @@ def test_page_states_limits_and_the_model(start: Start, backend_url: str) -> Non
     assert button(app, "Classify the video").disabled
 
 
-def test_clip_is_played_with_captions_and_summarized(start: Start, backend_url: str) -> None:
+def test_clip_is_played_with_captions_and_summarized(start: OpenPage, backend_url: str) -> None:
     app = classify(open_page(start, backend_url))
     assert "7: 4 of 8 frames (50%)" in page_text(app)
     assert "Not a digit: 4 of 8 frames (50%)" in page_text(app)
@@ -59,7 +49,7 @@ def test_clip_is_played_with_captions_and_summarized(start: Start, backend_url: 
     assert len(app.dataframe[0].value) == 8
 
 
-def test_selected_frame_shows_its_classification(start: Start, backend_url: str) -> None:
+def test_selected_frame_shows_its_classification(start: OpenPage, backend_url: str) -> None:
     app = classify(open_page(start, backend_url))
     assert "Frame 1 of 8, at 0.00 s" in page_text(app)
     assert "7, 9" in page_text(app)
@@ -69,16 +59,16 @@ def test_selected_frame_shows_its_classification(start: Start, backend_url: str)
     assert app.query_params["frame"] == "7"
 
 
-def test_clip_is_classified_again_at_another_rate(start: Start, backend_url: str) -> None:
+def test_clip_is_classified_again_at_another_rate(start: OpenPage, backend_url: str) -> None:
     app = classify(open_page(start, backend_url))
     assert button(app, "Classify this video again").disabled
     app.radio(key="rate").set_value(5.0).run()
-    wait_for_job(button(app, "Classify this video again").click().run())
+    wait_for_jobs(button(app, "Classify this video again").click().run())
     assert "7: 10 of 20 frames (50%)" in page_text(app)
     assert app.query_params["rate"] == "5"
 
 
-def test_new_session_with_the_same_url_shows_the_result(start: Start, backend_url: str) -> None:
+def test_new_session_with_the_same_url_shows_the_result(start: OpenPage, backend_url: str) -> None:
     app = classify(open_page(start, backend_url))
     app.select_slider[0].set_value(3).run()
     other = open_page(start, backend_url)
@@ -89,7 +79,7 @@ def test_new_session_with_the_same_url_shows_the_result(start: Start, backend_ur
     assert "Frame 4 of 8, at 1.50 s" in page_text(other)
 
 
-def test_result_survives_a_page_change(start: Start, backend_url: str) -> None:
+def test_result_survives_a_page_change(start: OpenPage, backend_url: str) -> None:
     app = classify(open_page(start, backend_url))
     app.select_slider[0].set_value(3).run()
     app.switch_page("views/draw/page.py").run()
@@ -100,7 +90,7 @@ def test_result_survives_a_page_change(start: Start, backend_url: str) -> None:
 
 
 def test_clip_without_results_can_be_classified_again(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def raise_error(*_: object, **__: object) -> object:
         raise BackendError(status=404, code="unknown_model")
@@ -111,13 +101,13 @@ def test_clip_without_results_can_be_classified_again(
         app = classify(open_page(start, backend_url))
         assert "The backend does not serve this model." in page_text(app)
         assert "No frame was classified." in page_text(app)
-    wait_for_job(button(app, "Classify this video again").click().run())
+    wait_for_jobs(button(app, "Classify this video again").click().run())
     assert "7: 4 of 8 frames (50%)" in page_text(app)
 
 
 @pytest.mark.parametrize("frame", ["-1", "x", "٣", "9" * 20, "9" * 4400])
 def test_invalid_frame_number_in_the_url_is_ignored(
-    frame: str, start: Start, backend_url: str
+    frame: str, start: OpenPage, backend_url: str
 ) -> None:
     app = classify(open_page(start, backend_url))
     app.query_params["frame"] = frame
@@ -126,7 +116,7 @@ def test_invalid_frame_number_in_the_url_is_ignored(
 
 
 def test_full_disk_is_reported(
-    start: Start, backend_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    start: OpenPage, backend_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def raise_no_space(path: Path, content: bytes) -> int:
         path.touch()
@@ -140,12 +130,12 @@ def test_full_disk_is_reported(
         button(app, "Classify the video").click().run()
     assert "There is not enough disk space for this video." in page_text(app)
     assert not list(tmp_path.iterdir())
-    wait_for_job(button(app, "Classify the video").click().run())
+    wait_for_jobs(button(app, "Classify the video").click().run())
     assert "7: 4 of 8 frames (50%)" in page_text(app)
 
 
 def test_upload_is_released_when_the_job_starts(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     released: list[str] = []
     monkeypatch.setattr(
@@ -156,14 +146,14 @@ def test_upload_is_released_when_the_job_starts(
     assert released == ["clip.mp4"]
 
 
-def test_unknown_token_is_reported(start: Start, backend_url: str) -> None:
+def test_unknown_token_is_reported(start: OpenPage, backend_url: str) -> None:
     app = open_page(start, backend_url)
     app.query_params["video"] = "unknown"
     assert "This result has expired." in page_text(app.run())
 
 
 def test_invalid_file_is_reported_and_another_can_be_classified(
-    start: Start, backend_url: str
+    start: OpenPage, backend_url: str
 ) -> None:
     app = classify(open_page(start, backend_url), b"no video", "**notes**.mp4")
     assert "This file is not a supported video" in page_text(app)
@@ -173,22 +163,22 @@ def test_invalid_file_is_reported_and_another_can_be_classified(
     assert "7: 4 of 8 frames (50%)" in page_text(app)
 
 
-def test_example_is_classified(start: Start, backend_url: str) -> None:
-    app = wait_for_job(button(open_page(start, backend_url), "Try an example").click().run())
+def test_example_is_classified(start: OpenPage, backend_url: str) -> None:
+    app = wait_for_jobs(button(open_page(start, backend_url), "Try an example").click().run())
     text = page_text(app)
     assert "Example.mp4" in text
     for digit in "235748":
         assert f"\n- {digit}: " in f"\n{text}"
 
 
-def test_clip_of_one_frame_is_shown(start: Start, backend_url: str) -> None:
+def test_clip_of_one_frame_is_shown(start: OpenPage, backend_url: str) -> None:
     app = classify(open_page(start, backend_url), clip(sevens_then_noise()[:1]))
     assert "7: 1 of 1 frame (100%)" in page_text(app)
     assert "Frame 1 of 1" in page_text(app)
 
 
 def test_oversized_file_is_rejected(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("frontend.views.video.limits.MAX_FILE_MB", 1)
     app = open_page(start, backend_url)
@@ -198,7 +188,7 @@ def test_oversized_file_is_rejected(
 
 
 def test_unreachable_backend_is_reported_and_the_result_stays(
-    start: Start, backend_url: str, monkeypatch: pytest.MonkeyPatch
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = classify(open_page(start, backend_url))
     monkeypatch.setenv("BACKEND", f"http://127.0.0.1:{free_port()}")

@@ -20,8 +20,8 @@ from frontend.views.video import status, video_job
 from frontend.views.video.result import VideoResult
 from frontend.views.video.source import ClipSource
 from frontend.views.video.video_job import classify_clip
+from tests.frontend.samples import MODEL, make_classification
 from tests.frontend.views.video.clips import clip, sevens_then_noise
-from tests.frontend.views.video.results import MODEL, classification
 from tests.images import noise
 
 CLIP = clip(sevens_then_noise(64))
@@ -63,7 +63,7 @@ class FakeBackend:
                 if self.permanent_error is not None:
                     raise self.permanent_error
             self.after = max(0, self.after - 1)
-            yield classification("7")
+            yield make_classification(("7", 0.98))
 
     def classify(self, image: bytes, **options: Any) -> Classification:
         (result,) = self.classify_batch([("one", image)], **options)
