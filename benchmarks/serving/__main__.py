@@ -1,7 +1,7 @@
 """Measure, and print a table.
 
-.venv-bench/bin/python -m benchmarks.serving --only digits --rounds 3 --seconds 4
-.venv-bench/bin/python -m benchmarks.serving --systems prism,raw --only resnet50,mobilenet
+.venv-benchmarks/serving/bin/python -m benchmarks.serving --only digits --rounds 3 --seconds 4
+.venv-benchmarks/serving/bin/python -m benchmarks.serving --systems prism,raw --only resnet50,mobilenet
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """The load generator: a process of its own that reads a job and prints what came of it.
 
     echo '{"port": 8000, "path": "/classify", "pictures": ["a.jpg"], "clients": 16}' \\
-        | .venv-bench/bin/python -m benchmarks.serving.load_generator
+        | .venv-benchmarks/serving/bin/python -m benchmarks.serving.load_generator
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The raw limit: decoding, preprocessing and the forward pass on all cores, with no server.
 
     echo '{"model": "FOLDER", "pictures": ["a.jpg"], "seconds": 5, "bare": false}' \\
-        | .venv-bench/bin/python -m benchmarks.serving.raw_limit
+        | .venv-benchmarks/serving/bin/python -m benchmarks.serving.raw_limit
 
 Three arrangements are tried, and the fastest one counts: one picture after the other with all
 cores in the forward pass; decoding beside the forward pass; on each core a runner of its own.
