@@ -1,4 +1,4 @@
-"""The documentation says what the code does: settings, routes, error codes, commands, links."""
+"""The documentation lists all settings, routes and error codes, and its links are valid."""
 
 import re
 from pathlib import Path
@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from pydantic.fields import FieldInfo
 
-from backend.api.errors import CATALOGUE
+from backend.api.errors import ERROR_TABLE
 from backend.app import create_app
 from backend.settings import Settings
 from tests.fake_models import write_model
@@ -15,40 +15,40 @@ ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 
 
-def variable(name: str, field: FieldInfo) -> str:
+def variable_name(name: str, field: FieldInfo) -> str:
     return str(field.validation_alias or f"PRISM_{name.upper()}")
 
 
-def default(field: FieldInfo) -> str:
+def default_text(field: FieldInfo) -> str:
     if field.default_factory:
         return "by system"
     return f"`{field.default}`" if str(field.default) else "empty"
 
 
-def test_settings_lists_every_setting_with_its_default_and_help_and_nothing_else() -> None:
+def test_settings_page_lists_all_settings() -> None:
     text = (ROOT / "docs" / "settings.md").read_text()
     section = text.split("## Backend")[1].split("\n## ")[0]
     _, _, *rows = [line for line in section.splitlines() if line.startswith("|")]
     expected = [
-        f"| `{variable(name, field)}` | {default(field)} | {field.description} |"
+        f"| `{variable_name(name, field)}` | {default_text(field)} | {field.description} |"
         for name, field in Settings.model_fields.items()
     ]
     assert rows == expected
 
 
-def test_api_names_every_route_and_every_error_code(tmp_path: Path) -> None:
+def test_api_page_lists_all_routes_and_error_codes(tmp_path: Path) -> None:
     write_model(tmp_path)
     text = (ROOT / "docs" / "api.md").read_text()
     app = create_app(Settings(models_dir=tmp_path))
     for path, methods in app.openapi()["paths"].items():
         for method in methods:
             assert f"`{method.upper()} {path}`" in text
-    for status, code in CATALOGUE.values():
+    for status, code in ERROR_TABLE.values():
         assert f"| {status} | `{code}` |" in text
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_link_leads_somewhere(page: Path) -> None:
+def test_links_are_valid(page: Path) -> None:
     for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         target, _, anchor = link.partition("#")
         if target.startswith("http"):
@@ -63,7 +63,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_every_word_for_make_exists(page: Path) -> None:
+def test_make_targets_exist(page: Path) -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.M))
     assert set(re.findall(r"\bmake ([a-z]+)\b(?=[^.]*`|\s+[A-Z_]+=|\s*#)", page.read_text())) <= (
         targets

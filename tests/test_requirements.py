@@ -1,4 +1,4 @@
-"""Each requirements file names what the code it is for imports; serving needs no torch."""
+"""Each requirements file lists all imports of its code, with lower and upper bounds."""
 
 import ast
 import os
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-OURS = {
+FIRST_PARTY = {
     "backend",
     "benchmarks",
     "calibration",
@@ -22,18 +22,18 @@ OURS = {
     "tests",
     "training",
 }
-# Imported only where the torch runtime, a bare checkpoint or a gs:// address asks for it.
-ON_REQUEST = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "google-auth"}
-# Installed in the benchmark's own environment only, each under the name that is imported.
+# Imported only for the torch runtime, a bare checkpoint or a gs:// address.
+OPTIONAL = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "google-auth"}
+# Installed only in the environment of the benchmark; distribution and module have the same name.
 PEERS = {"bentoml", "litserve"}
-# Imported only where OpenTelemetry's variables ask for traces.
-TRACES = {
+# Imported only if OpenTelemetry's environment variables enable traces.
+TRACING = {
     "opentelemetry-api",
     "opentelemetry-sdk",
     "opentelemetry-exporter-otlp-proto-http",
 }
 NAMESPACES = {"google", "google.cloud", "opentelemetry"}
-FLOORS = {
+MINIMUM_VERSIONS = {  # without known vulnerabilities
     "starlette": "1.6",
     "python-multipart": "0.0.32",
     "pillow": "13",
@@ -44,46 +44,48 @@ FLOORS = {
 }
 
 
-def normal(name: str) -> str:
+def normalize(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-INSTALLED = {normal(dist.name) for dist in distributions()}
+INSTALLED = {normalize(dist.name) for dist in distributions()}
 
 
-def named(file: str) -> dict[str, str]:
-    """Distribution -> the rest of its line, in `file` and the files it includes."""
-    found: dict[str, str] = {}
+def requirements(file: str) -> dict[str, str]:
+    """Return the version bounds by distribution in `file` and the files that it includes."""
+    bounds: dict[str, str] = {}
     for line in (ROOT / file).read_text().splitlines():
         text = line.split("#")[0].strip()
         if text.startswith("-r"):
             included = (ROOT / file).parent / text.removeprefix("-r").strip()
-            found |= named(os.path.relpath(included, ROOT))
+            bounds |= requirements(os.path.relpath(included, ROOT))
         elif text:
             name, rest = re.fullmatch(r"([\w.-]+)(.*)", text).groups()  # type: ignore[union-attr]
-            found[normal(name)] = rest
-    return found
+            bounds[normalize(name)] = rest
+    return bounds
 
 
 def distribution(module: str, packages: Mapping[str, Sequence[str]]) -> str:
-    """What `module` is installed with; many share the packages `google` and `opentelemetry`."""
+    """Return the distribution of `module`; several share `google` and `opentelemetry`."""
     first, *rest = module.split(".")
     if first == "google":
         depth = 3 if rest[:1] == ["cloud"] else 2
         name = "-".join(module.replace("_", "-").split(".")[:depth])
-        name = name.removesuffix("-v2")  # the version of an API, not of its package
+        name = name.removesuffix("-v2")  # the version of the API
         return "google-auth" if name == "google-oauth2" else name
     if first in PEERS:
         return first
     if first == "opentelemetry":
-        names = (normal(f"{first}-{'-'.join(rest[:depth])}") for depth in range(len(rest), 0, -1))
+        names = (
+            normalize(f"{first}-{'-'.join(rest[:depth])}") for depth in range(len(rest), 0, -1)
+        )
         return next((name for name in names if name in INSTALLED), "opentelemetry-api")
     assert first in packages, f"{first} is not installed"
-    return normal(packages[first][0])
+    return normalize(packages[first][0])
 
 
-def imported(files: Iterable[Path]) -> Iterator[str]:
-    """Distributions of everything that is imported anywhere in `files` and is not ours."""
+def imported_distributions(files: Iterable[Path]) -> Iterator[str]:
+    """Yield the distributions of all third-party imports in `files`."""
     packages = packages_distributions()
     for file in files:
         for node in ast.walk(ast.parse(file.read_text())):
@@ -91,11 +93,11 @@ def imported(files: Iterable[Path]) -> Iterator[str]:
             if isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                # Of a namespace the parts are packages of their own: `from google.cloud import x`.
+                # The members of a namespace are separate packages: `from google.cloud import x`.
                 parts = [alias.name for alias in node.names] if node.module in NAMESPACES else [""]
                 names = [f"{node.module}.{part}".rstrip(".") for part in parts]
             for name in names:
-                if name.split(".")[0] not in OURS | sys.stdlib_module_names:
+                if name.split(".")[0] not in FIRST_PARTY | sys.stdlib_module_names:
                     yield distribution(name, packages)
 
 
@@ -123,29 +125,29 @@ def imported(files: Iterable[Path]) -> Iterator[str]:
         ),
     ],
 )
-def test_what_is_imported_is_named(file: str, folders: list[str]) -> None:
+def test_all_imports_are_listed(file: str, folders: list[str]) -> None:
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    optional = ON_REQUEST | TRACES if file == "requirements/serving.txt" else set()
-    assert set(imported(sources)) - optional <= set(named(file))
+    optional = OPTIONAL | TRACING if file == "requirements/serving.txt" else set()
+    assert set(imported_distributions(sources)) - optional <= set(requirements(file))
 
 
-def test_serving_and_running_need_no_torch() -> None:
+def test_serving_and_running_do_not_require_torch() -> None:
     for file in ("requirements/serving.txt", "requirements/run.txt"):
-        assert not {"torch", "torchvision"} & set(named(file))
-    assert {"torch", "torchvision"} <= set(named("requirements_backend.txt"))
+        assert not {"torch", "torchvision"} & set(requirements(file))
+    assert {"torch", "torchvision"} <= set(requirements("requirements_backend.txt"))
 
 
-def test_what_traces_import_is_named() -> None:
-    assert set(named("requirements/otel.txt")) == TRACES
+def test_tracing_requirements_are_listed() -> None:
+    assert set(requirements("requirements/otel.txt")) == TRACING
 
 
 @pytest.mark.parametrize(
     "file",
     sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("requirements*/*.txt"))
-    + ["requirements_backend.txt", "requirements_frontend.txt"],
+    + sorted(path.name for path in ROOT.glob("requirements_*.txt")),
 )
-def test_known_holes_stay_closed_and_no_new_major_version_slips_in(file: str) -> None:
-    for name, rest in named(file).items():
-        assert re.match(r">=[\d.]+,<\d", rest), f"{name} has no floor or no bound"
-        if name in FLOORS:
-            assert rest.startswith(f">={FLOORS[name]},"), name
+def test_requirements_have_lower_and_upper_bounds(file: str) -> None:
+    for name, bounds in requirements(file).items():
+        assert re.match(r">=[\d.]+,<\d", bounds), f"{name} has no lower or no upper bound"
+        if name in MINIMUM_VERSIONS:
+            assert bounds.startswith(f">={MINIMUM_VERSIONS[name]},"), name
