@@ -1,17 +1,16 @@
-# The backend. The default target serves with ONNX Runtime and holds no torch:
+# The backend. The default target serves with ONNX Runtime and does not contain torch:
 #   docker build -f backend.dockerfile -t prism-backend .
-# With torch as well (PRISM_RUNTIME=torch), CPU builds unless TORCH_INDEX says otherwise:
+# With torch (PRISM_RUNTIME=torch), in CPU builds unless TORCH_INDEX names another index:
 #   docker build -f backend.dockerfile --target torch -t prism-backend:torch .
 
-# ---- packages: only these layers are slow, and only a requirements file changes them.
-# Bytecode is made here: with a read-only root it could not be kept later. Packages ship a file or
-# two for other versions of Python; that those do not compile is no error. Left out is what nothing
-# here runs: the packages' own tests, headers and types.
+# ---- packages: the slow layers, which only a change of the requirements rebuilds.
+# Bytecode is compiled here because the root is read-only later. Some packages contain files for other
+# versions of Python, which fail to compile; this is not an error. Tests, headers and type stubs of
+# packages are removed.
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
-# GCS=1 adds what models at gs:// addresses need, OTEL=1 what traces need, POSTGRES=1 what a history
-# in PostgreSQL needs.
+# GCS=1 adds support for gs:// addresses, OTEL=1 for traces, POSTGRES=1 for PostgreSQL.
 ARG GCS=
 ARG OTEL=
 ARG POSTGRES=
@@ -34,15 +33,14 @@ RUN { test -z "$TORCH_INDEX" \
     && pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_backend.txt \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 
-# ---- what both targets share: no build tools, any numeric user, read-only root
+# ---- common base: no build tools, any numeric user, read-only root
 FROM python:3.11-slim AS base
 LABEL org.opencontainers.image.title="Prism backend" \
       org.opencontainers.image.description="Classifies images over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0"
-# The base image's standard library comes without bytecode, which costs a second at every start.
-# The thresholds (12 and 32 MiB) give the memory of large pictures back to the system once they are
-# done with, and keep that of small ones, which would cost a fifth of the time to get anew. One arena:
-# each would keep its own.
+# The standard library of the base image has no bytecode, which costs a second at every start.
+# The malloc thresholds (12 and 32 MiB) return the memory of large images to the system and keep that of
+# small ones, whose reallocation would cost a fifth of the time. One arena avoids per-thread memory.
 # A volume mounted on /data belongs to the service.
 RUN python -m compileall -q --invalidation-mode unchecked-hash \
         -x '/(site-packages|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo)/' \
@@ -71,7 +69,7 @@ COPY backend/ backend/
 COPY calibration/ calibration/
 RUN python -m compileall -q --invalidation-mode unchecked-hash backend calibration
 
-# MODELS names the folders in models/ that the image holds, separated by commas; empty: all.
+# MODELS: folders of models/ to include, separated by commas; empty: all.
 FROM python:3.11-slim AS models
 ARG MODELS=
 WORKDIR /all
@@ -81,7 +79,7 @@ RUN mkdir /models \
     && for name in ${MODELS:-*}; do test -z "$name" || cp -r "$name" /models/ || exit 1; done \
     && ls /models/*/manifest.json
 
-# ---- the targets: packages first, so that a change of code copies only code again
+# ---- targets: packages first, so that a change of code rebuilds only the last layer
 FROM base AS torch
 COPY --from=packages-torch /opt/prism /opt/prism
 COPY --from=models /models models/

@@ -1,10 +1,10 @@
-# The web page. It finds the backend by itself on Cloud Run; elsewhere BACKEND says where it is:
+# The frontend. It finds the backend by itself on Cloud Run; elsewhere set BACKEND to its address:
 #   docker build -f frontend.dockerfile -t prism-frontend .
 
-# ---- packages: only these layers are slow, and only a requirements file changes them.
-# Bytecode is made here: with a read-only root it could not be kept later. Packages ship a file or
-# two for other versions of Python; that those do not compile is no error. Left out is what nothing
-# here runs: the packages' own tests, headers, types and source maps, Arrow's network protocols.
+# ---- packages: the slow layers, which only a change of the requirements rebuilds.
+# Bytecode is compiled here because the root is read-only later. Some packages contain files for other
+# versions of Python, which fail to compile; this is not an error. Tests, headers, type stubs and source
+# maps of packages are removed, and the network protocols of Arrow.
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
@@ -16,16 +16,16 @@ RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r re
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 RUN /opt/prism/bin/python -B -c 'import pyarrow.compute, streamlit.web.cli, altair, av, google.cloud.run_v2, matplotlib.pyplot, scipy.stats, sklearn.metrics'
 
-# ---- the page: code only, no build tools; any numeric user, read-only root
+# ---- the service: code only, no build tools, any numeric user, read-only root
 FROM python:3.11-slim
 LABEL org.opencontainers.image.title="Prism frontend" \
-      org.opencontainers.image.description="A web page to draw, upload and read answers" \
+      org.opencontainers.image.description="A web page to upload, draw and classify images" \
       org.opencontainers.image.licenses="Apache-2.0"
-# The base image's standard library comes without bytecode, which costs a second at every start.
+# The standard library of the base image has no bytecode, which costs a second at every start.
 RUN python -m compileall -q --invalidation-mode unchecked-hash \
         -x '/(site-packages|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo)/' \
         /usr/local/lib/python3.11
-# The threshold lets the memory of uploads go back to the system once they are done with.
+# The malloc threshold returns the memory of uploads to the system.
 ENV PATH=/opt/prism/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \

@@ -43,7 +43,7 @@ def _prepare(environment: Environment, **_: object) -> None:
         environment.user_classes = [one for one in environment.user_classes if one is not Visitor]
     environment.host = (environment.host or Caller.host).rstrip("/")
     try:
-        Caller.opening = credentials.to_backend(environment.host)
+        Caller.opening = credentials.backend_headers(environment.host)
     except ValueError as error:
         sys.exit(str(error))
     images.digits()  # made now: nobody would get a turn meanwhile

@@ -1,10 +1,10 @@
-"""Build both images, run them as tightly as Cloud Run does, use them, load them, stop them.
+"""Build both images, run them with the limits of Cloud Run, test them under load, and stop them.
 
 python -m deploy.containers --engine docker
 
-A line for each thing tried; the exit status is 1 if one fails. The root file systems are read-only,
-no capability is left, the backend has 512 MB and the page 1 GB, and PORT is another than the images
-have.
+Print one line per check; the exit status is 1 if one fails. The root file systems are read-only,
+all capabilities are dropped, the backend has 512 MB and the frontend 1 GB, and PORT differs from
+the defaults of the images.
 """
 
 from __future__ import annotations
@@ -22,16 +22,15 @@ from tempfile import TemporaryFile
 
 from client import Client, ClientError
 from deploy import smoke
-from deploy.images import BACKEND, FRONTEND, ROOT, Part
-from deploy.services import answers, free_port
-from deploy.smoke import PromiseError
+from deploy.images import BACKEND, FRONTEND, ROOT, Service
+from deploy.services import free_port, responds
+from deploy.smoke import CheckError
 
-PICTURE = smoke.PICTURE
-START = 60.0  # s until a container answers
-LOADED = 10.0  # s of load
+START_TIMEOUT = 60.0  # seconds until a container responds
+LOAD_SECONDS = 10.0
 CLIENTS = 8
-MOST = {"backend": 380e6, "frontend": 850e6}  # bytes of an image, uncompressed
-GRACE = 10  # s between SIGTERM and SIGKILL, as on Cloud Run
+MAX_IMAGE_BYTES = {"backend": 380e6, "frontend": 850e6}  # uncompressed
+STOP_TIMEOUT = 10  # seconds between SIGTERM and SIGKILL, as on Cloud Run
 
 
 class Engine:
@@ -41,8 +40,8 @@ class Engine:
         self._command = shlex.split(command)
 
     def __call__(self, *arguments: str) -> str:
-        """Run one of its commands; raises CalledProcessError, with what it said, where it fails."""
-        # A container that runs on may hold on to a pipe, and nobody would see the end of it.
+        """Run a command and return its output; raise CalledProcessError with its output."""
+        # A container in the background would keep a pipe open, so the output goes to files.
         with TemporaryFile("w+") as out, TemporaryFile("w+") as err:
             command = [*self._command, *arguments]
             code = subprocess.call(command, cwd=ROOT, stdout=out, stderr=err)  # noqa: S603
@@ -58,61 +57,61 @@ class Engine:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Try everything in its order; the first failure ends it."""
+    """Run all checks in order; stop at the first failure."""
     parser = argparse.ArgumentParser(prog="python -m deploy.containers", description=__doc__)
-    parser.add_argument("--engine", default="docker", help="docker, podman, or what acts as one")
-    parser.add_argument("--built", action="store_true", help="the images are built already")
-    given = parser.parse_args(arguments)
-    engine = Engine(given.engine)
+    parser.add_argument("--engine", default="docker", help="docker, podman or a compatible command")
+    parser.add_argument("--built", action="store_true", help="skip the build")
+    options = parser.parse_args(arguments)
+    engine = Engine(options.engine)
     try:
-        if not given.built:
+        if not options.built:
             _build(engine)
-        _weigh(engine)
+        _check_sizes(engine)
         with _running(engine) as (backend, frontend):
             _check_health(engine)
-            _use(backend, frontend)
-            _use_from_image(engine)
-            _load(backend, frontend)
-            _look(engine)
-            _stop(engine)
+            _run_smoke_test(backend, frontend)
+            _run_smoke_test_in_image(engine)
+            _run_load(backend, frontend)
+            _check_state(engine)
+            _check_stop(engine)
     except subprocess.CalledProcessError as error:
         print(f"FAILED  {shlex.join(error.cmd)}: {(error.output or '').strip()[-600:]}")
         return 1
-    except (PromiseError, OSError, ValueError, ClientError) as error:
+    except (CheckError, OSError, ValueError, ClientError) as error:
         print(f"FAILED  {error}")
         return 1
     return 0
 
 
 def _build(engine: Engine) -> None:
-    for part in (BACKEND, FRONTEND):
+    for service in (BACKEND, FRONTEND):
         started = time.monotonic()
-        engine("build", "-f", part.dockerfile, "-t", part.image, ".")
-        print(f"ok      {part.image} is built in {time.monotonic() - started:.0f} s")
+        engine("build", "-f", service.dockerfile, "-t", service.image, ".")
+        print(f"ok      {service.image} built in {time.monotonic() - started:.0f} s")
 
 
-def _weigh(engine: Engine) -> None:
-    for part in (BACKEND, FRONTEND):
-        size = int(engine("image", "inspect", "--format", "{{.Size}}", part.image))
-        limit = MOST[part.name]
+def _check_sizes(engine: Engine) -> None:
+    for service in (BACKEND, FRONTEND):
+        size = int(engine("image", "inspect", "--format", "{{.Size}}", service.image))
+        limit = MAX_IMAGE_BYTES[service.name]
         _require(
-            size <= limit, f"{part.image} has {size / 1e6:.0f} MB; {limit / 1e6:.0f} are allowed"
+            size <= limit, f"{service.image} has {size / 1e6:.0f} MB; {limit / 1e6:.0f} are allowed"
         )
-        print(f"ok      {part.image} has {size / 1e6:.0f} MB of at most {limit / 1e6:.0f}")
+        print(f"ok      {service.image} has {size / 1e6:.0f} MB (limit: {limit / 1e6:.0f})")
 
 
 @contextmanager
 def _running(engine: Engine) -> Iterator[tuple[str, str]]:
-    """Run both; the page shares the backend's network, which every engine can do."""
-    published = [free_port(), free_port()]
+    """Run both; the frontend shares the backend's network, which every engine supports."""
+    ports = [free_port(), free_port()]
     maps = [
-        f"-p=127.0.0.1:{outside}:{part.port}"
-        for outside, part in zip(published, (BACKEND, FRONTEND), strict=True)
+        f"-p=127.0.0.1:{port}:{service.port}"
+        for port, service in zip(ports, (BACKEND, FRONTEND), strict=True)
     ]
     _remove(engine)
     try:
         _run(engine, BACKEND, *maps, "-e", "PRISM_HISTORY_OPEN=true")
-        backend, frontend = (f"http://127.0.0.1:{port}" for port in published)
+        backend, frontend = (f"http://127.0.0.1:{port}" for port in ports)
         _wait(backend + BACKEND.health)
         network = f"--network=container:{BACKEND.container}"
         _run(engine, FRONTEND, network, "-e", f"BACKEND=http://127.0.0.1:{BACKEND.port}")
@@ -122,73 +121,76 @@ def _running(engine: Engine) -> Iterator[tuple[str, str]]:
         _remove(engine)
 
 
-def _run(engine: Engine, part: Part, *more: str) -> None:
+def _run(engine: Engine, service: Service, *more: str) -> None:
     engine(
-        "run", "-d", f"--name={part.container}", "--read-only", "--tmpfs=/tmp", "--cap-drop=ALL",
-        "--security-opt=no-new-privileges", f"--memory={part.memory}", "-e", f"PORT={part.port}",
-        *more, part.image,
+        "run", "-d", f"--name={service.container}", "--read-only", "--tmpfs=/tmp",
+        "--cap-drop=ALL", "--security-opt=no-new-privileges", f"--memory={service.memory}",
+        "-e", f"PORT={service.port}", *more, service.image,
     )  # fmt: skip
 
 
 def _remove(engine: Engine) -> None:
-    for part in (FRONTEND, BACKEND):
-        with suppress(subprocess.CalledProcessError):  # there was none
-            engine("rm", "-f", part.container)
+    for service in (FRONTEND, BACKEND):
+        with suppress(subprocess.CalledProcessError):  # it does not exist
+            engine("rm", "-f", service.container)
 
 
 def _wait(url: str) -> None:
     started = time.monotonic()
     while True:
-        if answers(url):
-            print(f"ok      {url} answers after {time.monotonic() - started:.1f} s")
+        if responds(url):
+            print(f"ok      {url} responds after {time.monotonic() - started:.1f} s")
             return
-        _require(time.monotonic() - started < START, f"{url} does not answer within {START:.0f} s")
+        _require(
+            time.monotonic() - started < START_TIMEOUT,
+            f"{url} does not respond within {START_TIMEOUT:.0f} s",
+        )
         time.sleep(0.1)
 
 
 def _check_health(engine: Engine) -> None:
-    for part in (BACKEND, FRONTEND):
-        engine("exec", part.container, *part.health_command)
-        print(f"ok      {part.image} is healthy, its own check says")
+    for service in (BACKEND, FRONTEND):
+        engine("exec", service.container, *service.health_command)
+        print(f"ok      {service.image} passes its health check")
 
 
-def _use(backend: str, frontend: str) -> None:
-    _require(smoke.main([backend, "--frontend", frontend]) == 0, "the smoke test found something")
+def _run_smoke_test(backend: str, frontend: str) -> None:
+    _require(smoke.main([backend, "--frontend", frontend]) == 0, "the smoke test failed")
 
 
-def _use_from_image(engine: Engine) -> None:
-    """The page's image has what the smoke test imports: a deployment runs it there."""
-    backend, frontend = (f"http://127.0.0.1:{part.port}" for part in (BACKEND, FRONTEND))
+def _run_smoke_test_in_image(engine: Engine) -> None:
+    """Run the smoke test in the frontend's image, as cloudbuild.yaml does."""
+    backend, frontend = (f"http://127.0.0.1:{service.port}" for service in (BACKEND, FRONTEND))
     engine(
         "run", "--rm", f"--network=container:{BACKEND.container}", "--security-opt=label=disable",
         f"--volume={ROOT}:/workspace:ro", "--workdir=/workspace", "--entrypoint=python",
         FRONTEND.image, "-m", "deploy.smoke", backend, f"--frontend={frontend}",
     )  # fmt: skip
-    print("ok      the smoke test runs in the page's image, too")
+    print("ok      the smoke test passes in the frontend's image")
 
 
-def _load(backend: str, frontend: str) -> None:
-    """Ask the backend from several threads while people draw, and upload photographs."""
+def _run_load(backend: str, frontend: str) -> None:
+    """Send digits from several threads while simulated users draw and upload photographs."""
     counts = [0] * CLIENTS
     failures: list[str] = []
-    end = time.monotonic() + LOADED
+    end = time.monotonic() + LOAD_SECONDS
 
-    def ask(number: int) -> None:
+    def send(number: int) -> None:
         with Client(backend) as client:
             while time.monotonic() < end:
                 try:
-                    client.classify(PICTURE.read_bytes(), filename=PICTURE.name)
+                    client.classify(smoke.IMAGE.read_bytes(), filename=smoke.IMAGE.name)
                     counts[number] += 1
                 except ClientError as error:
                     failures.append(str(error))
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in range(CLIENTS)]
+    threads = [threading.Thread(target=send, args=(number,)) for number in range(CLIENTS)]
     for thread in threads:
         thread.start()
-    visits = subprocess.run(  # noqa: S603
+    locust = subprocess.run(  # noqa: S603
         [
             *(sys.executable, "-m", "locust", "--headless", "--only-summary", "--users=12"),
-            *("--spawn-rate=12", f"--run-time={LOADED:.0f}s", "--max-p95=10000"),
+            *("--spawn-rate=12", f"--run-time={LOAD_SECONDS:.0f}s", "--max-p95=10000"),
             *(f"--host={backend}", f"--frontend={frontend}", "Visitor", "Photographer"),
         ],
         cwd=ROOT,
@@ -199,36 +201,44 @@ def _load(backend: str, frontend: str) -> None:
     for thread in threads:
         thread.join()
     _require(not failures, f"the backend failed under load: {', '.join(failures[:1])}")
-    _require(visits.returncode == 0, f"people were failed under load:\n{visits.stdout[-2000:]}")
-    print(f"ok      under load: {sum(counts) / LOADED:.0f} answers a second, no failure")
-    print("ok      meanwhile people drew, and uploaded photographs from phones: no failure")
+    _require(
+        locust.returncode == 0,
+        f"requests of simulated users failed under load:\n{locust.stdout[-2000:]}",
+    )
+    rate = sum(counts) / LOAD_SECONDS
+    print(f"ok      under load: {rate:.0f} classifications per second without a failure")
+    print("ok      simulated users drew and uploaded phone photographs without a failure")
 
 
-def _look(engine: Engine) -> None:
-    for part in (BACKEND, FRONTEND):
-        state = json.loads(engine.inspect(part.container, "json .State"))
-        _require(state["Running"], f"{part.image} has ended")
-        _require(not state.get("OOMKilled"), f"{part.image} took more than {part.memory}")
-        user = engine("exec", part.container, "id", "-u")
-        _require(user != "0", f"{part.image} runs as root")
-        peak = engine("exec", part.container, "sh", "-c", "grep VmHWM /proc/1/status")
-        print(f"ok      {part.image} runs as user {user}, {peak.split(':')[1].strip()} at most")
+def _check_state(engine: Engine) -> None:
+    for service in (BACKEND, FRONTEND):
+        state = json.loads(engine.inspect(service.container, "json .State"))
+        _require(state["Running"], f"{service.image} has exited")
+        _require(not state.get("OOMKilled"), f"{service.image} exceeded {service.memory}")
+        user = engine("exec", service.container, "id", "-u")
+        _require(user != "0", f"{service.image} runs as root")
+        status = engine("exec", service.container, "sh", "-c", "grep VmHWM /proc/1/status")
+        peak = status.split(":")[1].strip()
+        print(f"ok      {service.image} runs as user {user} and used at most {peak}")
 
 
-def _stop(engine: Engine) -> None:
-    for part in (FRONTEND, BACKEND):
-        started = time.monotonic()
-        engine("stop", "-t", str(GRACE), part.container)
-        took = time.monotonic() - started
-        code = engine.inspect(part.container, ".State.ExitCode")
-        _require(took < GRACE, f"{part.image} did not end within {GRACE} s of SIGTERM")
-        _require(code in ("0", "143"), f"{part.image} ended with {code}")
-        print(f"ok      {part.image} ends {took:.1f} s after SIGTERM")
+def _check_stop(engine: Engine) -> None:
+    for service in (FRONTEND, BACKEND):
+        start = time.monotonic()
+        engine("stop", "-t", str(STOP_TIMEOUT), service.container)
+        elapsed = time.monotonic() - start
+        code = engine.inspect(service.container, ".State.ExitCode")
+        _require(
+            elapsed < STOP_TIMEOUT,
+            f"{service.image} did not stop within {STOP_TIMEOUT} s of SIGTERM",
+        )
+        _require(code in ("0", "143"), f"{service.image} exited with {code}")
+        print(f"ok      {service.image} stops {elapsed:.1f} s after SIGTERM")
 
 
-def _require(holds: bool, otherwise: str) -> None:
-    if not holds:
-        raise PromiseError(otherwise)
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise CheckError(message)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What opens a service that is not open to everybody: an API key, ID tokens, of the environment."""
+"""Credentials from environment variables: an API key and ID tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from client.url import is_loopback
 
 
 class IdToken(AuthBase):
-    """Adds an ID token to every request."""
+    """Add an ID token to every request."""
 
     def __init__(self, token: str) -> None:
         self.headers = {"Authorization": f"Bearer {token}"}
@@ -24,19 +24,22 @@ class IdToken(AuthBase):
 
 
 def id_token(variable: str, url: str) -> IdToken | None:
-    """What that variable holds; ValueError where it is no token, or not to be shown to `url`."""
+    """Return the token in `variable`, if any.
+
+    Raise ValueError if it is not a token, or if `url` is neither https nor on this machine.
+    """
     token = os.environ.get(variable, "").strip()
     if not token:
         return None
     if urlsplit(url).scheme != "https" and not is_loopback(url):
-        raise ValueError(f"{variable} is shown to https addresses only; unset it for {url}")
+        raise ValueError(f"{variable} is sent to https addresses only; unset it for {url}")
     if not re.fullmatch("[!-~]+", token):
-        raise ValueError(f"{variable} cannot be a token: those have no spaces")
+        raise ValueError(f"{variable} is not a token: tokens contain no spaces")
     return IdToken(token)
 
 
-def to_backend(url: str) -> dict[str, str]:
-    """The headers that open the backend at `url`; ValueError as `id_token` raises it."""
+def backend_headers(url: str) -> dict[str, str]:
+    """Return the headers that authenticate at the backend; raise ValueError as `id_token` does."""
     key = os.environ.get("BACKEND_API_KEY", "").strip()
     token = id_token("BACKEND_ID_TOKEN", url)
     return ({"X-API-Key": key} if key else {}) | (token.headers if token else {})

@@ -1,4 +1,4 @@
-"""The two services as images: what they are built from, and how they are run on trial."""
+"""The container images of both services, and how the container trial runs them."""
 
 from __future__ import annotations
 
@@ -11,40 +11,40 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Service:
     """One of the two services, and how it is run."""
 
     name: str
-    port: int  # within its container, and not the one that its image says
+    port: int  # in the container; differs from the default of the image
     memory: str
     health: str
 
     @property
     def image(self) -> str:
-        """The name of its image."""
+        """The name of the image."""
         return f"prism-{self.name}"
 
     @property
     def container(self) -> str:
-        """The name of its container."""
+        """The name of the container."""
         return f"{self.image}-trial"
 
     @property
     def dockerfile(self) -> str:
-        """What its image is built from."""
+        """The Dockerfile of the image."""
         return f"{self.name}.dockerfile"
 
     @property
     def health_command(self) -> list[str]:
-        """What its HEALTHCHECK runs; of the file, as not every format of an image keeps it."""
+        """The command of HEALTHCHECK, read from the Dockerfile: some image formats drop it."""
         text = (ROOT / self.dockerfile).read_text()
-        found = re.search(r"^HEALTHCHECK .*?CMD (\[.*?\])$", text, re.M | re.S)
-        if not found:
-            raise ValueError(f"{self.dockerfile} has no HEALTHCHECK with a list of words")
-        command: list[str] = json.loads(found[1])
+        match = re.search(r"^HEALTHCHECK .*?CMD (\[.*?\])$", text, re.M | re.S)
+        if not match:
+            raise ValueError(f"{self.dockerfile} has no HEALTHCHECK in exec form")
+        command: list[str] = json.loads(match[1])
         return command
 
 
-# Cloud Run's port for the backend; the page shares its network, so has another.
-BACKEND = Part("backend", 8080, "512m", "/ready")
-FRONTEND = Part("frontend", 8081, "1g", "/_stcore/health")
+# The frontend shares the backend's network and needs another port.
+BACKEND = Service("backend", 8080, "512m", "/ready")
+FRONTEND = Service("frontend", 8081, "1g", "/_stcore/health")

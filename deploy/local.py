@@ -1,4 +1,4 @@
-"""Start backend and frontend on this machine and say where they are: what `make run` does.
+"""Start backend and frontend on this machine and print their addresses, for `make run`.
 
 python -m deploy.local --backend-port 8000 --frontend-port 8501
 
@@ -9,7 +9,7 @@ import signal
 import sys
 
 if __name__ == "__main__":
-    # A Ctrl-C during the imports that follow ends this process quietly, without a traceback.
+    # Ctrl-C during the following imports ends this process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from deploy.services import main
 

@@ -1,9 +1,9 @@
-"""A visitor of the page without a browser: Streamlit's own websocket, its own messages.
+"""A session with the frontend without a browser, over Streamlit's websocket protocol.
 
-with Session("http://localhost:8501") as visitor:
-    visitor.open("draw")
-    visitor.set_component("drawing_pad", {"drawing": {...}})
-    visitor.texts()
+with Session("http://localhost:8501") as session:
+    session.open("draw")
+    session.set_component("drawing_pad", {"drawing": {...}})
+    session.texts()
 """
 
 import json
@@ -31,16 +31,17 @@ TEXTS = ("heading", "markdown", "alert")
 
 
 class Session:
-    """One visitor of the page at `url`; waits for no answer longer than `timeout` seconds.
+    """A browser session with the frontend at `url`.
 
-    `token` opens a page that is private. Raises OSError where the page cannot be visited.
+    Each response is awaited for at most `timeout` seconds. A private frontend needs `token`. Raise
+    OSError if the frontend cannot be reached.
     """
 
     def __init__(self, url: str, token: IdToken | None = None, timeout: float = 30.0) -> None:
         self._url = url.rstrip("/")
         self._token = token
         self._timeout = timeout
-        self._left = ExitStack()
+        self._exit_stack = ExitStack()
         self._socket: ClientConnection | None = None
         self._page = ""
         self._name = ""
@@ -55,11 +56,11 @@ class Session:
             for path in ("/", "/_stcore/host-config", "/_stcore/health"):  # as a browser does
                 http.get(self._url + path, timeout=self._timeout).raise_for_status()
             self._socket = stack.enter_context(self._connect(http))
-            self._left = stack.pop_all()
+            self._exit_stack = stack.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._left.close()
+        self._exit_stack.close()
 
     @contextmanager
     def _connect(self, http: requests.Session) -> Iterator[ClientConnection]:
@@ -80,8 +81,8 @@ class Session:
                 proxy=True if http.trust_env else None,
                 open_timeout=self._timeout,
                 ping_interval=None,
-                # As a closed tab: a wait for an answer to the farewell would hold up whoever ends a
-                # visitor in the midst of it, as load tests do.
+                # Close like a browser tab: load tests end sessions at any time and must not wait
+                # for the closing handshake.
                 close_timeout=0,
                 max_size=None,
             ) as connection,
@@ -89,26 +90,28 @@ class Session:
             yield connection
 
     def open(self, page: str = "") -> None:
-        """Visit a page by its path in the address and wait until all of it is there."""
+        """Open a page by its URL path and wait until it is complete."""
         self._page, self._name, self._states = "", page, {}
         self._run()
 
     def set_component(self, name: str, state: dict[str, Any]) -> None:
-        """Set the state of the component that was registered under `name`, and wait."""
+        """Set the state of the component registered as `name`, and wait for the rerun."""
         for delta in self._shown.values():
-            found = delta.new_element.bidi_component
-            if found.component_name.endswith(name):
-                self._states[found.id] = WidgetState(id=found.id, json_value=json.dumps(state))
+            component = delta.new_element.bidi_component
+            if component.component_name.endswith(name):
+                self._states[component.id] = WidgetState(
+                    id=component.id, json_value=json.dumps(state)
+                )
                 self._run(fragment=delta.fragment_id)
                 return
-        raise LookupError(f"there is no component {name} on the page")
+        raise LookupError(f"the page has no component {name}")
 
     def texts(self) -> list[str]:
-        """Return what the page says, as Markdown."""
+        """Return the texts of the page, as Markdown."""
         return [getattr(getattr(one, kind), "body", "") for kind, one in self._elements()]
 
     def errors(self) -> list[str]:
-        """Return those of them that say what is wrong."""
+        """Return the error messages of the page."""
         alerts = [one.alert for kind, one in self._elements() if kind == "alert"]
         return [alert.body for alert in alerts if alert.format == Alert.ERROR]
 
@@ -126,18 +129,18 @@ class Session:
         state.fragment_id = fragment
         for widget in self._states.values():
             state.widget_states.widgets.add().CopyFrom(widget)
-        assert self._socket is not None, "use it in a `with`"  # noqa: S101
+        assert self._socket is not None, "use it in a `with` statement"  # noqa: S101
         with _as_os_error():
             self._socket.send(message.SerializeToString())
             self._wait(fragment)
 
     def _wait(self, fragment: str) -> None:
-        """Take in what the server sends until the script has finished."""
+        """Read messages until the script has finished."""
         end = time.monotonic() + self._timeout
-        while (left := end - time.monotonic()) > 0:
+        while (remaining := end - time.monotonic()) > 0:
             assert self._socket is not None  # noqa: S101
             message = ForwardMsg()
-            message.ParseFromString(self._socket.recv(timeout=left, decode=False))
+            message.ParseFromString(self._socket.recv(timeout=remaining, decode=False))
             match message.WhichOneof("type"):
                 case "new_session" if not fragment:
                     self._shown = {}

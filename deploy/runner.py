@@ -1,8 +1,8 @@
-"""Several services as one: honcho starts them, prefixes their logs and stops them together.
+"""Run several services together with honcho: start them, prefix their logs and stop them.
 
-honcho's own signal handler prints and signals at once, which raises when the signal lands inside
-another print or before every process has started, and nothing bounds how long a service may take
-to stop. Here a handler only notes the wish; the loop acts on it.
+honcho's signal handler prints and sends signals immediately, which raises an error if the signal
+arrives during another print or before all processes have started, and the time to stop is not
+limited. Here the handler only records the request, and the loop handles it.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ NAME = "prism"
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Output(Printer):  # type: ignore[misc]  # honcho carries no types
-    """Print to stdout until its reader has gone (a closed terminal, `| head`), then say nothing."""
+class Output(Printer):  # type: ignore[misc]  # honcho is not typed
+    """Print to stdout until its reader is gone (a closed terminal, `| head`)."""
 
     closed = False
 
     def write(self, message: Message) -> None:
-        """Print one message of type "line"; never raises for a lost reader."""
+        """Print one message of type "line"; do not raise if the reader is gone."""
         if self.closed:
             return
         try:
             super().write(message)
         except OSError:
             self.closed = True
-            # What is still buffered would be written at the very end, and fail there.
+            # Writing the remaining buffer at exit would fail.
             os.dup2(os.open(os.devnull, os.O_WRONLY), self.output.fileno())
 
 
-class Services(Manager):  # type: ignore[misc]  # honcho carries no types
-    """Named processes that live and die together.
+class Services(Manager):  # type: ignore[misc]  # honcho is not typed
+    """Named processes that start and stop together.
 
-    `when_started` runs in a thread of its own once every process was started; it reports with
-    `say`. After a stop was asked for, what still runs `stop_within` seconds later is killed.
+    `when_started` runs in a separate thread once all processes have started; it prints with
+    `print_line`. Processes that still run `stop_within` seconds after a stop request are killed.
     """
 
     def __init__(self, when_started: Callable[[Services], None], stop_within: float = 8.0) -> None:
@@ -53,32 +53,32 @@ class Services(Manager):  # type: ignore[misc]  # honcho carries no types
         self._stop_within = stop_within
         self._stop_since: float | None = None
         self._stop_requested = False
-        self._first_to_end: str | None = None
+        self._first_exited: str | None = None
 
     @property
     def stopping(self) -> bool:
-        """Whether the services are being stopped, for whatever reason."""
+        """Whether the services are being stopped."""
         return self._stop_since is not None
 
     @property
-    def ended_by_itself(self) -> str | None:
-        """The name of the service that ended unasked and so stopped the others, if one did."""
-        return None if self._stop_requested else self._first_to_end
+    def exited_service(self) -> str | None:
+        """The service that exited without a stop request and so stopped the others, if any."""
+        return None if self._stop_requested else self._first_exited
 
     def run(self) -> None:
-        """Start all, stream their logs, return when all have stopped."""
+        """Start all, print their logs, and return when all have stopped."""
         try:
             self.loop()
         finally:
             self._kill_rest()
 
-    def say(self, text: str) -> None:
-        """Print a line among the logs; may be called from any thread."""
+    def print_line(self, text: str) -> None:
+        """Print a line between the logs; thread-safe."""
         line = Message("line", text, datetime.datetime.now(), NAME, None)
         self.events.put(line)
 
     def terminate(self) -> None:
-        """Ask for a stop; the loop acts on it once every process was started."""
+        """Request a stop, which the loop performs once all processes have started."""
         if self._stop_since is None:
             self._stop_since = time.monotonic()
 
@@ -87,15 +87,15 @@ class Services(Manager):  # type: ignore[misc]  # honcho carries no types
         self.terminate()
 
     def _start(self) -> None:
-        # From here on instead of honcho's handlers, set a moment ago. The processes' wrappers are
-        # forked and inherit them, so that a Ctrl-C during start-up does not reach them either.
+        # Replace honcho's handlers. The forked wrapper processes inherit these, so that Ctrl-C
+        # during the start does not stop them either.
         for number in STOP_SIGNALS:
             signal.signal(number, self._request_stop)
         super()._start()
         threading.Thread(target=self._when_started, args=(self,), daemon=True).start()
 
     def _all_started(self) -> bool:
-        # The loop asks this at least ten times a second: the one place to act from.
+        # The loop calls this at least ten times per second.
         started: bool = super()._all_started()
         if self._printer.closed:
             self._request_stop()
@@ -107,8 +107,8 @@ class Services(Manager):  # type: ignore[misc]  # honcho carries no types
 
     def _any_stopped(self) -> bool:
         stopped = [name for name, p in self._processes.items() if p.get("returncode") is not None]
-        if stopped and self._first_to_end is None:
-            self._first_to_end = stopped[0]
+        if stopped and self._first_exited is None:
+            self._first_exited = stopped[0]
         return bool(stopped)
 
     def _kill_rest(self) -> None:

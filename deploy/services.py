@@ -1,4 +1,4 @@
-"""The two services of a local run: their ports, their commands, and word when both answer."""
+"""The services of a local run: ports, commands, and a message when both are ready."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HOST = "127.0.0.1"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until stopped; 0 after a stop that was asked for, 1 where a service could not run."""
+    """Run until stopped; return 0 after a requested stop, 1 if a service failed."""
     ports = _parse(arguments)
     problem = port_problem(
         {"BACKEND_PORT": ports.backend_port, "FRONTEND_PORT": ports.frontend_port}
@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     services.add_process(
         "backend",
         _command("-m", "backend"),
-        # A person reads along, although the log goes through a pipe; nobody else can ask.
+        # A person reads the log although it goes through a pipe. Only this machine has access.
         env={
             "PRISM_LOG_FORMAT": "text",
             "PRISM_HISTORY_OPEN": "true",
@@ -56,10 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         cwd=ROOT,
     )
     services.run()
-    if services.ended_by_itself:
+    if services.exited_service:
         print(
-            f"Prism has stopped: the {services.ended_by_itself} ended by itself; "
-            "its last lines are above.",
+            f"Prism has stopped because the {services.exited_service} exited. "
+            "Its last log lines are above.",
             file=sys.stderr,
         )
         return 1
@@ -67,21 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def port_problem(ports: dict[str, int]) -> str | None:
-    """Say in one line why a service could not listen on one of `ports` (variable -> port)."""
+    """Return one line that explains why a port of `ports` (variable -> port) cannot be used."""
     if len(set(ports.values())) < len(ports):
-        return f"{' and '.join(ports)} are the same port; give each its own."
+        return f"{' and '.join(ports)} are the same port; choose two different ports."
     for variable, port in ports.items():
-        reason = _why_not(port)
+        reason = _port_conflict(port)
         if reason:
             return f"Port {port} {reason}. Choose another one: make run {variable}={free_port()}"
     return None
 
 
-def _why_not(port: int) -> str | None:
+def _port_conflict(port: int) -> str | None:
     try:
-        # Something that listens on IPv6 only, or on every interface, is not seen by a bind alone.
+        # bind() does not detect a server that listens on IPv6 only or on all interfaces.
         with socket.create_connection(("localhost", port), timeout=1):
-            return "is taken by another program"
+            return "is used by another program"
     except OSError:
         pass
     with socket.socket() as trial:
@@ -89,14 +89,14 @@ def _why_not(port: int) -> str | None:
         try:
             trial.bind((HOST, port))
         except PermissionError:
-            return "may not be used by this account"
+            return "is not allowed for this account"
         except OSError:
-            return "is taken by another program"
+            return "is used by another program"
     return None
 
 
 def free_port() -> int:
-    """Return a port of this machine that nobody listens on."""
+    """Return an unused port of this machine."""
     with socket.socket() as trial:
         trial.bind((HOST, 0))
         port: int = trial.getsockname()[1]
@@ -104,19 +104,19 @@ def free_port() -> int:
 
 
 def _announce(services: Services, backend: str, frontend: str) -> None:
-    """Wait until both answer, then print where they are."""
+    """Wait until both are ready, then print their addresses."""
     waiting = [f"{backend}/ready", f"{frontend}/_stcore/health"]
     while waiting and not services.stopping:
-        waiting = [address for address in waiting if not answers(address)]
+        waiting = [address for address in waiting if not responds(address)]
         time.sleep(0.1)
     if not services.stopping:
-        services.say(f"Prism is ready: open {frontend} in a browser")
-        services.say(f"the backend answers at {backend} (its API: {backend}/docs)")
-        services.say("Ctrl-C stops both")
+        services.print_line(f"Prism is ready: open {frontend} in a browser")
+        services.print_line(f"Backend: {backend} (API reference: {backend}/docs)")
+        services.print_line("Press Ctrl-C to stop both")
 
 
-def answers(address: str) -> bool:
-    """Tell whether `address`, of this machine, is answered without an error."""
+def responds(address: str) -> bool:
+    """Return whether a request to `address` on this machine succeeds."""
     direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with direct.open(address, timeout=2):
@@ -126,7 +126,7 @@ def answers(address: str) -> bool:
 
 
 def _command(*arguments: str) -> str:
-    # `exec`, so that the signal for the group is not first answered by the shell
+    # With `exec`, signals to the process group reach the service and not a shell
     return "exec " + shlex.join([sys.executable, *arguments])
 
 

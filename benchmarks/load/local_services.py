@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from client.url import is_loopback
 from deploy import credentials
-from deploy.services import answers, free_port
+from deploy.services import responds, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTING = 120.0  # seconds at most, until the backend has measured how to serve, too
@@ -28,7 +28,7 @@ class StackError(Exception):
 
 @dataclass(frozen=True)
 class Service:
-    """A service that answers at `url`."""
+    """A service that responds at `url`."""
 
     url: str
     process: "subprocess.Popen[bytes]"
@@ -133,7 +133,7 @@ def _wait(service: Service, path: str) -> None:
     while time.monotonic() < end:
         if service.process.poll() is not None:
             raise StackError(f"It ended by itself with {service.process.returncode}:")
-        if answers(service.url + path):
+        if responds(service.url + path):
             return
         time.sleep(0.1)
     raise StackError(f"{service.url}{path} did not answer within {STARTING:g} s:")
@@ -158,7 +158,7 @@ def _wait_for_plans(service: Service) -> None:
 def _get(url: str) -> bytes:
     """Ask as the load test does; ValueError for a token that may not be shown to `url`."""
     request = urllib.request.Request(url)  # noqa: S310
-    for name, value in credentials.to_backend(url).items():
+    for name, value in credentials.backend_headers(url).items():
         request.add_unredirected_header(name, value)
     proxies = [urllib.request.ProxyHandler({})] if is_loopback(url) else []
     with urllib.request.build_opener(*proxies).open(request, timeout=10) as answer:

@@ -20,7 +20,7 @@ import sample_data
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
 
-from deploy.services import answers, free_port
+from deploy.services import responds, free_port
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -173,7 +173,7 @@ def _fill_history(url: str) -> None:
 def _wait_until_ready(url: str, services: subprocess.Popen[bytes]) -> None:
     end = time.monotonic() + TIMEOUT_MS / 1000
     while time.monotonic() < end and services.poll() is None:
-        if answers(url):
+        if responds(url):
             return
         time.sleep(0.1)
     raise SystemExit(f"{url} is not responding.")

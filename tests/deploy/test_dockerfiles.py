@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy.images import BACKEND, FRONTEND, Part
+from deploy.images import BACKEND, FRONTEND, Service
 from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import ROOT, free_port
 from tests.deploy.schemas import schema_errors
@@ -36,25 +36,25 @@ def test_hadolint_reports_nothing(name: str) -> None:
     assert result.returncode == 0, result.stdout
 
 
-def run_health_check(part: Part, port: int) -> int:
+def run_health_check(service: Service, port: int) -> int:
     """Run the HEALTHCHECK of an image for a service at `port`; return the exit status."""
-    program, *arguments = part.health_command
+    program, *arguments = service.health_command
     assert program == "python"
     command = [sys.executable, *arguments]
     environ = {**os.environ, "PORT": str(port)}
     return subprocess.run(command, env=environ, capture_output=True, timeout=30).returncode
 
 
-@pytest.mark.parametrize(("part", "path"), [(BACKEND, "/health"), (FRONTEND, "/_stcore/health")])
-def test_health_check_passes_only_while_the_service_answers(part: Part, path: str) -> None:
+@pytest.mark.parametrize(("service", "path"), [(BACKEND, "/health"), (FRONTEND, "/_stcore/health")])
+def test_health_check_passes_only_while_the_service_answers(service: Service, path: str) -> None:
     answer = FakeResponse()
     with serving(answer) as (url, asked):
         port = urlsplit(url).port or 0
-        assert run_health_check(part, port) == 0
+        assert run_health_check(service, port) == 0
         assert [one.path for one in asked] == [path]
         answer.status = 503
-        assert run_health_check(part, port) != 0
-    assert run_health_check(part, free_port()) != 0
+        assert run_health_check(service, port) != 0
+    assert run_health_check(service, free_port()) != 0
 
 
 def test_default_backend_target_has_no_torch() -> None:

@@ -1,4 +1,4 @@
-"""A visitor of a page that only pretends, over a real websocket."""
+"""The page client against a stand-in for Streamlit, over a real websocket."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,21 +16,21 @@ from deploy.page_client import Session
 
 @contextmanager
 def private_page(token: str) -> Iterator[str]:
-    """The address of a page that is open only to who shows `token`, answers once, and goes."""
+    """Serve a page that requires `token`, answers once and then closes the connection."""
 
     def guard(connection: ServerConnection, request: Request) -> Response | None:
         if request.headers.get("Authorization") != f"Bearer {token}":
             return connection.respond(HTTPStatus.FORBIDDEN, "")
-        is_visit = request.path == "/_stcore/stream"
-        return None if is_visit else connection.respond(HTTPStatus.OK, "")
+        is_stream = request.path == "/_stcore/stream"
+        return None if is_stream else connection.respond(HTTPStatus.OK, "")
 
     def answer(connection: ServerConnection) -> None:
         connection.recv()
-        said = ForwardMsg()
-        said.delta.new_element.markdown.body = "welcome"
-        connection.send(said.SerializeToString())
-        over = ForwardMsg(script_finished=ForwardMsg.FINISHED_SUCCESSFULLY)
-        connection.send(over.SerializeToString())
+        message = ForwardMsg()
+        message.delta.new_element.markdown.body = "welcome"
+        connection.send(message.SerializeToString())
+        finished = ForwardMsg(script_finished=ForwardMsg.FINISHED_SUCCESSFULLY)
+        connection.send(finished.SerializeToString())
 
     with serve(answer, "127.0.0.1", 0, process_request=guard) as server:
         thread = Thread(target=server.serve_forever)
@@ -42,20 +42,20 @@ def private_page(token: str) -> Iterator[str]:
             thread.join()
 
 
-def test_a_private_page_is_visited_with_an_id_token(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_private_page_is_opened_with_an_id_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(
         "HTTP_PROXY", "http://127.0.0.1:9"
-    )  # which this machine's page is not behind
+    )  # must not be used for loopback addresses
     with private_page("sesame") as url:
-        with Session(url, IdToken("sesame")) as visitor:
-            visitor.open()
-            assert visitor.texts() == ["welcome"]
+        with Session(url, IdToken("sesame")) as session:
+            session.open()
+            assert session.texts() == ["welcome"]
         with pytest.raises(OSError, match="403"), Session(url, IdToken("barley")):
             pass
 
 
-def test_a_page_that_breaks_off_is_told_as_such() -> None:
-    with private_page("sesame") as url, Session(url, IdToken("sesame")) as visitor:
-        visitor.open()
+def test_closed_websocket_raises_connection_error() -> None:
+    with private_page("sesame") as url, Session(url, IdToken("sesame")) as session:
+        session.open()
         with pytest.raises(ConnectionError, match="websocket"):
-            visitor.open()
+            session.open()

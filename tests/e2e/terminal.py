@@ -1,4 +1,4 @@
-"""A command in a terminal of its own, as a person starts it: what it prints, and keys pressed."""
+"""Run a command in a pseudo-terminal: read its output and press keys."""
 
 import os
 import pty
@@ -13,7 +13,7 @@ from typing import Self
 
 ROOT = Path(__file__).parents[2]
 CTRL_C = b"\x03"
-# makes the terminal on stdin the controlling one, without which Ctrl-C is no signal
+# Makes the terminal on stdin the controlling terminal, so that Ctrl-C becomes a signal.
 _TAKE_TERMINAL = (
     "import fcntl, os, sys, termios;"
     "fcntl.ioctl(0, termios.TIOCSCTTY, 0);"
@@ -22,21 +22,21 @@ _TAKE_TERMINAL = (
 
 
 class Terminal:
-    """Runs `command` (its first word a path); as a context manager it leaves nothing running."""
+    """Runs `command`, whose first word is a path; the context manager stops it at the end."""
 
     def __init__(self, *command: str, **environ: str) -> None:
-        self._screen, inside = pty.openpty()
+        self._screen, terminal = pty.openpty()
         self.text = ""
         self.process = subprocess.Popen(
             [sys.executable, "-c", _TAKE_TERMINAL, *command],
-            stdin=inside,
-            stdout=inside,
-            stderr=inside,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
             start_new_session=True,
             cwd=ROOT,
             env={**os.environ, **environ},
         )
-        os.close(inside)
+        os.close(terminal)
 
     def __enter__(self) -> Self:
         return self
@@ -53,28 +53,28 @@ class Terminal:
         self.close()
 
     def press(self, key: bytes) -> None:
-        """Press `key`."""
+        """Send a key press."""
         os.write(self._screen, key)
 
     def close(self) -> None:
-        """Close the window."""
+        """Close the terminal."""
         if self._screen >= 0:
             os.close(self._screen)
             self._screen = -1
 
-    def read_until(self, words: str, seconds: float = 60) -> None:
-        """Read what is printed until `words` appear; AssertionError where they do not."""
+    def read_until(self, text: str, seconds: float = 60) -> None:
+        """Read the output until `text` appears; raise AssertionError otherwise."""
         end = time.monotonic() + seconds
-        while words not in self.text:
-            assert time.monotonic() < end, f"{words!r} did not appear in:\n{self.text}"
+        while text not in self.text:
+            assert time.monotonic() < end, f"{text!r} did not appear in:\n{self.text}"
             if not self._read():
-                raise AssertionError(f"it ended without {words!r}:\n{self.text}")
+                raise AssertionError(f"the command exited without {text!r}:\n{self.text}")
 
-    def read_to_the_end(self, seconds: float = 30) -> int:
-        """Read until the command has ended; its exit status."""
+    def wait_for_exit(self, seconds: float = 30) -> int:
+        """Read until the command exits; return its exit status."""
         end = time.monotonic() + seconds
         while self._read():
-            assert time.monotonic() < end, f"it has not ended:\n{self.text}"
+            assert time.monotonic() < end, f"the command has not exited:\n{self.text}"
         return self.process.wait(timeout=seconds)
 
     def _read(self) -> bool:
@@ -83,7 +83,7 @@ class Terminal:
             return self.process.poll() is None
         try:
             data = os.read(self._screen, 65536)
-        except OSError:  # how Linux says that nobody has the terminal open any more
+        except OSError:  # Linux raises this once no process has the terminal open
             return False
         self.text += data.decode(errors="replace")
         return bool(data)
