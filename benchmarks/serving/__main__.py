@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 from benchmarks.serving import servers, systems, table
 from benchmarks.serving.machine import describe
-from benchmarks.serving.measure import Options
+from benchmarks.serving.measurement import Options
 from benchmarks.serving.paths import RESULTS, ROOT
 from benchmarks.serving.results import Result, keep, kept
 from benchmarks.serving.scenarios import SCENARIOS, Scenario

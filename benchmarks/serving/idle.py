@@ -5,8 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from benchmarks.serving import models, systems
-from benchmarks.serving.images import pictures
-from benchmarks.serving.measure import Options
+from benchmarks.serving.assets import pictures
+from benchmarks.serving.measurement import Options
 from benchmarks.serving.memory import proportional_megabytes
 from benchmarks.serving.metrics import Figure, at_least, at_most
 from benchmarks.serving.servers import serve

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from benchmarks.serving import models, systems
-from benchmarks.serving.images import Kind, pictures
+from benchmarks.serving.assets import Kind, pictures
 from benchmarks.serving.load_generator import Job, Outcome, from_json
 from benchmarks.serving.machine import cores
-from benchmarks.serving.measure import Options, finish, load, start
+from benchmarks.serving.measurement import Options, finish, load, start
 from benchmarks.serving.metrics import Figure, at_least, at_most
 from benchmarks.serving.servers import Server, serve
 from benchmarks.serving.systems import Contender

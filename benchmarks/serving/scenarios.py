@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from benchmarks.serving.idle import ColdStart, Memory
-from benchmarks.serving.measure import Options
+from benchmarks.serving.measurement import Options
 from benchmarks.serving.metrics import Figure, at_least
 from benchmarks.serving.overload import Overload
 from benchmarks.serving.systems import NOOP, PEERS, PRISM, Contender

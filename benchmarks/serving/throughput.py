@@ -5,9 +5,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from benchmarks.serving import models, systems
-from benchmarks.serving.images import Kind, pictures
+from benchmarks.serving.assets import Kind, pictures
 from benchmarks.serving.load_generator import Job, Outcome
-from benchmarks.serving.measure import Options, load, raw_limit
+from benchmarks.serving.measurement import Options, load, raw_limit
 from benchmarks.serving.metrics import Figure, Target, at_most
 from benchmarks.serving.raw_limit import Limit
 from benchmarks.serving.servers import serve

@@ -7,7 +7,7 @@ import pytest
 from benchmarks.serving import __main__ as command
 from benchmarks.serving import throughput
 from benchmarks.serving.load_generator import Latency, Outcome
-from benchmarks.serving.measure import Options
+from benchmarks.serving.measurement import Options
 from benchmarks.serving.metrics import Figure, at_least
 from benchmarks.serving.raw_limit import Limit
 from benchmarks.serving.scenarios import SCENARIOS

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from benchmarks.serving.images import photograph
+from benchmarks.serving.assets import photograph
 
 EXAMPLE = Path(__file__).parents[3] / "frontend" / "examples" / "cat.jpg"
 

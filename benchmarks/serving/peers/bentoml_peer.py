@@ -1,6 +1,6 @@
 """BentoML as its documents show it, with adaptive batching.
 
-BENCH_MODEL=FOLDER bentoml serve benchmarks.serving.peers.bentoml_torch:Classifier --port 8000
+BENCH_MODEL=FOLDER bentoml serve benchmarks.serving.peers.bentoml_peer:Classifier --port 8000
 """
 
 import bentoml
