@@ -1,14 +1,14 @@
-"""Load test: people who upload pictures, and people who visit the page.
+"""Load test: simulated users of the backend and the frontend.
 
 .venv/bin/locust --headless --users 16 --spawn-rate 16 --run-time 30s --host http://localhost:8000
-.venv/bin/locust --headless --find-knee --rate 500 --host http://localhost:8000 Uploader
+.venv/bin/locust --headless --find-saturation --rate 500 --host http://localhost:8000 Uploader
 .venv/bin/locust --host http://localhost:8000 --frontend http://localhost:8501
 
-Without --headless Locust serves its own page on port 8089. Names at the end say who takes part;
-without any it is everybody. An answer other than the right one counts as a failure, a 429 too: it
-says that the queue was full. BACKEND_API_KEY is sent where the backend asks for a key;
-BACKEND_ID_TOKEN where it is private, and FRONTEND_ID_TOKEN where the page is.
-`make load` starts what is to be tested, and finds its knee.
+Without --headless, Locust serves its web interface on port 8089. The names at the end select the
+user types (default: all). Any unexpected response counts as a failure, including 429 (queue full).
+BACKEND_API_KEY is sent if the backend requires a key, BACKEND_ID_TOKEN if it is private, and
+FRONTEND_ID_TOKEN if the frontend is private.
+`make load` starts the services and finds their saturation point.
 """
 
 import random
@@ -27,70 +27,74 @@ from locust.runners import WorkerRunner
 from benchmarks.load import images, options
 from deploy import credentials
 
-IN_A_BATCH = 16
-STROKES = (3, 8)  # of one drawing
-PAUSE = (0.5, 1.5)  # s between two strokes, as people draw
+BATCH_SIZE = 16
+STROKES = (3, 8)  # per session of a visitor
+PAUSE = (0.5, 1.5)  # s between strokes
 
 
 @events.init_command_line_parser.add_listener
 def _add_options(parser: LocustArgumentParser) -> None:
-    options.add(parser)
+    options.add_options(parser)
 
 
 @events.init.add_listener
 def _prepare(environment: Environment, **_: object) -> None:
     if environment.parsed_options is not None and not environment.parsed_options.frontend:
-        environment.user_classes = [one for one in environment.user_classes if one is not Visitor]
-    environment.host = (environment.host or Caller.host).rstrip("/")
+        environment.user_classes = [
+            user for user in environment.user_classes if user is not Visitor
+        ]
+    environment.host = (environment.host or BackendUser.host).rstrip("/")
     try:
-        Caller.opening = credentials.backend_headers(environment.host)
+        BackendUser.auth_headers = credentials.backend_headers(environment.host)
     except ValueError as error:
         sys.exit(str(error))
-    images.digits()  # made now: nobody would get a turn meanwhile
+    images.make_digits()  # cached before the users start, because it blocks them
     if Photographer in environment.user_classes:
-        images.photographs()
-    if not isinstance(environment.runner, WorkerRunner):  # with --processes one of them has it all
-        judge = options.Judge(environment)
-        environment.events.quitting.add_listener(lambda **_: judge.conclude())
+        images.make_photographs()
+    if not isinstance(
+        environment.runner, WorkerRunner
+    ):  # with --processes, the master has all statistics
+        evaluator = options.RunEvaluator(environment)
+        environment.events.quitting.add_listener(lambda **_: evaluator.finish())
 
 
-class Caller(FastHttpUser):
-    """Whoever asks the backend itself."""
+class BackendUser(FastHttpUser):
+    """A client of the backend."""
 
     abstract = True
     host = "http://localhost:8000"
     insecure = False
-    opening: ClassVar[dict[str, str]] = {}
+    auth_headers: ClassVar[dict[str, str]] = {}
 
-    def send(self, path: str, name: str, *files: images.Picture) -> ResponseContextManager:
-        """Upload a form, and leave the verdict to the caller; `name` is the line in the report."""
-        body, kind = images.form(*files)
-        headers = {**self.opening, "Content-Type": kind}
+    def send(self, path: str, name: str, *files: images.Upload) -> ResponseContextManager:
+        """Upload a form; the caller checks the response. `name` is the line in the report."""
+        body, content_type = images.encode_form(*files)
+        headers = {**self.auth_headers, "Content-Type": content_type}
         return self.client.post(path, body, headers=headers, name=name, catch_response=True)
 
-    def classify(self, name: str, picture: images.Picture) -> None:
-        """Upload a picture and see whether an answer with a label comes back."""
-        with self.send("/classify", name, picture) as response:
+    def classify(self, name: str, image: images.Upload) -> None:
+        """Upload an image and check that the response has a prediction."""
+        with self.send("/classify", name, image) as response:
             if response.status_code != 200:
                 response.failure(f"status {response.status_code}")
             elif "prediction" not in response.json():
-                response.failure("an answer without a prediction")
+                response.failure("response without a prediction")
 
 
-class Uploader(Caller):
-    """Has a pile of scanned digits and a script that uploads one after the other."""
+class Uploader(BackendUser):
+    """A script that uploads scanned digits one after another."""
 
     weight = 6
     wait_time = between(0.0, 0.1)
 
     @task
     def scan(self) -> None:
-        """Upload the next one, under the same file name, as scanners do."""
-        self.classify("a scanned digit", random.choice(images.digits()))
+        """Upload a scanned digit; all have the same file name, as from a scanner."""
+        self.classify("scanned digit", random.choice(images.make_digits()))
 
 
-class Photographer(Caller):
-    """Takes a picture with a phone, uploads it as it is, looks at the answer, takes another."""
+class Photographer(BackendUser):
+    """A person who uploads unedited phone photographs, with pauses."""
 
     weight = 2
     wait_time = between(1.0, 3.0)
@@ -98,49 +102,50 @@ class Photographer(Caller):
     @task
     def photograph(self) -> None:
         """Upload a photograph of 12 megapixels."""
-        self.classify("a photograph from a phone", random.choice(images.photographs()))
+        self.classify("phone photograph", random.choice(images.make_photographs()))
 
 
-class Archivist(Caller):
-    """Works through a folder of thousands, a batch after the other, without a pause."""
+class Archivist(BackendUser):
+    """A script that uploads batches without pauses."""
 
     weight = 1
     wait_time = constant(0)
 
     @task
     def batch(self) -> None:
-        """Upload some at once: a line comes back for each, in order."""
-        files = random.sample(images.digits(), IN_A_BATCH)
-        with self.send("/classify/batch", f"a batch of {IN_A_BATCH}", *files) as response:
+        """Upload a batch; the response has one line per image."""
+        files = random.sample(images.make_digits(), BATCH_SIZE)
+        with self.send("/classify/batch", f"batch of {BATCH_SIZE}", *files) as response:
             lines = (response.text or "").splitlines()
             if response.status_code != 200:
                 response.failure(f"status {response.status_code}")
-            elif sum('"prediction"' in line for line in lines) != IN_A_BATCH:
-                response.failure(f"{len(lines)} lines, not an answer for each picture")
+            elif sum('"prediction"' in line for line in lines) != BATCH_SIZE:
+                response.failure(f"{len(lines)} lines without a prediction for each image")
 
 
-class Beginner(Caller):
-    """Uploads the wrong file, is told so, and tries the next wrong one."""
+class Beginner(BackendUser):
+    """A person who uploads files that are not images."""
 
     weight = 1
     wait_time = between(0.5, 1.5)
 
     @task
     def mistake(self) -> None:
-        """Upload what is no picture: the answer has to say so, in so many words."""
-        with self.send("/classify", "no picture", random.choice(images.mistakes())) as response:
+        """Upload an invalid file; the response must be an error with a reason."""
+        file = random.choice(images.make_invalid_files())
+        with self.send("/classify", "invalid file", file) as response:
             if response.status_code not in (400, 413, 415, 422):
                 response.failure(f"status {response.status_code}")
             elif not response.json().get("detail"):
-                response.failure("a refusal without a reason")
+                response.failure("error without a reason")
             else:
                 response.success()
 
 
 class Visitor(User):
-    """Opens the page in a browser, draws a few digits, and goes; then somebody else comes.
+    """A person who opens the frontend, draws a few digits and leaves.
 
-    The address of the page is --frontend; without it nobody visits.
+    Used only if --frontend is set to the URL of the frontend.
     """
 
     weight = 2
@@ -148,16 +153,16 @@ class Visitor(User):
 
     @task
     def visit(self) -> None:
-        """One session of the page, over its websocket."""
-        from benchmarks.load import page_user  # takes a second: Streamlit's messages
+        """Run one session over the websocket of the frontend."""
+        from benchmarks.load import page_user  # imports Streamlit's messages, which takes 1 s
 
-        address = self.environment.parsed_options.frontend
-        page_user.draw(address, random.randint(*STROKES), PAUSE, self._measured)
+        url = self.environment.parsed_options.frontend
+        page_user.draw_digit(url, random.randint(*STROKES), PAUSE, self._measure)
 
     @contextmanager
-    def _measured(self, name: str) -> Iterator[None]:
-        """Count a step of the visit; where it failed, the visit is over."""
-        with self.environment.events.request.measure("PAGE", name) as told:
+    def _measure(self, name: str) -> Iterator[None]:
+        """Record a step of the session; end the session if it fails."""
+        with self.environment.events.request.measure("PAGE", name) as measurement:
             yield
-        if told["exception"]:
+        if measurement["exception"]:
             raise RescheduleTask

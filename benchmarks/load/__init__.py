@@ -1,1 +1,1 @@
-"""Load tests: whoever uses the page and the backend, in numbers."""
+"""Load tests of the frontend and the backend, based on Locust."""

@@ -1,13 +1,13 @@
-"""Find the knee of a service, and say how many instances a load takes.
+"""Find the saturation point of a service, and the number of instances that a load requires.
 
-python -m benchmarks.load                                        # a backend that it starts itself
+python -m benchmarks.load                                        # starts a backend
 python -m benchmarks.load --rate 500 --people Photographer
-python -m benchmarks.load --people Visitor                       # starts the page, too
+python -m benchmarks.load --people Visitor                       # starts the frontend too
 python -m benchmarks.load --host https://prism.example --rate 500
 
-BACKEND_API_KEY is sent where a backend asks for a key; BACKEND_ID_TOKEN where it is private, and
-FRONTEND_ID_TOKEN where the page is; a token has to last as long as the run. What is unknown here
-goes to locust: `python -m benchmarks.load --max-p95 300 --step-seconds 20`.
+BACKEND_API_KEY is sent if the backend requires a key, BACKEND_ID_TOKEN if it is private, and
+FRONTEND_ID_TOKEN if the frontend is private. A token must be valid for the whole run. Unknown
+options are passed to Locust: `python -m benchmarks.load --max-p95 300 --step-seconds 20`.
 """
 
 import argparse
@@ -23,107 +23,120 @@ from typing import Any
 
 from benchmarks.load import constant_rate, host_cpu, images, local_services
 
-Knee = dict[str, Any]
+SaturationPoint = dict[str, Any]
 
-QUIET = 0.05  # share of the machine that others may take without a word
+MAX_OTHER_CPU = 0.05  # share of the machine; above it, other processes are reported
 
-KINDS = {"Uploader": images.digits, "Photographer": images.photographs}  # for the check
+UPLOADS = {"Uploader": images.make_digits, "Photographer": images.make_photographs}  # for --check
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run locust and print what it found; its exit code, or 1 where nothing could be started."""
-    given, rest = _parse(arguments)
-    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # locust writes, too
+    """Run Locust and print the result; return its exit code, or 1 if a service did not start."""
+    options, locust_options = _parse(arguments)
+    sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]  # shared with Locust
     try:
-        with ExitStack() as left:
-            services = _started(given, left)
-            found = Path(left.enter_context(tempfile.TemporaryDirectory(prefix="prism-load-")))
-            return _run(given, rest, services, found / "knee.json")
-    except local_services.StackError as error:
+        with ExitStack() as stack:
+            services = _start_services(options, stack)
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="prism-load-"))
+            return _run(options, locust_options, services, Path(folder) / "saturation.json")
+    except local_services.ServiceError as error:
         print(error, file=sys.stderr)
         return 1
 
 
-def _started(given: argparse.Namespace, left: ExitStack) -> dict[str, local_services.Service]:
-    """Start what was asked for and not named, the backend and the page, and name it."""
+def _start_services(
+    options: argparse.Namespace, stack: ExitStack
+) -> dict[str, local_services.Service]:
+    """Start the services that no URL was given for, and set their URLs in `options`."""
     services = {}
-    given.host = given.host.rstrip("/")
-    if not given.host:
-        services["backend"] = left.enter_context(local_services.backend())
-        given.host = services["backend"].url
-    local_services.reach(given.host)
-    if "Visitor" in given.people and not given.frontend:
-        services["page"] = left.enter_context(local_services.frontend(given.host))
-        given.frontend = services["page"].url
+    options.host = options.host.rstrip("/")
+    if not options.host:
+        services["backend"] = stack.enter_context(local_services.start_backend())
+        options.host = services["backend"].url
+    local_services.require_ready(options.host)
+    if "Visitor" in options.people and not options.frontend:
+        services["frontend"] = stack.enter_context(local_services.start_frontend(options.host))
+        options.frontend = services["frontend"].url
     return services
 
 
 def _run(
-    given: argparse.Namespace,
-    rest: Sequence[str],
+    options: argparse.Namespace,
+    locust_options: Sequence[str],
     services: dict[str, local_services.Service],
-    found: Path,
+    result_file: Path,
 ) -> int:
-    given.html.parent.mkdir(parents=True, exist_ok=True)
-    begin, before = host_cpu.Moment.now(), {name: one.used() for name, one in services.items()}
-    code = _locust(given, found, rest)
-    if not found.exists():
+    options.html.parent.mkdir(parents=True, exist_ok=True)
+    cpu_before = host_cpu.CpuTimes.read()
+    usage_before = {name: service.usage() for name, service in services.items()}
+    code = _run_locust(options, result_file, locust_options)
+    if not result_file.exists():
         return code
-    end, after = host_cpu.Moment.now(), {name: one.used() for name, one in services.items()}
-    told = json.loads(found.read_text())
-    taken = [_tell_use(name, before[name], after[name], told["requests"]) for name in services]
-    if begin and end and (share := host_cpu.share(begin, end, taken)) > QUIET:
-        print(f"Other work took {100 * share:.0f} % of this machine meanwhile: it can do more.")
-    if given.check and "backend" in services:
-        _check(services["backend"], told["knee"], given.people)
-    print(f"The report: {given.html}")
+    cpu_after = host_cpu.CpuTimes.read()
+    usage_after = {name: service.usage() for name, service in services.items()}
+    result = json.loads(result_file.read_text())
+    cpu_seconds = [
+        _report_usage(name, usage_before[name], usage_after[name], result["requests"])
+        for name in services
+    ]
+    if cpu_before and cpu_after:
+        share = host_cpu.share_of_others(cpu_before, cpu_after, cpu_seconds)
+        if share > MAX_OTHER_CPU:
+            print(
+                f"Other processes used {share:.0%} of this machine's CPU during the run: an idle "
+                "machine can do more."
+            )
+    if options.check and "backend" in services:
+        _check(services["backend"], result["saturation"], options.people)
+    print(f"Report: {options.html}")
     return code
 
 
-def _tell_use(
-    name: str, before: local_services.Used | None, after: local_services.Used | None, requests: int
+def _report_usage(
+    name: str,
+    before: local_services.ResourceUsage | None,
+    after: local_services.ResourceUsage | None,
+    requests: int,
 ) -> float:
-    """Say what a service took for so many requests; its seconds of CPU."""
+    """Print the resource usage of a service during the run; return its CPU seconds."""
     if before is None or after is None:
         return 0.0
     seconds = after.cpu - before.cpu
     print(
-        f"The {name} itself: {1000 * seconds / max(1, requests):,.2f} ms of CPU a request; "
-        f"{before.memory:,.0f} MB at rest, {after.most_memory:,.0f} MB at most."
+        f"Usage of the {name}: {1000 * seconds / max(1, requests):,.2f} ms of CPU per request; "
+        f"memory {before.memory:,.0f} MB idle, {after.peak_memory:,.0f} MB peak."
     )
     return seconds
 
 
-def _locust(given: argparse.Namespace, found: Path, rest: Sequence[str]) -> int:
+def _run_locust(
+    options: argparse.Namespace, result_file: Path, locust_options: Sequence[str]
+) -> int:
     command = [sys.executable, "-m", "locust", "-f", str(local_services.ROOT / "locustfile.py")]
-    command += ["--headless", "--only-summary", "--loglevel", "WARNING", "--find-knee"]
-    command += [
-        "--host",
-        given.host,
-        "--html",
-        str(given.html.resolve()),
-        "--knee-file",
-        str(found),
-    ]
-    command += ["--frontend", given.frontend] if given.frontend else []
-    command += ["--rate", str(given.rate)] if given.rate else []
+    command += ["--headless", "--only-summary", "--loglevel", "WARNING", "--find-saturation"]
+    command += ["--host", options.host, "--html", str(options.html.resolve())]
+    command += ["--saturation-file", str(result_file)]
+    command += ["--frontend", options.frontend] if options.frontend else []
+    command += ["--rate", str(options.rate)] if options.rate else []
     with tempfile.TemporaryFile("w+") as log:
-        # Locust's own tables, which have all steps in one, would hide ours.
-        done = subprocess.run([*command, *rest, *given.people], cwd=local_services.ROOT, stderr=log)
-        if done.returncode and not found.exists():
+        # Locust's own tables, which merge all steps, are not printed.
+        process = subprocess.run(
+            [*command, *locust_options, *options.people], cwd=local_services.ROOT, stderr=log
+        )
+        if process.returncode and not result_file.exists():
             log.seek(0)
             sys.stderr.write(log.read())
-    return done.returncode
+    return process.returncode
 
 
-def _check(service: local_services.Service, knee: Knee | None, people: Sequence[str]) -> None:
-    kinds = [KINDS[name] for name in people if name in KINDS]
-    if knee is None or len(kinds) != len(people):
-        print(f"Nothing to check: that takes a knee, of {' or '.join(KINDS)}.")
+def _check(
+    backend: local_services.Service, saturation: SaturationPoint | None, people: Sequence[str]
+) -> None:
+    if saturation is None or not set(people) <= UPLOADS.keys():
+        print(f"--check requires a saturation point for {' or '.join(UPLOADS)}.")
         return
-    print(
-        constant_rate.check(service.port, knee["rate"], [one for kind in kinds for one in kind()])
-    )
+    uploads = [upload for name in people for upload in UPLOADS[name]()]
+    print(constant_rate.check(backend.port, saturation["rate"], uploads))
 
 
 def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
@@ -131,32 +144,37 @@ def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[st
     parser = argparse.ArgumentParser(
         "python -m benchmarks.load", description=first, epilog=last, allow_abbrev=False
     )
-    parser.add_argument("--host", default="", help="backend that runs; none: one is started")
-    parser.add_argument("--frontend", default="", help="page that runs, for Visitor")
+    parser.add_argument("--host", default="", help="URL of a backend (default: start one)")
+    parser.add_argument(
+        "--frontend", default="", help="URL of a frontend for Visitor (default: start one)"
+    )
     parser.add_argument(
         "--people",
         type=lambda text: text.split(","),
         default=["Uploader"],
-        help="who takes part, by the names in locustfile.py, comma-separated (default Uploader)",
+        help="user types in locustfile.py, comma-separated (default: Uploader)",
     )
-    parser.add_argument("--rate", type=float, help="requests/s to say the instances for")
+    parser.add_argument(
+        "--rate", type=float, help="requests/s for which to compute the number of instances"
+    )
     parser.add_argument(
         "--check",
         action="store_true",
-        help="ask at 80, 100 and 120 %% of the knee at a constant rate (where it is started here)",
+        help="also send 80, 100 and 120%% of the saturation rate at a constant rate, if the "
+        "backend is started by this command",
     )
     parser.add_argument(
-        "--html", type=Path, default=Path("load-report.html"), help="where the report goes"
+        "--html", type=Path, default=Path("load-report.html"), help="path of the HTML report"
     )
     return parser.parse_known_args(arguments)
 
 
-def _end(*_: object) -> None:
-    raise KeyboardInterrupt  # so that what was started here is stopped, too
+def _interrupt(*_: object) -> None:
+    raise KeyboardInterrupt  # stops the started services
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _end)
+    signal.signal(signal.SIGTERM, _interrupt)
     try:
         sys.exit(main())
     except KeyboardInterrupt:

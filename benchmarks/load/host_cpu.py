@@ -1,4 +1,7 @@
-"""How much of this machine other work took meanwhile: figures of a busy machine are not its own."""
+"""Measures how much CPU time of this machine other processes used during a run.
+
+Figures from a busy machine understate what the service can do.
+"""
 
 import os
 import resource
@@ -6,34 +9,39 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-_IDLE = (3, 4)  # places of idle and waiting for a disk in the first line of /proc/stat
-_GUEST = 8  # from here on, what the first two have already
+_IDLE_FIELDS = (3, 4)  # idle and iowait in the first line of /proc/stat
+_FIRST_GUEST_FIELD = 8  # guest time is already included in user time
 
 
-class Moment(NamedTuple):
-    """Seconds of CPU of the whole machine so far, and how many of them were busy."""
+class CpuTimes(NamedTuple):
+    """CPU seconds since the start: of the machine, and of this process's ended children."""
 
     total: float
     busy: float
-    own: float  # of the generator, once it has ended
+    children: float  # the load generator, once it has ended
 
     @classmethod
-    def now(cls, stat: Path = Path("/proc/stat")) -> "Moment | None":
-        """This moment; None where not on Linux."""
+    def read(cls, stat: Path = Path("/proc/stat")) -> "CpuTimes | None":
+        """Return the current times, or None if the system is not Linux."""
         try:
-            ticks = [int(one) for one in stat.read_text().splitlines()[0].split()[1:]][:_GUEST]
+            fields = stat.read_text().splitlines()[0].split()[1:]
+            ticks = [int(field) for field in fields][:_FIRST_GUEST_FIELD]
         except (OSError, ValueError, IndexError):
             return None
-        total, idle = sum(ticks), sum(ticks[place] for place in _IDLE)
-        a_second = os.sysconf("SC_CLK_TCK")
-        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return cls(total / a_second, (total - idle) / a_second, ended.ru_utime + ended.ru_stime)
+        total, idle = sum(ticks), sum(ticks[field] for field in _IDLE_FIELDS)
+        per_second = os.sysconf("SC_CLK_TCK")
+        children = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return cls(
+            total / per_second,
+            (total - idle) / per_second,
+            children.ru_utime + children.ru_stime,
+        )
 
 
-def share(before: Moment, after: Moment, services: Sequence[float]) -> float:
-    """The share of the machine (0 to 1) that neither the generator nor the `services` took.
+def share_of_others(before: CpuTimes, after: CpuTimes, services: Sequence[float]) -> float:
+    """Return the share of the machine (0 to 1) that other processes used.
 
-    `services` are the seconds of CPU of each between the two moments.
+    `services` are the CPU seconds of each tested service between the two readings.
     """
-    busy = after.busy - before.busy - (after.own - before.own) - sum(services)
+    busy = after.busy - before.busy - (after.children - before.children) - sum(services)
     return max(0.0, busy / max(after.total - before.total, 1e-9))

@@ -1,4 +1,4 @@
-"""A backend and a page of a load test's own: free ports, an empty data folder, warm."""
+"""Starts a backend and a frontend for a load test: free ports, an empty data folder, warmed up."""
 
 import json
 import os
@@ -15,95 +15,97 @@ from typing import NamedTuple
 
 from client.url import is_loopback
 from deploy import credentials
-from deploy.services import responds, free_port
+from deploy.services import free_port, responds
 
 ROOT = Path(__file__).resolve().parents[2]
-STARTING = 120.0  # seconds at most, until the backend has measured how to serve, too
-_STOPPING = 20.0
+START_TIMEOUT = 120.0  # s, including the backend's autotuning
+_STOP_TIMEOUT = 20.0  # s
 
 
-class StackError(Exception):
-    """A service did not start; the text has its last words."""
+class ServiceError(Exception):
+    """A service did not start; the message ends with its last log lines."""
 
 
 @dataclass(frozen=True)
 class Service:
-    """A service that responds at `url`."""
+    """A running service at `url`."""
 
     url: str
     process: "subprocess.Popen[bytes]"
 
     @property
     def port(self) -> int:
-        """The port it listens on."""
+        """The port that the service listens on."""
         return int(self.url.rpartition(":")[2])
 
-    def used(self) -> "Used | None":
-        """What it and its workers have used by now; None where not on Linux."""
-        first = self.process.pid
+    def usage(self) -> "ResourceUsage | None":
+        """Return the usage of the service and its workers, or None if not on Linux."""
+        pid = self.process.pid
         try:
-            tasks = Path(f"/proc/{first}/task/{first}/children").read_text().split()
-            found = [_used(pid) for pid in (first, *map(int, tasks))]
+            workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+            usages = [_read_usage(process) for process in (pid, *map(int, workers))]
         except (OSError, ValueError):
             return None
-        return Used(*map(sum, zip(*found, strict=True)))
+        return ResourceUsage(*map(sum, zip(*usages, strict=True)))
 
 
-class Used(NamedTuple):
-    """Seconds of CPU since the start; resident memory in MB, now and at most since the start."""
+class ResourceUsage(NamedTuple):
+    """CPU seconds since the start; current and peak resident memory in MB."""
 
     cpu: float
     memory: float
-    most_memory: float
+    peak_memory: float
 
 
-def _used(pid: int) -> Used:
+def _read_usage(pid: int) -> ResourceUsage:
     folder = Path(f"/proc/{pid}")
-    _, _, rest = (folder / "stat").read_text().rpartition(")")  # the name may hold anything
-    ticks = sum(map(int, rest.split()[11:13]))  # in user mode, and in the system for it
+    _, _, rest = (
+        (folder / "stat").read_text().rpartition(")")
+    )  # the process name may contain anything
+    ticks = sum(map(int, rest.split()[11:13]))  # user and system time
     lines = (folder / "status").read_text().splitlines()
     sizes = {name: value for name, _, value in (line.partition(":") for line in lines)}
-    now, most = (1024 * int(sizes[name].split()[0]) / 1e6 for name in ("VmRSS", "VmHWM"))
-    return Used(ticks / os.sysconf("SC_CLK_TCK"), now, most)
+    current, peak = (1024 * int(sizes[name].split()[0]) / 1e6 for name in ("VmRSS", "VmHWM"))
+    return ResourceUsage(ticks / os.sysconf("SC_CLK_TCK"), current, peak)
 
 
 @contextmanager
-def backend() -> Iterator[Service]:
-    """A backend with the settings of the environment that has planned how to serve its model.
+def start_backend() -> Iterator[Service]:
+    """Run a backend with the settings in the environment, after its autotuning.
 
-    Raises StackError where it ends or takes too long.
+    Raise ServiceError if it ends or takes too long to start.
     """
     with tempfile.TemporaryDirectory(prefix="prism-load-") as folder:
         environ = {"PRISM_DATA_DIR": folder, "PRISM_HOST": "127.0.0.1"}
-        with _started(["-m", "backend"], environ) as service:
-            _wait(service, "/ready")
-            _wait_for_plans(service)
+        with _start(["-m", "backend"], environ) as service:
+            _wait_until_ready(service, "/ready")
+            _wait_for_autotuning(service)
             yield service
 
 
 @contextmanager
-def frontend(backend_url: str) -> Iterator[Service]:
-    """A page in front of the backend at `backend_url`. Raises StackError as `backend` does."""
+def start_frontend(backend_url: str) -> Iterator[Service]:
+    """Run a frontend for the backend at `backend_url`; raise ServiceError if it does not start."""
     port = free_port()
     command = ["-m", "streamlit", "run", "frontend/app.py", "--server.headless=true"]
     command += [f"--server.port={port}", "--server.address=127.0.0.1"]
-    with _started(command, {"BACKEND": backend_url}, port) as service:
-        _wait(service, "/_stcore/health")
+    with _start(command, {"BACKEND": backend_url}, port) as service:
+        _wait_until_ready(service, "/_stcore/health")
         yield service
 
 
-def reach(url: str) -> None:
-    """Raises StackError where nothing at `url` says that it is ready."""
+def require_ready(url: str) -> None:
+    """Raise ServiceError if the backend at `url` is not ready."""
     if not url.startswith(("http://", "https://")):
-        raise StackError(f"{url!r} is no address: it begins with http:// or https://.")
+        raise ServiceError(f"{url!r} is not an address: it must begin with http:// or https://.")
     try:
         _get(f"{url.rstrip('/')}/ready")
     except (OSError, ValueError) as error:
-        raise StackError(f"Nothing is ready at {url}: {error}") from error
+        raise ServiceError(f"The backend at {url} is not ready: {error}") from error
 
 
 @contextmanager
-def _started(command: list[str], environ: dict[str, str], port: int = 0) -> Iterator[Service]:
+def _start(command: list[str], environ: dict[str, str], port: int = 0) -> Iterator[Service]:
     port = port or free_port()
     with tempfile.NamedTemporaryFile(prefix="prism-load-", suffix=".log") as log:
         process = subprocess.Popen(
@@ -116,51 +118,51 @@ def _started(command: list[str], environ: dict[str, str], port: int = 0) -> Iter
         )
         try:
             yield Service(f"http://127.0.0.1:{port}", process)
-        except StackError as error:
-            last = Path(log.name).read_text(errors="replace").splitlines()[-5:]
-            raise StackError("\n".join([str(error), *last])) from None
+        except ServiceError as error:
+            log_lines = Path(log.name).read_text(errors="replace").splitlines()
+            raise ServiceError("\n".join([str(error), *log_lines[-5:]])) from None
         finally:
             process.terminate()
             try:
-                process.wait(_STOPPING)
+                process.wait(_STOP_TIMEOUT)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
 
 
-def _wait(service: Service, path: str) -> None:
-    end = time.monotonic() + STARTING
-    while time.monotonic() < end:
+def _wait_until_ready(service: Service, path: str) -> None:
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
         if service.process.poll() is not None:
-            raise StackError(f"It ended by itself with {service.process.returncode}:")
+            raise ServiceError(f"The service ended with status {service.process.returncode}:")
         if responds(service.url + path):
             return
         time.sleep(0.1)
-    raise StackError(f"{service.url}{path} did not answer within {STARTING:g} s:")
+    raise ServiceError(f"{service.url}{path} did not respond within {START_TIMEOUT:g} s:")
 
 
-def _wait_for_plans(service: Service) -> None:
-    """Until it is measured how to serve each model: figures would be of two minds else."""
+def _wait_for_autotuning(service: Service) -> None:
+    """Wait until the plan of each model is measured, so that it does not change during the test."""
     if os.environ.get("PRISM_MEASURE", "true").lower() in ("false", "0", "no", "off"):
         return
-    end = time.monotonic() + STARTING
-    while time.monotonic() < end:
-        listed = json.loads(_get(f"{service.url}/models"))
-        cards = (
-            json.loads(_get(f"{service.url}/models/{one['name']}")) for one in listed["models"]
+    deadline = time.monotonic() + START_TIMEOUT
+    while time.monotonic() < deadline:
+        models = json.loads(_get(f"{service.url}/models"))
+        details = (
+            json.loads(_get(f"{service.url}/models/{model['name']}")) for model in models["models"]
         )
-        plans = [card["plan"] for card in cards if card["state"] == "ready"]
+        plans = [detail["plan"] for detail in details if detail["state"] == "ready"]
         if all(plan is None or plan["measured"] for plan in plans):
             return
         time.sleep(0.2)
 
 
 def _get(url: str) -> bytes:
-    """Ask as the load test does; ValueError for a token that may not be shown to `url`."""
+    """Send an authenticated GET request; raise ValueError if `url` may not receive the token."""
     request = urllib.request.Request(url)  # noqa: S310
     for name, value in credentials.backend_headers(url).items():
         request.add_unredirected_header(name, value)
     proxies = [urllib.request.ProxyHandler({})] if is_loopback(url) else []
-    with urllib.request.build_opener(*proxies).open(request, timeout=10) as answer:
-        found: bytes = answer.read()
-        return found
+    with urllib.request.build_opener(*proxies).open(request, timeout=10) as response:
+        content: bytes = response.read()
+        return content

@@ -1,41 +1,41 @@
-"""Visits of the page by one person."""
+"""One session of a simulated user of the frontend."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from random import Random
 from time import sleep
 
-from benchmarks.load.images import stroke
+from benchmarks.load.images import make_stroke
 from deploy.credentials import id_token
 from deploy.page_client import Session
 
 Measure = Callable[[str], AbstractContextManager[None]]
 
 
-def draw(url: str, strokes: int, pause: tuple[float, float], measure: Measure) -> None:
-    """Open the page at `url`, go to Draw, draw some strokes, leave.
+def draw_digit(url: str, strokes: int, pause: tuple[float, float], measure: Measure) -> None:
+    """Open the page at `url`, go to Draw, draw `strokes` strokes and leave.
 
-    `pause` bounds the seconds before a stroke. Each step runs within `measure(name)`. Raises
-    OSError, RuntimeError or LookupError where the page does not do what it should.
+    `pause` is the range of seconds before a stroke. Each step runs within `measure(name)`.
+    Raise OSError, RuntimeError or LookupError if the page does not respond as expected.
     """
     rng = Random()
     with ExitStack() as stack:
         with measure("open the page"):
-            visitor = stack.enter_context(Session(url, id_token("FRONTEND_ID_TOKEN", url)))
-            visitor.open()
-            _expect(visitor, "Classify")
+            session = stack.enter_context(Session(url, id_token("FRONTEND_ID_TOKEN", url)))
+            session.open()
+            _expect(session, "Classify")
         with measure("go to Draw"):
-            visitor.open("draw")
-            _expect(visitor, "Draw")
+            session.open("draw")
+            _expect(session, "Draw")
         for _ in range(strokes):
             sleep(rng.uniform(*pause))
             with measure("draw a stroke"):
-                drawing = {"png": stroke(rng), "strokes": []}
-                visitor.set_component("drawing_pad", {"drawing": drawing})
-                _expect(visitor, "%")
+                drawing = {"png": make_stroke(rng), "strokes": []}
+                session.set_component("drawing_pad", {"drawing": drawing})
+                _expect(session, "%")
 
 
-def _expect(visitor: Session, text: str) -> None:
-    said = " ".join(visitor.texts())
-    if text not in said:
-        raise RuntimeError(f"no {text!r} on the page: …{said[-80:]}")
+def _expect(session: Session, text: str) -> None:
+    page = " ".join(session.texts())
+    if text not in page:
+        raise RuntimeError(f"{text!r} is not on the page: …{page[-80:]}")

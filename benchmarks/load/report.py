@@ -1,32 +1,39 @@
-"""What an ascent found, in words."""
+"""Formats the result of a saturation search as text."""
 
 from collections.abc import Iterator
 
-from benchmarks.load.saturation import Ascent, Step, concurrency, instances
+from benchmarks.load.saturation import (
+    SaturationSearch,
+    Step,
+    count_instances,
+    requests_in_flight,
+)
 
-_HEAD = ("users", "requests/s", "p50 ms", "p95 ms", "p99 ms", "failed", "in flight")
+_COLUMNS = ("users", "requests/s", "p50 ms", "p95 ms", "p99 ms", "failed", "in flight")
 
 
-def told(ascent: Ascent, rate: float | None = None, headroom: float = 1.3) -> str:
-    """The steps as a table, the knee, and the instances for `rate` requests/s, if any."""
-    return "\n".join(_lines(ascent, rate, headroom))
+def format_report(
+    search: SaturationSearch, rate: float | None = None, headroom: float = 1.3
+) -> str:
+    """Return a table of the steps, the saturation point and the instances for `rate` requests/s."""
+    return "\n".join(_lines(search, rate, headroom))
 
 
-def _lines(ascent: Ascent, rate: float | None, headroom: float) -> Iterator[str]:
-    yield "  ".join(f"{name:>10}" for name in _HEAD)
-    for step in ascent.steps:
-        yield "  ".join(f"{text:>10}" for text in _row(step)) + _remark(ascent, step)
+def _lines(search: SaturationSearch, rate: float | None, headroom: float) -> Iterator[str]:
+    yield "  ".join(f"{name:>10}" for name in _COLUMNS)
+    for step in search.steps:
+        yield "  ".join(f"{text:>10}" for text in _row(step)) + _note(search, step)
     yield ""
-    knee = ascent.knee
-    if knee is None:
-        yield "No knee: the first steps were already too much."
+    saturation = search.saturation
+    if saturation is None:
+        yield "No saturation point: the first steps already exceeded the limits."
         return
-    if ascent.is_reached:
-        yield f"The knee: {_said(knee)}"
+    if search.is_saturated:
+        yield f"Saturation point: {_describe(saturation)}"
     else:
-        yield f"The knee was not reached; so far: {_said(knee)}"
+        yield f"Saturation point not reached; best step: {_describe(saturation)}"
     if rate is not None:
-        yield f"For {rate:,g} requests/s: {_instances(rate, knee, headroom)}"
+        yield f"For {rate:,g} requests/s: {_describe_instances(rate, saturation, headroom)}"
 
 
 def _row(step: Step) -> tuple[str, ...]:
@@ -36,34 +43,30 @@ def _row(step: Step) -> tuple[str, ...]:
         f"{step.p50:,.0f}",
         f"{step.p95:,.0f}",
         f"{step.p99:,.0f}",
-        f"{100 * step.failures:.1f} %",
+        f"{step.failures:.1%}",
         f"{step.in_flight:,.1f}",
     )
 
 
-def _remark(ascent: Ascent, step: Step) -> str:
-    if step is ascent.knee:
-        return "  the knee" if ascent.is_reached else ""
-    why = ascent.why(step)
-    return f"  {why}" if why else ""
+def _note(search: SaturationSearch, step: Step) -> str:
+    if step is search.saturation:
+        return "  saturation point" if search.is_saturated else ""
+    violation = search.describe_violation(step)
+    return f"  {violation}" if violation else ""
 
 
-def _said(knee: Step) -> str:
+def _describe(step: Step) -> str:
     return (
-        f"{knee.rate:,.1f} requests/s with {_users(knee.users)} at a time; p50 {knee.p50:,.0f} ms, "
-        f"p95 {knee.p95:,.0f} ms, p99 {knee.p99:,.0f} ms; {knee.in_flight:,.1f} in flight "
-        f"(rate x mean latency of {knee.mean:,.0f} ms)."
+        f"{step.rate:,.1f} requests/s with {step.users:,} user{'' if step.users == 1 else 's'}; "
+        f"p50 {step.p50:,.0f} ms, p95 {step.p95:,.0f} ms, p99 {step.p99:,.0f} ms; "
+        f"{step.in_flight:,.1f} in flight (rate x mean latency of {step.mean:,.0f} ms)."
     )
 
 
-def _users(number: int) -> str:
-    return f"{number:,} user{'' if number == 1 else 's'}"
-
-
-def _instances(rate: float, knee: Step, headroom: float) -> str:
-    number = instances(rate, knee, headroom)
-    noun = "instance" if number == 1 else "instances"
+def _describe_instances(rate: float, saturation: Step, headroom: float) -> str:
+    number = count_instances(rate, saturation, headroom)
     return (
-        f"{number:,} {noun} like this one: ceil({rate:,g} / {knee.rate:,.1f} x {headroom:g}); "
-        f"{concurrency(rate, knee.mean):,.1f} requests are then in flight at a time."
+        f"{number:,} instance{'' if number == 1 else 's'} like this one: "
+        f"ceil({rate:,g} / {saturation.rate:,.1f} x {headroom:g}), "
+        f"with {requests_in_flight(rate, saturation.mean):,.1f} requests in flight."
     )

@@ -1,21 +1,21 @@
-"""Where a service has its knee, and how many instances a load takes.
+"""Finds the saturation point of a service, and the number of instances that a load requires.
 
-More people at a time first mean more answers a second; from some point on they only mean longer
-waiting. That point is the knee: what one instance can do while its answers are still quick.
+At first, more concurrent users produce more responses per second. Beyond some point they only
+increase the latency. That is the saturation point: the throughput of one instance at low latency.
 """
 
 import math
 from dataclasses import dataclass, field
 
-PATIENCE = 2  # steps in a row without progress: one alone may be the machine's bad moment
+MAX_STALLED_STEPS = 2  # consecutive; a single slow step may be noise
 
 
 @dataclass(frozen=True)
 class Step:
-    """So many users at a time, and what came of it. Rates in requests/s, latencies in ms."""
+    """The measurements with a number of concurrent users. Rates in requests/s, latencies in ms."""
 
     users: int
-    rate: float  # answered as they should be
+    rate: float  # of successful requests
     mean: float
     p50: float
     p95: float
@@ -24,86 +24,88 @@ class Step:
 
     @property
     def in_flight(self) -> float:
-        """Requests that are under way at a time, by Little's law: rate x latency."""
-        return concurrency(self.rate, self.mean)
+        """The mean number of requests in flight, by Little's law."""
+        return requests_in_flight(self.rate, self.mean)
 
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on a step is too much."""
+    """The criteria that a step must meet."""
 
     p95: float = 1000.0  # ms
     failures: float = 0.01  # share of the requests
-    growth: float = 0.1  # share by which each step has to raise the rate
+    growth: float = 0.1  # share by which each step must increase the rate
 
 
 @dataclass
-class Ascent:
-    """Raises the users step by step, and finds the knee: the last step that was worth it.
+class SaturationSearch:
+    """Increases the number of users step by step; `saturation` is the last useful step.
 
-    Users are multiplied by `factor`, from `first` to `most`. The ascent is over after two steps in
-    a row that were too slow, failed too often, or did not raise the rate by the share in `limits`:
-    by two such shares after a step that did not, else luck would creep up for ever.
+    Users are multiplied by `factor`, from `first_users` to `max_users`. The search ends after two
+    consecutive steps that are too slow, fail too often, or do not increase the rate by the share
+    in `limits`. After one such step, the next must increase it by two shares, because otherwise
+    noise would prolong the search indefinitely.
     """
 
     limits: Limits = field(default_factory=Limits)
-    first: int = 1
+    first_users: int = 1
     factor: float = 1.5
-    most: int = 1000
+    max_users: int = 1000
     steps: list[Step] = field(default_factory=list)
-    knee: Step | None = None
-    _useless: int = 0
+    saturation: Step | None = None
+    _stalled_steps: int = 0
 
     def add(self, step: Step) -> None:
-        """Take in what came of a step."""
+        """Add the measurements of a step."""
         self.steps.append(step)
-        if self._is_worth_it(step):
-            self.knee, self._useless = step, 0
+        if self._is_useful(step):
+            self.saturation, self._stalled_steps = step, 0
         else:
-            self._useless += 1
+            self._stalled_steps += 1
 
     @property
     def users(self) -> int:
-        """The users of the next step."""
+        """The number of users of the next step."""
         if not self.steps:
-            return min(self.first, self.most)
-        before = self.steps[-1].users
-        return min(self.most, max(before + 1, round(before * self.factor)))
+            return min(self.first_users, self.max_users)
+        previous = self.steps[-1].users
+        return min(self.max_users, max(previous + 1, round(previous * self.factor)))
 
     @property
-    def is_over(self) -> bool:
-        """Whether more steps would tell nothing more."""
-        return self._useless >= PATIENCE or bool(self.steps and self.steps[-1].users >= self.most)
+    def is_finished(self) -> bool:
+        has_max_users = bool(self.steps) and self.steps[-1].users >= self.max_users
+        return self._stalled_steps >= MAX_STALLED_STEPS or has_max_users
 
     @property
-    def is_reached(self) -> bool:
-        """Whether there were steps beyond the knee: else the service can do more than was asked."""
-        return self.knee is not None and self.knee is not self.steps[-1]
+    def is_saturated(self) -> bool:
+        """Whether steps beyond the saturation point were measured."""
+        return self.saturation is not None and self.saturation is not self.steps[-1]
 
-    def why(self, step: Step) -> str:
-        """Say what was wrong with a step beyond the knee; empty where it only did not help."""
+    def describe_violation(self, step: Step) -> str:
+        """Return which limit `step` exceeded; empty if it only did not increase the rate."""
         if step.failures > self.limits.failures:
-            return f"{step.failures:.1%} failed".replace("%", " %")
+            return f"{step.failures:.1%} failed"
         if step.p95 > self.limits.p95:
             return f"p95 above {self.limits.p95:,.0f} ms"
         return ""
 
-    def _is_worth_it(self, step: Step) -> bool:
-        steps = self._useless + 1  # since the knee
-        least = self.knee.rate * (1 + self.limits.growth) ** steps if self.knee else 0.0
-        return not self.why(step) and step.rate > least
+    def _is_useful(self, step: Step) -> bool:
+        shares = self._stalled_steps + 1
+        growth = (1 + self.limits.growth) ** shares
+        least = self.saturation.rate * growth if self.saturation else 0.0
+        return not self.describe_violation(step) and step.rate > least
 
 
-def concurrency(rate: float, latency: float) -> float:
-    """Requests under way at a time (Little 1961): `rate` in requests/s, mean `latency` in ms."""
+def requests_in_flight(rate: float, latency: float) -> float:
+    """Return rate x latency (Little 1961), for `rate` in requests/s and a mean `latency` in ms."""
     return rate * latency / 1000
 
 
-def instances(rate: float, knee: Step, headroom: float) -> int:
-    """Instances for `rate` requests/s, with `headroom` times what is needed on average.
+def count_instances(rate: float, saturation: Step, headroom: float) -> int:
+    """Return the instances for `rate` requests/s, with `headroom` times the average demand.
 
-    Raises ValueError where the knee's rate is 0.
+    Raise ValueError if the rate at the saturation point is 0.
     """
-    if knee.rate <= 0:
-        raise ValueError("an instance that answers nothing is never enough")
-    return max(1, math.ceil(rate * headroom / knee.rate))
+    if saturation.rate <= 0:
+        raise ValueError("an instance without successful responses is never enough")
+    return max(1, math.ceil(rate * headroom / saturation.rate))

@@ -1,6 +1,6 @@
-"""The load of a run that looks for the knee: users, step by step.
+"""The load of a saturation search: the number of users increases step by step.
 
-Locust is not imported here: it changes the standard library of whoever does.
+This module does not import Locust, which patches the standard library.
 """
 
 import time
@@ -9,11 +9,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from benchmarks.load.saturation import Ascent, Step
+from benchmarks.load.saturation import SaturationSearch, Step
 
 
-class Counted(Protocol):
-    """What locust counts of all requests, since the start of the run."""
+class RequestCounts(Protocol):
+    """Locust's statistics of all requests since the start of the run."""
 
     num_requests: int
     num_failures: int
@@ -21,40 +21,44 @@ class Counted(Protocol):
     response_times: dict[int, int]  # rounded ms -> requests
 
 
-class Staircase:
-    """Raises the users until `ascent` is over; `counted` gives what locust has counted by now.
+class StepLoad:
+    """Increases the users until `search` is finished; `read_counts` returns Locust's statistics.
 
-    Of each step the first `settle` seconds do not count, and the next `seconds` do.
+    The first `settle` seconds of each step are ignored; the next `seconds` are measured.
     """
 
     def __init__(
-        self, ascent: Ascent, counted: Callable[[], Counted], settle: float, seconds: float
+        self,
+        search: SaturationSearch,
+        read_counts: Callable[[], RequestCounts],
+        settle: float,
+        seconds: float,
     ) -> None:
-        self._ascent, self._counted = ascent, counted
+        self._search, self._read_counts = search, read_counts
         self._settle, self._seconds = settle, seconds
-        self._since: float | None = None
-        self._before: Seen | None = None
+        self._started: float | None = None
+        self._before: Snapshot | None = None
 
     def tick(self) -> tuple[int, float] | None:
-        """The users of now, and how many of them may start in a second; None ends the run."""
+        """Return the number of users and the spawn rate per second; None ends the run."""
         now = time.perf_counter()
-        if self._since is None:
-            self._since = now
+        if self._started is None:
+            self._started = now
         elif self._before is None:
-            if now - self._since >= self._settle:
-                self._before = Seen.of(self._counted(), now)
+            if now - self._started >= self._settle:
+                self._before = Snapshot.of(self._read_counts(), now)
         elif now - self._before.at >= self._seconds:
-            after = Seen.of(self._counted(), now)
-            self._ascent.add(between(self._ascent.users, self._before, after))
-            if self._ascent.is_over:
+            after = Snapshot.of(self._read_counts(), now)
+            self._search.add(measure_step(self._search.users, self._before, after))
+            if self._search.is_finished:
                 return None
-            self._since, self._before = now, None
-        return self._ascent.users, self._ascent.users
+            self._started, self._before = now, None
+        return self._search.users, self._search.users
 
 
 @dataclass(frozen=True)
-class Seen:
-    """What was counted by a moment (`perf_counter`)."""
+class Snapshot:
+    """The statistics at one time (`perf_counter`)."""
 
     at: float
     requests: int
@@ -63,19 +67,19 @@ class Seen:
     latencies: Counter[int]  # rounded ms -> requests
 
     @classmethod
-    def of(cls, counted: Counted, at: float) -> "Seen":
-        """A copy: locust counts on."""
+    def of(cls, counts: RequestCounts, at: float) -> "Snapshot":
+        """Copy `counts`, which Locust keeps updating."""
         return cls(
             at,
-            counted.num_requests,
-            counted.num_failures,
-            counted.total_response_time,
-            Counter(counted.response_times),
+            counts.num_requests,
+            counts.num_failures,
+            counts.total_response_time,
+            Counter(counts.response_times),
         )
 
 
-def between(users: int, before: Seen, after: Seen) -> Step:
-    """What came of the requests between two moments."""
+def measure_step(users: int, before: Snapshot, after: Snapshot) -> Step:
+    """Return the measurements of the requests between two snapshots."""
     requests = after.requests - before.requests
     failures = after.failures - before.failures
     latencies = after.latencies - before.latencies
@@ -91,10 +95,10 @@ def between(users: int, before: Seen, after: Seen) -> Step:
 
 
 def quantile(latencies: Counter[int], share: float) -> float:
-    """The least latency that `share` (0 to 1) of the requests did not exceed; 0 without any."""
-    needed, so_far = share * latencies.total(), 0
+    """Return the smallest latency that `share` (0 to 1) of the requests did not exceed, or 0."""
+    required, cumulative = share * latencies.total(), 0
     for latency in sorted(latencies):
-        so_far += latencies[latency]
-        if so_far >= needed:
+        cumulative += latencies[latency]
+        if cumulative >= required:
             return float(latency)
     return 0.0

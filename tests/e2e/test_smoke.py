@@ -57,7 +57,7 @@ def run_with_page_of(
     backend_url: str, page_backend: str, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, str]:
     """Return exit status and last line for a page whose backend is `page_backend`."""
-    with local_services.frontend(page_backend) as page:
+    with local_services.start_frontend(page_backend) as page:
         status = smoke.main([backend_url, "--frontend", page.url])
     *before, last = capsys.readouterr().out.splitlines()
     assert len(before) == 4
