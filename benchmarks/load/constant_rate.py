@@ -53,8 +53,8 @@ def _write_files(uploads: Sequence[Upload], folder: Path) -> list[str]:
 
 
 def _run(port: int, rate: float, files: list[str]) -> Outcome:
-    job = {"port": port, "path": "/classify", "pictures": files, "clients": _CONNECTIONS}
-    job |= {"rate": rate, "warm": _WARM_UP, "seconds": _SECONDS}
+    job = {"port": port, "path": "/classify", "images": files, "clients": _CONNECTIONS}
+    job |= {"rate": rate, "warmup": _WARM_UP, "seconds": _SECONDS}
     result = subprocess.run(
         [sys.executable, "-m", "benchmarks.serving.load_generator"],
         cwd=ROOT,

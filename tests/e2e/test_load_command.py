@@ -10,13 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from benchmarks.load import constant_rate, images
-from benchmarks.load.local_services import ServiceError, require_ready
-from tests.benchmarks.serving.conftest import Script, scripted
-from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import ROOT
-
-__all__ = ["scripted"]
 
 NO_LATENCY_LIMIT = ("--max-p95", "60000")  # the speed of this machine does not matter
 SHORT = ("--settle", "0", "--step-seconds", "3", *NO_LATENCY_LIMIT)
@@ -129,60 +123,3 @@ def test_backend_start_error_is_reported(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "PRISM_QUEUE_SIZE" in result.stderr
     assert "Traceback" not in result.stderr
-
-
-def test_host_that_is_not_ready_raises_error(scripted: tuple[int, Script]) -> None:
-    port, script = scripted
-    script.say(503)
-    with pytest.raises(ServiceError, match="503"):
-        require_ready(f"http://127.0.0.1:{port}")
-
-
-def test_id_token_is_sent(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("BACKEND_ID_TOKEN", " abc\n")
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")  # not used for this machine
-    with serving(FakeResponse()) as (url, requests):
-        require_ready(url)
-    assert requests[0].headers["Authorization"] == "Bearer abc"
-    with pytest.raises(ServiceError, match="https addresses only"):
-        require_ready("http://prism.example")
-
-
-def test_proxy_is_used_for_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
-    with serving(FakeResponse()) as (proxy, requests):
-        monkeypatch.setenv("http_proxy", proxy)
-        monkeypatch.delenv("no_proxy", raising=False)
-        require_ready("http://prism.example")
-    assert [request.path for request in requests] == ["http://prism.example/ready"]
-
-
-def test_check_sends_below_at_and_above_saturation(
-    scripted: tuple[int, Script], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port, script = scripted
-    script.say(200, 429)
-    monkeypatch.setattr(constant_rate, "_WARM_UP", 0.0)
-    monkeypatch.setattr(constant_rate, "_SECONDS", 1.0)
-    text = constant_rate.check(port, rate=50, uploads=images.make_digits()[:2], rounds=1)
-    rows = [line.split() for line in text.splitlines()[2:5]]
-    assert [(row[0], row[1]) for row in rows] == [
-        ("80%", "40.0"),
-        ("100%", "50.0"),
-        ("120%", "60.0"),
-    ]
-    for row in rows:
-        failed = float(row[5].rstrip("%"))
-        assert 40 <= failed <= 60
-    assert len(script.bodies) == 2
-
-
-def test_check_with_late_generator_is_reported_as_invalid(
-    scripted: tuple[int, Script], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    port, _ = scripted
-    late = {"rate": 9.0, "accepted": {"p50": 5, "p99": 9}, "statuses": {"200": 9}, "unanswered": 0}
-    monkeypatch.setattr(constant_rate, "_run", lambda *_: late | {"late": 0.2})
-    text = constant_rate.check(port, rate=10, uploads=images.make_digits()[:2], rounds=1)
-    assert "The load generator sent requests late" in text
