@@ -61,6 +61,7 @@ FRONTEND_LAYERS = (
     ("frontend.service",),
     ("frontend.datasets",),
     ("frontend.views",),
+    ("frontend.sidebar",),
     ("frontend.app",),
 )
 
@@ -166,7 +167,7 @@ def test_evaluation_imports_backend_and_client_only_in_its_predictors() -> None:
             assert package not in packages(found) or name == predictor, f"{name} imports {package}"
 
 
-def test_only_state_ui_and_views_of_the_frontend_import_streamlit() -> None:
+def test_backend_access_of_the_frontend_imports_no_streamlit() -> None:
     for module in ("discovery", "cloud_run", "identity", "predictions", "errors"):
         path = ROOT / "frontend" / "service" / f"{module}.py"
         assert "streamlit" not in packages(imports(path)), module

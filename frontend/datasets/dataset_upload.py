@@ -12,7 +12,7 @@ from frontend.datasets.dataset import Dataset
 from frontend.datasets.evaluation_job import as_sentence
 from frontend.datasets.image_upload import release_memory
 from frontend.state.jobs import BusyError
-from frontend.ui.components import packer
+from frontend.ui.components import image_sources
 from frontend.ui.formatting import escape
 
 KINDS = ("Zip", "Folder")
@@ -23,7 +23,7 @@ TOO_LARGE_MESSAGE = (
     "This folder is too large for a single upload. Upload a part of it, or evaluate it with "
     "python -m evaluation."
 )
-_FOLDER = "labelled-folder"
+_FOLDER = "labeled-folder"
 
 OnUpload = Callable[[Dataset], None]
 
@@ -31,7 +31,7 @@ OnUpload = Callable[[Dataset], None]
 def show(key: str, on_upload: OnUpload | None) -> None:
     """Show the uploader; `on_upload(dataset)` may raise EvaluationError or BusyError.
 
-    Without `on_upload`, while the backend is unavailable, the upload is kept.
+    If the backend is unavailable, `on_upload` is None and the uploaded files remain.
     """
     kind = st.radio("Labeled images", KINDS, horizontal=True, key=f"{key} kind")
     number = st.session_state.setdefault(f"{key} round", 0)
@@ -64,7 +64,9 @@ def _show_uploader(kind: str, key: str) -> Sequence[Any]:
         files = st.file_uploader(
             "Folder with one folder per class", accept_multiple_files="directory", key=key
         )
-    packer.show(_FOLDER, [suffix.lstrip(".") for suffix in IMAGE_SUFFIXES], key="labelled packer")
+    image_sources.pack_uploads(
+        _FOLDER, [suffix.lstrip(".") for suffix in IMAGE_SUFFIXES], key="labeled packer"
+    )
     return files
 
 

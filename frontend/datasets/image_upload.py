@@ -17,7 +17,7 @@ from frontend.service.predictions import ImageFile
 from frontend.state import url_state
 from frontend.ui import alerts
 from frontend.ui.alerts import Problem
-from frontend.ui.components import gallery, packer, paste
+from frontend.ui.components import image_sources
 
 SELECTION_PARAM = "pictures"  # in the URL
 TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "gif"]
@@ -63,9 +63,9 @@ def show(kind: str | None) -> None:
         alerts.show(problem)
     if url_state.get(SELECTION_PARAM) and selection() is None:
         st.info("These images have expired. Choose them again.")
-    paste.show(key=_PASTE, on_paste=_take_paste)
+    image_sources.show_paste_hint(key=_PASTE, on_paste=_take_paste)
     if kind is not None:
-        gallery.show(
+        image_sources.show_gallery(
             "Or try an example:",
             examples.load(kind),
             key=f"{_GALLERY} {kind}",
@@ -116,7 +116,7 @@ def _show_uploader(*, is_folder: bool) -> None:
             on_change=_take_files,
             args=(key,),
         )
-    packer.show(_UPLOADER, [*TYPES, "zip"], key="packer")
+    image_sources.pack_uploads(_UPLOADER, [*TYPES, "zip"], key="packer")
 
 
 def _take_files(key: str) -> None:
@@ -153,12 +153,12 @@ def _take_photo() -> None:
 
 
 def _take_paste() -> None:
-    if pasted := paste.pasted(_PASTE):
+    if pasted := image_sources.pasted_image(_PASTE):
         _select_single(ImageFile(*pasted))
 
 
 def _take_example(kind: str) -> None:
-    index = gallery.picked(f"{_GALLERY} {kind}")
+    index = image_sources.picked_index(f"{_GALLERY} {kind}")
     shown = examples.load(kind)
     if index is not None and 0 <= index < len(shown):
         _select_single(ImageFile(shown[index].name, shown[index].content))

@@ -89,7 +89,7 @@ def _transform(point: Point, style: Style, rng: random.Random, side: int) -> Poi
 
 
 def _smooth(points: Sequence[Point]) -> list[Point]:
-    """Return a dense uniform Catmull-Rom curve through the points (each stroke ends at a corner)."""
+    """Return a dense uniform Catmull-Rom curve through the points; strokes end at corners."""
     curve = []
     padded = [points[0], *points, points[-1]]
     for i in range(len(points) - 1):

@@ -28,7 +28,7 @@ class BusyError(Exception):
 class ExpiryTimer:
     """Calls `expire` every `interval` seconds after a start, for as long as it returns True.
 
-    Data expires without it only when somebody uses the server.
+    Without it, data would expire only on the next request to the server.
     """
 
     def __init__(self, expire: Callable[[], bool], interval: float) -> None:
@@ -85,7 +85,7 @@ class Job:
         self.stop.set()
 
     def is_cancelled(self) -> bool:
-        """Return whether the work should stop: it was cancelled, or no page reads it any more."""
+        """Return whether the work should stop: it was cancelled or abandoned."""
         if self.idle_seconds > ABANDON_AFTER:
             self.stop.set()
         return self.stop.is_set()
@@ -107,7 +107,7 @@ class Job:
     def run(self, slots: threading.Semaphore) -> None:
         """Run the work as soon as a slot is free.
 
-        A job that is cancelled before runs without one: the work itself returns its empty result.
+        A job that is already cancelled needs no slot: its work returns an empty result.
         """
         has_slot = False
         while not has_slot and not self.is_cancelled():

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import streamlit as st
 
-from frontend.ui.components import countdown
+from frontend.ui.components import notifications
 from frontend.ui.formatting import escape_copyable
 
 
@@ -54,7 +54,7 @@ def show_retry(key: str, countdown_seconds: float | None = None) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button("Try again", icon=":material/refresh:", key=f"{key} again")
         if countdown_seconds is not None:
-            countdown.show(countdown_seconds, key=f"{key} countdown")
+            notifications.show_countdown(countdown_seconds, key=f"{key} countdown")
 
 
 def _escape_advice(text: str) -> str:

@@ -44,12 +44,12 @@ def test_coverage_persists_across_pages_and_models(start: OpenPage, calibrated_u
 def test_model_choice_persists_across_pages(start: OpenPage) -> None:
     with serving(models_response(first="digit", second="image")) as (url, _):
         app = start(url)
-        assert "handwritten digits" in page_text(app)
+        assert "handwritten digit" in page_text(app)
         app.sidebar.selectbox[0].select("second").run()
-        assert "Give it pictures" in page_text(app)
+        assert "Upload an image." in page_text(app)
         app.switch_page(DRAW).run()
         assert app.sidebar.selectbox[0].value == "second"
-        assert "not made for drawings of digits" in page_text(app)
+        assert "not trained on drawings of digits" in page_text(app)
 
 
 @pytest.mark.parametrize("page", [CLASSIFY, DRAW])

@@ -16,7 +16,7 @@ from frontend.state import page_jobs
 from frontend.state.jobs import BusyError, Job
 from frontend.ui import alerts, classification, formatting
 from frontend.ui.alerts import Problem
-from frontend.ui.components import announce
+from frontend.ui.components import notifications
 from frontend.views.classify import batch_job, results, results_table
 from frontend.views.classify.results_table import Result
 
@@ -189,7 +189,7 @@ def _announce(
     else:
         message = results.summary(found)
     token = f"{selection.token} {request.key} {len(found)}"
-    announce.show(message, token=token, key="announcement")
+    notifications.announce(message, token=token, key="announcement")
 
 
 def _show_single(

@@ -21,7 +21,7 @@ from frontend.service.session import Service
 from frontend.state import page_jobs, url_state
 from frontend.state.jobs import BusyError, Job
 from frontend.ui import alerts
-from frontend.ui.components import announce
+from frontend.ui.components import notifications
 from frontend.ui.formatting import escape
 from frontend.views.compare import comparison_job, report, side_by_side
 from frontend.views.compare.comparison_job import ComparisonResult, check_both, evaluate_both
@@ -184,7 +184,7 @@ def _show_result(service: Service | None, models: Models | None, job: Job) -> No
     st.markdown(f"A: {escape(result.a.title)}. B: {escape(result.b.title)}.")
     comparison = result.comparison
     summary = report.summarize(comparison) if comparison else result.error or ""
-    announce.show(summary, token=job.token, key="dataset compared")
+    notifications.announce(summary, token=job.token, key="dataset compared")
     if result.error:
         st.error(escape(result.error), icon=":material/error:")
     has_changed = models and [model.name for model in models] != [result.a.name, result.b.name]

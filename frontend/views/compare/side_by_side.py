@@ -11,7 +11,7 @@ from frontend.service.predictions import ImageFile, Outcome, PredictionRequest
 from frontend.service.session import Service
 from frontend.ui import alerts, classification
 from frontend.ui.charts.bars import pair_chart
-from frontend.ui.components import announce
+from frontend.ui.components import notifications
 from frontend.ui.formatting import escape, label_name, percent, timings
 
 MAX_LABELS: Final = 8
@@ -29,7 +29,7 @@ def show(service: Service, models: Models, image: ImageFile) -> None:
     first, second = outcomes
     summary = summarize(models, first, second)
     token = " ".join([image.digest, *(model.name for model in models), str(service.coverage)])
-    announce.show(summary, token=token, key="compared")
+    notifications.announce(summary, token=token, key="compared")
     st.subheader(escape(summary), anchor=False)
     left, right = st.columns([2, 3], gap="medium")
     with left:

@@ -22,7 +22,7 @@ from frontend.service import session
 from frontend.service.session import Service
 from frontend.state import page_jobs, url_state
 from frontend.state.jobs import BusyError, Job
-from frontend.ui.components import announce
+from frontend.ui.components import notifications
 from frontend.ui.formatting import count, escape
 from frontend.views.evaluate import confusion_matrix, report
 
@@ -100,7 +100,7 @@ def _show_result(service: Service | None, job: Job) -> None:
         return
     result: EvaluationRun = job.result
     st.header(escape(f"{result.model.title} on {result.data.name}"), anchor=False)
-    announce.show(_summarize(result), token=job.token, key="evaluated")
+    notifications.announce(_summarize(result), token=job.token, key="evaluated")
     if result.error:
         st.error(escape(result.error), icon=":material/error:")
     if error := st.session_state.pop(_ERROR, None):

@@ -12,7 +12,7 @@ from frontend.service import errors
 from frontend.state import url_state
 from frontend.ui import alerts, classification
 from frontend.ui.charts.timeline import SELECTION, Span, timeline_chart
-from frontend.ui.components import announce
+from frontend.ui.components import notifications
 from frontend.ui.formatting import count, escape
 from frontend.views.video import export, status
 from frontend.views.video.result import VideoResult
@@ -35,7 +35,7 @@ def show(result: VideoResult) -> None:
     problem = status.describe_problem(result)
     summary = problem.message if problem else "Video classified."
     token = result.source.clip.parent.name
-    announce.show(" ".join([summary, *lines[:1]]), token=token, key="video classified")
+    notifications.announce(" ".join([summary, *lines[:1]]), token=token, key="video classified")
     st.subheader(escape(result.source.name), anchor=False)
     if problem:
         if result.frames:

@@ -10,8 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from frontend.service import session
 from frontend.service.discovery import Discovery
-from tests.client.fake_server import FakeResponse
-from tests.client.fake_server import serving as answering
+from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
 from tests.frontend.app import models_response, page_text
 from tests.frontend.cloud_run_fakes import NUMBER, REGION, AdminApi
@@ -47,14 +46,14 @@ def set_service_url(api: AdminApi, url: str) -> None:
 
 
 def test_sidebar_shows_address_from_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    with answering(models_response(digits="digit")) as (url, _):
+    with serving(models_response(digits="digit")) as (url, _):
         monkeypatch.setenv("BACKEND", url)
         assert f"Backend: {url} (set by BACKEND)" in page_text(open_app())
 
 
 @pytest.mark.usefixtures("on_cloud_run")
 def test_sidebar_shows_address_from_cloud_run(api: AdminApi) -> None:
-    with answering(models_response(digits="digit")) as (url, _):
+    with serving(models_response(digits="digit")) as (url, _):
         set_service_url(api, url)
         app = open_app()
         assert f"Backend: {url} (found through Cloud Run)" in page_text(app)
@@ -84,11 +83,11 @@ def test_failed_lookup_is_shown(api: AdminApi, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.usefixtures("on_cloud_run")
-@pytest.mark.parametrize("answer", [None, FakeResponse(b"<html>", status=404)])
-def test_moved_backend_is_found_again(api: AdminApi, answer: FakeResponse | None) -> None:
-    with answering(models_response(digits="digit")) as (url, _):
-        with answering(answer or FakeResponse()) as (old, _):
-            set_service_url(api, old if answer else f"http://127.0.0.1:{free_port()}")
+@pytest.mark.parametrize("response", [None, FakeResponse(b"<html>", status=404)])
+def test_moved_backend_is_found_again(api: AdminApi, response: FakeResponse | None) -> None:
+    with serving(models_response(digits="digit")) as (url, _):
+        with serving(response or FakeResponse()) as (old, _):
+            set_service_url(api, old if response else f"http://127.0.0.1:{free_port()}")
             app = open_app()
             assert app.error
             set_service_url(api, url)

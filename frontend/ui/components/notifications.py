@@ -1,0 +1,39 @@
+"""Components that report a status: a new result, or the time until a retry."""
+
+import secrets
+from pathlib import Path
+
+import streamlit as st
+
+FOLDER = Path(__file__).parent
+
+_announce = st.components.v2.component(
+    "announce",
+    html='<div class="message" role="status" aria-live="polite"></div>',
+    css=(FOLDER / "announce.css").read_text("utf-8"),
+    js=(FOLDER / "announce.js").read_text("utf-8"),
+)
+_countdown = st.components.v2.component(
+    "countdown",
+    html='<p role="timer" aria-live="off"></p>',
+    css=(FOLDER / "countdown.css").read_text("utf-8"),
+    js=(FOLDER / "countdown.js").read_text("utf-8"),
+)
+
+
+def announce(message: str, *, token: str, key: str) -> None:
+    """Mark the position of a result; a new `token` announces a new result.
+
+    A new result is scrolled into view, and screen readers read the message.
+    """
+    _announce(key=key, data={"message": message, "token": token})
+
+
+def show_countdown(seconds: float, *, key: str) -> None:
+    """Count down from `seconds`, or from more after unsuccessful retries; then rerun the page.
+
+    It stops after MAX_RETRIES (countdown.js), and resets once it has disappeared from the page.
+    Screen readers skip it.
+    """
+    data = {"seconds": seconds, "token": secrets.token_hex(4)}
+    _countdown(key=key, data=data, on_due_change=lambda: None)
