@@ -1,4 +1,4 @@
-"""A backend process of a test's own: a free port, an end by its pid."""
+"""A backend process on a free port, killed at the end of a test."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ from tests.images import encoded, seven
 
 
 class BackendProcess:
-    """`python -m backend` with these settings; what it writes goes to the file `log`, if any."""
+    """`python -m backend` with the given environment; stderr goes to the file `log`, if given."""
 
     def __init__(self, log: Path | None = None, **environ: str) -> None:
         self.port = free_port()
@@ -43,21 +43,21 @@ class BackendProcess:
             self._log.close()
 
     def wait_until_ready(self) -> None:
-        """Wait until it can classify."""
+        """Wait until the backend is ready."""
         wait_until_ready(self.url, self.process)
 
     def get(self, path: str) -> httpx.Response:
-        """Ask on a connection of its own."""
+        """Send a GET request on a new connection."""
         return httpx.get(self.url + path, timeout=10)
 
     def connect(self) -> socket.socket:
-        """A bare connection."""
+        """Open a TCP connection."""
         return socket.create_connection(("127.0.0.1", self.port), timeout=10)
 
 
 @contextmanager
 def backend_with_history(data_dir: Path) -> Iterator[Client]:
-    """A client of a backend whose history, with pictures, anyone may read; it is at work."""
+    """Yield a client of a backend with an open history that stores thumbnails."""
     with (
         BackendProcess(
             PRISM_DATA_DIR=str(data_dir), PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true"

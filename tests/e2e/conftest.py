@@ -1,4 +1,4 @@
-"""A browser, and the web page in front of a real backend."""
+"""Browser fixtures: Chromium, and the frontend in front of a real backend."""
 
 import os
 import shutil
@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -14,10 +15,10 @@ import pytest
 from playwright.sync_api import Browser, Page, Request, sync_playwright
 
 from tests.conftest import ROOT, free_port
-from tests.e2e.gate import Gate
+from tests.e2e.toggle_proxy import ToggleProxy
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-FLAGS = [
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+BROWSER_FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
     "--disable-quic",
@@ -28,62 +29,77 @@ FLAGS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-PATIENCE = 30_000  # ms, for busy machines: every wait ends as soon as it can
+TIMEOUT_MS = 30_000  # for slow machines: a wait ends as soon as its condition holds
 
-Open = Callable[..., Page]
+Visit = Callable[..., Page]
+
+
+@pytest.fixture(scope="session")
+def browser_path() -> str:
+    """Return the path of an installed Chromium; skip the test, or fail in CI, if there is none."""
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if path is None:
+        message = f"no Chromium on this machine (looked for {', '.join(BROWSERS)})"
+        if os.environ.get("CI") == "true":
+            pytest.fail(message)
+        pytest.skip(message)
+    return path
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """A Chromium that is installed on this machine; without one these tests are skipped."""
-    path = next(filter(None, map(shutil.which, NAMES)), None)
-    if path is None:
-        missing = f"no Chromium on this machine (looked for {', '.join(NAMES)})"
-        if os.environ.get("CI") == "true":
-            pytest.fail(missing)
-        pytest.skip(missing)
+def browser(browser_path: str) -> Iterator[Browser]:
+    """A running Chromium.
+
+    Not of the session: Playwright's event loop would break later tests that call `asyncio.run`.
+    """
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        browser = playwright.chromium.launch(executable_path=browser_path, args=BROWSER_FLAGS)
         yield browser
         browser.close()
 
 
-@pytest.fixture(scope="module")
-def one_gate(backend_url: str) -> Iterator[Gate]:
-    """The gate between the page and the backend, for the whole module."""
+@pytest.fixture(scope="session")
+def session_proxy(backend_url: str) -> Iterator[ToggleProxy]:
+    """The proxy between frontend and backend of the whole session."""
     target = urlsplit(backend_url)
-    gate = Gate((target.hostname or "", target.port or 0), free_port())
-    gate.open()
-    yield gate
-    gate.shut()
+    proxy = ToggleProxy((target.hostname or "", target.port or 0), free_port())
+    proxy.open()
+    yield proxy
+    proxy.close()
 
 
 @pytest.fixture
-def gate(one_gate: Gate) -> Iterator[Gate]:
-    """The gate, open again after the test."""
-    yield one_gate
-    one_gate.open()
+def proxy(session_proxy: ToggleProxy) -> Iterator[ToggleProxy]:
+    """The proxy between frontend and backend, reopened after the test."""
+    yield session_proxy
+    session_proxy.open()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def frontend_url(
-    browser: Browser, one_gate: Gate, tmp_path_factory: pytest.TempPathFactory
+    browser_path: str, session_proxy: ToggleProxy, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[str]:
-    """Address of a real frontend process; asks for the browser first, not to start in vain."""
+    """URL of a frontend process."""
+    with run_frontend(session_proxy.url, tmp_path_factory.mktemp("frontend") / "log") as url:
+        yield url
+
+
+@contextmanager
+def run_frontend(backend_url: str, log: Path, **environ: str) -> Iterator[str]:
+    """Run a frontend process that writes its output to `log`; yield its URL."""
     port = free_port()
-    log = tmp_path_factory.mktemp("frontend") / "log"
+    url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "streamlit", "run", "frontend/app.py"]
     command += [f"--server.port={port}", "--server.address=127.0.0.1"]
     with log.open("wb") as out:
         process = subprocess.Popen(
             command,
             cwd=ROOT,
-            env={**os.environ, "BACKEND": one_gate.url},
+            env={**os.environ, "BACKEND": backend_url, **environ},
             stdout=out,
             stderr=subprocess.STDOUT,
         )
         try:
-            url = f"http://127.0.0.1:{port}"
             _wait_until_healthy(url, process, log)
             yield url
         finally:
@@ -92,21 +108,21 @@ def frontend_url(
 
 
 @pytest.fixture
-def visit(browser: Browser, frontend_url: str) -> Iterator[Open]:
-    """A function that opens a page in a browser of its own.
+def visit(browser: Browser, frontend_url: str) -> Iterator[Visit]:
+    """A function that opens a page in a new browser context.
 
-    What it logs as an error fails the test, and so does a request to any other host.
+    The test fails if a page logs an error or sends a request to another host.
     """
     contexts = []
-    errors: list[str] = []
-    elsewhere: list[str] = []
+    page_errors: list[str] = []
+    external_requests: list[str] = []
 
-    def note(request: Request) -> None:
+    def check_host(request: Request) -> None:
         parts = urlsplit(request.url)
         if parts.scheme in ("http", "https", "ws", "wss") and parts.netloc not in frontend_url:
-            elsewhere.append(request.url)
+            external_requests.append(request.url)
 
-    def opened(
+    def open_page(
         path: str = "/", *, width: int = 1280, scheme: str = "light", zone: str | None = None
     ) -> Page:
         context = browser.new_context(
@@ -117,18 +133,18 @@ def visit(browser: Browser, frontend_url: str) -> Iterator[Open]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.on("request", note)
+        page.set_default_timeout(TIMEOUT_MS)
+        page.on("pageerror", lambda error: page_errors.append(str(error)))
+        page.on("request", check_host)
         page.goto(frontend_url + path)
         page.get_by_role("heading", level=1).wait_for()
         return page
 
-    yield opened
+    yield open_page
     for context in contexts:
         context.close()
-    assert errors == []
-    assert elsewhere == []
+    assert page_errors == []
+    assert external_requests == []
 
 
 def _wait_until_healthy(

@@ -1,9 +1,9 @@
-"""SIGTERM under load, again and again: what became of every request.
+"""Repeated SIGTERM under load: does every request get a response?
 
 python -m tests.e2e.drain_loop 100
 
-Each round starts a backend, lets clients of several kinds ask it without pause, sends SIGTERM in
-the midst of it and lets them ask on until they are refused a connection.
+Each round starts a backend, sends requests from several kinds of clients continuously, and sends
+SIGTERM; the clients continue until their connections are refused.
 """
 
 import http.client
@@ -24,38 +24,38 @@ import requests
 from tests.conftest import ROOT
 from tests.e2e.backend_process import BackendProcess
 
-DIGIT = next(iter(sorted((ROOT / "frontend" / "examples").glob("*.png")))).read_bytes()
-CLEAN = {200, 429, 503}
-KINDS = 3  # clients of each kind
+DIGIT_PNG = next(iter(sorted((ROOT / "frontend" / "examples").glob("*.png")))).read_bytes()
+EXPECTED_STATUSES = {200, 429, 503}
+CLIENTS_PER_KIND = 3
 RESET = "reset"
 
-Ask = Callable[[], str]
+SendRequest = Callable[[], str]
 
 
 class Outcomes:
-    """How often each outcome was met, by any thread."""
+    """Counts of outcomes; thread-safe."""
 
     def __init__(self) -> None:
         self.counts: Counter[str] = Counter()
         self._lock = threading.Lock()
 
-    def note(self, outcome: str) -> None:
-        """Count one."""
+    def add(self, outcome: str) -> None:
+        """Count one outcome."""
         with self._lock:
             self.counts[outcome] += 1
 
     @property
     def lost(self) -> dict[str, int]:
-        """Those that no client should meet."""
+        """The outcomes that must not occur."""
         return {name: count for name, count in self.counts.items() if name.startswith("lost")}
 
 
-def of_status(status: int) -> str:
-    """What a response counts as."""
-    return f"{status}" if status in CLEAN else f"lost: status {status}"
+def status_outcome(status: int) -> str:
+    """Return the outcome of a response."""
+    return f"{status}" if status in EXPECTED_STATUSES else f"lost: status {status}"
 
 
-def outcome_of(error: Exception, library: str) -> str:
+def error_outcome(error: Exception, library: str) -> str:
     """Return the outcome of a failed request of a library that wraps the operating system's error.
 
     A connection that the listener had not accepted yet when it closed is reset.
@@ -73,21 +73,21 @@ def listens(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-class Plain:
-    """The standard library's client: it hides nothing and tries nothing twice."""
+class PlainClient:
+    """A client with http.client, which never retries."""
 
-    def __init__(self, port: int, *, keep: bool, halves: bool = False) -> None:
+    def __init__(self, port: int, *, keep_alive: bool, in_halves: bool = False) -> None:
         self._port = port
-        self._keep = keep
-        self._halves = halves
+        self._keep_alive = keep_alive
+        self._in_halves = in_halves
         self._connection: http.client.HTTPConnection | None = None
 
     def __call__(self) -> str:
-        """Send one picture."""
+        """Send one image."""
         connection = self._connection
         is_new = False
         if connection is not None and select.select([connection.sock], [], [], 0)[0]:
-            connection.close()  # closed while it was idle, and seen so before anything was sent
+            connection.close()  # closed while idle
             connection = None
         if connection is None:
             connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=20)
@@ -107,109 +107,114 @@ class Plain:
             self._connection = None
             if is_new and isinstance(error, ConnectionResetError | BrokenPipeError):
                 return RESET
-            return f"lost: {'keeping' if self._keep else 'one-shot'} {type(error).__name__}"
+            return (
+                f"lost: {'keep-alive' if self._keep_alive else 'one-shot'} {type(error).__name__}"
+            )
 
     def _send(self, connection: http.client.HTTPConnection) -> str:
         connection.putrequest("POST", "/classify")
         connection.putheader("Content-Type", "image/png")
-        connection.putheader("Content-Length", str(len(DIGIT)))
+        connection.putheader("Content-Length", str(len(DIGIT_PNG)))
         connection.endheaders()
-        if self._halves:
-            connection.send(DIGIT[:100])
+        if self._in_halves:
+            connection.send(DIGIT_PNG[:100])
             time.sleep(random.uniform(0, 0.2))
-        connection.send(DIGIT[100:] if self._halves else DIGIT)
+        connection.send(DIGIT_PNG[100:] if self._in_halves else DIGIT_PNG)
         response = connection.getresponse()
         response.read()
-        stays = self._keep and connection.sock is not None
-        self._connection = connection if stays else None
-        if not stays:
+        is_kept = self._keep_alive and connection.sock is not None
+        self._connection = connection if is_kept else None
+        if not is_kept:
             connection.close()
-        return of_status(response.status)
+        return status_outcome(response.status)
 
 
-def of_requests(port: int, *, keep: bool) -> Ask:
-    """A client of the library requests."""
+def requests_client(port: int, *, keep_alive: bool) -> SendRequest:
+    """Return a client with requests."""
     session = requests.Session()
 
-    def ask() -> str:
-        if not keep:
+    def send() -> str:
+        if not keep_alive:
             session.close()
         try:
-            answer = session.post(f"http://127.0.0.1:{port}/classify", files={"file": DIGIT})
+            response = session.post(f"http://127.0.0.1:{port}/classify", files={"file": DIGIT_PNG})
         except requests.ConnectionError as error:
-            return outcome_of(error, "requests")
-        return of_status(answer.status_code)
+            return error_outcome(error, "requests")
+        return status_outcome(response.status_code)
 
     session.trust_env = False
-    return ask
+    return send
 
 
-def of_httpx(port: int) -> Ask:
-    """A client of the library httpx."""
+def httpx_client(port: int) -> SendRequest:
+    """Return a client with httpx."""
     client = httpx.Client(trust_env=False, timeout=20)
 
-    def ask() -> str:
+    def send() -> str:
         try:
-            answer = client.get(f"http://127.0.0.1:{port}/models")
+            response = client.get(f"http://127.0.0.1:{port}/models")
         except httpx.TransportError as error:
-            return outcome_of(error, "httpx")
-        return of_status(answer.status_code)
+            return error_outcome(error, "httpx")
+        return status_outcome(response.status_code)
 
-    return ask
+    return send
 
 
-def clients(port: int) -> list[Ask]:
-    """Some of every kind."""
-    found: list[Ask] = []
-    for _ in range(KINDS):
-        found += [
-            Plain(port, keep=True),
-            Plain(port, keep=False),
-            Plain(port, keep=True, halves=True),
-            of_requests(port, keep=True),
-            of_requests(port, keep=False),
-            of_httpx(port),
+def make_clients(port: int) -> list[SendRequest]:
+    """Return several clients of each kind."""
+    clients: list[SendRequest] = []
+    for _ in range(CLIENTS_PER_KIND):
+        clients += [
+            PlainClient(port, keep_alive=True),
+            PlainClient(port, keep_alive=False),
+            PlainClient(port, keep_alive=True, in_halves=True),
+            requests_client(port, keep_alive=True),
+            requests_client(port, keep_alive=False),
+            httpx_client(port),
         ]
-    return found
+    return clients
 
 
-def one_round(outcomes: Outcomes, log: Path | None = None, **environ: str) -> float:
-    """Start, load, end; how many seconds the end took."""
+def run_round(outcomes: Outcomes, log: Path | None = None, **environ: str) -> float:
+    """Run one round; return the duration of the shutdown in seconds."""
     with BackendProcess(log=log, **environ) as backend:
         backend.wait_until_ready()
 
-        def ask_on(ask: Ask) -> None:
+        def send_until_refused(send: SendRequest) -> None:
             while True:
-                outcome = ask()
+                outcome = send()
                 if outcome == RESET:
                     outcome = "lost: reset" if listens(backend.port) else "refused"
-                outcomes.note(outcome)
+                outcomes.add(outcome)
                 if outcome == "refused":
                     return
                 time.sleep(random.choice([0, 0, 0, 0.01, 0.3]))
 
-        threads = [threading.Thread(target=ask_on, args=(one,)) for one in clients(backend.port)]
+        threads = [
+            threading.Thread(target=send_until_refused, args=(client,))
+            for client in make_clients(backend.port)
+        ]
         for thread in threads:
             thread.start()
         time.sleep(random.uniform(0.2, 0.6))
         started = time.monotonic()
         backend.process.send_signal(signal.SIGTERM)
         status = backend.process.wait(timeout=20)
-        spent = time.monotonic() - started
+        duration = time.monotonic() - started
         for thread in threads:
             thread.join()
     if status != -signal.SIGTERM:
-        outcomes.note(f"lost: the backend ended with {status}")
-    return spent
+        outcomes.add(f"lost: the backend exited with {status}")
+    return duration
 
 
 def main() -> None:
-    """Print a line a round and what became of all requests."""
+    """Print one line per round, and the outcomes of all requests."""
     outcomes, longest = Outcomes(), 0.0
     for number in range(int(sys.argv[1])):
-        longest = max(longest, one_round(outcomes, Path("/dev/null")))
+        longest = max(longest, run_round(outcomes, Path("/dev/null")))
         print(number + 1, dict(outcomes.counts), flush=True)
-    print(f"longest end {longest:.2f} s; lost {sum(outcomes.lost.values())}: {outcomes.lost}")
+    print(f"longest shutdown {longest:.2f} s; lost {sum(outcomes.lost.values())}: {outcomes.lost}")
 
 
 if __name__ == "__main__":

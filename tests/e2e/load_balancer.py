@@ -1,4 +1,4 @@
-"""A balancer in front of several backends, as simple as they come: connections, in turn."""
+"""A round-robin TCP load balancer in front of several backends."""
 
 import socket
 import socketserver
@@ -14,16 +14,16 @@ from tests.e2e.toggle_proxy import pump
 
 
 class LoadBalancer:
-    """Leads each connection to the next of `ports`, and past those that refuse it.
+    """Forwards each connection to the next of `ports`, skipping those that refuse it.
 
-    Nothing else is tried twice: what was sent to a backend that then broke off is not repeated.
+    Requests are never repeated, even if the backend drops the connection.
     """
 
     def __init__(self, ports: Sequence[int]) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self.ways: dict[int, int] = {}  # port of the client -> port of the backend it was led to
-        self.led: Counter[int] = Counter()  # connections to each backend
+        self.routes: dict[int, int] = {}  # client port -> backend port
+        self.connections: Counter[int] = Counter()  # by backend port
         self._ports = ports
         self._turns = count()
         self._server = _Server(self.port, self)
@@ -38,15 +38,15 @@ class LoadBalancer:
         self._server.shutdown()
         self._server.server_close()
 
-    def connect(self, client: int) -> socket.socket | None:
-        """A connection to a backend for whoever comes from the port `client`; None: all refuse."""
-        turn = next(self._turns)
-        for number in range(len(self._ports)):
-            port = self._ports[(turn + number) % len(self._ports)]
+    def connect(self, client_port: int) -> socket.socket | None:
+        """Return a connection to a backend for the client at `client_port`; None if all refuse."""
+        start = next(self._turns)
+        for i in range(len(self._ports)):
+            port = self._ports[(start + i) % len(self._ports)]
             with suppress(ConnectionRefusedError):
                 backend = socket.create_connection(("127.0.0.1", port))
-                self.ways[client] = port
-                self.led[port] += 1
+                self.routes[client_port] = port
+                self.connections[port] += 1
                 return backend
         return None
 
@@ -56,11 +56,11 @@ class _Server(socketserver.ThreadingTCPServer):
     request_queue_size = 64
 
     def __init__(self, port: int, balancer: LoadBalancer) -> None:
-        super().__init__(("127.0.0.1", port), _Passage)
+        super().__init__(("127.0.0.1", port), _Forwarder)
         self.balancer = balancer
 
 
-class _Passage(socketserver.BaseRequestHandler):
+class _Forwarder(socketserver.BaseRequestHandler):
     server: _Server
 
     def handle(self) -> None:
@@ -68,7 +68,7 @@ class _Passage(socketserver.BaseRequestHandler):
         if backend is None:
             return
         with backend:
-            back = threading.Thread(target=pump, args=(backend, self.request), daemon=True)
-            back.start()
+            response = threading.Thread(target=pump, args=(backend, self.request), daemon=True)
+            response.start()
             pump(self.request, backend)
-            back.join()
+            response.join()

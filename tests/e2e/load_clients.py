@@ -1,4 +1,4 @@
-"""Clients that ask through a balancer without pause, and keep an account of every request."""
+"""Clients that send requests through a load balancer continuously and record every outcome."""
 
 import http.client
 import json
@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 
 from urllib3 import encode_multipart_formdata
 
+from tests.e2e.drain_loop import DIGIT_PNG
 from tests.e2e.load_balancer import LoadBalancer
-from tests.e2e.drain_loop import DIGIT
 
-PATIENCE = 60.0  # s
+TIMEOUT = 60.0  # s
 
 
 @dataclass(frozen=True)
-class Answered:
-    """A request that was answered with 200, by the backend on `port`."""
+class Success:
+    """A request that the backend at `port` answered with 200."""
 
     id: str
     filename: str
@@ -26,61 +26,62 @@ class Answered:
 
 
 @dataclass(frozen=True)
-class Broken:
-    """A request that began at `begun` (monotonic), and whose connection broke before the answer."""
+class Disconnect:
+    """A request, sent at `started` (monotonic), whose connection broke before the response."""
 
-    begun: float
+    started: float
     port: int | None
     error: str
 
 
 @dataclass
 class RequestLog:
-    """What came of all requests, by any thread."""
+    """Outcomes of all requests; thread-safe."""
 
-    answered: list[Answered] = field(default_factory=list)
-    sent_on: int = 0  # told by a backend that ends to ask again
-    broken: list[Broken] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-    _change: threading.Condition = field(default_factory=threading.Condition)
+    successes: list[Success] = field(default_factory=list)
+    drained: int = 0  # 503 responses of backends that shut down
+    disconnects: list[Disconnect] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
 
-    def note(self, outcome: Answered | Broken | str | None) -> None:
-        """Take in one; None: it was sent on."""
-        with self._change:
+    def add(self, outcome: Success | Disconnect | str | None) -> None:
+        """Add an outcome; None is a 503 response of a backend that shuts down."""
+        with self._changed:
             match outcome:
-                case Answered():
-                    self.answered.append(outcome)
-                case Broken():
-                    self.broken.append(outcome)
+                case Success():
+                    self.successes.append(outcome)
+                case Disconnect():
+                    self.disconnects.append(outcome)
                 case str():
-                    self.failed.append(outcome)
+                    self.errors.append(outcome)
                 case None:
-                    self.sent_on += 1
-            self._change.notify_all()
+                    self.drained += 1
+            self._changed.notify_all()
 
-    def wait(self, until: Callable[[], bool]) -> None:
-        """Wait until enough has come of it."""
-        with self._change:
-            assert self._change.wait_for(until, PATIENCE), self.failed[:3]
+    def wait_for(self, condition: Callable[[], bool]) -> None:
+        """Wait until `condition` holds."""
+        with self._changed:
+            assert self._changed.wait_for(condition, TIMEOUT), self.errors[:3]
 
-    def wait_for_answers(self, number: int, *ports: int) -> None:
-        """Wait for so many more answers from each of the backends on these ports."""
-        before = {port: self.number(port) for port in ports}
-        self.wait(lambda: all(self.number(port) >= before[port] + number for port in ports))
+    def wait_for_successes(self, number: int, *ports: int) -> None:
+        """Wait for `number` further successes of each of the backends at `ports`."""
+        before = {port: self.count(port) for port in ports}
+        self.wait_for(lambda: all(self.count(port) >= before[port] + number for port in ports))
 
-    def number(self, port: int) -> int:
-        """Answers that the backend on `port` has given."""
-        return sum(one.port == port for one in self.answered)
+    def count(self, port: int) -> int:
+        """Return the number of successes of the backend at `port`."""
+        return sum(one.port == port for one in self.successes)
 
 
 class LoadClients:
-    """So many clients; each asks, waits for the answer, and asks again on a new connection."""
+    """`number` clients, each of which sends one request after the other on new connections."""
 
-    def __init__(self, number: int, balancer: LoadBalancer, account: RequestLog) -> None:
-        self._balancer, self._account = balancer, account
-        self._over = threading.Event()
+    def __init__(self, number: int, balancer: LoadBalancer, request_log: RequestLog) -> None:
+        self._balancer, self._request_log = balancer, request_log
+        self._stop = threading.Event()
         self._threads = [
-            threading.Thread(target=self._ask_on, args=(str(name),)) for name in range(number)
+            threading.Thread(target=self._send_requests, args=(str(name),))
+            for name in range(number)
         ]
 
     def __enter__(self) -> "LoadClients":
@@ -89,34 +90,34 @@ class LoadClients:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._over.set()
+        self._stop.set()
         for thread in self._threads:
             thread.join()
 
-    def _ask_on(self, name: str) -> None:
+    def _send_requests(self, name: str) -> None:
         number = 0
-        while not self._over.is_set():
-            outcome = self._ask(f"{name}-{number}.png")
-            self._account.note(outcome)
-            number += outcome is not None  # what was sent on is asked again, of the next
+        while not self._stop.is_set():
+            outcome = self._send_request(f"{name}-{number}.png")
+            self._request_log.add(outcome)
+            number += outcome is not None  # after a 503 the image is sent again
 
-    def _ask(self, filename: str) -> Answered | Broken | str | None:
-        body, kind = encode_multipart_formdata({"file": (filename, DIGIT, "image/png")})
+    def _send_request(self, filename: str) -> Success | Disconnect | str | None:
+        body, content_type = encode_multipart_formdata({"file": (filename, DIGIT_PNG, "image/png")})
         connection = http.client.HTTPConnection("127.0.0.1", self._balancer.port, timeout=30)
-        begun, port = time.monotonic(), 0
+        started, port = time.monotonic(), 0
         try:
             connection.connect()
             port = connection.sock.getsockname()[1]
-            headers = {"Content-Type": kind, "Connection": "close"}
+            headers = {"Content-Type": content_type, "Connection": "close"}
             connection.request("POST", "/classify", body, headers)
             response = connection.getresponse()
-            told = json.loads(response.read())
+            content = json.loads(response.read())
         except (OSError, http.client.HTTPException) as error:
-            return Broken(begun, self._balancer.ways.get(port), repr(error))
+            return Disconnect(started, self._balancer.routes.get(port), repr(error))
         finally:
             connection.close()
         if response.status == 200:
-            return Answered(told["id"], filename, told["stored"], self._balancer.ways[port])
-        if (response.status, told.get("code")) == (503, "draining"):
+            return Success(content["id"], filename, content["stored"], self._balancer.routes[port])
+        if (response.status, content.get("code")) == (503, "draining"):
             return None
-        return f"{response.status} {told}"
+        return f"{response.status} {content}"

@@ -1,105 +1,109 @@
-"""What a person does with the page Classify, in a real browser."""
+"""The Classify page in a browser."""
 
 import base64
 import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.client.fake_server import FakeResponse, serving
-from tests.e2e.conftest import Open
-from tests.e2e.gate import Gate
+from tests.e2e.conftest import Visit
 from tests.e2e.pages import (
+    IS_SEVEN,
     SEVEN,
-    answer,
+    announcement,
+    button,
+    choose_option,
+    draw_seven,
     expect_accessible,
+    expect_no_horizontal_scrolling,
     expect_seven,
-    expect_to_fit,
     file,
+    main,
+    result,
     upload,
+    upload_zip,
 )
-from tests.frontend.app import ONE, models, zipped
-from tests.images import encoded, seven
+from tests.e2e.toggle_proxy import ToggleProxy
+from tests.frontend.app import CLASSIFICATION_JSON, models_response, zipped
+from tests.images import encoded, noise, seven
 
 pytestmark = pytest.mark.browser
 
 BUSY = b'{"status": 429, "code": "queue_full"}'
-MANY = 32  # two batches
+TOTAL = 32  # images: two batches
+EXAMPLE = "A 7 in white chalk"
+ALL_LABELS = re.compile(r"\d or \d \(99% coverage\)")
 
 
-def upload_zip(page: Page, content: bytes) -> None:
-    chooser = page.locator("input[type=file]").first
-    expect(chooser).to_be_attached()
-    chooser.set_input_files(
-        {"name": "digits.zip", "mimeType": "application/zip", "buffer": content}
-    )
+def images() -> dict[str, bytes]:
+    """Return TOTAL different sevens by file name."""
+    return {f"digits/{i:02d}.png": encoded(seven(60 + i)) for i in range(TOTAL)}
 
 
-def many() -> dict[str, bytes]:
-    return {f"digits/{i:02d}.png": encoded(seven(60 + i)) for i in range(MANY)}
+def expect_summary(page: Page, text: str) -> None:
+    expect(main(page).get_by_text(text, exact=True).first).to_be_visible()
+
+
+def folder_input(page: Page) -> Locator:
+    """Choose *Folder* as the source; return the input, once the packer observes it."""
+    page.get_by_role("radio", name="Folder").click()
+    file_input = main(page).locator("input[type=file][webkitdirectory]")
+    expect(file_input).to_be_attached()
+    expect(main(page).locator(".st-key-packer p")).to_be_attached()
+    return file_input
 
 
 @contextmanager
-def away(gate: Gate) -> Iterator[FakeResponse]:
-    """A backend that is away for all questions, until its answer is changed."""
-    gone = FakeResponse(b'{"status": 503, "code": "draining"}', 503, {"Retry-After": "1"})
-    with serving(models(first="digit"), classify=gone) as (url, _), gate.leading_to(url):
-        yield gone
+def unavailable_backend(proxy: ToggleProxy) -> Iterator[FakeResponse]:
+    """Replace the backend by one that is draining, until its response is changed."""
+    response = FakeResponse(b'{"status": 503, "code": "draining"}', 503, {"Retry-After": "1"})
+    with (
+        serving(models_response(first="digit"), classify=response) as (url, _),
+        proxy.redirected_to(url),
+    ):
+        yield response
 
 
-def come_back(gone: FakeResponse) -> None:
-    gone.body = b"\n".join([json.dumps(json.loads(ONE)).encode()] * (MANY // 2))
-    gone.status = 200
+def make_available(response: FakeResponse) -> None:
+    response.body = b"\n".join(
+        [json.dumps(json.loads(CLASSIFICATION_JSON)).encode()] * (TOTAL // 2)
+    )
+    response.status = 200
 
 
-def test_an_uploaded_picture_is_read(visit: Open) -> None:
+def test_uploaded_image_is_classified(visit: Visit) -> None:
     page = visit()
     upload(page, file("seven.png"))
     expect_seven(page)
-    expect(page.get_by_alt_text("The picture seven.png")).to_be_visible()
-    expect(page.get_by_text("Decoded in")).to_be_visible()
+    expect(page.get_by_alt_text("The image seven.png")).to_be_visible()
+    expect(main(page).get_by_text("Decoding ")).to_be_visible()
 
 
-def test_of_several_uploads_the_broken_one_fails_alone(visit: Open) -> None:
-    page = visit()
-    upload(page, file("one.png"), file("broken.png", SEVEN[:90]), file("two.png"))
-    expect(page.get_by_text("2 pictures read, 1 could not be.").first).to_be_visible()
-    expect(answer(page)).to_have_count(2)
-    expect(page.get_by_role("alert")).to_contain_text("This picture is damaged")
-    expect(page.get_by_test_id("stMain").get_by_text("broken.png").last).to_be_visible()
-
-
-def test_further_files_are_added_to_those_that_are_listed_and_one_is_taken_out(
-    visit: Open,
-) -> None:
+def test_files_are_added_and_removed_one_by_one(visit: Visit) -> None:
     page = visit()
     upload(page, file("a.png"))
     expect_seven(page)
     upload_zip(page, zipped(**{"b.png": encoded(seven(61)), "c.png": encoded(seven(62))}))
-    expect(page.get_by_text("3 pictures read.").first).to_be_visible()
+    expect_summary(page, "3 images classified.")
     upload(page, file("d.png", encoded(seven(63))))
-    expect(page.get_by_text("4 pictures read.").first).to_be_visible()
-    page.get_by_role("button", name="Remove digits.zip").click()
-    expect(page.get_by_text("2 pictures read.").first).to_be_visible()
-    listed = page.get_by_role("button", name="Remove a.png")
-    expect(listed).to_be_visible()
-    page.get_by_role("button", name="A 7 in white chalk").click()  # an example takes their place
-    expect(listed).to_have_count(0)
-    expect(answer(page)).to_have_count(1)
-
-
-def test_an_example_is_read_at_a_click(visit: Open) -> None:
-    page = visit()
-    page.get_by_role("button", name="A 7 in white chalk").click()
+    expect_summary(page, "4 images classified.")
+    button(page, "Remove digits.zip").click()
+    expect_summary(page, "2 images classified.")
+    remove = button(page, "Remove a.png")
+    expect(remove).to_be_visible()
+    button(page, EXAMPLE).click()  # replaces the files
+    expect(remove).to_have_count(0)
     expect_seven(page)
 
 
-def test_a_pasted_picture_is_read(visit: Open) -> None:
+def test_pasted_image_is_classified(visit: Visit) -> None:
     page = visit()
-    expect(page.get_by_text("Or paste a picture with")).to_be_visible()
+    expect(main(page).get_by_text("Or paste an image with")).to_be_visible()
     page.evaluate(
         """async (png) => {
             const blob = await (await fetch(`data:image/png;base64,${png}`)).blob();
@@ -112,82 +116,82 @@ def test_a_pasted_picture_is_read(visit: Open) -> None:
     expect_seven(page)
 
 
-def test_a_photo_is_read_and_the_camera_waits_until_it_is_asked_for(visit: Open) -> None:
+def test_photo_is_classified_and_the_camera_starts_on_demand(visit: Visit) -> None:
     page = visit()
-    expect(page.locator("input[type=file]")).to_be_attached()
+    expect(main(page).locator("input[type=file]")).to_be_attached()
     expect(page.locator("video")).to_have_count(0)
-    page.get_by_role("radio", name="The camera").click()
+    page.get_by_role("radio", name="Camera").click()
     page.wait_for_function("document.querySelector('video')?.videoWidth > 0")
-    page.get_by_role("button", name="Take photo").click()
-    expect(page.get_by_alt_text("The picture photo")).to_be_visible()
+    button(page, "Take photo").click()
+    expect(page.get_by_alt_text("The image photo")).to_be_visible()
 
 
-def test_a_phone_scrolls_to_the_answer_and_it_is_read_out(visit: Open) -> None:
+def test_phone_scrolls_to_the_result_and_announces_it(visit: Visit) -> None:
     page = visit(width=360)
-    page.get_by_role("button", name="An 8 in thick red").click()
-    expect(answer(page)).to_be_in_viewport()
-    expect(page.get_by_role("status").filter(has_text="an 8 (")).to_have_count(1)
+    button(page, "An 8 in thick red").click()
+    expect(result(page)).to_be_in_viewport()
+    expect(announcement(page, re.compile("^8, "))).to_have_count(1)
 
 
-def test_a_zip_is_read_to_its_end_and_its_broken_files_say_what_is_wrong(visit: Open) -> None:
+def test_zip_is_classified_and_bad_files_are_reported(visit: Visit) -> None:
     page = visit()
-    upload_zip(page, zipped(**many(), **{"digits/broken.png": SEVEN[:90], "digits/no.png": b"x"}))
-    expect(page.get_by_text(f"{MANY} pictures read, 2 could not be.").first).to_be_visible()
-    expect(answer(page)).to_have_count(12)
-    page.get_by_role("radio", name="Could not be read (2)").click()
-    expect(page.get_by_role("alert")).to_have_count(2)
-    expect(page.get_by_role("alert").first).to_contain_text("This picture is damaged")
-    expect(page.get_by_role("alert").last).to_contain_text("not a picture that can be read")
+    bad = {"digits/broken.png": SEVEN[:90], "digits/text.png": b"x"}
+    upload_zip(page, zipped(**images(), **bad))
+    expect_summary(page, f"{TOTAL} images classified, 2 failed.")
+    expect(result(page)).to_have_count(12)
+    page.get_by_role("radio", name="Failed (2)").click()
+    alerts = main(page).get_by_role("alert")
+    expect(alerts).to_have_count(2)
+    expect(alerts.first).to_contain_text("This image is damaged")
+    expect(alerts.last).to_contain_text("not a supported image")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download CSV").click()
+        button(page, "Download CSV").click()
     lines = download.value.path().read_text("utf-8-sig").splitlines()
     assert lines[0].startswith("name,prediction,confidence")
-    assert len(lines) == MANY + 3
+    assert len(lines) == TOTAL + 3
 
 
-def test_the_pictures_of_many_are_paged_through(visit: Open) -> None:
+def test_results_are_paged_and_persist_across_a_reload_with_their_feedback(visit: Visit) -> None:
     page = visit()
-    upload_zip(page, zipped(**many()))
-    expect(page.get_by_text(f"Pictures 1 to 12 of {MANY}")).to_be_visible()
-    page.get_by_role("button", name="Page 3").click()
-    expect(page.get_by_text(f"Pictures 25 to {MANY} of {MANY}")).to_be_visible()
-    expect(answer(page)).to_have_count(MANY - 24)
+    upload_zip(page, zipped(**images()))
+    expect(main(page).get_by_text(f"Images 1 to 12 of {TOTAL}")).to_be_visible()
+    button(page, "Correct", exact=True).first.click()
+    expect(main(page).get_by_text("Marked correct")).to_be_visible()
+    page.reload()
+    expect_summary(page, f"{TOTAL} images classified.")
+    expect(main(page).get_by_text("Marked correct")).to_be_visible()
+    button(page, "Page 3").click()
+    expect(main(page).get_by_text(f"Images 25 to {TOTAL} of {TOTAL}")).to_be_visible()
+    expect(result(page)).to_have_count(TOTAL - 24)
 
 
-def test_a_folder_is_read(visit: Open, tmp_path: Path) -> None:
+def test_folder_is_classified(visit: Visit, tmp_path: Path) -> None:
     for name in ("a.png", "b.png", "notes.txt"):
         (tmp_path / name).write_bytes(SEVEN)
     page = visit()
-    page.get_by_role("radio", name="A folder").click()
-    chooser = page.locator("input[type=file][webkitdirectory]")
-    expect(chooser).to_be_attached()
-    chooser.set_input_files(tmp_path)
-    expect(page.get_by_text("2 pictures read.").first).to_be_visible()
+    folder_input(page).set_input_files(tmp_path)
+    expect_summary(page, "2 images classified.")
 
 
-def test_a_folder_of_more_files_than_an_uploader_bears_loses_none(
-    visit: Open, tmp_path: Path
+def test_folder_of_more_files_than_the_uploader_supports_is_packed(
+    visit: Visit, tmp_path: Path
 ) -> None:
     for i in range(150):
         (tmp_path / f"{i:03d}.png").write_bytes(encoded(seven(60 + i)))
-    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / "empty.png").touch()
     page = visit()
-    page.get_by_role("radio", name="A folder").click()
-    chooser = page.locator("input[type=file][webkitdirectory]")
-    expect(chooser).to_be_attached()
-    expect(page.locator(".st-key-packer p")).to_be_attached()  # it packs from then on
-    chooser.set_input_files(tmp_path)
-    expect(page.get_by_text("150 pictures read, 1 could not be.").first).to_be_visible()
-    expect(page.get_by_role("button", name="Remove 151 pictures of")).to_be_visible()
-    page.get_by_role("radio", name="Could not be read (1)").click()
-    expect(page.get_by_role("alert")).to_contain_text("This file is empty.")
+    folder_input(page).set_input_files(tmp_path)
+    expect_summary(page, "150 images classified, 1 failed.")
+    expect(button(page, "Remove 151 images from")).to_be_visible()
+    page.get_by_role("radio", name="Failed (1)").click()
+    expect(main(page).get_by_role("alert")).to_contain_text("This file is empty.")
 
 
-def test_many_files_that_are_dropped_are_read(visit: Open) -> None:
+def test_many_dropped_files_are_classified(visit: Visit) -> None:
     page = visit()
-    expect(page.locator("input[type=file]").first).to_be_attached()
-    expect(page.locator(".st-key-packer p")).to_be_attached()
+    expect(main(page).locator("input[type=file]").first).to_be_attached()
+    expect(main(page).locator(".st-key-packer p")).to_be_attached()
     page.get_by_test_id("stFileUploaderDropzone").evaluate(
         """(zone, png) => {
             const dataTransfer = new DataTransfer();
@@ -199,134 +203,165 @@ def test_many_files_that_are_dropped_are_read(visit: Open) -> None:
         }""",
         base64.b64encode(SEVEN).decode(),
     )
-    expect(page.get_by_text("101 pictures read.").first).to_be_visible()
-    expect(page.get_by_text("ä0.png")).to_be_visible()
+    expect_summary(page, "101 images classified.")
+    expect(main(page).get_by_text("ä0.png")).to_be_visible()
 
 
-def test_a_reload_keeps_the_results_and_what_was_said_of_them(visit: Open) -> None:
-    page = visit()
-    upload_zip(page, zipped(**many()))
-    expect(page.get_by_text(f"{MANY} pictures read.").first).to_be_visible()
-    page.get_by_role("button", name="It is right").first.click()
-    expect(page.get_by_text("Said to be right.")).to_be_visible()
-    page.reload()
-    expect(page.get_by_text(f"{MANY} pictures read.").first).to_be_visible()
-    expect(page.get_by_text("Said to be right.")).to_be_visible()
-
-
-def test_an_answer_is_corrected_with_the_mouse(visit: Open) -> None:
+def test_prediction_is_corrected_and_undone_with_the_mouse(visit: Visit) -> None:
     page = visit()
     upload(page, file("seven.png"))
     expect_seven(page)
-    page.get_by_role("button", name="Wrong? Correct it").click()
-    page.get_by_role("combobox", name="The right label").click()
-    page.get_by_role("option", name="4").click()
-    page.get_by_role("button", name="Save").click()
-    expect(page.get_by_text("Said to be a 4.")).to_be_visible()
-    expect(page.get_by_role("combobox", name="The right label")).to_have_count(0)
-    page.get_by_role("button", name="Take it back").click()
-    expect(page.get_by_role("button", name="It is right")).to_be_visible()
-    expect(page.get_by_text("Said to be")).to_have_count(0)
+    button(page, "Wrong, fix it").click()
+    labels = page.get_by_role("combobox", name="Correct label")
+    choose_option(page, labels, "4")
+    button(page, "Save").click()
+    expect(main(page).get_by_text("Corrected to 4")).to_be_visible()
+    expect(labels).to_have_count(0)
+    button(page, "Undo").click()
+    expect(button(page, "Correct", exact=True)).to_be_visible()
+    expect(main(page).get_by_text("Corrected to")).to_have_count(0)
 
 
-def test_an_answer_is_corrected_with_the_keyboard_alone(visit: Open) -> None:
+def test_prediction_is_corrected_with_the_keyboard(visit: Visit) -> None:
     page = visit()
     upload(page, file("seven.png"), file("two.png"))
-    expect(answer(page)).to_have_count(2)
-    page.get_by_role("button", name="It is right").first.focus()
+    expect(result(page)).to_have_count(2)
+    button(page, "Correct", exact=True).first.focus()
     page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Wrong? Correct it").first).to_be_focused()
+    expect(button(page, "Wrong, fix it").first).to_be_focused()
     page.keyboard.press("Enter")
-    labels = page.get_by_role("combobox", name="The right label")
+    labels = page.get_by_role("combobox", name="Correct label")
     expect(labels).to_be_visible()
     page.keyboard.press("Tab")
     expect(labels).to_be_focused()
     page.keyboard.type("9")
+    expect(page.get_by_role("option")).to_have_text("9")
     page.keyboard.press("Enter")
-    expect(page.get_by_role("button", name="Save")).to_be_enabled()
-    page.keyboard.press("Tab")  # the button that empties the choice
+    save = button(page, "Save")
+    expect(save).to_be_enabled()
+    page.keyboard.press("Tab")  # to the button that clears the choice
     page.keyboard.press("Tab")
-    expect(page.get_by_role("button", name="Save")).to_be_focused()
+    expect(save).to_be_focused()
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Said to be a 9.").first).to_be_visible()
+    expect(main(page).get_by_text("Corrected to 9").first).to_be_visible()
 
 
-def test_a_busy_backend_is_asked_again_when_the_countdown_ends(visit: Open, gate: Gate) -> None:
-    busy = FakeResponse(BUSY, 429, {"Retry-After": "3"})
-    with serving(models(first="digit"), classify=busy) as (url, _), gate.leading_to(url):
+def test_busy_backend_is_retried_after_a_countdown(visit: Visit, proxy: ToggleProxy) -> None:
+    response = FakeResponse(BUSY, 429, {"Retry-After": "3"})
+    with (
+        serving(models_response(first="digit"), classify=response) as (url, _),
+        proxy.redirected_to(url),
+    ):
         page = visit()
         upload(page, file("one.png"))
-        expect(page.get_by_role("alert")).to_contain_text("The backend is busy.")
+        expect(main(page).get_by_role("alert")).to_contain_text("The backend is busy.")
         timer = page.get_by_role("timer")
-        expect(timer).to_have_text("Trying again in 3 seconds…")
-        expect(timer).to_have_text("Trying again in 1 second…")
+        expect(timer).to_have_text(re.compile(r"Retrying in \d seconds?…"))
         expect(timer).to_have_attribute("aria-live", "off")
         expect_accessible(page)
-        busy.status, busy.body = 200, ONE
-        expect(answer(page)).to_contain_text("a 1 (")
+        response.status, response.body = 200, CLASSIFICATION_JSON
+        expect(result(page)).to_have_text("1, 90% confidence")
         expect(timer).to_have_count(0)
 
 
-def test_a_backend_that_stops_in_the_middle_is_waited_for(visit: Open, gate: Gate) -> None:
-    with away(gate) as gone:
+def test_batch_continues_when_the_backend_is_back(visit: Visit, proxy: ToggleProxy) -> None:
+    with unavailable_backend(proxy) as response:
         page = visit()
-        upload_zip(page, zipped(**many()))
-        waits = page.get_by_text(f"Read 0 of {MANY} pictures. The backend is being restarted.")
-        expect(waits).to_be_visible()
-        come_back(gone)
-        expect(page.get_by_text(f"{MANY} pictures read.").first).to_be_visible()
-        expect(page.get_by_role("button", name="Stop", exact=True)).to_have_count(0)
+        upload_zip(page, zipped(**images()))
+        progress = f"0 of {TOTAL} images classified. The backend is restarting."
+        expect(main(page).get_by_text(progress)).to_be_visible()
+        make_available(response)
+        expect_summary(page, f"{TOTAL} images classified.")
+        expect(button(page, "Stop", exact=True)).to_have_count(0)
 
 
-def test_reading_is_stopped_and_goes_on_when_that_is_wanted(visit: Open, gate: Gate) -> None:
-    with away(gate) as gone:
+def test_batch_is_stopped_and_continued(visit: Visit, proxy: ToggleProxy) -> None:
+    with unavailable_backend(proxy) as response:
         page = visit()
-        upload_zip(page, zipped(**many()))
-        page.get_by_test_id("stMain").get_by_role("button", name="Stop").click()
-        expect(page.get_by_text(f"{MANY} pictures are not read yet.")).to_be_visible()
-        come_back(gone)
+        upload_zip(page, zipped(**images()))
+        button(page, "Stop", exact=True).click()
+        expect(main(page).get_by_text(f"{TOTAL} images are not classified yet.")).to_be_visible()
+        make_available(response)
         expect_accessible(page)
-        page.get_by_role("button", name="Go on").click()
-        expect(page.get_by_text(f"{MANY} pictures read.").first).to_be_visible()
+        button(page, "Continue").click()
+        expect_summary(page, f"{TOTAL} images classified.")
 
 
-def test_without_a_backend_the_page_says_so_and_recovers(visit: Open, gate: Gate) -> None:
-    gate.shut()
-    page = visit()
-    sentence = page.get_by_role("alert").filter(has_text=f"not reachable at {gate.url}")
-    expect(sentence).to_contain_text("make run")
-    gate.open()
-    page.get_by_role("button", name="Try again").click()
-    expect(sentence).to_have_count(0)
-    expect(page.get_by_role("combobox", name="Model")).to_be_visible()
+def test_prediction_set_follows_the_chosen_coverage(
+    visit: Visit, proxy: ToggleProxy, calibrated_url: str
+) -> None:
+    with proxy.redirected_to(calibrated_url):
+        page = visit()
+        coverage = page.get_by_role("radiogroup", name="Coverage")
+        upload(page, file("seven.png"))
+        expect(main(page).get_by_text("7 (95% coverage)").first).to_be_visible()
+        expect(announcement(page, "7 (95% coverage)")).to_have_count(1)
+        coverage.get_by_text("99%").click()
+        expect(announcement(page, ALL_LABELS)).to_have_count(1)
+        page.get_by_role("link", name="Draw").click()
+        expect(page.get_by_role("heading", level=1)).to_have_text("Draw")
+        draw_seven(page)
+        expect(announcement(page, ALL_LABELS)).to_have_count(1)
+        coverage.get_by_text("90%").click()
+        expect(announcement(page, "7 (90% coverage)")).to_have_count(1)
 
 
-def test_a_phone_shows_one_and_many_without_scrolling_sideways(visit: Open) -> None:
+def test_out_of_distribution_image_has_no_prediction_set(
+    visit: Visit, proxy: ToggleProxy, calibrated_url: str
+) -> None:
+    with proxy.redirected_to(calibrated_url):
+        page = visit()
+        upload(page, file("noise.png", encoded(noise(120, 120))))
+        expect(result(page)).to_have_text("Not a digit")
+        expect(announcement(page, "Not a digit. Closest label: ")).to_have_count(1)
+        expect(page.get_by_role("list", name="Probabilities")).to_be_visible()
+        expect(main(page).get_by_text("% coverage")).to_have_count(0)
+
+
+def test_page_fits_a_phone_and_bad_images_fail_alone(visit: Visit) -> None:
     page = visit(width=360)
-    page.get_by_role("button", name="A 7 in white chalk").click()
+    button(page, EXAMPLE).click()
     expect_seven(page)
-    expect_to_fit(page)
+    expect_no_horizontal_scrolling(page)
     upload(page, file("a" * 90 + ".png"), file("broken.png", SEVEN[:90]), file("two.png"))
-    expect(page.get_by_text("2 pictures read, 1 could not be.").first).to_be_visible()
-    expect_to_fit(page)
+    expect_summary(page, "2 images classified, 1 failed.")
+    expect(result(page)).to_have_text([IS_SEVEN, IS_SEVEN])
+    expect(main(page).get_by_role("alert")).to_contain_text("This image is damaged")
+    expect(main(page).get_by_text("broken.png").last).to_be_visible()
+    expect_no_horizontal_scrolling(page)
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_is_accessible(visit: Open, scheme: str) -> None:
+def test_page_is_accessible(visit: Visit, scheme: str) -> None:
     page = visit(scheme=scheme)
-    expect(page.get_by_role("button", name="A 7 in white chalk")).to_be_visible()
+    expect(button(page, EXAMPLE)).to_be_visible()
     expect_accessible(page)
     upload(page, file("seven.png"), file("broken.png", b"broken"))
     expect_seven(page)
     expect_accessible(page)
-    upload_zip(page, zipped(**many()))
+    upload_zip(page, zipped(**images()))
     expect(page.get_by_role("navigation", name="Pagination")).to_be_visible()
     expect_accessible(page)
-    page.get_by_role("button", name="Wrong? Correct it").first.click()
-    page.get_by_role("combobox", name="The right label").click()
-    page.get_by_role("option", name="4").click()
-    expect(page.get_by_role("button", name="Save")).to_be_enabled()
+    button(page, "Wrong, fix it").first.click()
+    choose_option(page, page.get_by_role("combobox", name="Correct label"), "4")
+    expect(button(page, "Save")).to_be_enabled()
     expect_accessible(page)
-    page.get_by_role("radio", name="A folder").click()
-    expect(page.locator("input[type=file][webkitdirectory]")).to_be_attached()
+    page.get_by_role("radio", name="Folder").click()
+    expect(main(page).locator("input[type=file][webkitdirectory]")).to_be_attached()
     expect_accessible(page)
+
+
+@pytest.mark.parametrize(("scheme", "width"), [("light", 360), ("dark", 1280)])
+def test_calibrated_results_are_accessible(
+    visit: Visit, proxy: ToggleProxy, calibrated_url: str, scheme: str, width: int
+) -> None:
+    with proxy.redirected_to(calibrated_url):
+        page = visit(width=width, scheme=scheme)
+        upload(page, file("seven.png"), file("noise.png", encoded(noise(120, 120))))
+        expect(result(page)).to_have_count(2)
+        if width == 360:
+            page.get_by_test_id("stExpandSidebarButton").click()
+        coverage = page.get_by_role("radiogroup", name="Coverage")
+        expect(coverage.get_by_text("99%")).to_be_visible()
+        expect_no_horizontal_scrolling(page, width)
+        expect_accessible(page)

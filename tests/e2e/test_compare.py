@@ -8,7 +8,6 @@ from playwright.sync_api import Locator, Page, expect
 
 from client import Client
 from tests.e2e.conftest import Visit
-from tests.e2e.toggle_proxy import ToggleProxy
 from tests.e2e.pages import (
     announcement,
     button,
@@ -20,8 +19,8 @@ from tests.e2e.pages import (
     upload,
     upload_zip,
 )
-from tests.images import encoded, noise
-from tests.labeled_images import SEVEN, sevens, zipped
+from tests.e2e.toggle_proxy import ToggleProxy
+from tests.images import SEVEN, encoded, noise, sevens, zipped
 
 pytestmark = pytest.mark.browser
 

@@ -1,4 +1,4 @@
-"""The end of a running backend, of one process or more: SIGTERM, Ctrl-C, a second signal."""
+"""Graceful shutdown with one and several processes: SIGTERM, Ctrl-C, a second signal."""
 
 import os
 import re
@@ -11,44 +11,44 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e import rounds
-from tests.e2e.backend import Backend
-from tests.pictures import encoded, noise
+from tests.e2e import drain_loop
+from tests.e2e.backend_process import BackendProcess
+from tests.images import encoded, noise
 
-HALF = b"\r\n".join(
+PARTIAL_REQUEST = b"\r\n".join(
     [
         *(b"POST /classify HTTP/1.1", b"Host: here"),
         *(b"Content-Type: image/png", b"Content-Length: 9", b"", b"half"),
     ]
 )
-BUDGET = 8  # seconds from the signal to the end, whatever happens
+MAX_SHUTDOWN = 8  # s from the signal to the exit
 
 
-@pytest.fixture(params=["1", "2"], ids=["alone", "two workers"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Backend]:
-    with Backend(WEB_CONCURRENCY=request.param, TMPDIR=str(tmp_path)) as backend:
+@pytest.fixture(params=["1", "2"], ids=["one worker", "two workers"])
+def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackendProcess]:
+    with BackendProcess(WEB_CONCURRENCY=request.param, TMPDIR=str(tmp_path)) as backend:
         backend.wait_until_ready()
-        time.sleep(1 if request.param == "2" else 0)  # the second worker comes, too
+        time.sleep(1 if request.param == "2" else 0)  # until the second worker is ready
         yield backend
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_sigterm_under_load_loses_no_request(workers: str) -> None:
-    outcomes = rounds.Outcomes()
+    outcomes = drain_loop.Outcomes()
     for _ in range(int(os.environ.get("PRISM_DRAIN_ROUNDS", "5"))):
-        assert rounds.one_round(outcomes, WEB_CONCURRENCY=workers) < BUDGET
+        assert drain_loop.run_round(outcomes, WEB_CONCURRENCY=workers) < MAX_SHUTDOWN
     assert not outcomes.lost, outcomes.counts
     assert outcomes.counts["200"]
 
 
-def test_sigterm_lets_those_in_flight_finish_and_is_seen_by_probes(backend: Backend) -> None:
+def test_sigterm_finishes_requests_in_flight_and_fails_readiness(backend: BackendProcess) -> None:
     photo = encoded(noise(4000, 3000), "JPEG")
     head = (
         f"POST /classify HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\n"
         f"Content-Length: {len(photo)}\r\n\r\n"
     )
-    with backend.connect() as half, ThreadPoolExecutor(4) as pool:
-        half.sendall(head.encode() + photo[:1000])
+    with backend.connect() as connection, ThreadPoolExecutor(4) as pool:
+        connection.sendall(head.encode() + photo[:1000])
         sent = [
             pool.submit(httpx.post, f"{backend.url}/classify", files={"file": photo}, timeout=30)
             for _ in range(4)
@@ -59,34 +59,34 @@ def test_sigterm_lets_those_in_flight_finish_and_is_seen_by_probes(backend: Back
         time.sleep(0.15)
         assert backend.get("/ready").json()["code"] == "draining"
         assert backend.get("/health").status_code == 200
-        half.sendall(photo[1000:])
-        assert half.recv(65536).startswith(b"HTTP/1.1 200")
+        connection.sendall(photo[1000:])
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200")
         assert {done.result().status_code for done in sent} <= {200, 503}
-    assert backend.process.wait(timeout=BUDGET) == -signal.SIGTERM
-    assert time.monotonic() - started < BUDGET
+    assert backend.process.wait(timeout=MAX_SHUTDOWN) == -signal.SIGTERM
+    assert time.monotonic() - started < MAX_SHUTDOWN
 
 
-def test_a_client_who_dawdles_is_refused_in_time(backend: Backend) -> None:
-    with backend.connect() as dawdler:
-        dawdler.sendall(HALF)
+def test_slow_upload_gets_503_in_time(backend: BackendProcess) -> None:
+    with backend.connect() as connection:
+        connection.sendall(PARTIAL_REQUEST)
         time.sleep(0.2)
         backend.process.send_signal(signal.SIGTERM)
         started = time.monotonic()
-        assert b"HTTP/1.1 503" in dawdler.recv(65536)
-        backend.process.wait(timeout=BUDGET)
-        assert time.monotonic() - started < BUDGET
+        assert b"HTTP/1.1 503" in connection.recv(65536)
+        backend.process.wait(timeout=MAX_SHUTDOWN)
+        assert time.monotonic() - started < MAX_SHUTDOWN
 
 
-def test_ctrl_c_ends_it_at_once_where_nothing_is_in_flight(backend: Backend) -> None:
+def test_ctrl_c_exits_at_once_without_requests(backend: BackendProcess) -> None:
     backend.process.send_signal(signal.SIGINT)
     started = time.monotonic()
-    assert backend.process.wait(timeout=BUDGET) == 0
+    assert backend.process.wait(timeout=MAX_SHUTDOWN) == 0
     assert time.monotonic() - started < 3
 
 
-def test_a_second_signal_does_not_wait(backend: Backend) -> None:
-    with backend.connect() as dawdler:
-        dawdler.sendall(HALF)
+def test_second_signal_exits_at_once(backend: BackendProcess) -> None:
+    with backend.connect() as connection:
+        connection.sendall(PARTIAL_REQUEST)
         time.sleep(0.2)
         backend.process.send_signal(signal.SIGTERM)
         time.sleep(1.5)
@@ -95,23 +95,23 @@ def test_a_second_signal_does_not_wait(backend: Backend) -> None:
         assert backend.process.wait(timeout=2) == -signal.SIGTERM
 
 
-# Two workers of one model: each says once that it is ready.
-TWO = {"WEB_CONCURRENCY": "2", "PRISM_MODELS": "mnist-cnn"}
+# Each worker logs once that its model is ready.
+TWO_WORKERS = {"WEB_CONCURRENCY": "2", "PRISM_MODELS": "mnist-cnn"}
 
 
-def wait_for(log: Path, words: str, count: int) -> str:
-    """Wait until `words` stand `count` times in `log`."""
+def wait_for(log: Path, message: str, count: int) -> str:
+    """Wait until `log` contains `message` `count` times; return its content."""
     end = time.monotonic() + 30
-    while (text := log.read_text()).count(words) < count:
+    while (text := log.read_text()).count(message) < count:
         assert time.monotonic() < end, text
         time.sleep(0.05)
     return text
 
 
-def test_a_worker_that_dies_is_replaced_and_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_killed_worker_is_replaced_and_temporary_files_are_removed(tmp_path: Path) -> None:
     log, scratch = tmp_path / "log", tmp_path / "scratch"
     scratch.mkdir()
-    with Backend(log, **TWO, TMPDIR=str(scratch)) as backend:
+    with BackendProcess(log, **TWO_WORKERS, TMPDIR=str(scratch)) as backend:
         text = wait_for(log, "is ready", 2)
         assert len(list(scratch.glob("prism-metrics-*"))) == 1
         worker = int(re.findall(r"Started server process \[(\d+)\]", text)[0])
@@ -119,36 +119,34 @@ def test_a_worker_that_dies_is_replaced_and_nothing_is_left_behind(tmp_path: Pat
         wait_for(log, "is ready", 3)
         assert backend.get("/ready").status_code == 200
         backend.process.terminate()
-        assert backend.process.wait(timeout=BUDGET) == -signal.SIGTERM
-        assert f"worker {worker} died: another takes its place" in log.read_text()
+        assert backend.process.wait(timeout=MAX_SHUTDOWN) == -signal.SIGTERM
+        assert f"worker {worker} died: starting a replacement" in log.read_text()
         assert "Traceback" not in log.read_text()
     assert not list(scratch.glob("prism*"))
 
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_the_end_of_one_worker_is_not_that_of_the_service(
-    sig: signal.Signals, tmp_path: Path
-) -> None:
+def test_service_survives_the_end_of_a_worker(sig: signal.Signals, tmp_path: Path) -> None:
     log = tmp_path / "log"
     digit = encoded(noise(28, 28), "PNG")
-    with Backend(log, **TWO, PRISM_TIMEOUT="30") as backend:
+    with BackendProcess(log, **TWO_WORKERS, PRISM_TIMEOUT="30") as backend:
         text = wait_for(log, "is ready", 2)
         worker = int(re.findall(r"Started server process \[(\d+)\]", text)[0])
         os.kill(worker, sig)
-        if sig == signal.SIGKILL:  # what it had accepted is lost with it
-            wait_for(log, "another takes its place", 1)
-        after, end = 0, time.monotonic() + 60
-        while after < 50:
-            assert time.monotonic() < end, "no other worker got ready"
-            answer = httpx.post(f"{backend.url}/classify", files={"file": digit}, timeout=40)
-            assert answer.status_code == 200
-            after += log.read_text().count("is ready") == 3
+        if sig == signal.SIGKILL:  # its accepted requests are lost
+            wait_for(log, "starting a replacement", 1)
+        responses, end = 0, time.monotonic() + 60
+        while responses < 50:
+            assert time.monotonic() < end, "no other worker is ready"
+            response = httpx.post(f"{backend.url}/classify", files={"file": digit}, timeout=40)
+            assert response.status_code == 200
+            responses += log.read_text().count("is ready") == 3
         backend.process.terminate()
-        assert backend.process.wait(timeout=BUDGET) == -signal.SIGTERM
+        assert backend.process.wait(timeout=MAX_SHUTDOWN) == -signal.SIGTERM
 
 
-def answers(backend: Backend) -> bool:
-    """Whether anybody listens."""
+def is_listening(backend: BackendProcess) -> bool:
+    """Return whether the port accepts connections."""
     try:
         backend.connect().close()
     except ConnectionRefusedError:
@@ -156,24 +154,24 @@ def answers(backend: Backend) -> bool:
     return True
 
 
-def test_workers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
+def test_workers_exit_when_their_parent_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with Backend(log, **TWO) as backend:
+    with BackendProcess(log, **TWO_WORKERS) as backend:
         wait_for(log, "is ready", 2)
         backend.process.kill()
         backend.process.wait()
-        end = time.monotonic() + BUDGET
-        while answers(backend):
+        end = time.monotonic() + MAX_SHUTDOWN
+        while is_listening(backend):
             assert time.monotonic() < end
             time.sleep(0.05)
 
 
 @pytest.mark.parametrize("workers", ["1", "2"])
-def test_a_taken_port_ends_the_start(workers: str, tmp_path: Path) -> None:
+def test_port_in_use_aborts_the_start(workers: str, tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with Backend() as other:
+    with BackendProcess() as other:
         other.wait_until_ready()
-        with Backend(log, WEB_CONCURRENCY=workers, PORT=str(other.port)) as backend:
+        with BackendProcess(log, WEB_CONCURRENCY=workers, PORT=str(other.port)) as backend:
             assert backend.process.wait(timeout=20) in {1, 3}
         assert "ddress already in use" in log.read_text()
         assert "Traceback" not in log.read_text()

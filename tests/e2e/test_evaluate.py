@@ -7,7 +7,6 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.conftest import Visit
-from tests.e2e.toggle_proxy import ToggleProxy
 from tests.e2e.pages import (
     announcement,
     button,
@@ -16,8 +15,8 @@ from tests.e2e.pages import (
     main,
     upload_zip,
 )
-from tests.images import encoded, seven
-from tests.labeled_images import SEVEN, sevens, zipped
+from tests.e2e.toggle_proxy import ToggleProxy
+from tests.images import SEVEN, encoded, seven, sevens, zipped
 
 pytestmark = pytest.mark.browser
 
@@ -184,7 +183,7 @@ def select_folder_upload(page: Page) -> None:
     main(page).get_by_text("Folder", exact=True).click()
     main(page).get_by_text("Folder with one folder per class").wait_for()
     expect(main(page).locator("input[type=file][webkitdirectory]")).to_be_attached()
-    expect(page.locator(".st-key-labelled-packer p")).to_be_attached()  # the packer is ready
+    expect(page.locator(".st-key-labeled-packer p")).to_be_attached()  # the packer is ready
 
 
 def test_large_folder_is_packed_by_the_browser(visit: Visit, tmp_path: Path) -> None:

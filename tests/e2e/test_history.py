@@ -1,4 +1,4 @@
-"""The history of a running backend: killed, cut off from its database, out of space."""
+"""The history of a backend that is killed, loses its database, or runs out of space."""
 
 import os
 import sqlite3
@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e import kills
-from tests.e2e.backend import Backend
-from tests.e2e.rounds import DIGIT
+from tests.e2e import kill_loop
+from tests.e2e.backend_process import BackendProcess
+from tests.e2e.drain_loop import DIGIT_PNG
 from tests.history.postgres import Postgres, running
 
 WAIT = 60
@@ -25,55 +25,55 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-def classify(backend: Backend) -> dict[str, Any]:
-    """An answer, which comes whatever the database does."""
-    answer = httpx.post(f"{backend.url}/classify", files={"file": DIGIT}, timeout=WAIT)
-    assert answer.status_code == 200
-    found: dict[str, Any] = answer.json()
-    return found
+def classify(backend: BackendProcess) -> dict[str, Any]:
+    """Return a classification; the request succeeds in any state of the database."""
+    response = httpx.post(f"{backend.url}/classify", files={"file": DIGIT_PNG}, timeout=WAIT)
+    assert response.status_code == 200
+    classification: dict[str, Any] = response.json()
+    return classification
 
 
-def classify_until(backend: Backend, stored: bool) -> dict[str, Any]:
-    """Ask until an answer is stored, or is not."""
+def classify_until(backend: BackendProcess, stored: bool) -> dict[str, Any]:
+    """Send requests until a classification is `stored`, or not."""
     end = time.monotonic() + WAIT
-    while (answer := classify(backend))["stored"] is not stored:
-        assert time.monotonic() < end, answer
+    while (classification := classify(backend))["stored"] is not stored:
+        assert time.monotonic() < end, classification
         time.sleep(0.01)
-    return answer
+    return classification
 
 
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_kill_9_loses_and_doubles_no_stored_answer(
+def test_sigkill_loses_and_duplicates_nothing(
     database: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     environ = {"PRISM_DATA_DIR": str(tmp_path)}
     if database == "postgresql":
         environ["PRISM_DATABASE_URL"] = request.getfixturevalue("postgres").url()
-    answers = kills.Answers()
+    stored = kill_loop.StoredIds()
     for _ in range(int(os.environ.get("PRISM_KILL_ROUNDS", "5"))):
-        kills.one_round(answers, **environ)
-    found = kills.found(**environ)
-    assert set(answers.stored) <= set(found)
-    assert set(found.values()) == {1}
-    assert len(set(answers.stored)) == len(answers.stored)
+        kill_loop.run_round(stored, **environ)
+    counts = kill_loop.count_ids(**environ)
+    assert set(stored.ids) <= set(counts)
+    assert set(counts.values()) == {1}
+    assert len(set(stored.ids)) == len(stored.ids)
 
 
-def test_kill_9_of_postgresql_loses_and_doubles_no_stored_answer(
+def test_sigkill_of_postgresql_loses_and_duplicates_nothing(
     postgres: Postgres, tmp_path: Path
 ) -> None:
     environ = {"PRISM_DATA_DIR": str(tmp_path), "PRISM_DATABASE_URL": postgres.url()}
-    answers = kills.Answers()
+    stored = kill_loop.StoredIds()
     rounds = int(os.environ.get("PRISM_KILL_ROUNDS", "3"))
-    kills.database_rounds(answers, postgres, rounds, **environ)
-    found = kills.found(**environ)
-    assert set(answers.stored) <= set(found)
-    assert set(found.values()) == {1}
+    kill_loop.run_database_rounds(stored, postgres, rounds, **environ)
+    counts = kill_loop.count_ids(**environ)
+    assert set(stored.ids) <= set(counts)
+    assert set(counts.values()) == {1}
 
 
-def test_answers_flow_while_postgresql_is_away_and_are_stored_once_it_is_back(
+def test_classifications_continue_while_postgresql_is_down(
     postgres: Postgres, tmp_path: Path
 ) -> None:
-    with Backend(
+    with BackendProcess(
         PRISM_DATABASE_URL=postgres.url(),
         PRISM_HISTORY_OPEN="true",
         WEB_CONCURRENCY="2",
@@ -85,8 +85,11 @@ def test_answers_flow_while_postgresql_is_away_and_are_stored_once_it_is_back(
         try:
             for _ in range(10):
                 classify_until(backend, stored=False)
-            away = backend.get("/history")
-            assert (away.status_code, away.json()["code"]) == (503, "history_unavailable")
+            unavailable = backend.get("/history")
+            assert (unavailable.status_code, unavailable.json()["code"]) == (
+                503,
+                "history_unavailable",
+            )
         finally:
             postgres.start()
         after = classify_until(backend, stored=True)
@@ -94,13 +97,13 @@ def test_answers_flow_while_postgresql_is_away_and_are_stored_once_it_is_back(
             assert backend.get(f"/history/{one['id']}").status_code == 200
 
 
-def test_a_database_that_is_away_at_the_start_is_found_later(
-    postgres: Postgres, tmp_path: Path
-) -> None:
+def test_database_may_start_after_the_backend(postgres: Postgres, tmp_path: Path) -> None:
     postgres.stop()
     log = tmp_path / "log"
     url = postgres.url().replace("prism@", "prism:secret@")
-    with Backend(log, PRISM_DATABASE_URL=url, PRISM_DATA_DIR=str(tmp_path / "data")) as backend:
+    with BackendProcess(
+        log, PRISM_DATABASE_URL=url, PRISM_DATA_DIR=str(tmp_path / "data")
+    ) as backend:
         backend.wait_until_ready()
         assert classify(backend)["stored"] is False
         postgres.start()
@@ -108,8 +111,8 @@ def test_a_database_that_is_away_at_the_start_is_found_later(
     assert "secret" not in log.read_text()
 
 
-def test_a_locked_file_holds_nobody_up(tmp_path: Path) -> None:
-    with Backend(PRISM_DATA_DIR=str(tmp_path), PRISM_HISTORY_OPEN="true") as backend:
+def test_locked_database_does_not_block_requests(tmp_path: Path) -> None:
+    with BackendProcess(PRISM_DATA_DIR=str(tmp_path), PRISM_HISTORY_OPEN="true") as backend:
         backend.wait_until_ready()
         classify_until(backend, stored=True)
         other = sqlite3.connect(tmp_path / "history.db", isolation_level=None)
@@ -120,11 +123,11 @@ def test_a_locked_file_holds_nobody_up(tmp_path: Path) -> None:
         classify_until(backend, stored=True)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits another process's files")
-def test_a_full_disk_holds_nobody_up(tmp_path: Path) -> None:
+@pytest.mark.skipif(sys.platform != "linux", reason="requires prlimit")
+def test_full_disk_does_not_block_requests(tmp_path: Path) -> None:
     import resource
 
-    with Backend(tmp_path / "log", PRISM_DATA_DIR=str(tmp_path / "data")) as backend:
+    with BackendProcess(tmp_path / "log", PRISM_DATA_DIR=str(tmp_path / "data")) as backend:
         backend.wait_until_ready()
         classify_until(backend, stored=True)
         pid = backend.process.pid

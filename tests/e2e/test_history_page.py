@@ -1,4 +1,4 @@
-"""What a person does with the history, in a real browser."""
+"""The History and Models pages in a browser."""
 
 from collections.abc import Iterator
 from zoneinfo import ZoneInfo
@@ -7,122 +7,146 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from client import Client
-from tests.e2e.backend import remembering
-from tests.e2e.conftest import Open
-from tests.e2e.gate import Gate
-from tests.e2e.pages import SEVEN, expect_accessible, expect_to_fit
+from tests.e2e.backend_process import backend_with_history
+from tests.e2e.conftest import Visit
+from tests.e2e.pages import (
+    SEVEN,
+    button,
+    choose_option,
+    expect_accessible,
+    expect_no_horizontal_scrolling,
+    main,
+    wait_until_idle,
+)
+from tests.e2e.toggle_proxy import ToggleProxy
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture(scope="session")
-def backend_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The pages of this file have a history of their own before them."""
-    with remembering(tmp_path_factory.mktemp("history")) as client:
-        yield client.url
-
-
-@pytest.fixture
-def answers(backend_url: str) -> Iterator[Client]:
-    """A history of two answers: a.png, which is corrected, and the newer b.png."""
-    with Client(backend_url) as client:
-        client.history.clear()
-        first = client.classify(SEVEN, filename="a.png")
-        client.history.correct(first.id, "1")
-        client.classify(SEVEN, filename="b.png")
+@pytest.fixture(scope="module")
+def history_client(
+    session_proxy: ToggleProxy, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Client]:
+    """A client of a backend with a history of its own, which the frontend uses."""
+    with (
+        backend_with_history(tmp_path_factory.mktemp("history")) as client,
+        session_proxy.redirected_to(client.url),
+    ):
         yield client
 
 
+@pytest.fixture
+def client(history_client: Client) -> Client:
+    """The client, with two classifications: a.png, which is corrected, and the newer b.png."""
+    history_client.history.clear()
+    first = history_client.classify(SEVEN, filename="a.png")
+    history_client.history.correct(first.id, "1")
+    history_client.classify(SEVEN, filename="b.png")
+    return history_client
+
+
 def row(page: Page, name: str) -> Locator:
-    """Return the box of the answer for a file."""
-    return page.locator("[class*=st-key-answer]").filter(has_text=name)
+    """Return the list item of a file."""
+    return main(page).locator("[class*=st-key-classification]").filter(has_text=name)
 
 
-def test_an_answer_is_corrected_with_the_keyboard_alone(visit: Open, answers: Client) -> None:
+def test_prediction_is_corrected_with_the_keyboard(visit: Visit, client: Client) -> None:
     page = visit("/history")
-    wrong = row(page, "b.png").get_by_role("button", name="Wrong? Correct it")
-    wrong.focus()
+    row(page, "b.png").get_by_role("button", name="Wrong, fix it").focus()
     page.keyboard.press("Enter")
-    page.get_by_role("combobox", name="The right label").focus()
+    page.get_by_role("combobox", name="Correct label").focus()
     page.keyboard.type("3")
     page.keyboard.press("Enter")
-    save = page.get_by_role("button", name="Save", exact=True)
+    save = button(page, "Save", exact=True)
     expect(save).to_be_enabled()
     save.focus()
     page.keyboard.press("Enter")
-    expect(row(page, "b.png")).to_contain_text("Said to be a 3.")
-    assert answers.history.page().answers[0].correction == "3"
+    expect(row(page, "b.png")).to_contain_text("Corrected to 3")
+    assert client.history.page().items[0].correction == "3"
 
 
-def test_a_filter_is_in_the_address_and_a_reload_keeps_it(visit: Open, answers: Client) -> None:
+def test_filter_is_in_the_url_and_persists_across_a_reload(visit: Visit, client: Client) -> None:
     page = visit("/history")
     expect(row(page, "b.png")).to_be_visible()
-    page.get_by_text("Filter", exact=True).click()
-    page.get_by_role("combobox", name="Corrections").click()
-    page.get_by_role("option", name="Said right or wrong").click()
+    main(page).get_by_text("Filter", exact=True).click()
+    feedback = page.get_by_role("combobox", name="Feedback")
+    choose_option(page, feedback, "With feedback")
     expect(row(page, "b.png")).to_have_count(0)
     assert "corrections=" in page.url
     page.reload()
     expect(row(page, "a.png")).to_be_visible()
     expect(row(page, "b.png")).to_have_count(0)
-    expect(page.get_by_role("combobox", name="Corrections")).to_be_visible()
+    expect(feedback).to_be_visible()
+    choose_option(page, feedback, "Any")
+    expect(row(page, "b.png")).to_be_visible()
+    expect(feedback).to_be_visible()
 
 
-def test_an_answer_is_deleted_only_after_a_second_click(visit: Open, answers: Client) -> None:
+def test_option_list_stays_open_while_the_filters_expand(visit: Visit, client: Client) -> None:
+    page = visit("/history")
+    expect(row(page, "b.png")).to_be_visible()
+    wait_until_idle(page)
+    main(page).get_by_text("Filter", exact=True).click()
+    page.get_by_role("combobox", name="Feedback").click()  # while the expander is opening
+    option = page.get_by_role("option", name="With feedback")
+    expect(option).to_be_visible()
+    wait_until_idle(page)
+    expect(option).to_be_visible()
+
+
+def test_deletion_needs_a_second_click(visit: Visit, client: Client) -> None:
     page = visit("/history")
     row(page, "b.png").get_by_role("button", name="Delete").click()
-    assert len(answers.history.page().answers) == 2
-    page.get_by_role("button", name="Delete this answer").click()
+    assert len(client.history.page().items) == 2
+    page.get_by_role("button", name="Delete this classification").click()
     expect(row(page, "b.png")).to_have_count(0)
     expect(row(page, "a.png")).to_be_visible()
-    assert [answer.filename for answer in answers.history.page().answers] == ["a.png"]
+    assert [stored.filename for stored in client.history.page().items] == ["a.png"]
 
 
-def test_the_history_is_downloaded(visit: Open, answers: Client) -> None:
+def test_history_is_exported(visit: Visit, client: Client) -> None:
     page = visit("/history")
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download as CSV").click()
+        button(page, "Download as CSV").click()
     lines = download.value.path().read_text().splitlines()
     assert len(lines) == 3
     assert lines[1].endswith("b.png")
 
 
-def test_times_are_those_of_whoever_looks(visit: Open, answers: Client) -> None:
+def test_times_are_in_the_time_zone_of_the_browser(visit: Visit, client: Client) -> None:
     page = visit("/history", zone="Asia/Tokyo")
-    answered = answers.history.page().answers[0].time.astimezone(ZoneInfo("Asia/Tokyo"))
-    expect(row(page, "b.png")).to_contain_text(answered.strftime("%d %b %Y, %H:%M:%S"))
+    time = client.history.page().items[0].time.astimezone(ZoneInfo("Asia/Tokyo"))
+    expect(row(page, "b.png")).to_contain_text(time.strftime("%d %b %Y, %H:%M:%S"))
 
 
-def test_the_page_waits_for_a_backend_that_went_away(
-    visit: Open, gate: Gate, answers: Client
+def test_page_recovers_when_the_backend_is_back(
+    visit: Visit, proxy: ToggleProxy, client: Client
 ) -> None:
     page = visit("/history")
     expect(row(page, "b.png")).to_be_visible()
-    gate.shut()
-    row(page, "b.png").get_by_role("button", name="It is right").click()
-    expect(page.get_by_role("alert").filter(has_text="not reachable").first).to_be_visible()
-    gate.open()
-    expect(row(page, "b.png").get_by_role("button", name="It is right")).to_be_visible()
+    proxy.close()
+    row(page, "b.png").get_by_role("button", name="Correct", exact=True).click()
+    expect(main(page).get_by_role("alert").filter(has_text="not reachable").first).to_be_visible()
+    proxy.open()
+    expect(row(page, "b.png").get_by_role("button", name="Correct", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["/history", "/models"])
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_the_page_is_accessible(visit: Open, answers: Client, path: str, scheme: str) -> None:
+def test_page_is_accessible(visit: Visit, client: Client, path: str, scheme: str) -> None:
     page = visit(path, scheme=scheme)
     if path == "/history":
         expect(page.get_by_role("heading", name="Accuracy by day")).to_be_visible()
         expect(row(page, "b.png").get_by_role("img")).to_be_visible()
     else:
-        page.get_by_text("Model card").last.click()
-        expect(page.get_by_role("heading", level=4).first).to_be_visible()
+        main(page).get_by_text("Model card").last.click()
+        expect(main(page).get_by_role("heading", level=4).first).to_be_visible()
     expect_accessible(page)
 
 
 @pytest.mark.parametrize("path", ["/history", "/models"])
-def test_a_phone_shows_the_page_without_scrolling_sideways(
-    visit: Open, answers: Client, path: str
-) -> None:
+def test_page_fits_a_phone(visit: Visit, client: Client, path: str) -> None:
     page = visit(path, width=360)
-    landmark = "Answers" if path == "/history" else "Handwritten digits"
-    expect(page.get_by_role("heading", name=landmark, exact=True)).to_be_visible()
-    expect_to_fit(page)
+    landmark = "Classifications" if path == "/history" else "Handwritten digits"
+    expect(main(page).get_by_role("heading", name=landmark, exact=True)).to_be_visible()
+    expect_no_horizontal_scrolling(page)

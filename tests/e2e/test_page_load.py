@@ -1,4 +1,4 @@
-"""Visitors without a browser, as load tests use them, on a real page."""
+"""Simulated page users without a browser, as in load tests, on a real frontend."""
 
 import json
 import subprocess
@@ -13,50 +13,50 @@ from tests.e2e.toggle_proxy import ToggleProxy
 pytestmark = pytest.mark.browser
 
 
-def test_a_visitor_opens_a_page_by_its_path(frontend_url: str) -> None:
-    with Session(frontend_url) as visitor:
-        visitor.open()
-        assert "Classify" in visitor.texts()
-        visitor.open("models")
-        assert "Models" in visitor.texts()
+def test_session_opens_a_page_by_path(frontend_url: str) -> None:
+    with Session(frontend_url) as session:
+        session.open()
+        assert "Classify" in session.texts()
+        session.open("models")
+        assert "Models" in session.texts()
 
 
-def test_what_is_not_on_the_page_cannot_be_set(frontend_url: str) -> None:
-    with Session(frontend_url) as visitor:
-        visitor.open("models")
+def test_missing_component_raises(frontend_url: str) -> None:
+    with Session(frontend_url) as session:
+        session.open("models")
         with pytest.raises(LookupError, match="drawing_pad"):
-            visitor.set_component("drawing_pad", {})
+            session.set_component("drawing_pad", {})
 
 
-def visits(backend_url: str, frontend_url: str, *options: str) -> subprocess.CompletedProcess[str]:
+def run_locust(
+    backend_url: str, frontend_url: str, *options: str
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "locust", "--headless", "--only-summary", "--json"]
     command += ["--host", backend_url, "--frontend", frontend_url, "--users", "2"]
     command += ["--spawn-rate", "2", "--run-time", "8s", *options, "Visitor"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=90)
 
 
-def test_people_come_draw_and_go_and_each_step_is_timed(
-    backend_url: str, frontend_url: str
-) -> None:
-    done = visits(backend_url, frontend_url, "--max-p95", "60000")
-    assert done.returncode == 0, done.stdout + done.stderr
-    steps = {line["name"]: line for line in json.loads(done.stdout)}
+def test_each_step_of_a_page_user_is_timed(backend_url: str, frontend_url: str) -> None:
+    result = run_locust(backend_url, frontend_url, "--max-p95", "60000")
+    assert result.returncode == 0, result.stdout + result.stderr
+    steps = {line["name"]: line for line in json.loads(result.stdout)}
     assert set(steps) == {"open the page", "go to Draw", "draw a stroke"}
     for step in steps.values():
         assert step["num_requests"] > step["num_failures"] == 0
 
 
-def test_a_page_without_answers_is_a_failure(
+def test_page_without_predictions_is_a_failure(
     backend_url: str, frontend_url: str, proxy: ToggleProxy
 ) -> None:
     proxy.close()
-    done = visits(backend_url, frontend_url)
-    assert done.returncode == 1
-    assert "draw a stroke" in done.stderr
-    assert "no '%' on the page" in done.stderr
+    result = run_locust(backend_url, frontend_url)
+    assert result.returncode == 1
+    assert "draw a stroke" in result.stderr
+    assert "no '%' on the page" in result.stderr
 
 
-def test_a_page_that_is_not_there_is_a_failure(backend_url: str) -> None:
-    done = visits(backend_url, "http://127.0.0.1:1")
-    assert done.returncode == 1
-    assert "open the page" in done.stderr
+def test_unreachable_page_is_a_failure(backend_url: str) -> None:
+    result = run_locust(backend_url, "http://127.0.0.1:1")
+    assert result.returncode == 1
+    assert "open the page" in result.stderr

@@ -1,4 +1,4 @@
-"""The running service, as its users meet it: many at once, odd files, and the end of its life."""
+"""The running service: concurrent uploads, unusual files, health checks under load."""
 
 import statistics
 import time
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import ROOT
-from tests.pictures import encoded, noise, seven
+from tests.images import encoded, noise, seven
 
 EXAMPLES = ROOT / "frontend" / "examples"
 
@@ -29,26 +29,26 @@ def prediction(service: httpx.Client, data: bytes, name: str = "digit.png") -> s
     return str(response.json()["prediction"])
 
 
-def test_256_uploads_under_one_name_each_get_their_own_answer(service: httpx.Client) -> None:
-    """The tutorial that wrote uploads to disk under their name mixed up half of them."""
+def test_256_concurrent_uploads_with_one_name_are_not_mixed_up(service: httpx.Client) -> None:
+    """A service that stores uploads on disk under their names mixes up half of them."""
     digits = sorted(EXAMPLES.glob("*.png"))
-    alone = {path: prediction(service, path.read_bytes()) for path in digits}
-    assert len(set(alone.values())) >= 4
-    asked = [digits[i % len(digits)] for i in range(256)]
+    expected = {path: prediction(service, path.read_bytes()) for path in digits}
+    assert len(set(expected.values())) >= 4
+    paths = [digits[i % len(digits)] for i in range(256)]
     with ThreadPoolExecutor(32) as pool:
-        together = list(pool.map(lambda path: prediction(service, path.read_bytes()), asked))
-    assert together == [alone[path] for path in asked]
+        results = list(pool.map(lambda path: prediction(service, path.read_bytes()), paths))
+    assert results == [expected[path] for path in paths]
 
 
-def test_all_digits_drawn_with_a_mouse_are_read_right(
+def test_all_mouse_drawn_digits_are_classified_correctly(
     service: httpx.Client, test_data: Path
 ) -> None:
     paths = sorted((test_data / "digits" / "mouse_drawn").glob("*/*.png"))
     assert len(paths) == 32
     wrong = {
-        str(path): answer
+        str(path): label
         for path in paths
-        if (answer := prediction(service, path.read_bytes())) != path.parent.name
+        if (label := prediction(service, path.read_bytes())) != path.parent.name
     }
     assert not wrong
 
@@ -57,13 +57,13 @@ def test_all_digits_drawn_with_a_mouse_are_read_right(
 @pytest.mark.parametrize(
     ("ink", "paper"), [("black", "white"), ("white", "black"), ("#333", "#bbb"), ("navy", "#fe8")]
 )
-def test_a_seven_is_a_seven_of_any_size_and_color(
+def test_seven_is_recognized_in_any_size_and_color(
     service: httpx.Client, size: int, ink: str, paper: str
 ) -> None:
     assert prediction(service, encoded(seven(size, ink=ink, paper=paper))) == "7"
 
 
-def test_a_seven_on_a_transparent_page_is_a_seven(service: httpx.Client) -> None:
+def test_seven_on_a_transparent_background_is_recognized(service: httpx.Client) -> None:
     for color in ((0, 0, 0), (255, 255, 255)):
         mask = seven(100).convert("L").point(lambda value: 255 - value)
         page = Image.new("RGBA", mask.size, (*color, 0))
@@ -71,14 +71,14 @@ def test_a_seven_on_a_transparent_page_is_a_seven(service: httpx.Client) -> None
         assert prediction(service, encoded(page)) == "7"
 
 
-def test_a_seven_in_a_corner_of_a_large_page_is_a_seven(service: httpx.Client) -> None:
+def test_seven_in_a_corner_of_a_large_page_is_recognized(service: httpx.Client) -> None:
     page = Image.new("RGB", (1200, 900), "#eee")
     page.paste(seven(150, paper="#eee"), (1000, 60))
     assert prediction(service, encoded(page)) == "7"
 
 
-def odd_files() -> Iterator[tuple[str, bytes]]:
-    """Files at the edge of what is a picture, and beyond."""
+def unusual_files() -> Iterator[tuple[str, bytes]]:
+    """Yield unusual, damaged and invalid image files."""
     for size in ((1, 1), (1, 3000), (3000, 1), (2, 2)):
         yield f"{size} white", encoded(Image.new("RGB", size, "white"))
         yield f"{size} noise", encoded(noise(*size))
@@ -93,29 +93,32 @@ def odd_files() -> Iterator[tuple[str, bytes]]:
     )
     yield "large", encoded(Image.new("1", (7000, 7000)))
     yield "larger", encoded(Image.new("1", (8000, 8000)))
-    whole = {form: encoded(noise(), form) for form in ("PNG", "JPEG", "GIF", "WEBP", "BMP")}
+    files = {
+        file_format: encoded(noise(), file_format)
+        for file_format in ("PNG", "JPEG", "GIF", "WEBP", "BMP")
+    }
     rng = np.random.default_rng(1)
-    for form, data in whole.items():
+    for file_format, data in files.items():
         for share in (0.05, 0.3, 0.9):
-            yield f"{form} cut at {share}", data[: int(share * len(data))]
+            yield f"{file_format} cut at {share}", data[: int(share * len(data))]
         for number in range(10):
             damaged = bytearray(data)
             for place in rng.integers(0, len(data), 5):
                 damaged[place] = rng.integers(0, 256)
-            yield f"{form} damaged {number}", bytes(damaged)
+            yield f"{file_format} damaged {number}", bytes(damaged)
     for data in (b"", b"\0", b"GIF89a", b"\xff\xd8\xff", b"RIFF\0\0\0\0WEBP", b"BM", b"<svg/>"):
         yield repr(data), data
 
 
-def test_no_odd_file_is_a_5xx(service: httpx.Client) -> None:
-    for name, data in odd_files():
+def test_unusual_files_cause_no_5xx(service: httpx.Client) -> None:
+    for name, data in unusual_files():
         response = service.post("/classify", files={"file": (name, data)})
         assert response.status_code < 500, f"{name}: {response.text}"
         if response.status_code != 200:
             assert response.json()["code"], name
 
 
-def test_health_answers_at_once_while_16_large_uploads_are_worked_on(backend_url: str) -> None:
+def test_health_responds_at_once_during_16_large_uploads(backend_url: str) -> None:
     photo = encoded(noise(4000, 3000), "JPEG")
 
     def upload(_: int) -> int:
@@ -123,11 +126,11 @@ def test_health_answers_at_once_while_16_large_uploads_are_worked_on(backend_url
 
     with ThreadPoolExecutor(16) as pool, httpx.Client(base_url=backend_url) as probe:
         uploads = [pool.submit(upload, number) for number in range(32)]
-        waits = []
+        durations = []
         while not all(done.done() for done in uploads):
             started = time.perf_counter()
             assert probe.get("/health").status_code == 200
-            waits.append(time.perf_counter() - started)
+            durations.append(time.perf_counter() - started)
         assert {done.result() for done in uploads} <= {200, 504}
-    assert len(waits) >= 5
-    assert statistics.median(waits) < 0.1  # the promise to probes: inference never blocks the loop
+    assert len(durations) >= 5
+    assert statistics.median(durations) < 0.1  # inference must not block the event loop

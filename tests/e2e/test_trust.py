@@ -13,7 +13,7 @@ from matplotlib import get_data_path
 from PIL import Image, ImageDraw, ImageFont
 
 from tests.conftest import ROOT
-from tests.pictures import encoded, noise
+from tests.images import encoded, noise
 from training.data.digits import Digits, read_mnist
 
 Answer = dict[str, Any]

@@ -8,7 +8,6 @@ from PIL import Image, ImageChops
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.conftest import Visit
-from tests.e2e.toggle_proxy import ToggleProxy
 from tests.e2e.pages import (
     announcement,
     button,
@@ -17,6 +16,7 @@ from tests.e2e.pages import (
     main,
     upload,
 )
+from tests.e2e.toggle_proxy import ToggleProxy
 from tests.frontend.views.video.clips import clip, sevens_then_noise
 from tests.images import noise, seven
 

@@ -1,4 +1,4 @@
-"""A way to the backend that a test can shut and open again."""
+"""A TCP proxy to the backend that tests can close and reopen."""
 
 import socket
 import socketserver
@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 
 class ToggleProxy:
-    """Listens on a port of its own and passes every byte on to `target`, while it is open."""
+    """Forwards connections on `port` to `target` while it is open."""
 
     def __init__(self, target: tuple[str, int], port: int) -> None:
         self.target = target
@@ -21,33 +21,33 @@ class ToggleProxy:
         return f"http://127.0.0.1:{self.port}"
 
     def open(self) -> None:
-        """Let connections through."""
+        """Accept connections."""
         if self._server is None:
             self._server = _Server(self.port, self.target)
             Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
-    def shut(self) -> None:
-        """Refuse connections, and break off those there are."""
+    def close(self) -> None:
+        """Refuse new connections and drop existing ones."""
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
-            for one in self._server.passing:
+            for one in self._server.connections:
                 with suppress(OSError):
                     one.shutdown(socket.SHUT_RDWR)
             self._server = None
 
     @contextmanager
     def redirected_to(self, url: str) -> Iterator[None]:
-        """Lead to another server for a while."""
-        usual, other = self.target, urlsplit(url)
-        self.shut()
+        """Forward to the server at `url` within the context."""
+        original, other = self.target, urlsplit(url)
+        self.close()
         self.target = (other.hostname or "", other.port or 0)
         self.open()
         try:
             yield
         finally:
-            self.shut()
-            self.target = usual
+            self.close()
+            self.target = original
             self.open()
 
 
@@ -56,28 +56,28 @@ class _Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
 
     def __init__(self, port: int, target: tuple[str, int]) -> None:
-        super().__init__(("127.0.0.1", port), _Passage)
+        super().__init__(("127.0.0.1", port), _Forwarder)
         self.target = target
-        self.passing: list[socket.socket] = []
+        self.connections: list[socket.socket] = []
 
 
-class _Passage(socketserver.BaseRequestHandler):
+class _Forwarder(socketserver.BaseRequestHandler):
     server: _Server
 
     def handle(self) -> None:
         with socket.create_connection(self.server.target) as backend:
-            self.server.passing += [self.request, backend]
-            back = Thread(target=pump, args=(backend, self.request), daemon=True)
-            back.start()
+            self.server.connections += [self.request, backend]
+            response = Thread(target=pump, args=(backend, self.request), daemon=True)
+            response.start()
             pump(self.request, backend)
-            back.join()
+            response.join()
 
 
-def pump(source: socket.socket, sink: socket.socket) -> None:
-    """Copy until one side ends."""
+def pump(source: socket.socket, destination: socket.socket) -> None:
+    """Copy bytes until one side closes."""
     with suppress(OSError):
         while data := source.recv(65536):
-            sink.sendall(data)
-    for end in (source, sink):
+            destination.sendall(data)
+    for end in (source, destination):
         with suppress(OSError):
             end.shutdown(socket.SHUT_RDWR)
