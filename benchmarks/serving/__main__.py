@@ -1,7 +1,7 @@
-"""Measure, and print a table.
+"""Run scenarios and print a Markdown table of the figures.
 
-.venv-benchmarks/serving/bin/python -m benchmarks.serving --only digits --rounds 3 --seconds 4
-.venv-benchmarks/serving/bin/python -m benchmarks.serving --systems prism,raw --only resnet50,mobilenet
+make bench ARGS='--only digits --rounds 3 --seconds 4'
+make bench ARGS='--systems prism,raw --only resnet50,mobilenet'
 """
 
 import argparse
@@ -10,77 +10,99 @@ import sys
 import time
 from collections.abc import Sequence
 
-from benchmarks.serving import servers, systems, table
-from benchmarks.serving.machine import describe
+from benchmarks.serving import results, servers, systems
+from benchmarks.serving.assets import RESULTS, ROOT
+from benchmarks.serving.machine import describe_machine
 from benchmarks.serving.measurement import Options
-from benchmarks.serving.paths import RESULTS, ROOT
-from benchmarks.serving.results import Result, keep, kept
+from benchmarks.serving.results import Result
 from benchmarks.serving.scenarios import SCENARIOS, Scenario
 
-_PAGE = ROOT / "docs" / "performance.md"
+_DOCUMENT = ROOT / "docs" / "performance.md"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what the command line asks for; 0, or 1 where a scenario could not be measured."""
-    given = _parse(arguments)
-    options = Options(given.rounds, given.seconds, given.warm, frozenset(given.systems))
-    results, failed = [], False
-    servers.forget()
-    for scenario in given.only or SCENARIOS:
+    """Run the selected scenarios; return 1 if one of them failed, otherwise 0."""
+    args = _parse(arguments)
+    options = Options(args.rounds, args.seconds, args.warm, frozenset(args.systems))
+    measured: list[Result] = []
+    has_failed = False
+    servers.delete_prism_data()
+    for scenario in args.only or SCENARIOS:
         try:
-            figures = scenario.run(options, _say)
+            figures = scenario.run(options, _log)
         except (servers.ServerError, subprocess.CalledProcessError, OSError) as error:
-            _say(f"{scenario.name} failed: {error}")
-            failed = True
+            _log(f"{scenario.name} failed: {error}")
+            has_failed = True
             continue
-        result = Result(scenario.name, given.rounds, given.seconds, describe(), figures)
-        results.append(result)
-        if given.write:
-            keep(result, RESULTS)
-    if given.write:
-        everything = kept([scenario.name for scenario in SCENARIOS], RESULTS)
-        table.insert(_PAGE, _report(everything))
-    print(_report(results))
-    return int(failed)
+        result = Result(scenario.name, args.rounds, args.seconds, describe_machine(), figures)
+        measured.append(result)
+        if args.write:
+            results.save(result, RESULTS)
+    if args.write:
+        saved = results.load([scenario.name for scenario in SCENARIOS], RESULTS)
+        results.update_document(_DOCUMENT, _report(saved))
+    print(_report(measured))
+    return int(has_failed)
 
 
-def _report(results: Sequence[Result]) -> str:
-    """The table, and below it what it was measured on and how."""
-    figures = [figure for result in results for figure in result.figures]
-    machines = list(dict.fromkeys(result.machine for result in results))
+def _report(measured: Sequence[Result]) -> str:
+    """Return the table, followed by the machine and the commands of the measurement."""
+    figures = [figure for result in measured for figure in result.figures]
+    machines = list(dict.fromkeys(result.machine for result in measured))
     commands = [
         f"make bench ARGS='--only {one.scenario} --rounds {one.rounds} --seconds {one.seconds:g}'"
-        for one in results
+        for one in measured
     ]
-    lines = [table.render(figures), ""]
-    lines += [f"Measured on {machine}, by:" for machine in machines]
+    lines = [results.render_table(figures), ""]
+    lines += [f"Measured on {machine}, with:" for machine in machines]
     return "\n".join([*lines, "", "```bash", *commands, "```"])
 
 
-def _say(text: str) -> None:
+def _log(text: str) -> None:
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        "python -m benchmarks.serving", description="Measure Prism, its peers and the machine."
+        "python -m benchmarks.serving",
+        description="Compare Prism with other servers and with the limits of this machine.",
     )
     names = ", ".join(scenario.name for scenario in SCENARIOS)
     known = [one.name for one in systems.ALL] + [systems.RAW]
     parser.add_argument(
-        "--only", type=_scenarios, default=[], help=f"of these, comma-separated: {names}"
+        "--only",
+        type=_scenarios,
+        default=[],
+        metavar="SCENARIO,...",
+        help=f"scenarios to run (default: all): {names}",
     )
     parser.add_argument(
         "--systems",
         type=lambda text: _choice(text, known),
         default=[],
-        help=f"of these, comma-separated: {', '.join(known)}",
+        metavar="SYSTEM,...",
+        help=f"systems to measure (default: all): {', '.join(known)}",
     )
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=5.0, help="that count, of each load")
-    parser.add_argument("--warm", type=float, default=2.0, help="seconds of load before them")
     parser.add_argument(
-        "--write", action="store_true", help="keep the figures and put them into the documentation"
+        "--rounds", type=int, default=3, help="rounds of each scenario (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--seconds",
+        type=float,
+        default=5.0,
+        help="measured duration of each load in seconds (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--warm",
+        type=float,
+        default=2.0,
+        metavar="SECONDS",
+        help="warm-up before each measurement in seconds (default: %(default)g)",
+    )
+    parser.add_argument(
+        "--write",
+        action="store_true",
+        help="save the figures and update docs/performance.md",
     )
     return parser.parse_args(arguments)
 
@@ -94,7 +116,7 @@ def _choice(text: str, known: Sequence[str]) -> list[str]:
     names = [name for name in text.split(",") if name]
     for name in names:
         if name not in known:
-            raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(known)}")
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
     return names
 
 

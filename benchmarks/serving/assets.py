@@ -1,11 +1,13 @@
-"""The request bodies: the same pictures on every machine, made of the page's examples.
+"""Paths, request images and models of the benchmark.
 
-Photographs are the examples, enlarged, shifted and given the grain of a camera, so that their
-files are as large as those of real ones: about 87 kB at 500x375, and 3 to 5 MB at 12 megapixels.
-Decoding time follows the size. There are several of each, so that nobody answers from memory.
+Images and models are created on first use and cached in `.bench`, so they are the same on every
+machine. Photographs are the bundled examples, enlarged, shifted and with noise added, so that the
+files have realistic sizes: about 87 kB at 500x375, and about 4 MB at 12 megapixels. The decoding
+time depends on the size. Several images of each kind prevent responses from a cache.
 """
 
 import io
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, Literal
@@ -13,95 +15,147 @@ from typing import Final, Literal
 import numpy as np
 from PIL import Image
 
-from benchmarks.serving.paths import CACHE, EXAMPLES
+ImageKind = Literal["photo", "large", "digit", "tiny"]
+ModelName = Literal["resnet50", "mobilenet_v3_large", "mnist-cnn"]
 
-Kind = Literal["photo", "large", "digit", "tiny"]
+ROOT = Path(__file__).resolve().parents[2]
+CACHE = ROOT / ".bench"
+LOGS = CACHE / "logs"
+RESULTS = CACHE / "results"
+_EXAMPLES = ROOT / "frontend" / "examples"
+_BUNDLED_MODELS = ROOT / "models"
+_CACHED_MODELS = CACHE / "models"
+# Packaging requires onnx and its exporter, which only the development environment contains.
+_DEVELOPMENT_PYTHON = ROOT / ".venv" / "bin" / "python"
 
-_PHOTO: Final = (500, 375)
-_LARGE: Final = (4000, 3000)
+_PHOTO_SIZE: Final = (500, 375)
+_LARGE_SIZE: Final = (4000, 3000)
 _PHOTO_BYTES: Final = 87_000
 _LARGE_BYTES: Final = 4_000_000
-_GRAIN: Final = 6.0  # standard deviation of the noise, of 255 levels
+_NOISE: Final = 6.0  # standard deviation, of 255 levels
 _PHOTOS: Final = ("cat.jpg", "coffee.jpg", "rocket.jpg")
+_WEIGHTS_SEED = 20240229
 
 
-def pictures(kind: Kind) -> tuple[Path, ...]:
-    """The files of one kind, made at the first call and kept."""
-    folder = CACHE / "pictures" / kind
+def image_files(kind: ImageKind) -> tuple[Path, ...]:
+    """Return the image files of one kind, sorted by name."""
+    folder = CACHE / "images" / kind
     done = folder / ".done"
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        for name, data in _MAKERS[kind]():
-            (folder / name).write_bytes(data)
+        for name, content in _GENERATORS[kind]():
+            (folder / name).write_bytes(content)
         done.touch()
     return tuple(sorted(path for path in folder.iterdir() if path != done))
 
 
-def _photos() -> Iterator[tuple[str, bytes]]:
-    for number in range(9):
-        source = EXAMPLES / _PHOTOS[number % 3]
-        yield f"photo-{number}.jpg", photograph(source, _PHOTO, _PHOTO_BYTES, seed=number)
+def create_photo(source: Path, size: tuple[int, int], target: int, *, seed: int) -> bytes:
+    """Return a JPEG of `size` (width, height) with about `target` bytes.
 
-
-def _large() -> Iterator[tuple[str, bytes]]:
-    for number, name in enumerate(_PHOTOS):
-        yield (
-            f"large-{number}.jpg",
-            photograph(EXAMPLES / name, _LARGE, _LARGE_BYTES, seed=number),
-        )
-
-
-def _digits() -> Iterator[tuple[str, bytes]]:
-    for path in sorted(EXAMPLES.glob("*.png")):
-        yield path.name, path.read_bytes()
-
-
-def _tiny() -> Iterator[tuple[str, bytes]]:
-    for path in sorted(EXAMPLES.glob("*.png")):
-        with Image.open(path) as image:
-            small = image.convert("L").resize((28, 28), Image.Resampling.BOX)
-        out = io.BytesIO()
-        small.quantize(8).save(out, "PNG", optimize=True)
-        yield path.name, out.getvalue()
-
-
-def photograph(source: Path, size: tuple[int, int], target: int, *, seed: int) -> bytes:
-    """A JPEG of `size` (width, height) whose file has some `target` bytes; other seeds, others."""
+    `seed` determines the crop of `source` and the noise.
+    """
     rng = np.random.default_rng(seed)
     with Image.open(source) as image:
         width, height = image.size
         x, y = rng.uniform(0, 0.1, 2)
         box = (x * width, y * height, (x + 0.9) * width, (y + 0.9) * height)
         enlarged = image.convert("RGB").resize(size, Image.Resampling.BICUBIC, box=box)
-    grain = rng.normal(0, _GRAIN, (size[1], size[0], 3))
-    noisy = Image.fromarray((np.asarray(enlarged) + grain).clip(0, 255).astype(np.uint8))
+    noise = rng.normal(0, _NOISE, (size[1], size[0], 3))
+    noisy = Image.fromarray((np.asarray(enlarged) + noise).clip(0, 255).astype(np.uint8))
     return min(
-        (_jpeg(noisy, quality) for quality in _qualities(noisy, target)),
-        key=lambda data: abs(len(data) - target),
+        (_encode_jpeg(noisy, quality) for quality in _bracket_quality(noisy, target)),
+        key=lambda content: abs(len(content) - target),
     )
 
 
-def _qualities(image: Image.Image, target: int) -> tuple[int, int]:
-    """The two neighboring qualities between which a file has `target` bytes."""
+def _photos() -> Iterator[tuple[str, bytes]]:
+    for number in range(9):
+        source = _EXAMPLES / _PHOTOS[number % 3]
+        yield f"photo-{number}.jpg", create_photo(source, _PHOTO_SIZE, _PHOTO_BYTES, seed=number)
+
+
+def _large_photos() -> Iterator[tuple[str, bytes]]:
+    for number, name in enumerate(_PHOTOS):
+        content = create_photo(_EXAMPLES / name, _LARGE_SIZE, _LARGE_BYTES, seed=number)
+        yield f"large-{number}.jpg", content
+
+
+def _digits() -> Iterator[tuple[str, bytes]]:
+    for path in sorted(_EXAMPLES.glob("*.png")):
+        yield path.name, path.read_bytes()
+
+
+def _tiny_digits() -> Iterator[tuple[str, bytes]]:
+    for path in sorted(_EXAMPLES.glob("*.png")):
+        with Image.open(path) as image:
+            small = image.convert("L").resize((28, 28), Image.Resampling.BOX)
+        buffer = io.BytesIO()
+        small.quantize(8).save(buffer, "PNG", optimize=True)
+        yield path.name, buffer.getvalue()
+
+
+def _bracket_quality(image: Image.Image, target: int) -> tuple[int, int]:
+    """Return the two adjacent JPEG qualities whose file sizes enclose `target` bytes."""
     low, high = 20, 97
     while high - low > 1:
         middle = (low + high) // 2
-        if len(_jpeg(image, middle)) < target:
+        if len(_encode_jpeg(image, middle)) < target:
             low = middle
         else:
             high = middle
     return low, high
 
 
-def _jpeg(image: Image.Image, quality: int) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "JPEG", quality=quality)
-    return out.getvalue()
+def _encode_jpeg(image: Image.Image, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
 
 
-_MAKERS: Final[dict[Kind, Callable[[], Iterator[tuple[str, bytes]]]]] = {
+_GENERATORS: Final[dict[ImageKind, Callable[[], Iterator[tuple[str, bytes]]]]] = {
     "photo": _photos,
-    "large": _large,
+    "large": _large_photos,
     "digit": _digits,
-    "tiny": _tiny,
+    "tiny": _tiny_digits,
 }
+
+
+def model_folder(name: ModelName) -> Path:
+    """Return the folder of a packaged model.
+
+    The photo classifiers are torchvision architectures with random weights: the duration of a
+    forward pass does not depend on the weights. `mnist-cnn` is the bundled model.
+
+    Raise CalledProcessError if packaging fails; the subprocess prints the reason.
+    """
+    if name == "mnist-cnn":
+        return _BUNDLED_MODELS / name
+    folder = _CACHED_MODELS / name
+    if not (folder / "manifest.json").exists():
+        _package_model(name, _create_checkpoint(name))
+    return folder
+
+
+def _create_checkpoint(name: ModelName) -> Path:
+    import torch
+
+    from backend.inference.models import torchvision_compat
+
+    torch.manual_seed(_WEIGHTS_SEED)
+    network = torchvision_compat.load("models").get_model(name, weights=None)
+    path = CACHE / "checkpoints" / f"{name}.pt"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(network.state_dict(), path)
+    return path
+
+
+def _package_model(name: ModelName, checkpoint: Path) -> None:
+    architecture = f"torchvision/{name}"
+    subprocess.run(
+        [
+            *(_DEVELOPMENT_PYTHON, "-m", "training.package", name, "--architecture", architecture),
+            *("--checkpoint", checkpoint, "--preprocess", "imagenet", "--out", _CACHED_MODELS),
+        ],
+        cwd=ROOT,
+        check=True,
+    )

@@ -1,67 +1,68 @@
-"""The closed loop: so many clients, each of which waits for its answer before it asks again."""
+"""The closed loop: each client waits for its response before it sends the next request."""
 
 import asyncio
 from collections.abc import Iterator
 from time import perf_counter
 
 from benchmarks.serving.http_client import BROKEN, Connection, connect
-from benchmarks.serving.responses import Answer, Records
+from benchmarks.serving.stats import Response, RunRecord
 
-_PAUSE = 0.01  # seconds before a client whose connection broke comes back
+_RECONNECT_DELAY = 0.01  # seconds, after a broken connection
 
 
 async def closed_loop(
-    port: int, requests: Iterator[bytes], clients: int, warm: float, seconds: float
-) -> Records:
-    """Keep `clients` connections busy for `warm + seconds`; what ends later is not waited for.
+    port: int, requests: Iterator[bytes], clients: int, warmup: float, seconds: float
+) -> RunRecord:
+    """Keep `clients` connections busy for `warmup + seconds`, then close them.
 
-    Raises OSError where nobody listens at the beginning.
+    Raise OSError if no server listens at the start.
     """
-    return await _Loop(port, requests).run(clients, warm, seconds)
+    return await _Loop(port, requests).run(clients, warmup, seconds)
 
 
 class _Loop:
     def __init__(self, port: int, requests: Iterator[bytes]) -> None:
         self._port, self._requests = port, requests
-        self._returning: set[asyncio.Task[None]] = set()
-        self._over = False
+        self._reconnecting: set[asyncio.Task[None]] = set()
+        self._is_over = False
 
-    async def run(self, clients: int, warm: float, seconds: float) -> Records:
-        connections = [await connect(self._port, self._answered) for _ in range(clients)]
+    async def run(self, clients: int, warmup: float, seconds: float) -> RunRecord:
+        connections = [await connect(self._port, self._on_response) for _ in range(clients)]
         self._connections = set(connections)
-        start = perf_counter() + warm
-        self._records = Records(start, start + seconds)
+        start = perf_counter() + warmup
+        self._record = RunRecord(start, start + seconds)
         for connection in connections:
             connection.send(next(self._requests))
-        await asyncio.sleep(warm + seconds)
-        self._over = True
-        for task in self._returning:
+        await asyncio.sleep(warmup + seconds)
+        self._is_over = True
+        for task in self._reconnecting:
             task.cancel()
         for connection in self._connections:
             connection.close()
-        return self._records
+        return self._record
 
-    def _answered(self, connection: Connection, status: int) -> None:
+    def _on_response(self, connection: Connection, status: int) -> None:
         now = perf_counter()
-        self._records.answers.append(Answer(now, now - connection.due, status))
-        if self._over:
+        self._record.responses.append(Response(now, now - connection.due, status))
+        if self._is_over:
             return
-        if connection.alive:
+        if connection.is_open:
             connection.send(next(self._requests))
         else:
             self._connections.discard(connection)
-            task = asyncio.ensure_future(self._return(pause=status == BROKEN))
-            self._returning.add(task)
-            task.add_done_callback(self._returning.discard)
+            delay = _RECONNECT_DELAY if status == BROKEN else 0
+            task = asyncio.ensure_future(self._reconnect(delay))
+            self._reconnecting.add(task)
+            task.add_done_callback(self._reconnecting.discard)
 
-    async def _return(self, *, pause: bool) -> None:
-        if pause:
-            await asyncio.sleep(_PAUSE)
-        while not self._over:
+    async def _reconnect(self, delay: float) -> None:
+        if delay:
+            await asyncio.sleep(delay)
+        while not self._is_over:
             try:
-                connection = await connect(self._port, self._answered)
+                connection = await connect(self._port, self._on_response)
             except OSError:
-                await asyncio.sleep(_PAUSE)
+                await asyncio.sleep(_RECONNECT_DELAY)
                 continue
             self._connections.add(connection)
             connection.send(next(self._requests))

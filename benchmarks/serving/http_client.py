@@ -1,7 +1,7 @@
-"""HTTP/1.1 from the client's side, with as little work as will do.
+"""A minimal HTTP/1.1 client.
 
-A generator that costs more than the server measures itself: no headers are parsed beyond the
-status and the length, and no answer is looked into.
+The cost of the client must be small compared with the server's: of a response, only the status
+and the length are parsed.
 """
 
 import asyncio
@@ -10,25 +10,25 @@ from pathlib import Path
 from time import perf_counter
 from typing import cast
 
-BROKEN = 0  # instead of a status, where the connection ended first
+BROKEN = 0  # in place of a status: the connection ended before the response
 _BOUNDARY = "prism-bench-d41d8cd98f00b204"
-_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
+_CONTENT_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
 
 
-def get(path: str) -> bytes:
-    """The bytes of a GET request that keeps its connection."""
+def get_request(path: str) -> bytes:
+    """Return the bytes of a GET request on a persistent connection."""
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n".encode()
 
 
-def upload(path: str, picture: Path) -> bytes:
-    """The bytes of a POST request with `picture` as the field `file` of a multipart form."""
-    kind = _TYPES[picture.suffix]
+def upload_request(path: str, image: Path) -> bytes:
+    """Return the bytes of a POST request with `image` as the form field `file`."""
+    content_type = _CONTENT_TYPES[image.suffix]
     form = (
         f"--{_BOUNDARY}\r\n"
-        f'Content-Disposition: form-data; name="file"; filename="{picture.name}"\r\n'
-        f"Content-Type: {kind}\r\n\r\n"
+        f'Content-Disposition: form-data; name="file"; filename="{image.name}"\r\n'
+        f"Content-Type: {content_type}\r\n\r\n"
     ).encode()
-    body = form + picture.read_bytes() + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    body = form + image.read_bytes() + f"\r\n--{_BOUNDARY}--\r\n".encode()
     head = (
         f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n"
         f"Content-Type: multipart/form-data; boundary={_BOUNDARY}\r\n"
@@ -38,54 +38,54 @@ def upload(path: str, picture: Path) -> bytes:
 
 
 class Connection(asyncio.Protocol):
-    """A keep-alive connection with at most one request under way.
+    """A persistent connection with at most one pending request.
 
-    `answered(connection, status)` is called once for each `send`, with BROKEN where the connection
-    ended before the answer did. `due` is a time of `perf_counter`, in seconds.
+    `on_response(connection, status)` is called once for each `send`, with BROKEN if the connection
+    ended before the response. `due` is in seconds, on the clock of `perf_counter`.
     """
 
-    def __init__(self, answered: Callable[["Connection", int], None]) -> None:
-        self.alive = False
+    def __init__(self, on_response: Callable[["Connection", int], None]) -> None:
+        self.is_open = False
         self.due = 0.0
-        self._answered = answered
-        self._waiting = False
+        self._on_response = on_response
+        self._is_pending = False
         self._buffer = bytearray()
-        self._end: int | None = None
-        self._chunked = self._closing = False
+        self._end: int | None = None  # of the response in the buffer
+        self._is_chunked = self._is_closing = False
         self._status = BROKEN
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        self.alive = True
+        self.is_open = True
 
     def send(self, request: bytes, due: float | None = None) -> None:
-        """Send a request; `due` is when it should have been sent (default: now)."""
+        """Send a request; `due` is its scheduled time (default: now)."""
         self.due = perf_counter() if due is None else due
-        self._waiting = True
+        self._is_pending = True
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
-        if self._end is None and not self._chunked and not self._read_head():
+        if self._end is None and not self._is_chunked and not self._read_head():
             return
-        if self._chunked:
-            done = self._buffer.endswith(b"\r\n0\r\n\r\n")
+        if self._is_chunked:
+            is_complete = self._buffer.endswith(b"\r\n0\r\n\r\n")
         else:
-            done = self._end is not None and len(self._buffer) >= self._end
-        if done:
+            is_complete = self._end is not None and len(self._buffer) >= self._end
+        if is_complete:
             self._finish()
 
     def connection_lost(self, error: Exception | None) -> None:
-        self.alive = False
-        if self._waiting:
-            self._waiting = False
-            self._answered(self, BROKEN)
+        self.is_open = False
+        if self._is_pending:
+            self._is_pending = False
+            self._on_response(self, BROKEN)
 
     def close(self) -> None:
-        """End the connection; a request under way is not reported any more."""
-        self._waiting = False
-        if self.alive:
-            self.alive = False
+        """Close the connection; a pending request is no longer reported."""
+        self._is_pending = False
+        if self.is_open:
+            self.is_open = False
             self._transport.abort()
 
     def _read_head(self) -> bool:
@@ -94,25 +94,25 @@ class Connection(asyncio.Protocol):
             return False
         head = bytes(self._buffer[:end]).lower()
         self._status = int(head[9:12])
-        self._closing = b"\r\nconnection: close" in head
-        self._chunked = b"\r\ntransfer-encoding: chunked" in head
-        _, found, rest = head.partition(b"\r\ncontent-length:")
-        self._end = end + 4 + (int(rest.partition(b"\r\n")[0]) if found else 0)
+        self._is_closing = b"\r\nconnection: close" in head
+        self._is_chunked = b"\r\ntransfer-encoding: chunked" in head
+        _, header, rest = head.partition(b"\r\ncontent-length:")
+        self._end = end + 4 + (int(rest.partition(b"\r\n")[0]) if header else 0)
         return True
 
     def _finish(self) -> None:
         self._buffer.clear()
-        self._end, self._chunked = None, False
-        waited, self._waiting = self._waiting, False
-        if self._closing:
-            self.alive = False
+        self._end, self._is_chunked = None, False
+        was_pending, self._is_pending = self._is_pending, False
+        if self._is_closing:
+            self.is_open = False
             self._transport.close()
-        if waited:
-            self._answered(self, self._status)
+        if was_pending:
+            self._on_response(self, self._status)
 
 
-async def connect(port: int, answered: Callable[[Connection, int], None]) -> Connection:
-    """Open a connection to a server on this machine; raises OSError where nobody listens."""
+async def connect(port: int, on_response: Callable[[Connection, int], None]) -> Connection:
+    """Open a connection to a server on this machine; raise OSError if no server listens."""
     loop = asyncio.get_running_loop()
-    _, connection = await loop.create_connection(lambda: Connection(answered), "127.0.0.1", port)
+    _, connection = await loop.create_connection(lambda: Connection(on_response), "127.0.0.1", port)
     return connection

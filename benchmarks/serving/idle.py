@@ -1,73 +1,73 @@
-"""Scenarios of a server that has nothing to do: how soon it answers, and what it takes up."""
+"""Scenarios without load: cold start and memory of an idle server."""
 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from benchmarks.serving import models, systems
-from benchmarks.serving.assets import pictures
+from benchmarks.serving import systems
+from benchmarks.serving.assets import ModelName, image_files, model_folder
+from benchmarks.serving.machine import session_memory
 from benchmarks.serving.measurement import Options
-from benchmarks.serving.memory import proportional_megabytes
-from benchmarks.serving.metrics import Figure, at_least, at_most
+from benchmarks.serving.results import Figure, at_least, at_most
 from benchmarks.serving.servers import serve
 from benchmarks.serving.stats import ratios
-from benchmarks.serving.systems import Contender
+from benchmarks.serving.systems import System
 
-_MODEL: models.Model = "mnist-cnn"
-_SETTLING = 2.0  # seconds until a server is idle
+_MODEL: ModelName = "mnist-cnn"
+_SETTLE_TIME = 2.0  # seconds until a server is idle
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """From starting the process to the first picture classified, bytecode present."""
+    """The time from the start of the process to the first classification, with bytecode."""
 
     name: str
     title: str
-    systems: tuple[Contender, ...] = (systems.PRISM, systems.TUTORIAL)
+    systems: tuple[System, ...] = (systems.PRISM, systems.TUTORIAL)
 
-    def run(self, options: Options, say: Callable[[str], None]) -> list[Figure]:
-        """Measure every round, after one start that nobody counts."""
-        found: dict[str, list[float]] = {
-            one.name: [] for one in self.systems if options.wanted(one.name)
+    def run(self, options: Options, log: Callable[[str], None]) -> list[Figure]:
+        """Measure each round, after one start that is not counted."""
+        durations: dict[str, list[float]] = {
+            one.name: [] for one in self.systems if options.includes(one.name)
         }
-        picture = pictures("digit")[0]
+        image = image_files("digit")[0]
         for number in range(options.rounds + 1):
             for one in self.systems:
-                if one.name in found:
-                    with serve(one, models.folder(_MODEL), picture) as server:
-                        found[one.name].append(server.started)
-                    say(f"{self.name} {number}: {one.name} {server.started:.2f} s")
-        figures = [Figure(self.title, name, "s", took[1:]) for name, took in found.items()]
+                if one.name in durations:
+                    with serve(one, model_folder(_MODEL), image) as server:
+                        durations[one.name].append(server.startup)
+                    log(f"{self.name} {number}: {one.name} {server.startup:.2f} s")
+        figures = [Figure(self.title, name, "s", values[1:]) for name, values in durations.items()]
         if len(figures) == len(self.systems):
             prism, tutorial = (figure.values for figure in figures)
-            sooner = ratios(tutorial, prism)
-            figures.append(Figure(self.title, "tutorial / prism", "", sooner, at_least(4)))
+            speedups = ratios(tutorial, prism)
+            figures.append(Figure(self.title, "tutorial / prism", "", speedups, at_least(4)))
         return figures
 
 
 @dataclass(frozen=True)
-class Memory:
-    """What an idle server with the shipped model takes, all its processes together."""
+class IdleMemory:
+    """The memory of all processes of an idle server with the bundled model."""
 
     name: str
     title: str
-    systems: tuple[Contender, ...] = (systems.PRISM, *systems.PEERS)
+    systems: tuple[System, ...] = (systems.PRISM, *systems.PEERS)
 
-    def run(self, options: Options, say: Callable[[str], None]) -> list[Figure]:
-        """Measure every round."""
-        found: dict[str, list[float]] = {
-            one.name: [] for one in self.systems if options.wanted(one.name) and one.installed
+    def run(self, options: Options, log: Callable[[str], None]) -> list[Figure]:
+        """Measure each round."""
+        sizes: dict[str, list[float]] = {
+            one.name: [] for one in self.systems if options.includes(one.name) and one.is_installed
         }
-        picture = pictures("digit")[0]
+        image = image_files("digit")[0]
         for number in range(options.rounds):
             for one in self.systems:
-                if one.name in found:
-                    with serve(one, models.folder(_MODEL), picture) as server:
-                        time.sleep(_SETTLING)
-                        found[one.name].append(proportional_megabytes(server.pid))
-                    say(f"{self.name} {number + 1}: {one.name} {found[one.name][-1]:.0f} MB")
+                if one.name in sizes:
+                    with serve(one, model_folder(_MODEL), image) as server:
+                        time.sleep(_SETTLE_TIME)
+                        sizes[one.name].append(session_memory(server.pid))
+                    log(f"{self.name} {number + 1}: {one.name} {sizes[one.name][-1]:.0f} MB")
         prism = systems.PRISM.name
         return [
-            Figure(self.title, name, "MB", sizes, at_most(150) if name == prism else None)
-            for name, sizes in found.items()
+            Figure(self.title, name, "MB", values, at_most(150) if name == prism else None)
+            for name, values in sizes.items()
         ]

@@ -1,7 +1,7 @@
-"""The load generator: a process of its own that reads a job and prints what came of it.
+"""The load generator: a separate process that reads a job and prints the outcome, both as JSON.
 
-    echo '{"port": 8000, "path": "/classify", "pictures": ["a.jpg"], "clients": 16}' \\
-        | .venv-benchmarks/serving/bin/python -m benchmarks.serving.load_generator
+    echo '{"port": 8000, "path": "/classify", "images": ["a.jpg"], "clients": 16}' \\
+        | python -m benchmarks.serving.load_generator
 """
 
 import asyncio
@@ -17,33 +17,32 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serving.closed_loop import closed_loop
-from benchmarks.serving.http_client import get, upload
+from benchmarks.serving.http_client import get_request, upload_request
 from benchmarks.serving.open_loop import open_loop
-from benchmarks.serving.responses import Answer, Records
-from benchmarks.serving.stats import quantile
+from benchmarks.serving.stats import Response, RunRecord, quantile
 
 
 @dataclass(frozen=True)
 class Job:
-    """What to send. With a `rate` the loop is open, else `clients` wait for each answer.
+    """The requests to send: an open loop if `rate` is set, otherwise a closed loop.
 
-    `warm` and `seconds` follow each other; what was answered in the first is not counted.
+    The measurement of `seconds` follows the warm-up.
     """
 
     port: int
     path: str
-    pictures: tuple[str, ...] = ()  # files, sent in turn as multipart forms; none: GET
-    clients: int = 1  # connections; of an open loop: at most
-    rate: float | None = None  # requests a second
-    warm: float = 1.0
+    images: tuple[str, ...] = ()  # files, uploaded in turn; none: GET requests
+    clients: int = 1  # connections; of an open loop: their maximum
+    rate: float | None = None  # requests per second
+    warmup: float = 1.0
     seconds: float = 5.0
-    deadline: float = 5.0  # seconds after which an answer is of no use
-    cpus: tuple[int, ...] = ()  # cores to run on; none: all
+    deadline: float = 5.0  # seconds after which a response does not count as goodput
+    cpus: tuple[int, ...] = ()  # cores of the load generator; none: all
 
 
 @dataclass(frozen=True)
 class Latency:
-    """Of a group of answers, in milliseconds; NaN where there were none."""
+    """Latency quantiles in milliseconds; NaN if there were no responses."""
 
     p50: float
     p99: float
@@ -51,90 +50,98 @@ class Latency:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a job, in its counted time.
+    """The result of a job.
 
-    Rates are answers a second with status 200; `goodput` counts those within the deadline. An
-    open loop's latency runs from the time that the schedule had for the request.
+    `rate` is the number of responses per second with status 200; `goodput` counts those within
+    the deadline. The latency of an open loop starts at the scheduled time of the request.
     """
 
     rate: float
     goodput: float
     accepted: Latency
     rejected: Latency
-    statuses: dict[str, int] = field(default_factory=dict)  # "0": the connection broke
+    statuses: dict[str, int] = field(default_factory=dict)  # "0": broken connection
     unanswered: int = 0
-    late: float = 0.0  # share of requests that the generator itself came too late for
-    cpu_ms: float = 0.0  # of the generator, for each answer
+    late: float = 0.0  # share of requests that the load generator sent late
+    cpu_ms: float = 0.0  # CPU time of the load generator per response
 
     @property
     def failures(self) -> dict[str, int]:
-        """Answers other than 200."""
+        """Return the number of responses for each status other than 200."""
         return {status: count for status, count in self.statuses.items() if status != "200"}
 
 
 def run(job: Job) -> Outcome:
-    """Send what `job` says; raises OSError where nobody listens."""
+    """Send the requests of `job`; raise OSError if no server listens."""
     if job.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job.cpus)
     requests = _requests(job)
     if job.rate is None:
-        loop = closed_loop(job.port, requests, job.clients, job.warm, job.seconds)
+        loop = closed_loop(job.port, requests, job.clients, job.warmup, job.seconds)
     else:
-        patience = job.deadline + 1
-        loop = open_loop(job.port, requests, job.clients, job.rate, job.warm, job.seconds, patience)
+        loop = open_loop(
+            job.port,
+            requests,
+            job.clients,
+            job.rate,
+            job.warmup,
+            job.seconds,
+            drain_timeout=job.deadline + 1,
+        )
     before = time.process_time()
-    records = _runner(loop)
+    record = _run_loop(loop)
     cpu = time.process_time() - before
-    return summary(records, job.deadline, cpu)
+    return _summarize(record, job.deadline, cpu)
 
 
-def summary(records: Records, deadline: float, cpu: float = 0.0) -> Outcome:
-    """Count the answers of the counted time; `deadline` and `cpu` in seconds."""
-    answers = records.counted()
-    good = [answer for answer in answers if answer.status == 200]
-    timely = sum(answer.latency <= deadline for answer in good)
+def _summarize(record: RunRecord, deadline: float, cpu: float) -> Outcome:
+    """Return the outcome of the measured responses; `deadline` and `cpu` are in seconds."""
+    responses = record.measured()
+    accepted = [response for response in responses if response.status == 200]
+    in_time = sum(response.latency <= deadline for response in accepted)
+    statuses = Counter(response.status for response in responses)
     return Outcome(
-        rate=len(good) / records.span,
-        goodput=timely / records.span,
-        accepted=_latency(good),
-        rejected=_latency([answer for answer in answers if answer.status in (429, 503)]),
-        statuses={str(k): n for k, n in sorted(Counter(a.status for a in answers).items())},
-        unanswered=records.unanswered,
-        late=records.late,
-        cpu_ms=1000 * cpu / max(1, len(records.answers)),
+        rate=len(accepted) / record.span,
+        goodput=in_time / record.span,
+        accepted=_latency(accepted),
+        rejected=_latency([response for response in responses if response.status in (429, 503)]),
+        statuses={str(status): count for status, count in sorted(statuses.items())},
+        unanswered=record.unanswered,
+        late=record.late,
+        cpu_ms=1000 * cpu / max(1, len(record.responses)),
     )
 
 
-def _latency(answers: Sequence[Answer]) -> Latency:
-    times = [1000 * answer.latency for answer in answers]
+def _latency(responses: Sequence[Response]) -> Latency:
+    times = [1000 * response.latency for response in responses]
     return Latency(quantile(times, 0.5), quantile(times, 0.99))
 
 
 def _requests(job: Job) -> Iterator[bytes]:
-    if not job.pictures:
-        return cycle([get(job.path)])
-    return cycle([upload(job.path, Path(picture)) for picture in job.pictures])
+    if not job.images:
+        return cycle([get_request(job.path)])
+    return cycle([upload_request(job.path, Path(image)) for image in job.images])
 
 
-def _runner(loop: Coroutine[Any, Any, Records]) -> Records:
+def _run_loop(loop: Coroutine[Any, Any, RunRecord]) -> RunRecord:
     try:
         import uvloop
-    except ImportError:  # slower, but the figures mean the same
+    except ImportError:  # slower, but equally valid
         return asyncio.run(loop)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(loop)
 
 
 def to_json(outcome: Outcome) -> str:
-    """An outcome in one line."""
+    """Return an outcome as one line of JSON."""
     return json.dumps(asdict(outcome))
 
 
 def from_json(text: str) -> Outcome:
-    """Read what `to_json` wrote."""
-    read = json.loads(text)
-    accepted, rejected = (Latency(**read.pop(name)) for name in ("accepted", "rejected"))
-    return Outcome(**read, accepted=accepted, rejected=rejected)
+    """Return the outcome that `to_json` wrote."""
+    fields = json.loads(text)
+    accepted, rejected = (Latency(**fields.pop(name)) for name in ("accepted", "rejected"))
+    return Outcome(**fields, accepted=accepted, rejected=rejected)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What was measured on: a figure without its machine says nothing."""
+"""The machine of a measurement: cores, versions, and the memory of the servers' processes."""
 
 import os
 import platform
@@ -9,20 +9,22 @@ _PACKAGES = (
     *("onnxruntime", "numpy", "pillow", "uvicorn", "fastapi"),
     *("torch", "torchvision", "litserve", "bentoml"),
 )
+_PROC = Path("/proc")
+_SESSION_FIELD = 3  # index of the session id in `stat`, after the process name in parentheses
 
 
-def cores() -> tuple[int, ...]:
-    """The cores that this process may use, by number."""
+def available_cores() -> tuple[int, ...]:
+    """Return the numbers of the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return tuple(sorted(os.sched_getaffinity(0)))
     return tuple(range(os.cpu_count() or 1))
 
 
-def describe() -> str:
-    """Cores, processor, memory, system and versions, in one line."""
+def describe_machine() -> str:
+    """Return cores, processor, memory, operating system and package versions in one line."""
     return (
-        f"{len(cores())} cores of {_processor()}, {_memory()}{platform.system()}, "
-        f"Python {platform.python_version()}, {', '.join(_versions())}"
+        f"{len(available_cores())} cores of {_processor()}, {_memory()}{platform.system()}, "
+        f"Python {platform.python_version()}, {', '.join(_package_versions())}"
     )
 
 
@@ -43,11 +45,38 @@ def _memory() -> str:
     return f"{size / 2**30:.0f} GiB of memory, "
 
 
-def _versions() -> list[str]:
-    found = []
+def _package_versions() -> list[str]:
+    versions = []
     for name in _PACKAGES:
         try:
-            found.append(f"{name} {version(name)}")
+            versions.append(f"{name} {version(name)}")
         except PackageNotFoundError:
             continue
-    return found
+    return versions
+
+
+def session_processes(session: int) -> list[int]:
+    """Return the ids of all processes of a session (Linux)."""
+    pids = []
+    for folder in _PROC.iterdir():
+        if folder.name.isdecimal():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # the process has just ended
+                continue
+            if int(fields[_SESSION_FIELD]) == session:
+                pids.append(int(folder.name))
+    return pids
+
+
+def session_memory(session: int) -> float:
+    """Return the proportional set size of a session's processes in MB (10^6 bytes).
+
+    Raise OSError if the system is not Linux.
+    """
+    total = 0
+    for pid in session_processes(session):
+        for line in (_PROC / str(pid) / "smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                total += 1024 * int(line.split()[1])
+    return total / 1e6

@@ -1,4 +1,4 @@
-"""One measurement: the raw limit, or a load on a server. Each runs in a process of its own."""
+"""Single measurements: a load on a server, or the raw limit, each in a separate process."""
 
 import json
 import subprocess
@@ -7,31 +7,31 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.serving.assets import ROOT
 from benchmarks.serving.load_generator import Job, Outcome, from_json
-from benchmarks.serving.paths import ROOT
-from benchmarks.serving.raw_limit import Limit
+from benchmarks.serving.raw_limit import RawLimit
 
 
 @dataclass(frozen=True)
 class Options:
-    """How long and how often: seconds that count, seconds before them, and the rounds."""
+    """The rounds, the measured seconds and the warm-up seconds of each load, and the systems."""
 
     rounds: int = 3
     seconds: float = 5.0
-    warm: float = 2.0
-    systems: frozenset[str] = frozenset()  # names; none: all
+    warmup: float = 2.0
+    systems: frozenset[str] = frozenset()  # names; empty: all
 
-    def wanted(self, name: str) -> bool:
-        """Whether a contender takes part."""
+    def includes(self, name: str) -> bool:
+        """Return whether the system `name` is to be measured."""
         return not self.systems or name in self.systems
 
 
-def load(job: Job) -> Outcome:
-    """Run the load generator; raises CalledProcessError where it fails, saying why itself."""
-    return from_json(finish(start(job)))
+def run_load(job: Job) -> Outcome:
+    """Run the load generator; raise CalledProcessError if it fails."""
+    return wait_for_load(start_load(job))
 
 
-def start(job: Job) -> "subprocess.Popen[str]":
+def start_load(job: Job) -> "subprocess.Popen[str]":
     """Start the load generator without waiting for it."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.serving.load_generator"],
@@ -43,29 +43,29 @@ def start(job: Job) -> "subprocess.Popen[str]":
     if process.stdin is not None:
         process.stdin.write(json.dumps(asdict(job)))
         process.stdin.close()
-        process.stdin = None  # `communicate` would flush it once more
+        process.stdin = None  # otherwise `communicate` flushes the closed pipe
     return process
 
 
-def finish(process: "subprocess.Popen[str]") -> str:
-    """What the process printed, once it has ended; raises CalledProcessError where it failed."""
-    printed, _ = process.communicate()
+def wait_for_load(process: "subprocess.Popen[str]") -> Outcome:
+    """Wait for a load generator; raise CalledProcessError if it failed."""
+    output, _ = process.communicate()
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, process.args)
-    return printed
+    return from_json(output)
 
 
-def raw_limit(
-    model: Path, pictures: Sequence[Path], seconds: float, *, bare: bool = False
-) -> Limit:
-    """What the machine can do without a server; `bare`: only one picture after the other."""
+def measure_raw_limit(
+    model: Path, images: Sequence[Path], seconds: float, *, sequential_only: bool = False
+) -> RawLimit:
+    """Measure the throughput of the machine without a server."""
     job = {
         "model": str(model),
-        "pictures": [str(path) for path in pictures],
+        "images": [str(path) for path in images],
         "seconds": seconds,
-        "bare": bare,
+        "sequential_only": sequential_only,
     }
-    found = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "benchmarks.serving.raw_limit"],
         cwd=ROOT,
         input=json.dumps(job),
@@ -73,4 +73,4 @@ def raw_limit(
         text=True,
         check=True,
     )
-    return Limit(**json.loads(found.stdout))
+    return RawLimit(**json.loads(process.stdout))

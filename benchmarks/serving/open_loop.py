@@ -1,4 +1,4 @@
-"""The open loop: requests come by a schedule, whether or not the server keeps up."""
+"""The open loop: requests follow a schedule, independent of the responses."""
 
 import asyncio
 from collections import deque
@@ -7,10 +7,10 @@ from contextlib import suppress
 from time import perf_counter
 
 from benchmarks.serving.http_client import BROKEN, Connection, connect
-from benchmarks.serving.responses import Answer, Records
+from benchmarks.serving.stats import Response, RunRecord
 
-_STEP = 0.0005  # seconds; uvloop rounds to 1 ms, and a request must not come before its time
-LATE = 0.010  # seconds after its time at which a request counts as late
+_ROUNDING = 0.0005  # seconds; uvloop rounds to 1 ms, and requests must not be sent early
+_LATE = 0.010  # seconds after its scheduled time at which a request counts as late
 
 
 async def open_loop(
@@ -18,16 +18,16 @@ async def open_loop(
     requests: Iterator[bytes],
     connections: int,
     rate: float,
-    warm: float,
+    warmup: float,
     seconds: float,
-    patience: float,
-) -> Records:
-    """Send `rate` requests a second for `warm + seconds`, over at most so many `connections`.
+    drain_timeout: float,
+) -> RunRecord:
+    """Send `rate` requests per second for `warmup + seconds` over at most `connections`.
 
-    What is under way at the end is waited for `patience` seconds at most. A request for which no
-    connection is free waits, and its latency runs all the same.
+    Wait up to `drain_timeout` seconds for pending responses at the end. A request waits if no
+    connection is free; its latency includes this time.
     """
-    return await _Loop(port, requests, connections).run(rate, warm, seconds, patience)
+    return await _Loop(port, requests, connections).run(rate, warmup, seconds, drain_timeout)
 
 
 class _Loop:
@@ -35,45 +35,47 @@ class _Loop:
         self._port, self._requests, self._limit = port, requests, limit
         self._free: list[Connection] = []
         self._all: set[Connection] = set()
-        self._due: deque[float] = deque()  # of requests that no connection was free for
+        self._queue: deque[float] = deque()  # due times of requests without a connection
         self._opening: set[asyncio.Task[None]] = set()
         self._pending = 0
         self._drained = asyncio.Event()
 
-    async def run(self, rate: float, warm: float, seconds: float, patience: float) -> Records:
+    async def run(
+        self, rate: float, warmup: float, seconds: float, drain_timeout: float
+    ) -> RunRecord:
         begin, late = perf_counter(), 0
-        total = int(rate * (warm + seconds))
-        self._records = Records(begin + warm, begin + warm + seconds)
+        total = int(rate * (warmup + seconds))
+        self._record = RunRecord(begin + warmup, begin + warmup + seconds)
         for number in range(total):
             due = begin + number / rate
             ahead = due - perf_counter()
             if ahead > 0:
-                await asyncio.sleep(ahead + _STEP)
+                await asyncio.sleep(ahead + _ROUNDING)
             elif number % 32 == 0:
-                await asyncio.sleep(0)  # behind the schedule: answers have to be read all the same
-            late += perf_counter() - due > LATE
-            self._ask(due)
-        self._records.late = late / max(1, total)
+                await asyncio.sleep(0)  # behind schedule: responses must still be read
+            late += perf_counter() - due > _LATE
+            self._send(due)
+        self._record.late = late / max(1, total)
         with suppress(TimeoutError):
             self._drained.clear()
             if self._pending:
-                await asyncio.wait_for(self._drained.wait(), patience)
-        self._records.unanswered = self._pending
+                await asyncio.wait_for(self._drained.wait(), drain_timeout)
+        self._record.unanswered = self._pending
         for task in self._opening:
             task.cancel()
         for connection in self._all:
             connection.close()
-        return self._records
+        return self._record
 
-    def _ask(self, due: float) -> None:
+    def _send(self, due: float) -> None:
         self._pending += 1
         while self._free:
             connection = self._free.pop()
-            if connection.alive:
+            if connection.is_open:
                 connection.send(next(self._requests), due)
                 return
             self._all.discard(connection)
-        self._due.append(due)
+        self._queue.append(due)
         self._open()
 
     def _open(self) -> None:
@@ -84,34 +86,34 @@ class _Loop:
 
     async def _connect(self) -> None:
         try:
-            connection = await connect(self._port, self._answered)
+            connection = await connect(self._port, self._on_response)
         except OSError:
-            if self._due:
-                now, due = perf_counter(), self._due.popleft()
-                self._record(Answer(now, now - due, BROKEN))
+            if self._queue:
+                now, due = perf_counter(), self._queue.popleft()
+                self._add_response(Response(now, now - due, BROKEN))
             return
         self._all.add(connection)
-        self._take(connection)
+        self._assign(connection)
 
-    def _answered(self, connection: Connection, status: int) -> None:
+    def _on_response(self, connection: Connection, status: int) -> None:
         now = perf_counter()
-        self._record(Answer(now, now - connection.due, status))
-        if connection.alive:
-            self._take(connection)
+        self._add_response(Response(now, now - connection.due, status))
+        if connection.is_open:
+            self._assign(connection)
         else:
             self._all.discard(connection)
-            if self._due:
+            if self._queue:
                 self._open()
 
-    def _record(self, answer: Answer) -> None:
+    def _add_response(self, response: Response) -> None:
         self._pending -= 1
         if not self._pending:
             self._drained.set()
-        self._records.answers.append(answer)
+        self._record.responses.append(response)
 
-    def _take(self, connection: Connection) -> None:
-        """Give a free connection what waits longest."""
-        if self._due:
-            connection.send(next(self._requests), self._due.popleft())
+    def _assign(self, connection: Connection) -> None:
+        """Send the oldest queued request over a free connection."""
+        if self._queue:
+            connection.send(next(self._requests), self._queue.popleft())
         else:
             self._free.append(connection)

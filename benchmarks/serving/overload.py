@@ -1,94 +1,97 @@
-"""More requests than can be answered, by a schedule that does not wait for the server."""
+"""The overload scenario: a fixed schedule of more requests than the server can process."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from benchmarks.serving import models, systems
-from benchmarks.serving.assets import Kind, pictures
-from benchmarks.serving.load_generator import Job, Outcome, from_json
-from benchmarks.serving.machine import cores
-from benchmarks.serving.measurement import Options, finish, load, start
-from benchmarks.serving.metrics import Figure, at_least, at_most
+from benchmarks.serving import systems
+from benchmarks.serving.assets import ImageKind, ModelName, image_files, model_folder
+from benchmarks.serving.load_generator import Job, Outcome
+from benchmarks.serving.machine import available_cores
+from benchmarks.serving.measurement import Options, run_load, start_load, wait_for_load
+from benchmarks.serving.results import Figure, at_least, at_most
 from benchmarks.serving.servers import Server, serve
-from benchmarks.serving.systems import Contender
+from benchmarks.serving.stats import ratios
+from benchmarks.serving.systems import System
 
-_CONNECTIONS = 800  # at most; a server of default limits has 1,024 open files
-_PROBES = 50.0  # looks at /health a second
-_LEAD = 2.0  # seconds at least in which the queue fills, uncounted
+_MAX_CONNECTIONS = 800  # a process may open 1,024 files by default
+_PROBE_RATE = 50.0  # requests of /health per second
+_MIN_WARMUP = 2.0  # seconds in which the queue fills
 
 
 @dataclass(frozen=True)
 class Overload:
-    """The server on one core and the generator on another: how much work is lost, who waits."""
+    """Goodput and latency of rejections, with server and load generator on separate cores."""
 
     name: str
     title: str
-    model: models.Model
-    kind: Kind
+    model: ModelName
+    kind: ImageKind
     factors: tuple[int, ...] = (2, 10)
     clients: int = 16
-    systems: tuple[Contender, ...] = (systems.PRISM,)
+    systems: tuple[System, ...] = (systems.PRISM,)
 
-    def run(self, options: Options, say: Callable[[str], None]) -> list[Figure]:
-        """Measure every round: saturated first, then each factor of that rate."""
+    def run(self, options: Options, log: Callable[[str], None]) -> list[Figure]:
+        """Measure each round: the saturated goodput, then a multiple of it for each factor."""
         saturated: list[float] = []
         runs: dict[int, list[tuple[Outcome, Outcome]]] = {factor: [] for factor in self.factors}
-        files = pictures(self.kind)
+        files = image_files(self.kind)
         for number in range(options.rounds):
             with serve(
-                systems.PRISM, models.folder(self.model), files[0], cpus=cores()[:1]
+                systems.PRISM, model_folder(self.model), files[0], cpus=available_cores()[:1]
             ) as server:
                 job = self._job(server, options)
-                saturated.append(load(job).goodput)
-                say(f"{self.name} {number + 1}: saturated {saturated[-1]:.1f}/s")
+                saturated.append(run_load(job).goodput)
+                log(f"{self.name} {number + 1}: saturated {saturated[-1]:.1f}/s")
                 for factor in self.factors:
-                    runs[factor].append(_beside_probe(job, factor * saturated[-1]))
-                    say(f"{self.name} {number + 1}: {factor}x {runs[factor][-1][0].statuses}")
+                    runs[factor].append(_run_with_probe(job, factor * saturated[-1]))
+                    log(f"{self.name} {number + 1}: {factor}x {runs[factor][-1][0].statuses}")
         figures = [Figure(self.title, "saturated goodput", "1/s", saturated)]
-        for factor, found in runs.items():
-            figures += self._figures(factor, found, saturated)
+        for factor, outcomes in runs.items():
+            figures += self._figures(factor, outcomes, saturated)
         return figures
 
     def _job(self, server: Server, options: Options) -> Job:
         return Job(
             port=server.port,
-            path=server.contender.path,
-            pictures=tuple(map(str, pictures(self.kind))),
+            path=server.system.path,
+            images=tuple(map(str, image_files(self.kind))),
             clients=self.clients,
-            warm=max(options.warm, _LEAD),
+            warmup=max(options.warmup, _MIN_WARMUP),
             seconds=options.seconds,
-            cpus=cores()[1:2],
+            cpus=available_cores()[1:2],
         )
 
     def _figures(
-        self, factor: int, found: list[tuple[Outcome, Outcome]], saturated: list[float]
+        self, factor: int, outcomes: list[tuple[Outcome, Outcome]], saturated: list[float]
     ) -> list[Figure]:
-        kept = [flood.goodput / base for (flood, _), base in zip(found, saturated, strict=True)]
-        refused = [flood.rejected.p99 for flood, _ in found]
-        health = [probe.accepted.p99 for _, probe in found]
-        late = max(flood.late for flood, _ in found)
-        answers = f"generator late {late:.1%}, answers {_statuses(found)}"
+        shares = ratios([load.goodput for load, _ in outcomes], saturated)
+        rejections = [load.rejected.p99 for load, _ in outcomes]
+        health = [probe.accepted.p99 for _, probe in outcomes]
+        late = max(load.late for load, _ in outcomes)
+        note = f"generator late {late:.1%}, responses {_format_statuses(outcomes)}"
         return [
-            Figure(self.title, f"{factor}x, goodput / saturated", "", kept, at_least(0.9), answers),
-            Figure(self.title, f"{factor}x, rejections p99", "ms", refused, at_most(50)),
+            Figure(self.title, f"{factor}x, goodput / saturated", "", shares, at_least(0.9), note),
+            Figure(self.title, f"{factor}x, rejections p99", "ms", rejections, at_most(50)),
             Figure(self.title, f"{factor}x, /health p99", "ms", health, at_most(100)),
         ]
 
 
-def _beside_probe(job: Job, rate: float) -> tuple[Outcome, Outcome]:
-    """An open loop of `rate`, and looks at /health meanwhile on a connection of their own."""
-    flood = replace(job, clients=_CONNECTIONS, rate=rate)
-    probe = replace(job, path="/health", pictures=(), clients=1, rate=_PROBES)
-    processes = [start(flood), start(probe)]
-    outcome, health = [from_json(finish(process)) for process in processes]
-    return outcome, health
+def _run_with_probe(job: Job, rate: float) -> tuple[Outcome, Outcome]:
+    """Run an open loop of `rate`, and request /health meanwhile on a separate connection.
+
+    Return the outcomes of the load and of the probe.
+    """
+    load = replace(job, clients=_MAX_CONNECTIONS, rate=rate)
+    probe = replace(job, path="/health", images=(), clients=1, rate=_PROBE_RATE)
+    load_process, probe_process = start_load(load), start_load(probe)
+    return wait_for_load(load_process), wait_for_load(probe_process)
 
 
-def _statuses(found: list[tuple[Outcome, Outcome]]) -> str:
-    total: dict[str, int] = {}
-    for flood, _ in found:
-        for status, count in flood.statuses.items():
-            total[status] = total.get(status, 0) + count
-        if flood.unanswered:
-            total["none"] = total.get("none", 0) + flood.unanswered
+def _format_statuses(outcomes: list[tuple[Outcome, Outcome]]) -> str:
+    total: Counter[str] = Counter()
+    for load, _ in outcomes:
+        total.update(load.statuses)
+        if load.unanswered:
+            total["none"] += load.unanswered
     return ", ".join(f"{count} × {status}" for status, count in sorted(total.items()))

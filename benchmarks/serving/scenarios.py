@@ -1,33 +1,33 @@
-"""What is measured, and what should be reached."""
+"""The scenarios and their targets."""
 
 from collections.abc import Callable
 from typing import Protocol
 
-from benchmarks.serving.idle import ColdStart, Memory
+from benchmarks.serving.idle import ColdStart, IdleMemory
 from benchmarks.serving.measurement import Options
-from benchmarks.serving.metrics import Figure, at_least
 from benchmarks.serving.overload import Overload
-from benchmarks.serving.systems import NOOP, PEERS, PRISM, Contender
-from benchmarks.serving.throughput import Single, Throughput
+from benchmarks.serving.results import Figure, at_least
+from benchmarks.serving.systems import NOOP, PEERS, PRISM, System
+from benchmarks.serving.throughput import SingleClient, Throughput
 
 
 class Scenario(Protocol):
-    """A name for the command line, a title for the table, and a way to run it."""
+    """The interface of a scenario."""
 
     @property
     def name(self) -> str:
-        """As in `--only`."""
+        """Return the name for `--only`."""
 
     @property
     def title(self) -> str:
-        """As in the table."""
+        """Return the title for the table."""
 
     @property
-    def systems(self) -> tuple[Contender, ...]:
-        """The servers that it can measure."""
+    def systems(self) -> tuple[System, ...]:
+        """Return the systems that the scenario can measure."""
 
-    def run(self, options: Options, say: Callable[[str], None]) -> list[Figure]:
-        """Measure; `say` is told of each step."""
+    def run(self, options: Options, log: Callable[[str], None]) -> list[Figure]:
+        """Return the measured figures; call `log` with a message for each step."""
 
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -37,7 +37,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         model="resnet50",
         kind="photo",
         systems=(PRISM, *PEERS),
-        raw=True,
+        has_raw_limit=True,
         targets={"raw": at_least(0.95), "torch": at_least(2), "onnx": at_least(1.15)},
     ),
     Throughput(
@@ -46,7 +46,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         model="mobilenet_v3_large",
         kind="photo",
         systems=(PRISM, *PEERS),
-        raw=True,
+        has_raw_limit=True,
         targets={"raw": at_least(0.85), "torch": at_least(3), "onnx": at_least(1.3)},
     ),
     Throughput(
@@ -55,7 +55,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         model="mobilenet_v3_large",
         kind="large",
         systems=(PRISM, *PEERS),
-        raw=True,
+        has_raw_limit=True,
         targets={"raw": None, "peer": at_least(4)},
     ),
     Throughput(
@@ -74,8 +74,10 @@ SCENARIOS: tuple[Scenario, ...] = (
         systems=(PRISM, NOOP),
         targets={"noop": at_least(0.6)},
     ),
-    ColdStart(name="cold", title="start to first answer, digits"),
-    Single(name="single", title="ResNet-50, photo, one client", model="resnet50", kind="photo"),
+    ColdStart(name="cold", title="start to first classification, digits"),
+    SingleClient(
+        name="single", title="ResNet-50, photo, one client", model="resnet50", kind="photo"
+    ),
     Overload(
         name="overload50",
         title="overload, ResNet-50, photo",
@@ -88,5 +90,5 @@ SCENARIOS: tuple[Scenario, ...] = (
         model="mobilenet_v3_large",
         kind="photo",
     ),
-    Memory(name="memory", title="idle, digits, memory of all processes"),
+    IdleMemory(name="memory", title="idle, digits, memory of all processes"),
 )

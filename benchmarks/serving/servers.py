@@ -1,4 +1,4 @@
-"""One server under test: started, ready, measured, stopped by its own process id."""
+"""Start, readiness check and stop of one server under test."""
 
 import contextlib
 import http.client
@@ -13,46 +13,45 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.serving.http_client import upload
-from benchmarks.serving.paths import CACHE, LOGS, ROOT
-from benchmarks.serving.systems import Contender
+from benchmarks.serving.assets import CACHE, LOGS, ROOT
+from benchmarks.serving.http_client import upload_request
+from benchmarks.serving.systems import System
 
-_PATIENCE = 120.0  # seconds from the start to the first answer at most
-_PLANNING = 60.0  # seconds that Prism's own measurement may take at most
-_STOPPING = 10.0
+_START_TIMEOUT = 120.0  # seconds until the first response
+_PLAN_TIMEOUT = 60.0  # seconds until Prism has measured its plan
+_STOP_TIMEOUT = 10.0  # seconds
 
 
 class ServerError(Exception):
-    """A server did not start, or ended by itself; the text names its log."""
+    """A server did not start or ended unexpectedly; the message names its log."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A server that answers on `port`; `started` is the seconds from its start to a 200."""
+    """A running server."""
 
-    contender: Contender
+    system: System
     pid: int
     port: int
-    started: float
+    startup: float  # seconds from its start to the first response with status 200
 
 
 @contextlib.contextmanager
-def serve(
-    contender: Contender, model: Path, picture: Path, cpus: Sequence[int] = ()
-) -> Iterator[Server]:
-    """Start `contender` with a model folder, on the cores `cpus` (default: all), and stop it.
+def serve(system: System, model: Path, image: Path, cpus: Sequence[int] = ()) -> Iterator[Server]:
+    """Run `system` with a model folder on the cores `cpus` (default: all).
 
-    It is ready once it has classified `picture`, and once Prism has its plan. Raises ServerError.
+    The server is ready when it has classified `image`; Prism, when it also has its plan.
+    Raise ServerError if the server does not start or ends unexpectedly.
     """
     port = _free_port()
     LOGS.mkdir(parents=True, exist_ok=True)
-    log = LOGS / f"{contender.name}-{model.name}.log"
-    environment = os.environ | contender.environment(model, port)
-    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # a start without bytecode is no start
+    log = LOGS / f"{system.name}-{model.name}.log"
+    environment = os.environ | system.environment(model, port)
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # cold starts are measured with bytecode
     with log.open("wb") as output, _pinned(cpus):
         begin = time.perf_counter()
         process = subprocess.Popen(
-            contender.arguments(port),
+            system.command_line(port),
             cwd=ROOT,
             env=environment,
             stdin=subprocess.DEVNULL,
@@ -61,26 +60,26 @@ def serve(
             start_new_session=True,
         )
     try:
-        _wait_for_answer(process, port, upload(contender.path, picture), log)
-        started = time.perf_counter() - begin
-        if contender.runtime == "prism":
+        _wait_for_response(process, port, upload_request(system.path, image), log)
+        startup = time.perf_counter() - begin
+        if system.runtime == "prism":
             _wait_for_plan(port, model.name)
-        yield Server(contender, process.pid, port, started)
+        yield Server(system, process.pid, port, startup)
         if process.poll() is not None:
-            raise ServerError(f"{contender.name} ended by itself: {log}")
+            raise ServerError(f"{system.name} ended unexpectedly: {log}")
     finally:
         _stop(process)
 
 
-def forget() -> None:
-    """Remove what Prism kept of earlier runs."""
+def delete_prism_data() -> None:
+    """Delete the plans and other data of previous runs of Prism."""
     shutil.rmtree(CACHE / "data", ignore_errors=True)
 
 
-def _wait_for_answer(
+def _wait_for_response(
     process: "subprocess.Popen[bytes]", port: int, request: bytes, log: Path
 ) -> None:
-    end = time.perf_counter() + _PATIENCE
+    end = time.perf_counter() + _START_TIMEOUT
     while time.perf_counter() < end:
         if process.poll() is not None:
             raise ServerError(f"{log.stem} did not start: {log}")
@@ -90,7 +89,9 @@ def _wait_for_answer(
         except OSError:
             pass
         time.sleep(0.003)
-    raise ServerError(f"{log.stem} did not answer with 200 within {_PATIENCE:.0f} s: {log}")
+    raise ServerError(
+        f"{log.stem} did not respond with status 200 within {_START_TIMEOUT:.0f} s: {log}"
+    )
 
 
 def _status(port: int, request: bytes) -> int:
@@ -101,14 +102,14 @@ def _status(port: int, request: bytes) -> int:
 
 
 def _wait_for_plan(port: int, model: str) -> None:
-    """Until Prism has measured how to serve the model; a version that does not is ready at once."""
-    end = time.perf_counter() + _PLANNING
+    """Wait until Prism has measured the plan of the model."""
+    end = time.perf_counter() + _PLAN_TIMEOUT
     while time.perf_counter() < end:
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
         with contextlib.closing(connection):
             connection.request("GET", f"/models/{model}")
-            told = json.loads(connection.getresponse().read())
-        plan = told.get("plan", {"measured": True})
+            description = json.loads(connection.getresponse().read())
+        plan = description.get("plan", {"measured": True})
         if plan and plan["measured"]:
             return
         time.sleep(0.2)
@@ -116,7 +117,7 @@ def _wait_for_plan(port: int, model: str) -> None:
 
 @contextlib.contextmanager
 def _pinned(cpus: Sequence[int]) -> Iterator[None]:
-    """What is started meanwhile inherits the cores."""
+    """Restrict this process to `cpus`; processes started meanwhile inherit them."""
     if not cpus or not hasattr(os, "sched_setaffinity"):
         yield
         return
@@ -129,12 +130,12 @@ def _pinned(cpus: Sequence[int]) -> Iterator[None]:
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:
-    """End the process, and what it left of its session."""
+    """Stop the process and the rest of its session."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
-        process.wait(_STOPPING)
+        process.wait(_STOP_TIMEOUT)
     with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)  # its own session: it leads the group
+        os.killpg(process.pid, signal.SIGKILL)  # leader of its session
     process.wait()
 
 

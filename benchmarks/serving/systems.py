@@ -1,4 +1,4 @@
-"""Who serves: Prism and its peers, each with the command that its users type."""
+"""The compared systems: Prism and its peers, each with the command that its users run."""
 
 import sys
 from dataclasses import dataclass
@@ -6,32 +6,32 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
-from benchmarks.serving.paths import CACHE
+from benchmarks.serving.assets import CACHE
 
 Runtime = Literal["prism", "torch", "onnx", "none"]
 
 
 @dataclass(frozen=True)
-class Contender:
-    """A server as a process: `command` with {port} left open."""
+class System:
+    """A server that runs as a process; `command` contains the placeholder {port}."""
 
     name: str
     runtime: Runtime
     command: tuple[str, ...]
-    needs: str = "fastapi"  # module without which it cannot be started
+    required_module: str = "fastapi"
     path: str = "/predict"
 
     @property
-    def installed(self) -> bool:
-        """Whether this environment has what it needs."""
-        return find_spec(self.needs) is not None
+    def is_installed(self) -> bool:
+        """Return whether this environment contains the required module."""
+        return find_spec(self.required_module) is not None
 
-    def arguments(self, port: int) -> list[str]:
-        """The command line that serves on `port`."""
+    def command_line(self, port: int) -> list[str]:
+        """Return the command that serves on `port`."""
         return [sys.executable, *(word.format(port=port) for word in self.command)]
 
     def environment(self, model: Path, port: int) -> dict[str, str]:
-        """The variables that make it serve one model folder."""
+        """Return the environment variables that select the model folder."""
         if self.runtime != "prism":
             return {"BENCH_MODEL": str(model), "BENTOML_DO_NOT_TRACK": "True"}
         return {
@@ -47,26 +47,26 @@ def _uvicorn(module: str, *options: str) -> tuple[str, ...]:
     return ("-m", "uvicorn", f"benchmarks.serving.peers.{module}:app", "--port", "{port}", *options)
 
 
-def _bentoml(module: str) -> tuple[str, ...]:
-    serve = f"benchmarks.serving.peers.{module}:Classifier"
-    return ("-m", "bentoml", "serve", serve, "--host", "127.0.0.1", "--port", "{port}")
+def _bentoml(service: str) -> tuple[str, ...]:
+    service = f"benchmarks.serving.peers.bentoml_peer:{service}"
+    return ("-m", "bentoml", "serve", service, "--host", "127.0.0.1", "--port", "{port}")
 
 
-PRISM = Contender("prism", "prism", ("-m", "backend"), path="/classify")
-NOOP = Contender("noop", "none", _uvicorn("noop", "--no-access-log"))
-TUTORIAL = Contender("tutorial", "torch", _uvicorn("tutorial"))
-LITSERVE = Contender(
+PRISM = System("prism", "prism", ("-m", "backend"), path="/classify")
+NOOP = System("noop", "none", _uvicorn("noop", "--no-access-log"))
+TUTORIAL = System("tutorial", "torch", _uvicorn("tutorial"))
+LITSERVE = System(
     "litserve", "torch", ("-m", "benchmarks.serving.peers.litserve_peer", "{port}"), "litserve"
 )
-BENTOML = Contender("bentoml", "torch", _bentoml("bentoml_torch"), "bentoml")
-LITSERVE_ONNX = Contender(
+BENTOML = System("bentoml", "torch", _bentoml("TorchClassifier"), "bentoml")
+LITSERVE_ONNX = System(
     "litserve-onnx",
     "onnx",
     ("-m", "benchmarks.serving.peers.litserve_peer", "{port}", "onnx"),
     "litserve",
 )
-BENTOML_ONNX = Contender("bentoml-onnx", "onnx", _bentoml("bentoml_onnx"), "bentoml")
+BENTOML_ONNX = System("bentoml-onnx", "onnx", _bentoml("OnnxClassifier"), "bentoml")
 
 PEERS = (TUTORIAL, LITSERVE, BENTOML, LITSERVE_ONNX, BENTOML_ONNX)
 ALL = (PRISM, *PEERS, NOOP)
-RAW = "raw"  # the limit without a server, selected like a contender
+RAW = "raw"  # the limit without a server, selectable like a system

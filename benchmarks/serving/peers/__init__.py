@@ -1,4 +1,1 @@
-"""Other ways to serve the same models, each as its documents show it; started as processes.
-
-BENCH_MODEL names the model folder.
-"""
+"""Other servers for the same models, started as processes with BENCH_MODEL=MODEL_FOLDER."""

@@ -1,32 +1,59 @@
-"""BentoML as its documents show it, with adaptive batching.
+"""BentoML as in its documentation, with adaptive batching, for torch and for ONNX Runtime.
 
-BENCH_MODEL=FOLDER bentoml serve benchmarks.serving.peers.bentoml_peer:Classifier --port 8000
+BENCH_MODEL=FOLDER bentoml serve benchmarks.serving.peers.bentoml_peer:TorchClassifier --port 8000
 """
 
+from collections.abc import Iterable
+from typing import Any
+
 import bentoml
+import numpy as np
 import torch
 from PIL.Image import Image
 
 from benchmarks.serving.peers import model
 
 
-@bentoml.service
-class Classifier:
-    """The eager torch network."""
-
+class _Classifier:
     def __init__(self) -> None:
         self.transform = model.transform()
-        self.model = model.network()
 
     @bentoml.api(batchable=True, max_batch_size=8)  # type: ignore[untyped-decorator]
     def predict(self, file: list[Image]) -> list[dict[str, object]]:
-        """Classify the pictures of a batch."""
+        """Classify the images of a batch."""
         mode = model.image_mode()
-        batch = torch.stack([self.transform(image.convert(mode)) for image in file])
-        with torch.inference_mode():
-            probabilities = torch.softmax(self.model(batch), dim=1)
-        confidences, indices = probabilities.max(dim=1)
         return [
-            {"prediction": model.LABELS[int(index)], "confidence": float(confidence)}
-            for index, confidence in zip(indices, confidences, strict=True)
+            {"prediction": model.LABELS[int(row.argmax())], "confidence": float(row.max())}
+            for row in self.probabilities([self.transform(image.convert(mode)) for image in file])
         ]
+
+    def probabilities(self, inputs: list[torch.Tensor]) -> Iterable[Any]:
+        """Return the probabilities of each input."""
+        raise NotImplementedError
+
+
+@bentoml.service
+class TorchClassifier(_Classifier):
+    """The eager torch network."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = model.network()
+
+    def probabilities(self, inputs: list[torch.Tensor]) -> Iterable[Any]:
+        """Return the probabilities of each input."""
+        with torch.inference_mode():
+            return torch.softmax(self.network(torch.stack(inputs)), dim=1)
+
+
+@bentoml.service
+class OnnxClassifier(_Classifier):
+    """The ONNX model."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = model.OnnxNetwork()
+
+    def probabilities(self, inputs: list[torch.Tensor]) -> Iterable[Any]:
+        """Return the probabilities of each input."""
+        return self.network(np.stack([np.asarray(tensor) for tensor in inputs]))

@@ -1,65 +1,89 @@
-"""The model that a peer was given: its labels, its network with the weights, its preprocessing."""
+"""The model of a peer, from the folder BENCH_MODEL: labels, preprocessing and networks."""
 
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import nn
 
 from backend.inference.models import torchvision_compat
 
-models = torchvision_compat.load("models")
-transforms = torchvision_compat.load("transforms")
+Floats = NDArray[np.float32]
 
-FOLDER = Path(os.environ["BENCH_MODEL"])
-_MANIFEST = json.loads((FOLDER / "manifest.json").read_text())
+_models = torchvision_compat.load("models")
+_transforms = torchvision_compat.load("transforms")
+_FOLDER = Path(os.environ["BENCH_MODEL"])
+_MANIFEST = json.loads((_FOLDER / "manifest.json").read_text())
 LABELS: list[str] = _MANIFEST["labels"]
-_DIGITS = _MANIFEST["preprocess"]["kind"] == "digit"
+_IS_DIGIT_MODEL = _MANIFEST["preprocess"]["kind"] == "digit"
 
 
 def transform() -> Any:
-    """A PIL image -> a tensor, as the tutorials of torchvision and MNIST do it."""
-    if _DIGITS:
-        return transforms.Compose(
+    """Return the conversion of a PIL image to a tensor, as in torchvision and MNIST tutorials."""
+    if _IS_DIGIT_MODEL:
+        return _transforms.Compose(
             [
-                transforms.Grayscale(),
-                transforms.Resize((28, 28)),
-                transforms.ToTensor(),
-                transforms.Normalize((0.1307,), (0.3081,)),
+                _transforms.Grayscale(),
+                _transforms.Resize((28, 28)),
+                _transforms.ToTensor(),
+                _transforms.Normalize((0.1307,), (0.3081,)),
             ]
         )
-    return transforms.Compose(
+    return _transforms.Compose(
         [
-            transforms.Resize(256),
-            transforms.CenterCrop(224),
-            transforms.ToTensor(),
-            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+            _transforms.Resize(256),
+            _transforms.CenterCrop(224),
+            _transforms.ToTensor(),
+            _transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
         ]
     )
 
 
 def image_mode() -> str:
-    """What the picture is converted to before the transforms."""
-    return "L" if _DIGITS else "RGB"
+    """Return the PIL mode that the transform expects."""
+    return "L" if _IS_DIGIT_MODEL else "RGB"
 
 
 def network() -> nn.Module:
-    """The eager torch network with the folder's weights, ready to predict."""
-    built: nn.Module
-    if _DIGITS:
-        built = _Digits()
+    """Return the eager torch network with the weights, in evaluation mode."""
+    module: nn.Module
+    if _IS_DIGIT_MODEL:
+        module = _DigitNetwork()
     else:
         name = _MANIFEST["architecture"].removeprefix("torchvision/")
-        built = models.get_model(name, weights=None)
-    built.load_state_dict(load_file(FOLDER / "weights.safetensors"))
-    return built.eval()
+        module = _models.get_model(name, weights=None)
+    module.load_state_dict(load_file(_FOLDER / "weights.safetensors"))
+    return module.eval()
 
 
-class _Digits(nn.Module):
-    """The shipped digit network, written once more: a peer uses none of Prism's networks."""
+class OnnxNetwork:
+    """`model.onnx` in ONNX Runtime with default options.
+
+    Maps inputs (N, C, H, W), float32, to probabilities (N, classes).
+    """
+
+    def __init__(self) -> None:
+        import onnxruntime as ort  # not required by the torch peers
+
+        self._session: Any = ort.InferenceSession(
+            str(_FOLDER / "model.onnx"), providers=["CPUExecutionProvider"]
+        )
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, batch: Floats) -> Floats:
+        (logits,) = self._session.run(None, {self._input: batch})
+        exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
+        return probabilities
+
+
+class _DigitNetwork(nn.Module):
+    """A copy of the bundled digit network, because peers must not use Prism's networks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -87,7 +111,7 @@ class _Digits(nn.Module):
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(N, 1, 28, 28) -> logits (N, 10)."""
+        """Map inputs (N, 1, 28, 28) to logits (N, 10)."""
         logits: torch.Tensor = self.classifier(self.features(x))
         return logits
 
@@ -101,5 +125,5 @@ class _Residual(nn.Module):
         return torch.relu(x + self.layers(x))
 
 
-def _convolution(before: int, after: int, stride: int = 1) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(before, after, 3, stride, padding=1, bias=False), nn.BatchNorm2d(after)
+def _convolution(inputs: int, outputs: int, stride: int = 1) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False), nn.BatchNorm2d(outputs)

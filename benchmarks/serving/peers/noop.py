@@ -1,4 +1,4 @@
-"""What HTTP alone costs: an upload that nobody looks at, and a constant answer.
+"""The cost of HTTP alone: the upload is not read and the response is constant.
 
 python -m uvicorn benchmarks.serving.peers.noop:app --port 8000
 """
@@ -12,5 +12,5 @@ app = FastAPI()
 
 @app.post("/predict")
 async def predict(file: Annotated[UploadFile, File()]) -> dict[str, object]:
-    """Answer the same whatever was sent."""
+    """Return the same response for every upload."""
     return {"prediction": "7", "confidence": 1.0}

@@ -1,4 +1,4 @@
-"""A server that answers as it is told, and keeps count."""
+"""A server with scripted responses that counts its requests."""
 
 import threading
 import time
@@ -12,41 +12,41 @@ import pytest
 
 
 class Script:
-    """What to answer: statuses in turn, each after `service` seconds, one request at a time."""
+    """The responses: statuses in turn, each after `delay` seconds, one request at a time."""
 
     def __init__(self) -> None:
-        self.service = 0.0
-        self.chunked = False
-        self.answered: Counter[int] = Counter()
+        self.delay = 0.0
+        self.is_chunked = False
+        self.counts: Counter[int] = Counter()  # of responses by status
         self.bodies: set[bytes] = set()
-        self.types: set[str] = set()
-        self.turn = threading.Lock()
-        self.say(200)
+        self.content_types: set[str] = set()
+        self.lock = threading.Lock()
+        self.set_statuses(200)
 
-    def say(self, *statuses: int) -> None:
-        """Answer these in turn from now on; 0 ends the connection instead."""
+    def set_statuses(self, *statuses: int) -> None:
+        """Respond with these statuses in turn from now on; 0 closes the connection instead."""
         self._statuses = cycle(statuses)
 
-    def next(self) -> int:
-        """The next status, once the server is free and the service is done."""
-        with self.turn:
-            time.sleep(self.service)
+    def next_status(self) -> int:
+        """Return the next status after the delay."""
+        with self.lock:
+            time.sleep(self.delay)
             status = next(self._statuses)
-            self.answered[status] += 1
+            self.counts[status] += 1
             return status
 
 
 class Server(ThreadingHTTPServer):
-    """Quiet about clients that have gone."""
+    """Ignores errors of closed connections."""
 
     script: Script
 
     def handle_error(self, *_: object) -> None:
-        """Say nothing: a generator that is done hangs up."""
+        """Do nothing: the load generator closes connections at its end."""
 
 
 class Handler(BaseHTTPRequestHandler):
-    """Answers by the script of its server."""
+    """Responds according to the script of its server."""
 
     protocol_version = "HTTP/1.1"
     server: Server
@@ -54,16 +54,16 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         script = self.server.script
         script.bodies.add(self.rfile.read(int(self.headers["Content-Length"])))
-        script.types.add(self.headers["Content-Type"])
+        script.content_types.add(self.headers["Content-Type"])
         self.do_GET()
 
     def do_GET(self) -> None:
-        status = self.server.script.next()
+        status = self.server.script.next_status()
         if status == 0:
             self.close_connection = True
             return
         self.send_response(status)
-        if self.server.script.chunked:
+        if self.server.script.is_chunked:
             self.send_header("Transfer-Encoding", "chunked")
             self.end_headers()
             for part in (b"2\r\nno\r\n", b"4\r\nbody\r\n", b"0\r\n\r\n"):
@@ -74,12 +74,12 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(b"nobody")
 
     def log_message(self, *_: Any) -> None:
-        """Keep the tests quiet."""
+        """Print nothing."""
 
 
 @pytest.fixture
 def scripted() -> Iterator[tuple[int, Script]]:
-    """Port and script of a running server."""
+    """Yield the port and the script of a running server."""
     with Server(("127.0.0.1", 0), Handler) as server:
         server.script = Script()
         server.daemon_threads = True

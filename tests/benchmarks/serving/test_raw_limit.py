@@ -1,4 +1,4 @@
-"""The raw limit does the same work as Prism."""
+"""Tests of the raw limit."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,29 +10,29 @@ import pytest
 from backend.inference.images.loading import decode
 from backend.inference.preprocessing.photos import PhotoPreprocess, prepare_photo
 from benchmarks.serving import raw_limit
-from benchmarks.serving.assets import photograph
+from benchmarks.serving.assets import create_photo
 
 EXAMPLE = Path(__file__).parents[3] / "frontend" / "examples" / "coffee.jpg"
 
 
 @pytest.fixture(scope="module")
 def photo() -> bytes:
-    return photograph(EXAMPLE, (500, 375), 87_000, seed=0)
+    return create_photo(EXAMPLE, (500, 375), 87_000, seed=0)
 
 
 @pytest.mark.parametrize("size", [(500, 375), (375, 500), (2000, 1500)])
-def test_a_photo_becomes_the_input_that_prism_makes_of_it(size: tuple[int, int]) -> None:
-    data = photograph(EXAMPLE, size, 60_000, seed=1)
-    ours = raw_limit.prepare(data)
-    prisms = prepare_photo(decode(data), PhotoPreprocess())
-    assert ours.shape == (1, *prisms.shape)
-    assert ours.dtype == prisms.dtype
+def test_preprocessing_matches_prism(size: tuple[int, int]) -> None:
+    content = create_photo(EXAMPLE, size, 60_000, seed=1)
+    actual = raw_limit.preprocess(content)
+    expected = prepare_photo(decode(content), PhotoPreprocess())
+    assert actual.shape == (1, *expected.shape)
+    assert actual.dtype == expected.dtype
     # One step of 255 is 0.02 here; decoding at a reduced scale rounds differently.
-    assert float(np.abs(ours[0] - prisms).mean()) < 0.1
+    assert float(np.abs(actual[0] - expected).mean()) < 0.1
 
 
-class Counted:
-    """A forward pass that counts."""
+class CountingForward:
+    """A forward pass that counts its calls."""
 
     def __init__(self) -> None:
         self.calls, self._lock = 0, Lock()
@@ -44,22 +44,22 @@ class Counted:
 
 
 @pytest.mark.parametrize(
-    "arrange",
+    "run",
     [
-        lambda forward, pictures: raw_limit.one_after_the_other(forward, pictures, 0.1)[0],
-        lambda forward, pictures: raw_limit.decoding_beside(forward, pictures, 0.1),
-        lambda forward, pictures: raw_limit.runners(forward, pictures, 0.1, 2),
+        lambda forward, images: raw_limit.run_sequentially(forward, images, 0.1)[0],
+        lambda forward, images: raw_limit.run_parallel_decoding(forward, images, 0.1),
+        lambda forward, images: raw_limit.run_on_each_core(forward, images, 0.1, 2),
     ],
 )
-def test_each_arrangement_counts_what_went_through_the_forward_pass(
-    photo: bytes, arrange: Callable[[Counted, list[bytes]], float]
+def test_arrangement_returns_forward_passes_per_second(
+    photo: bytes, run: Callable[[CountingForward, list[bytes]], float]
 ) -> None:
-    forward = Counted()
-    rate = arrange(forward, [photo])
+    forward = CountingForward()
+    rate = run(forward, [photo])
     assert forward.calls > 0
     assert 0 < rate <= forward.calls / 0.1
 
 
-def test_the_fastest_arrangement_is_the_limit() -> None:
-    limit = raw_limit.Limit({"a": 1.0, "b": 3.0, "c": 2.0}, bare_ms=5.0)
+def test_fastest_arrangement_is_the_limit() -> None:
+    limit = raw_limit.RawLimit({"a": 1.0, "b": 3.0, "c": 2.0}, latency_ms=5.0)
     assert (limit.best, limit.rate) == ("b", 3.0)

@@ -1,23 +1,34 @@
-"""The table, and its place in the documentation."""
+"""Tests of figures, their storage and their table."""
 
 import math
 from pathlib import Path
 
 import pytest
 
-from benchmarks.serving.metrics import Figure, at_least, at_most
-from benchmarks.serving.results import Result, keep, kept
-from benchmarks.serving.table import BEGIN, END, insert, number, render
+from benchmarks.serving.results import (
+    BEGIN,
+    END,
+    Figure,
+    Result,
+    Target,
+    at_least,
+    at_most,
+    format_number,
+    load,
+    render_table,
+    save,
+    update_document,
+)
 
 ROOT = Path(__file__).parents[3]
 
 
 def cells(figure: Figure) -> list[str]:
-    line = render([figure]).splitlines()[-1]
+    line = render_table([figure]).splitlines()[-1]
     return [cell.strip() for cell in line.strip("|").split("|")]
 
 
-def test_a_line_shows_the_spread_and_compares_the_median_with_the_target() -> None:
+def test_row_shows_spread_and_compares_median_with_target() -> None:
     figure = Figure("ResNet-50", "prism / raw", "", [0.97, 0.9, 0.96], at_least(0.95), "fine")
     assert cells(figure) == [
         *("ResNet-50", "prism / raw", "0.90", "0.96", "0.97", "≥ 0.95", "yes", "fine")
@@ -28,11 +39,11 @@ def test_a_line_shows_the_spread_and_compares_the_median_with_the_target() -> No
     ("target", "verdict"),
     [(at_least(2), "yes"), (at_least(2.1), "no"), (at_most(2), "yes"), (at_most(1.9), "no")],
 )
-def test_targets_are_bounds_from_below_or_above(target: object, verdict: str) -> None:
-    assert Figure("", "", "", [1, 2, 9], target).verdict == verdict  # type: ignore[arg-type]
+def test_target_is_a_lower_or_upper_bound(target: Target, verdict: str) -> None:
+    assert Figure("", "", "", [1, 2, 9], target).verdict == verdict
 
 
-def test_without_a_target_there_is_no_verdict_and_without_a_value_none_either() -> None:
+def test_verdict_is_empty_without_target_and_a_dash_without_value() -> None:
     assert Figure("", "", "", [1]).verdict == ""
     assert Figure("", "", "ms", [math.nan], at_most(50)).verdict == "—"
 
@@ -41,29 +52,29 @@ def test_without_a_target_there_is_no_verdict_and_without_a_value_none_either() 
     ("value", "text"),
     [(4711.4, "4,711"), (47.11, "47.1"), (0.966, "0.97"), (math.nan, "—"), (math.inf, "∞")],
 )
-def test_numbers_have_three_digits(value: float, text: str) -> None:
-    assert number(value) == text
+def test_numbers_have_three_significant_digits(value: float, text: str) -> None:
+    assert format_number(value) == text
 
 
-def test_the_table_takes_the_place_between_the_markers(tmp_path: Path) -> None:
-    page = tmp_path / "page.md"
-    page.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+def test_update_document_replaces_text_between_markers(tmp_path: Path) -> None:
+    document = tmp_path / "document.md"
+    document.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
     for text in ("first", "second"):
-        insert(page, text)
-    assert page.read_text() == f"before\n{BEGIN}\n\nsecond\n\n{END}\nafter\n"
-    page.write_text("no place")
-    with pytest.raises(ValueError, match="no place"):
-        insert(page, "text")
+        update_document(document, text)
+    assert document.read_text() == f"before\n{BEGIN}\n\nsecond\n\n{END}\nafter\n"
+    document.write_text("no markers")
+    with pytest.raises(ValueError, match="markers"):
+        update_document(document, "text")
 
 
-def test_the_documentation_has_a_place_for_the_table() -> None:
+def test_documentation_contains_the_markers() -> None:
     text = (ROOT / "docs" / "performance.md").read_text()
     assert text.index(BEGIN) < text.index(END)
 
 
-def test_figures_are_kept_from_run_to_run_each_scenario_in_its_turn(tmp_path: Path) -> None:
+def test_saved_results_replace_earlier_ones_of_the_same_scenario(tmp_path: Path) -> None:
     first = Result("b", 1, 2.0, "m", [Figure("B", "x", "ms", [1.0], at_most(2), "n")])
     second = Result("a", 3, 4.0, "m", [Figure("A", "y", "", [2.0, 3.0])])
     for result in (first, second, first):
-        keep(result, tmp_path)
-    assert kept(["a", "b", "absent"], tmp_path) == [second, first]
+        save(result, tmp_path)
+    assert load(["a", "b", "absent"], tmp_path) == [second, first]

@@ -1,17 +1,16 @@
-"""What a scenario makes of what was measured, with the servers left out."""
+"""Tests of the figures of a scenario, with simulated measurements."""
 
 from pathlib import Path
 
 import pytest
 
 from benchmarks.serving import __main__ as command
-from benchmarks.serving import throughput
 from benchmarks.serving.load_generator import Latency, Outcome
 from benchmarks.serving.measurement import Options
-from benchmarks.serving.metrics import Figure, at_least
-from benchmarks.serving.raw_limit import Limit
+from benchmarks.serving.raw_limit import RawLimit
+from benchmarks.serving.results import Figure, at_least
 from benchmarks.serving.scenarios import SCENARIOS
-from benchmarks.serving.systems import BENTOML_ONNX, LITSERVE, PRISM, TUTORIAL, Contender
+from benchmarks.serving.systems import BENTOML_ONNX, LITSERVE, PRISM, TUTORIAL, System
 from benchmarks.serving.throughput import Throughput
 
 RATES = {
@@ -30,28 +29,27 @@ def outcome(rate: float) -> Outcome:
 def figures(monkeypatch: pytest.MonkeyPatch) -> dict[str, Figure]:
     rounds = {name: iter(rates) for name, rates in RATES.items()}
 
-    def measured(self: Throughput, one: Contender, options: Options) -> Outcome:
-        return outcome(next(rounds[one.name]))
+    def measure(self: Throughput, system: System, options: Options) -> Outcome:
+        return outcome(next(rounds[system.name]))
 
-    monkeypatch.setattr(throughput.Throughput, "_outcome", measured)
+    monkeypatch.setattr(Throughput, "_measure_system", measure)
     monkeypatch.setattr(
-        throughput.Throughput, "_limit", lambda *_: Limit({"runners": 40.0, "other": 1.0}, 9.0)
+        Throughput, "_measure_limit", lambda *_: RawLimit({"runners": 40.0, "other": 1.0}, 9.0)
     )
-    monkeypatch.setattr(Contender, "installed", True)
+    monkeypatch.setattr(System, "is_installed", True)
     scenario = Throughput(
         name="any",
         title="any",
         model="resnet50",
         kind="photo",
         systems=(PRISM, TUTORIAL, LITSERVE, BENTOML_ONNX),
-        raw=True,
+        has_raw_limit=True,
         targets={"raw": at_least(0.9), "torch": None, "onnx": None, "peer": None, "noop": None},
     )
-    found = scenario.run(Options(rounds=3), lambda text: None)
-    return {figure.what: figure for figure in found}
+    return {figure.label: figure for figure in scenario.run(Options(rounds=3), lambda text: None)}
 
 
-def test_prism_is_compared_with_the_best_of_each_kind_round_by_round(
+def test_ratios_use_the_best_peer_of_each_round(
     figures: dict[str, Figure],
 ) -> None:
     assert figures["prism / raw"].values == [0.5, 0.25, 0.75]
@@ -60,11 +58,11 @@ def test_prism_is_compared_with_the_best_of_each_kind_round_by_round(
     assert figures["prism / best peer"].values == [2, 2, 3]
 
 
-def test_who_did_not_take_part_is_not_compared_with(figures: dict[str, Figure]) -> None:
-    assert not any("noop" in what for what in figures)
+def test_unmeasured_system_is_not_compared(figures: dict[str, Figure]) -> None:
+    assert not any("noop" in label for label in figures)
 
 
-def test_the_table_says_which_arrangement_won_and_what_went_wrong(
+def test_notes_contain_fastest_arrangement_and_failures(
     figures: dict[str, Figure],
 ) -> None:
     assert figures["raw"].note == "runners"
@@ -72,13 +70,13 @@ def test_the_table_says_which_arrangement_won_and_what_went_wrong(
     assert "generator 0.10 ms/request" in figures["prism"].note
 
 
-def test_a_name_that_nobody_has_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_scenario_is_rejected(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         command.main(["--only", "nonsense"])
-    assert "'nonsense' is none of resnet50" in capsys.readouterr().err
+    assert "'nonsense' is not one of resnet50" in capsys.readouterr().err
 
 
-def test_the_documentation_explains_every_scenario() -> None:
+def test_documentation_lists_every_scenario() -> None:
     text = (Path(__file__).parents[3] / "docs" / "performance.md").read_text()
     for scenario in SCENARIOS:
         assert f"| `{scenario.name}` |" in text

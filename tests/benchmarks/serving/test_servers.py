@@ -1,4 +1,4 @@
-"""Servers under test: started, ready, weighed, stopped."""
+"""Tests of starting and stopping servers under test."""
 
 import os
 import sys
@@ -7,44 +7,44 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving import servers
-from benchmarks.serving.memory import members, proportional_megabytes
-from benchmarks.serving.systems import ALL, NOOP, PRISM, Contender
+from benchmarks.serving.machine import session_memory, session_processes
+from benchmarks.serving.systems import ALL, NOOP, PRISM, System
 
 ROOT = Path(__file__).parents[3]
-SHIPPED = ROOT / "models" / "mnist-cnn"
-SEVEN = ROOT / "frontend" / "examples" / "seven.png"
+MODEL = ROOT / "models" / "mnist-cnn"
+IMAGE = ROOT / "frontend" / "examples" / "seven.png"
 
 
 @pytest.fixture(autouse=True)
-def _logs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def log_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(servers, "LOGS", tmp_path)
 
 
-@pytest.mark.parametrize("contender", [PRISM, NOOP], ids=lambda one: one.name)
-def test_a_server_answers_is_weighed_and_leaves_nothing_behind(contender: Contender) -> None:
-    with servers.serve(contender, SHIPPED, SEVEN) as server:
-        assert server.started > 0
-        assert server.pid in members(server.pid)
+@pytest.mark.parametrize("system", [PRISM, NOOP], ids=lambda one: one.name)
+def test_server_starts_and_leaves_no_process_behind(system: System) -> None:
+    with servers.serve(system, MODEL, IMAGE) as server:
+        assert server.startup > 0
+        assert server.pid in session_processes(server.pid)
         if sys.platform == "linux":
-            assert 1 < proportional_megabytes(server.pid) < 10_000
-    assert not members(server.pid)
+            assert 1 < session_memory(server.pid) < 10_000
+    assert not session_processes(server.pid)
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
-def test_a_server_stays_on_its_core_and_we_on_ours() -> None:
+def test_only_the_server_is_pinned_to_its_core() -> None:
     before = os.sched_getaffinity(0)
     core = min(before)
-    with servers.serve(NOOP, SHIPPED, SEVEN, cpus=[core]) as server:
+    with servers.serve(NOOP, MODEL, IMAGE, cpus=[core]) as server:
         assert os.sched_getaffinity(server.pid) == {core}
         assert os.sched_getaffinity(0) == before
 
 
-def test_a_server_that_does_not_start_is_an_error_that_names_its_log() -> None:
-    broken = Contender("broken", "none", ("-c", "raise SystemExit(3)"))
+def test_failed_start_raises_error_with_log_path() -> None:
+    broken = System("broken", "none", ("-c", "raise SystemExit(3)"))
     with pytest.raises(servers.ServerError, match=r"broken-mnist-cnn\.log"):  # noqa: SIM117
-        with servers.serve(broken, SHIPPED, SEVEN):
+        with servers.serve(broken, MODEL, IMAGE):
             pass
 
 
-def test_each_contender_has_a_name_of_its_own() -> None:
+def test_system_names_are_unique() -> None:
     assert len({one.name for one in ALL}) == len(ALL)
