@@ -18,7 +18,8 @@ PYTHON ?= python3 python3.13 python3.12 python3.11 python3.14 python
 
 python := .venv/bin/python
 stamps := .venv/.stamps
-peers := .venv-benchmarks/serving/bin/python
+benchmark_venv := .venv-bench
+peers := $(benchmark_venv)/bin/python
 log := install.log
 install := -m pip --disable-pip-version-check install --no-input
 pip := PIP_USER=0 $(python) $(install)
@@ -61,7 +62,7 @@ load: $(stamps)/dev ## find the saturation point of a backend (HOST=http://... R
 	@$(python) -m benchmarks.load $(if $(HOST),--host "$(HOST)") $(if $(RATE),--rate "$(RATE)") $(ARGS)
 
 # The development environment packages the models; the peers run in an environment of their own.
-bench: $(stamps)/dev .venv-bench/.stamp ## compare with other servers and with the limits of the machine (ARGS='--only digits'; --help)
+bench: $(stamps)/dev $(benchmark_venv)/.stamp ## compare with other servers and with the limits of the machine (ARGS='--only digits'; --help)
 	@$(peers) -m benchmarks.serving $(ARGS)
 
 images: ## build both container images (CONTAINER_ENGINE=docker)
@@ -94,10 +95,10 @@ $(stamps)/dev: $(filter-out requirements/benchmarks.txt,$(wildcard requirements_
 	@$(pip) -r requirements/dev.txt >>$(log) 2>&1 || $(report_failure)
 	@touch $(stamps)/run $@
 
-.venv-bench/.stamp: requirements/benchmarks.txt requirements/serving.txt | $(stamps)/venv
-	@echo "Installing the benchmark dependencies into .venv-bench (some minutes the first time) ..."
+$(benchmark_venv)/.stamp: requirements/benchmarks.txt requirements/serving.txt | $(stamps)/venv
+	@echo "Installing the benchmark dependencies into $(benchmark_venv) (some minutes the first time) ..."
 	@: >$(log)
-	@$(peers) -c 'import pip' >/dev/null 2>&1 || $(python) -m venv --clear .venv-bench >$(log) 2>&1 || $(report_failure)
+	@$(peers) -c 'import pip' >/dev/null 2>&1 || $(python) -m venv --clear $(benchmark_venv) >$(log) 2>&1 || $(report_failure)
 	@test -z "$(TORCH_INDEX)" || $(install_peers) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \
 		-c requirements_backend.txt torch torchvision >>$(log) 2>&1 || true
 	@$(install_peers) -r requirements/benchmarks.txt >>$(log) 2>&1 || $(report_failure)
