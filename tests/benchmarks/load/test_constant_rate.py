@@ -12,7 +12,7 @@ def test_check_sends_below_at_and_above_saturation(
     scripted: tuple[int, Script], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     port, script = scripted
-    script.say(200, 429)
+    script.set_statuses(200, 429)
     monkeypatch.setattr(constant_rate, "_WARM_UP", 0.0)
     monkeypatch.setattr(constant_rate, "_SECONDS", 1.0)
     text = constant_rate.check(port, rate=50, uploads=images.make_digits()[:2], rounds=1)

@@ -11,7 +11,7 @@ __all__ = ["scripted"]
 
 def test_host_that_is_not_ready_raises_error(scripted: tuple[int, Script]) -> None:
     port, script = scripted
-    script.say(503)
+    script.set_statuses(503)
     with pytest.raises(ServiceError, match="503"):
         require_ready(f"http://127.0.0.1:{port}")
 
