@@ -64,7 +64,7 @@ class ComparisonResult:
 
 
 def evaluate_both(
-    backends: tuple[EvaluationTarget, EvaluationTarget],
+    targets: tuple[EvaluationTarget, EvaluationTarget],
     models: tuple[ModelInfo, ModelInfo],
     data: Dataset,
     previous: Sequence[Evaluation],
@@ -75,8 +75,10 @@ def evaluate_both(
     reused = [_find_evaluation(model, previous) for model in models]
     reporter = ProgressReporter(job, len(data.source) * reused.count(None))
     try:
-        for backend, model, evaluation in zip(backends, models, reused, strict=True):
-            result.evaluations.append(evaluation or evaluate_dataset(backend, model, data, job, reporter))
+        for target, model, evaluation in zip(targets, models, reused, strict=True):
+            if evaluation is None:
+                evaluation = evaluate_dataset(target, model, data, job, reporter)
+            result.evaluations.append(evaluation)
             reporter.start_part()
             if result.stopped:
                 break

@@ -54,7 +54,11 @@ def _show_notes(evaluation: Evaluation) -> None:
 def _show_metrics(evaluation: Evaluation, metrics: Metrics) -> None:
     images = count(metrics.count, "image", "images")
     rows = [
-        ("Accuracy", precise_percent(metrics.accuracy), f"Share of correct predictions for {images}."),
+        (
+            "Accuracy",
+            precise_percent(metrics.accuracy),
+            f"Share of correct predictions for {images}.",
+        ),
         ("Macro F1", precise_percent(metrics.macro.f1), "Mean F1 of the classes in the dataset."),
     ]
     if metrics.top5 is not None:
@@ -73,7 +77,8 @@ def _show_metrics(evaluation: Evaluation, metrics: Metrics) -> None:
     if sets := evaluation.sets:
         st.caption(
             f"Prediction sets with {100 * sets.promised:g}% coverage contain the right label of "
-            f"{precise_percent(sets.coverage)} of the images, with {sets.mean_size:.2f} labels on average."
+            f"{precise_percent(sets.coverage)} of the images and have {sets.mean_size:.2f} labels "
+            "on average."
         )
 
 
@@ -181,7 +186,7 @@ def _show_exports(evaluation: Evaluation, metrics: Metrics | None) -> None:
 
 
 def _report_html(evaluation: Evaluation) -> bytes:
-    return html.render(evaluation).encode("utf-8", "backslashreplace")
+    return html.render_report(evaluation).encode("utf-8", "backslashreplace")
 
 
 def _report_json(evaluation: Evaluation) -> bytes:
