@@ -216,7 +216,7 @@ def _calibration(value: Any, field: str) -> Calibration:
     return Calibration(
         temperature=as_number(obj.get("temperature"), "temperature"),
         max_ood_score=optional(obj, "max_ood_score", as_number),
-        pictures=int(as_number(obj.get("pictures"), "pictures")),
+        images=int(as_number(obj.get("pictures"), "pictures")),
         source=string_or_empty(obj.get("source")),
         mean_set_size={
             _coverage(key): as_number(size, "mean_set_size") for key, size in sizes.items()

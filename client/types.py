@@ -80,7 +80,7 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """Calibration of a model, fitted on `pictures` images.
+    """Calibration of a model; `images` is the number of images it was fitted on.
 
     `mean_set_size` maps each available coverage to the mean number of labels in a prediction set.
     An image whose `ood_score` exceeds `max_ood_score` is out of distribution; None if the model has
@@ -89,7 +89,7 @@ class Calibration:
 
     temperature: float
     max_ood_score: float | None
-    pictures: int
+    images: int
     source: str
     mean_set_size: Mapping[float, float]
 

@@ -9,7 +9,7 @@ import pytest
 
 from client import BackendError, Client, HistoryFilters, InvalidResponse
 from tests.client.fake_server import FakeResponse, serving
-from tests.e2e.backend import Backend
+from tests.e2e.backend_process import BackendProcess
 from tests.images import encoded, seven
 
 SEVEN = encoded(seven())
@@ -17,9 +17,9 @@ KEY = "test-key"
 
 
 @pytest.fixture(scope="module")
-def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
+def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackendProcess]:
     """A backend that stores thumbnails and requires an API key."""
-    with Backend(
+    with BackendProcess(
         PRISM_API_KEYS=hashlib.sha256(KEY.encode()).hexdigest(),
         PRISM_HISTORY_IMAGES="true",
         PRISM_DATA_DIR=str(tmp_path_factory.mktemp("data")),
@@ -29,7 +29,7 @@ def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Backend]:
 
 
 @pytest.fixture
-def client(backend: Backend) -> Iterator[Client]:
+def client(backend: BackendProcess) -> Iterator[Client]:
     """A client with the API key, and an empty history."""
     with Client(backend.url, api_key=f" {KEY}\n") as client:
         while not client.classify(SEVEN, filename="first.png").stored:
@@ -86,7 +86,7 @@ def test_pages_and_exports_apply_the_filters(client: Client) -> None:
 
 @pytest.mark.parametrize(("key", "code"), [(None, "api_key_missing"), ("wrong", "api_key_wrong")])
 def test_missing_and_wrong_key_have_different_codes(
-    backend: Backend, key: str | None, code: str
+    backend: BackendProcess, key: str | None, code: str
 ) -> None:
     with Client(backend.url, api_key=key) as client:
         for request in (client.models, client.history.page, client.info):

@@ -13,7 +13,7 @@ from backend.history.record import HistoryRecord
 from backend.history.store import Store
 from backend.history.writer import Writer
 from tests.history.records import make_record
-from tests.inference.work import WAIT
+from tests.inference.helpers import TIMEOUT
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ class FakeStore:
 
     def add(self, records: Sequence[HistoryRecord]) -> set[str]:
         self.commits.release()
-        assert self.can_commit.wait(WAIT)
+        assert self.can_commit.wait(TIMEOUT)
         if self.error:
             raise self.error
         self.groups.append([one["id"] for one in records])
@@ -47,7 +47,7 @@ class FakeStore:
 
     async def wait_for_commit(self) -> None:
         """Wait until a commit starts."""
-        assert await asyncio.to_thread(self.commits.acquire, timeout=WAIT)
+        assert await asyncio.to_thread(self.commits.acquire, timeout=TIMEOUT)
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ def store(monkeypatch: pytest.MonkeyPatch) -> FakeStore:
 async def open_writer(store: FakeStore) -> AsyncIterator[Writer]:
     """A writer with an open store."""
     writer = Writer(lambda: cast(Store, store))
-    await asyncio.wait_for(writer.opened.wait(), WAIT)
+    await asyncio.wait_for(writer.opened.wait(), TIMEOUT)
     yield writer
     store.can_commit.set()
     await writer.close()
@@ -74,7 +74,7 @@ async def open_writer(store: FakeStore) -> AsyncIterator[Writer]:
 
 async def add_until(writer: Writer, stored: bool) -> None:
     """Add records until one is `stored` or not."""
-    async with asyncio.timeout(WAIT):
+    async with asyncio.timeout(TIMEOUT):
         while await writer.add(make_record()) is not stored:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
@@ -126,7 +126,7 @@ async def test_hanging_database_delays_one_request_only(
     store.can_commit.clear()
     assert not await open_writer.add(make_record())
     monkeypatch.setattr(writer, "COMMIT_TIMEOUT", 1e6)  # a second wait would never end
-    async with asyncio.timeout(WAIT):
+    async with asyncio.timeout(TIMEOUT):
         assert not await open_writer.add(make_record())
     store.can_commit.set()
     await add_until(open_writer, stored=True)
@@ -139,7 +139,7 @@ async def test_records_before_opening_are_stored_without_waiting(
     gate = threading.Event()
 
     def open_slowly() -> Store:
-        assert gate.wait(WAIT)
+        assert gate.wait(TIMEOUT)
         return cast(Store, store)
 
     writer = Writer(open_slowly)
@@ -155,7 +155,7 @@ async def test_records_before_opening_are_stored_without_waiting(
 async def test_unavailable_database_is_opened_later(store: FakeStore) -> None:
     store.error = HistoryUnavailableError()
     writer = Writer(lambda: cast(Store, store))
-    async with asyncio.timeout(WAIT):
+    async with asyncio.timeout(TIMEOUT):
         await writer.attempted.wait()
     assert not await writer.add(make_record())
     store.error = None
@@ -165,7 +165,7 @@ async def test_unavailable_database_is_opened_later(store: FakeStore) -> None:
 
 async def test_close_commits_pending_records(store: FakeStore) -> None:
     writer = Writer(lambda: cast(Store, store))
-    await asyncio.wait_for(writer.opened.wait(), WAIT)
+    await asyncio.wait_for(writer.opened.wait(), TIMEOUT)
     store.can_commit.clear()
     waiting = [asyncio.create_task(writer.add(make_record())) for _ in range(3)]
     await store.wait_for_commit()

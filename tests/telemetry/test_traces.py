@@ -41,7 +41,7 @@ def send_requests(collector: Collector, models_dir: Path, monkeypatch: pytest.Mo
         response = client.post("/classify?secret=drawing&top_k=2", files=SEVEN, headers=headers)
         assert len(response.json()["top"]) == 2, "the route receives its query"
         client.get("/health")
-        assert client.get("/models/nobody").status_code == 404
+        assert client.get("/models/missing").status_code == 404
 
 
 def test_request_span_joins_the_clients_trace_and_has_stage_spans(

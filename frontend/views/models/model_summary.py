@@ -53,7 +53,7 @@ def key_metrics(model: ModelInfo) -> Iterator[tuple[str, str]]:
 
 def calibration_text(calibration: Calibration) -> str:
     """Return the number and the source of the calibration images."""
-    images = formatting.count(calibration.pictures, "image", "images")
+    images = formatting.count(calibration.images, "image", "images")
     source = f": {calibration.source}" if calibration.source else ""
     return f"Calibrated on {images}{source}."
 

@@ -9,7 +9,7 @@ from streamlit.testing.v1 import AppTest
 
 from client import Client, HistoryFilters
 from tests.client.fake_server import FakeResponse, serving
-from tests.e2e.backend import Backend, backend_with_history
+from tests.e2e.backend_process import BackendProcess, backend_with_history
 from tests.frontend.app import click, page_text
 from tests.frontend.conftest import OpenPage
 from tests.images import encoded, seven
@@ -206,7 +206,7 @@ def test_history_error_is_described(
 
 def test_missing_image_is_reported(start: OpenPage, tmp_path: Path) -> None:
     with (
-        Backend(PRISM_DATA_DIR=str(tmp_path), PRISM_HISTORY_OPEN="true") as backend,
+        BackendProcess(PRISM_DATA_DIR=str(tmp_path), PRISM_HISTORY_OPEN="true") as backend,
         Client(backend.url) as client,
     ):
         backend.wait_until_ready()
