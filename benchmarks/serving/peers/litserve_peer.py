@@ -46,11 +46,11 @@ class OnnxClassifier(Classifier):
     def setup(self, device: str) -> None:
         """Load the model in a worker."""
         self.transform = model.transform()
-        self.model = model.OnnxNetwork()
+        self.network = model.OnnxNetwork()
 
     def predict(self, x: torch.Tensor) -> Any:
         """Return the probabilities of a batch of inputs."""
-        return self.model(np.asarray(x))
+        return self.network(np.asarray(x))
 
 
 if __name__ == "__main__":
