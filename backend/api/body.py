@@ -7,14 +7,7 @@ from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
 
-from backend.api import multipart
-from backend.api.errors import (
-    BodyTimeoutError,
-    BodyTooLargeError,
-    MalformedRequestError,
-    MissingFileError,
-    UnsupportedMediaTypeError,
-)
+from backend.api import errors, multipart
 from backend.api.multipart import FormParser, Upload
 from backend.settings import Settings
 
@@ -39,9 +32,9 @@ async def read_image(request: Request, max_bytes: int) -> Upload:
             return await _read_single_image_form(request, max_bytes)
         if is_raw_image(request):
             return Upload("file", None, await read_body(request, max_bytes))
-    except BodyTooLargeError:
+    except errors.BodyTooLargeError:
         return Upload("file", oversized=True)
-    raise UnsupportedMediaTypeError(
+    raise errors.UnsupportedMediaTypeError(
         "Send the image as multipart/form-data in the field 'file', or as the raw body with an "
         "image/* Content-Type."
     )
@@ -53,7 +46,7 @@ async def read_images(request: Request, max_bytes: int, max_total_bytes: int) ->
     Raises the same errors as `read_image`, and BodyTooLargeError above `max_total_bytes`.
     """
     if not is_form(request):
-        raise UnsupportedMediaTypeError(
+        raise errors.UnsupportedMediaTypeError(
             "Send the images as multipart/form-data, each in a field 'file'."
         )
     parts = await read_form(request, max_total_bytes, max_bytes)
@@ -114,14 +107,14 @@ def _first_image(parts: list[Upload]) -> Upload:
     # A browser sends an unused file input as an empty file without a name.
     for part in sorted(images, key=lambda part: not part.data and not part.filename):
         return part
-    raise MissingFileError("The form has no field 'file'. Send the image in a field 'file'.")
+    raise errors.MissingFileError("The form has no field 'file'. Send the image in a field 'file'.")
 
 
 async def _read_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     """Yield the chunks of a body of at most `max_bytes`; raises the errors of `read_body`."""
     content_length = request.headers.get("content-length", "0")
     if not content_length.isdecimal():
-        raise MalformedRequestError("The Content-Length is not a number.")
+        raise errors.MalformedRequestError("The Content-Length is not a number.")
     if int(content_length) > max_bytes and (
         "expect" in request.headers or int(content_length) > _DISCARD_FACTOR * max_bytes
     ):
@@ -134,7 +127,7 @@ async def _read_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]
             async with asyncio.timeout_at(deadline):
                 message = await request.receive()
         except TimeoutError as error:
-            raise BodyTimeoutError(
+            raise errors.BodyTimeoutError(
                 f"The request was incomplete after {settings.body_timeout:g} s. Send it again, or "
                 "send a smaller image."
             ) from error
@@ -153,5 +146,7 @@ def _media_type(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _too_large_error(max_bytes: int) -> BodyTooLargeError:
-    return BodyTooLargeError(f"The request is larger than {max_bytes:,} bytes. Send a smaller one.")
+def _too_large_error(max_bytes: int) -> errors.BodyTooLargeError:
+    return errors.BodyTooLargeError(
+        f"The request is larger than {max_bytes:,} bytes. Send a smaller one."
+    )

@@ -1,6 +1,6 @@
 """Dependencies and query parameters of the routes."""
 
-from typing import Annotated, Final, TypedDict
+from typing import Annotated, Any, Final, TypedDict
 
 from fastapi import Depends, Query, Request
 from pydantic import BeforeValidator
@@ -25,29 +25,20 @@ class AppState(TypedDict):
     history: History | None
 
 
-async def _get_catalog(request: Request) -> Catalog:
-    catalog: Catalog = request.state.catalog
-    return catalog
+def _from_state(name: str) -> Any:
+    """Return the dependency on the attribute `name` of a request's state."""
+
+    async def get(request: Request) -> Any:
+        return getattr(request.state, name)
+
+    return Depends(get)
 
 
-async def _get_settings(request: Request) -> Settings:
-    settings: Settings = request.state.settings
-    return settings
-
-
-async def _get_history(request: Request) -> History | None:
-    history: History | None = request.state.history
-    return history
-
-
-async def _get_request_id(request: Request) -> str:
-    return str(request.state.request_id)
-
-
-CatalogDep = Annotated[Catalog, Depends(_get_catalog)]
-SettingsDep = Annotated[Settings, Depends(_get_settings)]
-HistoryDep = Annotated[History | None, Depends(_get_history)]
-RequestIdDep = Annotated[str, Depends(_get_request_id)]
+CatalogDep = Annotated[Catalog, _from_state("catalog")]
+SettingsDep = Annotated[Settings, _from_state("settings")]
+MetricsDep = Annotated[Metrics, _from_state("metrics")]
+HistoryDep = Annotated[History | None, _from_state("history")]
+RequestIdDep = Annotated[str, _from_state("request_id")]
 
 
 async def get_classifier(

@@ -17,27 +17,9 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 
-from backend.history.errors import (
-    HistoryOffError,
-    HistoryUnavailableError,
-    NoImageError,
-    UnknownClassificationError,
-    UnknownLabelError,
-)
-from backend.inference.errors import (
-    BrokenImageError,
-    ClosedError,
-    DeadlineError,
-    EmptyImageError,
-    ImageTooLargeError,
-    InferenceError,
-    ModelNotReadyError,
-    PixelsError,
-    PrismError,
-    QueueFullError,
-    UnknownModelError,
-    UnsupportedImageError,
-)
+from backend.history import errors as history
+from backend.inference import errors as inference
+from backend.inference.errors import PrismError
 
 log = logging.getLogger("prism.api")
 
@@ -81,11 +63,11 @@ class KeyWrongError(RequestError):
 
 
 ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
-    EmptyImageError: (400, "empty_file"),
-    BrokenImageError: (400, "broken_image"),
-    UnsupportedImageError: (415, "unsupported_image"),
-    ImageTooLargeError: (413, "image_too_large"),
-    PixelsError: (422, "invalid_pixels"),
+    inference.EmptyImageError: (400, "empty_file"),
+    inference.BrokenImageError: (400, "broken_image"),
+    inference.UnsupportedImageError: (415, "unsupported_image"),
+    inference.ImageTooLargeError: (413, "image_too_large"),
+    inference.PixelsError: (422, "invalid_pixels"),
     MalformedRequestError: (400, "malformed_request"),
     MissingFileError: (400, "missing_file"),
     UnsupportedMediaTypeError: (415, "unsupported_media_type"),
@@ -94,17 +76,17 @@ ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     InvalidParameterError: (422, "invalid_parameter"),
     KeyMissingError: (401, "api_key_missing"),
     KeyWrongError: (403, "api_key_wrong"),
-    UnknownClassificationError: (404, "unknown_answer"),
-    NoImageError: (404, "no_image"),
-    HistoryOffError: (404, "history_off"),
-    UnknownLabelError: (422, "unknown_label"),
-    HistoryUnavailableError: (503, "history_unavailable"),
-    UnknownModelError: (404, "unknown_model"),
-    QueueFullError: (429, "queue_full"),
-    ModelNotReadyError: (503, "not_ready"),
-    ClosedError: (503, "draining"),
-    DeadlineError: (504, "deadline_passed"),
-    InferenceError: (500, "inference_failed"),
+    history.UnknownClassificationError: (404, "unknown_answer"),
+    history.NoImageError: (404, "no_image"),
+    history.HistoryOffError: (404, "history_off"),
+    history.UnknownLabelError: (422, "unknown_label"),
+    history.HistoryUnavailableError: (503, "history_unavailable"),
+    inference.UnknownModelError: (404, "unknown_model"),
+    inference.QueueFullError: (429, "queue_full"),
+    inference.ModelNotReadyError: (503, "not_ready"),
+    inference.ClosedError: (503, "draining"),
+    inference.DeadlineError: (504, "deadline_passed"),
+    inference.InferenceError: (500, "inference_failed"),
 }
 
 _INTERNAL_ERROR: Final = (500, "internal_error")
@@ -166,9 +148,9 @@ def error_response(error: Exception, request_id: str) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)  # as proxies log it; nobody reads this response
     headers = {}
-    if isinstance(error, QueueFullError):
+    if isinstance(error, inference.QueueFullError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    elif isinstance(error, ModelNotReadyError | ClosedError | HistoryUnavailableError):
+    elif _status_and_code(error)[0] == 503:
         headers["Retry-After"] = "1"
     elif isinstance(error, KeyMissingError):
         headers["WWW-Authenticate"] = 'Bearer realm="Prism"'

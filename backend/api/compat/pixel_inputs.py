@@ -3,8 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import chain
 from typing import Any, Final, Literal, get_args
 from urllib.parse import parse_qs
@@ -27,16 +26,8 @@ _MAX_FORM_ESCAPES: Final = 2_000_000  # base64 needs escapes for "+", "/" and "=
 _NOT_FINITE: Final = re.compile(rb"(?i)nan|inf|\d[\d.]*e\+?\d{3,}")
 
 
-@dataclass(frozen=True, slots=True)
-class PixelQuery:
-    """The field of the request, and the model inputs: float32, shape (N, 1, H, W)."""
-
-    field: PixelField
-    inputs: Floats
-
-
-def parse_pixels(body: bytes, spec: DigitPreprocess) -> PixelQuery:
-    """Parse a JSON body with one of the four fields.
+def parse_pixels(body: bytes, spec: DigitPreprocess) -> tuple[PixelField, Floats]:
+    """Return the field of a JSON body, and its model inputs: float32, shape (N, 1, H, W).
 
     Raises PixelsError for the first missing field, wrong shape, type or range, with no part of the
     body in its message, and MalformedRequestError for invalid JSON.
@@ -49,8 +40,8 @@ def parse_pixels(body: bytes, spec: DigitPreprocess) -> PixelQuery:
         raise MalformedRequestError("The body is not valid JSON.") from error
     for field in get_args(PixelField):
         if isinstance(fields, dict) and field in fields:
-            pixels = _PARSERS[field](fields[field], field, spec.size)
-            return PixelQuery(field, _normalize(pixels, field, spec))
+            parse = _parse_string if field == "image" else _parse_lists
+            return field, _normalize(parse(fields[field], field, spec.size), field, spec)
     raise PixelsError("Send a JSON object with 'input', 'features', 'image' or 'instances'.")
 
 
@@ -180,14 +171,6 @@ def _to_array(flat: Sequence[object], field: PixelField) -> NDArray[np.float64]:
     if not np.isfinite(pixels).all():
         raise _not_finite_error()
     return pixels
-
-
-_PARSERS: Final[Mapping[PixelField, Callable[[object, PixelField, int], NDArray[np.float64]]]] = {
-    "input": _parse_lists,
-    "features": _parse_lists,
-    "image": _parse_string,
-    "instances": _parse_lists,
-}
 
 
 def _shape_error(field: PixelField, size: int) -> PixelsError:

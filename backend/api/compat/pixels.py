@@ -14,14 +14,8 @@ from starlette.responses import Response
 
 from backend.api import deadlines
 from backend.api.body import is_form, is_raw_image, read_body, read_form
-from backend.api.compat.pixel_inputs import (
-    DRAWING_FIELD,
-    PixelField,
-    decode_data_url,
-    find_data_url,
-    missing_drawing_error,
-    parse_pixels,
-)
+from backend.api.compat import pixel_inputs
+from backend.api.compat.pixel_inputs import DRAWING_FIELD, PixelField
 from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep, get_classifier
 from backend.api.routes.classify import classify
 from backend.api.schemas.errors import PROBLEM_RESPONSES
@@ -75,11 +69,10 @@ async def predict(
     request.state.model_name = classifier.manifest.name
     classifier.require_capacity(timeout)
     body = await read_body(request, settings.max_bytes)
-    query = await asyncio.to_thread(parse_pixels, body, spec)
-    results = await deadlines.cancel_on_disconnect(
-        request, classifier.classify_inputs(query.inputs, timeout)
-    )
-    return _json_response(_format_response(query.field, results))
+    field, inputs = await asyncio.to_thread(pixel_inputs.parse_pixels, body, spec)
+    work = classifier.classify_inputs(inputs, timeout)
+    results = await deadlines.cancel_on_disconnect(request, work)
+    return _json_response(_format_response(field, results))
 
 
 @router.post("/predict_nn/", summary="Classify a drawing sent as a data URL")
@@ -93,7 +86,7 @@ async def predict_nn(
 ) -> Response:
     """Classify the data URL `drawing_data` from the query, a form, JSON, or the raw body."""
     url = drawing_data or await _read_data_url(request, settings.max_bytes)
-    data = await asyncio.to_thread(decode_data_url, url)
+    data = await asyncio.to_thread(pixel_inputs.decode_data_url, url)
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The image is larger than {settings.max_bytes:,} bytes.")
     timeout = deadlines.request_timeout(request, settings.timeout)
@@ -149,5 +142,5 @@ async def _read_data_url(request: Request, max_bytes: int) -> str:
         for part in await read_form(request, limit, limit):
             if part.name == DRAWING_FIELD and part.data:
                 return part.data.decode("ascii", "replace")
-        raise missing_drawing_error()
-    return await asyncio.to_thread(find_data_url, await read_body(request, limit))
+        raise pixel_inputs.missing_drawing_error()
+    return await asyncio.to_thread(pixel_inputs.find_data_url, await read_body(request, limit))

@@ -1,4 +1,4 @@
-"""AccessEntry log: an id, one log line and the metrics of every request.
+"""Access log: an id, one log line and the metrics of every request.
 
 The id is the client's own if it is well-formed, otherwise a new ULID. The log line leaves out the
 query, which may contain a drawing. This code runs for every request, so it reads the headers once
@@ -80,30 +80,15 @@ class AccessLogMiddleware:
             path = scope["path"]
             level = logging.DEBUG if path in PROBES else logging.INFO
             if log.isEnabledFor(level):
-                log.handle(
-                    _record(
-                        level, AccessEntry(method, path[:_MAX_LOGGED_PATH], status, seconds, model)
-                    )
-                )
+                entry = AccessEntry(method, path[:_MAX_LOGGED_PATH], status, seconds, model)
+                log.handle(_create_record(level, entry))
 
 
-def _record(level: int, access: AccessEntry) -> logging.LogRecord:
+def _create_record(level: int, access: AccessEntry) -> logging.LogRecord:
     """Return the log record of a request, without logging's costly lookup of the caller."""
     request = current_request.get()
-    record = logging.LogRecord(
-        log.name,
-        level,
-        __file__,
-        0,
-        "%s %r %d %.1f ms %s",
-        (
-            access.method,
-            access.path,
-            access.status,
-            access.seconds * 1e3,
-            request.id if request else "",
-        ),
-        None,
-    )
+    request_id = request.id if request else ""
+    values = access.method, access.path, access.status, access.seconds * 1e3, request_id
+    record = logging.LogRecord(log.name, level, __file__, 0, "%s %r %d %.1f ms %s", values, None)
     record.access = access
     return record

@@ -9,31 +9,14 @@ from typing import Any, Final
 import orjson
 from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
-from ulid import ULID
 
-from backend.api import deadlines
+from backend.api import deadlines, deps
 from backend.api.body import read_image, read_images
-from backend.api.deps import (
-    DEFAULT_COVERAGE,
-    CatalogDep,
-    CoverageParam,
-    HistoryDep,
-    ModelInputParam,
-    ModelParam,
-    ProbabilitiesParam,
-    RequestIdDep,
-    SettingsDep,
-    StoreParam,
-    TopKParam,
-    get_classifier,
-)
 from backend.api.errors import problem_for
 from backend.api.multipart import Upload
-from backend.api.schemas.classify import Classification, ModelRef, make_classification
+from backend.api.schemas.classify import Classification, make_classification
 from backend.api.schemas.errors import PROBLEM_RESPONSES
 from backend.history.history import History
-from backend.inference.classifier import Classifier
-from backend.inference.types import ClassificationResult
 
 router = APIRouter(tags=["classify"])
 
@@ -50,8 +33,8 @@ _TIMEOUT_HEADER: Final = {
 }
 
 
-def _form_schema(**properties: object) -> dict[str, object]:
-    return {"schema": {"type": "object", "required": ["file"], "properties": properties}}
+def _form_schema(file: object) -> dict[str, object]:
+    return {"schema": {"type": "object", "required": ["file"], "properties": {"file": file}}}
 
 
 _SINGLE_IMAGE_BODY: Final[dict[str, Any]] = {
@@ -60,18 +43,17 @@ _SINGLE_IMAGE_BODY: Final[dict[str, Any]] = {
         "required": True,
         "description": "JPEG, PNG, WebP, BMP or GIF (first frame), detected from the content.",
         "content": {
-            "multipart/form-data": _form_schema(file=_FILE_SCHEMA),
+            "multipart/form-data": _form_schema(_FILE_SCHEMA),
             "image/*": {"schema": _FILE_SCHEMA},
         },
     },
 }
+_FILES_SCHEMA: Final = {"type": "array", "items": _FILE_SCHEMA}
 _MULTIPLE_IMAGES_BODY: Final[dict[str, Any]] = {
     "parameters": [_TIMEOUT_HEADER],
     "requestBody": {
         "required": True,
-        "content": {
-            "multipart/form-data": _form_schema(file={"type": "array", "items": _FILE_SCHEMA})
-        },
+        "content": {"multipart/form-data": _form_schema(_FILES_SCHEMA)},
     },
 }
 
@@ -86,24 +68,26 @@ _MULTIPLE_IMAGES_BODY: Final[dict[str, Any]] = {
 @router.post("/classify/", include_in_schema=False)
 async def classify(
     request: Request,
-    catalog: CatalogDep,
-    settings: SettingsDep,
-    history: HistoryDep,
-    model: ModelParam = None,
-    top_k: TopKParam = 5,
-    probabilities: ProbabilitiesParam = True,
-    coverage: CoverageParam = DEFAULT_COVERAGE,
-    model_input: ModelInputParam = False,
-    store: StoreParam = True,
+    catalog: deps.CatalogDep,
+    settings: deps.SettingsDep,
+    history: deps.HistoryDep,
+    model: deps.ModelParam = None,
+    top_k: deps.TopKParam = 5,
+    probabilities: deps.ProbabilitiesParam = True,
+    coverage: deps.CoverageParam = deps.DEFAULT_COVERAGE,
+    model_input: deps.ModelInputParam = False,
+    store: deps.StoreParam = True,
 ) -> Response:
     """Classify the image in the form field `file` (or `image`), or in the raw body."""
     timeout = deadlines.request_timeout(request, settings.timeout)
-    classifier = await get_classifier(request, catalog, model, timeout)
+    classifier = await deps.get_classifier(request, catalog, model, timeout)
     classifier.require_capacity(timeout)  # before reading the body: rejections must be cheap
     upload = await read_image(request, settings.max_bytes)
     content = upload.read(settings.max_bytes)
     result = await deadlines.cancel_on_disconnect(request, classifier.classify(content, timeout))
-    fields = _classification_fields(classifier, result, upload, top_k, probabilities, coverage)
+    fields = make_classification(
+        result, classifier.manifest, upload.filename, top_k, probabilities, coverage
+    )
     await _store(history if store else None, fields, content)
     if model_input:
         png = await asyncio.to_thread(classifier.model_input_png, content)
@@ -129,19 +113,19 @@ async def classify(
 @router.post("/classify/batch/", include_in_schema=False)
 async def classify_batch(
     request: Request,
-    catalog: CatalogDep,
-    settings: SettingsDep,
-    history: HistoryDep,
-    request_id: RequestIdDep,
-    model: ModelParam = None,
-    top_k: TopKParam = 5,
-    probabilities: ProbabilitiesParam = True,
-    coverage: CoverageParam = DEFAULT_COVERAGE,
-    store: StoreParam = True,
+    catalog: deps.CatalogDep,
+    settings: deps.SettingsDep,
+    history: deps.HistoryDep,
+    request_id: deps.RequestIdDep,
+    model: deps.ModelParam = None,
+    top_k: deps.TopKParam = 5,
+    probabilities: deps.ProbabilitiesParam = True,
+    coverage: deps.CoverageParam = deps.DEFAULT_COVERAGE,
+    store: deps.StoreParam = True,
 ) -> Response:
     """Classify every `file` of the form. An invalid image fails alone."""
     timeout = deadlines.request_timeout(request, settings.timeout)
-    classifier = await get_classifier(request, catalog, model, timeout)
+    classifier = await deps.get_classifier(request, catalog, model, timeout)
     uploads = await read_images(request, settings.max_bytes, settings.max_batch_bytes)
 
     async def classify_line(upload: Upload) -> bytes:
@@ -149,8 +133,8 @@ async def classify_batch(
             content = upload.read(settings.max_bytes)
             await deadlines.wait_until(lambda: classifier.has_capacity(timeout), timeout)
             result = await classifier.classify(content, timeout)
-            fields = _classification_fields(
-                classifier, result, upload, top_k, probabilities, coverage
+            fields = make_classification(
+                result, classifier.manifest, upload.filename, top_k, probabilities, coverage
             )
             await _store(history if store else None, fields, content)
         except Exception as error:
@@ -183,23 +167,3 @@ async def _store(history: History | None, fields: dict[str, object], content: by
     """Store the classification, if there is a history, and set its field `stored`."""
     if history is not None:
         fields["stored"] = await history.add(fields, content)
-
-
-def _classification_fields(
-    classifier: Classifier,
-    result: ClassificationResult,
-    upload: Upload,
-    top_k: int,
-    probabilities: bool,
-    coverage: float,
-) -> dict[str, object]:
-    manifest = classifier.manifest
-    return make_classification(
-        result,
-        classification_id=str(ULID()),
-        filename=upload.filename,
-        model=ModelRef(name=manifest.name, version=manifest.version),
-        top_k=top_k,
-        probabilities=probabilities,
-        coverage=coverage,
-    )

@@ -1,6 +1,7 @@
 """GET, PATCH and DELETE /history: stored classifications and user feedback."""
 
 import asyncio
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -13,17 +14,9 @@ from backend.api.body import read_body
 from backend.api.deps import CatalogDep, HistoryDep, SettingsDep
 from backend.api.history_export import export_csv, export_ndjson
 from backend.api.middleware.api_keys import AUTHORIZED, missing_key_error
+from backend.api.schemas import history as schemas
 from backend.api.schemas.errors import PROBLEM_RESPONSES
-from backend.api.schemas.history import (
-    Accuracy,
-    Correction,
-    DayAccuracy,
-    Deleted,
-    HistoryPage,
-    StoredClassification,
-    stored_classification,
-    to_json,
-)
+from backend.api.schemas.history import StoredClassification, stored_classification, to_json
 from backend.catalog import Catalog
 from backend.history.errors import HistoryOffError, UnknownLabelError
 from backend.history.filters import HistoryFilters
@@ -34,7 +27,7 @@ _MAX_CORRECTION_BYTES: Final = 10_000  # far more than any label needs
 _CORRECTION_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": Correction.model_json_schema()}},
+        "content": {"application/json": {"schema": schemas.Correction.model_json_schema()}},
     }
 }
 
@@ -77,7 +70,7 @@ router = APIRouter(
 )
 
 
-@router.get("/history", response_model=HistoryPage, summary="List classifications")
+@router.get("/history", response_model=schemas.HistoryPage, summary="List classifications")
 def list_history(
     history: RequiredHistoryDep,
     filters: FiltersDep,
@@ -96,12 +89,12 @@ def list_history(
 
 
 @router.delete("/history", summary="Delete the history")
-async def delete_all(history: RequiredHistoryDep) -> Deleted:
+async def delete_all(history: RequiredHistoryDep) -> schemas.Deleted:
     """Delete all classifications that exist now, including feedback and thumbnails."""
     until, deleted = datetime.now(UTC), 0
     while count := await asyncio.to_thread(history.store.delete_some, until):
         deleted += count
-    return Deleted(deleted=deleted)
+    return schemas.Deleted(deleted=deleted)
 
 
 @router.get(
@@ -136,25 +129,15 @@ def export(
 
 
 @router.get("/history/accuracy", summary="Accuracy by day")
-def accuracy(history: RequiredHistoryDep, filters: FiltersDep) -> Accuracy:
+def accuracy(history: RequiredHistoryDep, filters: FiltersDep) -> schemas.Accuracy:
     """Count confirmed and corrected classifications, by the day of the classification."""
     days = [
-        DayAccuracy(
-            day=day.day,
-            confirmed=day.confirmed,
-            corrected=day.corrected,
-            accuracy=day.confirmed / (day.confirmed + day.corrected),
-        )
+        schemas.DayAccuracy(**asdict(day), accuracy=day.confirmed / (day.confirmed + day.corrected))
         for day in history.store.accuracy(filters)
     ]
     confirmed, corrected = sum(day.confirmed for day in days), sum(day.corrected for day in days)
-    total = confirmed + corrected
-    return Accuracy(
-        confirmed=confirmed,
-        corrected=corrected,
-        accuracy=confirmed / total if total else None,
-        days=days,
-    )
+    share = confirmed / (confirmed + corrected) if days else None
+    return schemas.Accuracy(confirmed=confirmed, corrected=corrected, accuracy=share, days=days)
 
 
 @router.get("/history/{id}", response_model=StoredClassification, summary="Get a classification")
@@ -205,7 +188,7 @@ def delete(history: RequiredHistoryDep, id: str) -> None:  # noqa: A002
 
 def _parse_correction(body: bytes) -> str | None:
     try:
-        return Correction.model_validate_json(body).correction
+        return schemas.Correction.model_validate_json(body).correction
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
         raise RequestValidationError(

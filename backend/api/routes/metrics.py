@@ -2,24 +2,18 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Request
+from fastapi import APIRouter, Header
 from starlette.responses import PlainTextResponse, Response
 
-from backend.telemetry.metrics import Metrics
+from backend.api.deps import MetricsDep
 
 router = APIRouter(tags=["health"])
-
-
-async def _get_metrics(request: Request) -> Metrics:
-    metrics: Metrics = request.state.metrics
-    return metrics
 
 
 @router.head("/metrics", include_in_schema=False)
 @router.get("/metrics", summary="Prometheus metrics", response_class=PlainTextResponse)
 def metrics(
-    metrics: Annotated[Metrics, Depends(_get_metrics)],
-    accept: Annotated[str, Header(include_in_schema=False)] = "",
+    metrics: MetricsDep, accept: Annotated[str, Header(include_in_schema=False)] = ""
 ) -> Response:
     """Return the metrics of all workers as text, or as OpenMetrics if `Accept` requests it."""
     content, media_type = metrics.expose(accept)  # in a thread, as this route is not async

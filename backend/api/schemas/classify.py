@@ -1,7 +1,9 @@
 """Response models of /classify, and the function that fills them."""
 
 from pydantic import BaseModel, ConfigDict, Field
+from ulid import ULID
 
+from backend.inference.models.artifact import Manifest
 from backend.inference.types import ClassificationResult
 
 
@@ -90,27 +92,22 @@ class Classification(BaseModel):
 
 def make_classification(
     result: ClassificationResult,
-    *,
-    classification_id: str,
+    manifest: Manifest,
     filename: str | None,
-    model: ModelRef,
     top_k: int,
     probabilities: bool,
     coverage: float,
 ) -> dict[str, object]:
-    """Return the fields of a `Classification`, with NumPy floats, for orjson.
-
-    They are not validated, which would only cost time.
-    """
+    """Return the fields of a new `Classification`, with NumPy floats, for orjson; not validated."""
     values = result.probabilities
     top = [
         {"label": score.label, "index": score.index, "probability": values[score.index]}
         for score in result.top(top_k)
     ]
     fields: dict[str, object] = {
-        "id": classification_id,
+        "id": str(ULID()),
         "filename": filename,
-        "model": {"name": model.name, "version": model.version},
+        "model": {"name": manifest.name, "version": manifest.version},
         "prediction": top[0]["label"],
         "confidence": top[0]["probability"],
         "top": top,

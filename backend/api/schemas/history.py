@@ -76,24 +76,13 @@ class Accuracy(BaseModel):
 
 def stored_classification(record: StoredRecord) -> dict[str, Any]:
     """Return the fields of a `StoredClassification`, for orjson."""
-    return {
-        "id": record["id"],
-        "time": record["time"],
+    fields = {
+        **record,
         "model": {"name": record["model"], "version": record["version"]},
-        "prediction": record["prediction"],
-        "confidence": record["confidence"],
-        "top": record["top"],
-        "prediction_set": record["prediction_set"],
-        "coverage": record["coverage"],
-        "in_distribution": record["in_distribution"],
-        "ood_score": record["ood_score"],
         "timings_ms": record["timings"],
-        "sha256": record["sha256"],
-        "filename": record["filename"],
         "image": record["has_thumbnail"],
-        "correction": record["correction"],
-        "corrected_at": record["corrected_at"],
     }
+    return {name: fields[name] for name in StoredClassification.model_fields}
 
 
 def to_json(value: object) -> bytes:
