@@ -69,7 +69,7 @@ def summarize(comparison: Comparison) -> str:
     better = "A" if a > b else "B"
     return (
         f"{counts}{better} is better on images like these: equally good models would differ this "
-        f"much in only {percent(comparison.p_value)} of cases {test}."
+        f"much in {percent(comparison.p_value)} of cases {test}."
     )
 
 

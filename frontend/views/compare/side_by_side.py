@@ -98,7 +98,7 @@ def describe_largest_difference(rows: Sequence[LabelProbabilities]) -> str:
         return "The probabilities are equal within 0.1 points."
     return (
         f"Largest difference: {label}, {percent(a)} for A and {percent(b)} for B "
-        f"({points:.1f} points {'more' if b > a else 'less'})."
+        f"({points:.1f} points {'higher' if b > a else 'lower'})."
     )
 
 

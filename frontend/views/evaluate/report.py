@@ -96,7 +96,7 @@ def _show_mistakes(result: EvaluationRun, evaluation: Evaluation) -> None:
     summary = ", ".join(f"{label} {ratio}" for label, _, ratio in rows[:5])
     st.altair_chart(count_chart(rows), alt=f"Mistakes by class. {summary}.")
     st.subheader("Worst mistakes", anchor=False)
-    st.caption(f"The wrong predictions with the highest confidence, of {total:,}.")
+    st.caption(f"The most confident of {count(total, 'wrong prediction', 'wrong predictions')}.")
     image_grid.show_few(
         [confusion_matrix.to_tile(result.data, mistake.record) for mistake in evaluation.mistakes]
     )

@@ -122,7 +122,7 @@ def _show_timeline(result: VideoResult) -> None:
     if len(spans) > 1:
         st.session_state[FRAME] = number
         st.select_slider(
-            "Frame at (seconds)",
+            "Selected frame (seconds)",
             range(len(spans)),
             format_func=lambda at: f"{result.frames[at].start:.2f}",
             key=FRAME,

@@ -27,7 +27,7 @@ def compare_predictions(a: str, b: str) -> Comparison:
         ("cd", "cd", "Both models are correct on the same images."),
         ("cc", "cd", "Only A is correct on 1 image, only B on 0 images. This does not show"),
         ("d" * 9, "c" * 9, "B is better on images like these"),
-        ("d" * 9, "c" * 9, "in only 0.4% of cases (McNemar's test, p = 0.0039)."),
+        ("d" * 9, "c" * 9, "in 0.4% of cases (McNemar's test, p = 0.0039)."),
         ("c" * 9, "d" * 9, "A is better on images like these"),
     ],
 )

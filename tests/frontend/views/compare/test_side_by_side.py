@@ -27,7 +27,7 @@ def test_improbable_labels_are_omitted() -> None:
 def test_largest_difference_is_described() -> None:
     rows = [("7", 0.9, 0.2), ("9", 0.0, 0.8)]
     text = describe_largest_difference(rows)
-    assert text == "Largest difference: 9, 0% for A and 80% for B (80.0 points more)."
+    assert text == "Largest difference: 9, 0% for A and 80% for B (80.0 points higher)."
     equal = describe_largest_difference([("7", 0.5, 0.5)])
     assert equal == "The probabilities are equal within 0.1 points."
 
