@@ -1,7 +1,6 @@
 """The training command writes a model folder and a run folder, and resumes interrupted runs."""
 
 import json
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -105,23 +104,6 @@ def test_repeated_command_resumes_unless_fresh(
 def test_run_with_other_settings_is_not_resumed(small_mnist: Path) -> None:
     with pytest.raises(SystemExit, match=r"other settings.*--fresh"):
         train_model("mnist-mlp", small_mnist, "--epochs", "2", "--bfloat16")
-
-
-def test_killed_training_resumes_with_identical_result(
-    small_mnist: Path, tmp_path: Path, rendered: Path
-) -> None:
-    create_work_folder(tmp_path, rendered)
-    command = ["mnist-mlp", "--data", str(small_mnist), "--epochs", "3", "--out"]
-    killed = small_training.run(tmp_path, *command, "killed", kill_after=1)
-    assert killed.returncode == -signal.SIGKILL
-    assert not (tmp_path / "killed").exists()
-    resumed = small_training.run(tmp_path, *command, "killed")
-    assert "resuming after epoch 1" in resumed.stdout
-    whole = small_training.run(tmp_path, *command, "whole", "--fresh")
-    assert "resuming" not in whole.stdout
-    once, twice = (artifact.read(tmp_path / name / "mnist-mlp") for name in ("killed", "whole"))
-    assert once.manifest.files == twice.manifest.files
-    assert artifact.WEIGHTS in once.manifest.files
 
 
 def test_run_folder_is_locked_during_training(small_mnist: Path, work_folder: Path) -> None:

@@ -10,6 +10,7 @@ from training.data.rendering import RenderingConfig, render_digits, render_negat
 MNIST_VALIDATION_COUNT = 5_000  # the last digits of the MNIST training split
 # Images per digit of the source, or per class for synthetic digits.
 UCI_VARIANTS, HANDWRITING_VARIANTS, PRINT_VARIANTS = 30, 4_000, 1_500
+UCI_VALIDATION_VARIANTS, HANDWRITING_VALIDATION_VARIANTS, PRINT_VALIDATION_VARIANTS = 3, 300, 100
 NEGATIVE_COUNT, NEGATIVE_VALIDATION_COUNT = 24_000, 3_000
 
 
@@ -55,10 +56,17 @@ def load_validation_sets(
     _, uci = read_uci()
     configs = {
         "coarse scans": RenderingConfig(held_out[:3000], 1, seed=11, coarse_share=1.0),
-        "other writers": RenderingConfig(uci, 3, seed=12, is_undistorted=True),
-        "synthetic handwriting": RenderingConfig(None, 300, seed=13),
+        "other writers": RenderingConfig(
+            uci, UCI_VALIDATION_VARIANTS, seed=12, is_undistorted=True
+        ),
+        "synthetic handwriting": RenderingConfig(None, HANDWRITING_VALIDATION_VARIANTS, seed=13),
         "print": RenderingConfig(
-            None, 100, seed=15, coarse_share=0.0, is_undistorted=True, is_printed=True
+            None,
+            PRINT_VALIDATION_VARIANTS,
+            seed=15,
+            coarse_share=0.0,
+            is_undistorted=True,
+            is_printed=True,
         ),
     }
     rendered = {

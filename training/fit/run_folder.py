@@ -80,7 +80,9 @@ class RunFolder:
         rows = zip(LABELS, results.confusion.tolist(), strict=True)
         writer.writerows([label, *row] for label, row in rows)
         self._write("confusion.csv", text.getvalue().encode())
-        self._write("confusion.png", charts.to_png(charts.plot_confusion(results.confusion, LABELS)))
+        self._write(
+            "confusion.png", charts.to_png(charts.plot_confusion(results.confusion, LABELS))
+        )
         curves = [
             {"label": c.label, "auc": c.auc, "fpr": c.fpr.tolist(), "tpr": c.tpr.tolist()}
             for c in results.curves

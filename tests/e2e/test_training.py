@@ -1,6 +1,7 @@
-"""Training runs are recorded by a real MLflow server and by Weights & Biases."""
+"""Killed trainings resume, and runs are recorded by MLflow and Weights & Biases."""
 
 import json
+import signal
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from backend.inference.models import artifact
 from tests.conftest import free_port
 from tests.e2e.tracking_servers import MlflowServer, read_wandb_records
 from tests.training import small_training
@@ -31,6 +33,22 @@ def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def work_folder(tmp_path: Path, rendered: Path) -> Path:
     return create_work_folder(tmp_path, rendered)
+
+
+def test_killed_training_resumes_with_identical_result(
+    small_mnist: Path, work_folder: Path
+) -> None:
+    command = ["mnist-mlp", "--data", str(small_mnist), "--epochs", "3", "--out"]
+    killed = small_training.run(work_folder, *command, "killed", kill_after=1)
+    assert killed.returncode == -signal.SIGKILL
+    assert not (work_folder / "killed").exists()
+    resumed = small_training.run(work_folder, *command, "killed")
+    assert "resuming after epoch 1" in resumed.stdout
+    whole = small_training.run(work_folder, *command, "whole", "--fresh")
+    assert "resuming" not in whole.stdout
+    once, twice = (artifact.read(work_folder / name / "mnist-mlp") for name in ("killed", "whole"))
+    assert once.manifest.files == twice.manifest.files
+    assert artifact.WEIGHTS in once.manifest.files
 
 
 @pytest.fixture
