@@ -23,6 +23,14 @@ class BackendProcess:
     def __init__(self, log: Path | None = None, **environ: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
+        # Without TLS and keep-alive: a request costs little, and uses a new connection.
+        self._client = httpx.Client(
+            base_url=self.url,
+            verify=False,
+            trust_env=False,
+            timeout=10,
+            limits=httpx.Limits(max_keepalive_connections=0),
+        )
         self._log: IO[bytes] | None = log.open("wb") if log else None
         self.process = subprocess.Popen(
             [sys.executable, "-m", "backend"],
@@ -37,6 +45,7 @@ class BackendProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
     ) -> None:
+        self._client.close()
         self.process.kill()
         self.process.wait()
         if self._log:
@@ -48,7 +57,7 @@ class BackendProcess:
 
     def get(self, path: str) -> httpx.Response:
         """Send a GET request on a new connection."""
-        return httpx.get(self.url + path, timeout=10)
+        return self._client.get(path)
 
     def connect(self) -> socket.socket:
         """Open a TCP connection."""
