@@ -43,7 +43,8 @@ def wait_until_idle(page: Page) -> None:
             const before = layout();
             for (let frame = 0; frame < 3; frame++) await new Promise(requestAnimationFrame);
             return layout() === before && !document.getAnimations().some(isMoving)
-                && [...document.images].every(image => image.complete);
+                && [...document.images].every(image => image.complete)
+                && !document.querySelector('[data-testid=stSkeleton]');
         }"""
     )
 
