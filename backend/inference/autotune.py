@@ -8,6 +8,7 @@ Which is best depends on the network, so it is measured.
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -25,26 +26,16 @@ _MIN_GAIN: Final = 1.1  # smaller gains are noise, or do not justify the latency
 
 
 class Plan(BaseModel):
-    """How one model uses the processors.
-
-    Attributes
-    ----------
-    threads : threads of one forward pass under load
-    runners : forward passes that run concurrently
-    alone_threads : threads of a forward pass when a single image is in flight
-    decoders : threads that only decode images; 0: each runner decodes its own batch
-    max_batch : maximum batch size
-    measured : whether the plan was measured, not assumed
-    """
+    """How one model uses the processors."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    threads: PositiveInt
-    runners: PositiveInt
-    alone_threads: PositiveInt
-    decoders: int = 0
+    threads: PositiveInt  # of one forward pass under load
+    runners: PositiveInt  # forward passes that run concurrently
+    alone_threads: PositiveInt  # of a forward pass when a single image is in flight
+    decoders: int = 0  # threads that only decode images; 0: each runner decodes its own batch
     max_batch: PositiveInt
-    measured: bool = False
+    measured: bool = False  # not assumed
 
     def __str__(self) -> str:
         return (
@@ -57,22 +48,14 @@ def single_runner_plan(runtime: Runtime, threads: int, max_batch: int) -> Plan:
     """Return the plan of a runtime that gains nothing from concurrent calls."""
     decoders = 0 if runtime.concurrent else threads
     return Plan(
-        threads=threads,
-        runners=1,
-        alone_threads=threads,
-        decoders=decoders,
-        max_batch=max_batch,
+        threads=threads, runners=1, alone_threads=threads, decoders=decoders, max_batch=max_batch
     )
 
 
 def multi_runner_plan(threads: int, max_batch: int) -> Plan:
     """Return the plan that suits most networks on a CPU; used until a plan is measured."""
-    return Plan(
-        threads=1,
-        runners=threads,
-        alone_threads=threads,
-        max_batch=min(_BATCH_SIZES[0], max_batch),
-    )
+    size = min(_BATCH_SIZES[0], max_batch)
+    return Plan(threads=1, runners=threads, alone_threads=threads, max_batch=size)
 
 
 def read_plan(path: Path) -> Plan | None:
@@ -95,54 +78,38 @@ class Interrupted(Exception):  # noqa: N818
     """The measurement was stopped before it finished."""
 
 
+@dataclass(frozen=True, slots=True)
 class Autotuner:
     """Measures the throughput of forward passes and chooses a plan.
 
-    Parameters
-    ----------
-    wide : network whose forward pass uses `threads` threads
-    narrow : the same network with one thread; None: only `wide` is measured
-    threads : processors to use
-    shape : shape of one input
-    max_batch : maximum batch size to try
-    activity : returns the number of images received so far, or None while images are in flight;
-        a measurement during which it changes is discarded
-    is_stopped : returns whether to stop; `choose_plan` then raises Interrupted
+    `activity` returns the number of images received so far, or None while images are in flight; a
+    measurement during which it changes is discarded. Once `is_stopped` returns True, `choose_plan`
+    raises Interrupted.
     """
 
-    def __init__(
-        self,
-        wide: Runtime,
-        narrow: Runtime | None,
-        *,
-        threads: int,
-        shape: tuple[int, ...],
-        max_batch: int,
-        activity: Callable[[], int | None],
-        is_stopped: Callable[[], bool],
-    ) -> None:
-        self._wide = wide
-        self._narrow = narrow
-        self._threads = threads
-        self._shape = shape
-        self._max_batch = max_batch
-        self._activity = activity
-        self._is_stopped = is_stopped
+    wide: Runtime  # a forward pass uses `threads` threads
+    narrow: Runtime | None  # the same network with one thread; None: only `wide` is measured
+    _: KW_ONLY
+    threads: int  # processors to use
+    shape: tuple[int, ...]  # of one input
+    max_batch: int  # largest batch size to try
+    activity: Callable[[], int | None]
+    is_stopped: Callable[[], bool]
 
     def choose_plan(self) -> Plan:
         """Measure for a few seconds and return the best plan; raise Interrupted if stopped."""
-        wide = self._measure_batches(self._wide, 1)
-        if self._narrow is None:
-            plan = single_runner_plan(self._wide, self._threads, _smallest_good_batch(wide))
+        wide = self._measure_batches(self.wide, 1)
+        if self.narrow is None:
+            plan = single_runner_plan(self.wide, self.threads, _smallest_good_batch(wide))
             return plan.model_copy(update={"measured": True})
-        narrow = self._measure_batches(self._narrow, self._threads)
-        single = self._best_rates([(self._wide, 1, 1), (self._narrow, 1, 1)])
+        narrow = self._measure_batches(self.narrow, self.threads)
+        single = self._best_rates([(self.wide, 1, 1), (self.narrow, 1, 1)])
         is_wide_better_single = single[0] > _MIN_GAIN * single[1]
         is_wide_better = max(wide.values()) > _MIN_GAIN * max(narrow.values())
         return Plan(
-            threads=self._threads if is_wide_better else 1,
-            runners=1 if is_wide_better else self._threads,
-            alone_threads=self._threads if is_wide_better_single or is_wide_better else 1,
+            threads=self.threads if is_wide_better else 1,
+            runners=1 if is_wide_better else self.threads,
+            alone_threads=self.threads if is_wide_better_single or is_wide_better else 1,
             max_batch=_smallest_good_batch(wide if is_wide_better else narrow),
             measured=True,
         )
@@ -150,7 +117,7 @@ class Autotuner:
     def _measure_batches(self, runtime: Runtime, callers: int) -> dict[int, float]:
         """Return images per second by batch size; stop at the first size without a gain."""
         rates: dict[int, float] = {}
-        sizes = [size for size in _BATCH_SIZES if size < self._max_batch] + [self._max_batch]
+        sizes = [size for size in _BATCH_SIZES if size < self.max_batch] + [self.max_batch]
         for smaller, size in zip([0, *sizes], sizes, strict=False):
             try:
                 (rate,) = self._best_rates([(runtime, callers, size)])
@@ -174,17 +141,17 @@ class Autotuner:
 
     def _undisturbed_rate(self, runtime: Runtime, callers: int, size: int) -> float:
         """Measure until no image arrives during the measurement."""
-        while not self._is_stopped():
-            before = self._activity()
+        while not self.is_stopped():
+            before = self.activity()
             if before is not None:
                 rate = self._rate(runtime, callers, size)
-                if self._activity() == before:
+                if self.activity() == before:
                     return rate
             time.sleep(0.1)
         raise Interrupted
 
     def _rate(self, runtime: Runtime, callers: int, size: int) -> float:
-        batch = np.zeros((size, *self._shape), dtype=np.float32)
+        batch = np.zeros((size, *self.shape), dtype=np.float32)
         end = time.perf_counter() + _PROBE_SECONDS
 
         def run() -> int:

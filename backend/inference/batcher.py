@@ -5,13 +5,13 @@ up to `max_batch`. There is no waiting window.
 """
 
 import asyncio
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
+from threading import Condition, Thread
 from typing import Final, Generic, TypeVar
 
 from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
@@ -25,15 +25,11 @@ NO_DEADLINE: Final = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[T]):
-    """Items that a runner processes together.
+    """Items that a runner processes together, in the order in which they were submitted.
 
-    Attributes
-    ----------
-    items : the items, in the order in which they were submitted
-    reason : `single`: one item, and no other was queued or running; `full`: `max_batch` items;
-        `partial`: all others
-    is_pending : returns whether the item at an index still waits for its result, that is, has not
-        been cancelled
+    The `reason` is `single` for one item while no other was queued or running, `full` for
+    `max_batch` items, else `partial`. `is_pending` returns whether the item at an index still waits
+    for its result, that is, has not been cancelled.
     """
 
     items: list[T]
@@ -82,18 +78,18 @@ class Batcher(Generic[T, R]):
         self._weigh = weigh
         self._queue_size: Final = queue_size
         self._entries: deque[_Entry[T, R]] = deque()
-        self._changed = threading.Condition()
+        self._changed = Condition()
         self._closed = False
         self._busy_runners = 0
         self._runner_count = 0
         self._alive: set[int] = set()  # numbers of live runners; one >= _runner_count ends
-        self._threads: list[threading.Thread] = []
+        self._threads: list[Thread] = []
         self._max_batch = max_batch
         self.resize(runners, max_batch)
 
     @property
     def queued(self) -> int:
-        """Number of items that no runner has entries yet."""
+        """Number of items that no runner has taken yet."""
         return len(self._entries)
 
     @property
@@ -130,15 +126,10 @@ class Batcher(Generic[T, R]):
             self._runner_count = runners
             for number in set(range(runners)) - self._alive:
                 self._alive.add(number)
-                self._threads.append(
-                    threading.Thread(
-                        target=self._work,
-                        args=(number,),
-                        name=f"prism-runner-{number}",
-                        daemon=True,
-                    )
-                )
-                self._threads[-1].start()
+                name = f"prism-runner-{number}"
+                thread = Thread(target=self._work, args=(number,), name=name, daemon=True)
+                self._threads.append(thread)
+                thread.start()
             self._changed.notify_all()
 
     def close(self) -> None:

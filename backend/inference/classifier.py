@@ -65,17 +65,12 @@ class Classifier:
         calibration = artifact.manifest.calibration
         self._set_size: Final = SetSize(calibration.sets) if calibration else None
         self._max_ood_score: Final = calibration.max_ood_score if calibration else None
-        self._decoder = Decoder(
+        self._observer = observer = observer or Observer()
+        self._decoder = decoder = Decoder(
             artifact.manifest.preprocess, reader or ImageReader(), scaled=scaled_decoding
         )
-        self._observer = observer or Observer()
         self._engine = Engine(
-            artifact,
-            load,
-            self._decoder,
-            threads=threads,
-            max_batch=max_batch,
-            observer=self._observer,
+            artifact, load, decoder, threads=threads, max_batch=max_batch, observer=observer
         )
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="prism-decode")
         self._max_batch = max_batch
@@ -232,17 +227,11 @@ class Classifier:
         timings = Timings(result.decode * 1e3, queue * 1e3, result.inference * 1e3)
         ranking = np.argsort(-result.probabilities, axis=1, kind="stable")
         scores = repeat(None) if result.ood_scores is None else result.ood_scores.tolist()
+        rows = zip(result.probabilities, ranking, scores, strict=False)
+        labels, fits, size = self.manifest.labels, self._is_in_distribution, self._set_size
         return [
-            ClassificationResult(
-                self.manifest.labels,
-                row,
-                order,
-                timings,
-                score,
-                self._is_in_distribution(score),
-                self._set_size,
-            )
-            for row, order, score in zip(result.probabilities, ranking, scores, strict=False)
+            ClassificationResult(labels, row, order, timings, score, fits(score), size)
+            for row, order, score in rows
         ]
 
     def _is_in_distribution(self, ood_score: float | None) -> bool | None:

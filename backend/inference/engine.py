@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -31,29 +31,18 @@ from calibration import apply
 log = logging.getLogger("prism.engine")
 
 
-class Load(Protocol):
-    """Loads a model, such as `partial(runtimes.load, artifact)`."""
-
-    def __call__(self, *, threads: int) -> Runtime:
-        """Return the loaded network, which uses `threads` threads for a forward pass."""
+# Returns the network whose forward pass uses `threads` threads: `partial(runtimes.load, artifact)`.
+Load = Callable[..., Runtime]
 
 
 @dataclass(frozen=True, slots=True)
 class InferenceResult:
-    """The result for one item of a batch, which has n rows.
+    """The result for one item of a batch, which has n rows."""
 
-    Attributes
-    ----------
-    probabilities : calibrated, shape (n, C)
-    ood_scores : out-of-distribution scores, shape (n,); None if the model returns probabilities
-    decode : seconds of decoding
-    inference : seconds of the forward pass
-    """
-
-    probabilities: Floats
-    ood_scores: Floats | None
-    decode: float
-    inference: float
+    probabilities: Floats  # calibrated, shape (n, C)
+    ood_scores: Floats | None  # shape (n,); None if the model returns probabilities
+    decode: float  # seconds of decoding
+    inference: float  # seconds of the forward pass
 
 
 class Engine:

@@ -31,33 +31,23 @@ class Timings:
 class ClassificationResult:
     """The classification of one image.
 
-    Attributes
-    ----------
-    labels : the model's labels, in output order
-    probabilities : float32 of shape (C,), in label order, sums to 1
-    ranking : class indices of shape (C,), from most to least probable
-    timings : durations of the stages
-    ood_score : out-of-distribution score, higher is less like the training data; None if the
-        model's outputs do not allow one
-    in_distribution : whether `ood_score` is within the calibrated limit; None without calibration
-    set_size : returns the size of the prediction set for (probabilities, coverage); None without
-        calibration
+    A higher `ood_score` (out of distribution) is less like the training data; it is None if the
+    model's outputs do not allow one. `set_size` returns the size of the prediction set for
+    (probabilities, coverage).
     """
 
-    labels: tuple[str, ...]
-    probabilities: Floats
-    ranking: NDArray[np.intp]
+    labels: tuple[str, ...]  # of the model, in output order
+    probabilities: Floats  # shape (C,), in label order, sums to 1
+    ranking: NDArray[np.intp]  # class indices of shape (C,), from most to least probable
     timings: Timings
     ood_score: float | None = None
-    in_distribution: bool | None = None
-    set_size: Callable[[Floats, float], int] | None = None
+    in_distribution: bool | None = None  # `ood_score` is within the limit; None if not calibrated
+    set_size: Callable[[Floats, float], int] | None = None  # None if not calibrated
 
     def top(self, k: int) -> list[LabelScore]:
         """Return the `k` most probable labels, or all of them if the model has fewer."""
-        return [
-            LabelScore(self.labels[i], int(i), float(self.probabilities[i]))
-            for i in self.ranking[:k]
-        ]
+        best = self.ranking[:k].tolist()
+        return [LabelScore(self.labels[i], i, float(self.probabilities[i])) for i in best]
 
     def prediction_set(self, coverage: float) -> tuple[str, ...] | None:
         """Return the labels that include the right one with probability `coverage`.

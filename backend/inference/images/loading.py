@@ -35,19 +35,8 @@ MAX_READS: Final = 50_000  # read calls while parsing one file; ordinary files n
 _MIN_ROW_PIXELS: Final = 64  # cost of a row, however short
 
 _DECODE_ERRORS: Final = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
-    AssertionError,
-    struct.error,
-    Image.DecompressionBombError,
+    *(OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
+    *(RuntimeError, AssertionError, SyntaxError, struct.error, Image.DecompressionBombError),
 )
 
 _EXIF_ORIENTATION: Final = 0x0112
@@ -92,10 +81,8 @@ def open_image(data: bytes, *, max_pixels: int) -> Image.Image:
             "half of that with transparency or in CMYK, a quarter if interlaced). Scale it down "
             "and send it again."
         )
-    if (
-        image.format in ("JPEG", "MPO")
-        and count_jpeg_scans(data) * width * height > MAX_SCANNED_PIXELS
-    ):
+    scans = count_jpeg_scans(data) if image.format in ("JPEG", "MPO") else 0
+    if scans * width * height > MAX_SCANNED_PIXELS:
         raise ImageTooLargeError(
             "The JPEG has too many scans and would take too long to decode. Save it again and "
             "send the new file."

@@ -109,10 +109,7 @@ def _block(channels: int, filters: int, stride: int = 1) -> tuple[nn.Module, ...
 
 
 def _convolution(channels: int, filters: int, stride: int = 1) -> tuple[nn.Module, ...]:
-    return (
-        nn.Conv2d(channels, filters, 3, stride, padding=1, bias=False),
-        nn.BatchNorm2d(filters),
-    )
+    return (nn.Conv2d(channels, filters, 3, stride, padding=1, bias=False), nn.BatchNorm2d(filters))
 
 
 ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {

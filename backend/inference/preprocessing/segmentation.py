@@ -12,13 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageFilter
 
-from backend.inference.preprocessing.morphology import (
-    INK_THRESHOLD,
-    Box,
-    dilate,
-    erode,
-    remove_specks,
-)
+from backend.inference.preprocessing import morphology
+from backend.inference.preprocessing.morphology import Box, dilate, erode, remove_specks
 from backend.inference.preprocessing.page_detection import MIN_PAGE_SIDE, find_page
 from backend.inference.preprocessing.ruled_lines import remove_ruled_lines
 
@@ -36,20 +31,12 @@ Field = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Strokes:
-    """The strokes found in an image.
+    """The strokes found in an image."""
 
-    Attributes
-    ----------
-    ink : amount of ink of each pixel, float32 of shape (H, W) in [0, 1]
-    box : (left, top, right, bottom) of the strokes
-    touches_border : whether much of the main stroke lies on the border, as a shadow does
-    has_uneven_light : whether uneven light was removed
-    """
-
-    ink: Field
+    ink: Field  # amount of ink of each pixel, float32 of shape (H, W) in [0, 1]
     box: Box
-    touches_border: bool
-    has_uneven_light: bool
+    touches_border: bool  # much of the main stroke lies on the border, as a shadow does
+    has_uneven_light: bool  # which was removed
 
 
 def find_strokes(
@@ -66,13 +53,9 @@ def find_strokes(
         return None
     left, top, right, bottom = strokes.box
     may_be_page = max_pages and min(right - left, bottom - top) >= MIN_PAGE_SIDE
-    page = find_page(strokes.ink >= INK_THRESHOLD, image) if may_be_page else None
-    if (
-        page is None
-        and max_pages
-        and strokes.has_uneven_light
-        and min(original.size) >= MIN_RULED_SIDE
-    ):
+    page = find_page(strokes.ink >= morphology.INK_THRESHOLD, image) if may_be_page else None
+    is_photo = strokes.has_uneven_light and min(original.size) >= MIN_RULED_SIDE
+    if page is None and max_pages and is_photo:
         page = find_page(_light_mask(original), original)
     on_page = None if page is None else find_strokes(page, min_contrast, max_pages - 1)
     return on_page or strokes

@@ -9,11 +9,7 @@ from backend.inference.errors import ArtifactError, InferenceError
 from backend.inference.types import Floats
 
 _LOG_ERRORS_ONLY = 3
-_DTYPES = {
-    "tensor(double)": np.float64,
-    "tensor(float16)": np.float16,
-    "tensor(uint8)": np.uint8,
-}
+_DTYPES = {"tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
 class OnnxRuntime:
