@@ -8,16 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from calibration.apply import (
-    COVERAGES,
-    Calibration,
-    Floats,
-    OutputKind,
-    SetThreshold,
-    ood_scores,
-    prediction_sets,
-    probabilities,
-)
+from calibration import apply
+from calibration.apply import COVERAGES, Calibration, Floats, OutputKind, SetThreshold
 
 HIGH_CONFIDENCE = 0.95  # images below it get separate thresholds, if there are enough of them
 MIN_GROUP_SIZE = 200
@@ -47,18 +39,16 @@ def calibrate(held_out: Mapping[str, HeldOutOutputs], kind: OutputKind) -> Calib
     if not len(truth):
         raise CalibrationError("There are no images to calibrate with.")
     temperature = fit_temperature(outputs, truth, kind)
-    scaled = probabilities(outputs, kind, temperature)
+    scaled = apply.probabilities(outputs, kind, temperature)
     sets = fit_sets(scaled, truth)
+    sizes = {c: apply.prediction_sets(scaled, sets, c).sum(1).mean() for c in COVERAGES}
     return Calibration(
         temperature=temperature,
         sets=sets,
         max_ood_score=fit_ood_limit(outputs) if kind == "logits" else None,
         pictures=len(truth),
         source=", ".join(f"{name} ({len(each.truth):,})" for name, each in held_out.items()),
-        mean_set_size={
-            str(coverage): round(float(prediction_sets(scaled, sets, coverage).sum(1).mean()), 4)
-            for coverage in COVERAGES
-        },
+        mean_set_size={str(c): round(float(size), 4) for c, size in sizes.items()},
     )
 
 
@@ -70,7 +60,7 @@ def fit_temperature(outputs: Floats, truth: NDArray[np.intp], kind: OutputKind) 
     """
 
     def negative_log_likelihood(log_temperature: float) -> float:
-        scaled = probabilities(outputs, kind, math.exp(log_temperature))
+        scaled = apply.probabilities(outputs, kind, math.exp(log_temperature))
         logs = np.log(np.maximum(scaled.astype(np.float64), 1e-30))
         return -float(logs[np.arange(len(truth)), truth].sum() + logs.mean())
 
@@ -110,7 +100,7 @@ def fit_ood_limit(logits: Floats) -> float | None:
 
     Return None for too few images, and for log-probabilities, whose energy is always 0.
     """
-    scores = np.sort(ood_scores(logits))
+    scores = np.sort(apply.ood_scores(logits))
     exceeding = math.floor(FALSE_OOD_RATE * (len(scores) + 1))
     has_spread = scores[-1] - scores[0] > 1e-3
     return float(scores[-exceeding]) if exceeding and has_spread else None

@@ -13,19 +13,11 @@ from numpy.typing import NDArray
 from evaluation.errors import LabelError, PredictorError
 from evaluation.results import Mistake
 from evaluation.thumbnails import create_thumbnail_uri
-from evaluation.types import (
-    Failure,
-    Floats,
-    ModelOutput,
-    Predictor,
-    Record,
-    Sample,
-    UnreadableSample,
-)
+from evaluation.types import AnySample, Failure, Floats, ModelOutput, Predictor, Record, Sample
 
 MAX_MISTAKES: Final = 24
 
-Samples = Iterable[Sample | UnreadableSample]
+Samples = Iterable[AnySample]
 Progress = Callable[[int], None]
 IsCancelled = Callable[[], bool]
 
@@ -65,7 +57,7 @@ class RecordCollector:
         predictor fails before the first result.
         """
         started = time.perf_counter()
-        pending: deque[Sample | UnreadableSample] = deque()
+        pending: deque[AnySample] = deque()
         outputs = predictor(self._contents(samples, pending, is_cancelled))
         try:
             for output in outputs:
@@ -101,10 +93,7 @@ class RecordCollector:
         return np.asarray(np.memmap(self._rows, np.float32, "r", shape=shape)), truth
 
     def _contents(
-        self,
-        samples: Samples,
-        pending: deque[Sample | UnreadableSample],
-        is_cancelled: IsCancelled,
+        self, samples: Samples, pending: deque[AnySample], is_cancelled: IsCancelled
     ) -> Iterator[bytes]:
         for sample in samples:
             if is_cancelled():
@@ -116,7 +105,7 @@ class RecordCollector:
             if isinstance(sample, Sample):
                 yield sample.content
 
-    def _next_readable(self, pending: deque[Sample | UnreadableSample]) -> Sample | None:
+    def _next_readable(self, pending: deque[AnySample]) -> Sample | None:
         """Return the next readable sample, and add records of the unreadable ones before it."""
         while pending:
             sample = pending.popleft()

@@ -5,13 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from evaluation.collector import (
-    IsCancelled,
-    Progress,
-    RecordCollector,
-    Samples,
-    unknown_labels_message,
-)
+from evaluation import collector
+from evaluation.collector import IsCancelled, Progress, RecordCollector, Samples
 from evaluation.errors import LabelError
 from evaluation.metrics import measure
 from evaluation.results import Evaluation, Latency, Model, Outliers, PredictionSets
@@ -45,9 +40,7 @@ def evaluate(
         outlier_results = None
         if outliers is not None and not labeled.stopped:
             done = len(labeled.records)
-            unlabeled.collect(
-                outliers, predictor, lambda count: progress(done + count), is_cancelled
-            )
+            unlabeled.collect(outliers, predictor, lambda n: progress(done + n), is_cancelled)
             outlier_results = _outliers(outlier_source, labeled.records, unlabeled.records)
         probabilities, truth = labeled.labeled_probabilities()
         records = tuple(labeled.records)
@@ -81,7 +74,7 @@ def check_labels(
             hint = f"; the top folder {skipped_folder!r} was not used as a class"
         if skipped_folder in model_labels:
             hint += ": to use it, move its images out of its subfolders"
-        raise LabelError(unknown_labels_message(unknown, model_labels) + hint)
+        raise LabelError(collector.unknown_labels_message(unknown, model_labels) + hint)
 
 
 def _prediction_sets(records: Sequence[Record], promised: float | None) -> PredictionSets | None:

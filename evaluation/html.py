@@ -31,19 +31,11 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A row of a matrix."""
-
-    label: str
-    cells: tuple[Cell, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class MatrixTable:
-    """A matrix for display."""
+    """A matrix for display; each row has its label and its cells."""
 
     labels: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[tuple[str, tuple[Cell, ...]], ...]
 
 
 def render_report(evaluation: Evaluation) -> str:
@@ -63,14 +55,11 @@ def render_comparison(comparison: Comparison) -> str:
     """Return the page of a comparison."""
     matrix, labels = comparison.difference, comparison.labels
     is_small = len(labels) <= MAX_MATRIX_CLASSES
-    return (
-        _environment()
-        .get_template("compare.html")
-        .render(
-            comparison=comparison,
-            matrix=_difference_table(matrix, labels) if is_small else None,
-            changes=() if is_small else _largest_cells(matrix, labels),
-        )
+    template = _environment().get_template("compare.html")
+    return template.render(
+        comparison=comparison,
+        matrix=_difference_table(matrix, labels) if is_small else None,
+        changes=() if is_small else _largest_cells(matrix, labels),
     )
 
 
@@ -98,7 +87,7 @@ def _metrics_context(metrics: Metrics) -> dict[str, Any]:
     if len(classes) > MAX_LISTED:
         present = [one for one in classes if one.support]
         classes = sorted(present, key=lambda one: one.f1 or 0.0)[:MAX_LISTED]
-    reliability = metrics.reliability
+    bins = metrics.reliability
     is_small = len(metrics.labels) <= MAX_MATRIX_CLASSES
     mistakes = metrics.confusion - np.diag(np.diag(metrics.confusion))
     worst = min(metrics.curves, key=lambda curve: curve.auc, default=None)
@@ -107,14 +96,7 @@ def _metrics_context(metrics: Metrics) -> dict[str, Any]:
         "listed": sum(one.support > 0 for one in classes),
         "present": sum(one.support > 0 for one in metrics.classes),
         "areas": {curve.label: curve.auc for curve in metrics.curves},
-        "bins": list(
-            zip(
-                reliability.confidence,
-                reliability.accuracy,
-                reliability.count.tolist(),
-                strict=True,
-            )
-        ),
+        "bins": list(zip(bins.confidence, bins.accuracy, bins.count.tolist(), strict=True)),
         "matrix": _confusion_table(metrics.confusion, metrics.labels) if is_small else None,
         "confusions": () if is_small else _largest_cells(mistakes, metrics.labels),
         "roc": _chart_uris(charts.plot_roc(metrics.curves, metrics.macro_auc)),
@@ -122,9 +104,9 @@ def _metrics_context(metrics: Metrics) -> dict[str, Any]:
         if worst is None
         else f"ROC curves. The mean area under the curve is {metrics.macro_auc:.4f}, the smallest "
         f"is {worst.auc:.4f} for class {worst.label}.",
-        "reliability": _chart_uris(charts.plot_reliability(reliability)),
+        "reliability": _chart_uris(charts.plot_reliability(bins)),
         "reliability_alt": "Accuracy against confidence. The mean difference is "
-        f"{_format_share(reliability.ece)}; the values are in the table below.",
+        f"{_format_share(bins.ece)}; the values are in the table below.",
     }
 
 
@@ -158,7 +140,7 @@ def _difference_table(matrix: Indices, labels: Sequence[str]) -> MatrixTable:
 
 def _create_table(labels: Sequence[str], cell: Callable[[int, int], Cell]) -> MatrixTable:
     columns = range(len(labels))
-    rows = (Row(label, tuple(cell(row, c) for c in columns)) for row, label in enumerate(labels))
+    rows = ((label, tuple(cell(row, c) for c in columns)) for row, label in enumerate(labels))
     return MatrixTable(tuple(labels), tuple(rows))
 
 
@@ -175,14 +157,14 @@ def _largest_cells(matrix: Indices, labels: Sequence[str]) -> list[dict[str, obj
 
 def _chart_uris(figure: Figure) -> dict[str, str]:
     """Return a chart as data URIs for the light and the dark color scheme."""
-    return {
-        "light": _to_data_uri(charts.to_svg(figure)),
-        "dark": _to_data_uri(charts.to_svg(figure, text_color=_DARK_TEXT_COLOR)),
+    charts_by_scheme = {
+        "light": charts.to_svg(figure),
+        "dark": charts.to_svg(figure, text_color=_DARK_TEXT_COLOR),
     }
-
-
-def _to_data_uri(svg: str) -> str:
-    return "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+    return {
+        scheme: "data:image/svg+xml;base64," + base64.b64encode(svg.encode()).decode()
+        for scheme, svg in charts_by_scheme.items()
+    }
 
 
 def _format_share(value: float | None) -> str:

@@ -144,9 +144,8 @@ def roc_curves(
         positive = truth == index
         if positive.any() and not positive.all():
             fpr, tpr, _ = roc_curve(positive, probabilities[:, index])
-            points = (
-                np.linspace(0, len(fpr) - 1, min(len(fpr), MAX_CURVE_POINTS)).round().astype(int)
-            )
+            count = min(len(fpr), MAX_CURVE_POINTS)
+            points = np.linspace(0, len(fpr) - 1, count).round().astype(int)
             curves.append(RocCurve(label, fpr[points], tpr[points], float(auc(fpr, tpr))))
     return tuple(curves)
 
@@ -164,15 +163,10 @@ def reliability(confidence: Floats, correct: NDArray[np.bool_]) -> Reliability:
 
 def _top5(probabilities: Floats, truth: Indices) -> float:
     classes = range(probabilities.shape[1])
+    chunks = [slice(start, start + _CHUNK_ROWS) for start in range(0, len(truth), _CHUNK_ROWS)]
     hits = sum(
-        top_k_accuracy_score(
-            truth[start : start + _CHUNK_ROWS],
-            probabilities[start : start + _CHUNK_ROWS],
-            k=5,
-            labels=classes,
-            normalize=False,
-        )
-        for start in range(0, len(truth), _CHUNK_ROWS)
+        top_k_accuracy_score(truth[rows], probabilities[rows], k=5, labels=classes, normalize=False)
+        for rows in chunks
     )
     return float(hits / len(truth))
 

@@ -1,6 +1,6 @@
 """Summaries of results as text for a terminal."""
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 
 from evaluation.compare import Comparison
 from evaluation.escaping import escape_unprintable
@@ -11,59 +11,49 @@ def summarize_evaluation(evaluation: Evaluation) -> str:
     """Return the main metrics, one per line."""
     lines = [f"{evaluation.model.name} {evaluation.model.version} on {evaluation.source}"]
     lines += [f"  {note}" for note in evaluation.notes]
-    rows: list[tuple[str, str]] = []
+    rows: dict[str, str] = {}
     if metrics := evaluation.metrics:
-        rows.append(("accuracy", f"{metrics.accuracy:.2%} of {metrics.count:,} images"))
+        rows["accuracy"] = f"{metrics.accuracy:.2%} of {metrics.count:,} images"
         if metrics.top5 is not None:
-            rows.append(("top-5 accuracy", f"{metrics.top5:.2%}"))
-        rows.append(("macro F1", f"{metrics.macro.f1:.2%}"))
+            rows["top-5 accuracy"] = f"{metrics.top5:.2%}"
+        rows["macro F1"] = f"{metrics.macro.f1:.2%}"
         if metrics.macro_auc is not None:
-            rows.append(("macro AUC", f"{metrics.macro_auc:.4f}"))
-        rows.append(("calibration error", f"{metrics.reliability.ece:.2%}"))
+            rows["macro AUC"] = f"{metrics.macro_auc:.4f}"
+        rows["calibration error"] = f"{metrics.reliability.ece:.2%}"
     if sets := evaluation.sets:
-        size = f"{sets.mean_size:.3f} labels on average"
-        rows.append(
-            (
-                "prediction sets",
-                f"{sets.coverage:.2%} coverage (target {sets.promised:.0%}), {size}",
-            )
-        )
+        coverage = f"{sets.coverage:.2%} coverage (target {sets.promised:.0%})"
+        rows["prediction sets"] = f"{coverage}, {sets.mean_size:.3f} labels on average"
     if evaluation.flagged is not None:
-        rows.append(("out of distribution", f"{evaluation.flagged:.2%}"))
+        rows["out of distribution"] = f"{evaluation.flagged:.2%}"
     if outliers := evaluation.outliers:
         flagged = "no scores" if outliers.flagged is None else f"{outliers.flagged:.2%} detected"
         auroc = "" if outliers.auroc is None else f", AUROC {outliers.auroc:.4f}"
-        rows.append(
-            ("outliers", f"{flagged}{auroc} ({outliers.answered:,} from {outliers.source})")
-        )
+        rows["outliers"] = f"{flagged}{auroc} ({outliers.answered:,} from {outliers.source})"
     if latency := evaluation.latency:
         times = f"median {latency.p50:.1f} ms, p95 {latency.p95:.1f} ms, p99 {latency.p99:.1f} ms"
-        rows.append(("time per image", f"{times}; {latency.per_second:,.0f} images/s"))
+        rows["time per image"] = f"{times}; {latency.per_second:,.0f} images/s"
     if failures := evaluation.failures:
         first = f"{failures[0].name}: {failures[0].error}"
-        rows.append(("failed", f"{len(failures):,} (the first: {first})"))
+        rows["failed"] = f"{len(failures):,} (the first: {first})"
     if not evaluation.metrics:
-        rows.append(("accuracy", "no labeled image was classified"))
+        rows["accuracy"] = "no labeled image was classified"
     return "\n".join([*map(escape_unprintable, lines), _format_table(rows)])
 
 
 def summarize_comparison(comparison: Comparison) -> str:
     """Return the main results of a comparison, one per line."""
-    rows = [
-        (
-            f"A {comparison.a}",
-            f"{comparison.accuracy_a:.2%} of {comparison.image_count:,} images",
-        ),
-        (f"B {comparison.b}", f"{comparison.accuracy_b:.2%}"),
-        ("only A correct", f"{len(comparison.only_a):,}"),
-        ("only B correct", f"{len(comparison.only_b):,}"),
-        ("agreement", f"{comparison.agreement:.2%}"),
-        ("McNemar's exact p", f"{comparison.p_value:.3g}"),
-    ]
+    rows = {
+        f"A {comparison.a}": f"{comparison.accuracy_a:.2%} of {comparison.image_count:,} images",
+        f"B {comparison.b}": f"{comparison.accuracy_b:.2%}",
+        "only A correct": f"{len(comparison.only_a):,}",
+        "only B correct": f"{len(comparison.only_b):,}",
+        "agreement": f"{comparison.agreement:.2%}",
+        "McNemar's exact p": f"{comparison.p_value:.3g}",
+    }
     if comparison.left_out:
-        rows.append(("left out", f"{comparison.left_out:,} not classified by both models"))
+        rows["left out"] = f"{comparison.left_out:,} not classified by both models"
     return _format_table(rows)
 
 
-def _format_table(rows: Iterable[tuple[str, str]]) -> str:
-    return "\n".join(escape_unprintable(f"  {name:<22} {value}") for name, value in rows)
+def _format_table(rows: Mapping[str, str]) -> str:
+    return "\n".join(escape_unprintable(f"  {name:<22} {text}") for name, text in rows.items())

@@ -28,6 +28,9 @@ class UnreadableSample:
     reason: str
 
 
+AnySample = Sample | UnreadableSample
+
+
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
     """The output of a classifier for one image.

@@ -1,9 +1,9 @@
 """Source: images that are read one at a time, in any order."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from evaluation.types import Sample, UnreadableSample
+from evaluation.types import AnySample, Sample, UnreadableSample
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,10 +18,6 @@ class BrokenFileError(Exception):
     """An image file cannot be read; the message is shown in the list of failures."""
 
 
-def _do_nothing() -> None:
-    """Close a source that holds no resources."""
-
-
 @dataclass(frozen=True, slots=True)
 class Source:
     """Images by index.
@@ -34,13 +30,13 @@ class Source:
     items: Sequence[Item]
     read: Callable[[int], bytes]
     notes: tuple[str, ...] = ()
-    close: Callable[[], None] = field(default=_do_nothing)
+    close: Callable[[], None] = lambda: None
     skipped_folder: str | None = None
 
     def __len__(self) -> int:
         return len(self.items)
 
-    def __getitem__(self, index: int) -> Sample | UnreadableSample:
+    def __getitem__(self, index: int) -> AnySample:
         item = self.items[index]
         try:
             return Sample(item.name, self.read(index), item.label)
@@ -53,7 +49,7 @@ class Source:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def samples(self, indices: Sequence[int] | None = None) -> Iterator[Sample | UnreadableSample]:
+    def samples(self, indices: Sequence[int] | None = None) -> Iterator[AnySample]:
         """Yield the images at `indices`, by default all of them."""
         for index in range(len(self)) if indices is None else indices:
             yield self[index]
