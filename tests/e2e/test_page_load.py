@@ -53,7 +53,7 @@ def test_page_without_predictions_is_a_failure(
     result = run_locust(backend_url, frontend_url)
     assert result.returncode == 1
     assert "draw a stroke" in result.stderr
-    assert "no '%' on the page" in result.stderr
+    assert "'%' is not on the page" in result.stderr
 
 
 def test_unreachable_page_is_a_failure(backend_url: str) -> None:
