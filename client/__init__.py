@@ -24,26 +24,11 @@ from client.types import (
 )
 from client.url import base_url
 
+# fmt: off
 __all__ = [
-    "Accuracy",
-    "BackendError",
-    "BackendUnreachable",
-    "Calibration",
-    "ClassScore",
-    "Classification",
-    "Client",
-    "ClientError",
-    "HistoryFilters",
-    "HistoryPage",
-    "InputSpec",
-    "InvalidResponse",
-    "ItemError",
-    "ModelCard",
-    "ModelInfo",
-    "ModelRef",
-    "Models",
-    "ServiceInfo",
-    "StoredClassification",
-    "Timings",
-    "base_url",
+    "Accuracy", "BackendError", "BackendUnreachable", "Calibration", "ClassScore", "Classification",
+    "Client", "ClientError", "HistoryFilters", "HistoryPage", "InputSpec", "InvalidResponse",
+    "ItemError", "ModelCard", "ModelInfo", "ModelRef", "Models", "ServiceInfo",
+    "StoredClassification", "Timings", "base_url",
 ]
+# fmt: on

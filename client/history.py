@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal
 from urllib.parse import quote
@@ -13,17 +13,13 @@ from client.parsing import (
     Object,
     as_bool,
     as_datetime,
-    as_fraction,
     as_list,
     as_number,
     as_object,
     as_string,
-    as_strings,
     optional,
-    parse_class_score,
-    parse_model,
     parse_object,
-    parse_timings,
+    parse_result,
 )
 from client.types import ClassScore, ModelRef, Timings
 
@@ -47,17 +43,7 @@ class HistoryFilters:
 
     def query(self) -> dict[str, str]:
         """Return the filters as query parameters."""
-        parameters = {
-            "model": self.model,
-            "label": self.label,
-            "corrected": None if self.corrected is None else str(self.corrected).lower(),
-            "in_distribution": (
-                None if self.in_distribution is None else str(self.in_distribution).lower()
-            ),
-            "since": None if self.since is None else self.since.isoformat(),
-            "until": None if self.until is None else self.until.isoformat(),
-        }
-        return {name: value for name, value in parameters.items() if value is not None}
+        return {name: _parameter(one) for name, one in asdict(self).items() if one is not None}
 
 
 NO_FILTERS = HistoryFilters()
@@ -125,11 +111,7 @@ class History:
         self._send = send
 
     def page(
-        self,
-        filters: HistoryFilters = NO_FILTERS,
-        *,
-        limit: int = 50,
-        cursor: str | None = None,
+        self, filters: HistoryFilters = NO_FILTERS, *, limit: int = 50, cursor: str | None = None
     ) -> HistoryPage:
         """Return up to `limit` classifications (at most 500), from `cursor` on."""
         query = filters.query() | {"limit": str(limit)}
@@ -168,12 +150,8 @@ class History:
         """Return the accuracy according to the feedback."""
         obj = self._object("GET", "/history/accuracy", query=filters.query())
         days = [as_object(item, "days[]") for item in as_list(obj.get("days"), "days")]
-        return Accuracy(
-            *_counts(obj),
-            days={
-                as_string(day.get("day"), "day"): Accuracy(*_counts(day), days={}) for day in days
-            },
-        )
+        by_day = {as_string(day.get("day"), "day"): Accuracy(*_counts(day), {}) for day in days}
+        return Accuracy(*_counts(obj), by_day)
 
     def export(
         self,
@@ -191,6 +169,12 @@ class History:
             return parse_object(response.content)
 
 
+def _parameter(value: str | bool | datetime) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value if isinstance(value, str) else str(value).lower()
+
+
 def _path(classification_id: str) -> str:
     return f"/history/{quote(classification_id, safe='')}"
 
@@ -202,17 +186,9 @@ def _counts(obj: Object) -> tuple[int, int]:
 
 def _stored(obj: Object) -> StoredClassification:
     return StoredClassification(
+        **parse_result(obj),
         id=as_string(obj.get("id"), "id"),
         time=as_datetime(obj.get("time"), "time"),
-        model=parse_model(obj),
-        prediction=as_string(obj.get("prediction"), "prediction"),
-        confidence=as_fraction(obj.get("confidence"), "confidence"),
-        top=tuple(parse_class_score(item) for item in as_list(obj.get("top"), "top")),
-        prediction_set=optional(obj, "prediction_set", as_strings),
-        coverage=optional(obj, "coverage", as_fraction),
-        in_distribution=optional(obj, "in_distribution", as_bool),
-        ood_score=optional(obj, "ood_score", as_number),
-        timings=parse_timings(obj),
         sha256=as_string(obj.get("sha256", ""), "sha256"),
         filename=optional(obj, "filename", as_string),
         image=as_bool(obj.get("image", False), "image"),

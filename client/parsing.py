@@ -109,21 +109,32 @@ def as_fractions(value: Any, field: str) -> tuple[float, ...]:
 def parse_classification(obj: Object, filename: str | None) -> Classification:
     """Parse a response of /classify; `filename` is the name of the uploaded image."""
     return Classification(
+        **parse_result(obj),
         id=as_string(obj.get("id", ""), "id"),
         filename=filename,
-        model=parse_model(obj),
-        prediction=as_string(obj.get("prediction"), "prediction"),
-        confidence=as_fraction(obj.get("confidence"), "confidence"),
-        top=tuple(parse_class_score(item) for item in as_list(obj.get("top"), "top")),
         probabilities=optional(obj, "probabilities", as_fractions),
-        prediction_set=optional(obj, "prediction_set", as_strings),
-        coverage=optional(obj, "coverage", as_fraction),
-        in_distribution=optional(obj, "in_distribution", as_bool),
         stored=optional(obj, "stored", as_bool),
-        timings=parse_timings(obj),
-        ood_score=optional(obj, "ood_score", as_number),
         model_input=optional(obj, "model_input", _data_url),
     )
+
+
+def parse_result(obj: Object) -> dict[str, Any]:
+    """Parse the fields that `Classification` and `StoredClassification` have in common."""
+    model = as_object(obj.get("model"), "model")
+    name = as_string(model.get("name"), "model.name")
+    timings = as_object(obj.get("timings_ms", {}), "timings_ms")
+    stages = ("decode", "queue", "inference")
+    return {
+        "model": ModelRef(name, str(model.get("version", ""))),
+        "prediction": as_string(obj.get("prediction"), "prediction"),
+        "confidence": as_fraction(obj.get("confidence"), "confidence"),
+        "top": tuple(_class_score(item) for item in as_list(obj.get("top"), "top")),
+        "prediction_set": optional(obj, "prediction_set", as_strings),
+        "coverage": optional(obj, "coverage", as_fraction),
+        "in_distribution": optional(obj, "in_distribution", as_bool),
+        "ood_score": optional(obj, "ood_score", as_number),
+        "timings": Timings(*(as_number(timings.get(k, 0.0), k) for k in stages)),
+    }
 
 
 def parse_item(obj: Object, filename: str | None) -> Classification | ItemError:
@@ -135,12 +146,9 @@ def parse_item(obj: Object, filename: str | None) -> Classification | ItemError:
 
 def parse_problem(obj: Object, *, status: int, retry_after: float | None = None) -> BackendError:
     """Parse a possibly incomplete problem document; `status` is used if it has none."""
-    own_status = obj.get("status")
-    request_id = obj.get("request_id")
+    own_status, request_id = obj.get("status"), obj.get("request_id")
     return BackendError(
-        status=own_status
-        if isinstance(own_status, int) and not isinstance(own_status, bool)
-        else status,
+        status=own_status if type(own_status) is int else status,
         code=string_or_empty(obj.get("code")),
         title=string_or_empty(obj.get("title")),
         detail=string_or_empty(obj.get("detail")),
@@ -180,6 +188,7 @@ def _model(value: Any) -> ModelInfo:
     if state not in ("ready", "loading", "failed"):
         raise InvalidResponse("state is not one of ready, loading, failed")
     spec = as_object(obj.get("input") or {}, "input")
+    shape = tuple(int(as_number(n, "shape")) for n in as_list(spec.get("shape", []), "shape"))
     metrics = as_object(obj.get("metrics") or {}, "metrics")
     return ModelInfo(
         name=name,
@@ -190,12 +199,7 @@ def _model(value: Any) -> ModelInfo:
         error=optional(obj, "error", as_string),
         runtime=optional(obj, "runtime", as_string),
         labels=as_strings(obj.get("labels") or [], "labels"),
-        input=InputSpec(
-            kind=string_or_empty(spec.get("kind")) or "image",
-            shape=tuple(
-                int(as_number(n, "shape")) for n in as_list(spec.get("shape", []), "shape")
-            ),
-        ),
+        input=InputSpec(string_or_empty(spec.get("kind")) or "image", shape),
         metrics={key: float(n) for key, n in metrics.items() if is_number(n)},
         license=optional(obj, "license", as_string),
         calibration=optional(obj, "calibration", _calibration),
@@ -232,20 +236,7 @@ def _coverage(key: str) -> float:
         raise InvalidResponse("mean_set_size has a coverage that is not a number") from exc
 
 
-def parse_timings(obj: Object) -> Timings:
-    """Parse the timings of a classification, in milliseconds."""
-    timings = as_object(obj.get("timings_ms", {}), "timings_ms")
-    return Timings(*(as_number(timings.get(k, 0.0), k) for k in ("decode", "queue", "inference")))
-
-
-def parse_model(obj: Object) -> ModelRef:
-    """Parse the name and version of a model."""
-    model = as_object(obj.get("model"), "model")
-    return ModelRef(as_string(model.get("name"), "model.name"), str(model.get("version", "")))
-
-
-def parse_class_score(value: Any) -> ClassScore:
-    """Parse one entry of `top`."""
+def _class_score(value: Any) -> ClassScore:
     obj = as_object(value, "top[]")
     return ClassScore(
         label=as_string(obj.get("label"), "label"),

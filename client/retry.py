@@ -7,7 +7,8 @@ while (error := attempt()) is not None and retry.wait(error):
 
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Set
+from dataclasses import KW_ONLY, dataclass
 from time import monotonic
 from typing import Final
 
@@ -17,10 +18,7 @@ TEMPORARY_STATUSES: Final = frozenset({408, 429, 502, 503, 504})
 
 
 def is_temporary(
-    error: ClientError,
-    *,
-    statuses: frozenset[int] = TEMPORARY_STATUSES,
-    invalid_response: bool = False,
+    error: ClientError, statuses: Set[int] = TEMPORARY_STATUSES, invalid_response: bool = False
 ) -> bool:
     """Return whether the same request may succeed later.
 
@@ -34,46 +32,26 @@ def is_temporary(
     )
 
 
+@dataclass
 class Retry:
-    """Wait between the attempts of one operation, until a limit is reached.
+    """Waits between the attempts of one operation, until a limit is reached; times are in seconds.
 
-    ===================  ===========================================================
-    `stop`               event that cancels the waiting
-    `on_wait`            called with the error and the seconds before each wait
-    `max_attempts`       attempts in total, the first included
-    `max_seconds`        time from the first failure, or the last progress, on
-    `initial_delay`      s before the second attempt; doubled for each further one
-    `max_delay`          upper bound of the doubled delay, in s
-    `max_retry_after`    upper bound of the delay that the backend requests, in s
-    `statuses`           HTTP statuses to retry
-    `invalid_response`   whether to retry malformed or truncated responses
-    ===================  ===========================================================
-
-    A Retry-After of the backend replaces the doubled delay.
+    `on_wait` is called with the error and the delay before each wait. A Retry-After of the backend
+    replaces the doubled delay.
     """
 
-    def __init__(
-        self,
-        stop: threading.Event,
-        *,
-        on_wait: Callable[[ClientError, float], None] = lambda error, seconds: None,
-        max_attempts: float = math.inf,
-        max_seconds: float = math.inf,
-        initial_delay: float = 1.0,
-        max_delay: float = 10.0,
-        max_retry_after: float = math.inf,
-        statuses: frozenset[int] = TEMPORARY_STATUSES,
-        invalid_response: bool = False,
-    ) -> None:
-        self._stop = stop
-        self._on_wait = on_wait
-        self._max_attempts = max_attempts
-        self._max_seconds = max_seconds
-        self._initial_delay = initial_delay
-        self._max_delay = max_delay
-        self._max_retry_after = max_retry_after
-        self._statuses = statuses
-        self._invalid_response = invalid_response
+    stop: threading.Event  # cancels the waiting
+    _: KW_ONLY
+    on_wait: Callable[[ClientError, float], None] = lambda error, seconds: None
+    max_attempts: float = math.inf  # in total, the first included
+    max_seconds: float = math.inf  # from the first failure, or the last progress, on
+    initial_delay: float = 1.0  # before the second attempt; doubled for each further one
+    max_delay: float = 10.0  # upper bound of the doubled delay
+    max_retry_after: float = math.inf  # upper bound of the delay that the backend requests
+    statuses: frozenset[int] = TEMPORARY_STATUSES
+    invalid_response: bool = False  # whether to retry malformed or truncated responses
+
+    def __post_init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
@@ -90,20 +68,17 @@ class Retry:
         self._failures += 1
         if self._first_failure is None:
             self._first_failure = now
-        if (
-            not is_temporary(
-                error, statuses=self._statuses, invalid_response=self._invalid_response
-            )
-            or self._failures >= self._max_attempts
-            or now - self._first_failure > self._max_seconds
-        ):
+        is_exhausted = self._failures >= self.max_attempts
+        is_late = now - self._first_failure > self.max_seconds
+        can_retry = is_temporary(error, self.statuses, self.invalid_response)
+        if not can_retry or is_exhausted or is_late:
             return False
         delay = self._delay(error)
-        self._on_wait(error, delay)
-        return not self._stop.wait(delay)
+        self.on_wait(error, delay)
+        return not self.stop.wait(delay)
 
     def _delay(self, error: ClientError) -> float:
         if isinstance(error, BackendError) and error.retry_after:
-            return min(error.retry_after, self._max_retry_after)
+            return min(error.retry_after, self.max_retry_after)
         exponent = min(self._failures - 1, 62)  # 2.0**1024 overflows
-        return min(self._initial_delay * 2.0**exponent, self._max_delay)
+        return min(self.initial_delay * 2.0**exponent, self.max_delay)
