@@ -50,7 +50,7 @@ def test_page_without_predictions_is_a_failure(
     backend_url: str, frontend_url: str, proxy: ToggleProxy
 ) -> None:
     proxy.close()
-    result = run_locust(backend_url, frontend_url)
+    result = run_locust(backend_url, frontend_url, "--run-time", "20s")
     assert result.returncode == 1
     assert "draw a stroke" in result.stderr
     assert "'%' is not on the page" in result.stderr
