@@ -44,7 +44,7 @@ test: $(stamps)/dev ## run the fast tests, under 6 minutes on 2 cores (ARGS=... 
 test-e2e: $(stamps)/dev ## run the tests with browsers, several processes, databases and deployments
 	@$(python) -m pytest --numprocesses=2 --dist=loadfile $(ARGS) tests/e2e
 
-test-extended: $(stamps)/dev ## run long series: foreign frameworks, 20 kills, fuzzing (not part of CI)
+test-extended: $(stamps)/dev ## run the long-running tests: other frameworks, 20 kills, fuzzing (not part of CI)
 	@PRISM_KILL_ROUNDS=20 $(python) -m pytest $(ARGS) tests/extended tests/e2e/test_history.py
 
 check: $(stamps)/dev ## check formatting, lint and types
@@ -55,7 +55,7 @@ check: $(stamps)/dev ## check formatting, lint and types
 setup: $(stamps)/dev ## install everything for development into .venv
 	@echo "Ready: .venv holds everything for development."
 
-train: $(stamps)/dev ## train MODEL=mnist-cnn into models/ (DATA=folder of the MNIST files, else downloaded)
+train: $(stamps)/dev ## train MODEL=mnist-cnn into models/ (DATA=folder of the MNIST files; default: download)
 	@$(python) -m training.train $(MODEL) $(if $(DATA),--data "$(DATA)") --out models/
 
 load: $(stamps)/dev ## find the saturation point of a backend (HOST=http://... RATE=500 ARGS=...; --help)

@@ -58,7 +58,11 @@ class Engine:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run all checks in order; stop at the first failure."""
-    parser = argparse.ArgumentParser(prog="python -m deploy.containers", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m deploy.containers",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--engine", default="docker", help="docker, podman or a compatible command")
     parser.add_argument("--built", action="store_true", help="skip the build")
     options = parser.parse_args(arguments)

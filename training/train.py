@@ -1,4 +1,4 @@
-"""Train a shipped model and write its folder.
+"""Train a bundled model and write its folder.
 
     .venv/bin/python -m training.train mnist-cnn --data DIR --out models/
 
@@ -34,13 +34,7 @@ from training.fit import decision_tree
 from training.fit.checkpoints import CheckpointError, Checkpoints, hash_digits
 from training.fit.loop import EpochMetrics, FitError, Schedule, compute_logits, fit
 from training.fit.run_folder import RunError, RunFolder
-from training.fit.tracking import (
-    TRACKERS,
-    BufferedTracker,
-    Parameters,
-    TrackingError,
-    track_run,
-)
+from training.fit.tracking import TRACKERS, BufferedTracker, Parameters, TrackingError, track_run
 from training.package.digit_models import DigitClassifier, measure
 from training.package.export import export, export_graph
 from training.package.onnx_import import run_graph
@@ -206,12 +200,12 @@ def train(
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and train the model; exit with a one-line error on failure."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.train", description="Train a shipped model."
+        prog="python -m training.train", description="Train a bundled model."
     )
     parser.add_argument("model", choices=[*SCHEDULES, TREE])
     parser.add_argument("--data", type=Path, help="folder of the MNIST files (default: download)")
     parser.add_argument(
-        "--out", type=Path, default=Path("models"), help="folder of models (default: models)"
+        "--out", type=Path, default=Path("models"), help="folder of model folders (default: models)"
     )
     parser.add_argument("--epochs", type=int, help="maximum number of epochs")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")

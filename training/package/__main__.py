@@ -35,11 +35,11 @@ def main(arguments: list[str] | None = None) -> None:
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--checkpoint", type=Path, help="state dict: .pt, .pth or .safetensors")
     source.add_argument("--pretrained", action="store_true", help="torchvision's published weights")
-    source.add_argument("--onnx", type=Path, help="ONNX classifier, without --architecture")
-    parser.add_argument("--labels", type=Path, help="one label per line, or a JSON list")
+    source.add_argument("--onnx", type=Path, help="ONNX classifier; excludes --architecture")
+    parser.add_argument("--labels", type=Path, help="file with one label per line, or a JSON list")
     parser.add_argument("--preprocess", help="imagenet, digit, or a JSON file")
     parser.add_argument(
-        "--output", choices=["logits", "probabilities"], help="output of the ONNX graph"
+        "--output", choices=["logits", "probabilities"], help="output type of the ONNX graph"
     )
     parser.add_argument("--sha256", help="expected SHA-256 of the checkpoint or the ONNX file")
     parser.add_argument(
@@ -49,7 +49,9 @@ def main(arguments: list[str] | None = None) -> None:
         help="labeled images that were not used in training: a folder with one subfolder per "
         "class, a zip of such a folder, or a CSV of paths and labels",
     )
-    parser.add_argument("--out", type=Path, default=Path("models"), help="default: models")
+    parser.add_argument(
+        "--out", type=Path, default=Path("models"), help="target folder (default: models)"
+    )
     options = parser.parse_args(arguments)
     if not re.fullmatch(NAME_PATTERN, options.name):
         parser.error("NAME may contain lowercase letters, digits, dots, dashes and underscores")
