@@ -63,7 +63,7 @@ def _revision(connection: Connection) -> str | None:
 
 def _sqlite(url: URL) -> Engine:
     engine = create_engine(
-        url, json_serializer=_json, pool_timeout=_TIMEOUT, connect_args={"timeout": _TIMEOUT}
+        url, json_serializer=to_json, pool_timeout=_TIMEOUT, connect_args={"timeout": _TIMEOUT}
     )
     event.listen(engine, "connect", _on_sqlite_connect)
     event.listen(engine, "begin", _on_sqlite_begin)
@@ -78,7 +78,7 @@ def _postgres(url: URL) -> Engine:
     }
     return create_engine(
         url,
-        json_serializer=_json,
+        json_serializer=to_json,
         pool_timeout=_TIMEOUT,
         pool_pre_ping=True,
         connect_args={name: limit for name, limit in limits.items() if name not in url.query},
@@ -112,5 +112,6 @@ def _file_lock(engine: Engine) -> Iterator[None]:
         yield
 
 
-def _json(value: object) -> str:
+def to_json(value: object) -> str:
+    """Return `value`, which may contain NumPy floats, as JSON."""
     return orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY).decode()

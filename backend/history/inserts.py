@@ -5,12 +5,12 @@ Records with an existing id are skipped: an earlier attempt stored them.
 
 from collections.abc import Sequence
 from datetime import UTC
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
-import orjson
 from sqlalchemy import Engine, PoolProxiedConnection
 from sqlalchemy.dialects import postgresql, sqlite
 
+from backend.history.database import to_json
 from backend.history.record import HistoryRecord
 from backend.history.tables import answers, pictures
 
@@ -25,22 +25,14 @@ _INSERT_ROWS: Final = (
 )
 
 
-class Inserter(Protocol):
-    """Commits records in one transaction; used by one thread."""
-
-    def __call__(self, records: Sequence[HistoryRecord]) -> None:
-        """Commit `records`."""
-
-    def close(self) -> None:
-        """Close the connection."""
+def make_inserter(engine: Engine) -> "PostgresInserter | SqliteInserter":
+    """Return a function that commits records in one transaction; used by one thread."""
+    return SqliteInserter(engine) if engine.dialect.name == "sqlite" else PostgresInserter(engine)
 
 
-def make_inserter(engine: Engine) -> Inserter:
-    """Return the inserter for the database of `engine`."""
-    return _SqliteInserter(engine) if engine.dialect.name == "sqlite" else _PostgresInserter(engine)
+class PostgresInserter:
+    """Inserts with a connection of the pool."""
 
-
-class _PostgresInserter:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
@@ -55,7 +47,7 @@ class _PostgresInserter:
         """Do nothing: connections return to the pool after each call."""
 
 
-class _SqliteInserter:
+class SqliteInserter:
     """Keeps its connection: taking one from the pool costs as much as storing two rows."""
 
     def __init__(self, engine: Engine) -> None:
@@ -63,7 +55,7 @@ class _SqliteInserter:
         self._raw: PoolProxiedConnection | None = None
 
     def __call__(self, records: Sequence[HistoryRecord]) -> None:
-        rows = _json([_row(one) for one in records])
+        rows = to_json([_row(one) for one in records])
         if thumbnails := _thumbnails(records):
             with self._engine.begin() as connection:
                 connection.exec_driver_sql(_INSERT_ROWS, (rows,))
@@ -78,18 +70,11 @@ class _SqliteInserter:
             self._raw = None
 
 
-def _json(rows: list[dict[str, Any]]) -> str:
-    return orjson.dumps(rows, option=orjson.OPT_SERIALIZE_NUMPY).decode()
-
-
 def _row(record: HistoryRecord) -> dict[str, Any]:
     time = record["time"].astimezone(UTC).replace(tzinfo=None)
     return {**record, "time": time.isoformat(" ", "microseconds"), "thumbnail": None}
 
 
 def _thumbnails(records: Sequence[HistoryRecord]) -> list[dict[str, Any]]:
-    return [
-        {"id": one["id"], "webp": one["thumbnail"]}
-        for one in records
-        if one["thumbnail"] is not None
-    ]
+    rows = ({"id": one["id"], "webp": one["thumbnail"]} for one in records)
+    return [row for row in rows if row["webp"] is not None]

@@ -4,8 +4,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Select, case, exists, false, func, select
 
-from backend.history.filters import HistoryFilters
-from backend.history.record import first_id
+from backend.history.record import HistoryFilters, first_id
 from backend.history.tables import answers, pictures
 
 

@@ -1,7 +1,8 @@
-"""The columns of a stored classification, and its thumbnail."""
+"""Records of the history, their thumbnails and filters, and the accuracy per day."""
 
 import hashlib
 import io
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypedDict
 
@@ -47,6 +48,27 @@ class StoredRecord(HistoryRecord):
     correction: str | None
     corrected_at: datetime | None
     has_thumbnail: bool
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryFilters:
+    """Filters; None matches everything. `since` is inclusive, `until` exclusive; both are aware."""
+
+    model: str | None = None
+    label: str | None = None
+    corrected: bool | None = None
+    in_distribution: bool | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DailyAccuracy:
+    """Number of predictions of one day (UTC) that users confirmed and corrected."""
+
+    day: str
+    confirmed: int
+    corrected: int
 
 
 def make_record(

@@ -10,20 +10,19 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from sqlalchemy import Connection, Row, delete, select, update
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    SQLAlchemyError,
-    StatementError,
-)
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from backend.history import database
 from backend.history.errors import HistoryUnavailableError, NoImageError, UnknownClassificationError
-from backend.history.filters import DailyAccuracy, HistoryFilters
 from backend.history.inserts import make_inserter
 from backend.history.queries import accuracy_query, page_query, stored_query
-from backend.history.record import HistoryRecord, StoredRecord, first_id
+from backend.history.record import (
+    DailyAccuracy,
+    HistoryFilters,
+    HistoryRecord,
+    StoredRecord,
+    first_id,
+)
 from backend.history.tables import answers, pictures
 
 log = logging.getLogger("prism.history")
@@ -32,10 +31,7 @@ _DELETE_BATCH: Final = 500  # rows per statement, so that other statements can r
 _PAGE_SIZE: Final = 500  # rows per query when all are read
 _ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 # Errors of a row, not of the database.
-_BAD_ROW: Final = (
-    *(DataError, IntegrityError, ValueError),
-    *(sqlite3.DataError, sqlite3.IntegrityError),
-)
+_BAD_ROW: Final = (DataError, IntegrityError, sqlite3.DataError, sqlite3.IntegrityError, ValueError)
 
 
 class Store:
@@ -75,10 +71,9 @@ class Store:
     def get(self, classification_id: str) -> StoredRecord:
         """Return one classification; raise UnknownClassificationError."""
         _check_id(classification_id)
+        query = stored_query().where(answers.c.id == classification_id)
         with self._connection() as connection:
-            row = connection.execute(
-                stored_query().where(answers.c.id == classification_id)
-            ).one_or_none()
+            row = connection.execute(query).one_or_none()
         if row is None:
             raise UnknownClassificationError
         return _stored(row)
@@ -86,10 +81,9 @@ class Store:
     def image(self, classification_id: str) -> bytes:
         """Return the thumbnail (WebP); raise UnknownClassificationError or NoImageError."""
         self.get(classification_id)
+        query = select(pictures.c.webp).where(pictures.c.id == classification_id)
         with self._connection() as connection:
-            webp = connection.scalar(
-                select(pictures.c.webp).where(pictures.c.id == classification_id)
-            )
+            webp = connection.scalar(query)
         if webp is None:
             raise NoImageError
         return cast(bytes, webp)
@@ -118,21 +112,17 @@ class Store:
         """Set or remove (None) the right label; raise UnknownClassificationError."""
         _check_id(classification_id)
         time = datetime.now(UTC) if correction is not None else None
+        statement = update(answers).where(answers.c.id == classification_id)
         with self._connection() as connection:
-            connection.execute(
-                update(answers)
-                .where(answers.c.id == classification_id)
-                .values(correction=correction, corrected_at=time)
-            )
+            connection.execute(statement.values(correction=correction, corrected_at=time))
         return self.get(classification_id)
 
     def delete(self, classification_id: str) -> None:
         """Delete one classification; raise UnknownClassificationError."""
         _check_id(classification_id)
+        statement = delete(answers).where(answers.c.id == classification_id)
         with self._connection() as connection:
-            if not connection.execute(
-                delete(answers).where(answers.c.id == classification_id)
-            ).rowcount:
+            if not connection.execute(statement).rowcount:
                 raise UnknownClassificationError
 
     def delete_some(self, until: datetime) -> int:

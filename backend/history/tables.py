@@ -3,77 +3,63 @@
 from datetime import UTC, datetime
 from typing import Final
 
-from sqlalchemy import (
-    JSON,
-    Column,
-    DateTime,
-    Dialect,
-    Float,
-    ForeignKey,
-    Index,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    Text,
-    TypeDecorator,
-)
-from sqlalchemy import Boolean as Bool
+import sqlalchemy as sa
+from sqlalchemy import Column
 
 NEWEST: Final = "0001"  # revision of the newest migration
 
 
-class Utc(TypeDecorator[datetime]):
+class Utc(sa.TypeDecorator[datetime]):
     """An aware datetime, stored in UTC without a zone: all databases compare it in the same way."""
 
-    impl = DateTime
+    impl = sa.DateTime
     cache_ok = True
 
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         """Convert to the stored value."""
         return value and value.astimezone(UTC).replace(tzinfo=None)
 
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         """Convert from the stored value."""
         return value and value.replace(tzinfo=UTC)
 
 
 # Ids sort by their bytes, independent of the collation of the database.
-Ulid: Final = String(26).with_variant(String(26, collation="C"), "postgresql")
+Ulid: Final = sa.String(26).with_variant(sa.String(26, collation="C"), "postgresql")
 
-metadata: Final = MetaData()
+metadata: Final = sa.MetaData()
 
-answers: Final = Table(
+answers: Final = sa.Table(
     "answers",
     metadata,
     Column("id", Ulid, primary_key=True),
     Column("time", Utc, nullable=False),
-    Column("model", Text, nullable=False),
-    Column("version", Text, nullable=False),
-    Column("prediction", Text, nullable=False),
-    Column("confidence", Float, nullable=False),
-    Column("top", JSON, nullable=False),
-    Column("prediction_set", JSON(none_as_null=True)),
-    Column("coverage", Float),
-    Column("in_distribution", Bool),
-    Column("ood_score", Float),
-    Column("timings", JSON, nullable=False),
-    Column("sha256", String(64), nullable=False),
-    Column("filename", Text),
-    Column("correction", Text),
+    Column("model", sa.Text, nullable=False),
+    Column("version", sa.Text, nullable=False),
+    Column("prediction", sa.Text, nullable=False),
+    Column("confidence", sa.Float, nullable=False),
+    Column("top", sa.JSON, nullable=False),
+    Column("prediction_set", sa.JSON(none_as_null=True)),
+    Column("coverage", sa.Float),
+    Column("in_distribution", sa.Boolean),
+    Column("ood_score", sa.Float),
+    Column("timings", sa.JSON, nullable=False),
+    Column("sha256", sa.String(64), nullable=False),
+    Column("filename", sa.Text),
+    Column("correction", sa.Text),
     Column("corrected_at", Utc),
 )
 
-pictures: Final = Table(
+pictures: Final = sa.Table(
     "pictures",
     metadata,
-    Column("id", Ulid, ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True),
-    Column("webp", LargeBinary, nullable=False),
+    Column("id", Ulid, sa.ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True),
+    Column("webp", sa.LargeBinary, nullable=False),
 )
 
 # Partial indexes of rare values; all other filters scan the rows in the order of the ids. An index
 # over all rows would raise the cost of an insertion by a quarter.
 _corrected: Final = answers.c.correction.is_not(None)
-Index("answers_corrected", answers.c.id, sqlite_where=_corrected, postgresql_where=_corrected)
+sa.Index("answers_corrected", answers.c.id, sqlite_where=_corrected, postgresql_where=_corrected)
 _strange: Final = answers.c.in_distribution.is_(False)
-Index("answers_strange", answers.c.id, sqlite_where=_strange, postgresql_where=_strange)
+sa.Index("answers_strange", answers.c.id, sqlite_where=_strange, postgresql_where=_strange)

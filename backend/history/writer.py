@@ -138,13 +138,8 @@ class Writer:
                 self._closing.wait(_RETRY_DELAY)
             else:
                 self._store = store
-                for callback in (
-                    self._recover,
-                    self.opened.set,
-                    self.attempted.set,
-                    self._hand_over,
-                ):
-                    self._on_loop(callback)
+                for call in (self._recover, self.opened.set, self.attempted.set, self._hand_over):
+                    self._on_loop(call)
                 return store
         return None
 

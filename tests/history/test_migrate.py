@@ -21,7 +21,7 @@ PROCESSES = 4
 PREPARE = """
 import sys
 from pathlib import Path
-from backend.history.filters import HistoryFilters
+from backend.history.record import HistoryFilters
 from backend.history.store import Store
 
 store = Store(sys.argv[1], Path(sys.argv[2]))

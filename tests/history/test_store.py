@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from backend.history.errors import HistoryUnavailableError, NoImageError, UnknownClassificationError
-from backend.history.filters import DailyAccuracy, HistoryFilters
-from backend.history.record import HistoryRecord
+from backend.history.record import DailyAccuracy, HistoryFilters, HistoryRecord
 from backend.history.store import Store
 from tests.history.records import NOON, make_record
 

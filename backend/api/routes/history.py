@@ -19,8 +19,8 @@ from backend.api.schemas.errors import PROBLEM_RESPONSES
 from backend.api.schemas.history import StoredClassification, stored_classification, to_json
 from backend.catalog import Catalog
 from backend.history.errors import HistoryOffError, UnknownLabelError
-from backend.history.filters import HistoryFilters
 from backend.history.history import History
+from backend.history.record import HistoryFilters
 
 _ID_PATTERN: Final = "^[0-9A-HJKMNP-TV-Z]{26}$"
 _MAX_CORRECTION_BYTES: Final = 10_000  # far more than any label needs
