@@ -29,7 +29,7 @@ def update_checksums(folder: Path) -> None:
     """Write the checksums of the changed files into the manifest."""
     fields = json.loads((folder / artifact.MANIFEST).read_text())
     for name in fields["files"]:
-        fields["files"][name] = artifact._sha256(folder / name)
+        fields["files"][name] = artifact.sha256(folder / name)
     (folder / artifact.MANIFEST).write_text(json.dumps(fields))
 
 

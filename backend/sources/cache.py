@@ -9,17 +9,16 @@ KEY identifies an address. Copies are added and removed by a single rename, so a
 leaves at most a draft, which the next holder of the lock removes.
 """
 
-import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Final
 
 from filelock import FileLock, Timeout
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from backend.inference.errors import ArtifactError, UnreachableError
 from backend.inference.models import artifact
@@ -27,14 +26,12 @@ from backend.inference.models import artifact
 _CURRENT: Final = "current.json"
 _DRAFT: Final = ".draft-"
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
 
 class CurrentRevision(BaseModel, frozen=True):
     """The revision fetched last; `origin` is the SHA-256 that a pin of the address refers to."""
 
-    revision: Sha256
-    origin: Sha256
+    revision: artifact.Sha256
+    origin: artifact.Sha256
     version: str = ""
 
 
@@ -55,7 +52,7 @@ class CacheEntry:
         """Return the copy `revision`, or None if it is missing or damaged."""
         copy = self.folder / revision
         try:
-            if _sha256(copy / artifact.MANIFEST) != revision:
+            if artifact.sha256(copy / artifact.MANIFEST) != revision:
                 return None
             artifact.read(copy)
             os.utime(copy)  # time of the last use
@@ -74,7 +71,7 @@ class CacheEntry:
 
     def commit(self, draft: Path) -> Path:
         """Move a finished draft into place and return its path."""
-        copy = self.folder / _sha256(draft / artifact.MANIFEST)
+        copy = self.folder / artifact.sha256(draft / artifact.MANIFEST)
         self.remove(copy)  # damaged, since `find` did not return it
         draft.chmod(0o755)
         return draft.rename(copy)
@@ -143,10 +140,6 @@ class Cache:
                 with suppress(UnreachableError), self.lock(copy.parent.name, 0) as entry:
                     entry.remove(copy)
                     total -= sizes[copy]
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _size(folder: Path) -> int:

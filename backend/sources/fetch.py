@@ -52,9 +52,8 @@ def fetch(request: FetchRequest) -> FetchedFolder:
             return FetchedFolder(folder=pinned or _fetch_remote(entry, request))
     except UnreachableError as error:
         if copy := last_copy(request):
-            return FetchedFolder(
-                folder=copy, note=f"{address.redacted}: {error}; using the cached copy"
-            )
+            note = f"{address.redacted}: {error}; using the cached copy"
+            return FetchedFolder(folder=copy, note=note)
         raise UnreachableError(f"{address.redacted}: {error}") from error
     except SourceError as error:
         raise SourceError(f"{address.redacted}: {error}") from error
@@ -78,9 +77,8 @@ def _fetch_remote(entry: CacheEntry, request: FetchRequest) -> Path:
                 return _fetch_checkpoint(entry, remote, draft, request)
             return _fetch_folder(entry, remote, draft, request)
         except ArtifactError as error:
-            raise SourceError(
-                str(error).removeprefix(f"{draft}: ").replace(str(draft), "it")
-            ) from error
+            reason = str(error).removeprefix(f"{draft}: ").replace(str(draft), "it")
+            raise SourceError(reason) from error
 
 
 def _fetch_folder(entry: CacheEntry, remote: Remote, draft: Path, request: FetchRequest) -> Path:
@@ -113,9 +111,7 @@ def _fetch_checkpoint(
     copy = entry.find(current.revision) if current else None
     path = draft / f"checkpoint{Path(request.address.filename).suffix.lower()}"
     with DownloadFile(path, request.max_bytes) as file:
-        version = remote.download(
-            "", file, unless_version=current.version if current and copy else ""
-        )
+        version = remote.download("", file, current.version if current and copy else "")
     if version is None and copy:
         return copy
     _check_pin(request.address, file)
@@ -123,17 +119,15 @@ def _fetch_checkpoint(
         # Imported here: torch takes seconds to import.
         from backend.inference.models import checkpoint
 
+        address = request.address
         try:
-            checkpoint.write_folder(
-                path, str(request.address.architecture), draft, request.address.filename
-            )
+            checkpoint.write_folder(path, str(address.architecture), draft, address.filename)
         except ArtifactError as error:
             raise SourceError(str(error).replace(str(path), "it")) from error
         path.unlink()
         copy = entry.commit(draft)
-    entry.set_current(
-        CurrentRevision(revision=copy.name, origin=file.sha256, version=version or "")
-    )
+    current = CurrentRevision(revision=copy.name, origin=file.sha256, version=version or "")
+    entry.set_current(current)
     return copy
 
 

@@ -14,13 +14,8 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from urllib3.util import make_headers
 
 from backend.inference.errors import SourceError, UnreachableError
-from backend.sources.remote import (
-    CHUNK,
-    CONNECT_SECONDS,
-    READ_SECONDS,
-    DownloadFile,
-    retry_unreachable,
-)
+from backend.sources import remote
+from backend.sources.remote import DownloadFile, retry_unreachable
 
 MAX_REDIRECTS: Final = 5
 
@@ -31,7 +26,7 @@ _FORBIDDEN: Final = frozenset({401, 403})
 _TEMPORARY: Final = frozenset({408, 425, 429})
 # IPv6 addresses of IPv4 hosts behind a NAT64 gateway (RFC 6052).
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-_TIMEOUT: Final = Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+_TIMEOUT: Final = Timeout(connect=remote.CONNECT_SECONDS, read=remote.READ_SECONDS)
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 Origin = tuple[str, str, int]
@@ -50,22 +45,18 @@ class HttpsRemote:
 
     def _download(self, name: str, file: DownloadFile, unless_version: str) -> str | None:
         path = f"{self._base.path.rstrip('/')}/{quote(name)}" if name else self._base.path
-        with self._get(
-            self._base._replace(path=path, fragment=""), _condition(unless_version)
-        ) as response:
+        url = self._base._replace(path=path, fragment="")
+        with self._get(url, _condition(unless_version)) as response:
             if response.status == 304 and unless_version:
                 return None
             _require_file(response)
             file.check_size(response.length_remaining)
             try:
-                for chunk in response.stream(CHUNK, decode_content=False):
+                for chunk in response.stream(remote.CHUNK, decode_content=False):
                     file.write(chunk)
             except HTTPError as error:
                 raise UnreachableError("the connection was interrupted") from error
-            etag, last_modified = (
-                response.headers.get(key, "") for key in ("ETag", "Last-Modified")
-            )
-            return etag or last_modified
+            return response.headers.get("ETag") or response.headers.get("Last-Modified", "")
 
     def _get(self, url: SplitResult, headers: dict[str, str]) -> BaseHTTPResponse:
         for _ in range(MAX_REDIRECTS + 1):

@@ -4,7 +4,6 @@ import hashlib
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Protocol, Self
 
 from backend.inference.errors import SourceError, UnreachableError
@@ -25,8 +24,7 @@ class DownloadFile:
         self.limit: Final = limit
         self._too_large = too_large
         self._file = path.open("xb")
-        self._digest = hashlib.sha256()
-        self.size = 0
+        self.restart()
 
     def write(self, data: bytes) -> int:
         """Append `data`; raise SourceError if that exceeds the limit or the disk is full."""
@@ -58,12 +56,7 @@ class DownloadFile:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 

@@ -1,11 +1,11 @@
 """Resolution of model addresses to local folders, with a subprocess for downloads."""
 
 import asyncio
-import hashlib
 import logging
 import sys
 from asyncio.subprocess import PIPE
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -36,10 +36,10 @@ class ModelResolver:
         allow_private: bool = False,
     ) -> None:
         self._folder = folder.absolute()
-        self._max_bytes = max_bytes
-        self._seconds = seconds
         self._cache_bytes = cache_bytes
-        self._allow_private = allow_private
+        self._create_request = partial(
+            FetchRequest, max_bytes=max_bytes, seconds=seconds, allow_private=allow_private
+        )
         self._in_use: set[Path] = set()
         self._process_slots = asyncio.Semaphore(_MAX_PROCESSES)
 
@@ -51,13 +51,7 @@ class ModelResolver:
         if address.folder is not None:
             await asyncio.to_thread(_check_pin, address, address.folder)
             return address.folder
-        request = FetchRequest(
-            address=address,
-            cache=self._folder,
-            max_bytes=self._max_bytes,
-            seconds=self._seconds,
-            allow_private=self._allow_private,
-        )
+        request = self._create_request(address=address, cache=self._folder)
         async with self._process_slots:
             fetched = await self._run(request)
         if fetched.note:
@@ -75,10 +69,10 @@ class ModelResolver:
     async def _run(self, request: FetchRequest) -> FetchedFolder:
         shown = request.address.redacted
         try:
-            async with asyncio.timeout(self._seconds):
+            async with asyncio.timeout(request.seconds):
                 output = await _run_process(request)
         except TimeoutError:
-            reason = f"{shown}: not downloaded within PRISM_SOURCE_TIMEOUT={self._seconds:g} s"
+            reason = f"{shown}: not downloaded within PRISM_SOURCE_TIMEOUT={request.seconds:g} s"
             if copy := await asyncio.to_thread(last_copy, request):
                 return FetchedFolder(folder=copy, note=f"{reason}; using the cached copy")
             raise UnreachableError(reason) from None
@@ -118,12 +112,10 @@ def _check_pin(address: Address, folder: Path) -> None:
     if address.pin is None:
         return
     try:
-        digest = hashlib.sha256((folder / artifact.MANIFEST).read_bytes()).hexdigest()
+        digest = artifact.sha256(folder / artifact.MANIFEST)
     except OSError:
-        raise SourceError(
-            f"{address.redacted}: no {artifact.MANIFEST} to check the pin against"
-        ) from None
+        reason = f"no {artifact.MANIFEST} to check the pin against"
+        raise SourceError(f"{address.redacted}: {reason}") from None
     if digest != address.pin:
-        raise SourceError(
-            f"{address.redacted}: its SHA-256 is {digest}, which does not match the pin"
-        )
+        reason = f"its SHA-256 is {digest}, which does not match the pin"
+        raise SourceError(f"{address.redacted}: {reason}")

@@ -101,7 +101,7 @@ def read(folder: Path) -> Artifact:
         path = folder / name
         if not path.is_file():
             raise ArtifactError(f"{folder}: {name} is missing")
-        if _sha256(path) != expected:
+        if sha256(path) != expected:
             raise ArtifactError(
                 f"{folder}: {name} does not match the manifest (SHA-256 differs); "
                 "copy the folder again"
@@ -144,7 +144,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
     The manifest is written last and atomically, so a folder with a manifest is complete.
     """
     files = {
-        path.name: _sha256(path)
+        path.name: sha256(path)
         for path in sorted(folder.iterdir())
         if path.is_file() and path.name in {WEIGHTS, ONNX, CARD}
     }
@@ -204,6 +204,7 @@ def _first_message(error: ValidationError) -> str:
     return f"{location}: {first['msg']}" if location else str(first["msg"])
 
 
-def _sha256(path: Path) -> str:
+def sha256(path: Path) -> str:
+    """Return the SHA-256 digest of a file in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
