@@ -46,11 +46,8 @@ def configure(
     if log_format == "auto":
         log_format = "text" if sys.stderr.isatty() else "json"
     number = logging.getLevelNamesMapping()[level.upper()]
-    formatter = (
-        format_text
-        if log_format == "text"
-        else JsonFormatter(environ.get("GOOGLE_CLOUD_PROJECT", ""))
-    )
+    project = environ.get("GOOGLE_CLOUD_PROJECT", "")
+    formatter = format_text if log_format == "text" else JsonFormatter(project)
     root = logging.getLogger()
     for handler in [one for one in root.handlers if isinstance(one, LineHandler)]:
         root.removeHandler(handler)
@@ -146,13 +143,8 @@ def format_text(record: logging.LogRecord) -> bytes:
 
 
 def _severity(level: int) -> str:
-    if level >= logging.CRITICAL:
-        return "CRITICAL"
-    if level >= logging.ERROR:
-        return "ERROR"
-    if level >= logging.WARNING:
-        return "WARNING"
-    return "INFO" if level >= logging.INFO else "DEBUG"
+    """Return the name of the standard level at or below `level`; at least DEBUG."""
+    return logging.getLevelName(min(max(level // 10 * 10, logging.DEBUG), logging.CRITICAL))
 
 
 def _traceback(record: logging.LogRecord) -> str:

@@ -53,58 +53,52 @@ class Metrics:
         self._code_of = code_of
         self._registry = CollectorRegistry()
         counter = partial(Counter, registry=self._registry)
-        timer = partial(Histogram, registry=self._registry, buckets=SECONDS)
+        histogram = partial(Histogram, registry=self._registry, buckets=SECONDS)
         gauge = partial(Gauge, registry=self._registry, multiprocess_mode="livesum")
-        self._requests: Counter = counter(
+        self._requests = counter(
             "prism_requests_total",
             "HTTP responses by status code.",
             ("method", "route", "model", "code"),
         )
-        self._seconds: Histogram = timer(
+        self._seconds = histogram(
             "prism_request_seconds",
             "Seconds from the request headers to the end of the response.",
             ("route",),
         )
-        self._in_flight: Gauge = gauge("prism_requests_in_flight", "HTTP requests in progress.")
+        self._in_flight = gauge("prism_requests_in_flight", "HTTP requests in progress.")
         model = ("model",)
-        self.decode: Histogram = timer(
+        self.decode = histogram(
             "prism_decode_seconds", "Seconds to decode and preprocess an image.", model
         )
-        self.queue: Histogram = timer(
+        self.queue = histogram(
             "prism_queue_seconds", "Seconds that an image waited for its forward pass.", model
         )
-        self.inference: Histogram = timer(
+        self.inference = histogram(
             "prism_inference_seconds", "Seconds of the forward pass of an image.", model
         )
-        self.batch_size: Histogram = Histogram(
-            "prism_batch_size",
-            "Images in a forward pass.",
-            model,
-            registry=self._registry,
-            buckets=SIZES,
+        self.batch_size = histogram(
+            "prism_batch_size", "Images in a forward pass.", model, buckets=SIZES
         )
-        self.batches: Counter = counter(
+        self.batches = counter(
             "prism_batches_total",
             "Forward passes by the reason of their batch size.",
             ("model", "reason"),
         )
-        self.depth: Gauge = gauge(
-            "prism_queue_depth", "Images admitted and not yet answered.", model
-        )
-        self.admitted: Counter = counter("prism_images_admitted_total", "Admitted images.", model)
-        self.shed: Counter = counter(
+        self.depth = gauge("prism_queue_depth", "Images admitted and not yet answered.", model)
+        self.admitted = counter("prism_images_admitted_total", "Admitted images.", model)
+        self.shed = counter(
             "prism_images_shed_total", "Images refused before admission.", ("model", "reason")
         )
-        self.expired: Counter = counter(
+        self.expired = counter(
             "prism_images_expired_total", "Admitted images whose deadline passed.", model
         )
-        self.abandoned: Counter = counter(
+        self.abandoned = counter(
             "prism_images_abandoned_total", "Admitted images whose client disconnected.", model
         )
-        self.answered: Counter = counter(
+        self.answered = counter(
             "prism_images_answered_total", "Admitted images that were classified.", model
         )
-        self.failed: Counter = counter(
+        self.failed = counter(
             "prism_images_failed_total",
             "Admitted images that could not be classified.",
             ("model", "code"),
