@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).parent.parent
+FUZZ_FACTOR = int(os.environ.get("PRISM_FUZZ_FACTOR", "1"))  # multiplies the random examples
 
 
 @pytest.fixture(scope="session", autouse=True)

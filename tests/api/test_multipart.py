@@ -10,6 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from backend.api.multipart import FormParser, Upload, parse_boundary, parse_single_part
+from tests.conftest import FUZZ_FACTOR
 
 LIMIT = 10_000
 BOUNDARY = b"x-boundary"
@@ -66,7 +67,7 @@ def check_fast_parser(body: bytes, limit: int = LIMIT) -> bool:
     return True
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 * FUZZ_FACTOR, deadline=None)
 @given(content=FORM_LIKE_BYTES, end=st.sampled_from([b"--\r\n", b"--"]))
 @example(content=b"\r\n--" + BOUNDARY, end=b"--")
 @example(content=b"", end=b"--\r\n")
@@ -75,7 +76,7 @@ def test_any_content_is_parsed_alike(content: bytes, end: bytes) -> None:
     assert check_fast_parser(body_of(head_of(), content, end)) or not plain
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500 * FUZZ_FACTOR, deadline=None)
 @given(
     filename=NAMES.map(str.encode) | st.binary(max_size=12),
     name=st.sampled_from([b"file", b"image", b"FILE", b"files", b"cat", b""]),

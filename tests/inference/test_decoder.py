@@ -13,6 +13,7 @@ from backend.inference.images.image_reader import ImageReader
 from backend.inference.preprocessing.digits import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
+from tests.conftest import FUZZ_FACTOR
 from tests.fake_models import GRAY, digit_in, gray
 from tests.images import encoded, noise, seven
 
@@ -73,7 +74,7 @@ def test_scaled_decoding_can_be_disabled(decoded_sizes: list[tuple[int, int]]) -
     assert decoded_sizes == [(4000, 3000)]
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150 * FUZZ_FACTOR, deadline=None)
 @given(width=st.integers(1, 3000), height=st.integers(1, 3000), min_side=st.integers(1, 600))
 def test_no_side_becomes_shorter_than_min_side(width: int, height: int, min_side: int) -> None:
     image = loading.open_image(

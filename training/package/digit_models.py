@@ -1,4 +1,4 @@
-"""The shipped digit models: metrics, manifest and model card."""
+"""The bundled digit models: metrics, manifest and model card."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -113,13 +113,11 @@ def measure(
     `negatives` are crops without a digit, for the metrics of out-of-distribution detection.
     """
     test = read_mnist(mnist, "test")
-    outputs = classifier.compute_outputs(test.pixels)
-    image_outputs = classifier.compute_outputs(extract_from_images(test, classifier.spec).pixels)
-    validation_outputs = {
-        name: classifier.compute_outputs(digits.pixels) for name, digits in validation.items()
-    }
+    compute_outputs = classifier.compute_outputs
+    outputs = compute_outputs(test.pixels)
+    image_outputs = compute_outputs(extract_from_images(test, classifier.spec).pixels)
     held_out = {
-        name: HeldOutOutputs(validation_outputs[name], digits.labels.astype(np.intp))
+        name: HeldOutOutputs(compute_outputs(digits.pixels), digits.labels.astype(np.intp))
         for name, digits in validation.items()
     }
     calibration = calibrate(held_out, classifier.output)
@@ -127,9 +125,7 @@ def measure(
         "test_accuracy": accuracy(outputs, test.labels),
         "test_accuracy_pictures": accuracy(image_outputs, test.labels),
         **measure_calibration(calibration, classifier.output, image_outputs, test.labels),
-        **measure_rejection(
-            calibration, image_outputs, classifier.compute_outputs(negatives.pixels)
-        ),
+        **measure_rejection(calibration, image_outputs, compute_outputs(negatives.pixels)),
     }
     rows = {
         **{
@@ -139,7 +135,7 @@ def measure(
         },
         **{
             f"validation accuracy: {name}, {len(digits):,} digits": (
-                f"{accuracy(validation_outputs[name], digits.labels):.2%}"
+                f"{accuracy(held_out[name].outputs, digits.labels):.2%}"
             )
             for name, digits in validation.items()
         },

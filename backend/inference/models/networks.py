@@ -38,7 +38,7 @@ class MnistNet(nn.Module):
 
 
 class MnistCnn(nn.Module):
-    """The shipped digit classifier: 3x3 convolutions at 28, 14, 7 and 3 pixels, two linear layers.
+    """The bundled digit classifier: 3x3 convolutions at 28, 14, 7 and 3 pixels, two linear layers.
 
     Maps (N, 1, 28, 28) to logits (N, 10) in 8.2 million multiply-adds per image, because this cost
     bounds the throughput of a core. Only two convolutions read the whole field, most work is done

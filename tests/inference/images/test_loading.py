@@ -19,6 +19,7 @@ from backend.inference.errors import (
     UnsupportedImageError,
 )
 from backend.inference.images.loading import count_jpeg_scans, decode
+from tests.conftest import FUZZ_FACTOR
 from tests.images import encoded, noise, seven
 
 
@@ -232,7 +233,7 @@ def test_real_corrupt_pngs_raise_image_error(test_data: Path) -> None:
 SAMPLE_FILES = [encoded(noise(), form) for form in ("PNG", "BMP", "GIF", "WEBP", "JPEG")]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300 * FUZZ_FACTOR, deadline=None)
 @given(
     data=st.sampled_from(SAMPLE_FILES),
     edits=st.lists(st.tuples(st.floats(0, 0.999), st.integers(0, 255)), max_size=20),
