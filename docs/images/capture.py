@@ -38,7 +38,7 @@ def classify(page: Page) -> None:
     page.locator("input[type=file]").first.set_input_files(
         [_file("seven.png", sample_data.digit_png(7))]
     )
-    page.get_by_role("heading", name="7 (").wait_for()
+    page.get_by_role("heading", name="7, ").wait_for()
     page.get_by_alt_text("seven.png").scroll_into_view_if_needed()
 
 
@@ -56,7 +56,7 @@ def draw(page: Page) -> None:
         page.mouse.move(*point, steps=8)
     page.mouse.up()
     page.mouse.move(5, 5)
-    page.get_by_role("heading", name="7 (").wait_for()
+    page.get_by_role("heading", name="7, ").wait_for()
 
 
 def compare(page: Page) -> None:
@@ -64,7 +64,7 @@ def compare(page: Page) -> None:
     page.locator("input[type=file]").first.set_input_files(
         [_file("nine.png", sample_data.digit_png(9))]
     )
-    page.get_by_role("heading", name="9 (").nth(1).wait_for()
+    page.get_by_role("heading", name="9, ").nth(1).wait_for()
 
 
 def evaluate(page: Page) -> None:
