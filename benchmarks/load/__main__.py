@@ -24,6 +24,7 @@ from typing import Any
 from benchmarks.load import constant_rate, host_cpu, images, local_services
 
 SaturationPoint = dict[str, Any]
+Services = dict[str, local_services.Service]
 
 MAX_OTHER_CPU = 0.05  # share of the machine; above it, other processes are reported
 
@@ -44,9 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
-def _start_services(
-    options: argparse.Namespace, stack: ExitStack
-) -> dict[str, local_services.Service]:
+def _start_services(options: argparse.Namespace, stack: ExitStack) -> Services:
     """Start the services that no URL was given for, and set their URLs in `options`."""
     services = {}
     options.host = options.host.rstrip("/")
@@ -63,7 +62,7 @@ def _start_services(
 def _run(
     options: argparse.Namespace,
     locust_options: Sequence[str],
-    services: dict[str, local_services.Service],
+    services: Services,
     result_file: Path,
 ) -> int:
     options.html.parent.mkdir(parents=True, exist_ok=True)
@@ -82,12 +81,10 @@ def _run(
     if cpu_before and cpu_after:
         share = host_cpu.share_of_others(cpu_before, cpu_after, cpu_seconds)
         if share > MAX_OTHER_CPU:
-            print(
-                f"Other processes used {share:.0%} of this machine's CPU during the run: an idle "
-                "machine can do more."
-            )
+            text = f"Other processes used {share:.0%} of this machine's CPU during the run"
+            print(f"{text}: an idle machine can do more.")
     if options.check and "backend" in services:
-        _check(services["backend"], result["saturation"], options.people)
+        _check(services["backend"].port, result["saturation"], options.people)
     print(f"Report: {options.html}")
     return code
 
@@ -109,9 +106,7 @@ def _report_usage(
     return seconds
 
 
-def _run_locust(
-    options: argparse.Namespace, result_file: Path, locust_options: Sequence[str]
-) -> int:
+def _run_locust(options: argparse.Namespace, result_file: Path, more: Sequence[str]) -> int:
     command = [sys.executable, "-m", "locust", "-f", str(local_services.ROOT / "locustfile.py")]
     command += ["--headless", "--only-summary", "--loglevel", "WARNING", "--find-saturation"]
     command += ["--host", options.host, "--html", str(options.html.resolve())]
@@ -120,52 +115,43 @@ def _run_locust(
     command += ["--rate", str(options.rate)] if options.rate else []
     with tempfile.TemporaryFile("w+") as log:
         # Locust's own tables, which merge all steps, are not printed.
-        process = subprocess.run(
-            [*command, *locust_options, *options.people], cwd=local_services.ROOT, stderr=log
-        )
+        command += [*more, *options.people]
+        process = subprocess.run(command, cwd=local_services.ROOT, stderr=log)
         if process.returncode and not result_file.exists():
             log.seek(0)
             sys.stderr.write(log.read())
     return process.returncode
 
 
-def _check(
-    backend: local_services.Service, saturation: SaturationPoint | None, people: Sequence[str]
-) -> None:
+def _check(port: int, saturation: SaturationPoint | None, people: Sequence[str]) -> None:
     if saturation is None or not set(people) <= UPLOADS.keys():
         print(f"--check requires a saturation point for {' or '.join(UPLOADS)}.")
         return
     uploads = [upload for name in people for upload in UPLOADS[name]()]
-    print(constant_rate.check(backend.port, saturation["rate"], uploads))
+    print(constant_rate.check(port, saturation["rate"], uploads))
 
 
 def _parse(arguments: Sequence[str] | None) -> tuple[argparse.Namespace, list[str]]:
     first, *_, last = (__doc__ or "").split("\n\n")
-    parser = argparse.ArgumentParser(
-        "python -m benchmarks.load", description=first, epilog=last, allow_abbrev=False
-    )
-    parser.add_argument("--host", default="", help="URL of a backend (default: start one)")
-    parser.add_argument(
-        "--frontend", default="", help="URL of a frontend for Visitor (default: start one)"
-    )
-    parser.add_argument(
+    name = "python -m benchmarks.load"
+    parser = argparse.ArgumentParser(name, None, first, last, allow_abbrev=False)
+    option = parser.add_argument
+    option("--host", default="", help="URL of a backend (default: start one)")
+    option("--frontend", default="", help="URL of a frontend for Visitor (default: start one)")
+    option(
         "--people",
         type=lambda text: text.split(","),
         default=["Uploader"],
         help="user types in locustfile.py, comma-separated (default: Uploader)",
     )
-    parser.add_argument(
-        "--rate", type=float, help="requests/s for which to compute the number of instances"
-    )
-    parser.add_argument(
+    option("--rate", type=float, help="requests/s for which to compute the number of instances")
+    option(
         "--check",
         action="store_true",
         help="also send 80, 100 and 120%% of the saturation rate at a constant rate, if the "
         "backend is started by this command",
     )
-    parser.add_argument(
-        "--html", type=Path, default=Path("load-report.html"), help="path of the HTML report"
-    )
+    option("--html", type=Path, default=Path("load-report.html"), help="path of the HTML report")
     return parser.parse_known_args(arguments)
 
 

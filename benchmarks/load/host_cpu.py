@@ -28,14 +28,10 @@ class CpuTimes(NamedTuple):
             ticks = [int(field) for field in fields][:_FIRST_GUEST_FIELD]
         except (OSError, ValueError, IndexError):
             return None
-        total, idle = sum(ticks), sum(ticks[field] for field in _IDLE_FIELDS)
-        per_second = os.sysconf("SC_CLK_TCK")
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return cls(
-            total / per_second,
-            (total - idle) / per_second,
-            children.ru_utime + children.ru_stime,
-        )
+        total, per_second = sum(ticks), os.sysconf("SC_CLK_TCK")
+        busy = total - sum(ticks[field] for field in _IDLE_FIELDS)
+        children = sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])  # user and system time
+        return cls(total / per_second, busy / per_second, children)
 
 
 def share_of_others(before: CpuTimes, after: CpuTimes, services: Sequence[float]) -> float:

@@ -67,21 +67,17 @@ def _draw_digit(digit: int, rng: random.Random) -> bytes:
     size = rng.randint(96, 320)
     height = rng.randint(size // 2, size * 3 // 4)
     image = Image.new("L", (size, size), rng.randint(220, 255))
-    ImageDraw.Draw(image).text(
-        (rng.randint(size // 10, size // 3), rng.randint(0, size // 6)),
-        str(digit),
-        fill=rng.randint(0, 60),
-        font=ImageFont.load_default(height),
-    )
+    position = (rng.randint(size // 10, size // 3), rng.randint(0, size // 6))
+    ink, font = rng.randint(0, 60), ImageFont.load_default(height)
+    ImageDraw.Draw(image).text(position, str(digit), fill=ink, font=font)
     return _encode(image, "PNG")
 
 
 def _draw_photograph(seed: int) -> bytes:
     width, height = PHOTOGRAPH_SIZE
     upright = Image.new("L", (height, width), 200)
-    ImageDraw.Draw(upright).text(
-        (height // 4, width // 6), str(seed), fill=30, font=ImageFont.load_default(width // 2)
-    )
+    font = ImageFont.load_default(width // 2)
+    ImageDraw.Draw(upright).text((height // 4, width // 6), str(seed), fill=30, font=font)
     pixels = np.asarray(upright.transpose(Image.Transpose.ROTATE_90), np.float32)
     rng = np.random.default_rng(seed)
     noise = np.tile(rng.normal(0, _NOISE, (_TILE, _TILE)), (height // _TILE, width // _TILE))

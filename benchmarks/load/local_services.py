@@ -59,10 +59,8 @@ class ResourceUsage(NamedTuple):
 
 def _read_usage(pid: int) -> ResourceUsage:
     folder = Path(f"/proc/{pid}")
-    _, _, rest = (
-        (folder / "stat").read_text().rpartition(")")
-    )  # the process name may contain anything
-    ticks = sum(map(int, rest.split()[11:13]))  # user and system time
+    fields = (folder / "stat").read_text().rpartition(")")[2].split()  # after the process name
+    ticks = sum(map(int, fields[11:13]))  # user and system time
     lines = (folder / "status").read_text().splitlines()
     sizes = {name: value for name, _, value in (line.partition(":") for line in lines)}
     current, peak = (1024 * int(sizes[name].split()[0]) / 1e6 for name in ("VmRSS", "VmHWM"))
@@ -148,9 +146,8 @@ def _wait_for_autotuning(service: Service) -> None:
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
         models = json.loads(_get(f"{service.url}/models"))
-        details = (
-            json.loads(_get(f"{service.url}/models/{model['name']}")) for model in models["models"]
-        )
+        names = (model["name"] for model in models["models"])
+        details = (json.loads(_get(f"{service.url}/models/{name}")) for name in names)
         plans = [detail["plan"] for detail in details if detail["state"] == "ready"]
         if all(plan is None or plan["measured"] for plan in plans):
             return

@@ -24,9 +24,8 @@ def add_options(parser: LocustArgumentParser) -> None:
     def option(name: str, default: object, text: str, kind: type = float) -> None:
         variable = f"LOAD_{name.upper().replace('-', '_')}"
         help_text = f"{text} (default {default})" if default not in ("", None) else text
-        group.add_argument(
-            f"--{name}", type=kind, default=default, help=help_text, env_var=variable
-        )
+        settings = {"type": kind, "default": default, "help": help_text, "env_var": variable}
+        group.add_argument(f"--{name}", **settings)
 
     option("frontend", "", "URL of the frontend; without it, Visitor is not used", str)
     option("max-p95", limits.p95, "maximum 95th percentile of the latency in ms")
@@ -74,22 +73,19 @@ class RunEvaluator:
         self._search: SaturationSearch | None = None
         if options.find_saturation:
             limits = Limits(options.max_p95, options.max_failures, options.growth)
-            self._search = SaturationSearch(
-                limits, options.first_users, options.factor, options.most_users
-            )
-            step_load = StepLoad(
-                self._search, lambda: self._stats.total, options.settle, options.step_seconds
-            )
+            users = (options.first_users, options.factor, options.most_users)
+            self._search = SaturationSearch(limits, *users)
+            seconds = (options.settle, options.step_seconds)
+            step_load = StepLoad(self._search, lambda: self._stats.total, *seconds)
             environment.shape_class = StepLoadShape(step_load)
             environment.shape_class.runner = environment.runner
 
     def finish(self) -> None:
         """Print the result and set the exit code: 0, or 1 with the reasons."""
-        problems = (
-            self._report_search(self._search)
-            if self._search
-            else find_violations(self._stats, self._options)
-        )
+        if self._search:
+            problems = self._report_search(self._search)
+        else:
+            problems = find_violations(self._stats, self._options)
         out = sys.stderr if self._options.json else sys.stdout  # stdout is only JSON with --json
         for problem in problems:
             print(f"Limit exceeded: {problem}", file=out)
@@ -112,8 +108,7 @@ class RunEvaluator:
 
 def find_violations(stats: RequestStats, options: Namespace) -> list[str]:
     """Return the exceeded limits: failures of all requests, p95 of each kind of request."""
-    problems = []
-    total = stats.total
+    problems, total = [], stats.total
     if not total.num_requests:
         return ["no request was completed"]
     if total.fail_ratio > options.max_failures:

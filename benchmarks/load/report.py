@@ -2,12 +2,7 @@
 
 from collections.abc import Iterator
 
-from benchmarks.load.saturation import (
-    SaturationSearch,
-    Step,
-    count_instances,
-    requests_in_flight,
-)
+from benchmarks.load.saturation import SaturationSearch, Step, count_instances, requests_in_flight
 
 _COLUMNS = ("users", "requests/s", "p50 ms", "p95 ms", "p99 ms", "failed", "in flight")
 
@@ -37,15 +32,9 @@ def _lines(search: SaturationSearch, rate: float | None, headroom: float) -> Ite
 
 
 def _row(step: Step) -> tuple[str, ...]:
-    return (
-        f"{step.users}",
-        f"{step.rate:,.1f}",
-        f"{step.p50:,.0f}",
-        f"{step.p95:,.0f}",
-        f"{step.p99:,.0f}",
-        f"{step.failures:.1%}",
-        f"{step.in_flight:,.1f}",
-    )
+    latencies = (f"{latency:,.0f}" for latency in (step.p50, step.p95, step.p99))
+    rates = (f"{step.failures:.1%}", f"{step.in_flight:,.1f}")
+    return (f"{step.users}", f"{step.rate:,.1f}", *latencies, *rates)
 
 
 def _note(search: SaturationSearch, step: Step) -> str:

@@ -21,6 +21,9 @@ class RequestCounts(Protocol):
     response_times: dict[int, int]  # rounded ms -> requests
 
 
+ReadCounts = Callable[[], RequestCounts]
+
+
 class StepLoad:
     """Increases the users until `search` is finished; `read_counts` returns Locust's statistics.
 
@@ -28,11 +31,7 @@ class StepLoad:
     """
 
     def __init__(
-        self,
-        search: SaturationSearch,
-        read_counts: Callable[[], RequestCounts],
-        settle: float,
-        seconds: float,
+        self, search: SaturationSearch, read_counts: ReadCounts, settle: float, seconds: float
     ) -> None:
         self._search, self._read_counts = search, read_counts
         self._settle, self._seconds = settle, seconds
@@ -69,13 +68,9 @@ class Snapshot:
     @classmethod
     def of(cls, counts: RequestCounts, at: float) -> "Snapshot":
         """Copy `counts`, which Locust keeps updating."""
-        return cls(
-            at,
-            counts.num_requests,
-            counts.num_failures,
-            counts.total_response_time,
-            Counter(counts.response_times),
-        )
+        requests, failures = counts.num_requests, counts.num_failures
+        latencies = Counter(counts.response_times)
+        return cls(at, requests, failures, counts.total_response_time, latencies)
 
 
 def measure_step(users: int, before: Snapshot, after: Snapshot) -> Step:

@@ -67,43 +67,38 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "python -m benchmarks.serving",
         description="Compare Prism with other servers and with the limits of this machine.",
     )
+    option = parser.add_argument
     names = ", ".join(scenario.name for scenario in SCENARIOS)
     known = [one.name for one in systems.ALL] + [systems.RAW]
-    parser.add_argument(
+    option(
         "--only",
         type=_scenarios,
         default=[],
         metavar="SCENARIO,...",
         help=f"scenarios to run (default: all): {names}",
     )
-    parser.add_argument(
+    option(
         "--systems",
         type=lambda text: _choice(text, known),
         default=[],
         metavar="SYSTEM,...",
         help=f"systems to measure (default: all): {', '.join(known)}",
     )
-    parser.add_argument(
-        "--rounds", type=int, default=3, help="rounds of each scenario (default: %(default)s)"
-    )
-    parser.add_argument(
+    option("--rounds", type=int, default=3, help="rounds of each scenario (default: %(default)s)")
+    option(
         "--seconds",
         type=float,
         default=5.0,
         help="measured duration of each load in seconds (default: %(default)g)",
     )
-    parser.add_argument(
+    option(
         "--warm",
         type=float,
         default=2.0,
         metavar="SECONDS",
         help="warm-up before each measurement in seconds (default: %(default)g)",
     )
-    parser.add_argument(
-        "--write",
-        action="store_true",
-        help="save the figures and update docs/performance.md",
-    )
+    option("--write", action="store_true", help="save the figures and update docs/performance.md")
     return parser.parse_args(arguments)
 
 

@@ -27,16 +27,14 @@ class ColdStart:
 
     def run(self, options: Options, log: Callable[[str], None]) -> list[Figure]:
         """Measure each round, after one start that is not counted."""
-        durations: dict[str, list[float]] = {
-            one.name: [] for one in self.systems if options.includes(one.name)
-        }
+        selected = [one for one in self.systems if options.includes(one.name)]
+        durations: dict[str, list[float]] = {one.name: [] for one in selected}
         image = image_files("digit")[0]
         for number in range(options.rounds + 1):
-            for one in self.systems:
-                if one.name in durations:
-                    with serve(one, model_folder(_MODEL), image) as server:
-                        durations[one.name].append(server.startup)
-                    log(f"{self.name} {number}: {one.name} {server.startup:.2f} s")
+            for one in selected:
+                with serve(one, model_folder(_MODEL), image) as server:
+                    durations[one.name].append(server.startup)
+                log(f"{self.name} {number}: {one.name} {server.startup:.2f} s")
         figures = [Figure(self.title, name, "s", values[1:]) for name, values in durations.items()]
         if len(figures) == len(self.systems):
             prism, tutorial = (figure.values for figure in figures)
@@ -55,17 +53,15 @@ class IdleMemory:
 
     def run(self, options: Options, log: Callable[[str], None]) -> list[Figure]:
         """Measure each round."""
-        sizes: dict[str, list[float]] = {
-            one.name: [] for one in self.systems if options.includes(one.name) and one.is_installed
-        }
+        selected = [one for one in self.systems if options.includes(one.name) and one.is_installed]
+        sizes: dict[str, list[float]] = {one.name: [] for one in selected}
         image = image_files("digit")[0]
         for number in range(options.rounds):
-            for one in self.systems:
-                if one.name in sizes:
-                    with serve(one, model_folder(_MODEL), image) as server:
-                        time.sleep(_SETTLE_TIME)
-                        sizes[one.name].append(session_memory(server.pid))
-                    log(f"{self.name} {number + 1}: {one.name} {sizes[one.name][-1]:.0f} MB")
+            for one in selected:
+                with serve(one, model_folder(_MODEL), image) as server:
+                    time.sleep(_SETTLE_TIME)
+                    sizes[one.name].append(session_memory(server.pid))
+                log(f"{self.name} {number + 1}: {one.name} {sizes[one.name][-1]:.0f} MB")
         prism = systems.PRISM.name
         return [
             Figure(self.title, name, "MB", values, at_most(150) if name == prism else None)

@@ -79,15 +79,8 @@ def run(job: Job) -> Outcome:
     if job.rate is None:
         loop = closed_loop(job.port, requests, job.clients, job.warmup, job.seconds)
     else:
-        loop = open_loop(
-            job.port,
-            requests,
-            job.clients,
-            job.rate,
-            job.warmup,
-            job.seconds,
-            drain_timeout=job.deadline + 1,
-        )
+        times = (job.warmup, job.seconds, job.deadline + 1)
+        loop = open_loop(job.port, requests, job.clients, job.rate, *times)
     before = time.process_time()
     record = _run_loop(loop)
     cpu = time.process_time() - before

@@ -4,12 +4,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from benchmarks.serving.assets import ROOT
 from benchmarks.serving.load_generator import Job, Outcome, from_json
 from benchmarks.serving.raw_limit import RawLimit
+from benchmarks.serving.servers import Server
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,11 @@ class Options:
     def includes(self, name: str) -> bool:
         """Return whether the system `name` is to be measured."""
         return not self.systems or name in self.systems
+
+    def job(self, server: Server, files: Sequence[Path], clients: int = 1) -> Job:
+        """Return a closed loop of `clients` that upload `files` to `server`."""
+        job = Job(server.port, server.system.path, tuple(map(str, files)), clients)
+        return replace(job, warmup=self.warmup, seconds=self.seconds)
 
 
 def run_load(job: Job) -> Outcome:

@@ -40,9 +40,7 @@ class _Loop:
         self._pending = 0
         self._drained = asyncio.Event()
 
-    async def run(
-        self, rate: float, warmup: float, seconds: float, drain_timeout: float
-    ) -> RunRecord:
+    async def run(self, rate: float, warmup: float, seconds: float, drain: float) -> RunRecord:
         begin, late = perf_counter(), 0
         total = int(rate * (warmup + seconds))
         self._record = RunRecord(begin + warmup, begin + warmup + seconds)
@@ -59,7 +57,7 @@ class _Loop:
         with suppress(TimeoutError):
             self._drained.clear()
             if self._pending:
-                await asyncio.wait_for(self._drained.wait(), drain_timeout)
+                await asyncio.wait_for(self._drained.wait(), drain)
         self._record.unanswered = self._pending
         for task in self._opening:
             task.cancel()

@@ -10,13 +10,14 @@ from benchmarks.serving.load_generator import Job, Outcome
 from benchmarks.serving.machine import available_cores
 from benchmarks.serving.measurement import Options, run_load, start_load, wait_for_load
 from benchmarks.serving.results import Figure, at_least, at_most
-from benchmarks.serving.servers import Server, serve
+from benchmarks.serving.servers import serve
 from benchmarks.serving.stats import ratios
-from benchmarks.serving.systems import System
 
 _MAX_CONNECTIONS = 800  # a process may open 1,024 files by default
 _PROBE_RATE = 50.0  # requests of /health per second
 _MIN_WARMUP = 2.0  # seconds in which the queue fills
+
+Outcomes = list[tuple[Outcome, Outcome]]  # of the load and of the probe, for each round
 
 
 @dataclass(frozen=True)
@@ -29,18 +30,17 @@ class Overload:
     kind: ImageKind
     factors: tuple[int, ...] = (2, 10)
     clients: int = 16
-    systems: tuple[System, ...] = (systems.PRISM,)
 
     def run(self, options: Options, log: Callable[[str], None]) -> list[Figure]:
         """Measure each round: the saturated goodput, then a multiple of it for each factor."""
         saturated: list[float] = []
-        runs: dict[int, list[tuple[Outcome, Outcome]]] = {factor: [] for factor in self.factors}
-        files = image_files(self.kind)
+        runs: dict[int, Outcomes] = {factor: [] for factor in self.factors}
+        folder, files = model_folder(self.model), image_files(self.kind)
         for number in range(options.rounds):
-            with serve(
-                systems.PRISM, model_folder(self.model), files[0], cpus=available_cores()[:1]
-            ) as server:
-                job = self._job(server, options)
+            with serve(systems.PRISM, folder, files[0], available_cores()[:1]) as server:
+                job = options.job(server, files, self.clients)
+                warmup = max(options.warmup, _MIN_WARMUP)
+                job = replace(job, warmup=warmup, cpus=available_cores()[1:2])
                 saturated.append(run_load(job).goodput)
                 log(f"{self.name} {number + 1}: saturated {saturated[-1]:.1f}/s")
                 for factor in self.factors:
@@ -51,20 +51,7 @@ class Overload:
             figures += self._figures(factor, outcomes, saturated)
         return figures
 
-    def _job(self, server: Server, options: Options) -> Job:
-        return Job(
-            port=server.port,
-            path=server.system.path,
-            images=tuple(map(str, image_files(self.kind))),
-            clients=self.clients,
-            warmup=max(options.warmup, _MIN_WARMUP),
-            seconds=options.seconds,
-            cpus=available_cores()[1:2],
-        )
-
-    def _figures(
-        self, factor: int, outcomes: list[tuple[Outcome, Outcome]], saturated: list[float]
-    ) -> list[Figure]:
+    def _figures(self, factor: int, outcomes: Outcomes, saturated: list[float]) -> list[Figure]:
         shares = ratios([load.goodput for load, _ in outcomes], saturated)
         rejections = [load.rejected.p99 for load, _ in outcomes]
         health = [probe.accepted.p99 for _, probe in outcomes]
@@ -88,7 +75,7 @@ def _run_with_probe(job: Job, rate: float) -> tuple[Outcome, Outcome]:
     return wait_for_load(load_process), wait_for_load(probe_process)
 
 
-def _format_statuses(outcomes: list[tuple[Outcome, Outcome]]) -> str:
+def _format_statuses(outcomes: Outcomes) -> str:
     total: Counter[str] = Counter()
     for load, _ in outcomes:
         total.update(load.statuses)

@@ -26,6 +26,7 @@ from benchmarks.serving.machine import available_cores
 from benchmarks.serving.stats import quantile
 
 Floats = NDArray[np.float32]
+Images = Sequence[bytes]  # JPEG
 Forward = Callable[[Floats], Floats]
 
 _RESIZED, _CROP = 256, 224  # pixels
@@ -65,9 +66,8 @@ def preprocess(content: bytes) -> Floats:
         rgb = image.convert("RGB")
     side = _CROP / _RESIZED * min(rgb.size)
     left, top = (rgb.width - side) / 2, (rgb.height - side) / 2
-    resized = rgb.resize(
-        (_CROP, _CROP), Image.Resampling.BILINEAR, box=(left, top, left + side, top + side)
-    )
+    box = (left, top, left + side, top + side)
+    resized = rgb.resize((_CROP, _CROP), Image.Resampling.BILINEAR, box=box)
     pixels = np.asarray(resized, np.float32)
     pixels *= 1 / (255 * _STD)
     pixels -= _MEAN / _STD
@@ -82,9 +82,8 @@ def load_model(folder: Path, threads: int) -> Forward:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session: Any = ort.InferenceSession(
-        str(folder / "model.onnx"), options, providers=["CPUExecutionProvider"]
-    )
+    path = str(folder / "model.onnx")
+    session: Any = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     name = session.get_inputs()[0].name
 
     def forward(batch: Floats) -> Floats:
@@ -94,9 +93,7 @@ def load_model(folder: Path, threads: int) -> Forward:
     return forward
 
 
-def measure(
-    model: Path, images: Sequence[bytes], seconds: float, *, sequential_only: bool = False
-) -> RawLimit:
+def measure(model: Path, images: Images, seconds: float, sequential_only: bool) -> RawLimit:
     """Measure each arrangement for `seconds`."""
     cores = len(available_cores())
     multi_threaded, single_threaded = load_model(model, cores), load_model(model, 1)
@@ -110,9 +107,7 @@ def measure(
     return RawLimit(rates, latency_ms)
 
 
-def run_sequentially(
-    forward: Forward, images: Sequence[bytes], seconds: float
-) -> tuple[float, float]:
+def run_sequentially(forward: Forward, images: Images, seconds: float) -> tuple[float, float]:
     """Return images per second and the median duration per image in milliseconds."""
     times = []
     begin = now = perf_counter()
@@ -125,7 +120,7 @@ def run_sequentially(
     return len(times) / (now - begin), quantile(times, 0.5)
 
 
-def run_parallel_decoding(forward: Forward, images: Sequence[bytes], seconds: float) -> float:
+def run_parallel_decoding(forward: Forward, images: Images, seconds: float) -> float:
     """Return images per second if one thread decodes ahead of the forward pass."""
     with ThreadPoolExecutor(1) as pool:
 
@@ -143,9 +138,7 @@ def run_parallel_decoding(forward: Forward, images: Sequence[bytes], seconds: fl
     return done / (now - begin)
 
 
-def run_on_each_core(
-    forward: Forward, images: Sequence[bytes], seconds: float, cores: int
-) -> float:
+def run_on_each_core(forward: Forward, images: Images, seconds: float, cores: int) -> float:
     """Return images per second if each core decodes and classifies its own images."""
     begin = perf_counter()
 
@@ -164,7 +157,5 @@ def run_on_each_core(
 if __name__ == "__main__":
     job = json.load(sys.stdin)
     images = [Path(name).read_bytes() for name in job["images"]]
-    limit = measure(
-        Path(job["model"]), images, job["seconds"], sequential_only=job["sequential_only"]
-    )
+    limit = measure(Path(job["model"]), images, job["seconds"], job["sequential_only"])
     print(json.dumps(asdict(limit)))

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from typing import Protocol
 
+from benchmarks.serving.assets import ImageKind, ModelName
 from benchmarks.serving.idle import ColdStart, IdleMemory
 from benchmarks.serving.measurement import Options
 from benchmarks.serving.overload import Overload
-from benchmarks.serving.results import Figure, at_least
-from benchmarks.serving.systems import NOOP, PEERS, PRISM, System
+from benchmarks.serving.results import Figure, Target, at_least
+from benchmarks.serving.systems import NOOP, PEERS, PRISM
 from benchmarks.serving.throughput import SingleClient, Throughput
 
 
@@ -18,77 +19,41 @@ class Scenario(Protocol):
     def name(self) -> str:
         """Return the name for `--only`."""
 
-    @property
-    def title(self) -> str:
-        """Return the title for the table."""
-
-    @property
-    def systems(self) -> tuple[System, ...]:
-        """Return the systems that the scenario can measure."""
-
     def run(self, options: Options, log: Callable[[str], None]) -> list[Figure]:
         """Return the measured figures; call `log` with a message for each step."""
 
 
+_MOBILENET: ModelName = "mobilenet_v3_large"
+
+
+def _photos(
+    name: str, title: str, model: ModelName, kind: ImageKind, **targets: float | None
+) -> Throughput:
+    """Return a comparison of Prism with its peers and with the raw limit."""
+    bounds = {key: None if value is None else at_least(value) for key, value in targets.items()}
+    title = f"{title}, 16 clients"
+    return Throughput(name, title, model, kind, (PRISM, *PEERS), bounds, has_raw_limit=True)
+
+
+def _digits(name: str, title: str, kind: ImageKind) -> Throughput:
+    """Return a comparison of Prism with the cost of HTTP alone."""
+    targets: dict[str, Target | None] = {"noop": at_least(0.6)}
+    return Throughput(name, f"{title}, 16 clients", "mnist-cnn", kind, (PRISM, NOOP), targets)
+
+
 SCENARIOS: tuple[Scenario, ...] = (
-    Throughput(
-        name="resnet50",
-        title="ResNet-50, photo, 16 clients",
-        model="resnet50",
-        kind="photo",
-        systems=(PRISM, *PEERS),
-        has_raw_limit=True,
-        targets={"raw": at_least(0.95), "torch": at_least(2), "onnx": at_least(1.15)},
+    _photos("resnet50", "ResNet-50, photo", "resnet50", "photo", raw=0.95, torch=2, onnx=1.15),
+    _photos(
+        "mobilenet", "MobileNetV3-large, photo", _MOBILENET, "photo", raw=0.85, torch=3, onnx=1.3
     ),
-    Throughput(
-        name="mobilenet",
-        title="MobileNetV3-large, photo, 16 clients",
-        model="mobilenet_v3_large",
-        kind="photo",
-        systems=(PRISM, *PEERS),
-        has_raw_limit=True,
-        targets={"raw": at_least(0.85), "torch": at_least(3), "onnx": at_least(1.3)},
+    _photos(
+        "large", "MobileNetV3-large, 12-megapixel photo", _MOBILENET, "large", raw=None, peer=4
     ),
-    Throughput(
-        name="large",
-        title="MobileNetV3-large, 12-megapixel photo, 16 clients",
-        model="mobilenet_v3_large",
-        kind="large",
-        systems=(PRISM, *PEERS),
-        has_raw_limit=True,
-        targets={"raw": None, "peer": at_least(4)},
-    ),
-    Throughput(
-        name="digits",
-        title="digits, PNG of 240x240, 16 clients",
-        model="mnist-cnn",
-        kind="digit",
-        systems=(PRISM, NOOP),
-        targets={"noop": at_least(0.6)},
-    ),
-    Throughput(
-        name="tiny",
-        title="digits, PNG of 28x28, 16 clients",
-        model="mnist-cnn",
-        kind="tiny",
-        systems=(PRISM, NOOP),
-        targets={"noop": at_least(0.6)},
-    ),
-    ColdStart(name="cold", title="start to first classification, digits"),
-    SingleClient(
-        name="single", title="ResNet-50, photo, one client", model="resnet50", kind="photo"
-    ),
-    Overload(
-        name="overload50",
-        title="overload, ResNet-50, photo",
-        model="resnet50",
-        kind="photo",
-    ),
-    Overload(
-        name="overload",
-        title="overload, MobileNetV3-large, photo",
-        model="mobilenet_v3_large",
-        kind="photo",
-    ),
-    IdleMemory(name="memory", title="idle, digits, memory of all processes"),
+    _digits("digits", "digits, PNG of 240x240", "digit"),
+    _digits("tiny", "digits, PNG of 28x28", "tiny"),
+    ColdStart("cold", "start to first classification, digits"),
+    SingleClient("single", "ResNet-50, photo, one client", "resnet50", "photo"),
+    Overload("overload50", "overload, ResNet-50, photo", "resnet50", "photo"),
+    Overload("overload", "overload, MobileNetV3-large, photo", _MOBILENET, "photo"),
+    IdleMemory("memory", "idle, digits, memory of all processes"),
 )

@@ -22,6 +22,9 @@ _PLAN_TIMEOUT = 60.0  # seconds until Prism has measured its plan
 _STOP_TIMEOUT = 10.0  # seconds
 
 
+Process = subprocess.Popen[bytes]
+
+
 class ServerError(Exception):
     """A server did not start or ended unexpectedly; the message names its log."""
 
@@ -76,9 +79,7 @@ def delete_prism_data() -> None:
     shutil.rmtree(CACHE / "data", ignore_errors=True)
 
 
-def _wait_for_response(
-    process: "subprocess.Popen[bytes]", port: int, request: bytes, log: Path
-) -> None:
+def _wait_for_response(process: Process, port: int, request: bytes, log: Path) -> None:
     end = time.perf_counter() + _START_TIMEOUT
     while time.perf_counter() < end:
         if process.poll() is not None:
@@ -89,9 +90,8 @@ def _wait_for_response(
         except OSError:
             pass
         time.sleep(0.003)
-    raise ServerError(
-        f"{log.stem} did not respond with status 200 within {_START_TIMEOUT:.0f} s: {log}"
-    )
+    reason = f"did not respond with status 200 within {_START_TIMEOUT:.0f} s"
+    raise ServerError(f"{log.stem} {reason}: {log}")
 
 
 def _status(port: int, request: bytes) -> int:
@@ -129,7 +129,7 @@ def _pinned(cpus: Sequence[int]) -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-def _stop(process: "subprocess.Popen[bytes]") -> None:
+def _stop(process: Process) -> None:
     """Stop the process and the rest of its session."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):

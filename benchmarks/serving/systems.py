@@ -55,16 +55,10 @@ def _bentoml(service: str) -> tuple[str, ...]:
 PRISM = System("prism", "prism", ("-m", "backend"), path="/classify")
 NOOP = System("noop", "none", _uvicorn("noop", "--no-access-log"))
 TUTORIAL = System("tutorial", "torch", _uvicorn("tutorial"))
-LITSERVE = System(
-    "litserve", "torch", ("-m", "benchmarks.serving.peers.litserve_peer", "{port}"), "litserve"
-)
+_LITSERVE = ("-m", "benchmarks.serving.peers.litserve_peer", "{port}")
+LITSERVE = System("litserve", "torch", _LITSERVE, "litserve")
 BENTOML = System("bentoml", "torch", _bentoml("TorchClassifier"), "bentoml")
-LITSERVE_ONNX = System(
-    "litserve-onnx",
-    "onnx",
-    ("-m", "benchmarks.serving.peers.litserve_peer", "{port}", "onnx"),
-    "litserve",
-)
+LITSERVE_ONNX = System("litserve-onnx", "onnx", (*_LITSERVE, "onnx"), "litserve")
 BENTOML_ONNX = System("bentoml-onnx", "onnx", _bentoml("OnnxClassifier"), "bentoml")
 
 PEERS = (TUTORIAL, LITSERVE, BENTOML, LITSERVE_ONNX, BENTOML_ONNX)

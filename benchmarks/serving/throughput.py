@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from benchmarks.serving import systems
 from benchmarks.serving.assets import ImageKind, ModelName, image_files, model_folder
-from benchmarks.serving.load_generator import Job, Outcome
+from benchmarks.serving.load_generator import Outcome
 from benchmarks.serving.measurement import Options, measure_raw_limit, run_load
 from benchmarks.serving.raw_limit import RawLimit
 from benchmarks.serving.results import Figure, Target, at_most
@@ -55,22 +55,10 @@ class Throughput:
     def _measure_system(self, system: System, options: Options) -> Outcome:
         files = image_files(self.kind)
         with serve(system, model_folder(self.model), files[0]) as server:
-            return run_load(
-                Job(
-                    port=server.port,
-                    path=system.path,
-                    images=tuple(map(str, files)),
-                    clients=self.clients,
-                    warmup=options.warmup,
-                    seconds=options.seconds,
-                )
-            )
+            return run_load(options.job(server, files, self.clients))
 
     def _figures(
-        self,
-        selected: Sequence[System],
-        runs: dict[str, list[Outcome]],
-        limits: Sequence[RawLimit],
+        self, selected: Sequence[System], runs: dict[str, list[Outcome]], limits: Sequence[RawLimit]
     ) -> list[Figure]:
         figures = []
         rates = {name: [run.rate for run in outcomes] for name, outcomes in runs.items()}
@@ -96,8 +84,7 @@ def _denominator(
     if reference in rates:
         return reference, rates[reference]
     runtimes = ("torch", "onnx") if reference == "peer" else (reference,)
-    peers = [rates[one.name] for one in selected if one.runtime in runtimes]
-    if not peers:
+    if not (peers := [rates[one.name] for one in selected if one.runtime in runtimes]):
         return None
     return f"best {reference} peer".replace("peer peer", "peer"), best_per_round(peers)
 
@@ -122,31 +109,18 @@ class SingleClient:
     model: ModelName
     kind: ImageKind
     target: Target = field(default_factory=lambda: at_most(1.1))
-    systems: tuple[System, ...] = (systems.PRISM,)
 
     def run(self, options: Options, log: Log) -> list[Figure]:
         """Measure each round."""
         folder, files = model_folder(self.model), image_files(self.kind)
-        without_server: list[float] = []
-        prism: list[float] = []
+        without_server, prism = list[float](), list[float]()
         for number in range(options.rounds):
             limit = measure_raw_limit(folder, files, options.seconds, sequential_only=True)
             without_server.append(limit.latency_ms)
             with serve(systems.PRISM, folder, files[0]) as server:
-                outcome = run_load(
-                    Job(
-                        port=server.port,
-                        path=systems.PRISM.path,
-                        images=tuple(map(str, files)),
-                        warmup=options.warmup,
-                        seconds=options.seconds,
-                    )
-                )
-            prism.append(outcome.accepted.p50)
-            log(
-                f"{self.name} {number + 1}: without server {without_server[-1]:.1f} ms, "
-                f"prism {prism[-1]:.1f} ms"
-            )
+                prism.append(run_load(options.job(server, files)).accepted.p50)
+            durations = f"without server {without_server[-1]:.1f} ms, prism {prism[-1]:.1f} ms"
+            log(f"{self.name} {number + 1}: {durations}")
         overhead = ratios(prism, without_server)
         return [
             Figure(self.title, "without server, median", "ms", without_server),

@@ -21,10 +21,10 @@ class _Classifier:
     @bentoml.api(batchable=True, max_batch_size=8)  # type: ignore[untyped-decorator]
     def predict(self, file: list[Image]) -> list[dict[str, object]]:
         """Classify the images of a batch."""
-        mode = model.image_mode()
+        inputs = [self.transform(image.convert(model.image_mode())) for image in file]
         return [
             {"prediction": model.LABELS[int(row.argmax())], "confidence": float(row.max())}
-            for row in self.probabilities([self.transform(image.convert(mode)) for image in file])
+            for row in self.probabilities(inputs)
         ]
 
     def probabilities(self, inputs: list[torch.Tensor]) -> Iterable[Any]:

@@ -26,22 +26,12 @@ _IS_DIGIT_MODEL = _MANIFEST["preprocess"]["kind"] == "digit"
 def transform() -> Any:
     """Return the conversion of a PIL image to a tensor, as in torchvision and MNIST tutorials."""
     if _IS_DIGIT_MODEL:
-        return _transforms.Compose(
-            [
-                _transforms.Grayscale(),
-                _transforms.Resize((28, 28)),
-                _transforms.ToTensor(),
-                _transforms.Normalize((0.1307,), (0.3081,)),
-            ]
-        )
-    return _transforms.Compose(
-        [
-            _transforms.Resize(256),
-            _transforms.CenterCrop(224),
-            _transforms.ToTensor(),
-            _transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
-    )
+        resize = [_transforms.Grayscale(), _transforms.Resize((28, 28))]
+        normalize = _transforms.Normalize((0.1307,), (0.3081,))
+    else:
+        resize = [_transforms.Resize(256), _transforms.CenterCrop(224)]
+        normalize = _transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    return _transforms.Compose([*resize, _transforms.ToTensor(), normalize])
 
 
 def image_mode() -> str:
@@ -70,9 +60,8 @@ class OnnxNetwork:
     def __init__(self) -> None:
         import onnxruntime as ort  # not required by the torch peers
 
-        self._session: Any = ort.InferenceSession(
-            str(_FOLDER / "model.onnx"), providers=["CPUExecutionProvider"]
-        )
+        path = str(_FOLDER / "model.onnx")
+        self._session: Any = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, batch: Floats) -> Floats:
