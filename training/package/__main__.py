@@ -17,10 +17,8 @@ from backend.inference.models import networks
 from backend.inference.models.artifact import NAME_PATTERN
 from calibration.fit import CalibrationError
 from evaluation.errors import EvaluationError
-from training.package.labels import LabelsError
-from training.package.onnx_import import OnnxImportError
-from training.package.packaging import PackageError, package
-from training.package.preprocessing import PreprocessingError
+from training.package.model_spec import PackageError
+from training.package.packaging import package
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -29,29 +27,26 @@ def main(arguments: list[str] | None = None) -> None:
         prog="python -m training.package",
         description="Package a classifier that was trained elsewhere as a model folder.",
     )
-    parser.add_argument("name", help="model name; the folder is OUT/NAME")
+    option = parser.add_argument
+    option("name", help="model name; the folder is OUT/NAME")
     ours = ", ".join(sorted(networks.ARCHITECTURES))
-    parser.add_argument("--architecture", help=f"torchvision/NAME or one of {ours}")
+    option("--architecture", help=f"torchvision/NAME or one of {ours}")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--checkpoint", type=Path, help="state dict: .pt, .pth or .safetensors")
     source.add_argument("--pretrained", action="store_true", help="torchvision's published weights")
     source.add_argument("--onnx", type=Path, help="ONNX classifier; excludes --architecture")
-    parser.add_argument("--labels", type=Path, help="file with one label per line, or a JSON list")
-    parser.add_argument("--preprocess", help="imagenet, digit, or a JSON file")
-    parser.add_argument(
-        "--output", choices=["logits", "probabilities"], help="output type of the ONNX graph"
-    )
-    parser.add_argument("--sha256", help="expected SHA-256 of the checkpoint or the ONNX file")
-    parser.add_argument(
+    option("--labels", type=Path, help="file with one label per line, or a JSON list")
+    option("--preprocess", help="imagenet, digit, or a JSON file")
+    option("--output", choices=["logits", "probabilities"], help="output type of the ONNX graph")
+    option("--sha256", help="expected SHA-256 of the checkpoint or the ONNX file")
+    option(
         "--calibrate",
         type=Path,
         metavar="SOURCE",
         help="labeled images that were not used in training: a folder with one subfolder per "
         "class, a zip of such a folder, or a CSV of paths and labels",
     )
-    parser.add_argument(
-        "--out", type=Path, default=Path("models"), help="target folder (default: models)"
-    )
+    option("--out", type=Path, default=Path("models"), help="target folder (default: models)")
     options = parser.parse_args(arguments)
     if not re.fullmatch(NAME_PATTERN, options.name):
         parser.error("NAME may contain lowercase letters, digits, dots, dashes and underscores")
@@ -59,9 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--checkpoint and --pretrained require --architecture; --onnx excludes it")
     try:
         print("\n".join(package(options)))
-    except (PackageError, OnnxImportError, PreprocessingError, LabelsError) as error:
-        sys.exit(f"error: {error}")
-    except (ArtifactError, CalibrationError, EvaluationError, OSError) as error:
+    except (PackageError, ArtifactError, CalibrationError, EvaluationError, OSError) as error:
         sys.exit(f"error: {error}")
 
 

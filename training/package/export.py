@@ -23,16 +23,14 @@ MAX_PARITY_GAP = 1e-4
 _TIMED_RUNS = 10
 
 
-def export(
-    network: nn.Module, manifest: Manifest, folder: Path, probe: Floats, card: str
-) -> Artifact:
-    """Write `network` as the model folder `folder`.
+def export(net: nn.Module, manifest: Manifest, folder: Path, probe: Floats, card: str) -> Artifact:
+    """Write `net` as the model folder `folder`.
 
     PyTorch and ONNX Runtime are compared on `probe` (N, *input). The largest difference is stored
     in the manifest's metrics as `onnx_parity` and in the card.
     Raise ArtifactError if it exceeds MAX_PARITY_GAP.
     """
-    network = network.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
+    network = net.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     _prepare_folder(folder)
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     save_file(tensors, folder / artifact.WEIGHTS)
@@ -68,10 +66,8 @@ def describe(model: Artifact, probe: Floats) -> list[str]:
             started = time.perf_counter()
             runtime(first)
             seconds.append(time.perf_counter() - started)
-        milliseconds = statistics.median(seconds) * 1e3
-        lines.append(
-            f"{name}: {milliseconds:.1f} ms per image; prediction for a test image: {label!r}"
-        )
+        latency = f"{statistics.median(seconds) * 1e3:.1f} ms per image"
+        lines.append(f"{name}: {latency}; prediction for a test image: {label!r}")
     if "onnx_parity" in model.manifest.metrics:
         gap = model.manifest.metrics["onnx_parity"]
         lines.append(f"PyTorch and ONNX Runtime differ by at most {gap:.1e}")
@@ -90,9 +86,7 @@ def _write_onnx(network: nn.Module, manifest: Manifest, path: Path) -> None:
     example = torch.zeros(2, *manifest.preprocess.input_shape)
     with warnings.catch_warnings(action="ignore"):  # about the exporter's internals
         torch.onnx.export(
-            network,
-            (example,),
-            path,
+            *(network, (example,), path),
             dynamo=True,
             external_data=False,
             verbose=False,

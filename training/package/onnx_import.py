@@ -14,13 +14,15 @@ from backend.inference.errors import PrismError
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
 from calibration.apply import OutputKind
+from training.package.model_spec import PackageError
 
+Shape = tuple[int | None, ...]
 Layout = Literal["NCHW", "NHWC", "NHW", "flat"]
 _FLOAT_TYPES = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE)
 _PIXEL_TYPES = (*_FLOAT_TYPES, TensorProto.UINT8)
 
 
-class OnnxImportError(Exception):
+class OnnxImportError(PackageError):
     """The ONNX file cannot be imported; the message says why."""
 
 
@@ -33,7 +35,7 @@ class OnnxGraph:
     """
 
     model: ModelProto
-    shape: tuple[int | None, ...]
+    shape: Shape
     layout: Layout
     channels: Literal[1, 3]
     side: int | None
@@ -77,9 +79,7 @@ def detect_output_kind(scores: Floats) -> OutputKind:
     return "logits"
 
 
-def _detect_layout(
-    shape: tuple[int | None, ...], path: Path
-) -> tuple[Layout, Literal[1, 3], int | None]:
+def _detect_layout(shape: Shape, path: Path) -> tuple[Layout, Literal[1, 3], int | None]:
     """Return layout, channels and side (None: open or not square) of an input shape."""
     match shape:
         case (1 | 3 as channels, height, width):
@@ -99,24 +99,21 @@ def _remove_zipmap(model: ModelProto) -> None:
     for node in [node for node in model.graph.node if node.op_type == "ZipMap"]:
         for output in model.graph.output:
             if output.name == node.output[0]:
-                scores = onnx.helper.make_tensor_value_info(
-                    node.input[0], TensorProto.FLOAT, [None, None]
-                )
-                output.CopyFrom(scores)
+                name, kind = node.input[0], TensorProto.FLOAT
+                output.CopyFrom(onnx.helper.make_tensor_value_info(name, kind, [None, None]))
         model.graph.node.remove(node)
 
 
 def _keep_scores(model: ModelProto, path: Path) -> None:
     """Remove all outputs except the first float tensor, which holds the scores."""
-    scores = [
-        output for output in model.graph.output if output.type.tensor_type.elem_type in _FLOAT_TYPES
-    ]
+    outputs = model.graph.output
+    scores = [output for output in outputs if output.type.tensor_type.elem_type in _FLOAT_TYPES]
     if not scores:
         raise OnnxImportError(f"{path}: no output holds scores")
     output = ValueInfoProto()
     output.CopyFrom(scores[0])
-    del model.graph.output[:]
-    model.graph.output.append(output)
+    del outputs[:]
+    outputs.append(output)
 
 
 def run_graph(graph: OnnxGraph, inputs: Floats) -> Floats:

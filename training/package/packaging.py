@@ -24,9 +24,15 @@ from training.data import synthetic_handwriting
 from training.fit.calibrate_folder import calibrate_folder
 from training.package import onnx_import
 from training.package.export import describe, export, export_graph
-from training.package.labels import default_labels, read_labels
+from training.package.model_spec import (
+    PRESETS,
+    PackageError,
+    default_labels,
+    read_labels,
+    read_spec,
+    spec_from_weights,
+)
 from training.package.onnx_import import OnnxGraph
-from training.package.preprocessing import PRESETS, read_spec, spec_from_weights
 
 PROBE_COUNT = 8  # inputs that the runtimes are compared on
 
@@ -39,10 +45,6 @@ Classes: {classes}. Preprocessing: `{preprocess}`.
 PARITY = """
 Largest difference between PyTorch and ONNX Runtime on {probes} images: {{parity:.1e}}.
 """
-
-
-class PackageError(Exception):
-    """The classifier cannot be packaged; the message says why."""
 
 
 def package_network(
@@ -68,10 +70,7 @@ def package_network(
     probe = _make_probe(spec)
     with torch.inference_mode():
         outputs = network(torch.from_numpy(probe)).shape[1]
-    if outputs != len(labels):
-        raise PackageError(
-            f"{architecture} has {outputs} outputs, but {len(labels)} labels were given"
-        )
+    _require_matching_labels(architecture, outputs, labels)
     manifest = _make_manifest(name, architecture, labels, spec, origin)
     card = _make_card(manifest, origin) + PARITY.format(probes=len(probe))
     return export(network, manifest, out / name, probe, card), probe
@@ -92,16 +91,12 @@ def package_graph(
     probe = _make_probe(spec)
     scores = onnx_import.run_graph(graph, probe)
     labels = labels or default_labels(scores.shape[1])
-    if len(labels) != scores.shape[1]:
-        raise PackageError(
-            f"the graph has {scores.shape[1]} outputs, but {len(labels)} labels were given"
-        )
+    _require_matching_labels("the graph", scores.shape[1], labels)
     kind = output or onnx_import.detect_output_kind(scores)
     if kind == "probabilities" and (scores < 0).any():
         raise PackageError("the graph returns negative numbers, which are not probabilities")
-    manifest = _make_manifest(name, "onnx", labels, spec, origin).model_copy(
-        update={"output": kind}
-    )
+    manifest = _make_manifest(name, "onnx", labels, spec, origin)
+    manifest = manifest.model_copy(update={"output": kind})
     return export_graph(graph.model, manifest, out / name, _make_card(manifest, origin)), probe
 
 
@@ -122,9 +117,8 @@ def _make_manifest(
 
 def _make_card(manifest: Manifest, origin: str) -> str:
     spec = manifest.preprocess.model_dump_json().replace("{", "{{").replace("}", "}}")
-    card = CARD.format(
-        name=manifest.name, origin=origin, classes=len(manifest.labels), preprocess=spec
-    )
+    name, classes = manifest.name, len(manifest.labels)
+    card = CARD.format(name=name, origin=origin, classes=classes, preprocess=spec)
     return card if manifest.architecture != "onnx" else card.replace("{{", "{").replace("}}", "}")
 
 
@@ -149,6 +143,11 @@ def _load_weights(network: nn.Module, tensors: dict[str, Tensor], architecture: 
         raise PackageError("the checkpoint contains weights that are not finite")
 
 
+def _require_matching_labels(model: str, outputs: int, labels: tuple[str, ...]) -> None:
+    if outputs != len(labels):
+        raise PackageError(f"{model} has {outputs} outputs, but {len(labels)} labels were given")
+
+
 def _require_matching_shape(graph: OnnxGraph, spec: Preprocess) -> None:
     shape = spec.input_shape
     matches = len(shape) == len(graph.shape) and all(
@@ -164,18 +163,14 @@ def _require_matching_shape(graph: OnnxGraph, spec: Preprocess) -> None:
 def _make_probe(spec: Preprocess) -> Floats:
     """Return test inputs (N, *input): synthetic digits, or color gradients for photo models."""
     rng = np.random.default_rng(0)
-    images = [
-        synthetic_handwriting.draw_digit(digit, rng)
-        if isinstance(spec, DigitPreprocess)
-        else _draw_gradients(rng)
-        for digit in range(PROBE_COUNT)
-    ]
-    return np.stack([preprocess(image.convert("RGB"), spec) for image in images])
-
-
-def _draw_gradients(rng: np.random.Generator) -> Image.Image:
-    coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-    return coarse.resize((400, 300), Image.Resampling.BICUBIC)
+    images = []
+    for digit in range(PROBE_COUNT):
+        if isinstance(spec, DigitPreprocess):
+            images.append(synthetic_handwriting.draw_digit(digit, rng).convert("RGB"))
+        else:
+            coarse = Image.fromarray(rng.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+            images.append(coarse.resize((400, 300), Image.Resampling.BICUBIC))
+    return np.stack([preprocess(image, spec) for image in images])
 
 
 def _verify_checksum(path: Path, expected: str | None) -> str:
@@ -241,13 +236,7 @@ def _build(options: argparse.Namespace, out: Path) -> tuple[Artifact, Floats]:
             spec = spec.model_copy(update={"layout": graph.layout})
         origin = f"The ONNX classifier `{options.onnx.name}` (SHA-256 `{digest}`)."
         return package_graph(
-            options.name,
-            graph,
-            out,
-            labels=labels,
-            spec=spec,
-            output=options.output,
-            origin=origin,
+            options.name, graph, out, labels=labels, spec=spec, output=options.output, origin=origin
         )
     if options.pretrained:
         tensors, published_labels, spec = _load_pretrained(options.architecture)

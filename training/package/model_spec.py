@@ -1,0 +1,92 @@
+"""The labels and the preprocessing of a packaged model: files, presets or torchvision's."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter, ValidationError
+
+from backend.inference.models import torchvision_compat
+from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.model_input import Preprocess
+from backend.inference.preprocessing.photos import PhotoPreprocess
+
+IMAGENET_CLASSES = 1000
+PRESETS = ("imagenet", "digit")
+_SPECS: TypeAdapter[Preprocess] = TypeAdapter(Preprocess)
+
+
+class PackageError(Exception):
+    """The classifier cannot be packaged; the message says why."""
+
+
+def read_labels(path: Path) -> tuple[str, ...]:
+    """Return the labels in a JSON list of strings or a text file with one label per line.
+
+    Raise PackageError if the file is neither.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PackageError(f"{path} cannot be read as a labels file") from error
+    labels: object = [line.strip() for line in text.splitlines()]
+    if path.suffix == ".json":
+        try:
+            labels = json.loads(text)
+        except ValueError as error:
+            raise PackageError(f"{path} is not valid JSON") from error
+    if not isinstance(labels, list) or not all(isinstance(label, str) for label in labels):
+        raise PackageError(f"{path} is not a list of labels")
+    while labels and not labels[-1]:
+        labels.pop()
+    if "" in labels:
+        raise PackageError(f"{path}: label {labels.index('') + 1} is empty")
+    return tuple(labels)
+
+
+def default_labels(classes: int) -> tuple[str, ...]:
+    """Return the ImageNet labels for 1,000 classes, else the class numbers."""
+    if classes != IMAGENET_CLASSES:
+        return tuple(map(str, range(classes)))
+    models = torchvision_compat.load("models")
+    return tuple(models.MobileNet_V2_Weights.DEFAULT.meta["categories"])
+
+
+def read_spec(name: str, side: int | None = None) -> Preprocess:
+    """Return the preset `name`, for inputs of `side` pixels, or the spec in the JSON file `name`.
+
+    `imagenet` resizes to 256 pixels, bilinear, and crops 224, as most ImageNet classifiers do.
+    Raise PackageError if the file is missing or invalid.
+    """
+    if name == "imagenet":
+        crop = side or 224
+        return PhotoPreprocess(resize=round(crop * 256 / 224), crop=(crop, crop))
+    if name == "digit":
+        size = side or 28
+        return DigitPreprocess(size=size, box=round(size * 20 / 28))
+    try:
+        return _SPECS.validate_json(Path(name).read_bytes())
+    except OSError as error:
+        message = f"--preprocess must be imagenet, digit or a JSON file, not {name}"
+        raise PackageError(message) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise PackageError(f"{name}: {where}: {first['msg']}") from error
+
+
+def spec_from_weights(weights: Any) -> PhotoPreprocess:
+    """Return the spec of a torchvision `WeightsEnum` member, from its transforms.
+
+    Raise PackageError if it is not an image classifier.
+    """
+    transforms = weights.transforms()
+    if not hasattr(transforms, "crop_size"):
+        raise PackageError(f"{weights} are not the weights of an image classifier")
+    return PhotoPreprocess(
+        resize=int(transforms.resize_size[0]),
+        crop=(int(transforms.crop_size[0]), int(transforms.crop_size[0])),
+        interpolation=transforms.interpolation.value,
+        mean=tuple(transforms.mean),
+        std=tuple(transforms.std),
+    )
