@@ -34,7 +34,7 @@ from training.fit import decision_tree
 from training.fit.checkpoints import CheckpointError, Checkpoints, hash_digits
 from training.fit.loop import EpochMetrics, FitError, Schedule, compute_logits, fit
 from training.fit.run_folder import RunError, RunFolder
-from training.fit.tracking import TRACKERS, BufferedTracker, Parameters, TrackingError, track_run
+from training.fit.tracking import TRACKERS, BufferedTracker, TrackingError, track_run
 from training.package.digit_models import DigitClassifier, measure
 from training.package.export import export, export_graph
 from training.package.onnx_import import run_graph
@@ -84,7 +84,7 @@ def train_network(
     torch.set_num_threads(task.threads)
     torch.manual_seed(schedule.seed)
     network = networks.build(task.name)
-    sources, validation = _load_data(task)
+    sources, validation, negatives = _load_data(task)
     settings = dataclasses.asdict(schedule)
     del settings["epochs"]  # a run may be resumed with more epochs
     checkpoints = Checkpoints(
@@ -125,7 +125,7 @@ def train_network(
             )
         },
     )
-    measured = measure(classifier, task.mnist, validation, _load_negatives(task))
+    measured = measure(classifier, task.mnist, validation, negatives)
     probe = np.ascontiguousarray(normalize(measured.test.pixels[:PARITY_IMAGES], spec))
     model = export(result.network, measured.manifest, task.out / task.name, probe, measured.card)
     run.write_test_results(measured)
@@ -142,7 +142,7 @@ def train_network(
 def train_tree(task: Task, run: RunFolder) -> dict[str, Any]:
     """Fit the decision tree, write its model folder and return the summary of the run."""
     spec = decision_tree.SPEC
-    sources, validation = _load_data(task)
+    sources, validation, negatives = _load_data(task)
     tree = decision_tree.fit_tree(sources)
     graph = decision_tree.convert_to_onnx(tree)
     classifier = DigitClassifier(
@@ -155,37 +155,31 @@ def train_tree(task: Task, run: RunFolder) -> dict[str, Any]:
         output="probabilities",
         compute_outputs=lambda crops: run_graph(graph, normalize(crops, spec)),
     )
-    measured = measure(classifier, task.mnist, validation, _load_negatives(task))
+    measured = measure(classifier, task.mnist, validation, negatives)
     model = export_graph(graph.model, measured.manifest, task.out / task.name, measured.card)
     run.write_test_results(measured)
     return {**_summarize(model), "settings": dict(decision_tree.SETTINGS)}
 
 
-def _load_data(task: Task) -> tuple[list[TrainingSource], dict[str, Digits]]:
-    """Return training sources and validation sets, which all models share."""
-    common = (task.mnist, DigitPreprocess(), RUNS / "rendered", task.threads)
-    return load_training_sources(*common), load_validation_sets(*common)
-
-
-def _load_negatives(task: Task) -> Digits:
-    return load_validation_negatives(DigitPreprocess(), RUNS / "rendered", task.threads)
+def _load_data(task: Task) -> tuple[list[TrainingSource], dict[str, Digits], Digits]:
+    """Return training sources, validation sets and negatives, which all models share."""
+    common = (DigitPreprocess(), RUNS / "rendered", task.threads)
+    sources = load_training_sources(task.mnist, *common)
+    return sources, load_validation_sets(task.mnist, *common), load_validation_negatives(*common)
 
 
 def _summarize(model: Artifact) -> dict[str, Any]:
     return {"model": model.manifest.name, "metrics": model.manifest.metrics}
 
 
-def train(
-    task: Task, *, epochs: int | None, bfloat16: bool, fresh: bool, track: str | None
-) -> None:
+def train(task: Task, options: argparse.Namespace) -> None:
     """Train the model of `task` and write its model folder and its run folder."""
     run = RunFolder(RUNS / task.name)
-    schedule = dataclasses.replace(SCHEDULES.get(task.name, Schedule()), bfloat16=bfloat16)
-    schedule = dataclasses.replace(schedule, epochs=epochs or schedule.epochs)
-    settings: Parameters = dataclasses.asdict(schedule)
-    if task.name == TREE:
-        settings = decision_tree.SETTINGS
-    with run.lock(), track_run(track, RUNS, task.name, settings, fresh=fresh) as tracker:
+    schedule, fresh = SCHEDULES.get(task.name, Schedule()), options.fresh
+    epochs = options.epochs or schedule.epochs
+    schedule = dataclasses.replace(schedule, bfloat16=options.bfloat16, epochs=epochs)
+    settings = decision_tree.SETTINGS if task.name == TREE else dataclasses.asdict(schedule)
+    with run.lock(), track_run(options.track, RUNS, task.name, settings, fresh=fresh) as tracker:
         if task.name == TREE:
             summary = train_tree(task, run)
         else:
@@ -200,46 +194,32 @@ def train(
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and train the model; exit with a one-line error on failure."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.train", description="Train a bundled model."
+        "python -m training.train", description="Train a bundled model."
     )
-    parser.add_argument("model", choices=[*SCHEDULES, TREE])
-    parser.add_argument("--data", type=Path, help="folder of the MNIST files (default: download)")
-    parser.add_argument(
+    option = parser.add_argument
+    option("model", choices=[*SCHEDULES, TREE])
+    option("--data", type=Path, help="folder of the MNIST files (default: download)")
+    option(
         "--out", type=Path, default=Path("models"), help="folder of model folders (default: models)"
     )
-    parser.add_argument("--epochs", type=int, help="maximum number of epochs")
-    parser.add_argument("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
-    parser.add_argument(
-        "--bfloat16",
-        action="store_true",
-        help="compute in bfloat16: faster if the CPU has avx512_bf16",
-    )
-    parser.add_argument(
-        "--fresh", action="store_true", help="start over instead of resuming an earlier run"
-    )
-    parser.add_argument("--track", choices=TRACKERS, help="also record the run with this tracker")
+    option("--epochs", type=int, help="maximum number of epochs")
+    option("--threads", type=int, default=torch.get_num_threads(), help="CPU threads")
+    option("--bfloat16", action="store_true", help="use bfloat16: faster on CPUs with avx512_bf16")
+    option("--fresh", action="store_true", help="start over instead of resuming an earlier run")
+    option("--track", choices=TRACKERS, help="also record the run with this tracker")
     options = parser.parse_args(arguments)
     if options.threads < 1 or (options.epochs is not None and options.epochs < 1):
         parser.error("--epochs and --threads must be at least 1")
     try:
-        task = Task(
-            options.model, find_mnist(options.data, RUNS / "data"), options.out, options.threads
-        )
-        train(
-            task,
-            epochs=options.epochs,
-            bfloat16=options.bfloat16,
-            fresh=options.fresh,
-            track=options.track,
-        )
+        mnist = find_mnist(options.data, RUNS / "data")
+        train(Task(options.model, mnist, options.out, options.threads), options)
     except (ArtifactError, CheckpointError, DataError, FitError) as error:
         sys.exit(f"error: {error}")
     except (RunError, TrackingError, OSError) as error:
         sys.exit(f"error: {error}")
     except KeyboardInterrupt:
-        print(
-            "stopped; run the same command to resume after the last finished epoch", file=sys.stderr
-        )
+        message = "stopped; run the same command to resume after the last finished epoch"
+        print(message, file=sys.stderr)
         sys.exit(130)
 
 

@@ -30,11 +30,9 @@ def augment(crops: Tensor, generator: torch.Generator) -> Tensor:
     is_unchanged = uniform(0, 1) < 0.125
     affine[is_unchanged] = torch.tensor([[1.0, 0, 0], [0, 1.0, 0]])
     grid = functional.affine_grid(affine, [count, 1, height, width], align_corners=False)
-    offsets = torch.randn(count, 2, ELASTIC_GRID_SIZE, ELASTIC_GRID_SIZE, generator=generator) * (
-        1.0 * 2 / width
-    )
+    shape = (count, 2, ELASTIC_GRID_SIZE, ELASTIC_GRID_SIZE)
+    offsets = torch.randn(shape, generator=generator) * (2 / width)
     offsets[is_unchanged] = 0
     elastic = functional.interpolate(offsets, (height, width), mode="bicubic", align_corners=True)
-    return functional.grid_sample(
-        crops, grid + elastic.permute(0, 2, 3, 1), mode="bilinear", align_corners=False
-    )
+    grid = grid + elastic.permute(0, 2, 3, 1)
+    return functional.grid_sample(crops, grid, mode="bilinear", align_corners=False)

@@ -18,9 +18,8 @@ SMOOTH_FILTERS = (Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Res
 def to_glyph(pixels: NDArray[np.uint8], scale: int) -> Image.Image:
     """Return a glyph with `pixels` (H, W), white ink on black, enlarged and centered."""
     height, width = pixels.shape
-    large = Image.fromarray(pixels).resize(
-        (width * scale, height * scale), Image.Resampling.BICUBIC
-    )
+    size = (width * scale, height * scale)
+    large = Image.fromarray(pixels).resize(size, Image.Resampling.BICUBIC)
     glyph = Image.new("L", (GLYPH_SIZE, GLYPH_SIZE))
     glyph.paste(large, ((GLYPH_SIZE - large.width) // 2, (GLYPH_SIZE - large.height) // 2))
     return glyph
@@ -35,9 +34,8 @@ def distort(glyph: Image.Image, rng: Generator) -> Image.Image:
     d, e = -scale_y * sin, scale_y * (cos - slant * sin)
     center = GLYPH_SIZE / 2
     coefficients = (a, b, center * (1 - a - b), d, e, center * (1 - d - e))
-    return glyph.transform(
-        (GLYPH_SIZE, GLYPH_SIZE), Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR
-    )
+    size, affine = (GLYPH_SIZE, GLYPH_SIZE), Image.Transform.AFFINE
+    return glyph.transform(size, affine, coefficients, Image.Resampling.BILINEAR)
 
 
 def change_stroke_width(glyph: Image.Image, rng: Generator) -> Image.Image:
@@ -81,10 +79,8 @@ def render_pen_on_paper(glyph: Image.Image, rng: Generator) -> Image.Image:
     kind = rng.random()
     tight = _crop_to_ink(glyph)
     scale = rng.uniform(0.2, 1.0)
-    small = tight.resize(
-        (max(4, round(tight.width * scale)), max(4, round(tight.height * scale))),
-        Image.Resampling.BILINEAR,
-    )
+    size = (max(4, round(tight.width * scale)), max(4, round(tight.height * scale)))
+    small = tight.resize(size, Image.Resampling.BILINEAR)
     left, top, right, bottom = (int(side) for side in rng.integers(1, 24, 4))
     width, height = small.width + left + right, small.height + top + bottom
     alpha = Image.new("L", (width, height))
@@ -95,10 +91,8 @@ def render_pen_on_paper(glyph: Image.Image, rng: Generator) -> Image.Image:
         return ImageChops.invert(alpha) if kind < 0.35 else alpha
     paper, ink = rng.uniform(130, 255), rng.uniform(0, 90)
     slope = rng.normal(0, 25, 2)
-    light = (
-        np.linspace(0, slope[0], width)[np.newaxis]
-        + np.linspace(0, slope[1], height)[:, np.newaxis]
-    )
+    light = np.linspace(0, slope[0], width)[np.newaxis]
+    light = light + np.linspace(0, slope[1], height)[:, np.newaxis]
     cover = np.asarray(alpha, dtype=np.float32) / 255
     values = (paper + light) * (1 - cover) + ink * cover
     values += rng.normal(0, rng.uniform(0, 10), values.shape)

@@ -88,7 +88,6 @@ def _download(cache: Path) -> Path:
     try:
         torchvision_compat.load("datasets").MNIST(str(cache), download=True)
     except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"MNIST could not be downloaded ({error}); pass its folder with --data"
-        ) from error
+        message = f"MNIST could not be downloaded ({error}); pass its folder with --data"
+        raise DataError(message) from error
     return cache / "MNIST" / "raw"

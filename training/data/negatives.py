@@ -41,10 +41,8 @@ def crop_photograph(rng: Generator) -> Image.Image:
     whole = photographs[int(rng.integers(len(photographs)))]
     side = int(min(whole.size) * rng.uniform(0.08, 1) ** 1.5) + 16
     width, height = (min(int(side * rng.uniform(0.7, 1.4)), limit) for limit in whole.size)
-    left, top = (
-        int(rng.integers(whole.width - width + 1)),
-        int(rng.integers(whole.height - height + 1)),
-    )
+    left = int(rng.integers(whole.width - width + 1))
+    top = int(rng.integers(whole.height - height + 1))
     crop = whole.crop((left, top, left + width, top + height))
     crop = crop.resize(_random_size(rng, 60, 320), Image.Resampling.BILINEAR)
     crop = crop.transpose(Image.Transpose(int(rng.integers(0, 7))))
@@ -58,11 +56,8 @@ def crop_photograph(rng: Generator) -> Image.Image:
 def draw_dead_leaves(rng: Generator) -> Image.Image:
     """Return overlapping ellipses and polygons of all sizes (the dead-leaves model)."""
     width, height = size = _random_size(rng, 60, 320)
-    scene = (
-        draw_clouds(rng).resize(size)
-        if rng.random() < 0.5
-        else Image.new("RGB", size, _random_color(rng))
-    )
+    has_clouds = rng.random() < 0.5
+    scene = draw_clouds(rng).resize(size) if has_clouds else _plain_page(size, rng)
     pen = ImageDraw.Draw(scene)
     palette = [_random_color(rng) for _ in range(int(rng.integers(2, 9)))]
     for _ in range(int(10 ** rng.uniform(0.3, 2.3))):
@@ -110,9 +105,7 @@ def draw_noise(rng: Generator) -> Image.Image:
         values = rng.integers(0, 256, shape).astype(np.float64)
     else:
         values = 255.0 * (rng.random(shape) < rng.uniform(0.001, 0.5))
-    grain = Image.fromarray(
-        np.clip(np.broadcast_to(values, (height, width, 3)), 0, 255).astype("u1")
-    )
+    grain = _to_image(np.broadcast_to(values, (height, width, 3)))
     if rng.random() < 0.3:
         zoom = int(rng.integers(2, 8))
         grain = grain.resize((width * zoom, height * zoom), Image.Resampling.NEAREST)
@@ -154,9 +147,8 @@ def draw_strokes(rng: Generator) -> Image.Image:
     elif kind == 3:  # a face
         pen.ellipse(_inset_box(side, 0.1), outline="black", width=width)
         for x in (0.35, 0.65):
-            pen.ellipse(
-                _circle_box(side * x, side * 0.4, side * rng.uniform(0.05, 0.09)), fill="black"
-            )
+            eye = _circle_box(side * x, side * 0.4, side * rng.uniform(0.05, 0.09))
+            pen.ellipse(eye, fill="black")
         pen.arc(_inset_box(side, 0.28), rng.uniform(0, 40), rng.uniform(120, 180), "black", width)
     else:  # nested or crossed boxes
         for _ in range(int(rng.integers(2, 6))):
@@ -168,7 +160,7 @@ def draw_strokes(rng: Generator) -> Image.Image:
 def draw_shapes(rng: Generator) -> Image.Image:
     """Return up to three filled shapes, or none, on a plain or shaded page."""
     size = _random_size(rng, 20, 200)
-    page = Image.new("RGB", size, _random_color(rng))
+    page = _plain_page(size, rng)
     pen = ImageDraw.Draw(page)
     for _ in range(int(rng.integers(0, 4))):
         left, top = rng.uniform(-0.1, 0.6, 2) * size
@@ -230,9 +222,8 @@ def _random_word(rng: Generator) -> str:
 
 
 def _print(text: str, font: ImageFont.FreeTypeFont, rng: Generator) -> Image.Image:
-    left, top, right, bottom = ImageDraw.Draw(Image.new("L", (1, 1))).multiline_textbbox(
-        (0, 0), text, font
-    )
+    pen = ImageDraw.Draw(Image.new("L", (1, 1)))
+    left, top, right, bottom = pen.multiline_textbbox((0, 0), text, font)
     margin = int(rng.integers(1, 30))
     size = (int(right - left) + 2 * margin, int(bottom - top) + 2 * margin)
     page = Image.new("RGB", size, "white")
@@ -261,6 +252,10 @@ def _inset_box(side: int, margin: float) -> tuple[float, float, float, float]:
 def _random_size(rng: Generator, smallest: int, largest: int) -> tuple[int, int]:
     width, height = rng.integers(smallest, largest, 2)
     return int(width), int(height)
+
+
+def _plain_page(size: tuple[int, int], rng: Generator) -> Image.Image:
+    return Image.new("RGB", size, _random_color(rng))
 
 
 def _random_color(rng: Generator) -> tuple[int, int, int]:

@@ -80,9 +80,8 @@ def render_negatives(
     """
     path = cache / f"{name}-{_fingerprint((count, seed), spec)}.npz"
     if (digits := _read_cache(path)) is None:
-        tasks = [
-            (seed, start, min(CHUNK_SIZE, count - start)) for start in range(0, count, CHUNK_SIZE)
-        ]
+        starts = range(0, count, CHUNK_SIZE)
+        tasks = [(seed, start, min(CHUNK_SIZE, count - start)) for start in starts]
         render = partial(_render_negative_chunk, spec=spec)
         (crops,) = _run_in_parallel(render, tasks, name, workers)
         inked = crops[crops.any(axis=(1, 2)) & ~_are_bars(crops)]
@@ -183,12 +182,8 @@ def _fingerprint(config: RenderingConfig | tuple[int, int], spec: DigitPreproces
     if isinstance(config, RenderingConfig):
         values = (config.variants, config.seed, config.coarse_share, config.is_undistorted)
         digest.update(repr(values).encode())
-        modules = [
-            *_PREPROCESSING_MODULES,
-            degradation,
-            synthetic_print if config.is_printed else synthetic_handwriting,
-            regional_styles,
-        ]
+        synthetic = synthetic_print if config.is_printed else synthetic_handwriting
+        modules = [*_PREPROCESSING_MODULES, degradation, synthetic, regional_styles]
         if config.source is not None:
             digest.update(config.source.pixels.tobytes() + config.source.labels.tobytes())
     else:

@@ -21,6 +21,11 @@ class TrainingSource:
     digits: Digits
     share: float
 
+    @property
+    def count_per_epoch(self) -> int:
+        """The number of crops that an epoch draws."""
+        return round(self.share * len(self.digits))
+
 
 def load_training_sources(
     mnist: Path, spec: DigitPreprocess, cache: Path, workers: int
@@ -34,9 +39,7 @@ def load_training_sources(
         "handwriting": RenderingConfig(None, HANDWRITING_VARIANTS, seed=3),
         "print": RenderingConfig(None, PRINT_VARIANTS, seed=5, coarse_share=0.1, is_printed=True),
     }
-    rendered = {
-        name: render_digits(config, spec, cache, name, workers) for name, config in configs.items()
-    }
+    rendered = {name: render_digits(c, spec, cache, name, workers) for name, c in configs.items()}
     negatives = render_negatives(NEGATIVE_COUNT, 4, spec, cache, "negatives", workers)
     return [
         TrainingSource(raw, 0.9),
@@ -56,17 +59,10 @@ def load_validation_sets(
     _, uci = read_uci()
     configs = {
         "coarse scans": RenderingConfig(held_out[:3000], 1, seed=11, coarse_share=1.0),
-        "other writers": RenderingConfig(
-            uci, UCI_VALIDATION_VARIANTS, seed=12, is_undistorted=True
-        ),
+        "other writers": RenderingConfig(uci, UCI_VALIDATION_VARIANTS, 12, is_undistorted=True),
         "synthetic handwriting": RenderingConfig(None, HANDWRITING_VALIDATION_VARIANTS, seed=13),
         "print": RenderingConfig(
-            None,
-            PRINT_VALIDATION_VARIANTS,
-            seed=15,
-            coarse_share=0.0,
-            is_undistorted=True,
-            is_printed=True,
+            *(None, PRINT_VALIDATION_VARIANTS, 15, 0.0), is_undistorted=True, is_printed=True
         ),
     }
     rendered = {
@@ -81,6 +77,5 @@ def load_validation_negatives(spec: DigitPreprocess, cache: Path, workers: int) 
 
     They are drawn with another seed than the training negatives, from the same photographs.
     """
-    return render_negatives(
-        NEGATIVE_VALIDATION_COUNT, 14, spec, cache, "validation-negatives", workers
-    )
+    name = "validation-negatives"
+    return render_negatives(NEGATIVE_VALIDATION_COUNT, 14, spec, cache, name, workers)

@@ -15,6 +15,7 @@ from training.data.degradation import GLYPH_SIZE
 
 Points = NDArray[np.float64]  # (N, 2): x to the right, y down, in the unit square
 Strokes = list[Points]
+Pair = tuple[float, float]  # x and y
 
 
 def draw_digit(digit: int, rng: Generator) -> Image.Image:
@@ -44,15 +45,13 @@ def _draw_stroke(pen: ImageDraw.ImageDraw, points: Points, width: float) -> None
 
 def _add_tremor(points: Points, rng: Generator) -> Points:
     """Return a stroke with small, smooth random displacements."""
-    n = len(points)
     bends = rng.normal(0, 0.022, (5, 2))
-    at = np.linspace(0, 4, n)
-    knots = np.arange(5)
+    at, knots = np.linspace(0, 4, len(points)), np.arange(5)
     shift = np.stack([np.interp(at, knots, bends[:, axis]) for axis in (0, 1)], axis=1)
     return points + shift
 
 
-def _curve(*knots: tuple[float, float], jitter: float, rng: Generator) -> Points:
+def _curve(*knots: Pair, jitter: float, rng: Generator) -> Points:
     """Return a smooth curve through `knots` (Catmull-Rom), 12 points between adjacent knots."""
     jittered = np.array(knots) + rng.normal(0, jitter, (len(knots), 2))
     padded = np.vstack((2 * jittered[0] - jittered[1], jittered, 2 * jittered[-1] - jittered[-2]))
@@ -64,7 +63,7 @@ def _curve(*knots: tuple[float, float], jitter: float, rng: Generator) -> Points
     return np.vstack((*segments, jittered[-1:]))
 
 
-def _line(*knots: tuple[float, float], jitter: float, rng: Generator) -> Points:
+def _line(*knots: Pair, jitter: float, rng: Generator) -> Points:
     """Return straight lines between `knots`, 8 points per knot."""
     jittered = np.array(knots) + rng.normal(0, jitter, (len(knots), 2))
     at = np.linspace(0, len(jittered) - 1, 8 * len(jittered))
@@ -72,14 +71,11 @@ def _line(*knots: tuple[float, float], jitter: float, rng: Generator) -> Points:
     return np.stack([np.interp(at, index, jittered[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def _arc(
-    center: tuple[float, float], radii: tuple[float, float], start: float, turn: float
-) -> Points:
+def _arc(center: Pair, radii: Pair, start: float, turn: float) -> Points:
     """Return part of an ellipse; angles are in turns, clockwise from the right."""
     angle = 2 * math.pi * (start + np.linspace(0, turn, max(8, int(abs(turn) * 48))))
-    return np.stack(
-        (center[0] + radii[0] * np.cos(angle), center[1] + radii[1] * np.sin(angle)), axis=1
-    )
+    x, y = center[0] + radii[0] * np.cos(angle), center[1] + radii[1] * np.sin(angle)
+    return np.stack((x, y), axis=1)
 
 
 def _zero(rng: Generator) -> Strokes:
@@ -107,9 +103,8 @@ def _one(rng: Generator) -> Strokes:
         return [stem]
     reach = rng.uniform(0.15, 0.5)
     drop = rng.uniform(0.6 * reach, 0.6)
-    up = _curve(
-        (foot - reach, drop), (foot - reach * 0.4, drop * 0.5), (foot, 0), jitter=0.02, rng=rng
-    )
+    knots = ((foot - reach, drop), (foot - reach * 0.4, drop * 0.5), (foot, 0))
+    up = _curve(*knots, jitter=0.02, rng=rng)
     flagged = np.vstack((up, stem[1:]))
     if kind < 0.7:
         return [flagged]
@@ -171,9 +166,8 @@ def _five(rng: Generator) -> Strokes:
         return [np.vstack((corner, body))]
     stem = _line((start, 0.02), (start * 0.8, waist), jitter=0.02, rng=rng)
     gap = max(0.0, rng.normal(0, 0.08))
-    bar = _line(
-        (start + gap, rng.normal(0, 0.03)), (right, rng.normal(-0.01, 0.04)), jitter=0.015, rng=rng
-    )
+    ends = ((start + gap, rng.normal(0, 0.03)), (right, rng.normal(-0.01, 0.04)))
+    bar = _line(*ends, jitter=0.015, rng=rng)
     if kind < 0.85:
         return [np.vstack((stem, body)), bar]
     wave = [(0.9, 0.05), (0.4, 0.02), (0.12, 0.2), (0.3, 0.42), (0.75, 0.55), (0.9, 0.78)]
@@ -229,13 +223,8 @@ def _eight(rng: Generator) -> Strokes:
 def _nine(rng: Generator) -> Strokes:
     low = rng.uniform(0.4, 0.6)
     right = rng.uniform(0.75, 0.95)
-    loop = [
-        (right, rng.uniform(0.12, 0.25)),
-        (0.5, 0.0),
-        (0.08, low / 2),
-        (0.4, low),
-        (right, low / 2),
-    ]
+    start = (right, rng.uniform(0.12, 0.25))
+    loop = [start, (0.5, 0.0), (0.08, low / 2), (0.4, low), (right, low / 2)]
     kind = rng.random()
     if kind < 0.4:
         tail = [(right, 0.55), (rng.uniform(0.5, 0.9), 1.0)]

@@ -14,15 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from training.data.degradation import GLYPH_SIZE
 
-FONTS = (
-    "DejaVuSans*",
-    "DejaVuSerif*",
-    "STIXGeneral*",
-    "cmr10",
-    "cmss10",
-    "cmtt10",
-    "cmb10",
-)
+FONTS = ("DejaVuSans*", "DejaVuSerif*", "STIXGeneral*", "cmr10", "cmss10", "cmtt10", "cmb10")
 _GEOMETRIC_SHARE = {0: 0.4, 1: 0.5}  # by digit, drawn as a ring or a line instead of printed
 
 
@@ -44,12 +36,11 @@ def _draw_bar(pen: ImageDraw.ImageDraw, rng: Generator) -> None:
     reach = rng.uniform(60, 105)
     x, y = reach * math.sin(angle), reach * math.cos(angle)
     width = int(rng.integers(3, 44))
-    pen.line(
-        (GLYPH_SIZE + x, GLYPH_SIZE - y, GLYPH_SIZE - x, GLYPH_SIZE + y), fill=255, width=width
-    )
+    ends = ((GLYPH_SIZE + x, GLYPH_SIZE - y), (GLYPH_SIZE - x, GLYPH_SIZE + y))
+    pen.line(ends, fill=255, width=width)
     if rng.random() < 0.5:  # round ends
-        for end_x, end_y in ((GLYPH_SIZE + x, GLYPH_SIZE - y), (GLYPH_SIZE - x, GLYPH_SIZE + y)):
-            pen.circle((end_x, end_y), width / 2, fill=255)
+        for end in ends:
+            pen.circle(end, width / 2, fill=255)
 
 
 def _draw_ring(pen: ImageDraw.ImageDraw, rng: Generator) -> None:

@@ -32,8 +32,7 @@ class Checkpoints:
     """Reads and writes the checkpoints in `folder` of runs with the same `fingerprint`."""
 
     def __init__(self, folder: Path, fingerprint: Fingerprint) -> None:
-        self._folder = folder
-        self._fingerprint = dict(fingerprint)
+        self._folder, self._fingerprint = folder, dict(fingerprint)
 
     def load(self) -> State | None:
         """Return the latest readable state, or None if there is no checkpoint.
@@ -50,9 +49,8 @@ class Checkpoints:
             state: State = checkpoint["state"]
             return state
         if paths:
-            raise CheckpointError(
-                f"all checkpoints in {self._folder} are damaged; start over with --fresh"
-            )
+            message = f"all checkpoints in {self._folder} are damaged; start over with --fresh"
+            raise CheckpointError(message)
         return None
 
     def save(self, epoch: int, state: State) -> None:

@@ -1,6 +1,5 @@
 """A decision tree on raw pixels, exported to ONNX: the baseline for the networks."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,15 +10,12 @@ from sklearn.tree import DecisionTreeClassifier
 from backend.inference.preprocessing.digits import DigitPreprocess, normalize
 from training.data.digits import NEGATIVE
 from training.data.sources import TrainingSource
+from training.fit.tracking import Parameters
 from training.package.onnx_import import OnnxGraph, read_graph
 
 SEED = 20
 CLASSES = 10
-SETTINGS: Mapping[str, str | int] = {
-    "criterion": "entropy",
-    "min_samples_leaf": 10,
-    "random_state": SEED,
-}
+SETTINGS: Parameters = {"criterion": "entropy", "min_samples_leaf": 10, "random_state": SEED}
 SPEC = DigitPreprocess(layout="flat", mean=0, std=1)  # pixels in [0, 1]
 OPSETS = {"": 18, "ai.onnx.ml": 3}
 

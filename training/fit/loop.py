@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.optim import AdamW
 from torch.optim.lr_scheduler import LinearLR, ReduceLROnPlateau
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
@@ -26,6 +27,7 @@ from training.fit.checkpoints import Checkpoints, State
 EVALUATION_BATCH_SIZE = 500
 
 EpochMetrics = dict[str, float]  # the metrics of one epoch, by name
+Sources = list[TrainingSource]
 
 
 class FitError(Exception):
@@ -76,7 +78,7 @@ class FitResult:
 
 def fit(
     network: nn.Module,
-    sources: list[TrainingSource],
+    sources: Sources,
     validation: Mapping[str, Digits],
     spec: DigitPreprocess,
     schedule: Schedule,
@@ -108,20 +110,15 @@ class _Trainer:
     """The state of a training run: everything that changes between epochs."""
 
     def __init__(
-        self,
-        network: nn.Module,
-        sources: list[TrainingSource],
-        spec: DigitPreprocess,
-        schedule: Schedule,
+        self, network: nn.Module, sources: Sources, spec: DigitPreprocess, schedule: Schedule
     ) -> None:
         self._sources, self._spec, self._schedule = sources, spec, schedule
-        self._steps = math.ceil(_count_per_epoch(sources) / schedule.batch)
+        self._steps = math.ceil(sum(s.count_per_epoch for s in sources) / schedule.batch)
         self._network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = get_ema_multi_avg_fn(schedule.averaging)  # type: ignore[no-untyped-call]
         self._average = AveragedModel(self._network, multi_avg_fn=average, use_buffers=True)
-        self._optimizer = torch.optim.AdamW(
-            network.parameters(), lr=schedule.rate, weight_decay=schedule.decay
-        )
+        parameters = network.parameters()
+        self._optimizer = AdamW(parameters, lr=schedule.rate, weight_decay=schedule.decay)
         self._warm_up = LinearLR(self._optimizer, 0.05, total_iters=self._steps)
         self._plateau = ReduceLROnPlateau(
             self._optimizer,
@@ -151,8 +148,8 @@ class _Trainer:
         total = 0.0
         batches = tqdm(
             _batches(self._sources, self._schedule.batch, self._sampling_rng),
-            total=self._steps,
-            desc=f"epoch {self.epoch + 1}",
+            f"epoch {self.epoch + 1}",
+            self._steps,
             disable=None,
         )
         for pixels, labels in batches:
@@ -171,32 +168,22 @@ class _Trainer:
             batches.set_postfix(loss=f"{loss.item():.3f}", refresh=False)
         return total / self._steps
 
-    def validate(
-        self, validation: Mapping[str, Digits], training_loss: float, started: float
-    ) -> None:
+    def validate(self, sets: Mapping[str, Digits], training_loss: float, started: float) -> None:
         """Measure the averaged weights, update the learning rate and extend the history.
 
         `started` is the monotonic time in seconds at which the epoch began.
         """
         rate = self._optimizer.param_groups[0]["lr"]
-        outputs = {
-            name: compute_logits(self._average.module, digits.pixels, self._spec)
-            for name, digits in validation.items()
-        }
-        accuracies = {
-            name: accuracy(outputs[name], digits.labels) for name, digits in validation.items()
-        }
-        loss = calibrated_loss(
-            [(outputs[name], digits.labels) for name, digits in validation.items()]
-        )
+        network, epoch = self._average.module, self.epoch + 1
+        results = [(compute_logits(network, s.pixels, self._spec), s.labels) for s in sets.values()]
+        accuracies = dict(zip(sets, (accuracy(*result) for result in results), strict=True))
+        loss = calibrated_loss(results)
         if not math.isfinite(loss):
-            raise FitError(
-                f"epoch {self.epoch + 1}: the loss is not finite; lower the learning rate"
-            )
+            raise FitError(f"epoch {epoch}: the loss is not finite; lower the learning rate")
         self._plateau.step(loss)
         self.history.append(
             {
-                "epoch": self.epoch + 1,
+                "epoch": epoch,
                 "rate": rate,
                 "loss": training_loss,
                 "validation_loss": loss,
@@ -206,9 +193,7 @@ class _Trainer:
             }
         )
         if loss < self.best.loss:
-            self.best = BestEpoch(
-                self.epoch, loss, copy.deepcopy(self._average.module.state_dict())
-            )
+            self.best = BestEpoch(epoch, loss, copy.deepcopy(network.state_dict()))
 
     def state(self) -> State:
         """Return all that the next epoch depends on, as tensors and plain values."""
@@ -246,10 +231,8 @@ def cross_entropy_with_negatives(outputs: Tensor, labels: Tensor, smoothing: flo
     the log-odds of a digit: the energy of Liu et al. 2020, trained with outlier exposure
     (Hendrycks et al. 2019). Serving needs no additional output.
     """
-    negative = outputs.new_zeros(len(outputs), 1)
-    return functional.cross_entropy(
-        torch.cat([outputs, negative], 1), labels, label_smoothing=smoothing
-    )
+    logits = torch.cat([outputs, outputs.new_zeros(len(outputs), 1)], 1)
+    return functional.cross_entropy(logits, labels, label_smoothing=smoothing)
 
 
 def calibrated_loss(sets: Sequence[tuple[Floats, NDArray[np.uint8]]]) -> float:
@@ -288,18 +271,11 @@ def accuracy(outputs: Floats, labels: NDArray[np.uint8]) -> float:
     return float((outputs.argmax(1) == labels).mean())
 
 
-def _count_per_epoch(sources: list[TrainingSource]) -> int:
-    return sum(round(source.share * len(source.digits)) for source in sources)
-
-
 def _batches(
-    sources: list[TrainingSource], size: int, rng: np.random.Generator
+    sources: Sources, size: int, rng: np.random.Generator
 ) -> Iterator[tuple[NDArray[np.uint8], Tensor]]:
     """Yield the batches of one epoch: a random share of each source, shuffled together."""
-    drawn = [
-        rng.choice(len(source.digits), round(source.share * len(source.digits)), replace=False)
-        for source in sources
-    ]
+    drawn = [rng.choice(len(s.digits), s.count_per_epoch, replace=False) for s in sources]
     pixels = np.concatenate([s.digits.pixels[d] for s, d in zip(sources, drawn, strict=True)])
     labels = np.concatenate([s.digits.labels[d] for s, d in zip(sources, drawn, strict=True)])
     if labels.max() > NEGATIVE:

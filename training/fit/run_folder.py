@@ -50,9 +50,8 @@ class RunFolder:
             with FileLock(self.folder / ".lock", timeout=0):
                 yield
         except Timeout as error:
-            raise RunError(
-                f"another training run uses {self.folder}; wait until it has ended"
-            ) from error
+            message = f"another training run uses {self.folder}; wait until it has ended"
+            raise RunError(message) from error
 
     def write_history(self, history: list[EpochMetrics]) -> None:
         """Write the metrics of all epochs so far."""
@@ -68,11 +67,8 @@ class RunFolder:
     def write_test_results(self, measured: MeasuredModel) -> None:
         """Write confusion matrix, ROC curves and reliability diagram of the raw test crops."""
         calibration = measured.manifest.calibration
-        scaled = probabilities(
-            measured.outputs,
-            measured.manifest.output,
-            calibration.temperature if calibration else 1.0,
-        )
+        temperature = calibration.temperature if calibration else 1.0
+        scaled = probabilities(measured.outputs, measured.manifest.output, temperature)
         results = metrics.measure(LABELS, scaled, measured.test.labels.astype(np.intp))
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
@@ -80,9 +76,8 @@ class RunFolder:
         rows = zip(LABELS, results.confusion.tolist(), strict=True)
         writer.writerows([label, *row] for label, row in rows)
         self._write("confusion.csv", text.getvalue().encode())
-        self._write(
-            "confusion.png", charts.to_png(charts.plot_confusion(results.confusion, LABELS))
-        )
+        confusion = charts.plot_confusion(results.confusion, LABELS)
+        self._write("confusion.png", charts.to_png(confusion))
         curves = [
             {"label": c.label, "auc": c.auc, "fpr": c.fpr.tolist(), "tpr": c.tpr.tolist()}
             for c in results.curves

@@ -38,27 +38,8 @@ class Tracker(Protocol):
     def finish(self, status: Status) -> None: ...
 
 
-class NullTracker:
-    """Records nothing."""
-
-    def start(self, run: str, parameters: Parameters, earlier: str | None) -> str:
-        return ""
-
-    def log_metrics(self, epoch: int, metrics: Mapping[str, float]) -> None: ...
-
-    def log_artifact(self, path: Path) -> None: ...
-
-    def finish(self, status: Status) -> None: ...
-
-
 class MlflowTracker:
     """Records a run of the experiment `prism` in `folder`/mlflow.db or at MLFLOW_TRACKING_URI."""
-
-    STATUSES: Mapping[Status, str] = {
-        "finished": "FINISHED",
-        "failed": "FAILED",
-        "stopped": "KILLED",
-    }
 
     def __init__(self, folder: Path) -> None:
         # By default, MLflow retries each call to an unreachable server for minutes.
@@ -93,7 +74,8 @@ class MlflowTracker:
         self._client.log_artifact(self._run_id, str(path))
 
     def finish(self, status: Status) -> None:
-        self._client.set_terminated(self._run_id, self.STATUSES[status])
+        names: Mapping[str, str] = {"failed": "FAILED", "stopped": "KILLED"}
+        self._client.set_terminated(self._run_id, names.get(status, "FINISHED"))
 
     def _experiment_id(self) -> str:
         experiment = self._client.get_experiment_by_name(EXPERIMENT)
@@ -145,41 +127,41 @@ class WandbTracker:
         self._run.finish(exit_code=0 if status == "finished" else 1)
 
 
-TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {
-    "mlflow": MlflowTracker,
-    "wandb": WandbTracker,
-}
+TRACKERS: Mapping[str, Callable[[Path], Tracker]] = {"mlflow": MlflowTracker, "wandb": WandbTracker}
 
 
 class BufferedTracker:
-    """Wraps a tracker: buffers failed calls, repeats them before the next, and warns once."""
+    """Wraps a tracker: buffers failed calls, repeats them before the next, and warns once.
 
-    def __init__(self, tracker: Tracker) -> None:
+    Without a tracker, it records nothing.
+    """
+
+    def __init__(self, tracker: Tracker | None) -> None:
         self._tracker = tracker
-        self._pending: list[Callable[[], None]] = []
+        self._pending: list[Callable[[Tracker], None]] = []
         self._has_warned = False
 
     def log_metrics(self, epoch: int, metrics: Mapping[str, float]) -> None:
-        self._call(lambda: self._tracker.log_metrics(epoch, metrics))
+        self._call(lambda tracker: tracker.log_metrics(epoch, metrics))
 
     def log_artifact(self, path: Path) -> None:
-        self._call(lambda: self._tracker.log_artifact(path))
+        self._call(lambda tracker: tracker.log_artifact(path))
 
     def finish(self, status: Status) -> None:
-        self._call(lambda: self._tracker.finish(status))
+        self._call(lambda tracker: tracker.finish(status))
 
-    def _call(self, call: Callable[[], None]) -> None:
+    def _call(self, call: Callable[[Tracker], None]) -> None:
+        if self._tracker is None:
+            return
         self._pending.append(call)
         try:
             while self._pending:
-                self._pending[0]()
+                self._pending[0](self._tracker)
                 self._pending.pop(0)
         except Exception as error:  # libraries raise exceptions of any type
             if not self._has_warned:
-                print(
-                    f"experiment tracking failed ({_describe(error)}); training continues",
-                    file=sys.stderr,
-                )
+                reason = _describe(error)
+                print(f"experiment tracking failed ({reason}); training continues", file=sys.stderr)
             self._has_warned = True
 
 
@@ -193,7 +175,10 @@ def track_run(
     Raise TrackingError if the tracker is not installed or cannot be started. Later failures of
     the tracker are not raised.
     """
-    tracker = TRACKERS[kind](folder) if kind else NullTracker()
+    if not kind:
+        yield BufferedTracker(None)
+        return
+    tracker = TRACKERS[kind](folder)
     id_file = folder / run / f"{kind}.run"
     try:
         earlier = id_file.read_text() if id_file.exists() and not fresh else None
@@ -202,9 +187,8 @@ def track_run(
         raise TrackingError(
             f"{kind} cannot be started ({_describe(error)}); fix this or train without --track"
         ) from error
-    if kind:
-        id_file.parent.mkdir(parents=True, exist_ok=True)
-        id_file.write_text(run_id)
+    id_file.parent.mkdir(parents=True, exist_ok=True)
+    id_file.write_text(run_id)
     buffered = BufferedTracker(tracker)
     try:
         yield buffered
@@ -225,6 +209,5 @@ def _import_library(library: str) -> Any:
     try:
         return import_module(library)
     except ModuleNotFoundError as error:
-        raise TrackingError(
-            f"--track {library} needs {error.name}: pip install -r requirements/tracking.txt"
-        ) from error
+        message = f"--track {library} needs {error.name}: pip install -r requirements/tracking.txt"
+        raise TrackingError(message) from error
