@@ -40,9 +40,7 @@ def _add_options(parser: LocustArgumentParser) -> None:
 @events.init.add_listener
 def _prepare(environment: Environment, **_: object) -> None:
     if environment.parsed_options is not None and not environment.parsed_options.frontend:
-        environment.user_classes = [
-            user for user in environment.user_classes if user is not Visitor
-        ]
+        environment.user_classes = [one for one in environment.user_classes if one is not Visitor]
     environment.host = (environment.host or BackendUser.host).rstrip("/")
     try:
         BackendUser.auth_headers = credentials.backend_headers(environment.host)
@@ -51,9 +49,8 @@ def _prepare(environment: Environment, **_: object) -> None:
     images.make_digits()  # cached before the users start, because it blocks them
     if Photographer in environment.user_classes:
         images.make_photographs()
-    if not isinstance(
-        environment.runner, WorkerRunner
-    ):  # with --processes, the master has all statistics
+    # With --processes, the master has all statistics.
+    if not isinstance(environment.runner, WorkerRunner):
         evaluator = options.RunEvaluator(environment)
         environment.events.quitting.add_listener(lambda **_: evaluator.finish())
 

@@ -73,7 +73,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _check_sizes(engine)
         with _running(engine) as (backend, frontend):
             _check_health(engine)
-            _run_smoke_test(backend, frontend)
+            _require(smoke.main([backend, "--frontend", frontend]) == 0, "the smoke test failed")
             _run_smoke_test_in_image(engine)
             _run_load(backend, frontend)
             _check_state(engine)
@@ -98,20 +98,17 @@ def _check_sizes(engine: Engine) -> None:
     for service in (BACKEND, FRONTEND):
         size = int(engine("image", "inspect", "--format", "{{.Size}}", service.image))
         limit = MAX_IMAGE_BYTES[service.name]
-        _require(
-            size <= limit, f"{service.image} has {size / 1e6:.0f} MB; {limit / 1e6:.0f} are allowed"
-        )
-        print(f"ok      {service.image} has {size / 1e6:.0f} MB (limit: {limit / 1e6:.0f})")
+        text = f"{service.image} has {size / 1e6:.0f} MB"
+        _require(size <= limit, f"{text}; {limit / 1e6:.0f} are allowed")
+        print(f"ok      {text} (limit: {limit / 1e6:.0f})")
 
 
 @contextmanager
 def _running(engine: Engine) -> Iterator[tuple[str, str]]:
     """Run both; the frontend shares the backend's network, which every engine supports."""
     ports = [free_port(), free_port()]
-    maps = [
-        f"-p=127.0.0.1:{port}:{service.port}"
-        for port, service in zip(ports, (BACKEND, FRONTEND), strict=True)
-    ]
+    inner = (BACKEND.port, FRONTEND.port)
+    maps = [f"-p=127.0.0.1:{port}:{port_in}" for port, port_in in zip(ports, inner, strict=True)]
     _remove(engine)
     try:
         _run(engine, BACKEND, *maps, "-e", "PRISM_HISTORY_OPEN=true")
@@ -145,10 +142,8 @@ def _wait(url: str) -> None:
         if responds(url):
             print(f"ok      {url} responds after {time.monotonic() - started:.1f} s")
             return
-        _require(
-            time.monotonic() - started < START_TIMEOUT,
-            f"{url} does not respond within {START_TIMEOUT:.0f} s",
-        )
+        in_time = time.monotonic() - started < START_TIMEOUT
+        _require(in_time, f"{url} does not respond within {START_TIMEOUT:.0f} s")
         time.sleep(0.1)
 
 
@@ -156,10 +151,6 @@ def _check_health(engine: Engine) -> None:
     for service in (BACKEND, FRONTEND):
         engine("exec", service.container, *service.health_command)
         print(f"ok      {service.image} passes its health check")
-
-
-def _run_smoke_test(backend: str, frontend: str) -> None:
-    _require(smoke.main([backend, "--frontend", frontend]) == 0, "the smoke test failed")
 
 
 def _run_smoke_test_in_image(engine: Engine) -> None:
@@ -205,10 +196,8 @@ def _run_load(backend: str, frontend: str) -> None:
     for thread in threads:
         thread.join()
     _require(not failures, f"the backend failed under load: {', '.join(failures[:1])}")
-    _require(
-        locust.returncode == 0,
-        f"requests of simulated users failed under load:\n{locust.stdout[-2000:]}",
-    )
+    output = locust.stdout[-2000:]
+    _require(locust.returncode == 0, f"requests of simulated users failed under load:\n{output}")
     rate = sum(counts) / LOAD_SECONDS
     print(f"ok      under load: {rate:.0f} classifications per second without a failure")
     print("ok      simulated users drew and uploaded phone photographs without a failure")
@@ -232,10 +221,8 @@ def _check_stop(engine: Engine) -> None:
         engine("stop", "-t", str(STOP_TIMEOUT), service.container)
         elapsed = time.monotonic() - start
         code = engine.inspect(service.container, ".State.ExitCode")
-        _require(
-            elapsed < STOP_TIMEOUT,
-            f"{service.image} did not stop within {STOP_TIMEOUT} s of SIGTERM",
-        )
+        message = f"{service.image} did not stop within {STOP_TIMEOUT} s of SIGTERM"
+        _require(elapsed < STOP_TIMEOUT, message)
         _require(code in ("0", "143"), f"{service.image} exited with {code}")
         print(f"ok      {service.image} stops {elapsed:.1f} s after SIGTERM")
 

@@ -99,9 +99,8 @@ class Session:
         for delta in self._shown.values():
             component = delta.new_element.bidi_component
             if component.component_name.endswith(name):
-                self._states[component.id] = WidgetState(
-                    id=component.id, json_value=json.dumps(state)
-                )
+                value = json.dumps(state)
+                self._states[component.id] = WidgetState(id=component.id, json_value=value)
                 self._run(fragment=delta.fragment_id)
                 return
         raise LookupError(f"the page has no component {name}")
@@ -147,8 +146,7 @@ class Session:
                 case "navigation":
                     self._page = message.navigation.page_script_hash
                 case "delta" if message.delta.WhichOneof("type") == "new_element":
-                    path = tuple(message.metadata.delta_path)
-                    self._shown[path] = message.delta
+                    self._shown[tuple(message.metadata.delta_path)] = message.delta
                 case "script_finished":
                     status = message.script_finished
                     if status == ForwardMsg.FINISHED_WITH_COMPILE_ERROR:

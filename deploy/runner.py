@@ -49,8 +49,7 @@ class Services(Manager):  # type: ignore[misc]  # honcho is not typed
 
     def __init__(self, when_started: Callable[[Services], None], stop_within: float = 8.0) -> None:
         super().__init__(printer=Output(sys.stdout))
-        self._when_started = when_started
-        self._stop_within = stop_within
+        self._when_started, self._stop_within = when_started, stop_within
         self._stop_since: float | None = None
         self._stop_requested = False
         self._first_exited: str | None = None
@@ -70,12 +69,13 @@ class Services(Manager):  # type: ignore[misc]  # honcho is not typed
         try:
             self.loop()
         finally:
-            self._kill_rest()
+            for process in self._processes.values():
+                if process.get("pid") is not None and process.get("returncode") is None:
+                    self._procmgr.kill(process["pid"])
 
     def print_line(self, text: str) -> None:
         """Print a line between the logs; thread-safe."""
-        line = Message("line", text, datetime.datetime.now(), NAME, None)
-        self.events.put(line)
+        self.events.put(Message("line", text, datetime.datetime.now(), NAME, None))
 
     def terminate(self) -> None:
         """Request a stop, which the loop performs once all processes have started."""
@@ -110,8 +110,3 @@ class Services(Manager):  # type: ignore[misc]  # honcho is not typed
         if stopped and self._first_exited is None:
             self._first_exited = stopped[0]
         return bool(stopped)
-
-    def _kill_rest(self) -> None:
-        for process in self._processes.values():
-            if process.get("pid") is not None and process.get("returncode") is None:
-                self._procmgr.kill(process["pid"])

@@ -23,10 +23,8 @@ HOST = "127.0.0.1"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run until stopped; return 0 after a requested stop, 1 if a service failed."""
     ports = _parse(arguments)
-    problem = port_problem(
-        {"BACKEND_PORT": ports.backend_port, "FRONTEND_PORT": ports.frontend_port}
-    )
-    if problem:
+    variables = {"BACKEND_PORT": ports.backend_port, "FRONTEND_PORT": ports.frontend_port}
+    if problem := port_problem(variables):
         print(problem, file=sys.stderr)
         return 1
 
@@ -34,34 +32,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     backend, frontend = (f"http://localhost:{p}" for p in (ports.backend_port, ports.frontend_port))
     services = Services(lambda running: _announce(running, backend, frontend))
     common = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    services.add_process(
-        "backend",
-        _command("-m", "backend"),
-        # A person reads the log although it goes through a pipe. Only this machine has access.
-        env={
-            "PRISM_LOG_FORMAT": "text",
-            "PRISM_HISTORY_OPEN": "true",
-            **common,
-            "PORT": str(ports.backend_port),
-        },
-        cwd=ROOT,
+    # A person reads the log although it goes through a pipe. Only this machine has access.
+    defaults = {"PRISM_LOG_FORMAT": "text", "PRISM_HISTORY_OPEN": "true"}
+    environ = {**defaults, **common, "PORT": str(ports.backend_port)}
+    services.add_process("backend", _command("-m", "backend"), env=environ, cwd=ROOT)
+    command = _command(
+        *("-m", "streamlit", "run", "frontend/app.py", "--server.headless=true"),
+        *(f"--server.address={HOST}", f"--server.port={ports.frontend_port}"),
     )
-    services.add_process(
-        "frontend",
-        _command(
-            *("-m", "streamlit", "run", "frontend/app.py", "--server.headless=true"),
-            *(f"--server.address={HOST}", f"--server.port={ports.frontend_port}"),
-        ),
-        env={**common, "BACKEND": backend},
-        cwd=ROOT,
-    )
+    services.add_process("frontend", command, env={**common, "BACKEND": backend}, cwd=ROOT)
     services.run()
     if services.exited_service:
-        print(
-            f"Prism has stopped because the {services.exited_service} exited. "
-            "Its last log lines are above.",
-            file=sys.stderr,
-        )
+        reason = f"because the {services.exited_service} exited"
+        print(f"Prism has stopped {reason}. Its last log lines are above.", file=sys.stderr)
         return 1
     return 0
 
@@ -71,8 +54,7 @@ def port_problem(ports: dict[str, int]) -> str | None:
     if len(set(ports.values())) < len(ports):
         return f"{' and '.join(ports)} are the same port; choose two different ports."
     for variable, port in ports.items():
-        reason = _port_conflict(port)
-        if reason:
+        if reason := _port_conflict(port):
             return f"Port {port} {reason}. Choose another one: make run {variable}={free_port()}"
     return None
 
