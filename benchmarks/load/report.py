@@ -17,7 +17,10 @@ def format_report(
 def _lines(search: SaturationSearch, rate: float | None, headroom: float) -> Iterator[str]:
     yield "  ".join(f"{name:>10}" for name in _COLUMNS)
     for step in search.steps:
-        yield "  ".join(f"{text:>10}" for text in _row(step)) + _note(search, step)
+        latencies = (f"{latency:,.0f}" for latency in (step.p50, step.p95, step.p99))
+        shares = (f"{step.failures:.1%}", f"{step.in_flight:,.1f}")
+        row = (f"{step.users}", f"{step.rate:,.1f}", *latencies, *shares)
+        yield "  ".join(f"{text:>10}" for text in row) + _note(search, step)
     yield ""
     saturation = search.saturation
     if saturation is None:
@@ -29,12 +32,6 @@ def _lines(search: SaturationSearch, rate: float | None, headroom: float) -> Ite
         yield f"Saturation point not reached; best step: {_describe(saturation)}"
     if rate is not None:
         yield f"For {rate:,g} requests/s: {_describe_instances(rate, saturation, headroom)}"
-
-
-def _row(step: Step) -> tuple[str, ...]:
-    latencies = (f"{latency:,.0f}" for latency in (step.p50, step.p95, step.p99))
-    rates = (f"{step.failures:.1%}", f"{step.in_flight:,.1f}")
-    return (f"{step.users}", f"{step.rate:,.1f}", *latencies, *rates)
 
 
 def _note(search: SaturationSearch, step: Step) -> str:

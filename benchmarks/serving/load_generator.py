@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Coroutine, Iterator, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import cycle
 from pathlib import Path
@@ -75,7 +75,8 @@ def run(job: Job) -> Outcome:
     """Send the requests of `job`; raise OSError if no server listens."""
     if job.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job.cpus)
-    requests = _requests(job)
+    get = [] if job.images else [get_request(job.path)]
+    requests = cycle(get + [upload_request(job.path, Path(image)) for image in job.images])
     if job.rate is None:
         loop = closed_loop(job.port, requests, job.clients, job.warmup, job.seconds)
     else:
@@ -108,12 +109,6 @@ def _summarize(record: RunRecord, deadline: float, cpu: float) -> Outcome:
 def _latency(responses: Sequence[Response]) -> Latency:
     times = [1000 * response.latency for response in responses]
     return Latency(quantile(times, 0.5), quantile(times, 0.99))
-
-
-def _requests(job: Job) -> Iterator[bytes]:
-    if not job.images:
-        return cycle([get_request(job.path)])
-    return cycle([upload_request(job.path, Path(image)) for image in job.images])
 
 
 def _run_loop(loop: Coroutine[Any, Any, RunRecord]) -> RunRecord:
