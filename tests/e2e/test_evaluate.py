@@ -21,7 +21,7 @@ from tests.images import SEVEN, encoded, seven, sevens, zipped
 pytestmark = pytest.mark.browser
 
 MIXED = sevens(30, labeled_one=28, labeled_two=1, broken=1)
-LARGE = 15_000  # images: the evaluation runs long enough to be reloaded and stopped
+LARGE = 6_000  # images: the evaluation runs long enough to be interrupted
 EXPORTS = {
     "Report (HTML)": ("report.html", b"<!doctype html>"),
     "Predictions (CSV)": ("predictions.csv", b"name,label,prediction"),
@@ -137,31 +137,38 @@ def test_selection_by_keyboard_survives_a_reload(visit: Visit) -> None:
     expect(selector(page, "True class")).to_have_value("1")
 
 
-def test_running_job_survives_a_reload_and_stops_with_a_partial_result(visit: Visit) -> None:
-    page = visit("/evaluate")
-    upload_zip(page, sevens(LARGE, broken=1))
-    wait_for_progress(page, 100)
-    page.reload()
-    expect(main(page).get_by_text(re.compile("of 15,001 images"))).to_be_visible()
-    button(page, "Stop", exact=True).click()
-    expect_report(page)
-    partial = main(page).get_by_text(re.compile(r"Partial result: [\d,]+ of 15,001 images"))
-    expect(partial).to_be_visible()
-    expect(button(page, "on the same images")).to_be_visible()
-
-
-def test_running_job_waits_for_the_backend(visit: Visit, proxy: ToggleProxy) -> None:
-    page = visit("/evaluate")
-    upload_zip(page, sevens(6_000))
+def start_and_interrupt(page: Page, proxy: ToggleProxy) -> None:
+    """Start a job, and disconnect the backend while it runs, so that the job cannot finish."""
+    upload_zip(page, sevens(LARGE))
     wait_for_progress(page, 100)
     proxy.close()
     expect(main(page).get_by_text("Waiting for the backend")).to_be_visible()
+
+
+def test_running_job_waits_for_the_backend_and_survives_a_reload(
+    visit: Visit, proxy: ToggleProxy
+) -> None:
+    page = visit("/evaluate")
+    start_and_interrupt(page, proxy)
+    page.reload()
+    expect(main(page).get_by_text("of 6,000 images")).to_be_visible()
     proxy.open()
     expect_report(page)
     expect(main(page).get_by_text("Partial result")).to_have_count(0)
     accuracy = main(page).get_by_test_id("stMetric").filter(has_text="Accuracy").first
     expect(accuracy).to_contain_text("100.00%")
     expect(cell(page, "7", "7")).to_have_attribute("aria-label", "true 7, predicted 7: 6,000")
+
+
+def test_stopped_job_has_a_partial_result(visit: Visit, proxy: ToggleProxy) -> None:
+    page = visit("/evaluate")
+    start_and_interrupt(page, proxy)
+    button(page, "Stop", exact=True).click()
+    expect_report(page)
+    partial = main(page).get_by_text(re.compile(r"Partial result: [\d,]+ of 6,000 images"))
+    expect(partial).to_be_visible()
+    proxy.open()
+    expect(button(page, "on the same images")).to_be_visible()
 
 
 def test_result_stays_and_an_upload_waits_while_the_backend_is_unreachable(

@@ -46,19 +46,34 @@ def classify(page: Page, content: bytes = CLIP) -> None:
     page.wait_for_function("() => document.querySelector('video')?.readyState >= 2")
 
 
-def play_until(page: Page, seconds: float) -> None:
+def play(page: Page) -> None:
+    """Play until the clock advances, then pause: on a busy machine it advances by any amount."""
     player(page).evaluate("video => { video.muted = true; return video.play(); }")
-    page.wait_for_function(f"() => document.querySelector('video')?.currentTime >= {seconds}")
+    page.wait_for_function("() => document.querySelector('video')?.currentTime > 0")
     player(page).evaluate("video => video.pause()")
 
 
-def captions(page: Page) -> list[str]:
-    """Return the captions that the player displays."""
-    texts: list[str] = player(page).evaluate(
-        """video => [...video.textTracks].filter(track => track.mode === 'showing')
-               .flatMap(track => [...(track.activeCues ?? [])].map(cue => cue.text))"""
+def seek(page: Page, seconds: float) -> None:
+    player(page).evaluate(
+        """(video, seconds) => new Promise(resolve => {
+            video.addEventListener('seeked', resolve, { once: true });
+            video.currentTime = seconds;
+        })""",
+        seconds,
     )
-    return texts
+
+
+def expect_caption(page: Page, pattern: str) -> None:
+    """Wait until the only caption that the player displays matches the pattern completely."""
+    page.wait_for_function(
+        """pattern => {
+            const tracks = [...document.querySelector('video')?.textTracks ?? []]
+                .filter(track => track.mode === 'showing');
+            const texts = tracks.flatMap(track => [...track.activeCues ?? []].map(cue => cue.text));
+            return texts.length === 1 && new RegExp(`^(${pattern})$`).test(texts[0]);
+        }""",
+        arg=pattern,
+    )
 
 
 def screenshot(page: Page) -> Image.Image:
@@ -77,16 +92,14 @@ def expect_seek_past(page: Page, seconds: float) -> None:
 @pytest.mark.parametrize(
     ("codec", "container"), [("libx264", "mp4"), ("libvpx-vp9", "webm"), ("mpeg4", "avi")]
 )
-def test_predictions_are_captions_of_the_playing_video(
-    codec: str, container: str, visit: Visit
-) -> None:
+def test_predictions_are_captions_of_the_video(codec: str, container: str, visit: Visit) -> None:
     page = visit("/video")
     classify(page, clip(sevens_then_noise(256), codec=codec, container=container))
-    play_until(page, 0.7)
-    (caption,) = captions(page)
-    assert re.fullmatch(r"7 \(.*%\)", caption)
-    play_until(page, 2.6)
-    assert captions(page) == ["Not a digit"]
+    play(page)
+    seek(page, 0.7)
+    expect_caption(page, r"7 \(.*%\)")
+    seek(page, 2.6)
+    expect_caption(page, "Not a digit")
     with_caption = screenshot(page)
     player(page).evaluate("video => { video.textTracks[0].mode = 'hidden'; }")
     without_caption = screenshot(page)
@@ -132,7 +145,7 @@ def test_selected_frame_is_shown_by_the_player_and_survives_a_reload(visit: Visi
     expect_frame(page, 8, "3.50")
     expect(main(page).get_by_role("heading", name="Not a digit")).to_be_visible()
     expect_seek_past(page, 3.5)
-    assert captions(page) == ["Not a digit"]
+    expect_caption(page, "Not a digit")
     page.reload()
     expect_frame(page, 8, "3.50")
     expect(main(page).get_by_text("7: 4 of 8 frames (50%)", exact=True)).to_be_visible()
@@ -172,14 +185,17 @@ def test_running_job_waits_for_the_backend(visit: Visit, proxy: ToggleProxy) -> 
     expect(main(page).get_by_text("not reachable")).to_have_count(0)
 
 
-def test_stopped_job_has_a_partial_result_and_can_be_repeated(visit: Visit) -> None:
+def test_stopped_job_has_a_partial_result_and_can_be_repeated(
+    visit: Visit, proxy: ToggleProxy
+) -> None:
     page = visit("/video")
     start_long_job(page)
+    proxy.close()  # the job cannot finish
     page.reload()
     button(page, "Stop", exact=True).click()
-    alert = main(page).get_by_test_id("stAlert")
-    expect(alert).to_contain_text("Stopped. The results cover the first")
+    expect(main(page).get_by_text("Stopped. The results cover the first")).to_be_visible()
     expect(player(page)).to_be_visible()
+    proxy.open()
     button(page, "Classify this video again").click()
     expect_progress(page)
 
