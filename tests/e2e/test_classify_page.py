@@ -27,6 +27,7 @@ from tests.e2e.pages import (
     result,
     upload,
     upload_zip,
+    wait_until_idle,
 )
 from tests.e2e.toggle_proxy import ToggleProxy
 from tests.frontend.app import CLASSIFICATION_JSON, models_response, zipped
@@ -121,7 +122,14 @@ def test_photo_is_classified_and_the_camera_starts_on_demand(visit: Visit) -> No
     expect(main(page).locator("input[type=file]")).to_be_attached()
     expect(page.locator("video")).to_have_count(0)
     page.get_by_role("radio", name="Camera").click()
-    page.wait_for_function("document.querySelector('video')?.videoWidth > 0")
+    page.wait_for_function(  # Streamlit restarts the camera once the width is known
+        """() => {
+            const video = document.querySelector('video');
+            const track = video?.srcObject?.getVideoTracks()[0];
+            return video?.videoWidth > 0 && track?.getConstraints().width > 0;
+        }"""
+    )
+    wait_until_idle(page)
     button(page, "Take photo").click()
     expect(page.get_by_alt_text("The image photo")).to_be_visible()
 
