@@ -95,4 +95,4 @@ def _as_object(result: Result) -> dict[str, Any]:
     if isinstance(outcome, Classification):
         fields = asdict(outcome) | {"filename": name, "correction": result.correction}
         return {key: value for key, value in fields.items() if key != "model_input"}
-    return {"filename": name, "error": errors.describe(outcome).message}
+    return {"filename": name, "problem": errors.describe(outcome).message}

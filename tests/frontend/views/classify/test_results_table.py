@@ -79,7 +79,7 @@ def test_json_has_an_object_per_image() -> None:
     assert uncertain["correction"] == "1"
     assert failed == {
         "filename": "d.png",
-        "error": "This file is not a supported image.",
+        "problem": "This file is not a supported image.",
     }
 
 
