@@ -43,7 +43,5 @@ class Example:
 @cache
 def load(kind: str) -> tuple[Example, ...]:
     """Return the examples for models with this input `kind`, in display order."""
-    return tuple(
-        Example(name=name, description=description, content=(FOLDER / name).read_bytes())
-        for name, description in (_DIGITS if kind == "digit" else _PHOTOS).items()
-    )
+    files = _DIGITS if kind == "digit" else _PHOTOS
+    return tuple(Example(name, text, (FOLDER / name).read_bytes()) for name, text in files.items())

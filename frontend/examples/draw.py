@@ -101,9 +101,8 @@ def _smooth(points: Sequence[Point]) -> list[Point]:
 
 
 def _spline(a: float, b: float, c: float, d: float, t: float) -> float:
-    return 0.5 * (
-        2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3
-    )
+    square, cube = 2 * a - 5 * b + 4 * c - d, 3 * b - a - 3 * c + d
+    return 0.5 * (2 * b + (c - a) * t + square * t**2 + cube * t**3)
 
 
 def _create_paper(style: Style) -> Image.Image:

@@ -10,22 +10,14 @@ from frontend.ui.formatting import escape_copyable
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A message and advice on what to do next.
-
-    ==============  ==============================================================
-    `is_temporary`  whether a retry may succeed
-    `is_waiting`    whether this is a status, such as loading, and not an error
-    `retry_after`   seconds until the page retries by itself; None: it does not
-    `notes`         details for the operator of the service
-    ==============  ==============================================================
-    """
+    """A message and advice on what to do next."""
 
     message: str
     advice: str
-    is_temporary: bool = False
-    is_waiting: bool = False
-    retry_after: float | None = None
-    notes: tuple[str, ...] = ()
+    is_temporary: bool = False  # a retry may succeed
+    is_waiting: bool = False  # a status, such as loading, and not an error
+    retry_after: float | None = None  # seconds until the page retries by itself; None: never
+    notes: tuple[str, ...] = ()  # details for the operator of the service
 
 
 def show(problem: Problem, key: str = "notice") -> None:
@@ -40,7 +32,9 @@ def show(problem: Problem, key: str = "notice") -> None:
 
 def show_message(problem: Problem) -> None:
     """Show the message, advice and notes without a retry button."""
-    text = f"{escape_copyable(problem.message)}  \n{_escape_advice(problem.advice)}"
+    parts = enumerate(problem.advice.split("`"))  # the odd ones are our own code spans
+    advice = "`".join(part if i % 2 else escape_copyable(part) for i, part in parts)
+    text = f"{escape_copyable(problem.message)}  \n{advice}"
     if problem.is_waiting:
         st.info(text, icon=":material/hourglass_top:")
     else:
@@ -55,10 +49,3 @@ def show_retry(key: str, countdown_seconds: float | None = None) -> None:
         st.button("Try again", icon=":material/refresh:", key=f"{key} again")
         if countdown_seconds is not None:
             notifications.show_countdown(countdown_seconds, key=f"{key} countdown")
-
-
-def _escape_advice(text: str) -> str:
-    """Escape everything except our own code spans."""
-    return "`".join(
-        part if i % 2 else escape_copyable(part) for i, part in enumerate(text.split("`"))
-    )

@@ -3,12 +3,13 @@
 import re
 from collections.abc import Sequence
 
-from client import Classification, ClassScore, Timings
+from client import Classification, Timings
 
 VERY_HIGH_CONFIDENCE = 0.95
 HIGH_CONFIDENCE = 0.75
 MEDIUM_CONFIDENCE = 0.5
 MIN_ALTERNATIVE = 0.05  # probability from which another label is listed
+MAX_ALTERNATIVES = 2
 MAX_SET_LABELS = 10  # listed labels of a prediction set; the others are counted
 
 JOINER = "\u2060"  # zero width, breaks no line
@@ -63,8 +64,9 @@ def headline(result: Classification, kind: str) -> str:
     name = label_name(result.prediction, kind)
     others = [
         f"{label_name(item.label, kind)} ({percent(item.probability)})"
-        for item in _alternatives(result)
-    ]
+        for item in result.top
+        if item.label != result.prediction and item.probability >= MIN_ALTERNATIVE
+    ][:MAX_ALTERNATIVES]
     if result.confidence >= HIGH_CONFIDENCE:
         return f"{name}, {percent(result.confidence)} confidence"
     if result.confidence >= MEDIUM_CONFIDENCE:
@@ -114,10 +116,8 @@ def calibration_text(error: float) -> str:
 
 def timings(spent: Timings) -> str:
     """Return the decoding, queue and inference times."""
-    return (
-        f"Decoding {_milliseconds(spent.decode)}, queue {_milliseconds(spent.queue)}, "
-        f"inference {_milliseconds(spent.inference)}"
-    )
+    decode, queue, inference = map(_milliseconds, (spent.decode, spent.queue, spent.inference))
+    return f"Decoding {decode}, queue {queue}, inference {inference}"
 
 
 def seconds(number: float) -> str:
@@ -133,16 +133,6 @@ def megabytes(size: int) -> str:
 def count(number: int, singular: str, plural: str) -> str:
     """Format a number with its noun."""
     return f"{number:,} {singular if number == 1 else plural}"
-
-
-def _alternatives(result: Classification) -> Sequence[ClassScore]:
-    """Return up to two further labels with a probability of at least MIN_ALTERNATIVE."""
-    others = [
-        item
-        for item in result.top
-        if item.label != result.prediction and item.probability >= MIN_ALTERNATIVE
-    ]
-    return others[:2]
 
 
 def _join(items: Sequence[str]) -> str:

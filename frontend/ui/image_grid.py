@@ -11,6 +11,8 @@ from frontend.ui.formatting import escape
 PAGE_SIZE = 24
 TILE_WIDTH = 96  # px: three fit next to each other on a phone
 
+OnPageChange = Callable[[str, str], None]
+
 
 @dataclass(frozen=True, slots=True)
 class Tile:
@@ -30,7 +32,7 @@ def show(
     tile: Callable[[int], Tile],
     *,
     page: str | None,
-    on_page_change: Callable[[str, str], None],
+    on_page_change: OnPageChange,
 ) -> None:
     """Show one page of `count` tiles; `tile` is called for the tiles of that page only.
 
@@ -60,23 +62,13 @@ def _show_tile(tile: Tile) -> None:
         st.caption(escape(tile.caption))
 
 
-def _show_page_buttons(
-    key: str, index: int, pages: int, on_page_change: Callable[[str, str], None]
-) -> None:
+def _show_page_buttons(key: str, index: int, pages: int, on_page_change: OnPageChange) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        st.button(
-            "Previous",
-            key=f"{key} previous",
-            disabled=index == 0,
-            on_click=partial(on_page_change, key, str(index)),
-        )
+        turn = partial(on_page_change, key, str(index))
+        st.button("Previous", key=f"{key} previous", disabled=index == 0, on_click=turn)
         st.markdown(f"Page {index + 1} of {pages}", width="content")
-        st.button(
-            "Next",
-            key=f"{key} next",
-            disabled=index + 1 == pages,
-            on_click=partial(on_page_change, key, str(index + 2)),
-        )
+        turn = partial(on_page_change, key, str(index + 2))
+        st.button("Next", key=f"{key} next", disabled=index + 1 == pages, on_click=turn)
 
 
 def _page_index(page: str | None, pages: int) -> int:

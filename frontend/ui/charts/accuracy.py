@@ -16,14 +16,11 @@ MAX_LABELED_BARS = 8  # with more bars, the figures appear in the tooltips only
 def accuracy_frame(days: Mapping[str, Accuracy]) -> pd.DataFrame:
     """Return the last 31 days: columns day, accuracy in [0, 1] and text ("92% of 12")."""
     latest = sorted(days.items())[-MAX_DAYS:]
-    rows = [(day, one.accuracy, one.confirmed + one.corrected) for day, one in latest]
-    return pd.DataFrame(
-        {
-            "day": [day for day, _, _ in rows],
-            "accuracy": [accuracy for _, accuracy, _ in rows],
-            "text": [f"{percent(accuracy or 0)} of {count}" for _, accuracy, count in rows],
-        }
+    rows = (
+        (day, one.accuracy, f"{percent(one.accuracy or 0)} of {one.confirmed + one.corrected}")
+        for day, one in latest
     )
+    return pd.DataFrame(rows, columns=["day", "accuracy", "text"])
 
 
 def accuracy_chart(days: Mapping[str, Accuracy]) -> alt.Chart | alt.LayerChart:
@@ -42,10 +39,8 @@ def accuracy_chart(days: Mapping[str, Accuracy]) -> alt.Chart | alt.LayerChart:
     bars = base.mark_bar(cornerRadiusEnd=3, color="#6366f1", size=28)
     if len(frame) > MAX_LABELED_BARS:
         return _set_height(bars)
-    text = base.mark_text(baseline="bottom", dy=-4, fontSize=12, color="currentColor").encode(
-        text="text:N"
-    )
-    return _set_height(bars + text)
+    text = base.mark_text(baseline="bottom", dy=-4, fontSize=12, color="currentColor")
+    return _set_height(bars + text.encode(text="text:N"))
 
 
 def _set_height(chart: alt.Chart | alt.LayerChart) -> alt.Chart | alt.LayerChart:

@@ -1,6 +1,7 @@
 """Bar charts of counts and of pairs of probabilities."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -17,23 +18,16 @@ INDIGO, ORANGE = "#6366f1", "#d9661f"
 def count_chart(rows: Sequence[tuple[str, int, str]]) -> alt.LayerChart:
     """Return a bar for each (label, number, text beside the bar), in the given order."""
     names = unique_names([label for label, _, _ in rows])
-    frame = pd.DataFrame(
-        {
-            "label": names,
-            "number": [number for _, number, _ in rows],
-            "text": [text for _, _, text in rows],
-        }
-    )
+    frame = pd.DataFrame(rows, columns=["label", "number", "text"]).assign(label=names)
     longest = max((number for _, number, _ in rows), default=1)
     base = alt.Chart(frame).encode(
-        y=alt.Y("label:N", sort=names, title=None, axis=_label_axis()),
+        y=alt.Y("label:N", sort=names, title=None, axis=label_axis(14, 120)),
         x=alt.X("number:Q", title=None, axis=None, scale=_scale_with_margin(longest)),
         tooltip=[alt.Tooltip("label:N", title="Class"), alt.Tooltip("text:N", title="Wrong")],
     )
     bars = base.mark_bar(cornerRadiusEnd=3, height={"band": 0.7}, color=ORANGE)
-    chart: alt.LayerChart = (bars + _text_beside(base)).properties(
-        height=ROW_HEIGHT * len(frame) + 8
-    )
+    height = ROW_HEIGHT * len(frame) + 8
+    chart: alt.LayerChart = (bars + _text_beside(base)).properties(height=height)
     return chart
 
 
@@ -41,17 +35,12 @@ def pair_chart(rows: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
     """Return two bars for each (label, probability by A, probability by B)."""
     names = unique_names([label for label, _, _ in rows])
     frame = pd.DataFrame(
-        {
-            "label": name,
-            "model": model,
-            "number": number,
-            "text": f"{model} {percent(number)}",
-        }
+        {"label": name, "model": model, "number": number, "text": f"{model} {percent(number)}"}
         for name, (_, a, b) in zip(names, rows, strict=True)
         for model, number in (("A", a), ("B", b))
     )
     base = alt.Chart(frame).encode(
-        y=alt.Y("label:N", sort=names, title=None, axis=_label_axis()),
+        y=alt.Y("label:N", sort=names, title=None, axis=label_axis(14, 120)),
         yOffset=alt.YOffset("model:N", sort=["A", "B"]),
         x=alt.X(
             "number:Q",
@@ -59,16 +48,11 @@ def pair_chart(rows: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
             scale=alt.Scale(domain=[0, 1.2], nice=False),
             axis=alt.Axis(format=".0%", values=[0, 0.25, 0.5, 0.75, 1], labelColor="currentColor"),
         ),
-        tooltip=[
-            alt.Tooltip("label:N", title="Label"),
-            alt.Tooltip("text:N", title="Probability"),
-        ],
+        tooltip=[alt.Tooltip("label:N", title="Label"), alt.Tooltip("text:N", title="Probability")],
     )
-    bars = base.mark_bar(cornerRadiusEnd=3).encode(
-        color=alt.Color(
-            "model:N", scale=alt.Scale(domain=["A", "B"], range=[INDIGO, ORANGE]), legend=None
-        )
-    )
+    colors = alt.Scale(domain=["A", "B"], range=[INDIGO, ORANGE])
+    color = alt.Color("model:N", scale=colors, legend=None)
+    bars = base.mark_bar(cornerRadiusEnd=3).encode(color=color)
     height = 2 * ROW_HEIGHT * len(names) + AXIS_HEIGHT
     chart: alt.LayerChart = (bars + _text_beside(base)).properties(height=height)
     return chart
@@ -94,19 +78,13 @@ def _scale_with_margin(longest: int) -> alt.Scale:
     return alt.Scale(domainMin=0, domainMax=alt.ExprRef(end), nice=False)
 
 
-def _label_axis() -> alt.Axis:
-    return alt.Axis(
-        labelFontSize=14,
-        labelColor="currentColor",
-        labelLimit=120,
-        labelOverlap=False,
-        ticks=False,
-        domain=False,
-    )
+def label_axis(size: float | alt.ExprRef, limit: int, **options: Any) -> alt.Axis:
+    """Return an axis of labels with this font size and maximum width, both in px."""
+    options |= {"labelColor": "currentColor", "labelOverlap": False}
+    return alt.Axis(labelFontSize=size, labelLimit=limit, ticks=False, domain=False, **options)
 
 
 def _text_beside(base: alt.Chart) -> alt.Chart:
-    text: alt.Chart = base.mark_text(
-        align="left", baseline="middle", dx=5, fontSize=13, color="currentColor"
-    ).encode(text="text:N")
-    return text
+    text = base.mark_text(align="left", baseline="middle", dx=5, fontSize=13, color="currentColor")
+    chart: alt.Chart = text.encode(text="text:N")
+    return chart

@@ -4,12 +4,12 @@ Each cell has its own fill and text color, with enough contrast in both themes.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import altair as alt
 import pandas as pd
 
-from frontend.ui.charts.bars import unique_names
+from frontend.ui.charts.bars import label_axis, unique_names
 
 SELECTION: Final = "cell"
 ROW_HEIGHT: Final = 34  # pixels
@@ -34,9 +34,8 @@ def confusion_frame(labels: Sequence[str], count: Count, *, diagonal: bool = Tru
     wrong cell. Without `diagonal` the correct cells are empty.
     """
     matrix = [[count(true, predicted) for predicted in labels] for true in labels]
-    largest_wrong = max(
-        (n for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j), default=0
-    )
+    wrong = [n for i, row in enumerate(matrix) for j, n in enumerate(row) if i != j]
+    largest_wrong = max(wrong, default=0)
 
     def cell(row: int, column: int) -> dict[str, object]:
         number = matrix[row][column]
@@ -45,9 +44,8 @@ def confusion_frame(labels: Sequence[str], count: Count, *, diagonal: bool = Tru
             return _cell("", NO_FILL, "currentColor", description)
         if row == column:
             return _cell(f"{number:,}", *_colors(RIGHT, number / sum(matrix[row])), description)
-        return _cell(
-            f"{number:,}", *_colors(WRONG, 0.1 + 0.9 * number / largest_wrong), description
-        )
+        share = 0.1 + 0.9 * number / largest_wrong
+        return _cell(f"{number:,}", *_colors(WRONG, share), description)
 
     return _frame(labels, cell)
 
@@ -82,26 +80,15 @@ def matrix_chart(
     names = list(dict.fromkeys(frame["predicted_name"]))
     size = alt.ExprRef(f"max(6, min(13, width / {max(len(names), 1)} / 3))")
     angle = 0 if max(map(len, names), default=0) <= 2 else -90
+    label_size = alt.ExprRef(f"max(6, min(12, width / {len(names)}))")
+    common: dict[str, Any] = {"sort": names, "scale": alt.Scale(padding=0.04)}
     base = alt.Chart(frame).encode(
-        x=alt.X(
-            "predicted_name:N",
-            sort=names,
-            title="Predicted",
-            axis=_axis(angle, alt.ExprRef(f"max(6, min(12, width / {len(names)}))")),
-            scale=alt.Scale(padding=0.04),
-        ),
-        y=alt.Y(
-            "true_name:N",
-            sort=names,
-            title="True",
-            axis=_axis(0, 12),
-            scale=alt.Scale(padding=0.04),
-        ),
+        x=alt.X("predicted_name:N", title="Predicted", axis=_axis(angle, label_size), **common),
+        y=alt.Y("true_name:N", title="True", axis=_axis(0, 12), **common),
     )
     fills = base.mark_rect(aria=False).encode(fill=alt.Fill("fill:N", scale=None))
-    text = base.mark_text(aria=False, fontSize=size).encode(
-        text="text:N", color=alt.Color("text_color:N", scale=None)
-    )
+    text_color = alt.Color("text_color:N", scale=None)
+    text = base.mark_text(aria=False, fontSize=size).encode(text="text:N", color=text_color)
     # The transparent cells are on top, so that a click on a number selects its cell.
     cells = base.mark_rect(
         fill="transparent", cursor="pointer" if selectable else "default"
@@ -138,8 +125,7 @@ def signed(number: int) -> str:
 
 
 def _frame(labels: Sequence[str], cell: Callable[[int, int], dict[str, object]]) -> pd.DataFrame:
-    names = unique_names(labels)
-    indices = range(len(labels))
+    names, indices = unique_names(labels), range(len(labels))
     return pd.DataFrame(
         {
             "row": row,
@@ -156,17 +142,8 @@ def _frame(labels: Sequence[str], cell: Callable[[int, int], dict[str, object]])
 
 
 def _axis(angle: int, size: int | alt.ExprRef) -> alt.Axis:
-    return alt.Axis(
-        labelFontSize=size,
-        labelAngle=angle,
-        labelColor="currentColor",
-        titleColor="currentColor",
-        labelLimit=LABEL_WIDTH,
-        labelOverlap=False,
-        ticks=False,
-        domain=False,
-        grid=False,
-    )
+    options: dict[str, Any] = {"titleColor": "currentColor", "grid": False}
+    return label_axis(size, LABEL_WIDTH, labelAngle=angle, **options)
 
 
 def _cell_positions(frame: pd.DataFrame, selected: tuple[str, str] | None) -> list[dict[str, int]]:
@@ -174,10 +151,8 @@ def _cell_positions(frame: pd.DataFrame, selected: tuple[str, str] | None) -> li
         return []
     true, predicted = selected
     matches = frame[(frame["true"] == true) & (frame["predicted"] == predicted)]
-    return [
-        {"row": int(row), "column": int(column)}
-        for row, column in zip(matches["row"], matches["column"], strict=True)
-    ]
+    positions = zip(matches["row"], matches["column"], strict=True)
+    return [{"row": int(row), "column": int(column)} for row, column in positions]
 
 
 def _cell(text: str, fill: str, text_color: str, description: str) -> dict[str, object]:

@@ -41,8 +41,7 @@ def reliability_chart(bins: Iterable[tuple[float, float, int]]) -> alt.LayerChar
         .encode(x="confidence:Q", y="accuracy:Q")
     )
     line = base.mark_line(color="#6366f1")
-    points = base.mark_circle(color="#6366f1", opacity=1).encode(
-        size=alt.Size("images:Q", scale=alt.Scale(range=[40, 400]), legend=None)
-    )
+    size = alt.Size("images:Q", scale=alt.Scale(range=[40, 400]), legend=None)
+    points = base.mark_circle(color="#6366f1", opacity=1).encode(size=size)
     chart: alt.LayerChart = (diagonal + line + points).properties(height=HEIGHT)
     return chart

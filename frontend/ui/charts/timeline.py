@@ -8,6 +8,7 @@ from typing import Any, Final
 import altair as alt
 import pandas as pd
 
+from frontend.ui.charts.bars import label_axis
 from frontend.ui.formatting import percent
 
 MAX_ROWS: Final = 8  # classes with a row of their own; the others share one
@@ -43,9 +44,8 @@ def timeline_frame(spans: Sequence[Span]) -> pd.DataFrame:
     """
     frequent = {name for name, _ in Counter(span.name for span in spans).most_common(MAX_ROWS)}
     rows = [span.name if span.name in frequent else OTHERS for span in spans]
-    classes = dict.fromkeys(
-        row for row, span in zip(rows, spans, strict=True) if _is_class(span) and row != OTHERS
-    )
+    pairs = zip(rows, spans, strict=True)
+    classes = dict.fromkeys(r for r, span in pairs if span.confidence is not None and r != OTHERS)
     colors = {name: COLORS[number % len(COLORS)] for number, name in enumerate(classes)}
     return pd.DataFrame(
         {
@@ -78,6 +78,7 @@ def timeline_chart(spans: Sequence[Span], selected: float | None = None) -> alt.
         ),
         "title": "Seconds",
     }
+    thickness = alt.Scale(domain=[0, 1], range=[3, 24])
     bars = (
         alt.Chart(frame)
         .mark_bar(cursor="pointer")
@@ -89,19 +90,9 @@ def timeline_chart(spans: Sequence[Span], selected: float | None = None) -> alt.
                 sort=rows,
                 title=None,
                 scale=alt.Scale(domain=rows),
-                axis=alt.Axis(
-                    labelFontSize=14,
-                    labelColor="currentColor",
-                    labelLimit=150,
-                    labelOverlap=False,
-                    ticks=False,
-                    domain=False,
-                    grid=True,
-                ),
+                axis=label_axis(14, 150, grid=True),
             ),
-            size=alt.Size(
-                "confidence:Q", scale=alt.Scale(domain=[0, 1], range=[3, 24]), legend=None
-            ),
+            size=alt.Size("confidence:Q", scale=thickness, legend=None),
             color=alt.Color("color:N", scale=None),
             tooltip=[
                 alt.Tooltip("start:Q", title="Second", format=".2f"),
@@ -119,7 +110,3 @@ def timeline_chart(spans: Sequence[Span], selected: float | None = None) -> alt.
     )
     chart: alt.LayerChart = (bars + rule).properties(height=ROW_HEIGHT * len(rows) + AXIS_HEIGHT)
     return chart
-
-
-def _is_class(span: Span) -> bool:
-    return span.confidence is not None

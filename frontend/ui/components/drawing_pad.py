@@ -2,20 +2,15 @@
 
 import base64
 import binascii
-from pathlib import Path
 
 import streamlit as st
 
-FOLDER = Path(__file__).parent
+from frontend.ui import components
+
 PREFIX = "data:image/png;base64,"
 MAX_URL_LENGTH = 4_000_000
 
-_pad = st.components.v2.component(
-    "drawing_pad",
-    html=(FOLDER / "drawing_pad.html").read_text("utf-8"),
-    css=(FOLDER / "drawing_pad.css").read_text("utf-8"),
-    js=(FOLDER / "drawing_pad.js").read_text("utf-8"),
-)
+_pad = components.register("drawing_pad")
 
 
 def drawing(key: str) -> bytes | None:

@@ -3,46 +3,31 @@
 import base64
 import binascii
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 import streamlit as st
 
 from frontend.examples import Example
+from frontend.ui import components
 
-FOLDER = Path(__file__).parent
 MAX_PASTE_BYTES = 20_000_000
 
-_gallery = st.components.v2.component(
-    "gallery",
-    html='<p id="title"></p><div class="row" role="group" aria-labelledby="title"></div>',
-    css=(FOLDER / "gallery.css").read_text("utf-8"),
-    js=(FOLDER / "gallery.js").read_text("utf-8"),
+_gallery = components.register(
+    "gallery", '<p id="title"></p><div class="row" role="group" aria-labelledby="title"></div>'
 )
-_paste = st.components.v2.component(
-    "paste",
-    html='<p><span class="hint"></span> <span class="live" role="status"></span></p>',
-    css=(FOLDER / "paste.css").read_text("utf-8"),
-    js=(FOLDER / "paste.js").read_text("utf-8"),
+_paste = components.register(
+    "paste", '<p><span class="hint"></span> <span class="live" role="status"></span></p>'
 )
-_packer = st.components.v2.component(
-    "packer",
-    html='<p role="status"></p>',
-    css=(FOLDER / "countdown.css").read_text("utf-8"),
-    js=(FOLDER / "packer.js").read_text("utf-8"),
-)
+_packer = components.register("packer", '<p role="status"></p>', css="countdown")
 
 
 def show_gallery(
     title: str, images: Sequence[Example], *, key: str, on_pick: Callable[[], None]
 ) -> None:
     """Show images as buttons and call `on_pick` after a click."""
-    items = [
-        {
-            "alt": image.description,
-            "src": f"data:{image.media_type};base64,{base64.b64encode(image.content).decode()}",
-        }
-        for image in images
-    ]
+    items = []
+    for image in images:
+        content = base64.b64encode(image.content).decode()
+        items.append({"alt": image.description, "src": f"data:{image.media_type};base64,{content}"})
     _gallery(key=key, data={"title": title, "images": items}, on_pick_change=on_pick)
 
 
@@ -77,11 +62,5 @@ def pack_uploads(container_key: str, extensions: Sequence[str], *, key: str) -> 
     """
     # A megabyte is 1,048,576 bytes to Streamlit; the rest is reserved for the index of a zip.
     max_bytes = st.get_option("server.maxUploadSize") * 900_000
-    _packer(
-        key=key,
-        data={
-            "container": container_key,
-            "extensions": list(extensions),
-            "max_bytes": max_bytes,
-        },
-    )
+    data = {"container": container_key, "extensions": list(extensions), "max_bytes": max_bytes}
+    _packer(key=key, data=data)

@@ -1,24 +1,13 @@
 """Components that report a status: a new result, or the time until a retry."""
 
 import secrets
-from pathlib import Path
 
-import streamlit as st
+from frontend.ui import components
 
-FOLDER = Path(__file__).parent
-
-_announce = st.components.v2.component(
-    "announce",
-    html='<div class="message" role="status" aria-live="polite"></div>',
-    css=(FOLDER / "announce.css").read_text("utf-8"),
-    js=(FOLDER / "announce.js").read_text("utf-8"),
+_announce = components.register(
+    "announce", '<div class="message" role="status" aria-live="polite"></div>'
 )
-_countdown = st.components.v2.component(
-    "countdown",
-    html='<p role="timer" aria-live="off"></p>',
-    css=(FOLDER / "countdown.css").read_text("utf-8"),
-    js=(FOLDER / "countdown.js").read_text("utf-8"),
-)
+_countdown = components.register("countdown", '<p role="timer" aria-live="off"></p>')
 
 
 def announce(message: str, *, token: str, key: str) -> None:
