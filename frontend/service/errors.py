@@ -33,22 +33,15 @@ def describe(error: ClientError) -> Problem:
     """Return the problem to show for a client error."""
     match error:
         case BackendUnreachable(timed_out=True):
-            return Problem(
-                f"The backend at {error.url} does not respond in time.",
-                "It may be busy or starting. Try again in a moment.",
-                is_temporary=True,
-                retry_after=RETRY_LATER,
-            )
+            message = f"The backend at {error.url} does not respond in time."
+            advice = "It may be busy or starting. Try again in a moment."
+            return _temporary(message, advice, RETRY_LATER)
         case UnreadableImageError():
             return Problem(error.reason, "Save the image again or take a new photo.")
         case BackendUnreachable():
-            return Problem(
-                f"The backend is not reachable at {error.url}.",
-                "Start it with `make run` or `.venv/bin/python -m backend`, "
-                "or set BACKEND to its address.",
-                is_temporary=True,
-                retry_after=RETRY_SOON,
-            )
+            start = "Start it with `make run` or `.venv/bin/python -m backend`"
+            advice = f"{start}, or set BACKEND to its address."
+            return _temporary(f"The backend is not reachable at {error.url}.", advice, RETRY_SOON)
         case InvalidResponse() | BackendError(status=404, code=""):
             return Problem(
                 "The server at the backend's address is not a Prism backend.",
@@ -57,7 +50,7 @@ def describe(error: ClientError) -> Problem:
         case BackendError():
             return _describe_backend_error(error)
         case _:
-            return Problem("The request failed.", "Try again.", is_temporary=True)
+            return _temporary("The request failed.", "Try again.")
 
 
 def describe_outcome(outcome: Classification | ClientError) -> Classification | Problem:
@@ -102,31 +95,23 @@ def describe_history_error(error: ClientError) -> Problem:
     """Return why the history cannot be read or changed."""
     problem = describe(error)
     if isinstance(error, BackendError) and error.status in (401, 403) and error.code:
-        return replace(
-            problem,
-            message="This page may not access the backend's history.",
-            advice=f"{SET_KEY} Or start the backend with `PRISM_HISTORY_OPEN=true`, which opens "
-            "its history to everyone.",
-        )
+        opening = "start the backend with `PRISM_HISTORY_OPEN=true`"
+        advice = f"{SET_KEY} Or {opening}, which opens its history to everyone."
+        message = "This page may not access the backend's history."
+        return replace(problem, message=message, advice=advice)
     return problem
 
 
 def unexpected_error() -> Problem:
     """Return the problem of an exception in the page itself, which the log describes."""
-    return Problem(
-        "Something went wrong on this page.",
-        "Try again. Your input is still there; the frontend's log has the details.",
-        is_temporary=True,
-    )
+    advice = "Try again. Your input is still there; the frontend's log has the details."
+    return _temporary("Something went wrong on this page.", advice)
 
 
 def no_models() -> Problem:
     """Return the problem of a backend without models."""
-    return Problem(
-        "The backend serves no model yet.",
-        "Add a model folder to models/ and restart the backend.",
-        is_temporary=True,
-    )
+    advice = "Add a model folder to models/ and restart the backend."
+    return _temporary("The backend serves no model yet.", advice)
 
 
 def is_permanent(error: ClientError) -> bool:
@@ -156,25 +141,18 @@ def _describe_backend_error(error: BackendError) -> Problem:
     return replace(problem, retry_after=error.retry_after)
 
 
+def _temporary(message: str, advice: str, retry_after: float | None = None) -> Problem:
+    return Problem(message, advice, is_temporary=True, retry_after=retry_after)
+
+
+_RETRYING = "The page retries automatically."
 _BY_CODE = {
     "broken_image": Problem("This image is damaged.", "Save it again or take a new photo."),
     "empty_file": Problem("This file is empty.", "Choose another file."),
-    "not_ready": Problem(
-        "The model is still loading.",
-        "The page retries automatically.",
-        is_temporary=True,
-        retry_after=RETRY_SOON,
-    ),
-    "draining": Problem(
-        "The backend is restarting.",
-        "The page retries automatically.",
-        is_temporary=True,
-        retry_after=RETRY_SOON,
-    ),
-    "history_unavailable": Problem(
-        "The backend cannot reach its history database.",
-        "Try again in a moment.",
-        is_temporary=True,
+    "not_ready": _temporary("The model is still loading.", _RETRYING, RETRY_SOON),
+    "draining": _temporary("The backend is restarting.", _RETRYING, RETRY_SOON),
+    "history_unavailable": _temporary(
+        "The backend cannot reach its history database.", "Try again in a moment."
     ),
     "history_off": Problem(
         "The history of this backend is off.",
@@ -194,52 +172,34 @@ def _describe_status(error: BackendError) -> Problem:
         case 415:
             return Problem("This file is not a supported image.", f"Upload a {FORMATS} file.")
         case 400 | 422:
-            return Problem(
-                "This image cannot be read.",
-                error.detail or "It may be damaged: save it again or take a new photo.",
-            )
+            advice = "It may be damaged: save it again or take a new photo."
+            return Problem("This image cannot be read.", error.detail or advice)
         case 401:
             return Problem("The backend requires an API key.", SET_KEY)
         case 403 if error.code:
             return Problem("The backend does not accept the frontend's API key.", SET_KEY)
         case 403:
-            return Problem(
-                "The frontend has no permission to call the backend.",
-                "On Cloud Run, its service account needs the role run.invoker on the backend.",
-            )
+            advice = "On Cloud Run, its service account needs the role run.invoker on the backend."
+            return Problem("The frontend has no permission to call the backend.", advice)
         case 404:
-            return Problem(
-                "The backend does not serve this model.",
-                "Choose another model in the sidebar.",
-                is_temporary=True,
-            )
+            advice = "Choose another model in the sidebar."
+            return _temporary("The backend does not serve this model.", advice)
         case 408:
-            return Problem(
-                "The upload took too long.", "Try again.", is_temporary=True, retry_after=RETRY_SOON
-            )
+            return _temporary("The upload took too long.", "Try again.", RETRY_SOON)
         case 429:
             return _describe_unready("The backend is busy.", error.retry_after)
         case 502 | 503:
             return _describe_unready("The backend is not ready.", error.retry_after)
         case 504:
-            return Problem(
-                "The request took too long.",
-                "Try again in a moment.",
-                is_temporary=True,
-                retry_after=RETRY_LATER,
-            )
+            advice = "Try again in a moment."
+            return _temporary("The request took too long.", advice, RETRY_LATER)
         case status if status < 400:
             return Problem(error.detail, "Set BACKEND to that address.")
     log_hint = f" Its log has the request ID {error.request_id}." if error.request_id else ""
-    return Problem(
-        f"The backend failed with status {error.status}.",
-        f"Try again.{log_hint}",
-        is_temporary=True,
-    )
+    message = f"The backend failed with status {error.status}."
+    return _temporary(message, f"Try again.{log_hint}")
 
 
 def _describe_unready(message: str, wait: float | None) -> Problem:
     advice = "Try again in a moment." if wait is None else f"Try again in {seconds(wait)}."
-    return Problem(
-        message, advice, is_temporary=True, retry_after=RETRY_SOON if wait is None else wait
-    )
+    return _temporary(message, advice, RETRY_SOON if wait is None else wait)
