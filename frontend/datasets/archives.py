@@ -36,12 +36,8 @@ def extract(file: File) -> Extraction:
     except _RejectedError as rejected:
         return [], [rejected.problem]
     except OSError:  # the disk is full; the temporary folder is already removed
-        return [], [
-            Problem(
-                f"The server has not enough disk space to open {file.name}.",
-                "Try again later, or choose a smaller file.",
-            )
-        ]
+        message = f"The server has not enough disk space to open {file.name}."
+        return [], [Problem(message, "Try again later, or choose a smaller file.")]
 
 
 def combine(extractions: Iterable[Extraction]) -> Extraction:
@@ -82,11 +78,9 @@ def _read_zip(file: File) -> list[ImageFile]:
         try:
             with open_source(path, labeled=False, limits=limits) as source:
                 if len(source) > MAX_IMAGES:
-                    raise _RejectedError(
-                        f"{file.name} contains {len(source):,} images; "
-                        f"the limit is {MAX_IMAGES:,}.",
-                        "Upload them in several zips.",
-                    )
+                    limit = f"the limit is {MAX_IMAGES:,}"
+                    message = f"{file.name} contains {len(source):,} images; {limit}."
+                    raise _RejectedError(message, "Upload them in several zips.")
                 return [
                     ImageFile(sample.name, b"", sample.reason)
                     if isinstance(sample, UnreadableSample)
@@ -95,16 +89,11 @@ def _read_zip(file: File) -> list[ImageFile]:
                 ]
         except UnsafeZipError as error:
             reason = str(error).partition("was rejected: ")[2]  # without the temporary path
-            raise _RejectedError(
-                f"The zip {file.name} was rejected: {reason}.",
-                "Create it again from the images with your system's own program.",
-            ) from error
+            advice = "Create it again from the images with your system's own program."
+            raise _RejectedError(f"The zip {file.name} was rejected: {reason}.", advice) from error
         except SourceError as error:
             if "no images" in str(error):
-                raise _RejectedError(
-                    f"The zip {file.name} contains no images.", "Add images to it."
-                ) from error
-            raise _RejectedError(
-                f"{file.name} is not a readable zip.",
-                "It may be damaged: create or upload it again.",
-            ) from error
+                message = f"The zip {file.name} contains no images."
+                raise _RejectedError(message, "Add images to it.") from error
+            advice = "It may be damaged: create or upload it again."
+            raise _RejectedError(f"{file.name} is not a readable zip.", advice) from error

@@ -75,7 +75,7 @@ class Dataset:
 
 def store_zip(upload: Upload) -> Dataset:
     """Store a zip of class folders; raise SourceError, without a server path, if it is invalid."""
-    return _store(upload.name, lambda path: _write_zip(path, upload))
+    return _store(upload.name, lambda path: path.write_bytes(upload.getbuffer()))
 
 
 def store_folder(uploads: Sequence[Upload]) -> Dataset:
@@ -84,7 +84,7 @@ def store_folder(uploads: Sequence[Upload]) -> Dataset:
     return _store(first[0] if first else "folder", lambda path: _pack_files(path, uploads))
 
 
-def _store(name: str, write: Callable[[Path], None]) -> Dataset:
+def _store(name: str, write: Callable[[Path], object]) -> Dataset:
     folder = Folder(prefix="prism-", ignore_cleanup_errors=True)
     path = Path(folder.name) / "upload.zip"
     try:
@@ -95,14 +95,9 @@ def _store(name: str, write: Callable[[Path], None]) -> Dataset:
         raise type(error)(str(error).replace(str(path), f"“{name}”")) from error
     except OSError as error:
         folder.cleanup()
-        raise SourceError(
-            f"“{name}” cannot be stored: the disk of the server may be full"
-        ) from error
+        message = f"“{name}” cannot be stored: the disk of the server may be full"
+        raise SourceError(message) from error
     return Dataset(replace(source, name=name), folder)
-
-
-def _write_zip(path: Path, upload: Upload) -> None:
-    path.write_bytes(upload.getbuffer())
 
 
 def _pack_files(path: Path, uploads: Sequence[Upload]) -> None:

@@ -61,12 +61,10 @@ def _show_uploader(kind: str, key: str) -> Sequence[Any]:
         file = st.file_uploader("Zip with one folder per class", type="zip", key=key)
         return [file] if file else []
     with st.container(key=_FOLDER):
-        files = st.file_uploader(
-            "Folder with one folder per class", accept_multiple_files="directory", key=key
-        )
-    image_sources.pack_uploads(
-        _FOLDER, [suffix.lstrip(".") for suffix in IMAGE_SUFFIXES], key="labeled packer"
-    )
+        label = "Folder with one folder per class"
+        files = st.file_uploader(label, accept_multiple_files="directory", key=key)
+    extensions = [suffix.lstrip(".") for suffix in IMAGE_SUFFIXES]
+    image_sources.pack_uploads(_FOLDER, extensions, key="labeled packer")
     return files
 
 

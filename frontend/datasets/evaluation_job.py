@@ -38,10 +38,9 @@ class Confusions:
             if label != prediction:
                 self.wrong[label] += len(cell)
         position = {label: index for index, label in enumerate(order)}
-        occurring = {label for pair in self._cells for label in pair}
-        self.labels: Final = tuple(
-            sorted(occurring, key=lambda label: (position.get(label, len(position)), label))
-        )
+        occurring = sorted({label for pair in self._cells for label in pair})
+        last = len(position)
+        self.labels: Final = tuple(sorted(occurring, key=lambda one: position.get(one, last)))
 
     def records(self, label: str | None, prediction: str | None) -> Sequence[Record]:
         """Return the records of one cell, or of a row or column if only one value is given.

@@ -25,13 +25,6 @@ class ImageSelection:
     """Images that were chosen together, their outcomes and the user's corrections.
 
     Several sessions may share it and send different requests.
-
-    ==============  =======================================================================
-    `corrections`   the right label by the classification's id
-    `jobs`          the token of the running job, by request key
-    `retries`       the error and the time of the next retry (of the clock), by request key
-    `last_request`  the latest request of any session
-    ==============  =======================================================================
     """
 
     def __init__(self, images: Sequence[ImageFile], cache: PredictionCache | None = None) -> None:
@@ -39,9 +32,10 @@ class ImageSelection:
         self.images: Final = tuple(images)
         self.size: Final = sum(len(image.content) for image in images)
         self.cache: Final = cache or PredictionCache()
-        self.corrections: Final[dict[str, str]] = {}
-        self.last_request: PredictionRequest | None = None
-        self.jobs: Final[dict[RequestKey, str]] = {}
+        self.corrections: Final[dict[str, str]] = {}  # right labels by classification ID
+        self.last_request: PredictionRequest | None = None  # of any session
+        self.jobs: Final[dict[RequestKey, str]] = {}  # tokens of the running jobs
+        # The errors and the times of the next retry (of the clock).
         self.retries: Final[dict[RequestKey, tuple[ClientError, float]]] = {}
 
     def outcomes(self, request: PredictionRequest) -> list[Outcome | None]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
@@ -59,11 +60,9 @@ def find_target(environ: Mapping[str, str]) -> Target:
     if project.isdecimal() and region:
         return Target(service, project, region, project)
     try:
-        number, own_region = run_with_timeout(
-            STEP_TIMEOUT,
-            lambda: _read_metadata(environ, project),
-            "The metadata server does not respond in time.",
-        )
+        message = "The metadata server does not respond in time."
+        read = partial(_read_metadata, environ, project)
+        number, own_region = run_with_timeout(STEP_TIMEOUT, read, message)
     except DiscoveryError:
         if project and region:
             return Target(service, project, region, None)
@@ -76,9 +75,8 @@ def find_target(environ: Mapping[str, str]) -> Target:
 def get_service_url(target: Target) -> str:
     """Return the URL that the Admin API reports; raise DiscoveryError where there is none."""
     run_with_timeout(STEP_TIMEOUT, _load_library, "Google's library takes too long to load.")
-    return run_with_timeout(
-        STEP_TIMEOUT, lambda: _request_url(target), "Cloud Run does not respond in time."
-    )
+    message = "Cloud Run does not respond in time."
+    return run_with_timeout(STEP_TIMEOUT, lambda: _request_url(target), message)
 
 
 def connect() -> "ServicesClient":
@@ -144,9 +142,8 @@ def _read_metadata(environ: Mapping[str, str], project: str) -> tuple[str | None
         root = f"http://{environ.get('GCE_METADATA_HOST') or 'metadata.google.internal'}"
 
         def get(path: str) -> str:
-            response = session.get(
-                f"{root}/computeMetadata/v1/{path}", timeout=METADATA_TIMEOUT, allow_redirects=False
-            )
+            url = f"{root}/computeMetadata/v1/{path}"
+            response = session.get(url, timeout=METADATA_TIMEOUT, allow_redirects=False)
             response.raise_for_status()
             return response.text.strip()
 
@@ -155,9 +152,8 @@ def _read_metadata(environ: Mapping[str, str], project: str) -> tuple[str | None
             if not match:
                 raise DiscoveryError("The metadata server does not report a region.")
             number, region = match.groups()
-            is_own_project = (
-                not project or project.isdecimal() or get("project/project-id") == project
-            )
+            is_named = project and not project.isdecimal()
+            is_own_project = not is_named or get("project/project-id") == project
         except (requests.RequestException, ValueError) as exc:
             raise DiscoveryError("The metadata server does not respond.") from exc
     return (number if is_own_project else None), region

@@ -77,9 +77,7 @@ class Discovery:
         interval: float = SEARCH_INTERVAL,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._search = search
-        self._interval = interval
-        self._clock = clock
+        self._search, self._interval, self._clock = search, interval, clock
         self._lock = Lock()
         self._address: Address | None = None
         self._searched_at = 0.0
@@ -90,7 +88,8 @@ class Discovery:
         if environ.get("BACKEND", "").strip() or not is_on_cloud_run(environ):
             return self._search(environ)  # needs no request
         with self._lock:
-            if self._address is None or (self._is_unreachable and self._is_search_due()):
+            is_due = self._clock() - self._searched_at >= self._interval
+            if self._address is None or (self._is_unreachable and is_due):
                 self._address = self._search(environ)
                 self._searched_at = self._clock()
                 self._is_unreachable = False
@@ -101,9 +100,6 @@ class Discovery:
         with self._lock:
             if address == self._address:
                 self._is_unreachable = True
-
-    def _is_search_due(self) -> bool:
-        return self._clock() - self._searched_at >= self._interval
 
 
 def _find_on_cloud_run(environ: Mapping[str, str]) -> Address:

@@ -31,10 +31,8 @@ def target_of(service: Service, result: Classification) -> FeedbackTarget | None
     """Return the feedback target of a classification; None where it is not stored."""
     if not result.stored:
         return None
-    model = service.model
-    return FeedbackTarget(
-        service.client, result.id, result.prediction, model.labels, model.input.kind
-    )
+    labels, kind = service.model.labels, service.model.input.kind
+    return FeedbackTarget(service.client, result.id, result.prediction, labels, kind)
 
 
 def show(
@@ -104,11 +102,7 @@ def _show_status(text: str) -> None:
 
 def _show_labels(target: FeedbackTarget, corrections: Corrections, key: str) -> None:
     right = st.selectbox(
-        "Correct label",
-        target.labels,
-        index=None,
-        placeholder="Choose a label",
-        key=f"label {key}",
+        "Correct label", target.labels, index=None, placeholder="Choose a label", key=f"label {key}"
     )
     with st.container(horizontal=True):
         st.button(

@@ -11,12 +11,8 @@ from urllib.parse import urlsplit
 import requests
 from requests.auth import AuthBase
 
-from frontend.service.cloud_run import (
-    STEP_TIMEOUT,
-    DiscoveryError,
-    limit_metadata_timeouts,
-    run_with_timeout,
-)
+from frontend.service import cloud_run
+from frontend.service.cloud_run import STEP_TIMEOUT, DiscoveryError, run_with_timeout
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -69,15 +65,14 @@ class IdTokenAuth(AuthBase):
         if self._clock() < self._not_before:
             return
         try:
-            self._credentials = run_with_timeout(
-                STEP_TIMEOUT, self._fetch, "The request for an ID token timed out."
-            )
+            message = "The request for an ID token timed out."
+            self._credentials = run_with_timeout(STEP_TIMEOUT, self._fetch, message)
         except DiscoveryError as error:
             log.warning("%s Requests to the backend are sent without one.", error)
             self._not_before = self._clock() + RETRY_INTERVAL
 
     def _fetch(self) -> "Credentials":
-        limit_metadata_timeouts()
+        cloud_run.limit_metadata_timeouts()
         try:
             from google.auth.transport.requests import Request
             from google.oauth2.id_token import fetch_id_token_credentials
@@ -92,7 +87,6 @@ class IdTokenAuth(AuthBase):
                 )
                 credentials.refresh(request)  # type: ignore[no-untyped-call]
         except Exception as exc:  # the library raises more than it documents
-            raise DiscoveryError(
-                f"There is no ID token for this page ({type(exc).__name__})."
-            ) from exc
+            message = f"There is no ID token for this page ({type(exc).__name__})."
+            raise DiscoveryError(message) from exc
         return credentials

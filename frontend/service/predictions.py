@@ -45,21 +45,17 @@ class ImageFile:
         return create_thumbnail(self.content, PREVIEW_SIDE, PREVIEW_BACKGROUND)
 
 
+Images = Sequence[ImageFile]
+
+
 @dataclass(frozen=True, slots=True)
 class PredictionRequest:
-    """The parameters of a classification, apart from the image.
-
-    ===============  =====================================================================
-    `coverage`       of the prediction set; None where the model is not calibrated
-    `model_input`    whether a single classification includes the image the model received
-    `store`          whether the classification is stored in the history
-    ===============  =====================================================================
-    """
+    """The parameters of a classification, apart from the image."""
 
     model: ModelInfo
-    coverage: float | None = None
-    model_input: bool = False
-    store: bool = True
+    coverage: float | None = None  # of the prediction set; None: the model is not calibrated
+    model_input: bool = False  # whether the response includes the image that the model received
+    store: bool = True  # in the history
 
     @property
     def key(self) -> RequestKey:
@@ -102,7 +98,7 @@ class PredictionCache:
 def classify(
     client: Client,
     request: PredictionRequest,
-    images: Sequence[ImageFile],
+    images: Images,
     cache: PredictionCache,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[Outcome]:
@@ -130,7 +126,7 @@ def classify(
 
 
 def _send(
-    client: Client, request: PredictionRequest, images: Sequence[ImageFile]
+    client: Client, request: PredictionRequest, images: Images
 ) -> Iterator[tuple[ImageFile, Outcome]]:
     completed = 0
     try:
@@ -149,9 +145,7 @@ def _send(
             yield image, error
 
 
-def _send_batch(
-    client: Client, request: PredictionRequest, batch: Sequence[ImageFile]
-) -> Iterator[Outcome]:
+def _send_batch(client: Client, request: PredictionRequest, batch: Images) -> Iterator[Outcome]:
     if len(batch) > 1:
         files = [(image.name, image.content) for image in batch]
         try:
@@ -173,10 +167,7 @@ def _without_probabilities(item: Classification | ItemError) -> Outcome:
 def _send_one(client: Client, request: PredictionRequest, image: ImageFile) -> Outcome:
     try:
         return client.classify(
-            image.content,
-            filename=image.name,
-            model_input=request.model_input,
-            **_options(request),
+            image.content, filename=image.name, model_input=request.model_input, **_options(request)
         )
     except BackendError as error:
         if is_permanent(error):

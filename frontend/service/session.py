@@ -119,9 +119,8 @@ def _fetch_models() -> tuple[Client, Models, Address] | Problem:
     try:
         client = _client(address.url)
     except ValueError:  # the address itself is already validated
-        return Problem(
-            "BACKEND_API_KEY is not a valid API key.", "Set it to the key that you received."
-        )
+        advice = "Set it to the key that you received."
+        return Problem("BACKEND_API_KEY is not a valid API key.", advice)
     try:
         return client, client.models(), address
     except ClientError as error:

@@ -32,8 +32,7 @@ class ExpiryTimer:
     """
 
     def __init__(self, expire: Callable[[], bool], interval: float) -> None:
-        self._expire = expire
-        self._interval = interval
+        self._expire, self._interval = expire, interval
         self._lock = threading.Lock()
         self._timer: threading.Timer | None = None
 
@@ -162,9 +161,8 @@ class Jobs:
             job = Job(work, self._clock)
             self._jobs[job.token] = job
         self._expiry_timer.start()
-        threading.Thread(
-            target=job.run, args=(self._slots,), name=f"job-{job.token[:4]}", daemon=True
-        ).start()
+        name = f"job-{job.token[:4]}"
+        threading.Thread(target=job.run, args=(self._slots,), name=name, daemon=True).start()
         return job
 
     def find(self, token: str | None) -> Job | None:
