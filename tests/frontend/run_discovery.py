@@ -31,6 +31,7 @@ def connect() -> "ServicesClient":
 
 if "ADMIN_API" in os.environ:
     cloud_run.connect = connect
+cloud_run.STEP_TIMEOUT = 30.0  # importing the libraries takes long on a busy machine
 started = time.monotonic()
 found = find_backend(os.environ)
 result = {"url": found.url, "source": found.source, "warnings": found.warnings}

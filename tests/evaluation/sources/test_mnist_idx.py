@@ -78,6 +78,17 @@ def test_missing_labels_raise_source_error(tmp_path: Path) -> None:
         (gzip.compress(to_idx(PIXELS[:2])), "2 images, .* 3 labels"),
         (gzip.compress(to_idx(PIXELS[:0])), "0 images"),
     ],
+    ids=[
+        "empty",
+        "text",
+        "truncated gzip",
+        "labels instead of images",
+        "truncated images",
+        "trailing byte",
+        "huge size",
+        "too few images",
+        "no images",
+    ],  # contents differ in their time stamps
 )
 def test_damaged_files_raise_source_error(tmp_path: Path, content: bytes, reason: str) -> None:
     write_mnist(tmp_path).write_bytes(content)

@@ -182,4 +182,4 @@ class TestCredentials:
             found = self.run_discovery(metadata, PRISM_PROJECT=NUMBER, PRISM_REGION=REGION)
         assert found["url"] == f"https://backend-{NUMBER}.{REGION}.run.app"
         assert found["warnings"] == ["There are no credentials for the Cloud Run API."]
-        assert found["seconds"] < 6.5  # two steps: import and request
+        assert found["seconds"] < 25  # the defaults of google-auth take longer
