@@ -25,9 +25,12 @@ def create_thumbnail(
             if image.width * image.height > MAX_PIXELS:
                 return None
             image.draft("RGB", (max_side, max_side))
-            upright = ImageOps.exif_transpose(convert_to_8_bit(image))
-        small = upright.convert("RGBA" if upright.has_transparency_data else "RGB")
-        small.thumbnail((max_side, max_side))
+            small = convert_to_8_bit(image)
+            mode = "RGBA" if small.has_transparency_data else "RGB"
+            if small.mode != mode:
+                small = small.convert(mode)
+            small.thumbnail((max_side, max_side))  # before turning it, which copies the image
+            small = ImageOps.exif_transpose(small)
         if small.mode == "RGBA":
             small = Image.alpha_composite(Image.new("RGBA", small.size, background), small)
         file = io.BytesIO()
