@@ -50,7 +50,7 @@ def test_sigkill_loses_and_duplicates_nothing(
     if database == "postgresql":
         environ["PRISM_DATABASE_URL"] = request.getfixturevalue("postgres").url()
     stored = kill_loop.StoredIds()
-    for _ in range(int(os.environ.get("PRISM_KILL_ROUNDS", "5"))):
+    for _ in range(int(os.environ.get("PRISM_KILL_ROUNDS", "3"))):
         kill_loop.run_round(stored, **environ)
     counts = kill_loop.count_ids(**environ)
     assert set(stored.ids) <= set(counts)
