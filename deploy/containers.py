@@ -22,7 +22,7 @@ from tempfile import TemporaryFile
 
 from client import Client, ClientError
 from deploy import smoke
-from deploy.images import BACKEND, FRONTEND, ROOT, Service
+from deploy.container_images import BACKEND, FRONTEND, ROOT, Service
 from deploy.services import free_port, responds
 from deploy.smoke import CheckError
 

@@ -110,7 +110,7 @@ def _check_health(frontend: str, token: IdToken | None) -> str:
 def _check_page(frontend: str, token: IdToken | None, client: Client) -> str:
     """Open the Models page over its websocket, as a browser does."""
     try:
-        from deploy.page_client import Session  # importing Streamlit takes a second
+        from deploy.page_session import Session  # importing Streamlit takes a second
     except ImportError as error:
         raise CheckError(
             f"not checked because {error.name} is not installed; "

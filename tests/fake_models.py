@@ -14,7 +14,7 @@ from backend.app import create_app
 from backend.inference.errors import InferenceError
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact, Manifest
-from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime

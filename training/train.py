@@ -22,7 +22,7 @@ import torch
 from backend.inference.errors import ArtifactError
 from backend.inference.models import networks
 from backend.inference.models.artifact import Artifact
-from backend.inference.preprocessing.digits import DigitPreprocess, normalize
+from backend.inference.preprocessing.digit_crop import DigitPreprocess, normalize
 from training.data.digits import DataError, Digits, find_mnist
 from training.data.sources import (
     TrainingSource,

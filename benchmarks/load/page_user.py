@@ -7,7 +7,7 @@ from time import sleep
 
 from benchmarks.load.images import make_stroke
 from deploy.credentials import id_token
-from deploy.page_client import Session
+from deploy.page_session import Session
 
 Measure = Callable[[str], AbstractContextManager[None]]
 

@@ -20,7 +20,7 @@ import sample_data
 from PIL import Image
 from playwright.sync_api import Browser, FilePayload, Page, sync_playwright
 
-from deploy.services import responds, free_port
+from deploy.services import free_port, responds
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from deploy.images import BACKEND, FRONTEND, Service
+from deploy.container_images import BACKEND, FRONTEND, Service
 from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import ROOT, free_port
 from tests.deploy.schemas import schema_errors

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from deploy.page_client import Session
+from deploy.page_session import Session
 from tests.conftest import ROOT
 from tests.e2e.toggle_proxy import ToggleProxy
 

@@ -118,7 +118,7 @@ def test_waits_until_the_page_has_access(
 def test_missing_package_is_reported(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "deploy.page_client", raising=False)
+    monkeypatch.delitem(sys.modules, "deploy.page_session", raising=False)
     monkeypatch.setitem(sys.modules, "websockets.sync.client", None)
     with serving(FakeResponse()) as (url, _):
         assert smoke.main([url, "--frontend", url]) == 1

@@ -10,7 +10,7 @@ from backend.inference.decoder import Decoder
 from backend.inference.errors import BrokenImageError, EmptyImageError, ImageTooLargeError
 from backend.inference.images import loading
 from backend.inference.images.image_reader import ImageReader
-from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from tests.conftest import FUZZ_FACTOR

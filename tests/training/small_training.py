@@ -13,7 +13,7 @@ from unittest import mock
 import numpy as np
 from numpy.typing import NDArray
 
-from backend.inference.preprocessing.digits import DigitPreprocess, find_digit
+from backend.inference.preprocessing.digit_crop import DigitPreprocess, find_digit
 from tests.conftest import ROOT
 from training.data import synthetic_handwriting
 from training.data.digits import FILES

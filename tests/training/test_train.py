@@ -9,7 +9,7 @@ import pytest
 
 from backend.inference import runtimes
 from backend.inference.models import artifact
-from backend.inference.preprocessing.digits import DigitPreprocess, normalize
+from backend.inference.preprocessing.digit_crop import DigitPreprocess, normalize
 from tests.training import small_training
 from tests.training.small_training import create_work_folder, draw_crops
 from training import train

@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from backend.inference.preprocessing import digits as digit_search
+from backend.inference.preprocessing import digit_crop as digit_search
 from backend.inference.preprocessing import morphology, page_detection, ruled_lines, segmentation
-from backend.inference.preprocessing.digits import DigitPreprocess, find_digit
+from backend.inference.preprocessing.digit_crop import DigitPreprocess, find_digit
 from training.data import (
     degradation,
     negatives,

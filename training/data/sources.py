@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from training.data.digits import Digits, read_mnist, read_uci
 from training.data.rendering import RenderingConfig, render_digits, render_negatives
 

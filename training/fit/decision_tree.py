@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 from sklearn.tree import DecisionTreeClassifier
 
-from backend.inference.preprocessing.digits import DigitPreprocess, normalize
+from backend.inference.preprocessing.digit_crop import DigitPreprocess, normalize
 from training.data.digits import NEGATIVE
 from training.data.sources import TrainingSource
 from training.fit.tracking import Parameters

@@ -22,7 +22,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 from matplotlib.figure import Figure
 
-from backend.inference.preprocessing.digits import LABELS
+from backend.inference.preprocessing.digit_crop import LABELS
 from calibration.apply import probabilities
 from evaluation import charts, metrics
 from training.fit.loop import EpochMetrics

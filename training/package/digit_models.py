@@ -10,7 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from backend.inference.models.artifact import Manifest
-from backend.inference.preprocessing.digits import LABELS, DigitPreprocess, find_digit
+from backend.inference.preprocessing.digit_crop import LABELS, DigitPreprocess, find_digit
 from backend.inference.types import Floats
 from calibration.apply import OutputKind
 from calibration.fit import HeldOutOutputs, calibrate

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from backend.inference.models import artifact, networks, torchvision_compat
 from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.models.checkpoint import read_state_dict, remove_shared_prefix
-from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess, preprocess
 from backend.inference.types import Floats
 from calibration.apply import OutputKind

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from backend.api.errors import MalformedRequestError, MissingFileError
 from backend.inference.errors import PixelsError
-from backend.inference.preprocessing.digits import DigitPreprocess, normalize
+from backend.inference.preprocessing.digit_crop import DigitPreprocess, normalize
 from backend.inference.types import Floats
 
 PixelField = Literal["input", "features", "image", "instances"]

@@ -22,7 +22,7 @@ from backend.api.schemas.errors import PROBLEM_RESPONSES
 from backend.catalog import Catalog
 from backend.inference.classifier import Classifier
 from backend.inference.errors import ImageTooLargeError, ModelNotReadyError, PixelsError
-from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.types import ClassificationResult
 
 router = APIRouter(tags=["digit tutorials"], responses=PROBLEM_RESPONSES)

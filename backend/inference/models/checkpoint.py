@@ -6,7 +6,7 @@ from pathlib import Path
 from backend.inference.errors import ArtifactError, RuntimeMissingError
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact, Manifest
-from backend.inference.preprocessing.digits import LABELS, DigitPreprocess
+from backend.inference.preprocessing.digit_crop import LABELS, DigitPreprocess
 
 try:
     import torch

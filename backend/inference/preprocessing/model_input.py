@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from backend.inference.preprocessing.digits import DigitPreprocess, find_digit, normalize
+from backend.inference.preprocessing.digit_crop import DigitPreprocess, find_digit, normalize
 from backend.inference.preprocessing.photos import PhotoPreprocess, prepare_photo
 from backend.inference.types import Floats
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from backend.inference.preprocessing import model_input
-from backend.inference.preprocessing.digits import DigitPreprocess, normalize
+from backend.inference.preprocessing.digit_crop import DigitPreprocess, normalize
 from backend.inference.preprocessing.photos import PhotoPreprocess, prepare_photo
 
 

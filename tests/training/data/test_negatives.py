@@ -7,7 +7,7 @@ import pytest
 from numpy.random import Generator
 from PIL import Image
 
-from backend.inference.preprocessing.digits import DigitPreprocess, find_digit
+from backend.inference.preprocessing.digit_crop import DigitPreprocess, find_digit
 from training.data import negatives
 
 KINDS = [

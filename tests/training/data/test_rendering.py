@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from training.data import degradation, negatives, regional_styles, synthetic_handwriting
 from training.data.digits import NEGATIVE, Digits
 from training.data.rendering import RenderingConfig, render_digits, render_negatives

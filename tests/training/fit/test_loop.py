@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from backend.inference.preprocessing.digits import DigitPreprocess
+from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from tests.training.small_training import draw_crops
 from training.data.augmentation import augment
 from training.data.digits import NEGATIVE, Digits

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from pydantic import ValidationError
 
-from backend.inference.preprocessing.digits import DigitPreprocess, find_digit, normalize
+from backend.inference.preprocessing.digit_crop import DigitPreprocess, find_digit, normalize
 from backend.inference.preprocessing.model_input import preprocess
 from backend.inference.preprocessing.morphology import Box, dilate, erode
 from tests.images import seven

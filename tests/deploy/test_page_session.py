@@ -11,7 +11,7 @@ from websockets.http11 import Request, Response
 from websockets.sync.server import ServerConnection, serve
 
 from deploy.credentials import IdToken
-from deploy.page_client import Session
+from deploy.page_session import Session
 
 
 @contextmanager

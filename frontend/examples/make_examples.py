@@ -1,4 +1,4 @@
-"""Draw the example digits: `python -m frontend.examples.draw`.
+"""Draw the example digits: `python -m frontend.examples.make_examples`.
 
 The strokes are points in a unit square, defined by hand and smoothed by a Catmull-Rom spline;
 nothing comes from a dataset.
