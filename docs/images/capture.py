@@ -90,7 +90,8 @@ def video(page: Page) -> None:
 def history(page: Page) -> None:
     """Show the history, with some feedback."""
     for _ in range(3):
-        page.get_by_role("button", name="Correct").nth(1).click()
+        # The header may cover a button that the browser has scrolled to.
+        page.get_by_role("button", name="Correct", exact=True).first.dispatch_event("click")
         page.wait_for_timeout(700)
     page.get_by_role("heading", name="Accuracy by day").wait_for()
     page.get_by_role("heading", level=1).scroll_into_view_if_needed()
