@@ -5,8 +5,8 @@
 
 # ---- packages: the slow layers, which only a change of the requirements rebuilds.
 # Bytecode is compiled here because the root is read-only later. Some packages contain files for other
-# versions of Python, which fail to compile; this is not an error. Tests, headers and type stubs of
-# packages are removed.
+# versions of Python, which fail to compile; this is not an error. Tests, build tools, headers and type
+# stubs of packages are removed.
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
@@ -18,8 +18,9 @@ COPY requirements/serving.txt requirements/gcs.txt requirements/otel.txt require
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile \
         -r requirements/serving.txt ${GCS:+-r requirements/gcs.txt} \
         ${OTEL:+-r requirements/otel.txt} ${POSTGRES:+-r requirements/postgres.txt} \
-    && find /opt/prism/lib -type d -name tests -prune -exec rm -r {} + \
-    && find /opt/prism/lib -type f -regex '.*\.\(pyi\|pyx\|pxd\|h\|hpp\|a\)' -delete \
+    && find /opt/prism/lib -type d \( -name tests -o -path '*/sqlalchemy/testing' \
+            -o -path '*/numpy/distutils' -o -path '*/numpy/f2py' \) -prune -exec rm -r {} + \
+    && find /opt/prism/lib -type f -regex '.*\.\(pyi\|pyx\|pxd\|c\|h\|hpp\|a\)' -delete \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 
 FROM packages AS packages-torch
