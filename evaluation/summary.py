@@ -51,7 +51,7 @@ def summarize_comparison(comparison: Comparison) -> str:
         "McNemar's exact p": f"{comparison.p_value:.3g}",
     }
     if comparison.left_out:
-        rows["left out"] = f"{comparison.left_out:,} not classified by both models"
+        rows["excluded"] = f"{comparison.left_out:,} not classified by both models"
     return _format_table(rows)
 
 

@@ -28,7 +28,7 @@ def show() -> None:
             args=(MODEL_PARAM,),
         )
         if requested is not None and requested not in models:
-            st.warning(f"The backend does not serve a model {escape(requested)!r}.")
+            st.warning(escape(f"The backend does not serve the model “{requested}”."))
         model = service.model
         if model.description:
             st.caption(escape(model.description))

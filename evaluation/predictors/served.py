@@ -207,7 +207,9 @@ def _find_model(client: Client, name: str | None) -> ModelInfo:
         known = ", ".join(model.name for model in served.models)
         raise PredictorError(f"{url} does not serve the model {name!r}, only {known}")
     if info.state != "ready":
-        raise PredictorError(f"{url}: model {info.name} is not ready ({info.state})")
+        raise PredictorError(
+            f"{url} reports that the model {info.name} is not ready ({info.state})"
+        )
     return info
 
 

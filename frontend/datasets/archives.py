@@ -36,7 +36,7 @@ def extract(file: File) -> Extraction:
     except _RejectedError as rejected:
         return [], [rejected.problem]
     except OSError:  # the disk is full; the temporary folder is already removed
-        message = f"The server has not enough disk space to open {file.name}."
+        message = f"The server does not have enough disk space to open {file.name}."
         return [], [Problem(message, "Try again later, or choose a smaller file.")]
 
 
@@ -50,7 +50,7 @@ def combine(extractions: Iterable[Extraction]) -> Extraction:
     size = sum(len(image.content) for image in images)
     if len(images) > MAX_IMAGES or size > MAX_BYTES:
         problem = Problem(
-            f"The upload has {len(images):,} images with {megabytes(size)}; "
+            f"The upload has {len(images):,} images ({megabytes(size)}); "
             f"the limit is {MAX_IMAGES:,} images and {megabytes(MAX_BYTES)}.",
             "Choose fewer images, or upload them in several parts.",
         )
@@ -89,7 +89,7 @@ def _read_zip(file: File) -> list[ImageFile]:
                 ]
         except UnsafeZipError as error:
             reason = str(error).partition("was rejected: ")[2]  # without the temporary path
-            advice = "Create it again from the images with your system's own program."
+            advice = "Create it again with the zip tool of your operating system."
             raise _RejectedError(f"The zip {file.name} was rejected: {reason}.", advice) from error
         except SourceError as error:
             if "no images" in str(error):

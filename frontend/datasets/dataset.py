@@ -95,7 +95,7 @@ def _store(name: str, write: Callable[[Path], object]) -> Dataset:
         raise type(error)(str(error).replace(str(path), f"“{name}”")) from error
     except OSError as error:
         folder.cleanup()
-        message = f"“{name}” cannot be stored: the disk of the server may be full"
+        message = f"“{name}” cannot be stored: the server's disk may be full"
         raise SourceError(message) from error
     return Dataset(replace(source, name=name), folder)
 

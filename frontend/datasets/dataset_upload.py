@@ -17,10 +17,10 @@ from frontend.ui.formatting import escape
 
 KINDS = ("Zip", "Folder")
 BUSY_MESSAGE = (
-    "Too many jobs are running. Wait until some have finished, then choose the data again."
+    "Too many jobs are running. Wait until some have finished, then choose the dataset again."
 )
 TOO_LARGE_MESSAGE = (
-    "This folder is too large for a single upload. Upload a part of it, or evaluate it with "
+    "This folder is too large for a single upload. Upload part of it, or evaluate it with "
     "python -m evaluation."
 )
 _FOLDER = "labeled-folder"
@@ -40,7 +40,7 @@ def show(key: str, on_upload: OnUpload | None) -> None:
     if not uploads:
         return
     if on_upload is None:
-        st.info("The evaluation starts when the backend is back.")
+        st.info("Processing starts when the backend is available again.")
         return
     ids = " ".join(upload.file_id for upload in uploads)
     processed = f"{key} processed"

@@ -181,7 +181,7 @@ class ProgressReporter:
 
     def report_wait(self, _: str) -> None:
         """Report that the job waits for the backend."""
-        self._job.note = ". Waiting for the backend; the evaluation continues automatically"
+        self._job.note = ". Waiting for the backend. The evaluation continues automatically"
 
 
 def progress_text(job: Job) -> str:

@@ -56,7 +56,7 @@ def show(kind: str | None) -> None:
     """Show all ways to choose images; the examples match the model's input `kind`."""
     source = st.segmented_control("Source", SOURCES, default=FILES, required=True, key=_SOURCE)
     if source == CAMERA:
-        st.camera_input("Hold the image in front of the camera", key=_PHOTO, on_change=_take_photo)
+        st.camera_input("Take a photo of the image", key=_PHOTO, on_change=_take_photo)
     else:
         _show_uploader(is_folder=source == FOLDER)
     for problem in st.session_state.get(_PROBLEMS, ()):

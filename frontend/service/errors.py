@@ -70,7 +70,7 @@ def describe_unavailable(address: Address, error: ClientError) -> Problem:
 
 def describe_address_error(error: AddressError) -> Problem:
     """Return the problem of an invalid setting."""
-    return Problem(str(error), "Or set BACKEND to an address such as http://localhost:8000.")
+    return Problem(str(error), "Set BACKEND to an address, such as http://localhost:8000.")
 
 
 def describe_model_state(model: ModelInfo) -> Problem | None:
@@ -86,7 +86,7 @@ def describe_model_state(model: ModelInfo) -> Problem | None:
         reason = f" The backend reports: {model.error.rstrip('.')}." if model.error else ""
         return Problem(
             f"The model {model.title} could not be loaded.{reason}",
-            "Choose another model in the sidebar, or repair this one and restart the backend.",
+            "Choose another model in the sidebar, or fix this one and restart the backend.",
         )
     return None
 
@@ -96,22 +96,22 @@ def describe_history_error(error: ClientError) -> Problem:
     problem = describe(error)
     if isinstance(error, BackendError) and error.status in (401, 403) and error.code:
         opening = "start the backend with `PRISM_HISTORY_OPEN=true`"
-        advice = f"{SET_KEY} Or {opening}, which opens its history to everyone."
-        message = "This page may not access the backend's history."
+        advice = f"{SET_KEY} Or {opening}, which makes its history visible to everyone."
+        message = "The frontend does not have access to the backend's history."
         return replace(problem, message=message, advice=advice)
     return problem
 
 
 def unexpected_error() -> Problem:
     """Return the problem of an exception in the page itself, which the log describes."""
-    advice = "Try again. Your input is still there; the frontend's log has the details."
+    advice = "Try again. Your input was kept. The frontend's log has the details."
     return _temporary("Something went wrong on this page.", advice)
 
 
 def no_models() -> Problem:
     """Return the problem of a backend without models."""
     advice = "Add a model folder to models/ and restart the backend."
-    return _temporary("The backend serves no model yet.", advice)
+    return _temporary("The backend has no models.", advice)
 
 
 def is_permanent(error: ClientError) -> bool:
@@ -155,7 +155,7 @@ _BY_CODE = {
         "The backend cannot reach its history database.", "Try again in a moment."
     ),
     "history_off": Problem(
-        "The history of this backend is off.",
+        "The history is turned off on this backend.",
         "The operator can turn it on with PRISM_HISTORY=true.",
     ),
     "unknown_answer": Problem(
@@ -179,8 +179,8 @@ def _describe_status(error: BackendError) -> Problem:
         case 403 if error.code:
             return Problem("The backend does not accept the frontend's API key.", SET_KEY)
         case 403:
-            advice = "On Cloud Run, its service account needs the role run.invoker on the backend."
-            return Problem("The frontend has no permission to call the backend.", advice)
+            advice = "On Cloud Run, its service account needs the role roles/run.invoker."
+            return Problem("The frontend does not have permission to call the backend.", advice)
         case 404:
             advice = "Choose another model in the sidebar."
             return _temporary("The backend does not serve this model.", advice)
@@ -195,8 +195,8 @@ def _describe_status(error: BackendError) -> Problem:
             return _temporary("The request took too long.", advice, RETRY_LATER)
         case status if status < 400:
             return Problem(error.detail, "Set BACKEND to that address.")
-    log_hint = f" Its log has the request ID {error.request_id}." if error.request_id else ""
-    message = f"The backend failed with status {error.status}."
+    log_hint = f" Its log describes the request {error.request_id}." if error.request_id else ""
+    message = f"The backend returned an error (status {error.status})."
     return _temporary(message, f"Try again.{log_hint}")
 
 

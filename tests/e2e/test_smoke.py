@@ -79,7 +79,7 @@ def test_page_without_access_to_its_backend_fails(
         status, line = run_with_page_of(backend_url, url, capsys)
     assert status == 1
     assert line.startswith(
-        "FAILED  the frontend reaches the backend: it shows: The frontend has no permission"
+        "FAILED  the frontend reaches the backend: it shows: The frontend does not have permission"
     )
 
 

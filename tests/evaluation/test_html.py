@@ -26,7 +26,7 @@ def test_report_shows_the_metrics(pages: dict[str, str]) -> None:
     assert evaluation.metrics is not None
     text = visible_text(pages["report"])
     assert f"Accuracy {evaluation.metrics.accuracy:.2%} of 60 images" in text
-    for phrase in ("Files skipped (not images): 3.", "Coverage of sets", "Outlier AUROC",
+    for phrase in ("Files skipped (not images): 3.", "Prediction set coverage", "Outlier AUROC",
                    "Worst mistakes", "Failed images", "Weighted average"):  # fmt: skip
         assert phrase in text
     cells = re.findall(r'<td class="(?:right|wrong)"[^>]*>(\d+)</td>', pages["report"])

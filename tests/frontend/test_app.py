@@ -65,7 +65,7 @@ def test_loading_and_failed_models_are_reported(start: OpenPage, page: str) -> N
 
 def test_backend_without_models_is_reported(start: OpenPage) -> None:
     with serving(models_response()) as (url, _):
-        assert "The backend serves no model yet." in page_text(start(url))
+        assert "The backend has no models." in page_text(start(url))
 
 
 def test_foreign_server_at_the_address_is_reported(start: OpenPage) -> None:

@@ -104,7 +104,7 @@ export default function ({ parentElement, data }) {
     const isImage = ([path]) =>
       !/\.zip$/i.test(path) && data.extensions.includes(path.split(".").at(-1).toLowerCase());
     const images = entries.filter(isImage);
-    if (!images.length) return showStatus("There are no images in it.");
+    if (!images.length) return showStatus("This folder contains no images.");
     showStatus(`Packing ${images.length} images…`);
     const transfer = new DataTransfer();
     const isZip = ([path]) => data.extensions.includes("zip") && /\.zip$/i.test(path);

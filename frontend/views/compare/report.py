@@ -39,7 +39,7 @@ def show(result: ComparisonResult, comparison: Comparison) -> None:
     st.markdown(escape(summarize(comparison)))
     if comparison.left_out:
         excluded = _count_images(comparison.left_out)
-        st.caption(f"Excluded because not both models classified them: {excluded}.")
+        st.caption(f"Excluded, because at least one model could not classify them: {excluded}.")
     _show_matrix(result, comparison)
     sides = (("A", comparison.only_a), ("B", comparison.only_b))
     for (name, images), param in zip(sides, URL_PARAMS, strict=True):
@@ -80,7 +80,7 @@ def _count_images(number: int) -> str:
 def _show_matrix(result: ComparisonResult, comparison: Comparison) -> None:
     st.subheader("Changes from A to B", anchor=False)
     if not result.changed_labels:
-        st.markdown("No changes: the confusion matrices are equal.")
+        st.markdown("No changes: the confusion matrices are identical.")
         return
     if len(result.changed_labels) == MAX_MATRIX_LABELS:
         st.caption(f"The {MAX_MATRIX_LABELS} classes with the most changes.")

@@ -43,7 +43,7 @@ def _show_notes(evaluation: Evaluation) -> None:
     if evaluation.stopped:
         st.warning(
             f"Partial result: {len(evaluation.records):,} of {evaluation.total:,} images. Classes "
-            "are evaluated one after the other, so the last ones are missing. "
+            "are evaluated in order, so the last ones are missing or incomplete. "
             + escape(as_sentence(evaluation.stopped)),
             icon=":material/incomplete_circle:",
         )
@@ -67,7 +67,9 @@ def _show_metrics(evaluation: Evaluation, metrics: Metrics) -> None:
     text = "Mean difference between confidence and accuracy."
     rows.append(("Calibration error", precise_percent(metrics.reliability.ece), text))
     if latency := evaluation.latency:
-        text = f"Median of decoding and inference; 95% of images take up to {latency.p95:.1f} ms."
+        text = (
+            f"Median decoding and inference time; 95% of images take at most {latency.p95:.1f} ms."
+        )
         rows.append(("Latency", f"{latency.p50:.1f} ms", text))
         text = "Throughput of the evaluation, including the network."
         rows.append(("Images per second", f"{latency.per_second:,.0f}", text))
@@ -76,7 +78,7 @@ def _show_metrics(evaluation: Evaluation, metrics: Metrics) -> None:
             st.metric(name, value, help=text, width="content")
     if sets := evaluation.sets:
         st.caption(
-            f"Prediction sets with {100 * sets.promised:g}% coverage contain the right label of "
+            f"Prediction sets with {100 * sets.promised:g}% coverage contain the correct label for "
             f"{precise_percent(sets.coverage)} of the images and have {sets.mean_size:.2f} labels "
             "on average."
         )
@@ -125,7 +127,7 @@ def _show_calibration(metrics: Metrics) -> None:
     st.altair_chart(reliability_chart(bins), alt=f"Reliability diagram. {summary} {points}.")
     st.caption(
         f"{summary} On the dashed line they are equal; below it the model is overconfident. "
-        "Larger points stand for more images."
+        "Larger points represent more images."
     )
 
 

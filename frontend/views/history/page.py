@@ -46,7 +46,7 @@ FORMATS: tuple[tuple[str, FileFormat, str], ...] = (
 def show_page() -> None:
     """Show the page."""
     st.title("History", anchor=False)
-    st.markdown("Past classifications, newest first, and their feedback.")
+    st.markdown("Past classifications and their feedback, newest first.")
     service = session.current()
     if not isinstance(service, Service):
         session.show_problem(service)

@@ -13,13 +13,13 @@ _PROBLEMS: Final[dict[ErrorCode, Problem]] = {
     "unreadable": Problem(
         "This file is not a supported video, or it is incomplete.",
         "Upload an MP4, MOV, WebM, MKV, AVI, WMV, MPEG, Ogg, FLV or GIF file. "
-        "If it is one, record or save it again.",
+        "If it already is one of these, export or record it again.",
     ),
     "codec": Problem(
         "The video codec of this file is not supported.",
         "Save the video as MP4 with H.264 and upload that file.",
     ),
-    "no_video": Problem("This file contains no moving images.", "Upload another file."),
+    "no_video": Problem("This file contains no video.", "Upload another file."),
     "pixels": Problem(
         f"The frames of this video have more than {limits.MAX_PIXELS / 1e6:.1f} million pixels.",
         "Save it at a lower resolution, such as 1920 x 1080 (1080p).",
@@ -41,10 +41,13 @@ def describe_problem(result: VideoResult) -> Problem | None:
     A stop takes precedence over a backend failure, and that over an error in the clip.
     """
     if result.is_stopped:
-        return Problem(f"Stopped. {_describe_extent(result)}", "Classify it again for the rest.")
+        return Problem(
+            f"Stopped. {_describe_extent(result)}",
+            "Classify it again to process the remaining frames.",
+        )
     if result.failure is not None:
         problem = errors.describe(result.failure)
-        again = "Classify it again when the backend is back."
+        again = "Classify it again when the backend is available."
         return Problem(f"{problem.message} {_describe_extent(result)}", f"{problem.advice} {again}")
     if result.end.error is not None:
         problem = _PROBLEMS[result.end.error]

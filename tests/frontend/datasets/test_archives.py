@@ -94,7 +94,7 @@ def test_full_disk_is_reported_and_leaves_no_files(
     monkeypatch.setattr(Path, "write_bytes", raise_disk_full)
     images, (problem,) = extract(File("mine.zip", zipped(**{"a.png": SEVEN})), File("b.png", SEVEN))
     assert [image.name for image in images] == ["b.png"]
-    assert problem.message == "The server has not enough disk space to open mine.zip."
+    assert problem.message == "The server does not have enough disk space to open mine.zip."
     assert not list(tmp_path.iterdir())
 
 
@@ -115,5 +115,5 @@ def test_too_many_bytes_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     images, (problem,) = extract(*[File(f"{i}.png", bytes(2_000_000)) for i in range(2)])
     assert not images
     assert problem.message == (
-        "The upload has 2 images with 4 MB; the limit is 10,000 images and 3 MB."
+        "The upload has 2 images (4 MB); the limit is 10,000 images and 3 MB."
     )

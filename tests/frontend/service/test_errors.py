@@ -52,7 +52,7 @@ def test_missing_or_invalid_key_message_names_the_setting(code: str) -> None:
 
 def test_closed_history_message_says_how_to_open_it() -> None:
     problem = errors.describe_history_error(BackendError(status=401, code="api_key_missing"))
-    assert problem.message == "This page may not access the backend's history."
+    assert problem.message == "The frontend does not have access to the backend's history."
     assert "PRISM_HISTORY_OPEN=true" in problem.advice
 
 

@@ -17,7 +17,7 @@ def test_choices_are_written_to_and_read_from_the_url(start: OpenPage, calibrate
 
 def test_unknown_model_in_the_url_is_reported(start: OpenPage, backend_url: str) -> None:
     app = start(backend_url, model="gone")
-    assert "The backend does not serve a model 'gone'." in page_text(app)
+    assert "The backend does not serve the model “gone”." in page_text(app)
     assert app.sidebar.selectbox[0].value == "mnist-cnn"
 
 

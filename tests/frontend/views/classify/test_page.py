@@ -178,7 +178,7 @@ def test_closed_history_is_reported_and_the_result_stays(
     start: OpenPage, calibrated_url: str
 ) -> None:
     app = click(upload_files(start(calibrated_url), ("seven.png", SEVEN)), "Correct")
-    assert "This page may not access the backend's history." in page_text(app)
+    assert "The frontend does not have access to the backend's history." in page_text(app)
     assert "Set BACKEND_API_KEY" in page_text(app)
     assert "7, " in page_text(app)
 

@@ -99,7 +99,7 @@ def test_upload_waits_for_the_backend(
 ) -> None:
     app = open_page(start, f"http://127.0.0.1:{free_port()}")
     app.file_uploader[0].set_value(("digits.zip", sevens(3), "application/zip")).run()
-    assert "The evaluation starts when the backend is back." in page_text(app)
+    assert "Processing starts when the backend is available again." in page_text(app)
     monkeypatch.setenv("BACKEND", backend_url)
     wait_for_jobs(app.run())
     assert metric(app, "Accuracy") == "100.00%"

@@ -178,8 +178,8 @@ def test_export_has_all_matching_classifications(client: Client) -> None:
 @pytest.mark.parametrize(
     ("status", "code", "message"),
     [
-        (401, "api_key_missing", "This page may not access the backend's history."),
-        (404, "history_off", "The history of this backend is off."),
+        (401, "api_key_missing", "The frontend does not have access to the backend's history."),
+        (404, "history_off", "The history is turned off on this backend."),
         (503, "history_unavailable", "The backend cannot reach its history database."),
     ],
 )

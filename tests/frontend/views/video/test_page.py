@@ -34,7 +34,7 @@ def classify(app: AppTest, content: bytes = CLIP, name: str = "clip.mp4") -> App
 def test_page_states_limits_and_the_model(start: OpenPage, backend_url: str) -> None:
     app = open_page(start, backend_url)
     assert "recognizes one handwritten digit" in page_text(app)
-    assert "reported as not a digit" in page_text(app)
+    assert "shown as “Not a digit”" in page_text(app)
     assert "The first 120 seconds are classified, up to 1,200 frames." in page_text(app)
     assert "9.4 million pixels" in page_text(app)
     assert button(app, "Classify the video").disabled
