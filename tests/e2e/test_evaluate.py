@@ -180,7 +180,7 @@ def test_result_stays_and_an_upload_waits_while_the_backend_is_unreachable(
     expect(main(page).get_by_role("alert").filter(has_text="not reachable")).to_be_visible()
     expect(main(page).get_by_text("28 images of 1 predicted as 7")).to_be_visible()
     upload_zip(page, MIXED)
-    expect(main(page).get_by_text("The evaluation starts when the backend is back")).to_be_visible()
+    expect(main(page).get_by_text("Processing starts when the backend is available again")).to_be_visible()
     proxy.open()
     expect(main(page).get_by_text("28 images of 1 predicted as 7")).to_have_count(0)
     expect_report(page)
