@@ -17,7 +17,7 @@ from backend.api.middleware.api_keys import ApiKeyMiddleware
 from backend.api.middleware.body_memory import BodyMemoryMiddleware
 from backend.api.middleware.draining import DrainingMiddleware, DrainState
 from backend.api.routes import classify, health, history, metrics, models
-from backend.catalog import Catalog, choose_default, discover
+from backend.catalog import Catalog, choose_auto, choose_default, discover
 from backend.history.history import History
 from backend.inference import runtimes
 from backend.inference.classifier import Classifier
@@ -47,7 +47,9 @@ def create_app(
     addresses = discover(settings.models_dir, settings.models)
     counts = Metrics(errors.code_of)
     tracing = traces.start()
-    default = choose_default(addresses, settings.default_model)
+    is_explicit = "auto_models" in settings.model_fields_set
+    auto = choose_auto(addresses, settings.auto_models, strict=is_explicit)
+    default = choose_default(addresses, settings.default_model, auto)
     limit = memory_limit()
     shares = MemoryShares.from_limit(limit // settings.workers) if limit else None
     reader = ImageReader(settings.max_pixels, shares.decoding if shares else None)
@@ -74,13 +76,15 @@ def create_app(
             cache_bytes=settings.cache_max_bytes,
             allow_private=settings.allow_private_sources,
         )
-        catalog = Catalog(addresses, default, resolver.resolve, build, max_wait=settings.timeout)
+        catalog = Catalog(
+            addresses, default, resolver.resolve, build, max_wait=settings.timeout, auto=auto
+        )
         app_history = _create_history(settings, reader)
 
         async def load() -> None:
             async with asyncio.TaskGroup() as group:
                 group.create_task(catalog.load())
-                await catalog.entry(default).finished_loading.wait()
+                await catalog.wait_for_default()
                 if app_history is not None:
                     await app_history.start()  # late: its imports would delay the first response
             await catalog.tune(settings.data_dir / "plans" if settings.measure else None)

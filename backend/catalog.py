@@ -24,7 +24,10 @@ from backend.sources.address import Address, parse_address, redact
 
 log = logging.getLogger("prism.catalog")
 
+AUTO: Final = "auto"  # instead of a model: the models in PRISM_AUTO_MODELS, in order
 PREFERRED_DEFAULT: Final = "mnist-cnn"
+
+_RESERVED: Final = "the name is reserved for automatic choice; rename the model"
 
 State = Literal["loading", "ready", "failed"]
 
@@ -46,7 +49,8 @@ class Catalog:
     """The served models.
 
     `fetch` returns the local folder of the model at an address, and `build` creates a classifier
-    from it. A request waits at most `max_wait` seconds for a model that is still loading.
+    from it. A request waits at most `max_wait` seconds for a model that is still loading. `auto`
+    are the models that a request for "auto" asks in order; empty: it asks the default model.
     """
 
     def __init__(
@@ -56,31 +60,44 @@ class Catalog:
         fetch: Callable[[Address], Awaitable[Path]],
         build: Callable[[Artifact], Classifier],
         max_wait: float = 5.0,
+        auto: tuple[str, ...] = (),
     ) -> None:
         self.default: Final = default
+        self.auto: Final = auto
         self._fetch = fetch
         self._build = build
         self._max_wait = max_wait
         self._entries: Final = {name: Entry(name, address) for name, address in addresses.items()}
 
     async def load(self) -> None:
-        """Load and warm up every model, the default first. A failure affects no other model.
+        """Load and warm up every model, the default ones first. A failure affects no other model.
 
         Models are fetched concurrently and loaded one at a time.
         """
         load_lock = asyncio.Lock()
-        default_first = sorted(self._entries.values(), key=lambda entry: entry.name != self.default)
+        defaults = self.resolve(None)
+        default_first = sorted(self._entries.values(), key=lambda e: e.name not in defaults)
         async with asyncio.TaskGroup() as group:
             for entry in default_first:
                 group.create_task(self._load_entry(entry, load_lock))
 
-    async def get(self, name: str | None = None, max_wait: float | None = None) -> Classifier:
-        """Return the classifier `name` (None: the default model).
+    def resolve(self, name: str | None) -> tuple[str, ...]:
+        """Return the models that a request for `name` (None: the default) asks, in order.
+
+        There is one, or several for "auto". Raises UnknownModelError.
+        """
+        name = name or self.default
+        if name == AUTO:
+            return self.auto or (self.default,)
+        return (self.entry(name).name,)
+
+    async def get(self, name: str, max_wait: float | None = None) -> Classifier:
+        """Return the classifier of the model `name`.
 
         Wait for a model that is still loading, at most `max_wait` seconds. Raises
         UnknownModelError, and ModelNotReadyError if the model has failed or still loads.
         """
-        entry = self.entry(name or self.default)
+        entry = self.entry(name)
         if entry.classifier is not None:
             return entry.classifier
         with suppress(TimeoutError):
@@ -104,8 +121,14 @@ class Catalog:
         return self._entries[name]
 
     def require_ready(self) -> None:
-        """Raise ModelNotReadyError unless the default model is ready."""
-        self._require_classifier(self._entries[self.default])
+        """Raise ModelNotReadyError unless the default model is ready; for "auto", all it asks."""
+        for name in self.resolve(None):
+            self._require_classifier(self._entries[name])
+
+    async def wait_for_default(self) -> None:
+        """Wait until the default model, or all that "auto" asks, have loaded or failed."""
+        for name in self.resolve(None):
+            await self._entries[name].finished_loading.wait()
 
     def entries(self) -> list[Entry]:
         """Return the entries of all models, sorted by name."""
@@ -167,26 +190,56 @@ def discover(models_dir: Path, names: str = "") -> dict[str, Address]:
     if it is empty, every model folder is served. Raises ArtifactError if there is no model, an item
     is invalid, or a local model does not exist.
     """
-    if items := [name.strip() for name in names.split(",") if name.strip()]:
+    if items := _split(names):
         return _parse_models(items, models_dir)
     if not models_dir.is_dir():
         raise ArtifactError(f"PRISM_MODELS_DIR: the folder {models_dir} does not exist")
     folders = {path.parent.name: path.parent for path in models_dir.glob(f"*/{artifact.MANIFEST}")}
     if not folders:
         raise ArtifactError(f"PRISM_MODELS_DIR: {models_dir} contains no model folder")
+    if AUTO in folders:
+        raise ArtifactError(f"PRISM_MODELS_DIR: {folders[AUTO]}: {_RESERVED}")
     return {name: Address(location=str(folder)) for name, folder in sorted(folders.items())}
 
 
-def choose_default(names: Mapping[str, object], preferred: str = "") -> str:
-    """Return the name of the default model: `preferred`, else `mnist-cnn`, else the first by name.
+def choose_auto(names: Mapping[str, object], setting: str, *, strict: bool) -> tuple[str, ...]:
+    """Return the served models in the comma-separated `setting`, in order; () for fewer than two.
+
+    Raises ArtifactError for a model that is not served if `strict`.
+    """
+    items = list(dict.fromkeys(_split(setting)))
+    missing = [item for item in items if item not in names]
+    if missing and strict:
+        raise ArtifactError(
+            f"PRISM_AUTO_MODELS: {missing[0]} is not one of the served models: {', '.join(names)}"
+        )
+    served = tuple(item for item in items if item in names)
+    return served if len(served) > 1 else ()
+
+
+def choose_default(
+    names: Mapping[str, object], preferred: str = "", auto: tuple[str, ...] = ()
+) -> str:
+    """Return the default model: `preferred`, "auto" if it has models, `mnist-cnn`, or the first.
 
     Raises ArtifactError if `preferred` is not served.
     """
-    if preferred and preferred not in names:
+    if preferred == AUTO and not auto:
+        raise ArtifactError(
+            "PRISM_DEFAULT_MODEL=auto requires that at least two models of PRISM_AUTO_MODELS "
+            f"are served; served models: {', '.join(names)}"
+        )
+    if preferred and preferred not in (*names, AUTO):
         raise ArtifactError(
             f"PRISM_DEFAULT_MODEL={preferred} is not one of the served models: {', '.join(names)}"
         )
-    return preferred or (PREFERRED_DEFAULT if PREFERRED_DEFAULT in names else min(names))
+    if preferred or auto:
+        return preferred or AUTO
+    return PREFERRED_DEFAULT if PREFERRED_DEFAULT in names else min(names)
+
+
+def _split(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
 
 
 def _parse_models(items: Iterable[str], models_dir: Path) -> dict[str, Address]:
@@ -198,6 +251,8 @@ def _parse_models(items: Iterable[str], models_dir: Path) -> dict[str, Address]:
                 raise ArtifactError(f"{redact(item)}: write name=address")
             if name in addresses:
                 raise ArtifactError(f"{name} is listed twice")
+            if name == AUTO:
+                raise ArtifactError(f"{AUTO}: {_RESERVED}")
             addresses[name] = parse_address(address if equals else item, models_dir)
             if not equals and Path(item).name != item:
                 raise ArtifactError(f"{addresses[name].redacted} has no name: write name=address")

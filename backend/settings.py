@@ -51,8 +51,13 @@ class Settings(BaseSettings):
     )
     default_model: str = Field(
         "",
-        description="model for requests that name none; "
-        "empty: mnist-cnn if it is served, else the first by name",
+        description="model for requests that name none; empty: auto if at least two models of "
+        "PRISM_AUTO_MODELS are served, else mnist-cnn, else the first by name",
+    )
+    auto_models: str = Field(
+        "mnist-cnn,photos",
+        description="models that the model name auto asks in order, comma-separated; the first "
+        "for which the image is in distribution classifies it, else the last",
     )
     runtime: RuntimeName = Field(
         "auto", description="auto, onnx or torch; auto: torch on a GPU, else onnx"

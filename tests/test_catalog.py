@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from backend.catalog import choose_default, discover
+from backend.catalog import choose_auto, choose_default, discover
 from backend.inference.errors import ArtifactError, InferenceError
 from backend.inference.models import artifact
 from backend.inference.types import Floats
@@ -85,6 +85,32 @@ def test_default_is_digit_model_else_first_by_name(models_dir: Path) -> None:
     assert choose_default(folders) == "ant"
     with pytest.raises(ArtifactError, match="PRISM_DEFAULT_MODEL=cat"):
         choose_default(folders, "cat")
+
+
+def test_auto_asks_the_served_models_in_order(models_dir: Path) -> None:
+    folders = discover(models_dir)
+    assert choose_auto(folders, "zebra, photos,ant,zebra", strict=False) == ("zebra", "ant")
+    assert choose_auto(folders, "mnist-cnn,photos", strict=False) == ()
+    assert choose_auto(folders, "", strict=True) == ()
+    with pytest.raises(ArtifactError, match="PRISM_AUTO_MODELS: photos is not one of"):
+        choose_auto(folders, "ant,photos", strict=True)
+
+
+def test_default_is_auto_if_it_has_several_models(models_dir: Path) -> None:
+    folders = discover(models_dir)
+    assert choose_default(folders, auto=("zebra", "ant")) == "auto"
+    assert choose_default(folders, "ant", ("zebra", "ant")) == "ant"
+    assert choose_default(folders, "auto", ("zebra", "ant")) == "auto"
+    with pytest.raises(ArtifactError, match="PRISM_DEFAULT_MODEL=auto requires"):
+        choose_default(folders, "auto")
+
+
+def test_name_auto_is_reserved(models_dir: Path) -> None:
+    with pytest.raises(ArtifactError, match="auto: the name is reserved"):
+        discover(models_dir, f"auto={models_dir}/ant")
+    write_model(models_dir, "auto")
+    with pytest.raises(ArtifactError, match="the name is reserved"):
+        discover(models_dir)
 
 
 def test_plans_of_loaded_models_are_stored(tmp_path: Path) -> None:

@@ -1,12 +1,13 @@
 """Dependencies and query parameters of the routes."""
 
+import time
 from typing import Annotated, Any, Final, TypedDict
 
 from fastapi import Depends, Query, Request
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
-from backend.catalog import Catalog
+from backend.catalog import AUTO, Catalog
 from backend.history.history import History
 from backend.inference.classifier import Classifier
 from backend.settings import Settings
@@ -41,15 +42,17 @@ HistoryDep = Annotated[History | None, _from_state("history")]
 RequestIdDep = Annotated[str, _from_state("request_id")]
 
 
-async def get_classifier(
+async def get_classifiers(
     request: Request, catalog: Catalog, name: str | None, max_wait: float
-) -> Classifier:
-    """Return the classifier `name` (None: the default model), and set the request's `model_name`.
+) -> list[Classifier]:
+    """Return the classifiers to ask in order for the model `name` (None: the default model).
 
-    Wait at most `max_wait` seconds for a model that is still loading.
+    Set the request's `model_name`. Wait at most `max_wait` seconds for models that are loading.
     """
-    request.state.model_name = catalog.entry(name or catalog.default).name
-    return await catalog.get(name, max_wait)
+    names = catalog.resolve(name)
+    request.state.model_name = names[0] if len(names) == 1 else AUTO
+    end = time.monotonic() + max_wait
+    return [await catalog.get(each, max(0.0, end - time.monotonic())) for each in names]
 
 
 def _parse_coverage(text: str) -> float:
@@ -66,7 +69,11 @@ def _parse_coverage(text: str) -> float:
 
 ModelParam = Annotated[
     str | None,
-    Query(max_length=64, description="Name of a served model. If omitted, the default model."),
+    Query(
+        max_length=64,
+        description="Name of a served model, or `auto`: the first specialized model for which the "
+        "image is in distribution. If omitted, the default model.",
+    ),
 ]
 TopKParam = Annotated[
     int, Query(ge=1, le=10_000, description="Number of most probable classes in `top`.")

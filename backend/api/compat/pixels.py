@@ -16,7 +16,7 @@ from backend.api import deadlines
 from backend.api.body import is_form, is_raw_image, read_body, read_form
 from backend.api.compat import pixel_inputs
 from backend.api.compat.pixel_inputs import DRAWING_FIELD, PixelField
-from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep, get_classifier
+from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep
 from backend.api.routes.classify import classify
 from backend.api.schemas.errors import PROBLEM_RESPONSES
 from backend.catalog import Catalog
@@ -90,7 +90,8 @@ async def predict_nn(
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The image is larger than {settings.max_bytes:,} bytes.")
     timeout = deadlines.request_timeout(request, settings.timeout)
-    classifier = await get_classifier(request, catalog, model, timeout)
+    classifier, _ = await _get_digit_model(catalog, model)
+    request.state.model_name = classifier.manifest.name
     result = await deadlines.cancel_on_disconnect(request, classifier.classify(data, timeout))
     label = int(result.ranking[0])
     return _json_response({"result": label, "error": "", "data": result.probabilities.tolist()})
@@ -106,7 +107,8 @@ async def _get_digit_model(
     catalog: Catalog, name: str | None
 ) -> tuple[Classifier, DigitPreprocess]:
     """Return the model `name`, or without a name the default or first model for digits."""
-    names = [name] if name else [catalog.default, *(entry.name for entry in catalog.entries())]
+    others = () if name else (entry.name for entry in catalog.entries())
+    names = [*catalog.resolve(name), *others]
     for candidate in names:
         with suppress(ModelNotReadyError):
             classifier = await catalog.get(candidate)

@@ -17,6 +17,7 @@ from backend.api.multipart import Upload
 from backend.api.schemas.classify import Classification, make_classification
 from backend.api.schemas.errors import PROBLEM_RESPONSES
 from backend.history.history import History
+from backend.inference import auto
 
 router = APIRouter(tags=["classify"])
 
@@ -80,11 +81,15 @@ async def classify(
 ) -> Response:
     """Classify the image in the form field `file` (or `image`), or in the raw body."""
     timeout = deadlines.request_timeout(request, settings.timeout)
-    classifier = await deps.get_classifier(request, catalog, model, timeout)
-    classifier.require_capacity(timeout)  # before reading the body: rejections must be cheap
+    classifiers = await deps.get_classifiers(request, catalog, model, timeout)
+    for each in classifiers:
+        each.require_capacity(timeout)  # before reading the body: rejections must be cheap
     upload = await read_image(request, settings.max_bytes)
     content = upload.read(settings.max_bytes)
-    result = await deadlines.cancel_on_disconnect(request, classifier.classify(content, timeout))
+    classifier, result = await deadlines.cancel_on_disconnect(
+        request, auto.classify(classifiers, content, timeout)
+    )
+    request.state.model_name = classifier.manifest.name
     fields = make_classification(
         result, classifier.manifest, upload.filename, top_k, probabilities, coverage
     )
@@ -125,14 +130,16 @@ async def classify_batch(
 ) -> Response:
     """Classify every `file` of the form. An invalid image fails alone."""
     timeout = deadlines.request_timeout(request, settings.timeout)
-    classifier = await deps.get_classifier(request, catalog, model, timeout)
+    classifiers = await deps.get_classifiers(request, catalog, model, timeout)
     uploads = await read_images(request, settings.max_bytes, settings.max_batch_bytes)
 
     async def classify_line(upload: Upload) -> bytes:
         try:
             content = upload.read(settings.max_bytes)
-            await deadlines.wait_until(lambda: classifier.has_capacity(timeout), timeout)
-            result = await classifier.classify(content, timeout)
+            await deadlines.wait_until(
+                lambda: all(each.has_capacity(timeout) for each in classifiers), timeout
+            )
+            classifier, result = await auto.classify(classifiers, content, timeout)
             fields = make_classification(
                 result, classifier.manifest, upload.filename, top_k, probabilities, coverage
             )

@@ -1,8 +1,10 @@
 """Response models of /models, and the functions that fill them."""
 
+from collections.abc import Sequence
+
 from pydantic import BaseModel, Field
 
-from backend.catalog import Entry, State
+from backend.catalog import AUTO, Entry, State
 from backend.inference.autotune import Plan
 from backend.inference.models.artifact import CARD
 from calibration.apply import Calibration
@@ -43,8 +45,26 @@ class ModelDetail(ModelInfo):
 class ModelList(BaseModel):
     """The served models."""
 
-    default: str
+    default: str = Field(description="Model for requests that name none; a name, or `auto`.")
+    auto: list[str] | None = Field(
+        description="Models that `model=auto` asks in order: the first for which the image is in "
+        "distribution classifies it, else the last. Null unless at least two are served."
+    )
     models: list[ModelInfo]
+
+
+def auto_detail(entries: Sequence[Entry]) -> ModelDetail:
+    """Return the description of the automatic choice among the models `entries`."""
+    states = [entry.state for entry in entries]
+    last = entries[-1].name
+    return ModelDetail(
+        name=AUTO,
+        title="Automatic",
+        description=f"Asks {', '.join(entry.name for entry in entries)} in this order. The first "
+        f"model for which the image is in distribution classifies it, else {last}.",
+        state=next((state for state in ("failed", "loading") if state in states), "ready"),
+        error=next((f"{entry.name}: {entry.error}" for entry in entries if entry.error), None),
+    )
 
 
 def model_detail(entry: Entry) -> ModelDetail:

@@ -1,0 +1,111 @@
+"""Automatic choice of the model."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+
+from backend.inference import auto
+from backend.inference.classifier import Classifier
+from backend.inference.errors import DeadlineError, ImageError
+from backend.inference.models import artifact
+from backend.inference.runtimes import Runtime
+from backend.inference.types import ClassificationResult, Floats, Timings
+from tests.fake_models import CALIBRATION, GRAY, digit_in, fake_loader, gray, write_model
+
+pytestmark = pytest.mark.anyio
+
+
+class KnownDigits:
+    """Classifies `gray` images of the digits in `known`; others get the same logit everywhere."""
+
+    name = "known"
+    concurrent = False
+
+    def __init__(self, known: range) -> None:
+        self._known = known
+
+    def __call__(self, batch: Floats) -> Floats:
+        """Return logits (N, 10) for inputs (N, 1, 8, 8)."""
+        logits = np.zeros((len(batch), 10), dtype=np.float32)
+        for row, item in zip(logits, batch, strict=True):
+            if (digit := digit_in(item)) in self._known:
+                row[digit] = 9
+        return logits
+
+
+def create_classifier(folder: Path, name: str, runtime: Runtime, **fields: object) -> Classifier:
+    model = artifact.read(write_model(folder, name, preprocess=GRAY, **fields))
+    return Classifier(model, partial(fake_loader(runtime), model))
+
+
+@pytest.fixture
+def classifiers(tmp_path: Path) -> Iterator[list[Classifier]]:
+    """`low` knows 0 to 4, `high` 5 to 7."""
+    low = create_classifier(tmp_path, "low", KnownDigits(range(5)), calibration=CALIBRATION)
+    high = create_classifier(tmp_path, "high", KnownDigits(range(5, 8)), calibration=CALIBRATION)
+    yield [low, high]
+    low.close()
+    high.close()
+
+
+async def answer(classifiers: list[Classifier], digit: int) -> tuple[str, str, bool | None]:
+    """Return the name of the model that answers, its prediction, and whether it is certain."""
+    classifier, result = await auto.classify(classifiers, gray(digit))
+    return classifier.manifest.name, result.top(1)[0].label, result.in_distribution
+
+
+async def test_first_model_in_distribution_answers(classifiers: list[Classifier]) -> None:
+    assert await answer(classifiers, 3) == ("low", "3", True)
+    assert await answer(classifiers, 6) == ("high", "6", True)
+    assert await answer([*classifiers[::-1]], 3) == ("low", "3", True)
+
+
+async def test_last_model_answers_if_none_knows_the_image(classifiers: list[Classifier]) -> None:
+    assert await answer(classifiers, 9) == ("high", "0", False)
+    assert await answer(classifiers[:1], 9) == ("low", "0", False)
+
+
+async def test_uncalibrated_model_answers_only_as_the_last(
+    classifiers: list[Classifier], tmp_path: Path
+) -> None:
+    plain = create_classifier(tmp_path, "plain", KnownDigits(range(10)))
+    try:
+        assert await answer([plain, *classifiers], 3) == ("low", "3", True)
+        assert await answer([*classifiers, plain], 9) == ("plain", "9", None)
+    finally:
+        plain.close()
+
+
+async def test_timings_include_every_model_asked(classifiers: list[Classifier]) -> None:
+    asked: list[Timings] = []
+
+    class Recording:
+        """Records the timings of a classifier."""
+
+        def __init__(self, classifier: Classifier) -> None:
+            self._classifier = classifier
+
+        async def classify(self, data: bytes, limit: float | None) -> ClassificationResult:
+            result = await self._classifier.classify(data, limit)
+            asked.append(result.timings)
+            return result
+
+    recorded = cast(list[Classifier], [Recording(each) for each in classifiers])
+    _, result = await auto.classify(recorded, gray(6))
+    assert result.timings.inference == sum(each.inference for each in asked)
+    assert result.timings.decode == sum(each.decode for each in asked)
+    assert len(asked) == 2
+
+
+async def test_time_limit_covers_all_models(classifiers: list[Classifier]) -> None:
+    with pytest.raises(DeadlineError):
+        await auto.classify(classifiers, gray(6), 1e-9)
+
+
+async def test_unreadable_image_raises(classifiers: list[Classifier]) -> None:
+    with pytest.raises(ImageError):
+        await auto.classify(classifiers, b"not an image")
