@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from evaluation.escaping import escape_unprintable
-from evaluation.metrics import Indices, Reliability, RocCurve
+from evaluation.metrics import MIN_BIN_IMAGES, Indices, Reliability, RocCurve
 
 TEXT_COLOR: Final = "#1a1a1a"  # also of the axes
 # Lines have enough contrast on white and on black.
@@ -78,16 +78,38 @@ def plot_roc(curves: Sequence[RocCurve], macro_auc: float | None) -> Figure:
 
 @mpl.rc_context(_STYLE)
 def plot_reliability(reliability: Reliability) -> Figure:
-    """Plot accuracy against confidence; the size of a point is its share of the images."""
+    """Plot accuracy against confidence; the size of a point is its share of the images.
+
+    Bins with fewer than 10 images are hollow points, which no line joins.
+    """
     figure, axes = _figure()
     share = reliability.count / reliability.count.sum()
     axes.plot([0, 1], [0, 1], color=GRAY, linestyle=":", linewidth=1, label="ideal")
-    axes.plot(
-        reliability.confidence, reliability.accuracy, color=BLUE, linewidth=1.5, label="measured"
-    )
-    axes.scatter(
-        reliability.confidence, reliability.accuracy, s=12 + 120 * share, color=BLUE, zorder=3
-    )
+    segments = reliability.segments
+    for number in sorted({segment for segment in segments if segment is not None}):
+        line = np.array([segment == number for segment in segments])
+        axes.plot(
+            reliability.confidence[line],
+            reliability.accuracy[line],
+            color=BLUE,
+            linewidth=1.5,
+            label="_",  # not in the legend
+        )
+    is_sparse = np.array([segment is None for segment in segments])
+    for bins, label, fill in (
+        (~is_sparse, "measured", BLUE),
+        (is_sparse, f"fewer than {MIN_BIN_IMAGES} images", "none"),
+    ):
+        if bins.any():
+            axes.scatter(
+                reliability.confidence[bins],
+                reliability.accuracy[bins],
+                s=12 + 120 * share[bins],
+                facecolors=fill,
+                edgecolors=BLUE,
+                label=label,
+                zorder=3,
+            )
     axes.set(xlabel="Confidence", ylabel="Accuracy")
     _unit_square(axes)
     axes.legend(loc="lower right")

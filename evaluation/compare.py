@@ -9,6 +9,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix
 
 from evaluation.errors import ReportError
+from evaluation.intervals import Interval, paired_difference
 from evaluation.metrics import Indices
 from evaluation.types import Record
 
@@ -39,7 +40,8 @@ class Disagreement:
 class Comparison:
     """Comparison of models A and B on the images that both classified.
 
-    `only_a` and `only_b` are the images that only one model classifies correctly, `examples_a` and
+    `accuracy_difference` is the 95% interval of B's minus A's accuracy, paired by image. `only_a`
+    and `only_b` are the images that only one model classifies correctly, `examples_a` and
     `examples_b` the first 24 of them. `left_out` is the number of images without a prediction of
     both models. `agreement` is the share of equal predictions. `difference` (C, C) is B's confusion
     matrix minus A's, rows are the true classes. `p_value` is the exact two-sided p-value of
@@ -53,6 +55,7 @@ class Comparison:
     left_out: int
     accuracy_a: float
     accuracy_b: float
+    accuracy_difference: Interval
     both_right: int
     both_wrong: int
     only_a: tuple[str, ...]
@@ -91,6 +94,7 @@ def compare(
         left_out=len({record.name for record in (*a.records, *b.records)}) - len(pairs),
         accuracy_a=float(is_correct_a.mean()),
         accuracy_b=float(is_correct_b.mean()),
+        accuracy_difference=paired_difference(len(only_a), len(only_b), len(pairs)),
         both_right=int((is_correct_a & is_correct_b).sum()),
         both_wrong=int((~is_correct_a & ~is_correct_b).sum()),
         only_a=tuple(name for name, *_ in only_a),

@@ -12,8 +12,10 @@ from matplotlib.figure import Figure
 
 from evaluation import charts
 from evaluation.compare import Comparison
+from evaluation.confusion import restrict
 from evaluation.escaping import escape_unprintable
-from evaluation.metrics import Indices, Metrics
+from evaluation.intervals import Interval
+from evaluation.metrics import MIN_BIN_IMAGES, Indices, Metrics
 from evaluation.results import MAX_LISTED_FAILURES, Evaluation
 
 MAX_MATRIX_CLASSES: Final = 30  # with more classes the largest cells are listed instead
@@ -53,8 +55,8 @@ def render_report(evaluation: Evaluation) -> str:
 
 def render_comparison(comparison: Comparison) -> str:
     """Return the page of a comparison."""
-    matrix, labels = comparison.difference, comparison.labels
-    is_small = len(labels) <= MAX_MATRIX_CLASSES
+    matrix, labels = restrict(comparison.difference, comparison.labels)
+    is_small = 0 < len(labels) <= MAX_MATRIX_CLASSES
     template = _environment().get_template("compare.html")
     return template.render(
         comparison=comparison,
@@ -72,7 +74,13 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": _format_share, "count": lambda number: f"{number:,}"}
+    environment.filters |= {
+        "share": _format_share,
+        "count": lambda number: f"{number:,}",
+        "images": lambda number: f"{number:,} {'image' if number == 1 else 'images'}",
+        "interval": _format_interval,
+        "points": _format_points,
+    }
     return environment
 
 
@@ -88,8 +96,9 @@ def _metrics_context(metrics: Metrics) -> dict[str, Any]:
         present = [one for one in classes if one.support]
         classes = sorted(present, key=lambda one: one.f1 or 0.0)[:MAX_LISTED]
     bins = metrics.reliability
-    is_small = len(metrics.labels) <= MAX_MATRIX_CLASSES
-    mistakes = metrics.confusion - np.diag(np.diag(metrics.confusion))
+    confusion, labels = restrict(metrics.confusion, metrics.labels)
+    is_small = len(labels) <= MAX_MATRIX_CLASSES
+    mistakes = confusion - np.diag(np.diag(confusion))
     worst = min(metrics.curves, key=lambda curve: curve.auc, default=None)
     return {
         "classes": classes,
@@ -97,14 +106,15 @@ def _metrics_context(metrics: Metrics) -> dict[str, Any]:
         "present": sum(one.support > 0 for one in metrics.classes),
         "areas": {curve.label: curve.auc for curve in metrics.curves},
         "bins": list(zip(bins.confidence, bins.accuracy, bins.count.tolist(), strict=True)),
-        "matrix": _confusion_table(metrics.confusion, metrics.labels) if is_small else None,
-        "confusions": () if is_small else _largest_cells(mistakes, metrics.labels),
+        "matrix": _confusion_table(confusion, labels) if is_small else None,
+        "confusions": () if is_small else _largest_cells(mistakes, labels),
         "roc": _chart_uris(charts.plot_roc(metrics.curves, metrics.macro_auc)),
         "roc_alt": ""
         if worst is None
         else f"ROC curves. The mean area under the curve is {metrics.macro_auc:.4f}, the smallest "
         f"is {worst.auc:.4f} for class {worst.label}.",
         "reliability": _chart_uris(charts.plot_reliability(bins)),
+        "min_bin_images": MIN_BIN_IMAGES,
         "reliability_alt": "Accuracy against confidence. The mean difference is "
         f"{_format_share(bins.ece)}; the values are in the table below.",
     }
@@ -169,3 +179,11 @@ def _chart_uris(figure: Figure) -> dict[str, str]:
 
 def _format_share(value: float | None) -> str:
     return "–" if value is None else f"{value:.2%}"
+
+
+def _format_interval(interval: Interval | None) -> str:
+    return "–" if interval is None else f"{interval.low:.2%} to {interval.high:.2%}"
+
+
+def _format_points(value: float) -> str:
+    return f"{100 * value:+.2f}".replace("-", "−")

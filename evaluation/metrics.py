@@ -20,14 +20,17 @@ from sklearn.metrics import (
     top_k_accuracy_score,
 )
 
+from evaluation.intervals import Interval, wilson
 from evaluation.types import Floats
 
 Doubles = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 BINS: Final = 15  # Guo et al. 2017
+MIN_BIN_IMAGES: Final = 10  # a bin with fewer images says little about the accuracy
 MAX_CURVE_POINTS: Final = 200
 _CHUNK_ROWS: Final = 4096  # ranking takes several times the memory of the rows
+_BIN_EDGES: Final = np.linspace(0, 1, BINS + 1)[1:-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,7 @@ class ClassMetrics:
     """Metrics of one class.
 
     The precision of a class that was never predicted and the recall of a class without images are
-    None.
+    None. `recall_interval` is Wilson's 95% interval.
     """
 
     label: str
@@ -43,6 +46,7 @@ class ClassMetrics:
     recall: float | None
     f1: float | None
     support: int
+    recall_interval: Interval | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +82,35 @@ class Reliability:
     count: Indices
     ece: float
 
+    @property
+    def segments(self) -> tuple[int | None, ...]:
+        """The number of the line to which each bin belongs; None for fewer than 10 images.
+
+        A line joins adjacent bins only: bins without enough images interrupt it.
+        """
+        positions = np.searchsorted(_BIN_EDGES, self.confidence)
+        is_sparse = self.count < MIN_BIN_IMAGES
+        starts = np.diff(positions, prepend=-2) > 1
+        starts[1:] |= is_sparse[:-1]
+        numbers = np.cumsum(starts).tolist()
+        return tuple(
+            None if sparse else number for sparse, number in zip(is_sparse, numbers, strict=True)
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Metrics:
     """Metrics of N labeled images.
 
-    `confusion` has shape (C, C), rows are the true classes. `top5` is None for five classes or
-    fewer. `curves` has the classes with positives and negatives, `without_curve` the others;
-    `macro_auc` is the mean area, None without curves.
+    `accuracy_interval` is Wilson's 95% interval. `confusion` has shape (C, C), rows are the true
+    classes. `top5` is None for five classes or fewer. `curves` has the classes with positives and
+    negatives, `without_curve` the others; `macro_auc` is the mean area, None without curves.
     """
 
     labels: tuple[str, ...]
     count: int
     accuracy: float
+    accuracy_interval: Interval
     top5: float | None
     classes: tuple[ClassMetrics, ...]
     macro: Averages
@@ -120,6 +140,7 @@ def measure(labels: Sequence[str], probabilities: Floats, truth: Indices) -> Met
         labels=tuple(labels),
         count=len(truth),
         accuracy=float(accuracy_score(truth, predicted)),
+        accuracy_interval=wilson(int((predicted == truth).sum()), len(truth)),
         top5=_top5(probabilities, truth) if len(labels) > 5 else None,
         classes=_classes(labels, truth, predicted),
         macro=_averages(truth, predicted, "macro"),
@@ -154,7 +175,7 @@ def reliability(confidence: Floats, correct: NDArray[np.bool_]) -> Reliability:
     """Return the reliability of confidences (N,) given which predictions are correct (N,)."""
     within = confidence.clip(0, 1)  # rounding may exceed 1
     accuracy, mean = calibration_curve(correct.astype(int), within, n_bins=BINS, pos_label=1)
-    bins = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], within)  # as in scikit-learn
+    bins = np.searchsorted(_BIN_EDGES, within)  # as in scikit-learn
     count = np.bincount(bins)
     count = count[count > 0]
     ece = float(np.average(np.abs(accuracy - mean), weights=count))
@@ -175,10 +196,19 @@ def _classes(labels: Sequence[str], truth: Indices, predicted: Indices) -> tuple
     columns = precision_recall_fscore_support(
         truth, predicted, labels=range(len(labels)), zero_division=np.nan
     )
-    rows = zip(labels, *columns, strict=True)
+    hits = np.bincount(truth[predicted == truth], minlength=len(labels)).tolist()
     return tuple(
-        ClassMetrics(label, _optional(precision), _optional(recall), _optional(f1), int(support))
-        for label, precision, recall, f1, support in rows
+        ClassMetrics(
+            label,
+            _optional(precision),
+            _optional(recall),
+            _optional(f1),
+            int(support),
+            wilson(correct, int(support)) if support else None,
+        )
+        for label, correct, precision, recall, f1, support in zip(
+            labels, hits, *columns, strict=True
+        )
     )
 
 

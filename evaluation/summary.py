@@ -13,13 +13,15 @@ def summarize_evaluation(evaluation: Evaluation) -> str:
     lines += [f"  {note}" for note in evaluation.notes]
     rows: dict[str, str] = {}
     if metrics := evaluation.metrics:
-        rows["accuracy"] = f"{metrics.accuracy:.2%} of {metrics.count:,} images"
+        rows["accuracy"] = f"{metrics.accuracy:.2%} of {_count_images(metrics.count)}"
+        interval = metrics.accuracy_interval
+        rows["95% interval"] = f"{interval.low:.2%} to {interval.high:.2%}"
         if metrics.top5 is not None:
             rows["top-5 accuracy"] = f"{metrics.top5:.2%}"
         rows["macro F1"] = f"{metrics.macro.f1:.2%}"
         if metrics.macro_auc is not None:
             rows["macro AUC"] = f"{metrics.macro_auc:.4f}"
-        rows["calibration error"] = f"{metrics.reliability.ece:.2%}"
+        rows["expected calibration error"] = f"{metrics.reliability.ece:.2%}"
     if sets := evaluation.sets:
         coverage = f"{sets.coverage:.2%} coverage (target {sets.promised:.0%})"
         rows["prediction sets"] = f"{coverage}, {sets.mean_size:.3f} labels on average"
@@ -42,9 +44,11 @@ def summarize_evaluation(evaluation: Evaluation) -> str:
 
 def summarize_comparison(comparison: Comparison) -> str:
     """Return the main results of a comparison, one per line."""
+    images = _count_images(comparison.image_count)
     rows = {
-        f"A {comparison.a}": f"{comparison.accuracy_a:.2%} of {comparison.image_count:,} images",
+        f"A {comparison.a}": f"{comparison.accuracy_a:.2%} of {images}",
         f"B {comparison.b}": f"{comparison.accuracy_b:.2%}",
+        "B minus A": _describe_difference(comparison),
         "only A correct": f"{len(comparison.only_a):,}",
         "only B correct": f"{len(comparison.only_b):,}",
         "agreement": f"{comparison.agreement:.2%}",
@@ -55,5 +59,16 @@ def summarize_comparison(comparison: Comparison) -> str:
     return _format_table(rows)
 
 
+def _describe_difference(comparison: Comparison) -> str:
+    interval = comparison.accuracy_difference
+    points = [comparison.accuracy_b - comparison.accuracy_a, interval.low, interval.high]
+    difference, low, high = (f"{100 * value:+.2f}" for value in points)
+    return f"{difference} points (95% interval: {low} to {high})"
+
+
+def _count_images(number: int) -> str:
+    return f"{number:,} {'image' if number == 1 else 'images'}"
+
+
 def _format_table(rows: Mapping[str, str]) -> str:
-    return "\n".join(escape_unprintable(f"  {name:<22} {text}") for name, text in rows.items())
+    return "\n".join(escape_unprintable(f"  {name:<28} {text}") for name, text in rows.items())

@@ -34,9 +34,9 @@ def create_evaluation(seed: int, labels: tuple[str, ...] = LABELS, count: int = 
     )  # fmt: skip
 
 
-def create_comparison(labels: tuple[str, ...] = LABELS) -> Comparison:
+def create_comparison(labels: tuple[str, ...] = LABELS, count: int = 60) -> Comparison:
     sides = [
-        ModelRecords(name, labels, create_evaluation(seed, labels).records)
+        ModelRecords(name, labels, create_evaluation(seed, labels, count).records)
         for name, seed in (("first", 1), (HOSTILE, 1))
     ]
     rng = np.random.default_rng(0)
@@ -58,5 +58,5 @@ def render_pages() -> dict[str, str]:
         "report": render_report(create_evaluation(1)),
         "many classes": render_report(create_evaluation(2, many, 200)),
         "comparison": render_comparison(create_comparison()),
-        "comparison, many classes": render_comparison(create_comparison(many)),
+        "comparison, many classes": render_comparison(create_comparison(many, 200)),
     }
