@@ -18,13 +18,18 @@ _RERUN = "correction made"
 
 @dataclass(frozen=True, slots=True)
 class FeedbackTarget:
-    """A stored classification; `labels` are the ones to choose from."""
+    """A stored classification; `labels` are the ones to choose from.
+
+    `store` stores a classification that is not stored yet when the first feedback is given, and
+    returns its id in the history. It raises ClientError.
+    """
 
     client: Client
     classification_id: str
     prediction: str
     labels: Sequence[str]
     kind: str
+    store: Callable[[], str] | None = None
 
 
 def target_of(service: Service, result: Classification) -> FeedbackTarget | None:
@@ -120,7 +125,8 @@ def _submit(target: FeedbackTarget, corrections: Corrections, key: str, right: s
     """Send the right label to the history; None removes the feedback."""
     _set_open(key, False)
     try:
-        target.client.history.correct(target.classification_id, right)
+        stored_id = target.store() if target.store else target.classification_id
+        target.client.history.correct(stored_id, right)
     except ClientError as error:
         st.session_state[_error_key(key)] = error
         return
