@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from evaluation.errors import LabelError, PredictorError
+from evaluation.ground_truth import unknown_labels_message
 from evaluation.results import Mistake
 from evaluation.thumbnails import create_thumbnail_uri
 from evaluation.types import AnySample, Failure, Floats, ModelOutput, Predictor, Record, Sample
@@ -156,15 +157,3 @@ class RecordCollector:
             heapq.heapreplace(self._worst, entry)
         else:
             heapq.heappush(self._worst, entry)
-
-
-def unknown_labels_message(unknown: Iterable[str], labels: Sequence[str]) -> str:
-    """Return the message for labels in the data that are not among the model's `labels`."""
-    names = sorted(unknown)
-    named, known = ", ".join(map(repr, names[:3])), ", ".join(map(repr, labels[:3]))
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    ellipsis = " ..." if len(labels) > 3 else ""
-    return (
-        f"the data has labels that are unknown to the model: {named}{more}; "
-        f"the model's labels are {known}{ellipsis}"
-    )

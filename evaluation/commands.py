@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,8 @@ from evaluation import report
 from evaluation.compare import ModelRecords, compare
 from evaluation.errors import ReportError
 from evaluation.escaping import escape_unprintable
-from evaluation.evaluate import check_labels, evaluate
+from evaluation.evaluate import evaluate
+from evaluation.ground_truth import check_same_labels, match_labels
 from evaluation.predictors.local import LocalPredictor, find_model
 from evaluation.predictors.served import ServedPredictor
 from evaluation.results import Evaluation
@@ -54,6 +55,11 @@ class _Data:
     outliers: Source | None
     outlier_indices: Sequence[int]
 
+    def labeled_for(self, model: Predictor) -> "_Data":
+        """Return the data with the labels of `model`; raise LabelError."""
+        source = match_labels(self.source, model.labels, model.label_ids)
+        return replace(self, source=source)
+
 
 def measure_model(options: Options, address: str) -> int:
     """Evaluate one model, write its report and return the exit code."""
@@ -61,7 +67,7 @@ def measure_model(options: Options, address: str) -> int:
         data = _open_data(options, stack)
         stop = threading.Event()
         model = stack.enter_context(open_model(address, options, stop))
-        check_labels(data.source.labels, model.labels, data.source.skipped_folder)
+        data = data.labeled_for(model)
         folder = stack.enter_context(create_report_folder(options.out, model.name))
         evaluation = _evaluate(data, model, stop)
         _print_results(evaluation, report.write(evaluation, folder))
@@ -74,15 +80,15 @@ def compare_models(options: Options, a: str, b: str) -> int:
         data = _open_data(options, stack)
         stop = threading.Event()
         models = [stack.enter_context(open_model(address, options, stop)) for address in (a, b)]
-        for model in models:
-            check_labels(data.source.labels, model.labels, data.source.skipped_folder)
+        matched = [data.labeled_for(model) for model in models]
+        check_same_labels(matched[0].source, matched[1].source)
         names = [model.name for model in models]
         if names[0] == names[1]:
             names = [a, b]
         folder = stack.enter_context(create_report_folder(options.out, "-".join(names)))
         sides: list[ModelRecords] = []
-        for name, model, side in zip(names, models, "ab", strict=True):
-            evaluation = _evaluate(data, model, stop)
+        for name, model, labeled, side in zip(names, models, matched, "ab", strict=True):
+            evaluation = _evaluate(labeled, model, stop)
             _print_results(evaluation, report.write(evaluation, folder / side))
             if code := _exit_code(evaluation, stop):
                 return code

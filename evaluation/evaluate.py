@@ -1,13 +1,11 @@
 """Evaluation of a predictor on labeled samples."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
-from evaluation import collector
 from evaluation.collector import IsCancelled, Progress, RecordCollector, Samples
-from evaluation.errors import LabelError
 from evaluation.metrics import measure
 from evaluation.results import Evaluation, Latency, Model, Outliers, PredictionSets
 from evaluation.types import Predictor, Record
@@ -59,22 +57,6 @@ def evaluate(
             mistakes=labeled.mistakes,
             outliers=outlier_results,
         )
-
-
-def check_labels(
-    labels: Iterable[str], model_labels: Sequence[str], skipped_folder: str | None = None
-) -> None:
-    """Raise LabelError if `labels` of the data are not among the `model_labels`.
-
-    `skipped_folder` is the top folder above the class folders; the message mentions it as a hint.
-    """
-    if unknown := set(labels) - set(model_labels):
-        hint = ""
-        if skipped_folder is not None:
-            hint = f"; the top folder {skipped_folder!r} was not used as a class"
-        if skipped_folder in model_labels:
-            hint += ": to use it, move its images out of its subfolders"
-        raise LabelError(collector.unknown_labels_message(unknown, model_labels) + hint)
 
 
 def _prediction_sets(records: Sequence[Record], promised: float | None) -> PredictionSets | None:

@@ -1,6 +1,6 @@
 """Types of an evaluation: samples in, model outputs out, and a record of each."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -70,6 +70,10 @@ class Predictor(Protocol):
     @property
     def labels(self) -> tuple[str, ...]:
         """Labels in the order of the probabilities."""
+
+    @property
+    def label_ids(self) -> Sequence[str] | None:
+        """WordNet IDs of the labels, in the same order, or None."""
 
     def __call__(self, contents: Iterator[bytes]) -> Iterator[ModelOutput | Failure]:
         """Yield one result per image file, in order, reading only a few files ahead.

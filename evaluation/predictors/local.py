@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ class LocalPredictor:
         self.name: Final = model.manifest.name
         self.version: Final = model.manifest.version
         self.labels: Final = model.manifest.labels
+        self.label_ids: Final[Sequence[str] | None] = getattr(model.manifest, "label_ids", None)
         self._coverage = coverage
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="local-predictor")

@@ -9,9 +9,11 @@ from typing import Final
 
 from client import Client, ModelInfo
 from evaluation.errors import EvaluationError
-from evaluation.evaluate import check_labels, evaluate
+from evaluation.evaluate import evaluate
+from evaluation.ground_truth import match_labels
 from evaluation.predictors.served import ServedPredictor
 from evaluation.results import Evaluation
+from evaluation.sources.base import Source
 from evaluation.types import Record
 from frontend.datasets.dataset import Dataset
 from frontend.state.jobs import Job
@@ -104,9 +106,9 @@ class EvaluationRun:
         return Confusions(records, self.model.labels)
 
 
-def check_dataset_labels(model: ModelInfo, data: Dataset) -> None:
-    """Raise LabelError if the dataset has labels that the model does not have."""
-    check_labels(data.source.labels, model.labels, data.source.skipped_folder)
+def match_dataset_labels(model: ModelInfo, data: Dataset) -> Source:
+    """Return the images with labels of the model; raise LabelError for a class that it lacks."""
+    return match_labels(data.source, model.labels, getattr(model, "label_ids", None))
 
 
 def evaluate_model(
@@ -134,7 +136,6 @@ def evaluate_dataset(
     reporter: "ProgressReporter",
 ) -> Evaluation:
     """Classify every image and retry while the backend is away; raise EvaluationError."""
-    source = data.source
     with ServedPredictor(
         target.client,
         model.name,
@@ -143,7 +144,7 @@ def evaluate_dataset(
         max_attempts=MAX_ATTEMPTS,
         on_wait=reporter.report_wait,
     ) as predictor:
-        check_labels(source.labels, predictor.labels, source.skipped_folder)
+        source = match_labels(data.source, predictor.labels, predictor.label_ids)
         return evaluate(
             source.samples(),
             predictor,

@@ -31,6 +31,7 @@ class FakePredictor:
 
     name = "fake"
     version = "7"
+    label_ids = None
 
     def __init__(
         self, results: Iterable[ModelOutput | Failure], labels: Sequence[str] = LABELS

@@ -164,6 +164,7 @@ class InterruptedPredictor:
     """A predictor during whose second image Ctrl-C is pressed."""
 
     name, version, labels = "slow", "1", tuple("0123456789")
+    label_ids = None
 
     def __call__(self, contents: Iterator[bytes]) -> Iterator[ModelOutput | Failure]:
         for number, _ in enumerate(contents, 1):

@@ -8,6 +8,7 @@ from typing import Final
 from client import ModelInfo
 from evaluation.compare import Comparison, ModelRecords, compare
 from evaluation.errors import EvaluationError
+from evaluation.ground_truth import check_same_labels
 from evaluation.results import Evaluation
 from evaluation.types import Record
 from frontend.datasets.dataset import Dataset
@@ -16,8 +17,8 @@ from frontend.datasets.evaluation_job import (
     EvaluationTarget,
     ProgressReporter,
     as_sentence,
-    check_dataset_labels,
     evaluate_dataset,
+    match_dataset_labels,
 )
 from frontend.state.jobs import Job
 
@@ -101,12 +102,17 @@ def evaluate_both(
 
 
 def check_both(models: tuple[ModelInfo, ModelInfo], data: Dataset) -> None:
-    """Raise LabelError with the model's title if a model does not have all labels of the data."""
+    """Raise LabelError, with the model's title, if a model does not have all labels of the data.
+
+    Raise it too if the models name a class differently.
+    """
+    sources = []
     for model in models:
         try:
-            check_dataset_labels(model, data)
+            sources.append(match_dataset_labels(model, data))
         except EvaluationError as error:
             raise type(error)(f"{model.title}: {error}") from error
+    check_same_labels(*sources)
 
 
 def describe_label_difference(a: ModelInfo, b: ModelInfo) -> str | None:

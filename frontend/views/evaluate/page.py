@@ -13,8 +13,8 @@ from frontend.datasets.evaluation_job import (
     EvaluationRun,
     EvaluationTarget,
     as_sentence,
-    check_dataset_labels,
     evaluate_model,
+    match_dataset_labels,
     precise_percent,
     progress_text,
 )
@@ -68,7 +68,7 @@ def page() -> None:
 
 
 def _check_and_start(service: Service, data: Dataset) -> None:
-    check_dataset_labels(service.model, data)
+    match_dataset_labels(service.model, data)
     _start(service, service.model, data)
 
 
@@ -82,7 +82,7 @@ def _start(service: Service, model: ModelInfo, data: Dataset) -> None:
 def _start_on_uploaded(service: Service, model: ModelInfo, uploaded: Dataset) -> None:
     """Start an evaluation on a dataset that is already uploaded."""
     try:
-        check_dataset_labels(model, uploaded)
+        match_dataset_labels(model, uploaded)
         data = uploaded.share()
     except EvaluationError as error:
         st.session_state[_ERROR] = as_sentence(error)

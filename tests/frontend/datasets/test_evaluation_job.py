@@ -16,9 +16,9 @@ from frontend.datasets.evaluation_job import (
     EvaluationRun,
     EvaluationTarget,
     ProgressReporter,
-    check_dataset_labels,
     duration,
     evaluate_model,
+    match_dataset_labels,
     progress_text,
 )
 from frontend.state.jobs import Job
@@ -118,9 +118,9 @@ def test_job_that_was_cancelled_before_its_start_reports_it(pets: Dataset) -> No
 
 
 def test_unknown_labels_are_reported_before_the_evaluation(pets: Dataset) -> None:
-    check_dataset_labels(PETS, pets)
+    match_dataset_labels(PETS, pets)
     with pytest.raises(LabelError, match="unknown to the model: 'dog'"):
-        check_dataset_labels(replace(PETS, labels=("cat", "owl")), pets)
+        match_dataset_labels(replace(PETS, labels=("cat", "owl")), pets)
 
 
 def test_progress_includes_rate_and_remaining_time() -> None:
