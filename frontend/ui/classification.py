@@ -9,6 +9,7 @@ from PIL import Image
 from client import Classification, ModelInfo
 from frontend.ui import alerts, components, formatting
 from frontend.ui.alerts import Problem
+from frontend.ui.bar_order import FixedBars
 
 MAX_ROW_BARS = 5  # bars for one of several images; a single image shows all of its labels
 IMAGE_WIDTH = 280  # px
@@ -63,21 +64,27 @@ def show_row(
 
 def show_headline(result: Classification, model: ModelInfo) -> None:
     """Show the prediction and its prediction set."""
-    st.subheader(formatting.escape(formatting.headline(result, model.input.kind)), anchor=False)
+    st.header(formatting.escape(formatting.headline(result, model.input.kind)), anchor=False)
     if text := formatting.supporting_text(result, model.input.kind):
         st.markdown(formatting.escape(text))
 
 
 def show_details(
-    result: Classification, model: ModelInfo, max_bars: int | None = None, key: str | None = None
+    result: Classification,
+    model: ModelInfo,
+    max_bars: int | None = None,
+    key: str | None = None,
+    fixed_bars: FixedBars | None = None,
 ) -> None:
     """Show the `max_bars` most probable labels as bars, and the timings.
 
-    The same classification twice on a page needs different keys.
+    The same classification twice on a page needs different keys. `fixed_bars` keeps the order of
+    the bars in successive classifications.
     """
+    scores = fixed_bars.scores(result, model) if fixed_bars else result.top[:max_bars]
     rows = [
         {"label": s.label, "share": s.probability, "text": formatting.percent(s.probability)}
-        for s in result.top[:max_bars]
+        for s in scores
     ]
     title = f"Probabilities. {as_text(result, model)}"  # for screen readers
     _bars(key=f"bars {key or result.id}", data={"title": title, "rows": rows})

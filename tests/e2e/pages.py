@@ -89,7 +89,7 @@ def draw_seven_by_touch(page: Page) -> None:
 
 def result(page: Page) -> Locator:
     """Return the headlines of all results."""
-    return main(page).get_by_role("heading", level=3)
+    return main(page).get_by_role("heading", level=2)
 
 
 def expect_seven(page: Page) -> None:

@@ -22,7 +22,7 @@ CLASSIFICATION_JSON = b"""{"id": "1", "model": {"name": "first", "version": "1"}
 def page_text(app: AppTest) -> str:
     """Return the text of the page."""
     assert not app.exception
-    kinds: tuple[Any, ...] = (app.title, app.subheader, app.markdown, app.caption)
+    kinds: tuple[Any, ...] = (app.title, app.header, app.subheader, app.markdown, app.caption)
     notices: tuple[Any, ...] = (app.error, app.info, app.warning)
     text = "\n".join(element.value for kind in kinds + notices for element in kind)
     return text.replace("\\", "")

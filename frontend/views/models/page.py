@@ -4,6 +4,7 @@ import streamlit as st
 
 from client import Client, ClientError, ModelInfo
 from frontend.service import errors, session
+from frontend.service.model_choice import automatic_choice
 from frontend.service.session import MODEL_PARAM, POLL_INTERVAL, Service
 from frontend.state import url_state
 from frontend.ui import alerts, formatting
@@ -27,15 +28,40 @@ def show_page() -> None:
         return
     models = service.models.models
     st.markdown(f"This backend serves {formatting.count(len(models), 'model', 'models')}.")
+    if automatic := automatic_choice(service.models):
+        _show_automatic(service, automatic)
     for model in models:
         _show_model(service, model)
     if any(model.state == "loading" for model in models):
         _watch([model.state for model in models])
 
 
-def _show_model(service: Service, model: ModelInfo) -> None:
+def _show_automatic(service: Service, model: ModelInfo) -> None:
+    """Show the automatic choice, which is no model of its own."""
     with st.container(border=True):
         st.subheader(escape(model.title), anchor=False)
+        default = " · default" if model.name == service.models.default else ""
+        st.markdown(f"{STATES[model.state]} `{model.name}`{default}")
+        st.markdown(escape(model.description))
+        _show_choice(service, model, f"Use {model.title} on all pages that support it")
+
+
+def _show_choice(service: Service, model: ModelInfo, tooltip: str) -> None:
+    if model.name == service.model.name:
+        st.markdown(":material/check: Selected")
+        return
+    st.button(
+        "Use this model",
+        key=f"use {model.name}",
+        help=tooltip,
+        on_click=url_state.put,
+        args=(MODEL_PARAM, model.name),
+    )
+
+
+def _show_model(service: Service, model: ModelInfo) -> None:
+    with st.container(border=True):
+        st.header(escape(model.title), anchor=False)
         version = f" · version {escape(model.version)}" if model.version else ""
         default = " · default" if model.name == service.models.default else ""
         st.markdown(f"{STATES[model.state]} `{model.name}`{version}{default}")
@@ -44,16 +70,7 @@ def _show_model(service: Service, model: ModelInfo) -> None:
             return
         if model.description:
             st.markdown(escape(model.description))
-        if model.name == service.model.name:
-            st.markdown(":material/check: Selected")
-        else:
-            st.button(
-                "Use this model",
-                key=f"use {model.name}",
-                help=f"Use {model.title} on all pages",
-                on_click=url_state.put,
-                args=(MODEL_PARAM, model.name),
-            )
+        _show_choice(service, model, f"Use {model.title} on all pages")
         _show_details(service, model)
 
 

@@ -36,7 +36,7 @@ def show(result: VideoResult) -> None:
     summary = problem.message if problem else "Video classified."
     token = result.source.clip.parent.name
     notifications.announce(" ".join([summary, *lines[:1]]), token=token, key="video classified")
-    st.subheader(escape(result.source.name), anchor=False)
+    st.header(escape(result.source.name), anchor=False)
     if problem:
         if result.frames:
             st.warning(

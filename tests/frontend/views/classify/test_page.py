@@ -33,7 +33,7 @@ from tests.images import encoded, noise, seven
 
 def test_uploaded_image_is_classified(start: OpenPage, backend_url: str) -> None:
     app = upload_files(start(backend_url), ("seven.png", SEVEN))
-    assert app.subheader[0].value.startswith(r"7\, ")
+    assert app.header[0].value.startswith(r"7\, ")
     assert "seven.png" in page_text(app)
     assert "Decoding" in page_text(app)
 
@@ -41,7 +41,7 @@ def test_uploaded_image_is_classified(start: OpenPage, backend_url: str) -> None
 def test_bad_images_fail_alone(start: OpenPage, backend_url: str) -> None:
     files = ("a.png", SEVEN), ("broken.png", SEVEN[:90]), ("notes.png", b"text"), ("b.png", SEVEN)
     app = upload_files(start(backend_url), *files)
-    assert len(app.subheader) == 2
+    assert len(app.header) == 2
     assert len(app.error) == 2
     assert "2 images classified, 2 failed." in page_text(app)
     assert "broken.png" in page_text(app)
@@ -51,7 +51,7 @@ def test_bad_images_fail_alone(start: OpenPage, backend_url: str) -> None:
 def test_clear_removes_the_result(start: OpenPage, backend_url: str) -> None:
     app = upload_files(start(backend_url), ("seven.png", SEVEN))
     click(app, "Clear")
-    assert not app.subheader
+    assert not app.header
     assert not app.exception
 
 
@@ -102,7 +102,7 @@ def test_out_of_distribution_image_has_no_prediction_set(
     start: OpenPage, calibrated_url: str
 ) -> None:
     app = upload_files(start(calibrated_url), ("noise.png", encoded(noise())))
-    assert app.subheader[0].value == "Not a digit"
+    assert app.header[0].value == "Not a digit"
     assert "Closest label: " in page_text(app)
     assert "The bars only show which labels are closest." in page_text(app)
     assert "% coverage)" not in page_text(app)
@@ -119,7 +119,7 @@ def test_zip_is_classified_in_the_background_and_a_bad_image_fails_alone(
     assert list(table["name"]) == [*files, "digits/broken.png"]
     assert list(table["prediction"][:20]) == ["7"] * 20
     assert "damaged" in table["error"][20]
-    assert len(app.subheader) == 12  # one page of cards
+    assert len(app.header) == 12  # one page of cards
 
 
 def test_filter_narrows_the_results(start: OpenPage, backend_url: str) -> None:
@@ -131,7 +131,7 @@ def test_filter_narrows_the_results(start: OpenPage, backend_url: str) -> None:
     ]
     chooser.set_value("failed").run()
     assert list(app.dataframe[0].value["name"]) == ["broken.png"]
-    assert not app.subheader
+    assert not app.header
 
 
 def test_rejected_zip_is_reported_and_other_files_are_classified(
@@ -141,7 +141,7 @@ def test_rejected_zip_is_reported_and_other_files_are_classified(
         start(backend_url), ("evil.zip", zipped(**{"../a.png": SEVEN})), ("b.png", SEVEN)
     )
     assert "evil.zip was rejected: '../a.png' leads out of the zip." in page_text(app)
-    assert app.subheader[0].value.startswith(r"7\, ")
+    assert app.header[0].value.startswith(r"7\, ")
 
 
 def test_reload_restores_the_images_and_their_results(
@@ -219,7 +219,7 @@ def test_result_stays_while_the_backend_is_unreachable(
 def test_another_model_classifies_the_same_images(start: OpenPage, backend_url: str) -> None:
     app = upload_files(start(backend_url), ("a.png", SEVEN), ("b.png", SEVEN))
     app.sidebar.selectbox[0].select("mnist-tree").run()
-    assert len(app.subheader) == 2
+    assert len(app.header) == 2
     assert "2 images classified." in page_text(app)
 
 

@@ -20,7 +20,7 @@ def test_models_have_a_state_metrics_and_a_card(start: OpenPage, backend_url: st
     text = page_text(app)
     assert f"This backend serves {len(served)} models." in text
     for model in served:
-        assert model.title in [heading.value.replace("\\", "") for heading in app.subheader]
+        assert model.title in [heading.value.replace("\\", "") for heading in app.header]
         assert model.description in text
         accuracy = f"{100 * model.metrics['test_accuracy']:.2f}%"
         assert accuracy in [metric.value for metric in app.metric]

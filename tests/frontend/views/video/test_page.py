@@ -158,7 +158,7 @@ def test_invalid_file_is_reported_and_another_can_be_classified(
     app = classify(open_page(start, backend_url), b"no video", "**notes**.mp4")
     assert "This file is not a supported video" in page_text(app)
     assert "**notes**.mp4" in page_text(app)
-    assert r"\*\*notes\*\*\.mp4" in [heading.value for heading in app.subheader]
+    assert r"\*\*notes\*\*\.mp4" in [heading.value for heading in app.header]
     classify(app)
     assert "7: 4 of 8 frames (50%)" in page_text(app)
 
