@@ -30,13 +30,15 @@ SendRequest = Callable[..., AbstractContextManager[requests.Response]]
 class HistoryFilters:
     """Filters of the history; None matches everything.
 
-    `label` is the prediction; `corrected` whether there is feedback. `since` is inclusive, `until`
-    exclusive; both are UTC if they have no time zone.
+    `label` is the prediction; `corrected` whether there is feedback; `wrong` whether the feedback
+    contradicts the answer. `since` is inclusive, `until` exclusive; both are UTC if they have no
+    time zone.
     """
 
     model: str | None = None
     label: str | None = None
     corrected: bool | None = None
+    wrong: bool | None = None
     in_distribution: bool | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -54,7 +56,9 @@ class StoredClassification:
     """A classification in the history; fields as in Classification.
 
     `time` and `corrected_at` are UTC. `sha256` is the digest of the uploaded file; `image` tells
-    whether a thumbnail is stored. `correction` is the right label, None without feedback.
+    whether a thumbnail is stored. `correction` is the right label according to feedback, and
+    `correction_model` its model, None if it is `model`. `none_of_these` is feedback that no label
+    is right. `corrected_at` is None without feedback.
     """
 
     id: str
@@ -73,6 +77,8 @@ class StoredClassification:
     image: bool
     correction: str | None
     corrected_at: datetime | None
+    correction_model: str | None = None
+    none_of_these: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,7 @@ class HistoryPage:
 
 @dataclass(frozen=True, slots=True)
 class Accuracy:
-    """Number of predictions that users confirmed and corrected.
+    """Number of answers that the feedback confirms and contradicts.
 
     `days` has the same by the day of the classification (UTC, YYYY-MM-DD), newest first.
     """
@@ -96,7 +102,7 @@ class Accuracy:
 
     @property
     def accuracy(self) -> float | None:
-        """The fraction of right predictions; None without feedback."""
+        """The fraction of right answers; None without feedback."""
         total = self.confirmed + self.corrected
         return self.confirmed / total if total else None
 
@@ -133,9 +139,22 @@ class History:
         with self._send("GET", f"{_path(classification_id)}/image") as response:
             return response.content
 
-    def correct(self, classification_id: str, label: str | None) -> StoredClassification:
-        """Set the right label: the prediction confirms, another corrects, None removes it."""
-        return _stored(self._object("PATCH", _path(classification_id), json={"correction": label}))
+    def correct(
+        self, classification_id: str, label: str | None, model: str | None = None
+    ) -> StoredClassification:
+        """Set the right label: the prediction confirms, another corrects, None removes feedback.
+
+        `model` is the model of `label` if it is not the one that classified.
+        """
+        body = {"correction": label}
+        if model is not None:
+            body["correction_model"] = model
+        return _stored(self._object("PATCH", _path(classification_id), json=body))
+
+    def none_of_these(self, classification_id: str) -> StoredClassification:
+        """Set the feedback that no label of a served model is right."""
+        body = {"none_of_these": True}
+        return _stored(self._object("PATCH", _path(classification_id), json=body))
 
     def delete(self, classification_id: str) -> None:
         """Delete one classification."""
@@ -194,4 +213,6 @@ def _stored(obj: Object) -> StoredClassification:
         image=as_bool(obj.get("image", False), "image"),
         correction=optional(obj, "correction", as_string),
         corrected_at=optional(obj, "corrected_at", as_datetime),
+        correction_model=optional(obj, "correction_model", as_string),
+        none_of_these=as_bool(obj.get("none_of_these", False), "none_of_these"),
     )

@@ -12,9 +12,10 @@ from backend.history.record import StoredRecord
 
 # fmt: off
 CSV_COLUMNS: Final = (
-    "id", "time", "model", "version", "prediction", "confidence", "correction", "corrected_at",
-    "in_distribution", "ood_score", "prediction_set", "coverage", "top", "decode_ms", "queue_ms",
-    "inference_ms", "sha256", "filename",
+    "id", "time", "model", "version", "prediction", "confidence", "correction",
+    "correction_model", "none_of_these", "corrected_at", "in_distribution", "ood_score",
+    "prediction_set", "coverage", "top", "decode_ms", "queue_ms", "inference_ms", "sha256",
+    "filename",
 )
 # fmt: on
 # A spreadsheet evaluates a cell that starts with one of these, and clients choose the file names.
@@ -45,7 +46,7 @@ def _csv_row(record: StoredRecord) -> dict[str, object]:
     for name in ("time", "corrected_at"):
         moment = record[name]
         row[name] = moment and moment.isoformat().replace("+00:00", "Z")
-    for name in ("top", "prediction_set", "in_distribution"):
+    for name in ("top", "prediction_set", "in_distribution", "none_of_these"):
         row[name] = None if row[name] is None else orjson.dumps(row[name]).decode()
     for stage, milliseconds in record["timings"].items():
         row[f"{stage}_ms"] = milliseconds

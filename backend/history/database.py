@@ -40,9 +40,9 @@ def prepare(engine: Engine) -> None:
         upgrade(connection)
 
 
-def upgrade(connection: Connection) -> None:
-    """Run the missing migrations within the transaction of `connection`."""
-    if _revision(connection) == NEWEST:
+def upgrade(connection: Connection, revision: str = NEWEST) -> None:
+    """Run the missing migrations up to `revision` within the transaction of `connection`."""
+    if _revision(connection) == revision:
         return
     # Imported here to save 12 MB: most starts find nothing to migrate.
     from alembic import command
@@ -51,7 +51,7 @@ def upgrade(connection: Connection) -> None:
     config = Config(attributes={"connection": connection})
     config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
-    command.upgrade(config, "head")
+    command.upgrade(config, revision)
 
 
 def _revision(connection: Connection) -> str | None:

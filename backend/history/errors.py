@@ -43,4 +43,4 @@ class NoImageError(PrismError):
 
 
 class UnknownLabelError(PrismError):
-    """The correction is not a label of the model."""
+    """The correction is not a label of the model, or its model is not served."""

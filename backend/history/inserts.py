@@ -11,10 +11,12 @@ from sqlalchemy import Engine, PoolProxiedConnection
 from sqlalchemy.dialects import postgresql, sqlite
 
 from backend.history.database import to_json
-from backend.history.record import HistoryRecord
+from backend.history.record import Feedback, HistoryRecord
 from backend.history.tables import answers, pictures
 
-_COLUMNS: Final = [column.name for column in answers.c if not column.name.startswith("correct")]
+_COLUMNS: Final = [
+    column.name for column in answers.c if column.name not in Feedback.__annotations__
+]
 # Each call of SQLite releases the GIL, and then competes with the event loop for it: one call per
 # row, plus begin and commit, would cost a quarter of the throughput. Therefore all rows are one
 # JSON text and one statement, which is a transaction by itself.

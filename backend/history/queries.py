@@ -1,11 +1,19 @@
 """SQL queries of the history."""
 
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, case, exists, false, func, select
+from sqlalchemy import ColumnElement, Select, and_, case, exists, false, func, or_, select
 
 from backend.history.record import HistoryFilters, first_id
 from backend.history.tables import answers, pictures
+
+_HAS_FEEDBACK: Final = answers.c.corrected_at.is_not(None)
+_IS_REJECTED: Final = answers.c.in_distribution.is_(False)
+# The answer to a rejected image is that it shows none of the model's classes.
+_IS_CONFIRMED: Final = or_(
+    and_(_IS_REJECTED, or_(answers.c.none_of_these, answers.c.correction_model.is_not(None))),
+    and_(~_IS_REJECTED, func.coalesce(answers.c.correction, "") == answers.c.prediction),
+)
 
 
 def stored_query() -> Select[Any]:
@@ -25,10 +33,10 @@ def page_query(filters: HistoryFilters, limit: int, before: str | None) -> Selec
 def accuracy_query(filters: HistoryFilters) -> Select[Any]:
     """Select day, confirmed and corrected, newest day first."""
     day = func.date(answers.c.time)
-    is_right = answers.c.correction == answers.c.prediction
+    confirmed = func.sum(case((_IS_CONFIRMED, 1), else_=0))
     return (
-        select(day, func.sum(case((is_right, 1), else_=0)), func.sum(case((is_right, 0), else_=1)))
-        .where(answers.c.correction.is_not(None), *_conditions(filters))
+        select(day, confirmed, func.count() - confirmed)
+        .where(_HAS_FEEDBACK, *_conditions(filters))
         .group_by(day)
         .order_by(day.desc())
     )
@@ -41,8 +49,9 @@ def _conditions(filters: HistoryFilters) -> list[ColumnElement[bool]]:
             # PostgreSQL rejects text that contains NUL.
             conditions.append(false() if "\0" in text else column == text)
     if filters.corrected is not None:
-        is_corrected = answers.c.correction.is_not(None)
-        conditions.append(is_corrected if filters.corrected else ~is_corrected)
+        conditions.append(_HAS_FEEDBACK if filters.corrected else ~_HAS_FEEDBACK)
+    if filters.wrong is not None:
+        conditions += [_HAS_FEEDBACK, ~_IS_CONFIRMED if filters.wrong else _IS_CONFIRMED]
     if filters.in_distribution is not None:
         conditions.append(answers.c.in_distribution.is_(filters.in_distribution))
     if filters.since is not None:

@@ -42,21 +42,37 @@ class HistoryRecord(TypedDict):
     thumbnail: bytes | None
 
 
-class StoredRecord(HistoryRecord):
-    """A record as read from the database, without its thumbnail."""
+class Feedback(TypedDict):
+    """Feedback of a user; keys are column names.
+
+    `correction` is the right label, `correction_model` its model unless it is the one that
+    classified. `none_of_these` says that no label of any served model is right. `corrected_at` is
+    None without feedback.
+    """
 
     correction: str | None
+    correction_model: str | None
+    none_of_these: bool
     corrected_at: datetime | None
+
+
+class StoredRecord(HistoryRecord, Feedback):
+    """A record as read from the database, without its thumbnail."""
+
     has_thumbnail: bool
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryFilters:
-    """Filters; None matches everything. `since` is inclusive, `until` exclusive; both are aware."""
+    """Filters; None matches everything. `since` is inclusive, `until` exclusive; both are aware.
+
+    `corrected` is whether there is feedback, `wrong` whether it contradicts the answer.
+    """
 
     model: str | None = None
     label: str | None = None
     corrected: bool | None = None
+    wrong: bool | None = None
     in_distribution: bool | None = None
     since: datetime | None = None
     until: datetime | None = None
@@ -64,7 +80,7 @@ class HistoryFilters:
 
 @dataclass(frozen=True, slots=True)
 class DailyAccuracy:
-    """Number of predictions of one day (UTC) that users confirmed and corrected."""
+    """Number of answers of one day (UTC) that the feedback confirms and contradicts."""
 
     day: str
     confirmed: int
@@ -93,6 +109,19 @@ def make_record(
         # PostgreSQL rejects text that contains NUL.
         "filename": filename and filename.replace("\0", "\ufffd"),
         "thumbnail": thumbnail,
+    }
+
+
+def make_feedback(
+    correction: str | None = None, model: str | None = None, *, none_of_these: bool = False
+) -> Feedback:
+    """Return feedback given now; without arguments the state without feedback."""
+    has_feedback = none_of_these or correction is not None
+    return {
+        "correction": correction,
+        "correction_model": model,
+        "none_of_these": none_of_these,
+        "corrected_at": datetime.now(UTC) if has_feedback else None,
     }
 
 

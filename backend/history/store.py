@@ -5,7 +5,7 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -18,6 +18,7 @@ from backend.history.inserts import make_inserter
 from backend.history.queries import accuracy_query, page_query, stored_query
 from backend.history.record import (
     DailyAccuracy,
+    Feedback,
     HistoryFilters,
     HistoryRecord,
     StoredRecord,
@@ -108,13 +109,12 @@ class Store:
             rows = connection.execute(accuracy_query(filters)).all()
         return [DailyAccuracy(str(day), int(right), int(wrong)) for day, right, wrong in rows]
 
-    def correct(self, classification_id: str, correction: str | None) -> StoredRecord:
-        """Set or remove (None) the right label; raise UnknownClassificationError."""
+    def set_feedback(self, classification_id: str, feedback: Feedback) -> StoredRecord:
+        """Replace the feedback; raise UnknownClassificationError."""
         _check_id(classification_id)
-        time = datetime.now(UTC) if correction is not None else None
         statement = update(answers).where(answers.c.id == classification_id)
         with self._connection() as connection:
-            connection.execute(statement.values(correction=correction, corrected_at=time))
+            connection.execute(statement.values(**feedback))
         return self.get(classification_id)
 
     def delete(self, classification_id: str) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import Column
 
-NEWEST: Final = "0001"  # revision of the newest migration
+NEWEST: Final = "0002"  # revision of the newest migration
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -47,7 +47,9 @@ answers: Final = sa.Table(
     Column("sha256", sa.String(64), nullable=False),
     Column("filename", sa.Text),
     Column("correction", sa.Text),
-    Column("corrected_at", Utc),
+    Column("corrected_at", Utc),  # time of the feedback of any kind
+    Column("correction_model", sa.Text),  # null: the model of the classification
+    Column("none_of_these", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
 pictures: Final = sa.Table(
@@ -59,7 +61,7 @@ pictures: Final = sa.Table(
 
 # Partial indexes of rare values; all other filters scan the rows in the order of the ids. An index
 # over all rows would raise the cost of an insertion by a quarter.
-_corrected: Final = answers.c.correction.is_not(None)
-sa.Index("answers_corrected", answers.c.id, sqlite_where=_corrected, postgresql_where=_corrected)
+_feedback: Final = answers.c.corrected_at.is_not(None)
+sa.Index("answers_feedback", answers.c.id, sqlite_where=_feedback, postgresql_where=_feedback)
 _strange: Final = answers.c.in_distribution.is_(False)
 sa.Index("answers_strange", answers.c.id, sqlite_where=_strange, postgresql_where=_strange)

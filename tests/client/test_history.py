@@ -56,8 +56,20 @@ def test_classification_is_listed_corrected_and_deleted(client: Client) -> None:
     accuracy = client.history.accuracy()
     assert (accuracy.confirmed, accuracy.corrected, accuracy.accuracy) == (0, 1, 0.0)
     assert list(accuracy.days) == [stored.time.date().isoformat()]
-    assert client.history.correct(classified.id, None).corrected_at is None
+    assert [one.id for one in client.history.page(HistoryFilters(wrong=True)).items] == [
+        classified.id
+    ]
+    assert client.history.none_of_these(classified.id).none_of_these
+    undone = client.history.correct(classified.id, None)
+    assert (undone.none_of_these, undone.corrected_at) == (False, None)
     assert client.history.accuracy().accuracy is None
+
+    other = next(one for one in client.models().models if one.name != stored.model.name)
+    label = other.labels[0]
+    corrected = client.history.correct(classified.id, label, model=other.name)
+    assert (corrected.correction, corrected.correction_model) == (label, other.name)
+    with pytest.raises(BackendError, match="unknown_label"):
+        client.history.correct(classified.id, "no label", model=other.name)
 
     client.history.delete(classified.id)
     with pytest.raises(BackendError, match="unknown_answer"):

@@ -26,6 +26,15 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 @pytest.fixture
+def sqlite_store(tmp_path: Path) -> Iterator[Store]:
+    """A prepared store on SQLite, for what does not depend on the database."""
+    store = Store("", tmp_path)
+    store.prepare()
+    yield store
+    store.close()
+
+
+@pytest.fixture
 def store(url: str, tmp_path: Path) -> Iterator[Store]:
     """A prepared store."""
     store = Store(url, tmp_path)

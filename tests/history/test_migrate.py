@@ -9,10 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import text
+from sqlalchemy import insert, inspect, text
 
 from backend.history import database, tables
 from backend.history.errors import HistoryUnavailableError
+from backend.history.record import HistoryFilters
 from backend.history.store import Store
 from tests.conftest import ROOT
 from tests.history.records import make_record
@@ -39,6 +40,25 @@ def test_migrations_create_the_tables_of_the_code(url: str, tmp_path: Path) -> N
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     engine.dispose()
+
+
+def test_feedback_of_an_older_database_is_kept(url: str, tmp_path: Path) -> None:
+    engine = database.open_engine(url, tmp_path)
+    record = make_record()
+    columns = {name: value for name, value in record.items() if name != "thumbnail"}
+    feedback = {"correction": "1", "corrected_at": record["time"]}
+    with engine.begin() as connection:
+        database.upgrade(connection, "0001")
+        connection.execute(insert(tables.answers).values(columns | feedback))
+        columns_before = {one["name"] for one in inspect(connection).get_columns("answers")}
+        assert "none_of_these" not in columns_before
+    engine.dispose()
+    store = Store(url, tmp_path)
+    store.prepare()
+    (stored,) = store.page(HistoryFilters(corrected=True, wrong=True), 10)
+    assert (stored["correction"], stored["corrected_at"]) == ("1", record["time"])
+    assert (stored["correction_model"], stored["none_of_these"]) == (None, False)
+    store.close()
 
 
 def test_newest_is_the_head_revision() -> None:

@@ -2,13 +2,20 @@
 
 import sqlite3
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from backend.history.errors import HistoryUnavailableError, NoImageError, UnknownClassificationError
-from backend.history.record import DailyAccuracy, HistoryFilters, HistoryRecord
+from backend.history.record import (
+    DailyAccuracy,
+    Feedback,
+    HistoryFilters,
+    HistoryRecord,
+    make_feedback,
+)
 from backend.history.store import Store
 from tests.history.records import NOON, make_record
 
@@ -84,12 +91,14 @@ def test_pages_are_ordered_newest_first(store: Store) -> None:
 
 def test_filters_select_classifications(store: Store) -> None:
     old, middle, new = (one["id"] for one in add_three(store))
-    store.correct(old, "7")
+    store.set_feedback(old, make_feedback("7"))
     for filters, expected in [
         (HistoryFilters(model="other"), [new]),
         (HistoryFilters(model="oth\0er"), []),
         (HistoryFilters(label="1"), [middle]),
         (HistoryFilters(corrected=True), [old]),
+        (HistoryFilters(wrong=False), [old]),
+        (HistoryFilters(wrong=True), []),
         (HistoryFilters(corrected=False), [new, middle]),
         (HistoryFilters(in_distribution=False), [middle]),
         (HistoryFilters(in_distribution=True), [new]),
@@ -100,13 +109,46 @@ def test_filters_select_classifications(store: Store) -> None:
         assert ids(store, filters) == expected, filters
 
 
-def test_correction_is_stored_and_removed(store: Store) -> None:
+def test_feedback_is_stored_replaced_and_removed(store: Store) -> None:
     record = make_record()
     store.add([record])
-    corrected = store.correct(record["id"], "1")
-    assert corrected["correction"] == "1"
-    assert corrected["corrected_at"] is not None
-    assert store.correct(record["id"], None)["corrected_at"] is None
+    for feedback in (
+        make_feedback("1"),
+        make_feedback("cat", "photos"),
+        make_feedback(none_of_these=True),
+        make_feedback(),
+    ):
+        stored = store.set_feedback(record["id"], feedback)
+        assert {name: stored[name] for name in feedback} == feedback  # type: ignore[literal-required]
+    assert feedback["corrected_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("in_distribution", "feedback", "is_confirmed"),
+    [
+        (True, make_feedback("7"), True),
+        (None, make_feedback("7"), True),
+        (True, make_feedback("1"), False),
+        (True, make_feedback("cat", "photos"), False),
+        (True, make_feedback(none_of_these=True), False),
+        (None, make_feedback(none_of_these=True), False),
+        # The answer to a rejected image is that it shows none of the classes.
+        (False, make_feedback(none_of_these=True), True),
+        (False, make_feedback("cat", "photos"), True),
+        (False, make_feedback("7"), False),
+        (False, make_feedback("1"), False),
+    ],
+)
+def test_feedback_confirms_or_contradicts(
+    sqlite_store: Store, in_distribution: bool | None, feedback: Feedback, is_confirmed: bool
+) -> None:
+    record = make_record(in_distribution=in_distribution)
+    sqlite_store.add([record, make_record()])
+    sqlite_store.set_feedback(record["id"], feedback)
+    assert ids(sqlite_store, HistoryFilters(wrong=not is_confirmed)) == [record["id"]]
+    assert ids(sqlite_store, HistoryFilters(wrong=is_confirmed)) == []
+    (day,) = sqlite_store.accuracy(NO_FILTERS)
+    assert (day.confirmed, day.corrected) == (int(is_confirmed), int(not is_confirmed))
 
 
 def test_accuracy_counts_feedback_by_day(store: Store) -> None:
@@ -119,7 +161,7 @@ def test_accuracy_counts_feedback_by_day(store: Store) -> None:
     ]
     store.add(records)
     for one, label in zip(records, ["7", "7", "1", "2"], strict=True):
-        store.correct(one["id"], label)
+        store.set_feedback(one["id"], make_feedback(label))
     assert store.accuracy(NO_FILTERS) == [
         DailyAccuracy("2026-05-04", 2, 1),
         DailyAccuracy("2026-05-03", 0, 1),
@@ -140,7 +182,8 @@ def test_expired_classifications_are_deleted_in_batches(store: Store) -> None:
 
 @pytest.mark.parametrize("classification_id", ["01JD3YV5K7Q4M8W2X6Z9B1C0DE", "x", "\0", "é" * 26])
 def test_unknown_id_raises(store: Store, classification_id: str) -> None:
-    for call in (store.get, store.image, store.delete, lambda one: store.correct(one, "1")):
+    give_feedback = partial(store.set_feedback, feedback=make_feedback("1"))
+    for call in (store.get, store.image, store.delete, give_feedback):
         with pytest.raises(UnknownClassificationError):
             call(classification_id)
 

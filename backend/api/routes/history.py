@@ -20,14 +20,14 @@ from backend.api.schemas.history import StoredClassification, stored_classificat
 from backend.catalog import Catalog
 from backend.history.errors import HistoryOffError, UnknownLabelError
 from backend.history.history import History
-from backend.history.record import HistoryFilters
+from backend.history.record import HistoryFilters, make_feedback
 
 _ID_PATTERN: Final = "^[0-9A-HJKMNP-TV-Z]{26}$"
-_MAX_CORRECTION_BYTES: Final = 10_000  # far more than any label needs
-_CORRECTION_BODY: Final[dict[str, Any]] = {
+_MAX_FEEDBACK_BYTES: Final = 10_000  # far more than any label needs
+_FEEDBACK_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": schemas.Correction.model_json_schema()}},
+        "content": {"application/json": {"schema": schemas.Feedback.model_json_schema()}},
     }
 }
 
@@ -51,6 +51,9 @@ def _get_filters(
     model: Annotated[str | None, Query(description="Name of the model.")] = None,
     label: Annotated[str | None, Query(description="Predicted label.")] = None,
     corrected: Annotated[bool | None, Query(description="Whether it has user feedback.")] = None,
+    wrong: Annotated[
+        bool | None, Query(description="Whether the user feedback contradicts the answer.")
+    ] = None,
     in_distribution: Annotated[
         bool | None, Query(description="Whether the image shows one of the model's classes.")
     ] = None,
@@ -59,7 +62,9 @@ def _get_filters(
     ] = None,
     until: Annotated[datetime | None, Query(description="Latest time, exclusive.")] = None,
 ) -> HistoryFilters:
-    return HistoryFilters(model, label, corrected, in_distribution, _as_utc(since), _as_utc(until))
+    return HistoryFilters(
+        model, label, corrected, wrong, in_distribution, _as_utc(since), _as_utc(until)
+    )
 
 
 RequiredHistoryDep = Annotated[History, Depends(_require_history)]
@@ -130,7 +135,7 @@ def export(
 
 @router.get("/history/accuracy", summary="Accuracy by day")
 def accuracy(history: RequiredHistoryDep, filters: FiltersDep) -> schemas.Accuracy:
-    """Count confirmed and corrected classifications, by the day of the classification."""
+    """Count the classifications that feedback confirms and contradicts, by their day."""
     days = [
         schemas.DayAccuracy(**asdict(day), accuracy=day.confirmed / (day.confirmed + day.corrected))
         for day in history.store.accuracy(filters)
@@ -161,23 +166,28 @@ def image(history: RequiredHistoryDep, id: str) -> Response:  # noqa: A002
 @router.patch(
     "/history/{id}",
     response_model=StoredClassification,
-    openapi_extra=_CORRECTION_BODY,
+    openapi_extra=_FEEDBACK_BODY,
     summary="Give feedback on a classification",
 )
-async def correct(
+async def give_feedback(
     request: Request,
     history: RequiredHistoryDep,
     catalog: CatalogDep,
     id: str,  # noqa: A002
 ) -> Response:
-    """Store the right label. The predicted label confirms it, null removes the feedback."""
-    label = _parse_correction(await read_body(request, _MAX_CORRECTION_BYTES))
-    record = await asyncio.to_thread(history.store.get, id)
-    if label is not None:
-        _require_label(catalog, record["model"], label)
-    return _json_response(
-        stored_classification(await asyncio.to_thread(history.store.correct, id, label))
+    """Store the right label, or that none is right. Null as `correction` removes the feedback."""
+    body = _parse_feedback(await read_body(request, _MAX_FEEDBACK_BYTES))
+    own_model = (await asyncio.to_thread(history.store.get, id))["model"]
+    model = body.correction_model or own_model
+    if body.correction is not None:
+        _require_label(catalog, model, body.correction, is_stored=model == own_model)
+    feedback = make_feedback(
+        body.correction,
+        None if model == own_model else model,
+        none_of_these=bool(body.none_of_these),
     )
+    record = await asyncio.to_thread(history.store.set_feedback, id, feedback)
+    return _json_response(stored_classification(record))
 
 
 @router.delete("/history/{id}", status_code=204, summary="Delete a classification")
@@ -186,9 +196,9 @@ def delete(history: RequiredHistoryDep, id: str) -> None:  # noqa: A002
     history.store.delete(id)
 
 
-def _parse_correction(body: bytes) -> str | None:
+def _parse_feedback(body: bytes) -> schemas.Feedback:
     try:
-        return schemas.Correction.model_validate_json(body).correction
+        return schemas.Feedback.model_validate_json(body)
     except ValidationError as error:
         errors = error.errors(include_url=False, include_context=False, include_input=False)
         raise RequestValidationError(
@@ -196,12 +206,22 @@ def _parse_correction(body: bytes) -> str | None:
         ) from error
 
 
-def _require_label(catalog: Catalog, model: str, label: str) -> None:
-    """Raise UnknownLabelError if the model is served and has no such label."""
+def _require_label(catalog: Catalog, model: str, label: str, *, is_stored: bool) -> None:
+    """Raise UnknownLabelError unless `label` is a label of the model.
+
+    Any label is valid if the classification `is_stored` with this model and it is not served now.
+    """
     served = next((entry for entry in catalog.entries() if entry.name == model), None)
-    if served and served.classifier and label not in served.classifier.manifest.labels:
+    if served and served.classifier:
+        if label not in served.classifier.manifest.labels:
+            raise UnknownLabelError(
+                f"The model {model} has no such label. GET /models lists its labels. For a label "
+                "of another served model, send its name as correction_model."
+            )
+    elif not is_stored:
         raise UnknownLabelError(
-            f"The model {model} has no such label. GET /models lists its labels."
+            "The model named by correction_model is not served or not ready. GET /models lists "
+            "the models and their labels."
         )
 
 

@@ -1,10 +1,11 @@
 """Request and response models of /history, and the functions that fill them."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal, Self
 
 import orjson
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from backend.api.schemas.classify import ClassScore, ModelRef, TimingsMs
 from backend.history.record import StoredRecord
@@ -28,7 +29,13 @@ class StoredClassification(BaseModel):
     filename: str | None
     image: bool = Field(description="Whether a thumbnail of the image is stored.")
     correction: str | None = Field(description="The right label according to user feedback.")
-    corrected_at: datetime | None
+    correction_model: str | None = Field(
+        description="Model of the right label. Null if it is the model that classified."
+    )
+    none_of_these: bool = Field(
+        description="Whether no label of a served model is right, according to user feedback."
+    )
+    corrected_at: datetime | None = Field(description="Time of the feedback, UTC.")
 
 
 class HistoryPage(BaseModel):
@@ -38,16 +45,40 @@ class HistoryPage(BaseModel):
     next: str | None = Field(description="`cursor` of the next page. Null on the last page.")
 
 
-class Correction(BaseModel):
-    """User feedback on a classification."""
+class Feedback(BaseModel):
+    """User feedback on a classification: either `correction` or `none_of_these`."""
 
     model_config = ConfigDict(extra="forbid")
 
     correction: str | None = Field(
+        None,
         max_length=500,
         pattern=r"^[^\x00]*$",
         description="The right label. Null removes the feedback.",
     )
+    correction_model: str | None = Field(
+        None,
+        max_length=64,
+        description="Model of the right label. If omitted, the model that classified.",
+    )
+    none_of_these: Literal[True] | None = Field(
+        None, description="No label of a served model is right."
+    )
+
+    @model_validator(mode="after")
+    def _validate_fields(self) -> Self:
+        has_correction = "correction" in self.model_fields_set
+        if has_correction == bool(self.none_of_these):
+            raise PydanticCustomError(
+                "feedback",
+                'send {"correction": LABEL}, {"none_of_these": true}, or {"correction": null} to '
+                "remove the feedback",
+            )
+        if self.correction_model is not None and self.correction is None:
+            raise PydanticCustomError(
+                "feedback", "correction_model needs the label in the field correction"
+            )
+        return self
 
 
 class Deleted(BaseModel):
@@ -60,8 +91,8 @@ class DayAccuracy(BaseModel):
     """Accuracy of the classifications of one day (UTC) that have feedback."""
 
     day: str
-    confirmed: int = Field(description="Classifications whose prediction was confirmed.")
-    corrected: int = Field(description="Classifications corrected to another label.")
+    confirmed: int = Field(description="Classifications that the feedback confirms.")
+    corrected: int = Field(description="Classifications that the feedback contradicts.")
     accuracy: float = Field(ge=0, le=1, description="Share of confirmed classifications.")
 
 

@@ -50,6 +50,16 @@ def client(tmp_path: Path, settings: dict[str, Any]) -> Iterator[TestClient]:
         yield client
 
 
+@pytest.fixture
+def client_of_two_models(tmp_path: Path, settings: dict[str, Any]) -> Iterator[TestClient]:
+    """A client of the model `fake`, which always predicts 0, and of `photos` with cat and dog."""
+    write_model(tmp_path / "models")
+    write_model(tmp_path / "models", name="photos", labels=["cat", "dog"])
+    with serve(tmp_path / "models", default_model="fake", **settings) as client:
+        wait_until_open(client)
+        yield client
+
+
 def classify(client: TestClient, name: str = "seven.png", query: str = "") -> dict[str, Any]:
     classification: dict[str, Any] = client.post(
         f"/classify{query}", files={"file": (name, SEVEN)}
@@ -165,15 +175,62 @@ def test_accuracy_without_feedback_is_null(client: TestClient) -> None:
     assert client.get("/history/accuracy").json() == empty
 
 
-def test_correction_must_be_a_label(client: TestClient) -> None:
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"correction": "cat"},
+        {"correction": "cat", "correction_model": "fake"},
+        {"correction": "7", "correction_model": "photos"},
+        {"correction": "7", "correction_model": "not served"},
+        {"correction": "7", "correction_model": "auto"},
+    ],
+)
+def test_correction_must_be_a_label_of_its_model(
+    client_of_two_models: TestClient, body: dict[str, str]
+) -> None:
+    path = f"/history/{classify(client_of_two_models)['id']}"
+    problem(client_of_two_models.patch(path, json=body), 422, "unknown_label")
+    assert client_of_two_models.get(path).json()["corrected_at"] is None
+
+
+def test_correction_to_a_label_of_another_model(client_of_two_models: TestClient) -> None:
+    client = client_of_two_models
     path = f"/history/{classify(client)['id']}"
-    problem(client.patch(path, json={"correction": "cat"}), 422, "unknown_label")
-    assert client.get(path).json()["correction"] is None
+    body = {"correction": "cat", "correction_model": "photos"}
+    stored = client.patch(path, json=body).json()
+    assert {name: stored[name] for name in body} == body
+    assert stored == client.get(path).json()
+    assert client.get("/history/accuracy").json()["corrected"] == 1
+    own = client.patch(path, json={"correction": "0", "correction_model": "fake"}).json()
+    assert (own["correction"], own["correction_model"]) == ("0", None)
+    assert client.get("/history/accuracy").json()["accuracy"] == 1
+
+
+def test_none_of_these_is_stored_and_undone(client: TestClient) -> None:
+    path = f"/history/{classify(client)['id']}"
+    stored = client.patch(path, json={"none_of_these": True}).json()
+    assert (stored["none_of_these"], stored["correction"]) == (True, None)
+    assert stored["corrected_at"] is not None
+    assert [len(list_history(client, f"?wrong={wrong}")) for wrong in ("true", "false")] == [1, 0]
+    undone = client.patch(path, json={"correction": None}).json()
+    assert (undone["none_of_these"], undone["corrected_at"]) == (False, None)
+    assert list_history(client, "?wrong=true") == []
+
+
+def test_rejected_feedback_says_what_to_send(client: TestClient) -> None:
+    response = client.patch(f"/history/{classify(client)['id']}", json={})
+    detail = problem(response, 422, "invalid_parameter")["detail"]
+    assert all(part in detail for part in ("correction", "none_of_these", "null"))
 
 
 @pytest.mark.parametrize(
     "body",
     [b"", b"{}", b"7", b'{"correction": 7}', b'{"correction": "7", "more": 1}', b"\xff",
+     b'{"none_of_these": false}', b'{"none_of_these": null}', b'{"correction_model": "fake"}',
+     b'{"correction": null, "correction_model": "fake"}',
+     b'{"correction": "7", "none_of_these": true}',
+     b'{"correction": null, "none_of_these": true}',
+     b'{"none_of_these": true, "correction_model": "fake"}',
      b'{"correction": "\\u0000"}', b'{"correction": "' + 501 * b"7" + b'"}'],
 )  # fmt: skip
 def test_malformed_correction_returns_422(client: TestClient, body: bytes) -> None:
