@@ -163,6 +163,7 @@ def parse_models(obj: Object) -> Models:
     return Models(
         default=default if isinstance(default, str) else None,
         models=tuple(_model(item) for item in as_list(obj.get("models"), "models")),
+        auto=tuple(as_string(name, "auto[]") for name in as_list(obj.get("auto") or [], "auto")),
     )
 
 

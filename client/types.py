@@ -125,10 +125,15 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class Models:
-    """All served models; `default` is used for requests that name no model."""
+    """All served models; `default` is used for requests that name no model.
+
+    `auto` names the models that a request for the model "auto" asks in order; it is empty if there
+    are none.
+    """
 
     default: str | None
     models: tuple[ModelInfo, ...]
+    auto: tuple[str, ...] = ()
 
     def get(self, name: str | None) -> ModelInfo | None:
         """Return the model called `name`, or None."""

@@ -7,9 +7,16 @@ import streamlit as st
 
 from frontend import sidebar
 from frontend.service import errors, session
+from frontend.service.model_choice import ModelScope
 from frontend.ui import alerts
 
 FOLDER = Path(__file__).parent
+SCOPES = {  # of pages that do not offer the automatic choice
+    "Draw": ModelScope.DIGITS,
+    "Compare": ModelScope.NAMED,
+    "Evaluate": ModelScope.NAMED,
+    "Video": ModelScope.PHOTOS,
+}
 log = logging.getLogger("prism.page")
 
 st.set_page_config(page_title="Prism", page_icon=str(FOLDER / "assets" / "icon.svg"))
@@ -47,6 +54,7 @@ page = st.navigation(
 )
 st.html(FOLDER / "assets" / "page.css")
 session.refresh()
+session.offer(SCOPES.get(page.title, ModelScope.AUTOMATIC))
 sidebar.show()
 try:
     page.run()

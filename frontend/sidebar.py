@@ -4,6 +4,7 @@ import streamlit as st
 
 from client import Calibration, ModelInfo
 from frontend.service import session
+from frontend.service.model_choice import AUTO, offered_models
 from frontend.service.session import COVERAGE_PARAM, MODEL_PARAM, Service
 from frontend.state import url_state
 from frontend.ui import formatting
@@ -15,7 +16,7 @@ def show() -> None:
     service = session.current()
     if not isinstance(service, Service):
         return
-    models = {model.name: model for model in service.models.models}
+    models = {model.name: model for model in offered_models(service.models, service.scope)}
     requested = url_state.get(MODEL_PARAM)
     st.session_state[MODEL_PARAM] = service.model.name
     with st.sidebar:
@@ -27,7 +28,7 @@ def show() -> None:
             on_change=_put_choice,
             args=(MODEL_PARAM,),
         )
-        if requested is not None and requested not in models:
+        if requested not in (None, AUTO) and service.models.get(requested) is None:
             st.warning(escape(f"The backend does not serve the model “{requested}”."))
         model = service.model
         if model.description:

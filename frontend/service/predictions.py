@@ -56,6 +56,11 @@ class PredictionRequest:
     coverage: float | None = None  # of the prediction set; None: the model is not calibrated
     model_input: bool = False  # whether the response includes the image that the model received
     store: bool = True  # in the history
+    members: tuple[ModelInfo, ...] = ()  # the models that "auto" asks, else empty
+
+    def model_of(self, result: Classification) -> ModelInfo:
+        """Return the model that classified the image."""
+        return next((m for m in self.members if m.name == result.model.name), self.model)
 
     @property
     def key(self) -> RequestKey:

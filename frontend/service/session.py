@@ -8,6 +8,7 @@ import streamlit as st
 from client import Client, ClientError, ModelInfo, Models
 from frontend.service import errors, identity
 from frontend.service.discovery import Address, AddressError, Discovery
+from frontend.service.model_choice import AUTO, ModelScope, automatic_members, choose_model
 from frontend.service.predictions import PredictionCache, PredictionRequest
 from frontend.state import url_state
 from frontend.ui import alerts
@@ -19,27 +20,38 @@ DEFAULT_COVERAGE = 0.95
 POLL_INTERVAL = 2.0  # seconds between two checks of an unavailable backend
 _CACHE = "memory"
 _SERVED = "served"
+_SCOPE = "model scope"
 
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A reachable backend, the chosen model, and the chosen coverage, if the model has any."""
+    """A reachable backend, the chosen model, and the chosen coverage, if the model has any.
+
+    `scope` says which models the page offers.
+    """
 
     client: Client
     models: Models
     model: ModelInfo
     address: Address
     coverage: float | None
+    scope: ModelScope = ModelScope.NAMED
 
     @property
     def request(self) -> PredictionRequest:
         """The classification parameters that apply to every image."""
-        return PredictionRequest(self.model, self.coverage)
+        members = automatic_members(self.models) if self.model.name == AUTO else ()
+        return PredictionRequest(self.model, self.coverage, members=members)
 
 
 def refresh() -> None:
     """Fetch the served models, once in each script run so that all parts of the page agree."""
     st.session_state[_SERVED] = _fetch_models()
+
+
+def offer(scope: ModelScope) -> None:
+    """Set which models the page of this script run offers."""
+    st.session_state[_SCOPE] = scope
 
 
 def current() -> Service | Problem:
@@ -52,8 +64,9 @@ def current() -> Service | Problem:
     client, models, address = served
     if not models.models:
         return errors.no_models()
-    model = models.get(url_state.get(MODEL_PARAM)) or models.get(models.default) or models.models[0]
-    return Service(client, models, model, address, _choose_coverage(model))
+    scope: ModelScope = st.session_state.get(_SCOPE, ModelScope.NAMED)
+    model = choose_model(models, scope, url_state.get(MODEL_PARAM))
+    return Service(client, models, model, address, _choose_coverage(model), scope)
 
 
 def ready() -> Service | Problem:
