@@ -41,6 +41,7 @@ BACKEND_LAYERS = (
         "backend.inference.engine",
     ),
     ("backend.inference.classifier",),
+    ("backend.inference.auto",),
     ("backend.sources",),
     (
         "backend.catalog",

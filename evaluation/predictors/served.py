@@ -203,9 +203,14 @@ def _find_model(client: Client, name: str | None) -> ModelInfo:
         served = client.models()
     except ClientError as error:
         raise PredictorError(f"{url}: {error}") from error
-    info = served.get(name or served.default)
+    name = name or served.default
+    known = ", ".join(model.name for model in served.models)
+    if name == "auto":
+        raise PredictorError(
+            f"{url} chooses the model automatically; name one with --model: {known}"
+        )
+    info = served.get(name)
     if info is None:
-        known = ", ".join(model.name for model in served.models)
         raise PredictorError(f"{url} does not serve the model {name!r}, only {known}")
     if info.state != "ready":
         raise PredictorError(

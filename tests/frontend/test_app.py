@@ -1,5 +1,7 @@
 """Functions that all pages share, without a browser, with a real backend."""
 
+import json
+
 import pytest
 
 from client import Client
@@ -16,6 +18,8 @@ from tests.frontend.app import (
     upload_files,
 )
 from tests.frontend.conftest import OpenPage
+
+EVALUATE, VIDEO = "views/evaluate/page.py", "views/video/page.py"
 
 
 def test_model_can_be_chosen(start: OpenPage, backend_url: str) -> None:
@@ -44,12 +48,29 @@ def test_coverage_persists_across_pages_and_models(start: OpenPage, calibrated_u
 def test_model_choice_persists_across_pages(start: OpenPage) -> None:
     with serving(models_response(first="digit", second="image")) as (url, _):
         app = start(url)
-        assert "handwritten digit" in page_text(app)
         app.sidebar.selectbox[0].select("second").run()
-        assert "Upload an image." in page_text(app)
         app.switch_page(DRAW).run()
+        assert app.sidebar.selectbox[0].options == ["FIRST"]
+        assert "Draw one large digit" in page_text(app)
+        app.switch_page(CLASSIFY).run()
         assert app.sidebar.selectbox[0].value == "second"
-        assert "not trained on drawings of digits" in page_text(app)
+
+
+def test_draw_page_uses_any_model_if_none_is_for_digits(start: OpenPage) -> None:
+    with serving(models_response(second="image")) as (url, _):
+        assert "not trained on drawings of digits" in page_text(start(url).switch_page(DRAW).run())
+
+
+def test_automatic_choice_is_the_default_on_classify_only(start: OpenPage) -> None:
+    response = models_response(first="digit", second="image")
+    models = json.loads(response.body) | {"default": "auto", "auto": ["first", "second"]}
+    with serving(FakeResponse(json.dumps(models).encode())) as (url, _):
+        app = start(url)
+        assert app.sidebar.selectbox[0].value == "auto"
+        assert app.sidebar.selectbox[0].options == ["Automatic", "FIRST", "SECOND"]
+        for page, chosen in ((DRAW, "first"), (EVALUATE, "first"), (VIDEO, "second")):
+            assert app.switch_page(page).run().sidebar.selectbox[0].value == chosen
+        assert app.switch_page(CLASSIFY).run().sidebar.selectbox[0].value == "auto"
 
 
 @pytest.mark.parametrize("page", [CLASSIFY, DRAW])

@@ -251,6 +251,8 @@ def test_model_that_is_not_served_or_not_ready_raises_predictor_error() -> None:
     with fake_backend(succeed) as url:
         with pytest.raises(PredictorError, match="does not serve the model 'cars', only pets"):
             ServedPredictor(url, "cars")
+        with pytest.raises(PredictorError, match="name one with --model: pets"):
+            ServedPredictor(url, "auto")
         assert ServedPredictor(url, "pets").version == "3"
     with (
         fake_backend(succeed, MODEL | {"state": "loading"}) as url,
