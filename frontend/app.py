@@ -9,6 +9,7 @@ from frontend import sidebar
 from frontend.service import errors, session
 from frontend.service.model_choice import ModelScope
 from frontend.ui import alerts
+from frontend.views.draw import pad_drawings
 
 FOLDER = Path(__file__).parent
 SCOPES = {  # of pages that do not offer the automatic choice
@@ -19,7 +20,6 @@ SCOPES = {  # of pages that do not offer the automatic choice
 }
 log = logging.getLogger("prism.page")
 
-st.set_page_config(page_title="Prism", page_icon=str(FOLDER / "assets" / "icon.svg"))
 st.logo(str(FOLDER / "assets" / "logo.svg"), size="large")
 page = st.navigation(
     [
@@ -52,7 +52,12 @@ page = st.navigation(
         ),
     ]
 )
+st.set_page_config(
+    page_title=f"{page.title} · Prism", page_icon=str(FOLDER / "assets" / "icon.svg")
+)
 st.html(FOLDER / "assets" / "page.css")
+if page.title != "Draw":
+    pad_drawings.leave()
 session.refresh()
 session.offer(SCOPES.get(page.title, ModelScope.AUTOMATIC))
 sidebar.show()

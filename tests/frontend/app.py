@@ -38,10 +38,13 @@ def click(app: AppTest, label: str) -> AppTest:
     return next(button for button in app.button if button.label == label).click().run()
 
 
-def draw_on_pad(app: AppTest, png: bytes = SEVEN) -> AppTest:
-    """Set the drawing on the Draw page."""
-    url = "data:image/png;base64," + base64.b64encode(png).decode()
-    app.session_state["pad"] = {"drawing": {"png": url}}
+def draw_on_pad(
+    app: AppTest, png: bytes | None = SEVEN, *, drawing_id: str = "first", finished: bool = False
+) -> AppTest:
+    """Set the drawing on the Draw page; None empties the pad."""
+    url = "data:image/png;base64," + base64.b64encode(png).decode() if png else None
+    value = {"png": url, "id": drawing_id, "finished": finished}
+    app.session_state["pad"] = {"drawing": value}
     return app.run()
 
 

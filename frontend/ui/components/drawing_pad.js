@@ -2,18 +2,24 @@
 // storage of the tab across reloads.
 const pads = new WeakMap();
 const STORAGE_KEY = "drawing";
+const FINISHED_AFTER = 4000; // ms without a stroke
 
-function loadStrokes() {
+// An id survives undo and redo; Clear starts a new drawing.
+const newId = () => Math.random().toString(36).slice(2);
+
+function load() {
+  const empty = { id: newId(), strokes: [] };
   try {
-    return JSON.parse(sessionStorage.getItem(STORAGE_KEY)) ?? [];
+    const saved = JSON.parse(sessionStorage.getItem(STORAGE_KEY));
+    return saved?.strokes ? saved : empty;
   } catch {
-    return []; // the browser may block storage
+    return empty; // the browser may block storage
   }
 }
 
-function saveStrokes(strokes) {
+function save(id, strokes) {
   try {
-    sessionStorage.setItem(STORAGE_KEY, JSON.stringify(strokes));
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify({ id, strokes }));
   } catch {}
 }
 
@@ -21,12 +27,13 @@ const STEP = 8; // canvas pixels per arrow key; four times as many with Shift
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 class Pad {
-  constructor(root, strokes) {
+  constructor(root, { id, strokes }) {
     this.canvas = root.querySelector("canvas");
     this.pen = root.querySelector("input");
     this.live = root.querySelector(".live");
     this.buttons = [...root.querySelectorAll("button")];
     this.ink = this.canvas.getContext("2d", { willReadFrequently: true });
+    this.id = id;
     this.strokes = strokes;
     this.undone = []; // removed strokes, the next one to redo last
     if (strokes.length) this.pen.value = strokes.at(-1).width;
@@ -73,6 +80,7 @@ class Pad {
   }
 
   begin(point) {
+    clearTimeout(this.timer);
     this.stroke = { width: Number(this.pen.value), points: [point] };
     this.strokes.push(this.stroke);
     this.undone = [];
@@ -88,9 +96,13 @@ class Pad {
   update(message) {
     this.paint(); // without the cursor, which is not part of the drawing
     this.live.textContent = message;
-    saveStrokes(this.strokes);
+    save(this.id, this.strokes);
     const empty = this.strokes.length === 0;
-    this.send("drawing", { png: empty ? null : this.canvas.toDataURL("image/png") });
+    const drawing = { png: empty ? null : this.canvas.toDataURL("image/png"), id: this.id };
+    this.send("drawing", drawing);
+    clearTimeout(this.timer);
+    const finish = () => this.send("drawing", { ...drawing, finished: true });
+    if (!empty) this.timer = setTimeout(finish, FINISHED_AFTER);
     this.paintCursor();
   }
 
@@ -103,6 +115,7 @@ class Pad {
     } else {
       this.undone = this.strokes.reverse();
       this.strokes = [];
+      this.id = newId();
     }
     const message = { redo: "Stroke restored.", undo: "Last stroke removed." }[name];
     this.update(this.strokes.length ? message : "The pad is empty.");
@@ -184,7 +197,7 @@ class Pad {
 export default function ({ parentElement, setStateValue, data }) {
   let pad = pads.get(parentElement);
   if (!pad) {
-    pad = new Pad(parentElement, loadStrokes());
+    pad = new Pad(parentElement, load());
     const isOutdated = data.has_drawing !== pad.strokes.length > 0; // after a reload
     if (isOutdated) setTimeout(() => pad.update(pad.strokes.length ? "Drawing restored." : ""));
     pads.set(parentElement, pad);
@@ -201,6 +214,7 @@ export default function ({ parentElement, setStateValue, data }) {
   if (data.announcement && data.announcement !== pad.announcement) pad.live.textContent = data.announcement;
   pad.announcement = data.announcement;
   return () => {
+    clearTimeout(pad.timer);
     pad.listeners.abort();
     pads.delete(parentElement);
   };

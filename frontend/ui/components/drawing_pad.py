@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+from dataclasses import dataclass
 
 import streamlit as st
 
@@ -13,14 +14,32 @@ MAX_URL_LENGTH = 4_000_000
 _pad = components.register("drawing_pad")
 
 
-def drawing(key: str) -> bytes | None:
-    """Return the drawing as PNG; it persists when the user changes the page."""
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """The content of the pad.
+
+    `png` is None for an empty pad. A drawing keeps its `id` until the pad is cleared. It is
+    finished when no stroke has been added for a few seconds (drawing_pad.js).
+    """
+
+    png: bytes | None = None
+    id: str = ""
+    is_finished: bool = False
+
+
+EMPTY = Drawing()
+
+
+def drawing(key: str) -> Drawing:
+    """Return the drawing; it persists when the user changes the page."""
     saved_key = f"{key} saved"
     value = (st.session_state.get(key) or {}).get("drawing")
     if isinstance(value, dict):
-        st.session_state[saved_key] = _decode(value.get("png"))
-    png: bytes | None = st.session_state.get(saved_key)
-    return png
+        drawing_id, is_finished = str(value.get("id") or ""), value.get("finished") is True
+        drawing = Drawing(_decode(value.get("png")), drawing_id, is_finished)
+        st.session_state[saved_key] = drawing
+    saved: Drawing = st.session_state.get(saved_key, EMPTY)
+    return saved
 
 
 def show(key: str, *, has_drawing: bool, announcement: str) -> None:

@@ -4,19 +4,20 @@ from dataclasses import replace
 
 import streamlit as st
 
-from client import ClientError
-from frontend.datasets.selections import ImageSelection, SelectionStore
-from frontend.service import errors, feedback, predictions, session
-from frontend.service.predictions import ImageFile, Outcome, PredictionCache
+from client import Classification, ClientError
+from frontend.service import errors, feedback, session
+from frontend.service.feedback import FeedbackTarget
+from frontend.service.predictions import ImageFile, Outcome
 from frontend.service.session import Service
-from frontend.state import url_state
 from frontend.ui import alerts, classification
 from frontend.ui.alerts import Problem
+from frontend.ui.bar_order import FixedBars
 from frontend.ui.components import drawing_pad
+from frontend.views.draw import pad_drawings
+from frontend.views.draw.pad_drawings import PadDrawings
 
 PAD_KEY = "pad"
-DRAWINGS_PARAM = "drawings"  # in the URL: the outcomes and feedback of this pad's drawings
-CACHE_SIZE = 200  # drawings of one pad
+_BARS = "bars of the drawing"
 
 
 def show_page() -> None:
@@ -32,13 +33,19 @@ def show_page() -> None:
 
 @st.fragment  # a stroke reruns neither the sidebar nor the request for the served models
 def _show_drawing(service: Service | Problem) -> None:
-    png = drawing_pad.drawing(PAD_KEY)
-    image = ImageFile("drawing.png", png) if png else None
-    outcome = _classify(service, image)
+    drawings = pad_drawings.current()
+    drawing = drawing_pad.drawing(PAD_KEY)
+    drawings.begin(drawing.id)
+    image = ImageFile("drawing.png", drawing.png) if drawing.png else None
+    outcome = None
+    if isinstance(service, Service):
+        outcome = drawings.classify(service.client, service.request, image)
+        if drawing.is_finished:
+            drawings.finish()
     left, right = st.columns(2, gap="medium")
     with left:
         announcement = _announcement(service, outcome)
-        drawing_pad.show(PAD_KEY, has_drawing=png is not None, announcement=announcement)
+        drawing_pad.show(PAD_KEY, has_drawing=image is not None, announcement=announcement)
     with right:
         if isinstance(service, Problem):
             session.show_problem(service)
@@ -47,33 +54,22 @@ def _show_drawing(service: Service | Problem) -> None:
         elif isinstance(outcome, ClientError):
             alerts.show(errors.describe(outcome))
         else:
+            bars = st.session_state.setdefault(_BARS, FixedBars())
             classification.show_headline(outcome, service.model)
-            classification.show_details(outcome, service.model, key=PAD_KEY)
+            classification.show_details(outcome, service.model, key=PAD_KEY, fixed_bars=bars)
             classification.show_model_input(outcome)
-            if (target := feedback.target_of(service, outcome)) is not None:
-                feedback.show(target, _drawings().corrections, PAD_KEY)
+            if (target := _feedback_target(service, outcome, drawings)) is not None:
+                feedback.show(target, drawings.corrections, PAD_KEY)
 
 
-@st.cache_resource(show_spinner=False)
-def _store() -> SelectionStore:
-    return SelectionStore()
-
-
-def _drawings() -> ImageSelection:
-    """Return the outcomes and feedback of this pad's drawings, which persist across a reload."""
-    drawings = _store().find(url_state.get(DRAWINGS_PARAM))
-    if drawings is None:
-        drawings = ImageSelection((), PredictionCache(CACHE_SIZE))
-        _store().put(drawings)
-        url_state.put(DRAWINGS_PARAM, drawings.token)
-    return drawings
-
-
-def _classify(service: Service | Problem, image: ImageFile | None) -> Outcome | None:
-    if image is None or not isinstance(service, Service):
+def _feedback_target(
+    service: Service, outcome: Classification, drawings: PadDrawings
+) -> FeedbackTarget | None:
+    """Return the feedback target of a drawing, which the first feedback stores."""
+    if drawings.has_history is False:
         return None
-    request = replace(service.request, model_input=True)
-    return predictions.classify(service.client, request, [image], _drawings().cache)[0]
+    target = feedback.target_of(service, replace(outcome, stored=True))
+    return replace(target, store=drawings.store) if target else None
 
 
 def _announcement(service: Service | Problem, outcome: Outcome | None) -> str:

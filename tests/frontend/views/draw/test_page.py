@@ -19,6 +19,11 @@ from tests.frontend.conftest import OpenPage
 from tests.images import encoded, seven
 
 
+def stored_ids(client: Client) -> set[str]:
+    """Return the ids of the latest entries of the history."""
+    return {item.id for item in client.history.page(limit=500).items}
+
+
 def test_drawing_is_classified_and_persists_across_pages(start: OpenPage, backend_url: str) -> None:
     app = start(backend_url).switch_page(DRAW).run()
     draw_on_pad(app)
@@ -67,10 +72,80 @@ def test_reload_keeps_the_feedback_and_stores_the_drawing_once(
     app = click(draw_on_pad(start(backend_url).switch_page(DRAW).run(), drawing), "Correct")
     with Client(backend_url) as client:
         (before, *_) = client.history.page().items
+        assert before.correction == "7"
         again = start(backend_url, drawings=app.query_params["drawings"]).switch_page(DRAW).run()
-        assert "Marked correct" in page_text(draw_on_pad(again, drawing))
+        assert "Marked correct" in page_text(draw_on_pad(again, drawing, finished=True))
         (after, *_) = client.history.page().items
     assert after.id == before.id
+
+
+def test_drawing_is_stored_once_when_it_is_finished(start: OpenPage, backend_url: str) -> None:
+    app = start(backend_url).switch_page(DRAW).run()
+    with Client(backend_url) as client:
+        before = stored_ids(client)
+        draw_on_pad(app, encoded(seven(80)))
+        draw_on_pad(app, encoded(seven(81)))
+        assert stored_ids(client) == before
+        draw_on_pad(app, encoded(seven(81)), finished=True)
+        app.run()
+        assert len(stored_ids(client) - before) == 1
+
+
+def test_continued_drawing_replaces_its_stored_state(start: OpenPage, backend_url: str) -> None:
+    app = start(backend_url).switch_page(DRAW).run()
+    with Client(backend_url) as client:
+        before = stored_ids(client)
+        draw_on_pad(app, encoded(seven(82)), finished=True)
+        first = stored_ids(client) - before
+        draw_on_pad(app, encoded(seven(83)), finished=True)
+        second = stored_ids(client) - before
+    assert len(first) == len(second) == 1
+    assert first != second
+
+
+def test_stored_state_with_feedback_is_kept(start: OpenPage, backend_url: str) -> None:
+    app = start(backend_url).switch_page(DRAW).run()
+    with Client(backend_url) as client:
+        before = stored_ids(client)
+        click(draw_on_pad(app, encoded(seven(84))), "Correct")
+        draw_on_pad(app, encoded(seven(85)), finished=True)
+        assert len(stored_ids(client) - before) == 2
+
+
+def test_cleared_drawing_is_stored(start: OpenPage, backend_url: str) -> None:
+    app = start(backend_url).switch_page(DRAW).run()
+    with Client(backend_url) as client:
+        before = stored_ids(client)
+        draw_on_pad(app, encoded(seven(86)))
+        draw_on_pad(app, None, drawing_id="second")
+        assert len(stored_ids(client) - before) == 1
+
+
+def test_undone_drawing_is_not_stored(start: OpenPage, backend_url: str) -> None:
+    app = start(backend_url).switch_page(DRAW).run()
+    with Client(backend_url) as client:
+        before = stored_ids(client)
+        draw_on_pad(app, encoded(seven(87)))
+        draw_on_pad(app, None)
+        app.switch_page(CLASSIFY).run()
+        assert stored_ids(client) == before
+
+
+def test_drawing_is_stored_when_the_user_leaves_the_page(start: OpenPage, backend_url: str) -> None:
+    app = draw_on_pad(start(backend_url).switch_page(DRAW).run(), encoded(seven(88)))
+    with Client(backend_url) as client:
+        before = stored_ids(client)
+        app.switch_page(CLASSIFY).run()
+        app.run()
+        assert len(stored_ids(client) - before) == 1
+
+
+def test_feedback_is_hidden_without_a_history(start: OpenPage) -> None:
+    response = FakeResponse(CLASSIFICATION_JSON.replace(b'"stored": false', b'"stored": null'))
+    with serving(models_response(first="digit"), classify=response) as (url, _):
+        app = draw_on_pad(start(url).switch_page(DRAW).run(), finished=True)
+        assert "1, 90% confidence" in page_text(app)
+        assert "Correct" not in [button.label for button in app.button]
 
 
 def test_expired_drawings_are_replaced(start: OpenPage, backend_url: str) -> None:
