@@ -1,7 +1,7 @@
 """The History page: stored classifications and their feedback."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, tzinfo
 from functools import partial
 from typing import Literal
@@ -15,11 +15,9 @@ from client import (
     ClientError,
     HistoryFilters,
     HistoryPage,
-    ModelInfo,
     StoredClassification,
 )
 from frontend.service import errors, feedback, session
-from frontend.service.feedback import FeedbackTarget
 from frontend.service.session import Service
 from frontend.state import url_state
 from frontend.ui import alerts, formatting
@@ -51,11 +49,11 @@ def show_page() -> None:
     if not isinstance(service, Service):
         session.show_problem(service)
         return
-    models = {model.name: model for model in service.models.models}
+    models = [model.name for model in service.models.models]
     # A changed `expanded` would open or close the filters while they are in use.
     is_open = st.session_state.setdefault(_FILTERS_OPEN, filters.is_active())
     with st.expander("Filter", icon=":material/filter_list:", expanded=is_open):
-        chosen = filters.show(list(models), _time_zone())
+        chosen = filters.show(models, _time_zone())
     _reset_page_if_changed(chosen)
     try:
         accuracy = service.client.history.accuracy(chosen)
@@ -64,7 +62,7 @@ def show_page() -> None:
         alerts.show(errors.describe_history_error(error))
         return
     _show_accuracy(accuracy)
-    _show_list(service.client, models, results)
+    _show_list(service, results)
     _show_page_buttons(results)
     _show_export(service.client, chosen, is_empty=not results.items)
     _show_delete_all(service.client)
@@ -86,12 +84,13 @@ def _show_accuracy(accuracy: Accuracy) -> None:
     st.altair_chart(accuracy_chart(accuracy.days), alt=f"Accuracy by day (UTC). {text} {by_day}")
 
 
-def _show_list(client: Client, models: Mapping[str, ModelInfo], results: HistoryPage) -> None:
+def _show_list(service: Service, results: HistoryPage) -> None:
+    client = service.client
     st.subheader("Classifications", anchor=False)
     if not results.items:
         st.info("No classifications found. Classify an image, or change the filters.")
     for stored in results.items:
-        model = models.get(stored.model.name)
+        model = service.models.get(stored.model.name)
         with st.container(border=True, key=f"classification {stored.id}"):
             left, right = st.columns([1, 4], gap="medium")
             with left:
@@ -99,20 +98,11 @@ def _show_list(client: Client, models: Mapping[str, ModelInfo], results: History
             with right:
                 _show_classification(stored, model.input.kind if model else "")
                 feedback.show_fragment(
-                    _feedback_target(client, stored, model),
-                    {} if stored.correction is None else {stored.id: stored.correction},
+                    feedback.target_of_stored(client, service.models, stored),
+                    feedback.corrections_of(stored),
                     "history",
                     extra_actions=partial(_show_delete, client, stored.id),
                 )
-
-
-def _feedback_target(
-    client: Client, stored: StoredClassification, model: ModelInfo | None
-) -> FeedbackTarget:
-    """Return the feedback target; a model that is not served offers only its stored labels."""
-    labels = model.labels if model else [item.label for item in stored.top]
-    kind = model.input.kind if model else ""
-    return FeedbackTarget(client, stored.id, stored.prediction, labels, kind)
 
 
 def _show_delete(client: Client, classification_id: str) -> None:

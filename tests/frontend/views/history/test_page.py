@@ -63,10 +63,8 @@ def test_prediction_is_confirmed_undone_and_corrected(start: OpenPage, client: C
     assert "Marked correct" in page_text(app)
     app.button(key=f"back history {stored_id}").click().run()
     assert client.history.get(stored_id).correction is None
-    app.button(key=f"wrong history {stored_id}").click().run()
-    assert app.button(key=f"save history {stored_id}").disabled
-    app.selectbox(key=f"label history {stored_id}").select("1").run()
-    app.button(key=f"save history {stored_id}").click().run()
+    app.button(key=f"search history {stored_id}").click().run()
+    app.selectbox(key=f"choice history {stored_id}").select("1").run()
     assert client.history.get(stored_id).correction == "1"
     assert "Corrected to 1" in page_text(app)
 
