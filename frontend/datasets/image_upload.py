@@ -1,6 +1,6 @@
 """Choose images: files, folders and zips, the camera, the clipboard, the examples."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import streamlit as st
@@ -21,7 +21,7 @@ from frontend.ui.components import image_sources
 
 SELECTION_PARAM = "pictures"  # in the URL
 TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "gif"]
-FILES, FOLDER, CAMERA = SOURCES = ("Files or zip", "Folder", "Camera")
+FILES, FOLDER, CAMERA, LIVE = ("Files or zip", "Folder", "Camera", "Live camera")
 
 _SELECTION = "selection"
 _OWN_TOKENS = "own selections"  # tokens of the selections of this session
@@ -52,11 +52,17 @@ def selection() -> ImageSelection | None:
     return stored
 
 
-def show(kind: str | None) -> None:
-    """Show all ways to choose images; the examples match the model's input `kind`."""
-    source = st.segmented_control("Source", SOURCES, default=FILES, required=True, key=_SOURCE)
+def show(kind: str | None, show_live: Callable[[], None] | None = None) -> None:
+    """Show all ways to choose images; the examples match the model's input `kind`.
+
+    `show_live` shows the live camera, which is one more source.
+    """
+    sources = [FILES, FOLDER, CAMERA, *([LIVE] if show_live else [])]
+    source = st.segmented_control("Source", sources, default=FILES, required=True, key=_SOURCE)
     if source == CAMERA:
         st.camera_input("Take a photo of the image", key=_PHOTO, on_change=_take_photo)
+    elif source == LIVE and show_live is not None:
+        show_live()
     else:
         _show_uploader(is_folder=source == FOLDER)
     for problem in st.session_state.get(_PROBLEMS, ()):
@@ -71,6 +77,12 @@ def show(kind: str | None) -> None:
             key=f"{_GALLERY} {kind}",
             on_pick=partial(_take_example, kind),
         )
+
+
+def select(image: ImageFile) -> None:
+    """Select an image in place of the uploader's files."""
+    _empty_uploader()
+    _select([image])
 
 
 def clear() -> None:
@@ -149,25 +161,19 @@ def _take_photo() -> None:
     if photo is None:
         clear()
     else:
-        _select_single(ImageFile("photo", photo.getvalue()))
+        select(ImageFile("photo", photo.getvalue()))
 
 
 def _take_paste() -> None:
     if pasted := image_sources.pasted_image(_PASTE):
-        _select_single(ImageFile(*pasted))
+        select(ImageFile(*pasted))
 
 
 def _take_example(kind: str) -> None:
     index = image_sources.picked_index(f"{_GALLERY} {kind}")
     shown = examples.load(kind)
     if index is not None and 0 <= index < len(shown):
-        _select_single(ImageFile(shown[index].name, shown[index].content))
-
-
-def _select_single(image: ImageFile) -> None:
-    """Select an image in place of the uploader's files."""
-    _empty_uploader()
-    _select([image])
+        select(ImageFile(shown[index].name, shown[index].content))
 
 
 def _select(chosen: Sequence[ImageFile], problems: Sequence[Problem] = ()) -> None:

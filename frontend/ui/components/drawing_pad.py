@@ -1,7 +1,5 @@
 """A drawing pad for mouse, touch, pen and keyboard."""
 
-import base64
-import binascii
 from dataclasses import dataclass
 
 import streamlit as st
@@ -36,8 +34,8 @@ def drawing(key: str) -> Drawing:
     value = (st.session_state.get(key) or {}).get("drawing")
     if isinstance(value, dict):
         drawing_id, is_finished = str(value.get("id") or ""), value.get("finished") is True
-        drawing = Drawing(_decode(value.get("png")), drawing_id, is_finished)
-        st.session_state[saved_key] = drawing
+        png = components.decode_data_url(value.get("png"), PREFIX, MAX_URL_LENGTH)
+        st.session_state[saved_key] = Drawing(png, drawing_id, is_finished)
     saved: Drawing = st.session_state.get(saved_key, EMPTY)
     return saved
 
@@ -53,13 +51,3 @@ def show(key: str, *, has_drawing: bool, announcement: str) -> None:
         default={"drawing": None},
         on_drawing_change=lambda: None,
     )
-
-
-def _decode(url: object) -> bytes | None:
-    """Return the PNG of a data URL; None for anything else that a browser sends."""
-    if not isinstance(url, str) or not url.startswith(PREFIX) or len(url) > MAX_URL_LENGTH:
-        return None
-    try:
-        return base64.b64decode(url.removeprefix(PREFIX), validate=True)
-    except binascii.Error:
-        return None

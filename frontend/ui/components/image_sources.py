@@ -1,7 +1,6 @@
 """Components that add to Streamlit's uploader: example images, pasted images, many files."""
 
 import base64
-import binascii
 from collections.abc import Callable, Sequence
 
 import streamlit as st
@@ -45,13 +44,10 @@ def show_paste_hint(*, key: str, on_paste: Callable[[], None]) -> None:
 def pasted_image(key: str) -> tuple[str, bytes] | None:
     """Return the name and content of the pasted image; None if the browser sent no image."""
     value = (st.session_state.get(key) or {}).get("image")
-    if not isinstance(value, dict) or not isinstance(value.get("data"), str):
+    if not isinstance(value, dict):
         return None
-    try:
-        content = base64.b64decode(value["data"].partition(",")[2], validate=True)
-    except binascii.Error:
-        return None
-    return str(value.get("name") or "pasted image"), content
+    content = components.decode_data_url(value.get("data"), "data:", 2 * MAX_PASTE_BYTES)
+    return None if content is None else (str(value.get("name") or "pasted image"), content)
 
 
 def pack_uploads(container_key: str, extensions: Sequence[str], *, key: str) -> None:
