@@ -10,7 +10,7 @@ from PIL import Image
 
 from evaluation import charts
 from evaluation.escaping import escape_unprintable
-from evaluation.metrics import Metrics, measure
+from evaluation.metrics import Metrics, measure, reliability
 
 HOSTILE = ("$\\frac{", "<b>&", "owl")
 
@@ -61,6 +61,15 @@ def test_number_of_curves_is_limited(metrics: Metrics) -> None:
     many = tuple(metrics.curves) * 5
     axes = charts.plot_roc(many, metrics.macro_auc).axes[0]
     assert len(axes.lines) == charts.MAX_CURVES + 2  # the mean and the diagonal
+
+
+def test_reliability_bins_with_few_images_are_hollow_and_not_joined() -> None:
+    confidence = np.repeat(np.array([0.1, 0.3, 0.5]), [20, 3, 20]).astype(np.float32)
+    figure = charts.plot_reliability(reliability(confidence, np.ones(43, bool)))
+    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [2, 1, 1]
+    full, hollow = figure.axes[0].collections
+    assert (len(full.get_offsets()), len(hollow.get_offsets())) == (2, 1)
+    assert len(hollow.get_facecolor()) == 0
 
 
 def test_large_matrix_has_no_numbers() -> None:

@@ -2,6 +2,7 @@
 
 import re
 
+import numpy as np
 import pytest
 
 from evaluation.evaluate import evaluate
@@ -37,6 +38,32 @@ def test_many_classes_are_listed_without_a_matrix(pages: dict[str, str]) -> None
     assert "The most frequent confusions" in visible_text(pages["many classes"])
     assert "30 of 40 classes, those with the lowest F1" in visible_text(pages["many classes"])
     assert "The largest changes from A to B" in visible_text(pages["comparison, many classes"])
+
+
+def test_intervals_are_shown(pages: dict[str, str]) -> None:
+    text = visible_text(pages["report"])
+    assert re.search(r"of 60 images; 95% interval: [\d.]+% to [\d.]+%", text)
+    assert "95% interval of recall" in text
+    difference = visible_text(pages["comparison"])
+    assert re.search(r"B minus A, points −[\d.]+ 95% interval: −[\d.]+ to [+−][\d.]+", difference)
+
+
+def test_matrix_shows_only_classes_that_occur() -> None:
+    labels = tuple(f"class {n}" for n in range(1000))
+    outputs = [model_output(*np.eye(1000)[n]) for n in (3, 3, 5)]
+    names = ("class 3", "class 5", "class 5")
+    page = render_report(evaluate(samples(*names), FakePredictor(outputs, labels)))
+    headings = re.findall(r'<th scope="col">(class \d+)</th>', page)
+    assert headings == ["class 3", "class 5"]
+    assert len(page) < 300_000
+
+
+def test_counts_of_one_are_singular() -> None:
+    results = [model_output(1, 0, 0), Failure("damaged")]
+    evaluation = evaluate(samples("cat", "cat"), FakePredictor(results))
+    text = visible_text(render_report(evaluation))
+    assert "of 1 image;" in text
+    assert "1 of 2 images was not classified" in text
 
 
 def test_partial_report_has_a_warning() -> None:

@@ -84,6 +84,29 @@ def test_probability_above_1_after_rounding_is_accepted() -> None:
     assert reliability(np.array([1.0000001], np.float32), np.array([True])).ece == 0
 
 
+def test_lines_join_adjacent_bins_with_at_least_ten_images() -> None:
+    # Confidences of the bins 0, 1, 2, 3, 5 and 6: 2 has too few images, 4 has none.
+    confidence = np.repeat(np.array([0, 1, 2, 3, 5, 6]) / 15 + 0.03, [10, 12, 9, 10, 11, 10])
+    result = reliability(confidence.astype(np.float32), np.ones(len(confidence), bool))
+    first, second, sparse, third, fourth, fifth = result.segments
+    assert sparse is None
+    assert first == second
+    assert fourth == fifth
+    assert len({first, third, fourth}) == 3
+
+
+def test_intervals_contain_accuracy_and_recall() -> None:
+    metrics = measure(AB, binary(0.9, 0.8, 0.7, 0.1), np.array([0, 0, 1, 1]))
+    assert metrics.accuracy_interval.low < 0.75 < metrics.accuracy_interval.high
+    a, b = metrics.classes
+    assert a.recall_interval is not None
+    assert (a.recall_interval.low, a.recall_interval.high) == pytest.approx((0.342, 1), abs=1e-3)
+    assert b.recall_interval is not None
+    assert b.recall_interval.low < 0.5 < b.recall_interval.high
+    absent = measure(AB, binary(0.9), np.array([0])).classes[1]
+    assert absent.recall_interval is None
+
+
 def test_top5_accuracy_of_many_images() -> None:
     rng = np.random.default_rng(1)
     probabilities = rng.dirichlet(np.ones(8), 9_000).astype(np.float32)

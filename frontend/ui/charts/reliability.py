@@ -1,6 +1,7 @@
 """A reliability diagram: accuracy by confidence."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import altair as alt
 import pandas as pd
@@ -8,20 +9,26 @@ import pandas as pd
 from frontend.ui.formatting import count, percent
 
 HEIGHT = 320  # px
+COLOR = "#6366f1"
 
 
-def reliability_chart(bins: Iterable[tuple[float, float, int]]) -> alt.LayerChart:
-    """Return a chart of (confidence, accuracy, images) on [0, 1], with the ideal diagonal."""
-    frame = pd.DataFrame(
-        {
-            "confidence": confidence,
-            "accuracy": accuracy,
-            "images": images,
-            "description": f"Confidence {percent(confidence)}, accuracy {percent(accuracy)}, "
-            + count(images, "image", "images"),
-        }
-        for confidence, accuracy, images in bins
-    )
+def reliability_chart(bins: Iterable[tuple[float, float, int, int | None]]) -> alt.LayerChart:
+    """Return a chart of (confidence, accuracy, images, line) on [0, 1], with the ideal diagonal.
+
+    Lines join the bins with the same number `line`. Bins with None have too few images: they are
+    hollow and not joined.
+    """
+    columns = ["confidence", "accuracy", "images", "line"]
+    frame = pd.DataFrame(list(bins), columns=columns).astype({"line": "Int64"})
+    frame["description"] = [
+        f"Confidence {percent(confidence)}, accuracy {percent(accuracy)}, "
+        + count(images, "image", "images")
+        for confidence, accuracy, images in zip(
+            frame["confidence"], frame["accuracy"], frame["images"], strict=True
+        )
+    ]
+    is_sparse = frame["line"].isna()
+    sparse, joined = frame[is_sparse].drop(columns="line"), frame[~is_sparse]
     axis = alt.Axis(
         format=".0%",
         values=[0, 0.25, 0.5, 0.75, 1],
@@ -29,19 +36,22 @@ def reliability_chart(bins: Iterable[tuple[float, float, int]]) -> alt.LayerChar
         titleColor="currentColor",
     )
     scale = alt.Scale(domain=[0, 1], nice=False)
-    base = alt.Chart(frame).encode(
-        x=alt.X("confidence:Q", title="Confidence", axis=axis, scale=scale),
-        y=alt.Y("accuracy:Q", title="Accuracy", axis=axis, scale=scale),
-        tooltip=[alt.Tooltip("description:N", title="Images")],
-        description="description:N",
-    )
+    encodings: dict[str, Any] = {
+        "x": alt.X("confidence:Q", title="Confidence", axis=axis, scale=scale),
+        "y": alt.Y("accuracy:Q", title="Accuracy", axis=axis, scale=scale),
+        "tooltip": [alt.Tooltip("description:N", title="Images")],
+        "description": "description:N",
+    }
     diagonal = (
         alt.Chart(pd.DataFrame({"confidence": [0, 1], "accuracy": [0, 1]}))
         .mark_line(strokeDash=[4, 4], color="#808080")
         .encode(x="confidence:Q", y="accuracy:Q")
     )
-    line = base.mark_line(color="#6366f1")
-    size = alt.Size("images:Q", scale=alt.Scale(range=[40, 400]), legend=None)
-    points = base.mark_circle(color="#6366f1", opacity=1).encode(size=size)
-    chart: alt.LayerChart = (diagonal + line + points).properties(height=HEIGHT)
+    lines = alt.Chart(joined).mark_line(color=COLOR).encode(detail="line:N", **encodings)
+    largest = max(frame["images"], default=1)
+    sizes = alt.Scale(domain=[0, largest], range=[40, 400])  # for both kinds of points
+    encodings["size"] = alt.Size("images:Q", scale=sizes, legend=None)
+    points = alt.Chart(joined).mark_point(color=COLOR, filled=True, opacity=1).encode(**encodings)
+    hollow = alt.Chart(sparse).mark_point(color=COLOR, filled=False, opacity=1).encode(**encodings)
+    chart: alt.LayerChart = (diagonal + lines + points + hollow).properties(height=HEIGHT)
     return chart

@@ -4,18 +4,21 @@ import secrets
 
 from frontend.ui import components
 
+HEADER_HEIGHT = "5rem"  # of the fixed page header, which hides what is behind it
+
 _announce = components.register(
     "announce", '<div class="message" role="status" aria-live="polite"></div>'
 )
 _countdown = components.register("countdown", '<p role="timer" aria-live="off"></p>')
 
 
-def announce(message: str, *, token: str, key: str) -> None:
+def announce(message: str, *, token: str, key: str, margin: str = HEADER_HEIGHT) -> None:
     """Mark the position of a result; a new `token` announces a new result.
 
-    A new result is scrolled into view, and screen readers read the message.
+    A new result is scrolled into view, below a CSS length `margin` of what precedes it, and screen
+    readers read the message.
     """
-    _announce(key=key, data={"message": message, "token": token})
+    _announce(key=key, data={"message": message, "token": token, "margin": margin})
 
 
 def show_countdown(seconds: float, *, key: str) -> None:

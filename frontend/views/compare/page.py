@@ -7,7 +7,7 @@ import streamlit as st
 from client import ModelInfo
 from evaluation.errors import EvaluationError
 from evaluation.results import Evaluation
-from frontend.datasets import dataset_upload, image_upload
+from frontend.datasets import dataset_upload, example_dataset, image_upload
 from frontend.datasets.dataset import Dataset
 from frontend.datasets.dataset_upload import BUSY_MESSAGE
 from frontend.datasets.evaluation_job import (
@@ -31,7 +31,8 @@ JOB = "comparison"
 EVALUATION_JOB = "evaluation"  # the job of the Evaluate page
 SIDES = ("a", "b")
 MODE_PARAM = "on"
-MODES = {"image": "One image", "set": "Labeled dataset"}
+IMAGE, SET = "image", "set"
+MODES = {IMAGE: "One image", SET: "Labeled dataset"}
 _ERROR = "comparison error"
 
 
@@ -46,7 +47,7 @@ def page() -> None:
     else:
         session.show_problem(service)
     mode = _select_mode()
-    if mode == "set":
+    if mode == SET:
         _show_dataset_mode(service if isinstance(service, Service) else None, models)
     elif isinstance(service, Service) and models:
         _show_image_mode(service, models)
@@ -94,7 +95,7 @@ def _show_model_selector(side: str, model: ModelInfo, options: list[ModelInfo]) 
 
 def _select_mode() -> str:
     mode = url_state.get(MODE_PARAM)
-    st.session_state["compare on"] = mode if mode in MODES else "image"
+    st.session_state["compare on"] = mode if mode in MODES else IMAGE
     selected: str = st.radio(
         "Compare on",
         list(MODES),
@@ -110,6 +111,7 @@ def _show_image_mode(service: Service, models: Models) -> None:
     image_upload.show(models[0].input.kind)
     images = image_upload.images()
     if not images:
+        _show_example(service, models)
         return
     st.divider()
     if len(images) > 1:
@@ -134,12 +136,32 @@ def _show_dataset_mode(service: Service | None, models: Models | None) -> None:
     if error := st.session_state.pop(_ERROR, None):
         st.error(escape(error), icon=":material/error:")
     if job is None:
+        if service and models:
+            _show_example(service, models)
         return
     st.divider()
     if job.is_finished:
         _show_result(service, models, job)
     else:
         page_jobs.watch(job, progress_text)
+
+
+def _show_example(service: Service, models: Models) -> None:
+    start = partial(_start_on_example, service)
+    example_dataset.show_button(models, service.models.models, start)
+
+
+def _start_on_example(service: Service, models: Models) -> None:
+    """Start a comparison on the example dataset, and choose its models."""
+    try:
+        data = example_dataset.load()
+    except EvaluationError as error:
+        st.session_state[_ERROR] = as_sentence(error)
+        return
+    url_state.put(MODE_PARAM, SET)
+    for side, model in zip(SIDES, models, strict=True):
+        url_state.put(side, model.name)
+    _start_or_close(service, models, data)
 
 
 def _finished_evaluation() -> EvaluationRun | None:
@@ -167,6 +189,10 @@ def _start_on_uploaded(service: Service, models: Models, uploaded: Dataset) -> N
     except EvaluationError as error:
         st.session_state[_ERROR] = as_sentence(error)
         return
+    _start_or_close(service, models, data)
+
+
+def _start_or_close(service: Service, models: Models, data: Dataset) -> None:
     try:
         _start(service, models, data)
     except (EvaluationError, BusyError) as error:

@@ -33,9 +33,16 @@ def show(result: ComparisonResult, comparison: Comparison) -> None:
     with st.container(horizontal=True, gap="medium"):
         st.metric("Accuracy of A", precise_percent(comparison.accuracy_a), width="content")
         st.metric("Accuracy of B", precise_percent(comparison.accuracy_b), width="content")
+        difference = _points(comparison.accuracy_b - comparison.accuracy_a)
+        st.metric("B minus A", f"{difference} points", width="content")
         st.metric("Same prediction", precise_percent(comparison.agreement), width="content")
         st.metric("Both correct", f"{comparison.both_right:,}", width="content")
         st.metric("Both wrong", f"{comparison.both_wrong:,}", width="content")
+    interval = comparison.accuracy_difference
+    st.caption(
+        f"95% interval of B minus A: {_points(interval.low)} to {_points(interval.high)} points, "
+        f"from {_count_images(comparison.image_count)}."
+    )
     st.markdown(escape(summarize(comparison)))
     if comparison.left_out:
         excluded = _count_images(comparison.left_out)
@@ -71,6 +78,11 @@ def summarize(comparison: Comparison) -> str:
         f"{counts}{better} is better on images like these: equally good models would differ this "
         f"much in {percent(comparison.p_value)} of cases {test}."
     )
+
+
+def _points(share: float) -> str:
+    """Format a difference of two shares in percentage points, with its sign."""
+    return f"{100 * share:+.2f}".replace("-", "−")
 
 
 def _count_images(number: int) -> str:

@@ -1,5 +1,7 @@
 """The confusion matrix, and the images of a selected cell, which is stored in the URL."""
 
+import secrets
+from collections.abc import Sequence
 from functools import partial
 from typing import Final
 
@@ -7,22 +9,28 @@ import streamlit as st
 
 from evaluation.types import Record
 from frontend.datasets.dataset import Dataset
-from frontend.datasets.evaluation_job import MAX_MATRIX_LABELS, Confusions
+from frontend.datasets.evaluation_job import MAX_MATRIX_LABELS, Confusions, Pair
 from frontend.state import url_state
 from frontend.ui import image_grid
 from frontend.ui.charts.matrix import SELECTION, confusion_frame, matrix_chart
+from frontend.ui.components import notifications
 from frontend.ui.formatting import count, escape, percent
 from frontend.ui.image_grid import Tile
 
 TRUE, PREDICTED, DIAGONAL, PAGE = URL_PARAMS = ("true", "predicted", "diagonal", "page")
 HIDDEN: Final = "hidden"
+MAX_PAIRS: Final = 20  # in the table of the most frequent confusions
 _INITIAL_CELL = "confusion first"  # the cell that is selected when the chart is created
 _ROUND = "confusion round"  # a new round gives the chart a new key, which clears its selection
+_CHOICE = "confusion choice"  # a token of the user's last choice, whose images scroll into view
+_SELECTORS_HEIGHT = "12rem"  # of the page header and the selectors, which stay visible
 
 
 def show(token: str, data: Dataset, confusions: Confusions) -> None:
     """Show the matrix; `token` identifies the evaluation."""
     st.subheader("Confusion matrix", anchor=False)
+    if DIAGONAL not in st.session_state:  # the page has just been opened: do not scroll
+        st.session_state.pop(_CHOICE, None)
     is_hidden = url_state.get(DIAGONAL) == HIDDEN
     st.session_state[DIAGONAL] = is_hidden
     st.toggle("Show mistakes only", key=DIAGONAL, on_change=_save_diagonal)
@@ -53,6 +61,8 @@ def show(token: str, data: Dataset, confusions: Confusions) -> None:
         _show_selector("True class", TRUE, confusions, true)
     with right:
         _show_selector("Predicted class", PREDICTED, confusions, predicted)
+    if len(confusions.displayed_labels) < len(confusions.labels):
+        _show_pairs(key, confusions)
     if true is not None or predicted is not None:
         _show_images(data, confusions, true, predicted)
 
@@ -74,7 +84,11 @@ def _show_images(
     title = [count(len(records), "image", "images")]
     title += [f"of {true}"] if true is not None else []
     title += [f"predicted as {predicted}"] if predicted is not None else []
-    st.markdown(f"**{escape(' '.join(title))}**")
+    if choice := st.session_state.get(_CHOICE):
+        notifications.announce(
+            " ".join(title), token=choice, key="cell images", margin=_SELECTORS_HEIGHT
+        )
+    st.markdown(f"#### {escape(' '.join(title))}")
     image_grid.show(
         PAGE,
         len(records),
@@ -83,6 +97,29 @@ def _show_images(
         on_page_change=url_state.put,
     )
     st.button("Close images", icon=":material/close:", on_click=_select, args=(None, None))
+
+
+def _show_pairs(matrix: str, confusions: Confusions) -> None:
+    """Show the most frequent confusions as a table; a click on a row selects the cell."""
+    pairs = confusions.most_frequent(MAX_PAIRS)
+    st.markdown("Most common mistakes. Select a row to show its images:")
+    key = f"pairs {matrix}"
+    st.dataframe(
+        {
+            "True class": [true for (true, _), _ in pairs],
+            "Predicted class": [predicted for (_, predicted), _ in pairs],
+            "Images": [number for _, number in pairs],
+        },
+        hide_index=True,
+        key=key,
+        on_select=partial(_handle_row, key, [pair for pair, _ in pairs]),
+        selection_mode="single-row",
+    )
+
+
+def _handle_row(key: str, pairs: Sequence[Pair]) -> None:
+    for row in st.session_state[key]["selection"]["rows"][:1]:
+        _put_cell(*pairs[row])
 
 
 def _show_selector(label: str, param: str, confusions: Confusions, selected: str | None) -> None:
@@ -110,16 +147,19 @@ def _handle_click(key: str, labels: tuple[str, ...]) -> None:
     for point in points[:1]:
         row, column = point.get("row"), point.get("column")
         if isinstance(row, int) and isinstance(column, int):
-            url_state.put(TRUE, labels[row])
-            url_state.put(PREDICTED, labels[column])
-            url_state.put(PAGE, None)
+            _put_cell(labels[row], labels[column])
 
 
 def _select(true: str | None, predicted: str | None) -> None:
+    _put_cell(true, predicted)
+    st.session_state[_ROUND] += 1
+
+
+def _put_cell(true: str | None, predicted: str | None) -> None:
     url_state.put(TRUE, true)
     url_state.put(PREDICTED, predicted)
     url_state.put(PAGE, None)
-    st.session_state[_ROUND] += 1
+    st.session_state[_CHOICE] = secrets.token_hex(4)
 
 
 def _save_diagonal() -> None:

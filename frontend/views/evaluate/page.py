@@ -6,7 +6,7 @@ import streamlit as st
 
 from client import ModelInfo
 from evaluation.errors import EvaluationError
-from frontend.datasets import dataset_upload
+from frontend.datasets import dataset_upload, example_dataset
 from frontend.datasets.dataset import Dataset
 from frontend.datasets.dataset_upload import BUSY_MESSAGE
 from frontend.datasets.evaluation_job import (
@@ -19,7 +19,7 @@ from frontend.datasets.evaluation_job import (
     progress_text,
 )
 from frontend.service import session
-from frontend.service.session import Service
+from frontend.service.session import MODEL_PARAM, Service
 from frontend.state import page_jobs, url_state
 from frontend.state.jobs import BusyError, Job
 from frontend.ui.components import notifications
@@ -50,11 +50,17 @@ def page() -> None:
     job = page_jobs.current(JOB)
     start = partial(_check_and_start, service) if isinstance(service, Service) else None
     dataset_upload.show(JOB, start)
+    if error := st.session_state.pop(_ERROR, None):
+        st.error(escape(error), icon=":material/error:")
     if job is None:
+        if isinstance(service, Service):
+            start_example = partial(_start_on_example, service)
+            example_dataset.show_button([service.model], service.models.models, start_example)
         with st.expander("Expected folder layout"):
             st.markdown(EXAMPLE)
             st.markdown(
-                "Each folder is named after a label of the model. File names do not matter. "
+                "Each folder is named after a label of the model, its WordNet ID (such as "
+                "`n02123045`) or its index. File names do not matter. "
                 "When you upload a folder, select the one that contains the class folders. "
                 "If a dataset is too large to upload, evaluate it on the command line: "
                 "`.venv/bin/python -m evaluation digits --url http://localhost:8000`."
@@ -87,6 +93,21 @@ def _start_on_uploaded(service: Service, model: ModelInfo, uploaded: Dataset) ->
     except EvaluationError as error:
         st.session_state[_ERROR] = as_sentence(error)
         return
+    _start_or_close(service, model, data)
+
+
+def _start_on_example(service: Service, models: tuple[ModelInfo, ...]) -> None:
+    """Start an evaluation on the example dataset, and choose its model."""
+    try:
+        data = example_dataset.load()
+    except EvaluationError as error:
+        st.session_state[_ERROR] = as_sentence(error)
+        return
+    url_state.put(MODEL_PARAM, models[0].name)
+    _start_or_close(service, models[0], data)
+
+
+def _start_or_close(service: Service, model: ModelInfo, data: Dataset) -> None:
     try:
         _start(service, model, data)
     except BusyError:
@@ -103,8 +124,6 @@ def _show_result(service: Service | None, job: Job) -> None:
     notifications.announce(_summarize(result), token=job.token, key="evaluated")
     if result.error:
         st.error(escape(result.error), icon=":material/error:")
-    if error := st.session_state.pop(_ERROR, None):
-        st.error(escape(error), icon=":material/error:")
     if service is not None:
         _show_restart(service, result)
     if result.evaluation is not None:

@@ -7,9 +7,12 @@ from pathlib import Path
 from typing import Final
 
 import streamlit as st
+from matplotlib.figure import Figure
 
 from evaluation import charts, html
-from evaluation.metrics import Metrics
+from evaluation.confusion import restrict
+from evaluation.intervals import Interval
+from evaluation.metrics import MIN_BIN_IMAGES, Metrics
 from evaluation.report import to_json_object, write_records
 from evaluation.results import Evaluation
 from frontend.datasets.evaluation_job import EvaluationRun, as_sentence, precise_percent
@@ -65,7 +68,7 @@ def _show_metrics(evaluation: Evaluation, metrics: Metrics) -> None:
         text = "Share of images whose label is among the five most probable."
         rows.append(("Top-5 accuracy", precise_percent(metrics.top5), text))
     text = "Mean difference between confidence and accuracy."
-    rows.append(("Calibration error", precise_percent(metrics.reliability.ece), text))
+    rows.append(("Expected calibration error", precise_percent(metrics.reliability.ece), text))
     if latency := evaluation.latency:
         text = (
             f"Median decoding and inference time; 95% of images take at most {latency.p95:.1f} ms."
@@ -76,6 +79,10 @@ def _show_metrics(evaluation: Evaluation, metrics: Metrics) -> None:
     with st.container(horizontal=True, gap="medium"):
         for name, value, text in rows:
             st.metric(name, value, help=text, width="content")
+    st.caption(
+        f"95% interval of the accuracy: {_format_interval(metrics.accuracy_interval)}, from "
+        f"{images}. More images make it narrower."
+    )
     if sets := evaluation.sets:
         st.caption(
             f"Prediction sets with {100 * sets.promised:g}% coverage contain the correct label for "
@@ -116,18 +123,21 @@ def _show_calibration(metrics: Metrics) -> None:
             reliability.confidence.tolist(),
             reliability.accuracy.tolist(),
             reliability.count.tolist(),
+            reliability.segments,
             strict=True,
         )
     )
     summary = f"Confidence differs from accuracy by {100 * reliability.ece:.1f} points on average."
     points = "; ".join(
-        f"confidence {percent(confidence)}, accuracy {percent(accuracy)}, {number:,} images"
-        for confidence, accuracy, number in bins
+        f"confidence {percent(confidence)}, accuracy {percent(accuracy)}, "
+        + count(number, "image", "images")
+        for confidence, accuracy, number, _ in bins
     )
     st.altair_chart(reliability_chart(bins), alt=f"Reliability diagram. {summary} {points}.")
     st.caption(
         f"{summary} On the dashed line they are equal; below it the model is overconfident. "
-        "Larger points represent more images."
+        f"Larger points represent more images. Hollow points have fewer than {MIN_BIN_IMAGES} "
+        "images, so their accuracy is uncertain; lines do not join them."
     )
 
 
@@ -140,6 +150,7 @@ def _show_classes(metrics: Metrics) -> None:
             "Images": [one.support for one in classes],
             "Precision": [one.precision for one in classes],
             "Recall": [one.recall for one in classes],
+            "95% interval of recall": [_format_interval(one.recall_interval) for one in classes],
             "F1": [one.f1 for one in classes],
         },
         column_config={
@@ -148,6 +159,12 @@ def _show_classes(metrics: Metrics) -> None:
         },
         hide_index=True,
     )
+
+
+def _format_interval(interval: Interval | None) -> str:
+    if interval is None:
+        return ""
+    return f"{precise_percent(interval.low)} to {precise_percent(interval.high)}"
 
 
 def _show_failures(evaluation: Evaluation) -> None:
@@ -204,8 +221,14 @@ def _predictions_csv(evaluation: Evaluation) -> bytes:
 
 
 def _confusion_png(metrics: Metrics) -> bytes:
-    return charts.to_png(charts.plot_confusion(metrics.confusion, metrics.labels))
+    return charts.to_png(_plot_confusion(metrics))
 
 
 def _confusion_svg(metrics: Metrics) -> bytes:
-    return charts.to_svg(charts.plot_confusion(metrics.confusion, metrics.labels)).encode()
+    return charts.to_svg(_plot_confusion(metrics)).encode()
+
+
+def _plot_confusion(metrics: Metrics) -> Figure:
+    """Plot the classes that occur, or the most confused ones if these are too many to label."""
+    limit = charts.MAX_ANNOTATED_CLASSES
+    return charts.plot_confusion(*restrict(metrics.confusion, metrics.labels, limit))

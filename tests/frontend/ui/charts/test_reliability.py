@@ -4,16 +4,37 @@ from typing import Any
 
 from frontend.ui.charts.reliability import reliability_chart
 
+BINS = [(0.5, 0.25, 1, None), (0.7, 0.75, 12, 1), (0.8, 0.85, 20, 1), (0.95, 0.9, 40, 2)]
 
-def test_chart_has_points_and_a_diagonal() -> None:
-    chart: dict[str, Any] = reliability_chart([(0.5, 0.25, 1), (0.9, 0.95, 40)]).to_dict()
-    diagonal, line, points = chart["layer"]
-    assert chart["datasets"][diagonal["data"]["name"]] == [
-        {"confidence": 0, "accuracy": 0},
-        {"confidence": 1, "accuracy": 1},
-    ]
-    for layer in (line, points):
+
+def layers(bins: list[tuple[float, float, int, int | None]]) -> list[tuple[dict[str, Any], Any]]:
+    """Return each layer of the chart with its rows."""
+    chart: dict[str, Any] = reliability_chart(bins).to_dict()
+    return [(layer, chart["datasets"][layer["data"]["name"]]) for layer in chart["layer"]]
+
+
+def test_chart_has_a_diagonal_and_equal_scales() -> None:
+    (_, rows), *others = layers(BINS)
+    assert rows == [{"confidence": 0, "accuracy": 0}, {"confidence": 1, "accuracy": 1}]
+    for layer, _ in others:
         assert layer["encoding"]["x"]["scale"]["domain"] == [0, 1]
         assert layer["encoding"]["y"]["scale"]["domain"] == [0, 1]
-    descriptions = [row["description"] for row in chart["datasets"][points["data"]["name"]]]
-    assert descriptions[0] == "Confidence 50%, accuracy 25%, 1 image"
+
+
+def test_lines_join_only_bins_with_the_same_number() -> None:
+    _, (line, rows), (points, _), _ = layers(BINS)
+    assert line["mark"]["type"] == "line"
+    assert line["encoding"]["detail"]["field"] == "line"
+    assert [row["line"] for row in rows] == [1, 1, 2]
+    assert points["mark"]["filled"] is True
+
+
+def test_bins_with_too_few_images_are_hollow_points() -> None:
+    *_, (hollow, rows) = layers(BINS)
+    assert hollow["mark"] | {"filled": False, "type": "point"} == hollow["mark"]
+    assert [row["description"] for row in rows] == ["Confidence 50%, accuracy 25%, 1 image"]
+
+
+def test_chart_without_joined_bins() -> None:
+    _, (_, joined), _, (_, hollow) = layers(BINS[:1])
+    assert (len(joined), len(hollow)) == (0, 1)

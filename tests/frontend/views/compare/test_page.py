@@ -1,12 +1,13 @@
 """The Compare page without a browser."""
 
 import json
+import re
 
 from streamlit.testing.v1 import AppTest
 
 from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
-from tests.frontend.app import SEVEN, models_response, page_text, wait_for_jobs
+from tests.frontend.app import SEVEN, click, models_response, page_text, wait_for_jobs
 from tests.frontend.conftest import OpenPage
 from tests.images import sevens, zipped
 
@@ -57,8 +58,20 @@ def test_models_are_compared_on_a_dataset(start: OpenPage, backend_url: str) -> 
     data = sevens(4, labeled_one=1)
     app.file_uploader[0].set_value(("digits.zip", data, "application/zip")).run()
     wait_for_jobs(app)
-    assert [one.value for one in app.metric] == ["80.00%", "80.00%", "100.00%", "4", "1"]
+    assert [one.value for one in app.metric] == [
+        "80.00%", "80.00%", "+0.00 points", "100.00%", "4", "1"
+    ]  # fmt: skip
+    assert re.search(r"95% interval of B minus A: −[\d.]+ to \+[\d.]+ points", page_text(app))
     assert "Both models are correct on the same images." in page_text(app)
+
+
+def test_models_are_compared_on_the_example_dataset_with_one_click(
+    start: OpenPage, backend_url: str
+) -> None:
+    app = wait_for_jobs(click(open_page(start, backend_url), "Try an example dataset"))
+    assert "A and B on example-digits.zip" in app.header[0].value.replace("\\", "")
+    assert "from 300 images" in page_text(app)
+    assert app.query_params["on"] == "set"
 
 
 def test_unknown_labels_are_reported_with_the_model(start: OpenPage, backend_url: str) -> None:

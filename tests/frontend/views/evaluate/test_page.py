@@ -1,13 +1,15 @@
 """The Evaluate page without a browser, against a real backend."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
+from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
-from tests.frontend.app import page_text, wait_for_jobs
+from tests.frontend.app import click, models_response, page_text, wait_for_jobs
 from tests.frontend.conftest import OpenPage
 from tests.images import SEVEN, sevens, zipped
 
@@ -114,6 +116,47 @@ def test_upload_is_removed_with_the_result(
     assert len(folders) == 1
     upload(app, sevens(2))
     assert not folders[0].exists()
+
+
+def test_example_dataset_is_evaluated_with_one_click(start: OpenPage, backend_url: str) -> None:
+    app = wait_for_jobs(click(open_page(start, backend_url), "Try an example dataset"))
+    assert "Handwritten digits on example-digits.zip" in app.header[0].value.replace("\\", "")
+    assert float(metric(app, "Accuracy").rstrip("%")) > 90
+    assert "95% interval of the accuracy: 9" in page_text(app)
+    assert "from 300 images" in page_text(app)
+    intervals = app.dataframe[0].value["95% interval of recall"]
+    assert all("% to " in interval for interval in intervals)
+    assert "Try an example dataset" not in [button.label for button in app.button]
+
+
+def test_example_dataset_chooses_a_model_that_has_its_labels(
+    start: OpenPage, backend_url: str
+) -> None:
+    served = json.loads(models_response(photos="image", digits="digit").body)
+    served["models"][1]["labels"] = list("0123456789")
+    with serving(FakeResponse(json.dumps(served).encode())) as (url, _):
+        app = start(url, model="photos").switch_page(EVALUATE).run()
+        assert "There is no example for PHOTOS, so it uses DIGITS." in page_text(app)
+        app = click(app, "Try an example dataset")
+        assert app.query_params["model"] == "digits"
+
+
+def test_missing_example_dataset_is_explained(start: OpenPage) -> None:
+    with serving(models_response(photos="image")) as (url, _):
+        app = start(url).switch_page(EVALUATE).run()
+        assert "There is no example dataset for PHOTOS: it contains digits." in page_text(app)
+        assert "Try an example dataset" not in [button.label for button in app.button]
+
+
+def test_images_scroll_into_view_only_after_a_choice(start: OpenPage, backend_url: str) -> None:
+    app = upload(open_page(start, backend_url), sevens(3, labeled_one=2))
+    next(box for box in app.selectbox if box.label == "True class").select("1").run()
+    choice = app.session_state["confusion choice"]
+    app.run()
+    assert app.session_state["confusion choice"] == choice  # no scrolling without a new choice
+    app.switch_page("views/draw/page.py").run().switch_page(EVALUATE).run()
+    assert "2 images of 1" in page_text(app)
+    assert "confusion choice" not in app.session_state
 
 
 def test_invalid_url_parameters_are_ignored(start: OpenPage, backend_url: str) -> None:
