@@ -17,15 +17,26 @@ from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
+from training.package import external_weights
 
 # Largest difference between PyTorch and ONNX Runtime, relative to max(1, largest output).
 MAX_PARITY_GAP = 1e-4
 _TIMED_RUNS = 10
 
 
-def export(net: nn.Module, manifest: Manifest, folder: Path, probe: Floats, card: str) -> Artifact:
+def export(
+    net: nn.Module,
+    manifest: Manifest,
+    folder: Path,
+    probe: Floats,
+    card: str,
+    *,
+    half_precision: bool = False,
+) -> Artifact:
     """Write `net` as the model folder `folder`.
 
+    With `half_precision`, weights of more than one dimension are stored in float16, and once: the
+    graph refers to them. Both runtimes compute in float32. `net` receives the rounded weights.
     PyTorch and ONNX Runtime are compared on `probe` (N, *input). The largest difference is stored
     in the manifest's metrics as `onnx_parity` and in the card.
     Raise ArtifactError if it exceeds MAX_PARITY_GAP.
@@ -33,9 +44,14 @@ def export(net: nn.Module, manifest: Manifest, folder: Path, probe: Floats, card
     network = net.eval().to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]
     _prepare_folder(folder)
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
+    if half_precision:
+        tensors = {name: t.half() if t.ndim > 1 else t for name, t in tensors.items()}
+        network.load_state_dict(tensors)
     save_file(tensors, folder / artifact.WEIGHTS)
     (folder / artifact.WEIGHTS).chmod(0o644)
     _write_onnx(network, manifest, folder / artifact.ONNX)
+    if half_precision:
+        external_weights.share(folder / artifact.ONNX, folder / artifact.WEIGHTS)
     gap = _measure_gap(network, folder / artifact.ONNX, probe)
     manifest = manifest.model_copy(update={"metrics": manifest.metrics | {"onnx_parity": gap}})
     (folder / artifact.CARD).write_text(card.format(parity=gap), encoding="utf-8")

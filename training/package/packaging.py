@@ -246,8 +246,8 @@ def _build(options: argparse.Namespace, out: Path) -> tuple[Artifact, Floats]:
     else:
         digest = _verify_checksum(options.checkpoint, options.sha256)
         tensors = read_state_dict(options.checkpoint)
-        is_ours = options.architecture in networks.ARCHITECTURES
-        spec = read_spec(options.preprocess or ("digit" if is_ours else "imagenet"))
+        is_digit = options.architecture in networks.DIGIT_ARCHITECTURES
+        spec = read_spec(options.preprocess or ("digit" if is_digit else "imagenet"))
         origin = (
             f"The architecture `{options.architecture}` with the weights of the checkpoint "
             f"`{options.checkpoint.name}` (SHA-256 `{digest}`)."

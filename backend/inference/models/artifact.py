@@ -3,7 +3,7 @@
 models/mnist-cnn/
   manifest.json        see `Manifest`
   weights.safetensors  weights for torch (absent for a model packaged from ONNX)
-  model.onnx           the same network for ONNX Runtime
+  model.onnx           the same network for ONNX Runtime; may refer to the tensors in the weights
   README.md            model card
 """
 
@@ -28,7 +28,14 @@ CARD: Final = "README.md"
 FORMAT: Final = 1
 
 # The architectures in `networks`, which is not imported here because it needs torch.
-BUILTIN_ARCHITECTURES: Final = ("mnist-cnn", "mnist-mlp", "mnist-net")
+BUILTIN_ARCHITECTURES: Final = (
+    "mnist-cnn",
+    "mnist-mlp",
+    "mnist-net",
+    "efficientnet-lite0",
+    "efficientnet-lite1",
+    "efficientnet-lite2",
+)
 PLAIN_FILE_PATTERN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_. -]{0,127}")
 NAME_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -51,6 +58,9 @@ class Manifest(BaseModel):
     )
     output: OutputKind = "logits"
     labels: tuple[str, ...] = Field(min_length=2, description="in the order of the outputs")
+    label_ids: tuple[str, ...] | None = Field(
+        default=None, description="an identifier for each label, such as its WordNet ID"
+    )
     preprocess: Preprocess
     metrics: dict[str, float] = Field(
         default_factory=dict, description="measured figures; accuracies are fractions of 1"
@@ -58,6 +68,15 @@ class Manifest(BaseModel):
     calibration: Calibration | None = None
     elements: int | None = Field(default=None, ge=1, description="number of weights in all tensors")
     files: dict[str, Sha256] = Field(description="SHA-256 of every other file in the folder")
+
+    @model_validator(mode="after")
+    def _check_label_ids(self) -> "Manifest":
+        if self.label_ids is not None and len(self.label_ids) != len(self.labels):
+            raise ValueError(
+                f"label_ids must have one entry for each of the {len(self.labels)} labels, "
+                f"not {len(self.label_ids)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_score(self) -> "Manifest":
@@ -151,8 +170,8 @@ def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
     elements = count_elements(folder / WEIGHTS) if WEIGHTS in files else None
     manifest = manifest.model_copy(update={"files": files, "elements": elements})
     draft = folder / f".{MANIFEST}.tmp"
-    # Older readers of this format do not know the field `calibration`.
-    excluded = {"calibration"} if manifest.calibration is None else set[str]()
+    # Older readers of this format do not know these fields.
+    excluded = {name for name in ("calibration", "label_ids") if getattr(manifest, name) is None}
     text = manifest.model_dump_json(indent=2, exclude=excluded)
     draft.write_text(text + "\n", encoding="utf-8")
     draft.replace(folder / MANIFEST)

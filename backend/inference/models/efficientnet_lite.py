@@ -1,7 +1,8 @@
 """EfficientNet-Lite, a family of small image classifiers for CPUs.
 
 Source: Tan, Le 2019 (https://arxiv.org/abs/1905.11946), without squeeze and excitation and with
-ReLU6, as in `efficientnet/lite` of https://github.com/tensorflow/tpu.
+ReLU6, as in `efficientnet/lite` of https://github.com/tensorflow/tpu. The networks are for
+inference: batch normalization is part of the convolutions' weights.
 """
 
 import math
@@ -11,7 +12,6 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-BATCH_NORM = {"eps": 1e-3, "momentum": 0.01}
 STEM_CHANNELS = 32
 FEATURES = 1280
 
@@ -60,7 +60,7 @@ class EfficientNetLite(nn.Module):
     def __init__(self, scale: Scale, classes: int = 1000) -> None:
         super().__init__()
         side = scale.side
-        layers: list[nn.Module] = [*_convolution(3, STEM_CHANNELS, 3, 2, side), nn.ReLU6()]
+        layers = [_convolution(3, STEM_CHANNELS, 3, 2, side), nn.ReLU6()]
         side = math.ceil(side / 2)
         widths = [STEM_CHANNELS, *(_scale_channels(each.channels, scale.width) for each in STAGES)]
         for stage, (channels, filters) in zip(STAGES, pairwise(widths), strict=True):
@@ -71,7 +71,7 @@ class EfficientNetLite(nn.Module):
             side = math.ceil(side / stage.stride)
             layers += [_Block(filters, filters, stage, side) for _ in range(count - 1)]
         self.features = nn.Sequential(
-            *layers, *_convolution(widths[-1], FEATURES, 1, 1, side), nn.ReLU6()
+            *layers, _convolution(widths[-1], FEATURES, 1, 1, side), nn.ReLU6()
         )
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(0.2)
@@ -91,16 +91,12 @@ class _Block(nn.Module):
         self.is_residual = channels == filters
         stride = 1 if self.is_residual else stage.stride
         inner = channels * stage.expansion
-        expand = (
-            []
-            if stage.expansion == 1
-            else [*_convolution(channels, inner, 1, 1, side), nn.ReLU6()]
-        )
+        expand = [_convolution(channels, inner, 1, 1, side), nn.ReLU6()]
         self.layers = nn.Sequential(
-            *expand,
-            *_convolution(inner, inner, stage.kernel, stride, side, groups=inner),
+            *(expand if stage.expansion > 1 else ()),
+            _convolution(inner, inner, stage.kernel, stride, side, groups=inner),
             nn.ReLU6(),
-            *_convolution(inner, filters, 1, 1, side),
+            _convolution(inner, filters, 1, 1, side),
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -110,21 +106,17 @@ class _Block(nn.Module):
 
 def _convolution(
     channels: int, filters: int, kernel: int, stride: int, side: int, groups: int = 1
-) -> list[nn.Module]:
+) -> nn.Module:
     """Return a convolution of inputs with `side` pixels, padded as by TensorFlow's SAME.
 
     An odd number of padding pixels has one more on the right and at the bottom.
     """
     total = max((math.ceil(side / stride) - 1) * stride + kernel - side, 0)
     before, after = total // 2, total - total // 2
-    layers: list[nn.Module] = []
-    if before != after:
-        layers.append(nn.ZeroPad2d((before, after, before, after)))
-    padding = before if before == after else 0
-    layers.append(
-        nn.Conv2d(channels, filters, kernel, stride, padding, groups=groups, bias=False)
-    )
-    return [*layers, nn.BatchNorm2d(filters, **BATCH_NORM)]
+    if before == after:
+        return nn.Conv2d(channels, filters, kernel, stride, before, groups=groups)
+    padding = nn.ZeroPad2d((before, after, before, after))
+    return nn.Sequential(padding, nn.Conv2d(channels, filters, kernel, stride, groups=groups))
 
 
 def _scale_channels(channels: int, width: float) -> int:

@@ -1,7 +1,8 @@
 """Built-in network architectures, by the name used in manifests.
 
-Each maps normalized fields of shape (N, 1, 28, 28), float32, to logits of shape (N, 10).
-`MnistNet` returns log-probabilities, which are valid logits: a softmax does not change them.
+The digit networks map normalized fields of shape (N, 1, 28, 28), float32, to logits of shape
+(N, 10). `MnistNet` returns log-probabilities, which are valid logits: a softmax does not change
+them.
 """
 
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from torch.nn import functional
 
 from backend.inference.errors import ArtifactError
 from backend.inference.models import torchvision_compat
+from backend.inference.models.efficientnet_lite import SCALES, EfficientNetLite
 
 
 class MnistNet(nn.Module):
@@ -112,29 +114,34 @@ def _convolution(channels: int, filters: int, stride: int = 1) -> tuple[nn.Modul
     return (nn.Conv2d(channels, filters, 3, stride, padding=1, bias=False), nn.BatchNorm2d(filters))
 
 
-ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
+DIGIT_ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
     "mnist-cnn": MnistCnn,
     "mnist-mlp": MnistMlp,
     "mnist-net": MnistNet,
 }
+ARCHITECTURES = (*DIGIT_ARCHITECTURES, *SCALES)
 
 _SLOW_INITIALIZATION = ("googlenet", "inception_v3")
 
 
 def build(architecture: str, classes: int = 10) -> nn.Module:
-    """Return a new network: one of `ARCHITECTURES`, or `torchvision/NAME` for `classes` classes.
+    """Return a new network: one of `ARCHITECTURES`, or `torchvision/NAME`.
+
+    `classes` is the number of classes, except for the digit networks, which have ten.
 
     Raise ArtifactError for other names, and if torchvision is not installed.
     """
     family, _, name = architecture.partition("/")
     if family == "torchvision" and name:
         return _from_torchvision(name, classes)
-    if architecture not in ARCHITECTURES:
+    if architecture in SCALES:
+        return EfficientNetLite(SCALES[architecture], classes)
+    if architecture not in DIGIT_ARCHITECTURES:
         known = ", ".join(sorted(ARCHITECTURES))
         raise ArtifactError(
             f"unknown architecture {architecture!r}; known are {known} and torchvision/NAME"
         )
-    return ARCHITECTURES[architecture]()
+    return DIGIT_ARCHITECTURES[architecture]()
 
 
 def _from_torchvision(name: str, classes: int) -> nn.Module:

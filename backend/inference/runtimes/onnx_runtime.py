@@ -13,7 +13,10 @@ _DTYPES = {"tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(
 
 
 class OnnxRuntime:
-    """Runs `model.onnx`, a graph with one input (N, *input) and one output (N, C)."""
+    """Runs `model.onnx`, a graph with one input (N, *input) and one output (N, C).
+
+    The graph may refer to tensors in other files of its folder; ONNX Runtime refuses other paths.
+    """
 
     name = "onnx"
     concurrent = True
@@ -26,9 +29,7 @@ class OnnxRuntime:
         # Spinning between batches would take processors from decoding and HTTP.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            self._session = ort.InferenceSession(
-                path.read_bytes(), options, providers=["CPUExecutionProvider"]
-            )
+            self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has an exception class for each status code
             raise ArtifactError(f"{path.parent}: {path.name} is not a valid ONNX graph") from error
         first = self._session.get_inputs()[0]
