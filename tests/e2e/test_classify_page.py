@@ -90,11 +90,11 @@ def test_files_are_added_and_removed_one_by_one(visit: Visit) -> None:
     upload(page, file("a.png"))
     expect_seven(page)
     upload_zip(page, zipped(**{"b.png": encoded(seven(61)), "c.png": encoded(seven(62))}))
-    expect_summary(page, "3 images classified.")
+    expect_summary(page, "3 images: 3 recognized.")
     upload(page, file("d.png", encoded(seven(63))))
-    expect_summary(page, "4 images classified.")
+    expect_summary(page, "4 images: 4 recognized.")
     button(page, "Remove digits.zip").click()
-    expect_summary(page, "2 images classified.")
+    expect_summary(page, "2 images: 2 recognized.")
     remove = button(page, "Remove a.png")
     expect(remove).to_be_visible()
     button(page, EXAMPLE).click()  # replaces the files
@@ -121,7 +121,7 @@ def test_photo_is_classified_and_the_camera_starts_on_demand(visit: Visit) -> No
     page = visit()
     expect(main(page).locator("input[type=file]")).to_be_attached()
     expect(page.locator("video")).to_have_count(0)
-    page.get_by_role("radio", name="Camera").click()
+    page.get_by_role("radio", name="Camera", exact=True).click()
     page.wait_for_function(  # Streamlit restarts the camera once the width is known
         """() => {
             const video = document.querySelector('video');
@@ -145,7 +145,7 @@ def test_zip_is_classified_and_bad_files_are_reported(visit: Visit) -> None:
     page = visit()
     bad = {"digits/broken.png": SEVEN[:90], "digits/text.png": b"x"}
     upload_zip(page, zipped(**images(), **bad))
-    expect_summary(page, f"{TOTAL} images classified, 2 failed.")
+    expect_summary(page, f"{TOTAL + 2} images: {TOTAL} recognized, 2 unreadable.")
     expect(result(page)).to_have_count(12)
     page.get_by_role("radio", name="Failed (2)").click()
     alerts = main(page).get_by_role("alert")
@@ -166,7 +166,7 @@ def test_results_are_paged_and_persist_across_a_reload_with_their_feedback(visit
     button(page, "Correct", exact=True).first.click()
     expect(main(page).get_by_text("Marked correct")).to_be_visible()
     page.reload()
-    expect_summary(page, f"{TOTAL} images classified.")
+    expect_summary(page, f"{TOTAL} images: {TOTAL} recognized.")
     expect(main(page).get_by_text("Marked correct")).to_be_visible()
     button(page, "Page 3").click()
     expect(main(page).get_by_text(f"Images 25 to {TOTAL} of {TOTAL}")).to_be_visible()
@@ -178,7 +178,7 @@ def test_folder_is_classified(visit: Visit, tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(SEVEN)
     page = visit()
     folder_input(page).set_input_files(tmp_path)
-    expect_summary(page, "2 images classified.")
+    expect_summary(page, "2 images: 2 recognized.")
 
 
 def test_folder_of_more_files_than_the_uploader_supports_is_packed(
@@ -190,7 +190,7 @@ def test_folder_of_more_files_than_the_uploader_supports_is_packed(
     (tmp_path / "empty.png").touch()
     page = visit()
     folder_input(page).set_input_files(tmp_path)
-    expect_summary(page, "150 images classified, 1 failed.")
+    expect_summary(page, "151 images: 150 recognized, 1 unreadable.")
     expect(button(page, "Remove 151 images from")).to_be_visible()
     page.get_by_role("radio", name="Failed (1)").click()
     expect(main(page).get_by_role("alert")).to_contain_text("This file is empty.")
@@ -211,7 +211,7 @@ def test_many_dropped_files_are_classified(visit: Visit) -> None:
         }""",
         base64.b64encode(SEVEN).decode(),
     )
-    expect_summary(page, "101 images classified.")
+    expect_summary(page, "101 images: 101 recognized.")
     expect(main(page).get_by_text("ä0.png")).to_be_visible()
 
 
@@ -272,7 +272,7 @@ def test_batch_continues_when_the_backend_is_back(visit: Visit, proxy: TogglePro
         progress = f"0 of {TOTAL} images classified. The backend is restarting."
         expect(main(page).get_by_text(progress)).to_be_visible()
         make_available(response)
-        expect_summary(page, f"{TOTAL} images classified.")
+        expect_summary(page, f"{TOTAL} images: {TOTAL} recognized.")
         expect(button(page, "Stop", exact=True)).to_have_count(0)
 
 
@@ -285,7 +285,7 @@ def test_batch_is_stopped_and_continued(visit: Visit, proxy: ToggleProxy) -> Non
         make_available(response)
         expect_accessible(page)
         button(page, "Continue").click()
-        expect_summary(page, f"{TOTAL} images classified.")
+        expect_summary(page, f"{TOTAL} images: {TOTAL} recognized.")
 
 
 def test_prediction_set_follows_the_chosen_coverage(
@@ -325,7 +325,7 @@ def test_page_fits_a_phone_and_bad_images_fail_alone(visit: Visit) -> None:
     expect_seven(page)
     expect_no_horizontal_scrolling(page)
     upload(page, file("a" * 90 + ".png"), file("broken.png", SEVEN[:90]), file("two.png"))
-    expect_summary(page, "2 images classified, 1 failed.")
+    expect_summary(page, "3 images: 2 recognized, 1 unreadable.")
     expect(result(page)).to_have_text([IS_SEVEN, IS_SEVEN])
     expect(main(page).get_by_role("alert")).to_contain_text("This image is damaged")
     expect(main(page).get_by_text("broken.png").last).to_be_visible()
