@@ -1,8 +1,8 @@
 """Example images for the Classify page.
 
-`draw.py` draws the digits. The photos are from the package data of scikit-image, resized: a cat
-(Stéfan van der Walt, CC0), a cup of coffee (Rachel Michetti, CC0) and a rocket (SpaceX, public
-domain).
+`make_examples.py` draws the digits. The photos are from the package data of scikit-image, resized:
+a cat (Stéfan van der Walt, CC0), a cup of coffee (Rachel Michetti, CC0) and a rocket (SpaceX,
+public domain).
 """
 
 from dataclasses import dataclass
@@ -26,6 +26,9 @@ _PHOTOS = {
 }
 
 
+_MIXED = ("cat.jpg", "seven.png", "coffee.jpg", "three.png", "rocket.jpg", "two.png")
+
+
 @dataclass(frozen=True, slots=True)
 class Example:
     """An example image, PNG or JPEG, and a description of it."""
@@ -42,6 +45,10 @@ class Example:
 
 @cache
 def load(kind: str) -> tuple[Example, ...]:
-    """Return the examples for models with this input `kind`, in display order."""
-    files = _DIGITS if kind == "digit" else _PHOTOS
-    return tuple(Example(name, text, (FOLDER / name).read_bytes()) for name, text in files.items())
+    """Return the examples for models with this input `kind`, in display order.
+
+    Any kind other than "digit" and "image" gets both digits and photos.
+    """
+    every = _DIGITS | _PHOTOS
+    names = {"digit": tuple(_DIGITS), "image": tuple(_PHOTOS)}.get(kind, _MIXED)
+    return tuple(Example(name, every[name], (FOLDER / name).read_bytes()) for name in names)

@@ -119,6 +119,11 @@ def is_permanent(error: ClientError) -> bool:
     return isinstance(error, BackendError) and error.status in IMAGE_STATUSES
 
 
+def is_unreadable(error: ClientError) -> bool:
+    """Return whether the file is at fault: damaged, empty, too large or not an image."""
+    return isinstance(error, UnreadableImageError) or is_permanent(error)
+
+
 def is_backend_missing(error: ClientError) -> bool:
     """Return whether no Prism backend is behind `error`; the backend's own errors have a code."""
     return not (isinstance(error, BackendError) and error.code)

@@ -1,65 +1,22 @@
 """A classification on the page: image, prediction, probabilities."""
 
-from collections.abc import Callable
 from io import BytesIO
 
 import streamlit as st
 from PIL import Image
 
 from client import Classification, ModelInfo
-from frontend.ui import alerts, components, formatting
+from frontend.ui import components, formatting
 from frontend.ui.alerts import Problem
 from frontend.ui.bar_order import FixedBars
 
-MAX_ROW_BARS = 5  # bars for one of several images; a single image shows all of its labels
-IMAGE_WIDTH = 280  # px
-ROW_IMAGE_WIDTH = 140  # px
+MAX_BARS = 10
+MAX_PHOTO_BARS = 5  # of a model with more than MAX_BARS labels
+IMAGE_WIDTH, MAX_IMAGE_HEIGHT = 280, 340  # px: a result fits on a screen of 1280x800
 MODEL_INPUT_WIDTH = 140  # px: five per pixel of a digit model's input
 
 # A Vega chart costs the server 20 ms and the browser far more, at every stroke of a drawing.
 _bars = components.register("bars", '<ol role="list"></ol>')
-
-
-def show_single(
-    name: str, preview: bytes | None, outcome: Classification | Problem, model: ModelInfo
-) -> None:
-    """Show the classification of a single image."""
-    if isinstance(outcome, Problem):
-        alerts.show(outcome)
-        show_image(name, preview, IMAGE_WIDTH)
-        return
-    show_headline(outcome, model)
-    left, right = st.columns([2, 3], gap="medium")
-    with left:
-        show_image(name, preview, IMAGE_WIDTH)
-        show_model_input(outcome)
-    with right:
-        show_details(outcome, model)
-
-
-def show_row(
-    name: str,
-    preview: bytes | None,
-    outcome: Classification | Problem,
-    model: ModelInfo,
-    key: str | None = None,
-    below: Callable[[], None] = lambda: None,
-) -> None:
-    """Show the classification of one of several images, or why it failed.
-
-    `below` adds content to a classification.
-    """
-    with st.container(border=True):
-        left, right = st.columns([1, 3], gap="medium")
-        with left:
-            show_image(name, preview, ROW_IMAGE_WIDTH)
-        with right:
-            if isinstance(outcome, Problem):
-                st.error(formatting.escape(f"{outcome.message} {outcome.advice}"))
-            else:
-                show_headline(outcome, model)
-                show_details(outcome, model, max_bars=MAX_ROW_BARS, key=key)
-                below()
 
 
 def show_headline(result: Classification, model: ModelInfo) -> None:
@@ -67,6 +24,12 @@ def show_headline(result: Classification, model: ModelInfo) -> None:
     st.header(formatting.escape(formatting.headline(result, model.input.kind)), anchor=False)
     if text := formatting.supporting_text(result, model.input.kind):
         st.markdown(formatting.escape(text))
+
+
+def show_model_name(model: ModelInfo, *, is_automatic: bool) -> None:
+    """Show which model classified the image."""
+    choice = " (chosen automatically)" if is_automatic else ""
+    st.caption(formatting.escape(f"Model: {model.title}{choice}"))
 
 
 def show_details(
@@ -78,18 +41,27 @@ def show_details(
 ) -> None:
     """Show the `max_bars` most probable labels as bars, and the timings.
 
-    The same classification twice on a page needs different keys. `fixed_bars` keeps the order of
-    the bars in successive classifications.
+    The bars of an image out of distribution are gray and have no numbers. The same classification
+    twice on a page needs different keys. `fixed_bars` keeps the order of the bars in successive
+    classifications.
     """
+    if max_bars is None:
+        max_bars = MAX_BARS if len(model.labels) <= MAX_BARS else MAX_PHOTO_BARS
     scores = fixed_bars.scores(result, model) if fixed_bars else result.top[:max_bars]
+    is_rejected = result.in_distribution is False
     rows = [
-        {"label": s.label, "share": s.probability, "text": formatting.percent(s.probability)}
+        {
+            "label": s.label,
+            "share": s.probability,
+            "text": "" if is_rejected else formatting.percent(s.probability),
+        }
         for s in scores
     ]
-    title = f"Probabilities. {as_text(result, model)}"  # for screen readers
-    _bars(key=f"bars {key or result.id}", data={"title": title, "rows": rows})
-    if result.in_distribution is False:
-        st.caption("The bars only show which labels are closest.")
+    name = "Closest labels" if is_rejected else "Probabilities"
+    title = f"{name}. {as_text(result, model)}"  # for screen readers
+    if is_rejected:
+        st.caption("Closest labels. None of them is a prediction.")
+    _bars(key=f"bars {key or result.id}", data={"title": title, "rows": rows, "muted": is_rejected})
     st.caption(formatting.timings(result.timings))
 
 
@@ -111,11 +83,16 @@ def show_model_input(result: Classification) -> None:
 
 
 def show_image(name: str, preview: bytes | None, width: int) -> None:
-    """Show the preview of an image and its file name."""
+    """Show the preview of an image and its file name.
+
+    A tall image is narrower than `width`, so that its height is at most MAX_IMAGE_HEIGHT.
+    """
     if preview is None:
         st.markdown(":material/broken_image: No preview")
     else:
-        st.image(preview, width=width, alt=f"The image {name}")
+        with Image.open(BytesIO(preview)) as image:
+            fitting = round(MAX_IMAGE_HEIGHT * image.width / image.height)
+        st.image(preview, width=max(1, min(width, fitting)), alt=f"The image {name}")
     st.caption(formatting.escape(name))
 
 

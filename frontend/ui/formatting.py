@@ -11,6 +11,7 @@ MEDIUM_CONFIDENCE = 0.5
 MIN_ALTERNATIVE = 0.05  # probability from which another label is listed
 MAX_ALTERNATIVES = 2
 MAX_SET_LABELS = 10  # listed labels of a prediction set; the others are counted
+OUT_OF_DISTRIBUTION = "This image does not show one of the model's classes"
 
 JOINER = "\u2060"  # zero width, breaks no line
 # Where an icon (:name:), a directive (:red[x]), an arrow, a dash or a link would begin.
@@ -58,9 +59,12 @@ def not_in_distribution(kind: str) -> str:
 
 
 def headline(result: Classification, kind: str) -> str:
-    """Return the prediction with its confidence; `kind` is the model's input kind."""
+    """Return the prediction with its confidence; `kind` is the model's input kind.
+
+    An image out of distribution has no prediction.
+    """
     if result.in_distribution is False:
-        return not_in_distribution(kind)
+        return not_in_distribution(kind) if kind == "digit" else OUT_OF_DISTRIBUTION
     name = label_name(result.prediction, kind)
     others = [
         f"{label_name(item.label, kind)} ({percent(item.probability)})"
@@ -75,10 +79,10 @@ def headline(result: Classification, kind: str) -> str:
     return f"Uncertain: {_join([f'{name} ({percent(result.confidence)})', *others])}"
 
 
-def confidence_level(result: Classification) -> str:
-    """Return the confidence in one or two words."""
+def confidence_level(result: Classification) -> str | None:
+    """Return the confidence in one or two words; None for an image out of distribution."""
     if result.in_distribution is False:
-        return "not one of its classes"
+        return None
     if result.confidence >= VERY_HIGH_CONFIDENCE:
         return "very high"
     if result.confidence >= HIGH_CONFIDENCE:
@@ -87,9 +91,12 @@ def confidence_level(result: Classification) -> str:
 
 
 def supporting_text(result: Classification, kind: str) -> str | None:
-    """Return the prediction set, or the closest label of an image out of distribution."""
+    """Return the prediction set, or what an image out of distribution means.
+
+    None where the headline says everything.
+    """
     if result.in_distribution is False:
-        return f"Closest label: {label_name(result.prediction, kind)}"
+        return f"{OUT_OF_DISTRIBUTION}." if kind == "digit" else None
     return prediction_set_text(result, kind)
 
 
@@ -128,6 +135,19 @@ def seconds(number: float) -> str:
 def megabytes(size: int) -> str:
     """Format a number of bytes in MB."""
     return f"{size / 1e6:,.0f} MB"
+
+
+def shorten(text: str, length: int) -> str:
+    """Cut out the middle of a longer text: the end of a file name often identifies it."""
+    if len(text) <= length:
+        return text
+    end = (length - 1) // 2
+    return f"{text[: length - 1 - end]}…{text[-end:]}"
+
+
+def printable(text: str) -> str:
+    """Replace lone surrogates, which occur in file names and which no browser can show."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def count(number: int, singular: str, plural: str) -> str:

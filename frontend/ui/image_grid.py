@@ -18,12 +18,15 @@ OnPageChange = Callable[[str, str], None]
 class Tile:
     """An image, its caption and its alternative text.
 
-    `image` is a URL or data URI, None where there is no preview.
+    `image` is a URL, a data URI or the content of a file, None where there is no preview. With a
+    `key`, which must be unique on the page, the caption is a button. The `note` is a second line.
     """
 
-    image: str | None
+    image: str | bytes | None
     caption: str
     alt: str
+    key: str | None = None
+    note: str | None = None
 
 
 def show(
@@ -46,20 +49,31 @@ def show(
         _show_page_buttons(key, index, pages, on_page_change)
 
 
-def show_few(tiles: Sequence[Tile]) -> None:
-    """Show tiles that fit on one page."""
+def show_few(tiles: Sequence[Tile]) -> int | None:
+    """Show tiles that fit on one page; return the index of the one whose button was clicked."""
+    clicked = None
     with st.container(horizontal=True, gap="small"):
-        for tile in tiles:
-            _show_tile(tile)
+        for index, tile in enumerate(tiles):
+            if _show_tile(tile):
+                clicked = index
+    return clicked
 
 
-def _show_tile(tile: Tile) -> None:
+def _show_tile(tile: Tile) -> bool:
+    """Show a tile; return whether its button was clicked."""
     with st.container(width=TILE_WIDTH, gap=None):
         if tile.image is None:
             st.markdown(":material/broken_image: No preview")
         else:
             st.image(tile.image, width=TILE_WIDTH - 8, alt=tile.alt)
-        st.caption(escape(tile.caption))
+        if tile.key is None:
+            is_clicked = False
+            st.caption(escape(tile.caption))
+        else:
+            is_clicked = st.button(escape(tile.caption), key=tile.key, type="tertiary", wrap=True)
+        if tile.note is not None:
+            st.caption(escape(tile.note))
+    return is_clicked
 
 
 def _show_page_buttons(key: str, index: int, pages: int, on_page_change: OnPageChange) -> None:

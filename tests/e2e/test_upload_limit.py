@@ -37,6 +37,6 @@ def test_folder_is_uploaded_in_zips_below_the_limit(visit: Visit, tmp_path: Path
     expect(file_input).to_be_attached()
     expect(main(page).locator(".st-key-packer p")).to_be_attached()
     file_input.set_input_files(tmp_path)
-    expect(main(page).get_by_text(f"{TOTAL} images classified.").first).to_be_visible()
+    expect(main(page).get_by_text(f"{TOTAL} images: {TOTAL} recognized.").first).to_be_visible()
     packed = button(page, re.compile(r"^Remove \d\d images from .*\.zip$"))
     expect(packed.first).to_be_attached()

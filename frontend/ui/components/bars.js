@@ -8,6 +8,7 @@ const create = (tag, className, text = "") => {
 export default function ({ parentElement, data }) {
   const list = parentElement.querySelector("ol");
   list.setAttribute("aria-label", data.title);
+  list.classList.toggle("muted", Boolean(data.muted));
   list.replaceChildren(
     ...data.rows.map(({ label, share, text }) => {
       const row = document.createElement("li");

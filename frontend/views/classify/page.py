@@ -6,10 +6,10 @@ from functools import partial
 
 import streamlit as st
 
-from client import ClientError
+from client import Classification, ClientError
 from frontend.datasets import image_upload
 from frontend.datasets.selections import ImageSelection
-from frontend.service import errors, feedback, predictions, session
+from frontend.service import errors, predictions, session
 from frontend.service.predictions import BATCH_IMAGES, PredictionRequest, RequestKey
 from frontend.service.session import Service
 from frontend.state import page_jobs
@@ -17,32 +17,40 @@ from frontend.state.jobs import BusyError, Job
 from frontend.ui import alerts, classification, formatting
 from frontend.ui.alerts import Problem
 from frontend.ui.components import notifications
-from frontend.views.classify import batch_job, results, results_table
+from frontend.views.classify import batch_job, live_camera, results, results_table, single_result
 from frontend.views.classify.results_table import Result
 
 _LAST_REQUEST = "last request"
 _STARTED_JOB = "started job"
+_SUBJECTS = {
+    "digit": "image of a handwritten digit",
+    "auto": "image: a photograph or a handwritten digit",
+}
 
 
 def show_page() -> None:
-    """Show the page."""
+    """Show the page: the result is above the controls, so that it is visible at once."""
     service = session.ready()
     kind = service.model.input.kind if isinstance(service, Service) else None
     st.title("Classify", anchor=False)
-    image = "an image of a handwritten digit" if kind == "digit" else "an image"
-    st.markdown(f"Upload {image}.")
     if not isinstance(service, Service):
         session.show_problem(service)
-    image_upload.show(kind)
+    result_area, upload_area = st.container(), st.container()
     selection = image_upload.selection()
+    with upload_area:
+        if selection is not None:
+            st.divider()
+        article = "an" if selection is None else "another"
+        st.markdown(f"Upload {article} {_SUBJECTS.get(kind or '', 'image')}.")
+        image_upload.show(kind, partial(live_camera.show, service))
     request = _request(service, selection) if selection else None
     _discard_outdated_job(selection, request)
     if selection is not None:
-        st.divider()
-        if request is None:
-            _show_waiting()
-        else:
-            _show_selection(service, selection, request)
+        with result_area:
+            if request is None:
+                _show_waiting()
+            else:
+                _show_selection(service, selection, request)
 
 
 def _request(service: Service | Problem, selection: ImageSelection) -> PredictionRequest | None:
@@ -79,12 +87,7 @@ def _show_selection(
         if len(selection.images) == 1:
             _show_single(service, selection, request, found[0])
         else:
-            results.show(
-                found,
-                request.model,
-                show_feedback=partial(_show_feedback, service, selection),
-                extra_actions=_show_clear_button,
-            )
+            results.show(service, selection, request, found, extra_actions=_show_clear_button)
     elif isinstance(service, Problem):
         _show_waiting()
     else:
@@ -185,9 +188,10 @@ def _announce(
     """Announce the results once."""
     if len(selection.images) == 1:
         outcome = errors.describe_outcome(found[0].outcome)
-        message = classification.as_text(outcome, request.model)
+        model = request.model_of(outcome) if isinstance(outcome, Classification) else request.model
+        message = classification.as_text(outcome, model)
     else:
-        message = results.summary(found)
+        message = results_table.summary(found)
     token = f"{selection.token} {request.key} {len(found)}"
     notifications.announce(message, token=token, key="announcement")
 
@@ -198,21 +202,10 @@ def _show_single(
     request: PredictionRequest,
     result: Result,
 ) -> None:
-    image, outcome = result.image, errors.describe_outcome(result.outcome)
-    classification.show_single(image.name, image.preview, outcome, request.model)
-    _show_feedback(service, selection, result, "single")
+    single_result.show(service, selection, request, result)
     with st.container(horizontal=True):
         results.show_downloads([result])
         _show_clear_button()
-
-
-def _show_feedback(
-    service: Service | Problem, selection: ImageSelection, result: Result, key: str
-) -> None:
-    if isinstance(service, Service) and not isinstance(result.outcome, ClientError):
-        target = feedback.target_of(service, result.outcome)
-        if target is not None:
-            feedback.show_fragment(target, selection.corrections, key)
 
 
 def _show_clear_button() -> None:

@@ -1,4 +1,4 @@
-"""The results of many images as a table, CSV and JSON. Imports no Streamlit."""
+"""The results of many images: summary, table, CSV and JSON. Imports no Streamlit."""
 
 import csv
 import io
@@ -14,7 +14,17 @@ from frontend.service.predictions import ImageFile, Outcome
 from frontend.ui import formatting
 
 Category = Literal["confident", "uncertain", "out_of_distribution", "failed"]
-COLUMNS = ("name", "prediction", "confidence", "confidence level", "correction", "error")
+COLUMNS = (
+    "name",
+    "prediction",
+    "confidence",
+    "confidence level",
+    "in distribution",
+    "model",
+    "correction",
+    "error",
+)
+_IN_DISTRIBUTION = {True: "yes", False: "no", None: None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,20 +57,42 @@ def collect(
     ]
 
 
+def summary(results: Sequence[Result]) -> str:
+    """Return how many images were recognized, were rejected, are unreadable and failed."""
+    rejected = sum(result.category == "out_of_distribution" for result in results)
+    failures = [one.outcome for one in results if isinstance(one.outcome, ClientError)]
+    unreadable = sum(map(errors.is_unreadable, failures))
+    parts = [f"{len(results) - rejected - len(failures):,} recognized"]
+    for number, text in (
+        (rejected, "not of the model's classes"),
+        (unreadable, "unreadable"),
+        (len(failures) - unreadable, "failed"),
+    ):
+        if number:
+            parts.append(f"{number:,} {text}")
+    return f"{formatting.count(len(results), 'image', 'images')}: {', '.join(parts)}."
+
+
 def rows(results: Iterable[Result]) -> list[dict[str, Any]]:
     """Return a row of COLUMNS per result; None where a column does not apply.
 
-    Text is escaped against spreadsheet formulas, since the table on the page can be downloaded.
+    An image out of distribution has no prediction and no confidence. Text is escaped against
+    spreadsheet formulas, since the table on the page can be downloaded.
     """
     return [dict(zip(COLUMNS, map(_escape, _values(result)), strict=True)) for result in results]
 
 
-def nonempty_columns(results: Iterable[Result]) -> list[str]:
-    """Return the COLUMNS that have a value in at least one row."""
-    values = [_values(result) for result in results]
-    return [
-        name for index, name in enumerate(COLUMNS) if any(row[index] is not None for row in values)
-    ]
+def informative_columns(results: Iterable[Result]) -> list[str]:
+    """Return the COLUMNS that have a value in at least one row.
+
+    "model" and "in distribution" are omitted if all images have the same or none.
+    """
+    columns = zip(COLUMNS, zip(*map(_values, results), strict=True), strict=True)
+    values = {name: set(column) - {None} for name, column in columns}
+    same = {name for name in ("model", "in distribution") if len(values.get(name, ())) < 2}
+    if values.get("in distribution") == {"no"}:
+        same.discard("in distribution")
+    return [name for name, each in values.items() if each and name not in same]
 
 
 def as_csv(results: Iterable[Result]) -> bytes:
@@ -73,7 +105,10 @@ def as_csv(results: Iterable[Result]) -> bytes:
 
 
 def as_json(results: Iterable[Result]) -> bytes:
-    """Return a JSON list with a classification, or an error, per image."""
+    """Return a JSON list with a classification, or an error, per image.
+
+    An image out of distribution has no prediction, only the closest labels in `top`.
+    """
     return json.dumps([_as_object(result) for result in results], indent=1).encode()
 
 
@@ -81,9 +116,17 @@ def _values(result: Result) -> tuple[str | float | None, ...]:
     name, outcome = result.image.name, result.outcome
     if isinstance(outcome, ClientError):
         problem = errors.describe(outcome)
-        return (name, None, None, None, None, f"{problem.message} {problem.advice}")
+        return (name, *[None] * 6, f"{problem.message} {problem.advice}")
     level = formatting.confidence_level(outcome)
-    return (name, outcome.prediction, outcome.confidence, level, result.correction, None)
+    common = (
+        _IN_DISTRIBUTION[outcome.in_distribution],
+        outcome.model.name,
+        result.correction,
+        None,
+    )
+    if outcome.in_distribution is False:
+        return (name, None, None, level, *common)
+    return (name, outcome.prediction, outcome.confidence, level, *common)
 
 
 def _escape(value: str | float | None) -> str | float | None:
@@ -94,5 +137,7 @@ def _as_object(result: Result) -> dict[str, Any]:
     name, outcome = result.image.name, result.outcome
     if isinstance(outcome, Classification):
         fields = asdict(outcome) | {"filename": name, "correction": result.correction}
+        if outcome.in_distribution is False:
+            fields |= {"prediction": None, "confidence": None}
         return {key: value for key, value in fields.items() if key != "model_input"}
     return {"filename": name, "problem": errors.describe(outcome).message}

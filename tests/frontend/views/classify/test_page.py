@@ -43,7 +43,7 @@ def test_bad_images_fail_alone(start: OpenPage, backend_url: str) -> None:
     app = upload_files(start(backend_url), *files)
     assert len(app.header) == 2
     assert len(app.error) == 2
-    assert "2 images classified, 2 failed." in page_text(app)
+    assert "4 images: 2 recognized, 2 unreadable." in page_text(app)
     assert "broken.png" in page_text(app)
     assert "JPEG, PNG, WebP, BMP or GIF" in page_text(app)
 
@@ -103,8 +103,8 @@ def test_out_of_distribution_image_has_no_prediction_set(
 ) -> None:
     app = upload_files(start(calibrated_url), ("noise.png", encoded(noise())))
     assert app.header[0].value == "Not a digit"
-    assert "Closest label: " in page_text(app)
-    assert "The bars only show which labels are closest." in page_text(app)
+    assert "This image does not show one of the model's classes." in page_text(app)
+    assert "Closest labels. None of them is a prediction." in page_text(app)
     assert "% coverage)" not in page_text(app)
 
 
@@ -114,7 +114,7 @@ def test_zip_is_classified_in_the_background_and_a_bad_image_fails_alone(
     files = {f"digits/{i:02d}.png": encoded(seven(60 + i)) for i in range(20)}
     content = zipped(**files, **{"digits/broken.png": SEVEN[:90]})
     app = wait_for_jobs(upload_files(start(backend_url), ("digits.zip", content)))
-    assert "20 images classified, 1 failed." in page_text(app)
+    assert "21 images: 20 recognized, 1 unreadable." in page_text(app)
     table = app.dataframe[0].value
     assert list(table["name"]) == [*files, "digits/broken.png"]
     assert list(table["prediction"][:20]) == ["7"] * 20
@@ -220,7 +220,7 @@ def test_another_model_classifies_the_same_images(start: OpenPage, backend_url: 
     app = upload_files(start(backend_url), ("a.png", SEVEN), ("b.png", SEVEN))
     app.sidebar.selectbox[0].select("mnist-tree").run()
     assert len(app.header) == 2
-    assert "2 images classified." in page_text(app)
+    assert "2 images: 2 recognized." in page_text(app)
 
 
 def test_correction_is_in_the_table_and_can_be_changed(start: OpenPage, backend_url: str) -> None:
@@ -238,7 +238,7 @@ def test_another_model_classifies_many_images_again(start: OpenPage, backend_url
     files = {f"{i:02d}.png": encoded(seven(60 + i)) for i in range(20)}
     app = wait_for_jobs(upload_files(start(backend_url), ("digits.zip", zipped(**files))))
     app.sidebar.selectbox[0].select("mnist-tree").run()
-    assert "20 images classified." in page_text(wait_for_jobs(app))
+    assert "20 images: 20 recognized." in page_text(wait_for_jobs(app))
     with Client(backend_url) as client:
         stored = client.history.page(limit=20).items
     assert {one.model.name for one in stored} == {"mnist-tree"}
@@ -256,7 +256,7 @@ def test_images_wait_while_the_server_runs_too_many_jobs(
         app = upload_files(start(backend_url), ("digits.zip", zipped(**files)))
         assert "20 images are not classified yet." in page_text(app)
     click(app, "Continue")
-    assert "20 images classified." in page_text(wait_for_jobs(app))
+    assert "20 images: 20 recognized." in page_text(wait_for_jobs(app))
 
 
 def test_uploads_release_their_memory(
@@ -281,4 +281,4 @@ def test_many_results_stay_while_the_backend_is_unreachable(
 ) -> None:
     app = wait_for_jobs(upload_files(start(backend_url), zip_of_sevens(220)))
     monkeypatch.setenv("BACKEND", f"http://127.0.0.1:{free_port()}")
-    assert "20 images classified." in page_text(app.run())
+    assert "20 images: 20 recognized." in page_text(app.run())

@@ -58,8 +58,8 @@ def test_two_tabs_classify_the_same_images_with_two_models(
     assert len(started_jobs) == 2
     assert not any(job.is_cancelled() for job in started_jobs)
     release.set()
-    assert "20 images classified." in page_text(wait_for_jobs(one))
-    assert "20 images classified." in page_text(wait_for_jobs(two))
+    assert "20 images: 20 recognized." in page_text(wait_for_jobs(one))
+    assert "20 images: 20 recognized." in page_text(wait_for_jobs(two))
 
 
 def test_tab_continues_a_job_that_another_tab_abandoned(
@@ -72,7 +72,7 @@ def test_tab_continues_a_job_that_another_tab_abandoned(
     assert started_jobs[0].is_cancelled()
     two.run()
     release.set()
-    assert "20 images classified." in page_text(wait_for_jobs(two))
+    assert "20 images: 20 recognized." in page_text(wait_for_jobs(two))
 
 
 def test_job_stopped_in_another_tab_is_reported(
@@ -84,7 +84,7 @@ def test_job_stopped_in_another_tab_is_reported(
     assert "Classification was stopped." in page_text(wait_for_jobs(one))
     assert "4 images are not classified yet." in page_text(one)
     click(one, "Continue")
-    assert "20 images classified." in page_text(wait_for_jobs(one))
+    assert "20 images: 20 recognized." in page_text(wait_for_jobs(one))
 
 
 def test_tabs_keep_the_results_of_their_model_while_the_backend_is_unreachable(
