@@ -38,7 +38,7 @@ class LocalPredictor:
         self.name: Final = model.manifest.name
         self.version: Final = model.manifest.version
         self.labels: Final = model.manifest.labels
-        self.label_ids: Final[Sequence[str] | None] = getattr(model.manifest, "label_ids", None)
+        self.label_ids: Final[Sequence[str] | None] = model.manifest.label_ids
         self._coverage = coverage
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="local-predictor")

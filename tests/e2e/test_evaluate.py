@@ -14,6 +14,7 @@ from tests.e2e.pages import (
     expect_no_horizontal_scrolling,
     main,
     upload_zip,
+    wait_until_idle,
 )
 from tests.e2e.toggle_proxy import ToggleProxy
 from tests.images import SEVEN, encoded, seven, sevens, zipped
@@ -85,7 +86,7 @@ def test_metrics_and_exports_of_a_zip(visit: Visit) -> None:
     expect(heading).to_be_visible()
     metrics = main(page).get_by_test_id("stMetric")
     expect(metrics.filter(has_text="Accuracy").first).to_contain_text("50.85%")  # 30 of 59
-    for name in ("Macro F1", "Top-5 accuracy", "Calibration error", "Latency"):
+    for name in ("Macro F1", "Top-5 accuracy", "Expected calibration error", "Latency"):
         expect(metrics.filter(has_text=name)).to_be_visible()
     expect(main(page).get_by_text("1 image could not be classified")).to_be_visible()
     expect(announcement(page, "50.85% accuracy on 59 images")).to_have_count(1)
@@ -117,6 +118,46 @@ def test_clicked_cell_shows_its_images(visit: Visit) -> None:
     expect(main(page).get_by_text("of 2 predicted as 7")).to_have_count(0)
     click_cell(page, "2", "7")
     expect(main(page).get_by_text("1 image of 2 predicted as 7")).to_be_visible()
+
+
+def scroll_position(page: Page) -> float:
+    wait_until_idle(page)
+    position: float = main(page).evaluate("element => element.scrollTop")
+    return position
+
+
+def test_choice_of_a_cell_scrolls_to_its_images(visit: Visit) -> None:
+    page = evaluate(visit)
+    images = main(page).get_by_role("heading", name="images of 1 predicted as 7")
+    click_cell(page, "1", "7")
+    expect(main(page).get_by_alt_text("1/00000.png").first).to_be_in_viewport()
+    expect(selector(page, "True class")).to_be_in_viewport()
+    page.wait_for_function(  # the end of the smooth scrolling
+        "heading => heading.getBoundingClientRect().top < 250", arg=images.element_handle()
+    )
+    position = scroll_position(page)
+    button(page, "Next").evaluate("button => button.click()")  # reruns the page, scrolls nothing
+    expect(main(page).get_by_text("Page 2 of 2")).to_be_attached()
+    assert scroll_position(page) == position
+
+
+def test_choice_of_a_class_by_keyboard_scrolls_to_its_images(visit: Visit) -> None:
+    page = evaluate(visit)
+    page.set_viewport_size({"width": 1280, "height": 500})
+    selector(page, "True class").focus()
+    select_by_keyboard(page, "True class", "1")
+    expect(main(page).get_by_alt_text("1/00000.png").first).to_be_in_viewport()
+    expect(selector(page, "True class")).to_be_in_viewport()
+
+
+def test_open_cell_does_not_scroll_after_a_reload(visit: Visit) -> None:
+    page = evaluate(visit)
+    click_cell(page, "1", "7")
+    expect(main(page).get_by_alt_text("1/00000.png").first).to_be_in_viewport()
+    page.reload()
+    expect_report(page)
+    expect(main(page).get_by_role("heading", name="images of 1 predicted as 7")).to_be_attached()
+    assert scroll_position(page) == 0
 
 
 def test_selection_by_keyboard_survives_a_reload(visit: Visit) -> None:

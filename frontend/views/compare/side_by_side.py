@@ -30,7 +30,7 @@ def show(service: Service, models: Models, image: ImageFile) -> None:
     summary = summarize(models, first, second)
     token = " ".join([image.digest, *(model.name for model in models), str(service.coverage)])
     notifications.announce(summary, token=token, key="compared")
-    st.subheader(escape(summary), anchor=False)
+    st.header(escape(summary), anchor=False)
     left, right = st.columns([2, 3], gap="medium")
     with left:
         classification.show_image(image.name, image.preview, IMAGE_WIDTH)
