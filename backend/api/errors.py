@@ -54,6 +54,14 @@ class InvalidParameterError(RequestError):
     """A parameter that FastAPI does not check is out of range."""
 
 
+class HostNotAllowedError(RequestError):
+    """The Host header names a host that the service does not accept."""
+
+
+class OriginNotAllowedError(RequestError):
+    """The Origin header names another website."""
+
+
 class KeyMissingError(RequestError):
     """The request has no API key, and one is required."""
 
@@ -65,6 +73,7 @@ class KeyWrongError(RequestError):
 ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     inference.EmptyImageError: (400, "empty_file"),
     inference.BrokenImageError: (400, "broken_image"),
+    inference.TruncatedImageError: (400, "truncated_image"),
     inference.UnsupportedImageError: (415, "unsupported_image"),
     inference.ImageTooLargeError: (413, "image_too_large"),
     inference.PixelsError: (422, "invalid_pixels"),
@@ -74,6 +83,8 @@ ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     BodyTooLargeError: (413, "body_too_large"),
     BodyTimeoutError: (408, "body_timeout"),
     InvalidParameterError: (422, "invalid_parameter"),
+    HostNotAllowedError: (421, "host_not_allowed"),
+    OriginNotAllowedError: (403, "origin_not_allowed"),
     KeyMissingError: (401, "api_key_missing"),
     KeyWrongError: (403, "api_key_wrong"),
     history.UnknownClassificationError: (404, "unknown_answer"),

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from backend.inference.images import loading
+from backend.inference.images import loading, opening
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.preprocessing.model_input import Preprocess, preprocess
 from backend.inference.types import Floats
@@ -34,12 +34,14 @@ class Decoder:
         self._spec = spec
         self._reader = reader
         self._min_side = spec.decoded_side if scaled else None
+        self._brightness_only = spec.kind == "digit"
         self._has_small_input = math.prod(spec.input_shape) <= _TINY
 
     def decode(self, data: bytes) -> Input:
         """Decode and preprocess an image file; raise ImageError if it cannot be used."""
         started = time.perf_counter()
-        with self._reader.read(data, self._min_side) as image:
+        reading = self._reader.read(data, self._min_side, brightness_only=self._brightness_only)
+        with reading as image:
             return self._preprocess(image, started)
 
     def decode_tiny(self, data: bytes) -> Input | None:
@@ -50,10 +52,11 @@ class Decoder:
         if len(data) > _TINY or not self._has_small_input:
             return None
         started = time.perf_counter()
-        image = loading.open_image(data, max_pixels=self._reader.max_pixels)
+        image = opening.open_image(data, max_pixels=self._reader.max_pixels)
         if image.width * image.height > _TINY:
             return None
-        return self._preprocess(loading.load_rgb(image), started)
+        rgb = loading.load_rgb(image, brightness_only=self._brightness_only)
+        return self._preprocess(rgb, started)
 
     def _preprocess(self, image: Image.Image, started: float) -> Input:
         rows = preprocess(image, self._spec)[np.newaxis]

@@ -8,7 +8,7 @@ from PIL import Image
 
 from backend.inference.decoder import Decoder
 from backend.inference.errors import BrokenImageError, EmptyImageError, ImageTooLargeError
-from backend.inference.images import loading
+from backend.inference.images import loading, opening
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess
@@ -27,8 +27,8 @@ def decoded_sizes(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
     sizes = []
     load_rgb = loading.load_rgb
 
-    def load(image: Image.Image) -> Image.Image:
-        result = load_rgb(image)
+    def load(image: Image.Image, **options: bool) -> Image.Image:
+        result = load_rgb(image, **options)
         sizes.append(result.size)
         return result
 
@@ -77,10 +77,8 @@ def test_scaled_decoding_can_be_disabled(decoded_sizes: list[tuple[int, int]]) -
 @settings(max_examples=150 * FUZZ_FACTOR, deadline=None)
 @given(width=st.integers(1, 3000), height=st.integers(1, 3000), min_side=st.integers(1, 600))
 def test_no_side_becomes_shorter_than_min_side(width: int, height: int, min_side: int) -> None:
-    image = loading.open_image(
-        encoded(Image.new("L", (width, height)), "JPEG"), max_pixels=MAX_PIXELS
-    )
-    loading.use_scaled_decoding(image, min_side)
+    data = encoded(Image.new("L", (width, height)), "JPEG")
+    image = opening.open_image(data, max_pixels=MAX_PIXELS, min_side=min_side)
     assert min(image.size) >= min(min_side, width, height)
     assert min(image.size) <= 2 * min_side or min(image.size) in {
         min(width, height),

@@ -8,7 +8,8 @@ from typing import Final
 from PIL import Image
 
 from backend.inference.errors import ImageTooLargeError
-from backend.inference.images import loading
+from backend.inference.images import loading, opening
+from backend.inference.images.memory_cost import FULL_SIZE, estimate_memory
 
 _TYPICAL_BYTES_PER_PIXEL: Final = 10
 
@@ -43,7 +44,7 @@ class ImageReader:
     """
 
     def __init__(
-        self, max_pixels: int = loading.DEFAULT_MAX_PIXELS, memory: int | None = None
+        self, max_pixels: int = opening.DEFAULT_MAX_PIXELS, memory: int | None = None
     ) -> None:
         self.max_pixels: Final = max_pixels
         self._memory = memory
@@ -51,22 +52,23 @@ class ImageReader:
         self._budget = MemoryBudget(typical if memory is None else min(typical, memory))
 
     @contextmanager
-    def read(self, data: bytes, min_side: int | None = None) -> Iterator[Image.Image]:
-        """Yield an upright RGB image and hold its memory while the block runs.
+    def read(
+        self, data: bytes, min_side: int | None = None, *, brightness_only: bool = False
+    ) -> Iterator[Image.Image]:
+        """Yield an upright RGB image in sRGB and hold its memory while the block runs.
 
         Blocks until the memory is free. With `min_side`, a JPEG may be decoded at a smaller scale,
-        with no side shorter than `min_side`. Raise an ImageError if the image cannot be used.
+        with no side shorter than `min_side`. With `brightness_only`, conversions of color that
+        gray levels do not need are omitted. Raise an ImageError if the image cannot be used.
         """
-        image = loading.open_image(data, max_pixels=self.max_pixels)
-        width, height = image.size
-        if min_side is not None:
-            loading.use_scaled_decoding(image, min_side)
-        needed = loading.estimate_memory(image, width * height)
+        image = opening.open_image(data, max_pixels=self.max_pixels, min_side=min_side)
+        needed = estimate_memory(image)
         if self._memory is not None and needed > self._memory:
+            width, height = image.info.get(FULL_SIZE, image.size)
             raise ImageTooLargeError(
-                f"The image has {width} x {height} pixels, which needs more memory than this "
-                "service allows for one image. Scale it down, or save it as JPEG, and send it "
-                "again."
+                f"The image has {width} x {height} pixels, which needs more memory "
+                "than this service allows for one image. Scale it down, or save it as JPEG, and "
+                "send it again."
             )
         with self._budget.reserve(needed):
-            yield loading.load_rgb(image)
+            yield loading.load_rgb(image, brightness_only=brightness_only)

@@ -1,0 +1,103 @@
+"""Whether an image file that cannot be decoded ends early, as after an interrupted download."""
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from PIL import Image
+
+from backend.inference.images import media_boxes, png
+
+_SOS, _EOI = 0xDA, 0xD9  # JPEG markers: start of scan, end of image
+# Inside a scan, 0xFF is followed by zero (a plain byte), a restart marker, or another 0xFF (fill).
+_JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+_TIFF_OFFSETS: Final = ((273, 279), (324, 325))  # of strips and of tiles: offsets, byte counts
+
+
+def ends_early(data: bytes, form: str, image: Image.Image | None = None) -> bool:
+    """Whether the file ends before the image of format `form` does. `image` is the opened file."""
+    if form == "TIFF":
+        return _tiff_ends_early(data, image)
+    is_complete = _IS_COMPLETE.get(form)
+    return is_complete is not None and not is_complete(data)
+
+
+def scan_jpeg(data: bytes) -> tuple[int, bool]:
+    """Return the number of scans of a JPEG, at least 1, and whether it has an end marker.
+
+    Bytes inside other segments (a thumbnail) or after the image (the video of a motion photo) do
+    not count.
+    """
+    scans, position = 0, 2
+    while marker := _JPEG_MARKER.search(data, position):
+        kind = data[marker.start() + 1]
+        if kind == _EOI:
+            return max(scans, 1), True
+        scans += kind == _SOS
+        length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
+        position = marker.end() + max(length, 2)
+    return max(scans, 1), False
+
+
+def count_jpeg_scans(data: bytes) -> int:
+    """Count the scans of a JPEG; most have one, which needs no search for markers."""
+    return 1 if data.count(bytes((0xFF, _SOS))) <= 1 else scan_jpeg(data)[0]
+
+
+def _png_is_complete(data: bytes) -> bool:
+    try:
+        return png.is_complete(data)
+    except png.TooManyChunksError:
+        return True
+
+
+def _webp_is_complete(data: bytes) -> bool:
+    return int.from_bytes(data[4:8], "little") + 8 <= len(data)
+
+
+def _bmp_is_complete(data: bytes) -> bool:
+    return int.from_bytes(data[2:6], "little") <= len(data)
+
+
+def _gif_is_complete(data: bytes) -> bool:
+    return data.rstrip(b"\0").endswith(b";")
+
+
+def _jpeg_2000_is_complete(data: bytes) -> bool:
+    is_boxed = data.startswith(b"\0\0\0\x0c")
+    return media_boxes.are_complete(data) if is_boxed else data[-2:] == b"\xff\xd9"
+
+
+def _icon_is_complete(data: bytes) -> bool:
+    entries = [data[start : start + 16] for start in range(6, 6 + 16 * min(data[4], 64), 16)]
+    numbers = [(entry[8:12], entry[12:16]) for entry in entries]
+    return all(
+        int.from_bytes(size, "little") + int.from_bytes(offset, "little") <= len(data)
+        for size, offset in numbers
+    )
+
+
+_IS_COMPLETE: Final[Mapping[str, Callable[[bytes], bool]]] = {
+    "JPEG": lambda data: scan_jpeg(data)[1],
+    "PNG": _png_is_complete,
+    "WEBP": _webp_is_complete,
+    "BMP": _bmp_is_complete,
+    "GIF": _gif_is_complete,
+    "HEIF": media_boxes.are_complete,
+    "AVIF": media_boxes.are_complete,
+    "JPEG2000": _jpeg_2000_is_complete,
+    "ICO": lambda data: len(data) >= 22 and _icon_is_complete(data),
+    "PPM": lambda _: False,  # not compressed: only missing pixels prevent decoding
+}
+
+
+def _tiff_ends_early(data: bytes, image: Image.Image | None) -> bool:
+    if image is None:
+        order = "little" if data.startswith(b"II") else "big"
+        return int.from_bytes(data[4:8], order) >= len(data)  # type: ignore[arg-type]
+    tags = getattr(image, "tag_v2", {})
+    return any(
+        int(offset) + int(size) > len(data)
+        for offsets, sizes in _TIFF_OFFSETS
+        for offset, size in zip(tags.get(offsets, ()), tags.get(sizes, ()), strict=False)
+    )

@@ -1,0 +1,41 @@
+"""Memory that decoding an image takes, by format. docs/api.md repeats the table."""
+
+from typing import Final
+
+from PIL import Image
+
+# Bytes per decoded pixel at the peak of decoding, turning upright and preprocessing, measured; the
+# second number is for images with transparency.
+_BYTES_PER_PIXEL: Final = {
+    "AVIF": (12, 18),
+    "HEIF": (12, 18),
+    "WEBP": (17, 22),
+    "JPEG2000": (20, 26),
+}
+_OTHER: Final = (9, 14)
+_WIDE: Final = 18  # 16 bits and more per channel, or LAB
+_CMYK: Final = 13
+_COEFFICIENTS: Final = 4  # bytes per pixel of the full size of a progressive JPEG
+FULL_SIZE: Final = "full size"  # in the info of an image that is decoded at a reduced scale
+_MIN_ROW_PIXELS: Final = 64  # cost of a row, however short
+
+
+def count_pixels(image: Image.Image) -> int:
+    """Return the pixels to decode; a short row counts as _MIN_ROW_PIXELS."""
+    return max(image.width, _MIN_ROW_PIXELS) * image.height
+
+
+def estimate_memory(image: Image.Image) -> int:
+    """Return the bytes that decoding and preprocessing an opened image takes at most.
+
+    A progressive JPEG keeps all coefficients, even in scaled decoding.
+    """
+    plain, transparent = _BYTES_PER_PIXEL.get(image.format or "", _OTHER)
+    bytes_per_pixel = transparent if image.has_transparency_data else plain
+    if image.mode in ("F", "LAB") or image.mode.startswith("I"):
+        bytes_per_pixel = max(bytes_per_pixel, _WIDE)
+    elif image.mode == "CMYK":
+        bytes_per_pixel = max(bytes_per_pixel, _CMYK)
+    width, height = image.info.get(FULL_SIZE, image.size)
+    coefficients = _COEFFICIENTS * width * height if image.info.get("progressive") else 0
+    return bytes_per_pixel * count_pixels(image) + coefficients

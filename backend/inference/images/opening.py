@@ -1,0 +1,198 @@
+"""Image files -> opened images, of which only the header is read.
+
+The format is detected from the content, and the size is checked before any pixel is decoded.
+"""
+
+import io
+import pkgutil
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, Final
+
+from PIL import Image, ImageFile
+
+from backend.inference.errors import (
+    BrokenImageError,
+    EmptyImageError,
+    ImageTooLargeError,
+    TruncatedImageError,
+    UnsupportedImageError,
+)
+from backend.inference.images import completeness, file_types, media_boxes, png
+from backend.inference.images.memory_cost import FULL_SIZE, count_pixels
+
+DEFAULT_MAX_PIXELS: Final = 50_000_000
+# A JPEG may have this many times the maximum of pixels if it is decoded at a reduced scale.
+MAX_JPEG_RATIO: Final = 4
+# Scans times pixels of a JPEG: a progressive JPEG of a few kilobytes can make a decoder pass over
+# all pixels thousands of times.
+MAX_SCANNED_PIXELS: Final = 1_000_000_000
+MAX_READS: Final = 50_000  # read calls while parsing one file; ordinary files need some hundreds
+
+# Pillow's plugins refuse more than twice as many pixels while they parse a header; those of GIF,
+# WebP and ICO allocate them then. `open_image` checks all formats against its own limit.
+Image.MAX_IMAGE_PIXELS = DEFAULT_MAX_PIXELS // 2
+
+_PLUGINS: Final = {
+    "JPEG": "PIL.JpegImagePlugin:JpegImageFile",
+    "PNG": "PIL.PngImagePlugin:PngImageFile",
+    "WEBP": "PIL.WebPImagePlugin:WebPImageFile",
+    "GIF": "PIL.GifImagePlugin:GifImageFile",
+    "BMP": "PIL.BmpImagePlugin:BmpImageFile",
+    "AVIF": "PIL.AvifImagePlugin:AvifImageFile",
+    "HEIF": "pi_heif.as_plugin:HeifImageFile",
+    "TIFF": "PIL.TiffImagePlugin:TiffImageFile",
+    "JPEG2000": "PIL.Jpeg2KImagePlugin:Jpeg2KImageFile",
+    "ICO": "PIL.IcoImagePlugin:IcoImageFile",
+    "PPM": "PIL.PpmImagePlugin:PpmImageFile",
+}
+# In these formats, Pillow also fails to open files that are not damaged.
+_PARTLY_SUPPORTED: Final = {"BMP": "BMP", "TIFF": "TIFF", "JPEG2000": "JPEG 2000", "ICO": "ICO"}
+
+DECODE_ERRORS: Final = (
+    *(OSError, EOFError, ValueError, TypeError, LookupError, ArithmeticError, AttributeError),
+    *(RuntimeError, AssertionError, SyntaxError, struct.error, Image.DecompressionBombError),
+)
+
+
+def open_image(data: bytes, *, max_pixels: int, min_side: int | None = None) -> Image.Image:
+    """Read a file's header only. Raise the same errors as `loading.decode`.
+
+    With `min_side`, a JPEG is set to be decoded at 1/2, 1/4 or 1/8, with no side shorter than
+    `min_side` pixels: the decoder computes the smaller image directly from the frequencies. Then
+    the limit applies to the pixels that are decoded, and the full size may be MAX_JPEG_RATIO times
+    as large.
+    """
+    if not data:
+        raise EmptyImageError("The file is empty. Choose an image and send it again.")
+    form = file_types.detect(data)
+    if form is None:
+        raise UnsupportedImageError(file_types.describe_unsupported(data))
+    image = open_file(data, form)
+    width, height = image.size
+    if form == "JPEG":
+        if min_side is not None and (scale := min(width, height) // min_side) >= 2:
+            image.draft(None, (width // scale, height // scale))
+            image.info[FULL_SIZE] = width, height
+        if completeness.count_jpeg_scans(data) * width * height > MAX_SCANNED_PIXELS:
+            raise ImageTooLargeError(
+                "The JPEG has too many scans and would take too long to decode. Save it again and "
+                "send the new file."
+            )
+    if count_pixels(image) > max_pixels or width * height > MAX_JPEG_RATIO * max_pixels:
+        raise ImageTooLargeError(
+            f"The image has {width} x {height} pixels, which exceeds the limit ({max_pixels:,}). "
+            "Scale it down and send it again."
+        )
+    return image
+
+
+class BoundedFile(io.BytesIO):
+    """A file that raises BrokenImageError after MAX_READS reads.
+
+    Pillow parses the segments of a file in Python: millions of empty ones would take minutes.
+    """
+
+    _reads = 0
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        self._reads += 1
+        if self._reads > MAX_READS:
+            raise _segments_error()
+        return super().read(size)
+
+
+@lru_cache
+def _plugin(form: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
+    """Return Pillow's class for a format. Rare formats are imported when one is first sent."""
+    plugin: Callable[[io.BytesIO], ImageFile.ImageFile] = pkgutil.resolve_name(_PLUGINS[form])
+    # An image is decoded in one thread, because several images are decoded at the same time.
+    if form == "AVIF":
+        from PIL import AvifImagePlugin
+
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+    elif form == "HEIF":
+        from pi_heif import options
+
+        options.DECODE_THREADS = 1
+        options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
+    return plugin
+
+
+def open_file(data: bytes, form: str) -> Image.Image:
+    try:
+        image = _open_with_plugin(data, form)
+    except (BrokenImageError, ImageTooLargeError):
+        raise
+    except DECODE_ERRORS as error:
+        raise _opening_error(data, form) from error
+    if form == "PNG":
+        image.info["cicp"] = png.read_cicp(data)
+    elif form == "AVIF":
+        image.info["cicp"] = media_boxes.read_nclx(data)
+    elif form == "HEIF" and (nclx := image.info.get("nclx_profile")):
+        image.info["cicp"] = (nclx["color_primaries"], nclx["transfer_characteristics"])
+    elif form == "ICO" and (content := _png_of_icon(image, data)):
+        return open_file(content, "PNG")
+    return image
+
+
+def _open_with_plugin(data: bytes, form: str) -> ImageFile.ImageFile:
+    try:
+        return _plugin(form)(BoundedFile(data))
+    except Image.DecompressionBombError as error:
+        raise ImageTooLargeError(
+            "The image has too many pixels. Scale it down and send it again."
+        ) from error
+    except BrokenImageError:
+        raise
+    except DECODE_ERRORS:
+        if form != "PNG":
+            raise
+        return _plugin(form)(BoundedFile(without_damaged_metadata(data)))
+
+
+def without_damaged_metadata(data: bytes) -> bytes:
+    try:
+        return png.remove_damaged_metadata(data)
+    except png.TooManyChunksError as error:
+        raise _segments_error() from error
+
+
+def _png_of_icon(image: Image.Image, data: bytes) -> bytes | None:
+    """Return the PNG file of the largest image of an icon; None if it is a bitmap."""
+    icon: Any = getattr(image, "ico")  # noqa: B009
+    entry = icon.entry[icon.getentryindex(image.size)]
+    content = data[entry.offset : entry.offset + entry.size]
+    return content if content.startswith(png.SIGNATURE) else None
+
+
+def _segments_error() -> BrokenImageError:
+    return BrokenImageError(
+        "The image file has too many segments. Save it again and send the new file."
+    )
+
+
+def _opening_error(data: bytes, form: str) -> Exception:
+    if completeness.ends_early(data, form):
+        return truncated_error()
+    if form in _PARTLY_SUPPORTED:
+        return UnsupportedImageError(
+            f"This kind of {_PARTLY_SUPPORTED[form]} file{file_types.describe_variant(data)} is "
+            "not supported. Export the image as PNG or JPEG."
+        )
+    return broken_error()
+
+
+def truncated_error() -> TruncatedImageError:
+    return TruncatedImageError(
+        "The file ends early: a part of the image is missing. Copy or download it again, and send "
+        "the complete file."
+    )
+
+
+def broken_error() -> BrokenImageError:
+    return BrokenImageError(
+        "The image is damaged and cannot be decoded. Save it again and send the new file."
+    )
