@@ -11,10 +11,12 @@ from urllib.parse import parse_qs
 import numpy as np
 import orjson
 from numpy.typing import NDArray
+from PIL import Image
 
 from backend.api.errors import MalformedRequestError, MissingFileError
 from backend.inference.errors import PixelsError
-from backend.inference.preprocessing.digit_crop import DigitPreprocess, normalize
+from backend.inference.images import opening
+from backend.inference.preprocessing.digit_crop import DigitPreprocess, find_digit, normalize
 from backend.inference.types import Floats
 
 PixelField = Literal["input", "features", "image", "instances"]
@@ -75,6 +77,26 @@ def decode_data_url(text: str) -> bytes:
             f"{DRAWING_FIELD} is not a data URL. Send data:image/png;base64, followed by the image "
             "in base64."
         ) from error
+
+
+def read_canvas(data: bytes, spec: DigitPreprocess, max_pixels: int) -> Floats | None:
+    """Return the model input of light strokes on a transparent canvas of the model's size.
+
+    The tutorial's service reads the red channel of such a canvas as white ink on black. Return None
+    for every other image. Raise ImageError if `data` is not an image.
+    """
+    image = opening.open_image(data, max_pixels=max_pixels)
+    if image.size != (spec.size, spec.size) or not image.has_transparency_data:
+        return None
+    canvas = Image.new("RGBA", image.size, "black")
+    try:
+        canvas.alpha_composite(image.convert("RGBA"))
+    except opening.DECODE_ERRORS:  # the classifier raises the right error for a damaged file
+        return None
+    red = canvas.getchannel("R")
+    if red.getextrema()[1] < spec.min_contrast:
+        return None
+    return normalize(find_digit(red, spec)[np.newaxis], spec)
 
 
 def missing_drawing_error() -> MissingFileError:

@@ -60,9 +60,11 @@ async def predict(
 ) -> Response:
     """Classify the pixels in `input`, `features`, `image` or `instances`.
 
-    Each field has its own response format. A form or a raw image is handled as by /classify.
+    Each field has its own response format. A form or a raw image is handled as by /classify, but
+    without `model`, a model for digits classifies it.
     """
     if is_form(request) or is_raw_image(request):
+        model = model or await _find_digit_model(catalog)
         return await classify(request, catalog, settings, history, model)
     timeout = deadlines.request_timeout(request, settings.timeout)
     classifier, spec = await _get_digit_model(catalog, model)
@@ -84,17 +86,24 @@ async def predict_nn(
     drawing_data: str | None = Query(None, description="The image as data:image/png;base64,…"),
     model: ModelParam = None,
 ) -> Response:
-    """Classify the data URL `drawing_data` from the query, a form, JSON, or the raw body."""
+    """Classify the data URL `drawing_data` from the query, a form, JSON, or the raw body.
+
+    In the response, `result` is 1, which means success, and `data` holds the 10 probabilities.
+    """
     url = drawing_data or await _read_data_url(request, settings.max_bytes)
     data = await asyncio.to_thread(pixel_inputs.decode_data_url, url)
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The image is larger than {settings.max_bytes:,} bytes.")
     timeout = deadlines.request_timeout(request, settings.timeout)
-    classifier, _ = await _get_digit_model(catalog, model)
+    classifier, spec = await _get_digit_model(catalog, model)
     request.state.model_name = classifier.manifest.name
-    result = await deadlines.cancel_on_disconnect(request, classifier.classify(data, timeout))
-    label = int(result.ranking[0])
-    return _json_response({"result": label, "error": "", "data": result.probabilities.tolist()})
+    canvas = await asyncio.to_thread(pixel_inputs.read_canvas, data, spec, settings.max_pixels)
+    if canvas is None:
+        result = await deadlines.cancel_on_disconnect(request, classifier.classify(data, timeout))
+    else:
+        work = classifier.classify_inputs(canvas, timeout)
+        (result,) = await deadlines.cancel_on_disconnect(request, work)
+    return _json_response({"result": 1, "error": "", "data": result.probabilities.tolist()})
 
 
 @router.get("/home", summary="Welcome message")
@@ -103,10 +112,21 @@ async def home() -> dict[str, str]:
     return {"message": "Hello! POST an image of a digit to /classify, or its pixels to /predict."}
 
 
+async def _find_digit_model(catalog: Catalog) -> str | None:
+    """Return the name of the digit model for requests without a model; None if none is served."""
+    with suppress(PixelsError):
+        classifier, _ = await _get_digit_model(catalog, None)
+        return classifier.manifest.name
+    return None
+
+
 async def _get_digit_model(
     catalog: Catalog, name: str | None
 ) -> tuple[Classifier, DigitPreprocess]:
-    """Return the model `name`, or without a name the default or first model for digits."""
+    """Return the model `name`, or without a name the default or first model for digits.
+
+    Of "auto", the first one for digits is returned.
+    """
     others = () if name else (entry.name for entry in catalog.entries())
     names = [*catalog.resolve(name), *others]
     for candidate in names:

@@ -9,12 +9,14 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
 from starlette.testclient import TestClient
 
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.inference.types import Floats
 from tests.api.problems import problem
-from tests.fake_models import serve
+from tests.fake_models import GRAY, serve, write_model
 from tests.images import encoded, seven
 
 SEVEN = encoded(seven())
@@ -166,7 +168,8 @@ def test_drawing_in_query(client: TestClient, path: str) -> None:
     assert set(response) == {"result", "error", "data"}
     assert response["error"] == ""
     assert len(response["data"]) == 10
-    assert response["result"] == argmax(response["data"])
+    assert response["result"] == 1  # success
+    assert sum(response["data"]) == pytest.approx(1, abs=1e-5)
 
 
 def test_drawing_formats_give_same_result(client: TestClient) -> None:
@@ -180,6 +183,53 @@ def test_drawing_formats_give_same_result(client: TestClient) -> None:
     ]
     assert {response.status_code for response in responses} == {200}
     assert len({response.text for response in responses}) == 1
+
+
+def canvas_drawing(levels: NDArray[np.uint8], *, has_alpha: bool = True) -> str:
+    """Return the data URL of a canvas with strokes of these levels, which are also its alpha."""
+    alpha = levels if has_alpha else np.full_like(levels, 255)
+    canvas = Image.fromarray(np.stack((levels, levels, levels, alpha), axis=-1))
+    return "data:image/png;base64," + base64.b64encode(encoded(canvas)).decode()
+
+
+def test_light_strokes_on_transparent_canvas_are_read_as_on_black(client: TestClient) -> None:
+    # Soft edges are darker: on white they would be outlines.
+    seven_on_black = 255 - np.asarray(seven(28).convert("L").filter(ImageFilter.GaussianBlur(1)))
+    drawings = [canvas_drawing(seven_on_black, has_alpha=alpha) for alpha in (True, False)]
+    transparent, opaque = (
+        client.post("/predict_nn/", data={"drawing_data": drawing}).json()["data"]
+        for drawing in drawings
+    )
+    assert argmax(transparent) == argmax(opaque)
+    strokes = np.zeros((28, 28, 4), dtype=np.uint8)
+    strokes[4:24, 12:15] = (0, 0, 0, 255)
+    dark = "data:image/png;base64," + base64.b64encode(encoded(Image.fromarray(strokes))).decode()
+    assert client.post("/predict_nn/", data={"drawing_data": dark}).status_code == 200
+
+
+@pytest.fixture
+def photo_client(tmp_path: Path) -> Iterator[TestClient]:
+    """Serve a photo model, the default, and a digit model."""
+    write_model(tmp_path, "a-photos", preprocess=GRAY)
+    write_model(tmp_path, "digits")
+    runtime = FakeRuntime(10, winner=3)
+    with serve(tmp_path, runtime, default_model="a-photos") as client:
+        yield client
+
+
+def test_routes_use_digit_model_if_default_is_photo_model(photo_client: TestClient) -> None:
+    requests: list[dict[str, Any]] = [
+        {"files": {"image": ("a.png", SEVEN)}},
+        {"content": SEVEN, "headers": {"Content-Type": "image/png"}},
+    ]
+    for request in requests:
+        response = photo_client.post("/predict", **request).json()
+        assert response["model"]["name"] == "digits"
+    rows = photo_client.post("/predict", json={"input": [make_row(3)]})
+    drawing = photo_client.post("/predict_nn/", data={"drawing_data": DRAWING})
+    assert rows.status_code == drawing.status_code == 200
+    named = photo_client.post("/predict?model=a-photos", files={"image": ("a.png", SEVEN)}).json()
+    assert named["model"]["name"] == "a-photos"
 
 
 @pytest.mark.parametrize(
