@@ -18,8 +18,11 @@ SCOPES = {  # of pages that do not offer the automatic choice
     "Evaluate": ModelScope.NAMED,
     "Video": ModelScope.PHOTOS,
 }
+PAGES_OF_ONE_MODEL = ("Classify", "Draw", "Evaluate", "Video")
 log = logging.getLogger("prism.page")
 
+# Before the navigation: the browser would load the icon of the page from another host.
+st.set_page_config(page_icon=str(FOLDER / "assets" / "icon.svg"))
 st.logo(str(FOLDER / "assets" / "logo.svg"), size="large")
 page = st.navigation(
     [
@@ -52,15 +55,15 @@ page = st.navigation(
         ),
     ]
 )
-st.set_page_config(
-    page_title=f"{page.title} · Prism", page_icon=str(FOLDER / "assets" / "icon.svg")
-)
+st.set_page_config(page_title=f"{page.title} · Prism")
 st.html(FOLDER / "assets" / "page.css")
 if page.title != "Draw":
     pad_drawings.leave()
 session.refresh()
 session.offer(SCOPES.get(page.title, ModelScope.AUTOMATIC))
 sidebar.show()
+if page.title in PAGES_OF_ONE_MODEL:
+    sidebar.show_model_name()
 try:
     page.run()
 except Exception:

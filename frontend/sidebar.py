@@ -42,6 +42,14 @@ def show() -> None:
         st.caption(formatting.escape_copyable(f"Backend: {service.address}"))
 
 
+def show_model_name() -> None:
+    """Show the model on the page itself, on small screens only, where the sidebar is closed."""
+    service = session.current()
+    if isinstance(service, Service):
+        with st.container(key="model_name"):  # page.css hides it on large screens
+            st.caption(escape(f"Model: {service.model.title}"))
+
+
 def _show_coverage(calibration: Calibration, chosen: float | None) -> None:
     st.session_state[COVERAGE_PARAM] = chosen
     st.radio(
