@@ -77,7 +77,7 @@ def _show_accuracy(accuracy: Accuracy) -> None:
         "reviewed classifications",
     )
     text = f"{accuracy.confirmed:,} of {reviewed} correct ({percent(accuracy.accuracy)})."
-    st.subheader("Accuracy by day", anchor=False)
+    st.header("Accuracy by day", anchor=False)
     st.markdown(escape(text))
     days = sorted(accuracy.days.items(), reverse=True)
     by_day = "; ".join(f"{day}: {percent(one.accuracy or 0)}" for day, one in days)
@@ -86,7 +86,7 @@ def _show_accuracy(accuracy: Accuracy) -> None:
 
 def _show_list(service: Service, results: HistoryPage) -> None:
     client = service.client
-    st.subheader("Classifications", anchor=False)
+    st.header("Classifications", anchor=False)
     if not results.items:
         st.info("No classifications found. Classify an image, or change the filters.")
     for stored in results.items:
@@ -164,7 +164,7 @@ def _show_page_buttons(results: HistoryPage) -> None:
 
 
 def _show_export(client: Client, chosen: HistoryFilters, *, is_empty: bool) -> None:
-    st.subheader("Export", anchor=False)
+    st.header("Export", anchor=False)
     with st.container(horizontal=True):
         for name, file_format, media_type in FORMATS:
             st.download_button(

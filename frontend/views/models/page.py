@@ -39,7 +39,7 @@ def show_page() -> None:
 def _show_automatic(service: Service, model: ModelInfo) -> None:
     """Show the automatic choice, which is no model of its own."""
     with st.container(border=True):
-        st.subheader(escape(model.title), anchor=False)
+        st.header(escape(model.title), anchor=False)
         default = " · default" if model.name == service.models.default else ""
         st.markdown(f"{STATES[model.state]} `{model.name}`{default}")
         st.markdown(escape(model.description))
