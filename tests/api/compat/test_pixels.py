@@ -212,8 +212,7 @@ def photo_client(tmp_path: Path) -> Iterator[TestClient]:
     """Serve a photo model, the default, and a digit model."""
     write_model(tmp_path, "a-photos", preprocess=GRAY)
     write_model(tmp_path, "digits")
-    runtime = FakeRuntime(10, winner=3)
-    with serve(tmp_path, runtime, default_model="a-photos") as client:
+    with serve(tmp_path, default_model="a-photos") as client:
         yield client
 
 
