@@ -13,6 +13,7 @@ from backend.api.compat import pixels
 from backend.api.deps import AppState
 from backend.api.fast_path import FastPathMiddleware
 from backend.api.middleware.access_log import AccessLogMiddleware
+from backend.api.middleware.allowed_hosts import AllowedHostsMiddleware
 from backend.api.middleware.api_keys import ApiKeyMiddleware
 from backend.api.middleware.body_memory import BodyMemoryMiddleware
 from backend.api.middleware.draining import DrainingMiddleware, DrainState
@@ -25,7 +26,7 @@ from backend.inference.images.image_reader import ImageReader
 from backend.inference.models.artifact import Artifact
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from backend.resources.memory import MemoryShares, memory_limit
-from backend.settings import Settings
+from backend.settings import ANY_HOST, Settings
 from backend.sources.resolver import ModelResolver
 from backend.telemetry import traces
 from backend.telemetry.metrics import Metrics
@@ -118,6 +119,9 @@ def create_app(
         app.add_middleware(tracing.annotate_spans)
     if settings.key_hashes:
         app.add_middleware(ApiKeyMiddleware, hashes=settings.key_hashes)
+    if settings.allowed_hosts != ANY_HOST:
+        names = settings.allowed_host_names or (() if settings.is_local else None)
+        app.add_middleware(AllowedHostsMiddleware, hosts=names)
     app.add_middleware(DrainingMiddleware, state=app.state.drain_state)
     # The outermost middleware, so that all others can use the request ID.
     app.add_middleware(AccessLogMiddleware, metrics=counts)

@@ -1,5 +1,6 @@
 """Settings from environment variables; the service does not start with an invalid value."""
 
+import ipaddress
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,9 @@ _DATABASE_URL: Final = re.compile(
     r"(sqlite:///.+|(postgres(ql)?|postgresql\+psycopg)://.*)", re.DOTALL
 )
 
+ANY_HOST: Final = "*"
+_HOST_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[?[0-9a-f:.]+\]?")
+
 
 class Settings(BaseSettings):
     """Settings, read from variables named PRISM_ plus the field's name in capitals.
@@ -33,6 +37,12 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="PRISM_", frozen=True, populate_by_name=True)
 
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
+    allowed_hosts: str = Field(
+        "",
+        description="host names under which browsers may use the service, comma-separated, besides "
+        "localhost; *: all, also from pages of other websites; empty: localhost if PRISM_HOST is "
+        "a loopback address, else all",
+    )
     port: Port = Field(8000, validation_alias="PORT", description="port to listen on")
     workers: Workers = Field(
         1, validation_alias="WEB_CONCURRENCY", description="number of worker processes, at most 64"
@@ -141,6 +151,28 @@ class Settings(BaseSettings):
         """The hashes in `api_keys`."""
         return tuple(part.strip() for part in self.api_keys.split(",") if part.strip())
 
+    @property
+    def is_local(self) -> bool:
+        """Return whether the service listens on the loopback interface only."""
+        return is_loopback(self.host)
+
+    @property
+    def allowed_host_names(self) -> tuple[str, ...]:
+        """The names in `allowed_hosts`."""
+        return tuple(part.strip("[]") for part in self.allowed_hosts.split(",") if part)
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _validate_allowed_hosts(cls, value: str) -> str:
+        names = [part.strip().lower() for part in value.split(",") if part.strip()]
+        if names != [ANY_HOST] and not all(map(_HOST_NAME.fullmatch, names)):
+            raise PydanticCustomError(
+                "allowed_hosts",
+                "must be comma-separated host names without scheme and port, such as "
+                "prism.example.com, or * alone",
+            )
+        return ",".join(names)
+
     @field_validator("api_keys")
     @classmethod
     def _validate_api_keys(cls, value: str) -> str:
@@ -167,3 +199,13 @@ class Settings(BaseSettings):
                 "PostgreSQL requires psycopg: pip install -r requirements/postgres.txt",
             )
         return value
+
+
+def is_loopback(name: str) -> bool:
+    """Return whether the host name or address `name` always means this machine."""
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return False

@@ -60,6 +60,9 @@ def test_every_setting_has_a_description() -> None:
         ("PRISM_QUEUE_SIZE", "1.5"),
         ("PRISM_MODELS_DIR", "nowhere"),
         ("PRISM_MODELS", "cats"),
+        ("PRISM_ALLOWED_HOSTS", "https://prism.example.com"),
+        ("PRISM_ALLOWED_HOSTS", "prism.example.com:8000"),
+        ("PRISM_ALLOWED_HOSTS", "*,prism.example.com"),
         ("PRISM_DEFAULT_MODEL", "cats"),
     ],
 )

@@ -1,0 +1,153 @@
+"""Requests under other host names and from other websites are refused."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from starlette.testclient import TestClient
+
+from backend.app import create_app
+from tests.api.problems import problem
+from tests.api.routes.test_history import wait_until_open
+from tests.fake_models import serve, settings_for, write_model
+from tests.images import encoded, seven
+
+SEVEN = encoded(seven())
+HISTORY_ID = "01JD3YV5K7Q4M8W2X6Z9B1C0DE"
+ALL_INTERFACES = "0.0.0.0"
+EVIL = "http://evil.example"
+
+
+def routes(app_dir: Path) -> list[tuple[str, str]]:
+    """Return (method, path) of all routes of the application."""
+    write_model(app_dir)
+    paths = create_app(settings_for(app_dir)).openapi()["paths"]
+    found = [
+        (method.upper(), path.replace("{id}", HISTORY_ID).replace("{name}", "fake"))
+        for path, methods in paths.items()
+        for method in methods
+    ]
+    hidden = [("POST", "/classify/"), ("POST", "/classify/batch/"), ("POST", "/unknown")]
+    return found + hidden
+
+
+def is_protected(method: str, path: str) -> bool:
+    return method != "GET" or path.startswith("/history")
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service that listens on 127.0.0.1."""
+    folder = tmp_path_factory.mktemp("local") / "models"
+    write_model(folder)
+    with serve(folder, history=True, history_open=True) as client:
+        wait_until_open(client)
+        yield client
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """A service that listens on all interfaces."""
+    folder = tmp_path_factory.mktemp("public") / "models"
+    write_model(folder)
+    with serve(folder, host=ALL_INTERFACES) as client:
+        yield client
+
+
+def status(client: TestClient, **headers: str) -> int:
+    return client.post("/classify", files={"file": SEVEN}, headers=headers).status_code
+
+
+def test_every_protected_route_refuses_other_hosts_and_websites(
+    local: TestClient, tmp_path: Path
+) -> None:
+    tested = routes(tmp_path / "other")
+    assert len([one for one in tested if is_protected(*one)]) > 10
+    for method, path in tested:
+        rebound = local.request(method, path, headers={"Host": "evil.example"})
+        cross_site = local.request(method, path, headers={"Origin": EVIL})
+        if is_protected(method, path):
+            problem(rebound, 421, "host_not_allowed")
+            problem(cross_site, 403, "origin_not_allowed")
+        else:
+            assert {rebound.status_code, cross_site.status_code} <= {200, 404}, path
+
+
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "POST", "BREW"])
+def test_every_method_that_is_not_known_as_safe_is_checked(local: TestClient, method: str) -> None:
+    assert local.request(method, "/models", headers={"Origin": EVIL}).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost", "LOCALHOST:8000", "localhost.", "127.0.0.1:8000", "127.1.2.3", "[::1]:8000",
+     "[::1]", "prism.localhost:80"],
+)  # fmt: skip
+def test_names_of_this_machine_are_allowed(local: TestClient, host: str) -> None:
+    assert status(local, Host=host) == 200
+    assert status(local, Host=host, Origin=f"http://{host}") == 200
+    assert status(local, Origin=f"https://{host}") == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.168.0.1", "[::2]",
+     "localhost@evil.example", "", "[", "0.0.0.0", "evil.example:8000", "2130706433"],
+)  # fmt: skip
+def test_other_names_are_refused(local: TestClient, host: str) -> None:
+    assert status(local, Host=host) == 421
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [EVIL, "https://evil.example:8000", "null", "", "file://", "http://localhost.evil.example",
+     "http://localhost@evil.example", "chrome-extension://abcdef"],
+)  # fmt: skip
+def test_other_origins_are_refused(local: TestClient, public: TestClient, origin: str) -> None:
+    for client in (local, public):
+        assert status(client, Origin=origin) == 403
+
+
+def test_request_without_origin_is_allowed(local: TestClient, public: TestClient) -> None:
+    assert status(local) == status(public) == 200
+
+
+def test_service_on_all_interfaces_accepts_every_host_and_its_own_pages(
+    public: TestClient,
+) -> None:
+    assert status(public, Host="prism.example.com") == 200
+    own = {"Host": "prism.example.com:8000", "Origin": "https://prism.example.com"}
+    assert status(public, **own) == 200
+    assert status(public, **own | {"Origin": "https://example.com"}) == 403
+
+
+def test_setting_allows_further_hosts(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    names = "Prism.example.com, [2001:db8::1]"
+    with serve(tmp_path, host=ALL_INTERFACES, allowed_hosts=names) as client:
+        for host in ("prism.example.com", "[2001:db8::1]:80", "localhost"):
+            assert status(client, Host=host) == 200
+        assert status(client, Host="other.example.com") == 421
+        assert status(client, Host="localhost", Origin="https://prism.example.com") == 200
+
+
+def test_star_allows_every_host_and_origin(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    with serve(tmp_path, allowed_hosts="*") as client:
+        assert status(client, Host="evil.example", Origin="http://other.example") == 200
+
+
+def test_refused_request_changes_nothing(local: TestClient) -> None:
+    local.delete("/history")
+    assert local.post("/classify", files={"file": SEVEN}).json()["stored"] is True
+    local.delete("/history", headers={"Origin": EVIL})
+    local.delete("/history", headers={"Host": "evil.example"})
+    status(local, Origin=EVIL)
+    assert len(local.get("/history").json()["answers"]) == 1
+
+
+def test_preflight_gives_no_permission(local: TestClient) -> None:
+    headers = {"Origin": EVIL, "Access-Control-Request-Method": "DELETE"}
+    for path in ("/history", "/classify"):
+        response = local.options(path, headers=headers)
+        assert not [name for name in response.headers if name.startswith("access-control")]
