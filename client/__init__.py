@@ -8,7 +8,13 @@ print(classification.prediction, classification.confidence)
 
 from client.client import Client
 from client.errors import BackendError, BackendUnreachable, ClientError, InvalidResponse
-from client.history import Accuracy, HistoryFilters, HistoryPage, StoredClassification
+from client.history import (
+    Accuracy,
+    HistoryFilters,
+    HistoryPage,
+    HistoryStorage,
+    StoredClassification,
+)
 from client.types import (
     Calibration,
     Classification,
@@ -27,8 +33,8 @@ from client.url import base_url
 # fmt: off
 __all__ = [
     "Accuracy", "BackendError", "BackendUnreachable", "Calibration", "ClassScore", "Classification",
-    "Client", "ClientError", "HistoryFilters", "HistoryPage", "InputSpec", "InvalidResponse",
-    "ItemError", "ModelCard", "ModelInfo", "ModelRef", "Models", "ServiceInfo",
+    "Client", "ClientError", "HistoryFilters", "HistoryPage", "HistoryStorage", "InputSpec",
+    "InvalidResponse", "ItemError", "ModelCard", "ModelInfo", "ModelRef", "Models", "ServiceInfo",
     "StoredClassification", "Timings", "base_url",
 ]
 # fmt: on

@@ -30,13 +30,15 @@ SendRequest = Callable[..., AbstractContextManager[requests.Response]]
 class HistoryFilters:
     """Filters of the history; None matches everything.
 
-    `label` is the prediction; `corrected` whether there is feedback; `wrong` whether the feedback
+    `label` is the prediction; `search` is a part of the file name, the prediction or the
+    correction, ignoring case; `corrected` whether there is feedback; `wrong` whether the feedback
     contradicts the answer. `since` is inclusive, `until` exclusive; both are UTC if they have no
     time zone.
     """
 
     model: str | None = None
     label: str | None = None
+    search: str | None = None
     corrected: bool | None = None
     wrong: bool | None = None
     in_distribution: bool | None = None
@@ -90,15 +92,30 @@ class HistoryPage:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryStorage:
+    """Whether `images` are stored, and the `days` after which classifications are deleted.
+
+    `days` is None if they are kept. `location` is the database file, None unless the service is
+    reachable from its own machine only.
+    """
+
+    images: bool
+    days: int | None
+    location: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Accuracy:
     """Number of answers that the feedback confirms and contradicts.
 
-    `days` has the same by the day of the classification (UTC, YYYY-MM-DD), newest first.
+    `days` has the same by the day of the classification (UTC, YYYY-MM-DD), newest first. `total`
+    is the number of all matching classifications, None above 100,000 and for days.
     """
 
     confirmed: int
     corrected: int
     days: Mapping[str, "Accuracy"]
+    total: int | None = None
 
     @property
     def accuracy(self) -> float | None:
@@ -161,24 +178,39 @@ class History:
         with self._send("DELETE", _path(classification_id)):
             pass
 
-    def clear(self) -> int:
-        """Delete the whole history; return the number of deleted classifications."""
-        return int(as_number(self._object("DELETE", "/history").get("deleted"), "deleted"))
+    def clear(self, filters: HistoryFilters = NO_FILTERS) -> int:
+        """Delete all matching classifications; return their number."""
+        obj = self._object("DELETE", "/history", query=filters.query())
+        return int(as_number(obj.get("deleted"), "deleted"))
+
+    def storage(self) -> HistoryStorage:
+        """Return what the backend stores, where, and for how long."""
+        obj = self._object("GET", "/history/storage")
+        days = optional(obj, "days", as_number)
+        return HistoryStorage(
+            images=as_bool(obj.get("images"), "images"),
+            days=None if days is None else int(days),
+            location=optional(obj, "location", as_string),
+        )
 
     def accuracy(self, filters: HistoryFilters = NO_FILTERS) -> Accuracy:
         """Return the accuracy according to the feedback."""
         obj = self._object("GET", "/history/accuracy", query=filters.query())
         days = [as_object(item, "days[]") for item in as_list(obj.get("days"), "days")]
         by_day = {as_string(day.get("day"), "day"): Accuracy(*_counts(day), {}) for day in days}
-        return Accuracy(*_counts(obj), by_day)
+        total = optional(obj, "total", as_number)
+        return Accuracy(*_counts(obj), by_day, None if total is None else int(total))
 
     def export(
         self,
         filters: HistoryFilters = NO_FILTERS,
         *,
-        file_format: Literal["ndjson", "csv"] = "ndjson",
+        file_format: Literal["ndjson", "csv", "images"] = "ndjson",
     ) -> Iterator[bytes]:
-        """Yield all matching classifications as a file, in chunks."""
+        """Yield all matching classifications as a file, in chunks.
+
+        `images` is a zip of the stored images in folders named after their right labels.
+        """
         query = filters.query() | {"format": file_format}
         with self._send("GET", "/history/export", query=query) as response:
             yield from response.iter_content(65_536)

@@ -33,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     services = Services(lambda running: _announce(running, backend, frontend))
     common = {**os.environ, "PYTHONUNBUFFERED": "1"}
     # A person reads the log although it goes through a pipe. Only this machine has access.
-    defaults = {"PRISM_LOG_FORMAT": "text", "PRISM_HISTORY_OPEN": "true"}
+    defaults = {
+        "PRISM_LOG_FORMAT": "text",
+        "PRISM_HISTORY_OPEN": "true",
+        "PRISM_HISTORY_IMAGES": "true",
+    }
     environ = {**defaults, **common, "PORT": str(ports.backend_port)}
     services.add_process("backend", _command("-m", "backend"), env=environ, cwd=ROOT)
     command = _command(

@@ -1,9 +1,13 @@
-"""Export of the history as CSV and as NDJSON."""
+"""Export of the history as CSV, as NDJSON, and as images in class folders."""
 
 import csv
+import hashlib
 import io
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import PurePosixPath
 from typing import Final
+from zipfile import ZipFile, ZipInfo
 
 import orjson
 
@@ -18,6 +22,15 @@ CSV_COLUMNS: Final = (
     "filename",
 )
 # fmt: on
+MAX_IMAGES: Final = 100_000  # entries of a zip, which are listed in memory, 0.5 kB each
+NONE_OF_THESE: Final = "none_of_these"
+UNLABELED: Final = "unlabeled"
+
+_MAX_NAME: Final = 100  # bytes of a folder, and of a file name without its id
+_UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
+_RESERVED: Final = re.compile(
+    rf"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|__macosx|{NONE_OF_THESE}|{UNLABELED}", re.IGNORECASE
+)
 # A spreadsheet evaluates a cell that starts with one of these, and clients choose the file names.
 _FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -39,6 +52,64 @@ def export_csv(pages: Iterable[list[StoredRecord]]) -> Iterator[str]:
         buffer.truncate()
         writer.writerows(_csv_row(record) for record in page)
         yield buffer.getvalue()
+
+
+def export_images(pages: Iterable[list[tuple[StoredRecord, bytes]]]) -> Iterator[bytes]:
+    """Yield a zip with each WebP image in the folder of its right label, a page at a time.
+
+    Images without feedback are in the folder UNLABELED, those without a right label in
+    NONE_OF_THESE.
+    """
+    buffer = _ZipBuffer()
+    with ZipFile(buffer, "w") as archive:
+        for page in pages:
+            for record, webp in page:
+                time = record["time"].timetuple()[:6]
+                archive.writestr(ZipInfo(_image_path(record), time), webp)
+            yield buffer.take()
+    yield buffer.take()
+
+
+class _ZipBuffer(io.RawIOBase):
+    """Holds what has been written and not yet taken; cannot seek."""
+
+    def __init__(self) -> None:
+        self._data = bytearray()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:  # type: ignore[override]
+        self._data += data
+        return len(data)
+
+    def take(self) -> bytes:
+        data = bytes(self._data)
+        self._data.clear()
+        return data
+
+
+def _image_path(record: StoredRecord) -> str:
+    """Return `LABEL/FILE NAME_ID.webp`; both are valid names on every system."""
+    if record["none_of_these"]:
+        folder = NONE_OF_THESE
+    else:
+        folder = UNLABELED if record["correction"] is None else folder_name(record["correction"])
+    stem = _clean(PurePosixPath(record["filename"] or "image").stem) or "image"
+    return f"{folder}/{stem}_{record['id']}.webp"
+
+
+def folder_name(label: str) -> str:
+    """Return a valid folder name; names of different labels differ."""
+    name = _clean(label)
+    if not name or name != label or _RESERVED.fullmatch(name):
+        name = f"{name}_{hashlib.sha256(label.encode()).hexdigest()[:8]}"
+    return name
+
+
+def _clean(name: str) -> str:
+    shortened = _UNSAFE.sub("_", name).encode()[:_MAX_NAME].decode(errors="ignore")
+    return shortened.strip(". ")
 
 
 def _csv_row(record: StoredRecord) -> dict[str, object]:

@@ -14,9 +14,8 @@ import orjson
 from filelock import FileLock
 from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 
+from backend.history.storage import sqlite_file
 from backend.history.tables import NEWEST
-
-FILE: Final = "history.db"
 
 _MIGRATIONS: Final = Path(__file__).parent / "migrations"
 _TIMEOUT: Final = 5  # s for a connection, a lock, a statement
@@ -25,7 +24,8 @@ _ADVISORY_LOCK: Final = 7_739_166  # arbitrary, but unique within the database
 
 def open_engine(url: str, folder: Path) -> Engine:
     """Return the engine for `url` (empty: SQLite in `folder`) without connecting."""
-    database_url = make_url(url) if url else URL.create("sqlite", database=str(folder / FILE))
+    file = sqlite_file("", folder)
+    database_url = make_url(url) if url else URL.create("sqlite", database=str(file))
     if database_url.get_backend_name() == "sqlite":
         return _sqlite(database_url)
     return _postgres(database_url.set(drivername="postgresql+psycopg"))
@@ -92,6 +92,12 @@ def _on_sqlite_connect(connection: sqlite3.Connection, _: object) -> None:
     # ones.
     connection.execute("PRAGMA synchronous=NORMAL")
     connection.execute("PRAGMA foreign_keys=ON")
+    # SQLite's own lower() changes ASCII letters only.
+    connection.create_function("lower", 1, _lower, deterministic=True)
+
+
+def _lower(text: str | None) -> str | None:
+    return None if text is None else text.lower()
 
 
 def _on_sqlite_begin(connection: Connection) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from backend.history.errors import HistoryUnavailableError
-from backend.history.record import digest, make_record, make_thumbnail
+from backend.history.record import HistoryFilters, digest, make_record, make_thumbnail
+from backend.history.storage import HistoryStorage, sqlite_file
 from backend.history.writer import Writer
 from backend.inference.images.image_reader import ImageReader
 
@@ -34,6 +35,9 @@ class History:
     ) -> None:
         self._open = partial(_open, url, folder)
         self._days = days
+        self.storage: Final = HistoryStorage(
+            images=image_reader is not None, days=days or None, file=sqlite_file(url, folder)
+        )
         self._image_reader = image_reader
         self._writer: Writer | None = None
         self._retention: asyncio.Task[None] | None = None
@@ -79,7 +83,8 @@ class History:
         while True:
             with suppress(HistoryUnavailableError):
                 expired = datetime.now(UTC) - timedelta(days=self._days)
-                while await asyncio.to_thread(writer.store.delete_some, expired):  # noqa: ASYNC110
+                filters = HistoryFilters(until=expired)
+                while await asyncio.to_thread(writer.store.delete_some, filters):  # noqa: ASYNC110
                     await asyncio.sleep(_EXPIRY_PAUSE)
             await asyncio.sleep(_EXPIRY_INTERVAL)
 

@@ -18,8 +18,8 @@ _IS_CONFIRMED: Final = or_(
 
 def stored_query() -> Select[Any]:
     """Select all classifications as `StoredRecord`."""
-    has_thumbnail = exists().where(pictures.c.id == answers.c.id).label("has_thumbnail")
-    return select(answers, has_thumbnail)
+    has_thumbnail = exists().where(pictures.c.id == answers.c.id).correlate(answers)
+    return select(answers, has_thumbnail.label("has_thumbnail"))
 
 
 def page_query(filters: HistoryFilters, limit: int, before: str | None) -> Select[Any]:
@@ -28,6 +28,27 @@ def page_query(filters: HistoryFilters, limit: int, before: str | None) -> Selec
     if before is not None:
         query = query.where(answers.c.id < before)
     return query.order_by(answers.c.id.desc()).limit(limit)
+
+
+def image_query(filters: HistoryFilters, limit: int, before: str | None) -> Select[Any]:
+    """Select as `page_query` does, only classifications with a thumbnail, which is added."""
+    return (
+        page_query(filters, limit, before)
+        .join(pictures, pictures.c.id == answers.c.id)
+        .add_columns(pictures.c.webp)
+    )
+
+
+def batch_query(filters: HistoryFilters, limit: int) -> Select[Any]:
+    """Select the ids of the oldest `limit` classifications."""
+    conditions = _conditions(filters)
+    return select(answers.c.id).where(*conditions).order_by(answers.c.id).limit(limit)
+
+
+def count_query(filters: HistoryFilters, maximum: int) -> Select[Any]:
+    """Select the number of classifications, at most `maximum`."""
+    rows = select(answers.c.id).where(*_conditions(filters)).limit(maximum)
+    return select(func.count()).select_from(rows.subquery())
 
 
 def accuracy_query(filters: HistoryFilters) -> Select[Any]:
@@ -48,6 +69,10 @@ def _conditions(filters: HistoryFilters) -> list[ColumnElement[bool]]:
         if text is not None:
             # PostgreSQL rejects text that contains NUL.
             conditions.append(false() if "\0" in text else column == text)
+    if filters.search is not None:
+        columns = (answers.c.filename, answers.c.prediction, answers.c.correction)
+        found = (column.icontains(filters.search, autoescape=True) for column in columns)
+        conditions.append(false() if "\0" in filters.search else or_(*found))
     if filters.corrected is not None:
         conditions.append(_HAS_FEEDBACK if filters.corrected else ~_HAS_FEEDBACK)
     if filters.wrong is not None:

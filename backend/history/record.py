@@ -66,11 +66,14 @@ class StoredRecord(HistoryRecord, Feedback):
 class HistoryFilters:
     """Filters; None matches everything. `since` is inclusive, `until` exclusive; both are aware.
 
-    `corrected` is whether there is feedback, `wrong` whether it contradicts the answer.
+    `label` is the prediction; `search` is a part of the file name, the prediction or the
+    correction, ignoring case. `corrected` is whether there is feedback, `wrong` whether it
+    contradicts the answer.
     """
 
     model: str | None = None
     label: str | None = None
+    search: str | None = None
     corrected: bool | None = None
     wrong: bool | None = None
     in_distribution: bool | None = None

@@ -5,7 +5,6 @@ import re
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -15,14 +14,20 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from backend.history import database
 from backend.history.errors import HistoryUnavailableError, NoImageError, UnknownClassificationError
 from backend.history.inserts import make_inserter
-from backend.history.queries import accuracy_query, page_query, stored_query
+from backend.history.queries import (
+    accuracy_query,
+    batch_query,
+    count_query,
+    image_query,
+    page_query,
+    stored_query,
+)
 from backend.history.record import (
     DailyAccuracy,
     Feedback,
     HistoryFilters,
     HistoryRecord,
     StoredRecord,
-    first_id,
 )
 from backend.history.tables import answers, pictures
 
@@ -30,6 +35,7 @@ log = logging.getLogger("prism.history")
 
 _DELETE_BATCH: Final = 500  # rows per statement, so that other statements can run in between
 _PAGE_SIZE: Final = 500  # rows per query when all are read
+_IMAGES_PAGE_SIZE: Final = 50  # rows with thumbnails per query, about 1 MB
 _ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 # Errors of a row, not of the database.
 _BAD_ROW: Final = (DataError, IntegrityError, sqlite3.DataError, sqlite3.IntegrityError, ValueError)
@@ -103,6 +109,22 @@ class Store:
             yield page
             before = page[-1]["id"]
 
+    def images(self, filters: HistoryFilters) -> Iterator[list[tuple[StoredRecord, bytes]]]:
+        """Yield all classifications with a thumbnail, newest first, in pages."""
+        before = None
+        while True:
+            with self._connection() as connection:
+                rows = connection.execute(image_query(filters, _IMAGES_PAGE_SIZE, before)).all()
+            if not rows:
+                return
+            yield [(_stored(row), row.webp) for row in rows]
+            before = rows[-1].id
+
+    def count(self, filters: HistoryFilters, maximum: int) -> int:
+        """Return the number of classifications, at most `maximum`."""
+        with self._connection() as connection:
+            return connection.scalar(count_query(filters, maximum)) or 0
+
     def accuracy(self, filters: HistoryFilters) -> list[DailyAccuracy]:
         """Return the accuracy according to the feedback, by day, newest first."""
         with self._connection() as connection:
@@ -125,16 +147,11 @@ class Store:
             if not connection.execute(statement).rowcount:
                 raise UnknownClassificationError
 
-    def delete_some(self, until: datetime) -> int:
-        """Delete a batch of classifications older than `until`; return their number."""
-        batch = (
-            select(answers.c.id)
-            .where(answers.c.id < first_id(until))
-            .order_by(answers.c.id)
-            .limit(_DELETE_BATCH)
-        )
+    def delete_some(self, filters: HistoryFilters) -> int:
+        """Delete a batch of classifications, the oldest first; return their number."""
+        statement = delete(answers).where(answers.c.id.in_(batch_query(filters, _DELETE_BATCH)))
         with self._connection() as connection:
-            return connection.execute(delete(answers).where(answers.c.id.in_(batch))).rowcount
+            return connection.execute(statement).rowcount
 
     @contextmanager
     def _connection(self) -> Iterator[Connection]:

@@ -18,6 +18,9 @@ IMAGE_SUFFIXES: Final = frozenset(
     for suffix in ("avif", "bmp", "gif", "heic", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp")
 )
 
+# Folders of the backend's history export that are no classes.
+UNLABELED_FOLDERS: Final = ("none_of_these", "unlabeled")
+
 
 @dataclass(frozen=True, slots=True)
 class Layout:
@@ -69,8 +72,11 @@ def find_images(name: str, paths: Iterable[str], *, labeled: bool) -> Layout:
     if labeled:
         level = _class_level([path for _, path in images])
         skipped_folder = escape_unencodable(images[0][1].parts[0]) if level else None
-        in_class = [(text, path) for text, path in images if len(path.parts) > level + 1]
-        notes.append(_note(len(images) - len(in_class), "images skipped (not in a class folder)"))
+        deep = [(text, path) for text, path in images if len(path.parts) > level + 1]
+        notes.append(_note(len(images) - len(deep), "images skipped (not in a class folder)"))
+        in_class = [one for one in deep if one[1].parts[level] not in UNLABELED_FOLDERS]
+        names = " and ".join(UNLABELED_FOLDERS)
+        notes.append(_note(len(deep) - len(in_class), f"images skipped (in {names})"))
         entries = [(text, _item(path, path.parts[level])) for text, path in in_class]
     else:
         entries = [(text, _item(path, None)) for text, path in images]

@@ -1,7 +1,10 @@
 """The client's history against a real backend and against invalid responses."""
 
 import hashlib
+import io
 import json
+import time
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -82,10 +85,12 @@ def test_pages_and_exports_apply_the_filters(client: Client) -> None:
     assert [one.id for one in page.items] == ids[:0:-1]
     assert [one.id for one in client.history.page(limit=2, cursor=page.next).items] == ids[:1]
     client.history.correct(ids[1], "7")
+    assert client.history.accuracy().total == 3
     for filters, count in [
         (HistoryFilters(corrected=True), 1),
         (HistoryFilters(corrected=False), 2),
         (HistoryFilters(model="cats"), 0),
+        (HistoryFilters(search="1.PNG"), 1),
         (HistoryFilters(label=page.items[0].prediction), 3),
         (HistoryFilters(since=datetime.now(UTC) - timedelta(hours=1)), 3),
         (HistoryFilters(until=datetime(2020, 1, 1)), 0),
@@ -94,6 +99,30 @@ def test_pages_and_exports_apply_the_filters(client: Client) -> None:
         lines = b"".join(client.history.export(filters)).splitlines()
         assert len([json.loads(line) for line in lines]) == count
     assert b"".join(client.history.export(file_format="csv")).count(b"\r\n") == 4
+
+
+def test_images_are_exported(client: Client) -> None:
+    stored_id = client.classify(SEVEN, filename="seven.png").id
+    client.history.correct(stored_id, "1")
+    content = b"".join(client.history.export(file_format="images"))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.namelist() == [f"1/seven_{stored_id}.webp"]
+        assert archive.read(archive.namelist()[0]) == client.history.image(stored_id)
+
+
+def test_matching_classifications_are_deleted(client: Client) -> None:
+    for name in ("a.png", "b.png"):
+        client.classify(SEVEN, filename=name)
+    time.sleep(0.002)  # records of the same millisecond are not deleted
+    assert client.history.clear(HistoryFilters(search="B.png")) == 1
+    assert [one.filename for one in client.history.page().items] == ["a.png"]
+
+
+def test_storage_is_described(client: Client) -> None:
+    storage = client.history.storage()
+    assert (storage.images, storage.days) == (True, 30)
+    assert storage.location is not None
+    assert storage.location.endswith("history.db")
 
 
 @pytest.mark.parametrize(("key", "code"), [(None, "api_key_missing"), ("wrong", "api_key_wrong")])

@@ -176,8 +176,55 @@ def test_expired_classifications_are_deleted_in_batches(store: Store) -> None:
     store.add(old)
     new = make_record(NOON)
     store.add([new])
-    assert [store.delete_some(NOON) for _ in range(3)] == [500, 1, 0]
+    assert [store.delete_some(HistoryFilters(until=NOON)) for _ in range(3)] == [500, 1, 0]
     assert ids(store) == [new["id"]]
+
+
+def test_only_matching_classifications_are_deleted(store: Store) -> None:
+    old, _, new = (one["id"] for one in add_three(store))
+    assert store.delete_some(HistoryFilters(label="1")) == 1
+    assert ids(store) == [new, old]
+    store.set_feedback(old, make_feedback(none_of_these=True))
+    assert store.delete_some(HistoryFilters(wrong=True, search="SEVEN")) == 1
+    assert ids(store) == [new]
+
+
+def test_search_ignores_case_and_takes_wildcards_literally(store: Store) -> None:
+    names = ["100%.png", "Straße Ärger.JPG", "a_b.png", None, "axb.png"]
+    records = [make_record(filename=name, prediction="Tabby Cat") for name in names]
+    store.add(records)
+    store.set_feedback(records[3]["id"], make_feedback("Lynx"))
+    for search, expected in [
+        ("0%", ["100%.png"]),
+        ("%", ["100%.png"]),
+        ("ärger.jpg", ["Straße Ärger.JPG"]),
+        ("A_B", ["a_b.png"]),
+        ("lYnx", [None]),
+        ("tabby", names),
+        ("dog", []),
+        ("\\", []),
+        ("/", []),
+        ("'", []),
+        ("a\0", []),
+    ]:
+        found = store.page(HistoryFilters(search=search), 500)
+        assert {one["filename"] for one in found} == set(expected), search
+
+
+def test_count_stops_at_its_maximum(store: Store) -> None:
+    add_three(store)
+    assert [store.count(NO_FILTERS, maximum) for maximum in (2, 3, 4)] == [2, 3, 3]
+    assert store.count(HistoryFilters(label="1"), 9) == 1
+
+
+def test_images_of_matching_classifications(store: Store) -> None:
+    records = [make_record(thumbnail=b"%d" % n, prediction=str(n % 2)) for n in range(120)]
+    store.add([*records, make_record(prediction="1")])
+    pages = list(store.images(HistoryFilters(label="1")))
+    assert [len(page) for page in pages] == [50, 10]
+    assert {stored["id"]: webp for page in pages for stored, webp in page} == {
+        one["id"]: one["thumbnail"] for one in records[1::2]
+    }
 
 
 @pytest.mark.parametrize("classification_id", ["01JD3YV5K7Q4M8W2X6Z9B1C0DE", "x", "\0", "é" * 26])

@@ -1,7 +1,8 @@
 """GET, PATCH and DELETE /history: stored classifications and user feedback."""
 
 import asyncio
-from dataclasses import asdict
+from collections.abc import Iterator
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -12,7 +13,8 @@ from starlette.responses import Response, StreamingResponse
 
 from backend.api.body import read_body
 from backend.api.deps import CatalogDep, HistoryDep, SettingsDep
-from backend.api.history_export import export_csv, export_ndjson
+from backend.api.errors import InvalidParameterError
+from backend.api.history_export import MAX_IMAGES, export_csv, export_images, export_ndjson
 from backend.api.middleware.api_keys import AUTHORIZED, missing_key_error
 from backend.api.schemas import history as schemas
 from backend.api.schemas.errors import PROBLEM_RESPONSES
@@ -23,6 +25,13 @@ from backend.history.history import History
 from backend.history.record import HistoryFilters, make_feedback
 
 _ID_PATTERN: Final = "^[0-9A-HJKMNP-TV-Z]{26}$"
+MAX_COUNT: Final = 100_000  # matching classifications; counting more takes too long
+_EXPORT_TYPES: Final = {  # suffix and media type
+    "ndjson": ("ndjson", "application/x-ndjson"),
+    "csv": ("csv", "text/csv"),
+    "images": ("zip", "application/zip"),
+}
+_PROXY_HEADERS: Final = ("forwarded", "x-forwarded-for")
 _MAX_FEEDBACK_BYTES: Final = 10_000  # far more than any label needs
 _FEEDBACK_BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -50,6 +59,14 @@ async def _require_history(history: HistoryDep) -> History:
 def _get_filters(
     model: Annotated[str | None, Query(description="Name of the model.")] = None,
     label: Annotated[str | None, Query(description="Predicted label.")] = None,
+    search: Annotated[
+        str | None,
+        Query(
+            max_length=500,
+            description="Part of the file name, of the predicted or of the right label, ignoring "
+            "case.",
+        ),
+    ] = None,
     corrected: Annotated[bool | None, Query(description="Whether it has user feedback.")] = None,
     wrong: Annotated[
         bool | None, Query(description="Whether the user feedback contradicts the answer.")
@@ -63,7 +80,14 @@ def _get_filters(
     until: Annotated[datetime | None, Query(description="Latest time, exclusive.")] = None,
 ) -> HistoryFilters:
     return HistoryFilters(
-        model, label, corrected, wrong, in_distribution, _as_utc(since), _as_utc(until)
+        model=model,
+        label=label,
+        search=search,
+        corrected=corrected,
+        wrong=wrong,
+        in_distribution=in_distribution,
+        since=_as_utc(since),
+        until=_as_utc(until),
     )
 
 
@@ -93,11 +117,18 @@ def list_history(
     return _json_response({"answers": answers, "next": next_cursor})
 
 
-@router.delete("/history", summary="Delete the history")
-async def delete_all(history: RequiredHistoryDep) -> schemas.Deleted:
-    """Delete all classifications that exist now, including feedback and thumbnails."""
-    until, deleted = datetime.now(UTC), 0
-    while count := await asyncio.to_thread(history.store.delete_some, until):
+@router.delete("/history", summary="Delete classifications")
+async def delete_all(
+    request: Request, history: RequiredHistoryDep, filters: FiltersDep
+) -> schemas.Deleted:
+    """Delete the classifications that match the filters, with their feedback and thumbnails.
+
+    Without a filter, delete all classifications that exist now.
+    """
+    _reject_unknown_filters(request)
+    now, deleted = datetime.now(UTC), 0
+    filters = replace(filters, until=min(filters.until or now, now))
+    while count := await asyncio.to_thread(history.store.delete_some, filters):
         deleted += count
     return schemas.Deleted(deleted=deleted)
 
@@ -108,10 +139,11 @@ async def delete_all(history: RequiredHistoryDep) -> schemas.Deleted:
     response_class=StreamingResponse,
     responses={
         200: {
-            "description": "One line per classification, the newest first.",
+            "description": "One line per classification, the newest first, or a zip of images.",
             "content": {
                 "application/x-ndjson": {"schema": StoredClassification.model_json_schema()},
                 "text/csv": {"schema": {"type": "string"}},
+                "application/zip": {"schema": {"type": "string", "format": "binary"}},
             },
         }
     },
@@ -120,16 +152,40 @@ def export(
     history: RequiredHistoryDep,
     filters: FiltersDep,
     format: Annotated[  # noqa: A002 (the name in the query)
-        Literal["ndjson", "csv"],
-        Query(description="File format: one JSON object per line, or a table."),
+        Literal["ndjson", "csv", "images"],
+        Query(
+            description="One JSON object per line, a table, or a zip of the stored images in "
+            "folders named after their right labels."
+        ),
     ] = "ndjson",
 ) -> Response:
     """Stream all classifications that match the filters as a file."""
-    pages = history.store.pages(filters)
-    return StreamingResponse(
-        export_ndjson(pages) if format == "ndjson" else export_csv(pages),
-        media_type="application/x-ndjson" if format == "ndjson" else "text/csv",
-        headers={"Content-Disposition": f'attachment; filename="history.{format}"'},
+    content: Iterator[bytes] | Iterator[str]
+    if format == "images":
+        if history.store.count(filters, MAX_IMAGES + 1) > MAX_IMAGES:
+            raise InvalidParameterError(
+                f"More than {MAX_IMAGES:,} classifications match. Export fewer images at a time, "
+                "for example with since and until."
+            )
+        content = export_images(history.store.images(filters))
+    else:
+        pages = history.store.pages(filters)
+        content = export_ndjson(pages) if format == "ndjson" else export_csv(pages)
+    suffix, media_type = _EXPORT_TYPES[format]
+    headers = {"Content-Disposition": f'attachment; filename="history.{suffix}"'}
+    return StreamingResponse(content, media_type=media_type, headers=headers)
+
+
+@router.get("/history/storage", summary="Get what is stored")
+def storage(
+    request: Request, history: RequiredHistoryDep, settings: SettingsDep
+) -> schemas.Storage:
+    """Return whether images are stored, for how long, and on this machine also where."""
+    stored = history.storage
+    is_forwarded = any(name in request.headers for name in _PROXY_HEADERS)
+    is_visible = stored.file and settings.is_local and not is_forwarded
+    return schemas.Storage(
+        images=stored.images, days=stored.days, location=str(stored.file) if is_visible else None
     )
 
 
@@ -142,7 +198,14 @@ def accuracy(history: RequiredHistoryDep, filters: FiltersDep) -> schemas.Accura
     ]
     confirmed, corrected = sum(day.confirmed for day in days), sum(day.corrected for day in days)
     share = confirmed / (confirmed + corrected) if days else None
-    return schemas.Accuracy(confirmed=confirmed, corrected=corrected, accuracy=share, days=days)
+    total = history.store.count(filters, MAX_COUNT + 1)
+    return schemas.Accuracy(
+        confirmed=confirmed,
+        corrected=corrected,
+        accuracy=share,
+        total=total if total <= MAX_COUNT else None,
+        days=days,
+    )
 
 
 @router.get("/history/{id}", response_model=StoredClassification, summary="Get a classification")
@@ -222,6 +285,15 @@ def _require_label(catalog: Catalog, model: str, label: str, *, is_stored: bool)
         raise UnknownLabelError(
             "The model named by correction_model is not served or not ready. GET /models lists "
             "the models and their labels."
+        )
+
+
+def _reject_unknown_filters(request: Request) -> None:
+    """Raise InvalidParameterError for an unknown parameter: a typing error must not delete more."""
+    known = HistoryFilters.__dataclass_fields__
+    if unknown := [name for name in request.query_params if name not in known]:
+        raise InvalidParameterError(
+            f"{unknown[0]}: This is not a filter. The filters are {', '.join(known)}."
         )
 
 

@@ -81,6 +81,19 @@ class Feedback(BaseModel):
         return self
 
 
+class Storage(BaseModel):
+    """What the history stores, where, and for how long."""
+
+    images: bool = Field(description="Whether a small copy of each image is stored.")
+    days: int | None = Field(
+        description="Days after which a classification is deleted. Null: never."
+    )
+    location: str | None = Field(
+        description="The database file. Null unless the service listens on the loopback interface "
+        "only and uses SQLite."
+    )
+
+
 class Deleted(BaseModel):
     """Number of deleted classifications."""
 
@@ -102,6 +115,10 @@ class Accuracy(BaseModel):
     confirmed: int
     corrected: int
     accuracy: float | None = Field(description="Share of confirmed ones. Null without feedback.")
+    total: int | None = Field(
+        description="All matching classifications, with and without feedback. Null: more than "
+        "100,000."
+    )
     days: list[DayAccuracy]
 
 

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,6 +18,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from backend.inference.runtimes.fake_runtime import FakeRuntime
+from evaluation.sources.archive import open_zip
 from tests.api.problems import problem
 from tests.conftest import ROOT
 from tests.fake_models import CALIBRATION, serve, write_model
@@ -139,7 +141,8 @@ def test_cursor_leads_through_all_pages(client: TestClient) -> None:
         *[("?corrected=true", 0), ("?corrected=false", 1), ("?in_distribution=true", 1)],
         *[("?in_distribution=false", 0), ("?since=2020-01-01", 1), ("?until=2020-01-01", 0)],
         *[("?since=2020-01-01T00:00:00%2B05:00", 1), ("?until=9999-12-31T23:59:59-12:00", 1)],
-        *[("?since=0001-01-01", 1)],
+        *[("?since=0001-01-01", 1), ("?search=SEVEN", 1), ("?search=cat", 0)],
+        *[("?wrong=true", 0), ("?wrong=false", 0)],
     ],
 )
 def test_filters_apply_to_list_and_export(client: TestClient, query: str, count: int) -> None:
@@ -150,7 +153,16 @@ def test_filters_apply_to_list_and_export(client: TestClient, query: str, count:
 
 @pytest.mark.parametrize(
     "query",
-    ["?limit=0", "?limit=501", "?cursor=x", "?since=yesterday", "?corrected=maybe", "?limit=a"],
+    [
+        "?wrong=x",
+        f"?search={501 * 'a'}",
+        "?limit=0",
+        "?limit=501",
+        "?cursor=x",
+        "?since=yesterday",
+        "?corrected=maybe",
+        "?limit=a",
+    ],
 )
 def test_invalid_parameter_returns_422(client: TestClient, query: str) -> None:
     problem(client.get(f"/history{query}"), 422, "invalid_parameter")
@@ -162,6 +174,7 @@ def test_correction_is_stored_counted_and_undone(client: TestClient) -> None:
     assert (corrected["correction"], corrected["corrected_at"][-1]) == ("1", "Z")
     client.patch(f"/history/{right}", json={"correction": "7"})
     accuracy = client.get("/history/accuracy").json()
+    assert accuracy.pop("total") == 3
     day = datetime.now(UTC).date().isoformat()
     counts = {"confirmed": 1, "corrected": 1, "accuracy": 0.5}
     assert accuracy == counts | {"days": [counts | {"day": day}]}
@@ -171,7 +184,8 @@ def test_correction_is_stored_counted_and_undone(client: TestClient) -> None:
 
 
 def test_accuracy_without_feedback_is_null(client: TestClient) -> None:
-    empty: dict[str, Any] = {"confirmed": 0, "corrected": 0, "accuracy": None, "days": []}
+    empty: dict[str, Any] = {"confirmed": 0, "corrected": 0, "accuracy": None, "total": 0}
+    empty["days"] = []
     assert client.get("/history/accuracy").json() == empty
 
 
@@ -260,6 +274,84 @@ def test_delete_one_and_delete_all(client: TestClient) -> None:
     time.sleep(0.002)  # records of the same millisecond are not deleted
     assert client.delete("/history").json() == {"deleted": 2}
     assert list_history(client) == []
+
+
+def test_delete_matching(client: TestClient) -> None:
+    for name in ("a.png", "b.png", "c.png"):
+        classify(client, name)
+    time.sleep(0.002)
+    assert client.delete("/history?search=b.png&label=7").json() == {"deleted": 1}
+    assert client.delete("/history?label=1").json() == {"deleted": 0}
+    assert client.delete("/history?until=2020-01-01").json() == {"deleted": 0}
+    assert [one["filename"] for one in list_history(client)] == ["c.png", "a.png"]
+
+
+@pytest.mark.parametrize("query", ["?serach=b.png", "?id=1", "?limit=1", "?wrong=maybe"])
+def test_delete_with_an_invalid_filter_deletes_nothing(client: TestClient, query: str) -> None:
+    classify(client)
+    time.sleep(0.002)
+    problem(client.delete(f"/history{query}"), 422, "invalid_parameter")
+    assert len(list_history(client)) == 1
+
+
+def test_storage_is_described_on_this_machine(client: TestClient, tmp_path: Path) -> None:
+    storage = client.get("/history/storage").json()
+    file = str(tmp_path / "data" / "history.db")
+    assert storage == {"images": False, "days": 30, "location": file}
+    assert Path(file).exists()
+    forwarded = client.get("/history/storage", headers={"X-Forwarded-For": "1.2.3.4"}).json()
+    assert forwarded["location"] is None
+
+
+def test_location_is_hidden_from_other_machines(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    settings = {"history": True, "history_open": True, "history_days": 0}
+    with serve(tmp_path, host="0.0.0.0", **settings) as client:
+        wait_until_open(client)
+        storage = client.get("/history/storage").json()
+    assert storage == {"images": False, "days": None, "location": None}
+
+
+def test_images_are_exported_in_folders_of_their_right_labels(tmp_path: Path) -> None:
+    write_model(tmp_path / "models")
+    settings = {"history": True, "history_open": True, "history_images": True}
+    with serve(tmp_path / "models", FakeRuntime(10, lambda _: 7), **settings) as client:
+        wait_until_open(client)
+        names = ["right.png", "wrong.png", "../none?.png", "unknown.png"]
+        ids = [classify(client, name)["id"] for name in names]
+        bodies: list[dict[str, Any]] = [{"correction": "7"}, {"correction": "1"}]
+        for id_, body in zip(ids, [*bodies, {"none_of_these": True}], strict=False):
+            assert client.patch(f"/history/{id_}", json=body).status_code == 200
+        response = client.get("/history/export?format=images")
+        filtered = client.get("/history/export?format=images&corrected=true&wrong=false")
+        empty = client.get("/history/export?format=images&label=1")
+    assert response.headers["content-type"] == "application/zip"
+    assert "history.zip" in response.headers["content-disposition"]
+    (tmp_path / "history.zip").write_bytes(response.content)
+    archive = zipfile.ZipFile(io.BytesIO(response.content))
+    assert archive.testzip() is None
+    assert sorted(archive.namelist()) == [
+        f"1/wrong_{ids[1]}.webp",
+        f"7/right_{ids[0]}.webp",
+        f"none_of_these/none__{ids[2]}.webp",
+        f"unlabeled/unknown_{ids[3]}.webp",
+    ]
+    assert Image.open(archive.open(archive.namelist()[0])).format == "WEBP"
+    assert zipfile.ZipFile(io.BytesIO(filtered.content)).namelist() == [f"7/right_{ids[0]}.webp"]
+    assert zipfile.ZipFile(io.BytesIO(empty.content)).namelist() == []
+    with open_zip(tmp_path / "history.zip") as source:
+        assert sorted(str(item.label) for item in source.items) == ["1", "7"]
+        assert source.notes
+
+
+def test_images_of_a_large_history_are_exported_in_parts(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.api.routes.history.MAX_IMAGES", 1)
+    for _ in range(2):
+        classify(client)
+    response = client.get("/history/export?format=images")
+    assert "since" in problem(response, 422, "invalid_parameter")["detail"]
 
 
 def test_csv_export_is_safe_for_spreadsheets(client: TestClient) -> None:

@@ -133,3 +133,12 @@ def test_circular_links_fail_individually(tmp_path: Path) -> None:
     assert isinstance(first, Sample)
     reason = "The file cannot be read: Too many levels of symbolic links."
     assert others == [UnreadableSample(f"cat/{name}.png", "cat", reason) for name in "bcd"]
+
+
+def test_unlabeled_images_of_a_history_export_are_skipped(tmp_path: Path) -> None:
+    for folder in ("7", "none_of_these", "unlabeled"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "a.webp").write_bytes(b"")
+    with open_folder(tmp_path) as source:
+        assert [item.label for item in source.items] == ["7"]
+        assert source.notes == ("images skipped (in none_of_these and unlabeled): 2",)
