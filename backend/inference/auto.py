@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from backend.inference.classifier import Classifier
+from backend.inference.decoder import SharedImage
 from backend.inference.errors import DeadlineError
 from backend.inference.types import ClassificationResult, Timings
 
@@ -22,13 +23,16 @@ async def classify(
     end = None if time_limit is None else time.perf_counter() + time_limit
     spent = Timings(0.0, 0.0, 0.0)
     *specialized, last = classifiers
+    if not specialized:
+        return last, await last.classify(data, time_limit)
+    image = SharedImage(data, [classifier.decoder for classifier in classifiers])
     for classifier in specialized:
-        result = await classifier.classify(data, _seconds_until(end))
+        result = await classifier.classify(image, _seconds_until(end))
         spent = _add(spent, result.timings)
         if result.in_distribution:
             return classifier, replace(result, timings=spent)
-    result = await last.classify(data, _seconds_until(end))
-    return last, replace(result, timings=_add(spent, result.timings)) if specialized else result
+    result = await last.classify(image, _seconds_until(end))
+    return last, replace(result, timings=_add(spent, result.timings))
 
 
 def _seconds_until(end: float | None) -> float | None:

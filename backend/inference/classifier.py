@@ -20,8 +20,8 @@ import numpy as np
 from backend.inference.admission import WaitEstimator
 from backend.inference.autotune import Interrupted, Plan
 from backend.inference.batcher import NO_DEADLINE, Batcher
-from backend.inference.decoder import Decoder, Input
-from backend.inference.engine import Engine, InferenceResult, Load
+from backend.inference.decoder import Decoder, Input, SharedImage
+from backend.inference.engine import Engine, InferenceResult, Item, Load
 from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.models.artifact import Artifact, Manifest
@@ -66,18 +66,18 @@ class Classifier:
         self._set_size: Final = SetSize(calibration.sets) if calibration else None
         self._max_ood_score: Final = calibration.max_ood_score if calibration else None
         self._observer = observer = observer or Observer()
-        self._decoder = decoder = Decoder(
+        self.decoder: Final = Decoder(
             artifact.manifest.preprocess, reader or ImageReader(), scaled=scaled_decoding
         )
         self._engine = Engine(
-            artifact, load, decoder, threads=threads, max_batch=max_batch, observer=observer
+            artifact, load, self.decoder, threads=threads, max_batch=max_batch, observer=observer
         )
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="prism-decode")
         self._max_batch = max_batch
         self._queue_size = queue_size
         self._estimator = WaitEstimator(self._engine.seconds_per_image)
         self._received = 0
-        self._batcher: Batcher[bytes | Input, InferenceResult] = Batcher(
+        self._batcher: Batcher[Item, InferenceResult] = Batcher(
             self._engine,
             runners=self.plan.runners,
             max_batch=self.plan.max_batch,
@@ -121,7 +121,9 @@ class Classifier:
             retry_after=self._estimator.wait,
         )
 
-    async def classify(self, data: bytes, time_limit: float | None = None) -> ClassificationResult:
+    async def classify(
+        self, data: bytes | SharedImage, time_limit: float | None = None
+    ) -> ClassificationResult:
         """Classify one image file.
 
         Cancelling the call drops the image before it costs a forward pass. Raise ImageError for an
@@ -159,7 +161,7 @@ class Classifier:
 
         Raise ImageError for an image that cannot be used.
         """
-        return model_input.to_png(self._decoder.decode(data).rows[0], self.manifest.preprocess)
+        return model_input.to_png(self.decoder.decode(data).rows[0], self.manifest.preprocess)
 
     def use_default_plan(self) -> None:
         """Use the plan that suits most networks. Blocks."""
@@ -211,14 +213,14 @@ class Classifier:
             self._estimator.leave(time.perf_counter(), served=is_served)
             self._observer.depth(self._estimator.in_flight)
 
-    async def _decode(self, data: bytes) -> bytes | Input:
+    async def _decode(self, data: bytes | SharedImage) -> Item:
         """Decode a tiny image here, and others in the decoder threads if the plan has any."""
-        if (tiny := self._decoder.decode_tiny(data)) is not None:
+        if (tiny := self.decoder.decode_tiny(data)) is not None:
             return tiny
         if not self.plan.decoders:
             return data
         try:
-            decoding = self._decoders.submit(self._decoder.decode, data)
+            decoding = self._decoders.submit(self.decoder.decode, data)
         except RuntimeError as error:  # the executor is shut down
             raise ClosedError from error
         return await asyncio.wrap_future(decoding)
@@ -243,5 +245,5 @@ class Classifier:
         self._batcher.resize(plan.runners, plan.max_batch)
 
 
-def _count_rows(item: bytes | Input) -> int:
+def _count_rows(item: Item) -> int:
     return len(item.rows) if isinstance(item, Input) else 1

@@ -2,7 +2,8 @@
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,9 +12,11 @@ from PIL import Image
 from backend.inference.images import loading, opening
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.preprocessing.model_input import Preprocess, preprocess
+from backend.inference.preprocessing.photos import PhotoPreprocess, crop_photo, normalize_photo
 from backend.inference.types import Floats
 
 _TINY: Final = 4_096  # bytes of a file, pixels of an image, numbers of an input
+_QUICK: Final = 100_000  # pixels of a decoded image that costs less to decode again than to crop
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,36 @@ class Input:
     seconds: float = 0.0
 
 
+class SharedImage:
+    """An image file that several models are asked about; it is decoded only once.
+
+    The first decoder keeps the crops of the others for photos. An image that is quickly decoded is
+    decoded again instead.
+    """
+
+    def __init__(self, data: bytes, decoders: Sequence["Decoder"]) -> None:
+        self.data: Final = data
+        self._decoders = decoders
+        self._crops: dict[Decoder, Image.Image] = {}
+
+    def decode(self, decoder: "Decoder") -> Input:
+        """Return the input of one decoder; raise ImageError if the image cannot be used."""
+        started = time.perf_counter()
+        if (crop := self._crops.pop(decoder, None)) is not None:
+            return decoder.normalize(crop, started)
+        sides = [each.min_side for each in self._decoders]
+        min_side = None if None in sides else max(side or 0 for side in sides)
+        with decoder.reader.read(self.data, min_side) as image:
+            decoded = decoder.preprocess(image, started)
+            if image.width * image.height <= _QUICK:
+                return decoded
+            started = time.perf_counter()
+            for other in self._decoders:
+                if other is not decoder and isinstance(other.spec, PhotoPreprocess):
+                    self._crops[other] = crop_photo(image, other.spec)
+        return replace(decoded, seconds=decoded.seconds + time.perf_counter() - started)
+
+
 class Decoder:
     """Decodes and preprocesses image files as `spec` describes. Thread-safe.
 
@@ -31,33 +64,42 @@ class Decoder:
     """
 
     def __init__(self, spec: Preprocess, reader: ImageReader, *, scaled: bool = True) -> None:
-        self._spec = spec
-        self._reader = reader
-        self._min_side = spec.decoded_side if scaled else None
+        self.spec: Final = spec
+        self.reader: Final = reader
+        self.min_side: Final = spec.decoded_side if scaled else None
         self._brightness_only = spec.kind == "digit"
         self._has_small_input = math.prod(spec.input_shape) <= _TINY
 
-    def decode(self, data: bytes) -> Input:
+    def decode(self, image_file: bytes | SharedImage) -> Input:
         """Decode and preprocess an image file; raise ImageError if it cannot be used."""
+        if isinstance(image_file, SharedImage):
+            return image_file.decode(self)
         started = time.perf_counter()
-        reading = self._reader.read(data, self._min_side, brightness_only=self._brightness_only)
+        reading = self.reader.read(image_file, self.min_side, brightness_only=self._brightness_only)
         with reading as image:
-            return self._preprocess(image, started)
+            return self.preprocess(image, started)
 
-    def decode_tiny(self, data: bytes) -> Input | None:
+    def decode_tiny(self, image_file: bytes | SharedImage) -> Input | None:
         """Decode a file that costs less than a hand-over to another thread; else return None.
 
         It bypasses the reader's memory budget, because the event loop must not wait for it.
         """
+        data = image_file.data if isinstance(image_file, SharedImage) else image_file
         if len(data) > _TINY or not self._has_small_input:
             return None
         started = time.perf_counter()
-        image = opening.open_image(data, max_pixels=self._reader.max_pixels)
+        image = opening.open_image(data, max_pixels=self.reader.max_pixels)
         if image.width * image.height > _TINY:
             return None
         rgb = loading.load_rgb(image, brightness_only=self._brightness_only)
-        return self._preprocess(rgb, started)
+        return self.preprocess(rgb, started)
 
-    def _preprocess(self, image: Image.Image, started: float) -> Input:
-        rows = preprocess(image, self._spec)[np.newaxis]
+    def preprocess(self, image: Image.Image, started: float) -> Input:
+        """Return the input for a decoded image; its duration counts from `started`."""
+        rows = preprocess(image, self.spec)[np.newaxis]
         return Input(rows, time.perf_counter() - started)
+
+    def normalize(self, crop: Image.Image, started: float) -> Input:
+        """Return the input for a crop of a photo model; its duration counts from `started`."""
+        assert isinstance(self.spec, PhotoPreprocess)  # noqa: S101
+        return Input(normalize_photo(crop, self.spec)[np.newaxis], time.perf_counter() - started)

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from backend.inference import autotune
 from backend.inference.autotune import Plan
 from backend.inference.batcher import Batch
-from backend.inference.decoder import Decoder, Input
+from backend.inference.decoder import Decoder, Input, SharedImage
 from backend.inference.errors import ArtifactError, ClosedError, InferenceError
 from backend.inference.models.artifact import Artifact
 from backend.inference.observer import Observer
@@ -30,6 +30,8 @@ from calibration import apply
 
 log = logging.getLogger("prism.engine")
 
+
+Item = bytes | SharedImage | Input
 
 # Returns the network whose forward pass uses `threads` threads: `partial(runtimes.load, artifact)`.
 Load = Callable[..., Runtime]
@@ -65,6 +67,7 @@ class Engine:
         self._artifact: Final = artifact
         calibration = artifact.manifest.calibration
         self._temperature: Final = calibration.temperature if calibration else 1.0
+        self._ood_method: Final = calibration.ood_method if calibration else "energy"
         self._load = load
         self._decoder = decoder
         self._threads = threads
@@ -79,7 +82,7 @@ class Engine:
         self._warm_up()
         self.seconds_per_image: Final = time.perf_counter() - started
 
-    def __call__(self, batch: Batch[bytes | Input]) -> Sequence[InferenceResult | Exception]:
+    def __call__(self, batch: Batch[Item]) -> Sequence[InferenceResult | Exception]:
         """Return one result or exception per item; broken images never reach the network."""
         decoded = [self._decode(item, batch.is_pending, i) for i, item in enumerate(batch.items)]
         inputs = [item for item in decoded if isinstance(item, Input)]
@@ -144,7 +147,7 @@ class Engine:
         return plan
 
     def _decode(
-        self, item: bytes | Input, is_pending: Callable[[int], bool], index: int
+        self, item: Item, is_pending: Callable[[int], bool], index: int
     ) -> Input | Exception:
         try:
             decoded = item if isinstance(item, Input) else self._decoder.decode(item)
@@ -182,7 +185,9 @@ class Engine:
             probabilities = apply.probabilities(outputs, kind, self._temperature)
         except apply.OutputError as error:
             raise InferenceError(str(error)) from error
-        return probabilities, apply.ood_scores(outputs) if kind == "logits" else None
+        if kind != "logits":
+            return probabilities, None
+        return probabilities, apply.ood_scores(outputs, probabilities, self._ood_method)
 
     def _warm_up(self) -> None:
         manifest, folder = self._artifact.manifest, self._artifact.folder

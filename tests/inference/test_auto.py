@@ -3,18 +3,25 @@
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from backend.inference import auto
 from backend.inference.classifier import Classifier
+from backend.inference.decoder import Decoder, SharedImage
 from backend.inference.errors import DeadlineError, ImageError
+from backend.inference.images import loading
+from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
+from backend.inference.preprocessing.digit_crop import DigitPreprocess
+from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.runtimes import Runtime
 from backend.inference.types import ClassificationResult, Floats, Timings
 from tests.fake_models import CALIBRATION, GRAY, digit_in, fake_loader, gray, write_model
+from tests.images import encoded
 
 pytestmark = pytest.mark.anyio
 
@@ -88,8 +95,9 @@ async def test_timings_include_every_model_asked(classifiers: list[Classifier]) 
 
         def __init__(self, classifier: Classifier) -> None:
             self._classifier = classifier
+            self.decoder = classifier.decoder
 
-        async def classify(self, data: bytes, limit: float | None) -> ClassificationResult:
+        async def classify(self, data: SharedImage, limit: float | None) -> ClassificationResult:
             result = await self._classifier.classify(data, limit)
             asked.append(result.timings)
             return result
@@ -109,3 +117,31 @@ async def test_time_limit_covers_all_models(classifiers: list[Classifier]) -> No
 async def test_unreadable_image_raises(classifiers: list[Classifier]) -> None:
     with pytest.raises(ImageError):
         await auto.classify(classifiers, b"not an image")
+
+
+@pytest.mark.parametrize(("side", "readings"), [(300, 2), (400, 1)])
+async def test_large_image_is_decoded_once(
+    classifiers: list[Classifier], monkeypatch: pytest.MonkeyPatch, side: int, readings: int
+) -> None:
+    count = 0
+    load_rgb = loading.load_rgb
+
+    def counting_load_rgb(*args: Any, **options: Any) -> Image.Image:
+        nonlocal count
+        count += 1
+        return load_rgb(*args, **options)
+
+    monkeypatch.setattr(loading, "load_rgb", counting_load_rgb)
+    _, result = await auto.classify(classifiers, gray(6, side))
+    assert (result.top(1)[0].label, count) == ("6", readings)
+
+
+async def test_shared_decoding_gives_the_same_input() -> None:
+    reader = ImageReader()
+    pixels = np.random.default_rng(1).integers(0, 256, (480, 640, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(pixels))
+    photos = Decoder(PhotoPreprocess(), reader)
+    digits = Decoder(DigitPreprocess(), reader)
+    image = SharedImage(data, [digits, photos])
+    assert np.array_equal(image.decode(digits).rows, digits.decode(data).rows)
+    assert np.array_equal(image.decode(photos).rows, photos.decode(data).rows)

@@ -60,9 +60,12 @@ class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
 
 def prepare_photo(image: Image.Image, spec: PhotoPreprocess) -> NDArray[np.float32]:
     """Return an RGB image resized, cropped and normalized, float32 of `spec.input_shape`."""
-    if spec.channels == 1:
-        image = image.convert("L")
-    channels = _resize_and_crop(image, spec).split()
+    return normalize_photo(crop_photo(image, spec), spec)
+
+
+def normalize_photo(crop: Image.Image, spec: PhotoPreprocess) -> NDArray[np.float32]:
+    """Return the input, float32 of `spec.input_shape`, for what `crop_photo` returned."""
+    channels = crop.split()
     inputs = np.empty(spec.input_shape, dtype=np.float32)
     planes = inputs if spec.layout == "NCHW" else inputs.transpose(2, 0, 1)
     for plane, channel, mean, std in zip(planes, channels, spec.mean, spec.std, strict=True):
@@ -72,8 +75,13 @@ def prepare_photo(image: Image.Image, spec: PhotoPreprocess) -> NDArray[np.float
     return inputs
 
 
-def _resize_and_crop(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:
-    """Return the center crop of the resized image, padded with black if the crop is larger."""
+def crop_photo(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:
+    """Return the center crop of the resized image, padded with black if the crop is larger.
+
+    The crop has the mode RGB, or L for a model with one channel.
+    """
+    if spec.channels == 1:
+        image = image.convert("L")
     height, width = _resized_size(image, spec.resize)
     crop_height, crop_width = spec.crop
     top, bottom = _crop_range(height, crop_height)
