@@ -11,7 +11,7 @@ from frontend.ui.alerts import Problem
 from frontend.ui.bar_order import FixedBars
 
 MAX_BARS = 10
-MAX_PHOTO_BARS = 5  # of a model with more than MAX_BARS labels
+MAX_FEW_BARS = 5  # of a model with more than MAX_BARS labels, of a rejected image, and in a list
 IMAGE_WIDTH, MAX_IMAGE_HEIGHT = 280, 340  # px: a result fits on a screen of 1280x800
 MODEL_INPUT_WIDTH = 140  # px: five per pixel of a digit model's input
 
@@ -41,14 +41,16 @@ def show_details(
 ) -> None:
     """Show the `max_bars` most probable labels as bars, and the timings.
 
+    By default, a model with at most MAX_BARS labels has a bar for each, others MAX_FEW_BARS.
     The bars of an image out of distribution are gray and have no numbers. The same classification
     twice on a page needs different keys. `fixed_bars` keeps the order of the bars in successive
     classifications.
     """
-    if max_bars is None:
-        max_bars = MAX_BARS if len(model.labels) <= MAX_BARS else MAX_PHOTO_BARS
-    scores = fixed_bars.scores(result, model) if fixed_bars else result.top[:max_bars]
     is_rejected = result.in_distribution is False
+    if max_bars is None:
+        has_few = len(model.labels) <= MAX_BARS and not is_rejected
+        max_bars = MAX_BARS if has_few else MAX_FEW_BARS
+    scores = fixed_bars.scores(result, model) if fixed_bars else result.top[:max_bars]
     rows = [
         {
             "label": s.label,

@@ -29,3 +29,7 @@ def test_examples_of_other_models_are_photos() -> None:
     for example in photos:
         assert example.media_type == "image/jpeg"
         assert max(Image.open(BytesIO(example.content)).size) <= 400
+
+
+def test_automatic_choice_has_digits_and_photos() -> None:
+    assert {example.media_type for example in examples.load("auto")} == {"image/png", "image/jpeg"}

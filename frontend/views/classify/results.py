@@ -202,7 +202,7 @@ def _show_card(
                 classification.show_model_name(model, is_automatic=True)
             single_result.show_feedback(service, selection, outcome, key)
             classification.show_details(
-                outcome, model, max_bars=classification.MAX_PHOTO_BARS, key=key
+                outcome, model, max_bars=classification.MAX_FEW_BARS, key=key
             )
 
 

@@ -28,7 +28,7 @@ def show(
     """
     image, outcome = result.image, result.outcome
     left, right = st.columns([2, 3], gap="medium")
-    with left:
+    with left, st.container(key="preview"):  # page.css has a rule for this key
         classification.show_image(image.name, image.preview, classification.IMAGE_WIDTH)
     with right:
         if isinstance(outcome, ClientError):

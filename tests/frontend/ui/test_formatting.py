@@ -40,19 +40,19 @@ def test_low_confidence_headline_lists_the_alternatives() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "headline", "closest"),
+    ("kind", "headline", "text"),
     [
-        ("digit", "Not a digit", "Closest label: 8"),
-        ("image", "Not one of the model's classes", "Closest label: “8”"),
+        ("digit", "Not a digit", "This image does not show one of the model's classes."),
+        ("image", "This image does not show one of the model's classes", None),
     ],
 )
-def test_out_of_distribution_shows_the_closest_label_and_no_prediction_set(
-    kind: str, headline: str, closest: str
+def test_out_of_distribution_image_has_no_prediction(
+    kind: str, headline: str, text: str | None
 ) -> None:
     prediction_set: dict[str, Any] = {"prediction_set": ("8",), "coverage": 0.95}
     result = make_classification(("8", 0.99), in_distribution=False, **prediction_set)
     assert formatting.headline(result, kind) == headline
-    assert formatting.supporting_text(result, kind) == closest
+    assert formatting.supporting_text(result, kind) == text
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_confidence_level_is_a_word(confidence: float, level: str) -> None:
     scores = ("7", confidence)
     assert formatting.confidence_level(make_classification(scores)) == level
     outlier = make_classification(scores, in_distribution=False)
-    assert formatting.confidence_level(outlier) == "not one of its classes"
+    assert formatting.confidence_level(outlier) is None
 
 
 def test_labels_other_than_digits_are_quoted() -> None:
@@ -138,6 +138,14 @@ def test_streamlit_syntax_is_separated_by_joiners(text: str) -> None:
 @pytest.mark.parametrize("text", ["19:53:07", "a: b", "x-ray.png", "7 (98%)"])
 def test_ordinary_text_has_no_joiners(text: str) -> None:
     assert formatting.JOINER not in formatting.escape(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("a.png", "a.png"), ("IMG_20240712_103512.jpg", "IMG_2…2.jpg"), ("abcdefghijkl", "abcde…hijkl")],
+)
+def test_middle_of_a_long_text_is_cut_out(text: str, shown: str) -> None:
+    assert formatting.shorten(text, 11) == shown
 
 
 def test_url_in_trusted_text_has_no_joiners() -> None:

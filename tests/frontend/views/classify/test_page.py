@@ -31,6 +31,16 @@ from tests.frontend.conftest import OpenPage
 from tests.images import encoded, noise, seven
 
 
+def show_as(app: AppTest, view: str) -> AppTest:
+    """Choose the view of many results."""
+    control = next(one for one in app.segmented_control if one.label == "View")
+    return control.set_value(view).run()
+
+
+def captions_of_tiles(app: AppTest) -> list[str]:
+    return [button.label for button in app.button if (button.key or "").startswith("tile ")]
+
+
 def test_uploaded_image_is_classified(start: OpenPage, backend_url: str) -> None:
     app = upload_files(start(backend_url), ("seven.png", SEVEN))
     assert app.header[0].value.startswith(r"7\, ")
@@ -114,12 +124,14 @@ def test_zip_is_classified_in_the_background_and_a_bad_image_fails_alone(
     files = {f"digits/{i:02d}.png": encoded(seven(60 + i)) for i in range(20)}
     content = zipped(**files, **{"digits/broken.png": SEVEN[:90]})
     app = wait_for_jobs(upload_files(start(backend_url), ("digits.zip", content)))
+    assert len(captions_of_tiles(app)) == 21
+    show_as(app, "Table")
     assert "21 images: 20 recognized, 1 unreadable." in page_text(app)
     table = app.dataframe[0].value
     assert list(table["name"]) == [*files, "digits/broken.png"]
     assert list(table["prediction"][:20]) == ["7"] * 20
-    assert "damaged" in table["error"][20]
-    assert len(app.header) == 12  # one page of cards
+    assert "The file ends early" in table["error"][20]
+    assert len(show_as(app, "List").header) == 12  # one page of cards
 
 
 def test_filter_narrows_the_results(start: OpenPage, backend_url: str) -> None:
@@ -130,6 +142,7 @@ def test_filter_narrows_the_results(start: OpenPage, backend_url: str) -> None:
         "Failed (1)",
     ]
     chooser.set_value("failed").run()
+    show_as(app, "Table")
     assert list(app.dataframe[0].value["name"]) == ["broken.png"]
     assert not app.header
 
@@ -225,13 +238,13 @@ def test_another_model_classifies_the_same_images(start: OpenPage, backend_url: 
 
 def test_correction_is_in_the_table_and_can_be_changed(start: OpenPage, backend_url: str) -> None:
     files = ("a.png", encoded(seven(93))), ("b.png", encoded(seven(94)))
-    app = click(upload_files(start(backend_url), *files), "Other label")
-    app.main.selectbox[0].select("4").run()
-    assert "Corrected to 4" in page_text(app)
-    assert app.dataframe[0].value["correction"][0] == "4"
-    click(app, "Undo")
-    click(app, "Other label").main.selectbox[0].select("9").run()
-    assert app.dataframe[0].value["correction"][0] == "9"
+    app = upload_files(start(backend_url), *files)
+    for label in ("4", "9"):
+        click(app, "Other label")
+        next(box for box in app.main.selectbox if box.label == "Right label").select(label).run()
+        assert f"Corrected to {label}" in page_text(app)
+        assert show_as(app, "Table").dataframe[0].value["correction"][0] == label
+        click(show_as(app, "List"), "Undo")
 
 
 def test_another_model_classifies_many_images_again(start: OpenPage, backend_url: str) -> None:

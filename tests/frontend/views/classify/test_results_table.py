@@ -3,16 +3,18 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
-from client import BackendError
+import pytest
+
+from client import BackendError, ModelRef
 from frontend.service.predictions import ImageFile
 from frontend.views.classify import results_table
 from frontend.views.classify.results_table import Result
 from tests.frontend.samples import make_classification
 
-CONFIDENT = Result(
-    ImageFile("a.png", b"a"), make_classification(("7", 0.998), ("1", 0.002), id="A")
-)
+CONFIDENT_OUTCOME = make_classification(("7", 0.998), ("1", 0.002), id="A")
+CONFIDENT = Result(ImageFile("a.png", b"a"), CONFIDENT_OUTCOME)
 UNCERTAIN = Result(
     ImageFile("b.png", b"b"), make_classification(("7", 0.6), ("1", 0.4), id="B"), "1"
 )
@@ -20,6 +22,7 @@ OUT_OF_DISTRIBUTION = Result(
     ImageFile("c.png", b"c"), make_classification(("8", 0.99), in_distribution=False)
 )
 FAILED = Result(ImageFile("d.png", b"d"), BackendError(status=415))
+CRASHED = Result(ImageFile("e.png", b"e"), BackendError(status=500, code="inference_failed"))
 ALL = [CONFIDENT, UNCERTAIN, OUT_OF_DISTRIBUTION, FAILED]
 
 
@@ -49,11 +52,15 @@ def test_csv_has_a_row_per_image() -> None:
         "prediction": "7",
         "confidence": "0.998",
         "confidence level": "very high",
+        "in distribution": "",
+        "model": "mnist-cnn",
         "correction": "",
         "error": "",
     }
     assert (uncertain["confidence level"], uncertain["correction"]) == ("medium", "1")
-    assert out_of_distribution["confidence level"] == "not one of its classes"
+    rejected = {name for name, value in out_of_distribution.items() if value == ""}
+    assert rejected == {"prediction", "confidence", "confidence level", "correction", "error"}
+    assert out_of_distribution["in distribution"] == "no"
     assert failed["error"].startswith("This file is not a supported image.")
 
 
@@ -68,7 +75,7 @@ def test_formulas_are_escaped() -> None:
 
 
 def test_json_has_an_object_per_image() -> None:
-    confident, uncertain, _, failed = json.loads(results_table.as_json(ALL))
+    confident, uncertain, rejected, failed = json.loads(results_table.as_json(ALL))
     assert (confident["filename"], confident["prediction"], confident["confidence"]) == (
         "a.png",
         "7",
@@ -77,6 +84,9 @@ def test_json_has_an_object_per_image() -> None:
     assert confident["top"][1] == {"label": "1", "index": 1, "probability": 0.002}
     assert confident["model"] == {"name": "mnist-cnn", "version": "1"}
     assert uncertain["correction"] == "1"
+    assert (rejected["prediction"], rejected["confidence"]) == (None, None)
+    assert rejected["in_distribution"] is False
+    assert rejected["top"][0]["label"] == "8"
     assert failed == {
         "filename": "d.png",
         "problem": "This file is not a supported image.",
@@ -89,11 +99,26 @@ def test_file_names_with_surrogates_are_exported() -> None:
     assert json.loads(results_table.as_json(results))[0]["filename"] == "\udcff.png"
 
 
-def test_empty_columns_are_hidden() -> None:
-    assert results_table.nonempty_columns([CONFIDENT]) == [
-        "name",
-        "prediction",
-        "confidence",
-        "confidence level",
+def test_empty_and_uniform_columns_are_hidden() -> None:
+    always = ["name", "prediction", "confidence", "confidence level"]
+    assert results_table.informative_columns([CONFIDENT]) == always
+    assert results_table.informative_columns([FAILED]) == ["name", "error"]
+    assert results_table.informative_columns([CONFIDENT, OUT_OF_DISTRIBUTION]) == [
+        *always,
+        "in distribution",
     ]
-    assert results_table.nonempty_columns([FAILED]) == ["name", "error"]
+    by_photos = replace(CONFIDENT_OUTCOME, model=ModelRef("photos", "1"))
+    other = Result(CONFIDENT.image, by_photos)
+    assert results_table.informative_columns([CONFIDENT, other]) == [*always, "model"]
+
+
+@pytest.mark.parametrize(
+    ("results", "text"),
+    [
+        ([CONFIDENT], "1 image: 1 recognized."),
+        (ALL, "4 images: 2 recognized, 1 not of the model's classes, 1 unreadable."),
+        ([FAILED, CRASHED], "2 images: 0 recognized, 1 unreadable, 1 failed."),
+    ],
+)
+def test_summary_counts_the_outcomes(results: list[Result], text: str) -> None:
+    assert results_table.summary(results) == text
