@@ -15,7 +15,7 @@ from frontend.ui.alerts import Problem
 from frontend.ui.formatting import seconds
 
 IMAGE_STATUSES = frozenset({400, 413, 415, 422})  # the image is at fault, not the service
-FORMATS = "JPEG, PNG, WebP, BMP or GIF"
+FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
 RETRY_SOON = 2.0  # seconds until a retry, where the backend names no Retry-After
 RETRY_LATER = 5.0  # seconds until a retry after a timeout
 SET_KEY = "Set BACKEND_API_KEY for the frontend to a valid key, and restart the frontend."
@@ -153,6 +153,9 @@ def _temporary(message: str, advice: str, retry_after: float | None = None) -> P
 _RETRYING = "The page retries automatically."
 _BY_CODE = {
     "broken_image": Problem("This image is damaged.", "Save it again or take a new photo."),
+    "truncated_image": Problem(
+        "This file ends early: a part of the image is missing.", "Copy or download it again."
+    ),
     "empty_file": Problem("This file is empty.", "Choose another file."),
     "not_ready": _temporary("The model is still loading.", _RETRYING, RETRY_SOON),
     "draining": _temporary("The backend is restarting.", _RETRYING, RETRY_SOON),
@@ -166,6 +169,10 @@ _BY_CODE = {
     "unknown_answer": Problem(
         "This classification is no longer in the history.", "Classify the image again."
     ),
+    "host_not_allowed": Problem(
+        "The backend does not accept requests under its address.",
+        "Add the host name of the address to PRISM_ALLOWED_HOSTS.",
+    ),
     "unknown_label": Problem("The model does not have this label.", "Choose one of its labels."),
 }
 
@@ -174,6 +181,9 @@ def _describe_status(error: BackendError) -> Problem:
     match error.status:
         case 413:
             return Problem("This image is too large.", error.detail or "Upload a smaller one.")
+        case 415 if error.detail:  # what the file is, and what to do
+            message, _, advice = error.detail.partition(". ")
+            return Problem(f"{message.rstrip('.')}.", advice or f"Upload a {FORMATS} file.")
         case 415:
             return Problem("This file is not a supported image.", f"Upload a {FORMATS} file.")
         case 400 | 422:

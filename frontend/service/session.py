@@ -16,6 +16,7 @@ from frontend.ui.alerts import Problem
 
 MODEL_PARAM = "model"
 COVERAGE_PARAM = "coverage"
+STORE_PARAM = "storing"  # "off" or absent
 DEFAULT_COVERAGE = 0.95
 POLL_INTERVAL = 2.0  # seconds between two checks of an unavailable backend
 _CACHE = "memory"
@@ -27,7 +28,8 @@ _SCOPE = "model scope"
 class Service:
     """A reachable backend, the chosen model, and the chosen coverage, if the model has any.
 
-    `scope` says which models the page offers.
+    `scope` says which models the page offers, and `store` whether classifications of this session
+    are stored in the history.
     """
 
     client: Client
@@ -36,12 +38,13 @@ class Service:
     address: Address
     coverage: float | None
     scope: ModelScope = ModelScope.NAMED
+    store: bool = True
 
     @property
     def request(self) -> PredictionRequest:
         """The classification parameters that apply to every image."""
         members = automatic_members(self.models) if self.model.name == AUTO else ()
-        return PredictionRequest(self.model, self.coverage, members=members)
+        return PredictionRequest(self.model, self.coverage, store=self.store, members=members)
 
 
 def refresh() -> None:
@@ -66,7 +69,18 @@ def current() -> Service | Problem:
         return errors.no_models()
     scope: ModelScope = st.session_state.get(_SCOPE, ModelScope.NAMED)
     model = choose_model(models, scope, url_state.get(MODEL_PARAM))
-    return Service(client, models, model, address, _choose_coverage(model), scope)
+    coverage = _choose_coverage(model)
+    return Service(client, models, model, address, coverage, scope, store=stores_history())
+
+
+def stores_history() -> bool:
+    """Return whether classifications of this session are stored in the history."""
+    return url_state.get(STORE_PARAM) is None
+
+
+def set_store_history(is_stored: bool) -> None:
+    """Set whether classifications of this session are stored in the history."""
+    url_state.put(STORE_PARAM, None if is_stored else "off")
 
 
 def ready() -> Service | Problem:

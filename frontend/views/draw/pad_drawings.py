@@ -60,14 +60,16 @@ class PadDrawings(ImageSelection):
         self._shown = None
         if image is None:
             return None
-        request = replace(request, model_input=True, store=False)
-        outcome = predictions.classify(client, request, [image], self.cache)[0]
+        unstored = replace(request, model_input=True, store=False)
+        outcome = predictions.classify(client, unstored, [image], self.cache)[0]
         if not isinstance(outcome, ClientError):
             self._shown = _Drawing(client, request, image, outcome.id)
         return outcome
 
     def finish(self) -> None:
-        """Store the current drawing; the next call retries if this fails."""
+        """Store the current drawing if its request says so; the next call retries if this fails."""
+        if self._shown is None or not self._shown.request.store:
+            return
         with suppress(ClientError):
             self.store()
 

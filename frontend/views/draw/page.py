@@ -1,12 +1,9 @@
 """The Draw page."""
 
-from dataclasses import replace
-
 import streamlit as st
 
 from client import Classification, ClientError
 from frontend.service import errors, feedback, session
-from frontend.service.feedback import FeedbackTarget
 from frontend.service.predictions import ImageFile, Outcome
 from frontend.service.session import Service
 from frontend.ui import alerts, classification
@@ -56,20 +53,17 @@ def _show_drawing(service: Service | Problem) -> None:
         else:
             bars = st.session_state.setdefault(_BARS, FixedBars())
             classification.show_headline(outcome, service.model)
+            if service.store and drawings.has_history is not False:
+                _show_feedback(service, outcome, drawings)
             classification.show_details(outcome, service.model, key=PAD_KEY, fixed_bars=bars)
             classification.show_model_input(outcome)
-            if (target := _feedback_target(service, outcome, drawings)) is not None:
-                feedback.show(target, drawings.corrections, PAD_KEY)
 
 
-def _feedback_target(
-    service: Service, outcome: Classification, drawings: PadDrawings
-) -> FeedbackTarget | None:
-    """Return the feedback target of a drawing, which the first feedback stores."""
-    if drawings.has_history is False:
-        return None
-    target = feedback.target_of(service, replace(outcome, stored=True))
-    return replace(target, store=drawings.store) if target else None
+def _show_feedback(service: Service, outcome: Classification, drawings: PadDrawings) -> None:
+    """Show the feedback buttons; the first feedback stores the drawing."""
+    target = feedback.target_of(service, outcome, drawings.store)
+    if target is not None:
+        feedback.show(target, drawings.corrections, PAD_KEY)
 
 
 def _announcement(service: Service | Problem, outcome: Outcome | None) -> str:

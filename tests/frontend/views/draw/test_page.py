@@ -91,6 +91,16 @@ def test_drawing_is_stored_once_when_it_is_finished(start: OpenPage, backend_url
         assert len(stored_ids(client) - before) == 1
 
 
+def test_drawing_is_not_stored_if_storing_is_off(start: OpenPage, backend_url: str) -> None:
+    app = start(backend_url, storing="off").switch_page(DRAW).run()
+    with Client(backend_url) as client:
+        before = stored_ids(client)
+        draw_on_pad(app, encoded(seven(87)), finished=True)
+        assert "7, " in page_text(app)
+        assert "Correct" not in [button.label for button in app.button]
+        assert stored_ids(client) == before
+
+
 def test_continued_drawing_replaces_its_stored_state(start: OpenPage, backend_url: str) -> None:
     app = start(backend_url).switch_page(DRAW).run()
     with Client(backend_url) as client:

@@ -1,16 +1,19 @@
 """The History page without a browser."""
 
 import csv
+import io
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from client import Client, HistoryFilters
+from client import Client, HistoryFilters, HistoryStorage
+from frontend.views.history import export, storage
 from tests.client.fake_server import FakeResponse, serving
 from tests.e2e.backend_process import BackendProcess, backend_with_history
-from tests.frontend.app import click, page_text
+from tests.frontend.app import CLASSIFY, click, page_text, upload_files
 from tests.frontend.conftest import OpenPage
 from tests.images import encoded, seven
 
@@ -50,6 +53,7 @@ def test_classifications_are_listed_newest_first_with_their_images(
     assert text.index("c.png") < text.index("b.png") < text.index("a.png")
     assert "**7 (" in text
     assert "mnist-cnn" in text
+    assert "3 classifications" in text
     alts = [one.proto.imgs[0].alt for one in app.get("image")]
     assert all(alt.startswith("Image classified as 7 (9") for alt in alts)
     assert len(alts) == 3
@@ -95,9 +99,40 @@ def test_one_classification_is_deleted(start: OpenPage, client: Client) -> None:
 
 def test_all_history_is_deleted(start: OpenPage, client: Client) -> None:
     app = open_history(start, client)
-    click(app, "Delete all history")
+    assert "This deletes 3 classifications of all users" in page_text(app)
+    app.button(key="delete matching").click().run()
     assert "No classifications found." in page_text(app)
+    assert [toast.value for toast in app.toast] == ["3 classifications deleted."]
     assert client.history.page().items == ()
+
+
+def test_matching_classifications_are_deleted(start: OpenPage, client: Client) -> None:
+    app = open_history(start, client, search="B.png")
+    assert "This deletes 1 classification on all pages, that match" in page_text(app)
+    app.button(key="delete matching").click().run()
+    assert [stored.filename for stored in client.history.page().items] == ["c.png", "a.png"]
+
+
+def test_selected_classifications_are_deleted(start: OpenPage, client: Client) -> None:
+    newest, _, oldest = (stored.id for stored in client.history.page().items)
+    app = open_history(start, client)
+    assert "delete selected" not in [button.key for button in app.button]
+    for one in (newest, oldest):
+        app.checkbox(key=f"select {one}").check().run()
+    client.history.delete(oldest)  # by another user
+    app.button(key="delete selected").click().run()
+    assert [stored.filename for stored in client.history.page().items] == ["b.png"]
+    assert "c.png" not in page_text(app)
+    assert [toast.value for toast in app.toast] == ["2 classifications deleted."]
+
+
+def test_whole_page_is_selected(start: OpenPage, client: Client) -> None:
+    app = open_history(start, client)
+    app.checkbox(key="select all").check().run()
+    assert all(box.value for box in app.checkbox)
+    app.checkbox(key=f"select {newest_id(client)}").uncheck().run()
+    assert not app.checkbox(key="select all").value
+    assert "Delete 2 classifications" in [button.label for button in app.button]
 
 
 def test_filters_narrow_the_list(start: OpenPage, client: Client) -> None:
@@ -109,6 +144,48 @@ def test_filters_narrow_the_list(start: OpenPage, client: Client) -> None:
     assert "b.png" in text
     app.text_input(key="answer").set_value(" 3 ").run()
     assert "No classifications found." in page_text(app)
+
+
+def test_wrong_answers_are_filtered(start: OpenPage, client: Client) -> None:
+    first, second, third = (stored.id for stored in client.history.page().items)
+    client.history.correct(first, "1")
+    client.history.none_of_these(second)
+    client.history.correct(third, "7")
+    app = open_history(start, client, corrections="Wrong")
+    text = page_text(app)
+    assert "2 classifications" in text
+    assert "Corrected to 1" in text
+    assert "Marked as none of these" in text
+    assert "a.png" not in text
+
+
+def test_search_finds_file_names_and_labels(start: OpenPage, client: Client) -> None:
+    client.history.correct(newest_id(client), "9")
+    app = open_history(start, client, search="A.PNG")
+    assert "1 classification" in page_text(app)
+    assert "a.png" in page_text(app)
+    app.text_input(key="search").set_value("9").run()
+    assert "c.png" in page_text(app)
+    assert "a.png" not in page_text(app)
+
+
+def test_storage_is_described_and_turned_off_for_the_session(
+    start: OpenPage, client: Client
+) -> None:
+    app = open_history(start, client)
+    text = page_text(app)
+    assert "small copies of the images are kept for 30 days in" in text
+    assert "history.db" in text
+    app.toggle[0].set_value(False).run()
+    assert app.query_params["storing"] == "off"
+    app = upload_files(app.switch_page(CLASSIFY).run(), ("d.png", SEVEN))
+    assert "7, " in page_text(app)
+    assert "Correct" not in [button.label for button in app.button]
+    assert client.history.page().items[0].filename == "c.png"
+    app = app.switch_page(HISTORY).run()
+    assert not app.toggle[0].value
+    app.toggle[0].set_value(True).run()
+    assert "storing" not in app.query_params
 
 
 def test_filter_is_read_from_the_url(start: OpenPage, client: Client) -> None:
@@ -165,12 +242,34 @@ def test_invalid_cursor_shows_the_newest_page(start: OpenPage, client: Client) -
 
 
 def test_export_has_all_matching_classifications(client: Client) -> None:
-    from frontend.views.history import page
-
     for number in range(20):
         client.classify(SEVEN, filename=f"more{number}.png")
-    content = page._export(client, HistoryFilters(label="7"), "csv").decode()
+    content = export.download(client, HistoryFilters(label="7"), "csv").decode()
     assert len(list(csv.DictReader(content.splitlines()))) == 23
+
+
+def test_images_are_exported_in_class_folders(client: Client) -> None:
+    client.history.correct(newest_id(client), "1")
+    content = export.download(client, HistoryFilters(corrected=True), "images")
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert [name.partition("_")[0] for name in archive.namelist()] == ["1/c"]
+
+
+def test_too_large_export_fails(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "MAX_BYTES", 100)
+    with pytest.raises(export.ExportTooLargeError):
+        export.download(client, HistoryFilters(), "csv")
+
+
+@pytest.mark.parametrize(
+    ("stored", "text"),
+    [
+        (HistoryStorage(False, 1, None), "kept for 1 day in the backend's database. Images are no"),
+        (HistoryStorage(True, None, "/data/history.db"), r"kept until deleted in \/data\/history"),
+    ],
+)
+def test_storage_in_words(stored: HistoryStorage, text: str) -> None:
+    assert text in storage.describe(stored)
 
 
 @pytest.mark.parametrize(
