@@ -5,7 +5,7 @@ PrismError
 │   ├── EmptyImageError        the file has no bytes
 │   ├── UnsupportedImageError  not an image, or in an unsupported format
 │   ├── BrokenImageError       an image of a supported format, but damaged
-│   │   └── TruncatedImageError  the file ends before the image does
+│   ├── TruncatedImageError    an image of a supported format, but the file ends early
 │   └── ImageTooLargeError     more bytes or pixels than allowed
 ├── PixelsError                raw pixels have the wrong shape, type or range
 ├── ModelError                 the model is at fault, not the image
@@ -46,8 +46,8 @@ class BrokenImageError(ImageError):
     """An image of a supported format, but damaged."""
 
 
-class TruncatedImageError(BrokenImageError):
-    """The file ends before the image does, as after an interrupted download."""
+class TruncatedImageError(ImageError):
+    """An image of a supported format, but the file ends early."""
 
 
 class ImageTooLargeError(ImageError):

@@ -140,7 +140,8 @@ def _validate_data(file: io.BufferedReader, entries: Iterable[ZipInfo], end: int
         last = start + entry.compress_size
         if last > end:
             raise UnsafeZipError(f"{name} extends beyond the end of the data")
-        if is_image(PurePosixPath(entry.filename)) and not _has_declared_size(file, start, entry):
+        is_read = is_image(PurePosixPath(entry.filename), labeled=False)
+        if is_read and not _has_declared_size(file, start, entry):
             raise UnsafeZipError(f"{name} does not have the size that the zip declares")
 
 

@@ -12,10 +12,19 @@ from evaluation.escaping import escape_unencodable
 from evaluation.sources.base import BrokenFileError, Item, Source
 
 MAX_FILE_BYTES: Final = 50_000_000
-# Includes formats that a model may not support; it then rejects the image with a reason.
 IMAGE_SUFFIXES: Final = frozenset(
-    f".{suffix}"
-    for suffix in ("avif", "bmp", "gif", "heic", "jpe", "jpeg", "jpg", "png", "tif", "tiff", "webp")
+    {
+        *(".avif", ".bmp", ".gif", ".heic", ".heics", ".heif", ".heifs", ".hif", ".ico", ".j2k"),
+        *(".jfif", ".jp2", ".jpe", ".jpeg", ".jpf", ".jpg", ".jpx", ".mpo", ".pbm", ".pgm", ".png"),
+        *(".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+    }
+)
+# People send these as images. A model rejects them with a message that names the type.
+OTHER_SUFFIXES: Final = frozenset(
+    {
+        *(".arw", ".avi", ".cr2", ".cr3", ".cur", ".dng", ".eps", ".jxl", ".m4v", ".mkv", ".mov"),
+        *(".mp4", ".nef", ".orf", ".pdf", ".pef", ".psd", ".raf", ".rw2", ".svg", ".webm"),
+    }
 )
 
 # Folders of the backend's history export that are no classes.
@@ -63,10 +72,10 @@ def find_images(name: str, paths: Iterable[str], *, labeled: bool) -> Layout:
     """Return the images among the relative `paths`, sorted; the first folder is the label.
 
     A single top folder above all class folders is skipped. With `labeled=False` all images are
-    returned, at any depth. Raise SourceError if there are none.
+    returned, at any depth, and files with OTHER_SUFFIXES. Raise SourceError if there are none.
     """
     visible = [(text, path) for text in sorted(paths) if not is_hidden(path := PurePosixPath(text))]
-    images = [(text, path) for text, path in visible if is_image(path)]
+    images = [(text, path) for text, path in visible if is_image(path, labeled=labeled)]
     notes = [_note(len(visible) - len(images), "files skipped (not images)")]
     skipped_folder = None
     if labeled:
@@ -92,9 +101,14 @@ def is_hidden(path: PurePosixPath) -> bool:
     return any(part.startswith(".") or part == "__MACOSX" for part in path.parts)
 
 
-def is_image(path: PurePosixPath) -> bool:
-    """Whether the path is not hidden and has the suffix of an image format."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not is_hidden(path)
+def is_image(path: PurePosixPath, *, labeled: bool = True) -> bool:
+    """Whether the path is not hidden and has the suffix of an image format.
+
+    With `labeled=False` the suffix may also be one of OTHER_SUFFIXES.
+    """
+    suffix = path.suffix.lower()
+    is_known = suffix in IMAGE_SUFFIXES or (not labeled and suffix in OTHER_SUFFIXES)
+    return is_known and not is_hidden(path)
 
 
 def read_file(path: Path) -> bytes:

@@ -8,6 +8,7 @@ from streamlit.runtime.memory_uploaded_file_manager import MemoryUploadedFileMan
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 from streamlit.runtime.uploaded_file_manager import DeletedFile, UploadedFile
 
+from evaluation.sources.class_folders import IMAGE_SUFFIXES, OTHER_SUFFIXES
 from frontend import examples
 from frontend.datasets import archives
 from frontend.datasets.archives import Extraction
@@ -20,7 +21,7 @@ from frontend.ui.alerts import Problem
 from frontend.ui.components import image_sources
 
 SELECTION_PARAM = "pictures"  # in the URL
-TYPES = ["jpg", "jpeg", "png", "webp", "bmp", "gif"]
+TYPES = [suffix.lstrip(".") for suffix in sorted(IMAGE_SUFFIXES | OTHER_SUFFIXES)]
 FILES, FOLDER, CAMERA, LIVE = ("Files or zip", "Folder", "Camera", "Live camera")
 
 _SELECTION = "selection"
@@ -122,7 +123,8 @@ def _show_uploader(*, is_folder: bool) -> None:
     with st.container(key=_UPLOADER):
         st.file_uploader(
             "Folder of images" if is_folder else "Images, or a zip of images",
-            type=[*TYPES, "zip"],
+            # The backend says what a file is that is no image; a folder may hold any other files.
+            type=[*TYPES, "zip"] if is_folder else None,
             accept_multiple_files="directory" if is_folder else True,
             key=key,
             on_change=_take_files,

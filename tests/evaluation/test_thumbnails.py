@@ -2,14 +2,19 @@
 
 import base64
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from backend.inference.images import loading
 from evaluation import thumbnails
 from evaluation.thumbnails import create_thumbnail, create_thumbnail_uri
 from tests.images import encoded, noise
+
+
+HEIC = Path(__file__).parents[1] / "inference" / "images" / "data"
 
 
 def decode(png: bytes | None) -> Image.Image:
@@ -50,6 +55,45 @@ def test_16_bit_gray_keeps_its_shades() -> None:
     content = encoded(Image.fromarray(ramp))
     shades = np.asarray(decode(create_thumbnail(content)).convert("L"))
     assert len(np.unique(shades)) > 100
+
+
+def test_float_gray_keeps_its_shades() -> None:
+    ramp = np.linspace(0, 1, 64 * 64).astype(np.float32).reshape(64, 64)
+    content = encoded(Image.fromarray(ramp), "TIFF")
+    assert len(np.unique(np.asarray(decode(create_thumbnail(content)).convert("L")))) > 100
+
+
+@pytest.mark.parametrize("form", ["AVIF", "TIFF", "JPEG2000", "ICO", "PPM"])
+def test_formats_of_phones_and_scanners_have_a_thumbnail(form: str) -> None:
+    assert decode(create_thumbnail(encoded(noise(64, 64), form))).size == (64, 64)
+
+
+def test_heic_has_an_upright_thumbnail() -> None:
+    content = (HEIC / "noise_turned.heic").read_bytes()
+    thumbnail = np.asarray(decode(create_thumbnail(content)), dtype=int)
+    assert np.abs(thumbnail - np.asarray(noise(96, 64), dtype=int)).mean() < 3
+
+
+def test_profile_is_converted_to_srgb(test_data: Path) -> None:
+    for name in ("p3_chiton.png", "cmyk_icc_doberman.jpg"):
+        content = (test_data / "formats" / name).read_bytes()
+        thumbnail = decode(create_thumbnail(content, max_side=64))
+        expected = loading.decode(content).resize(thumbnail.size)
+        gap = np.abs(np.asarray(thumbnail, dtype=int) - np.asarray(expected, dtype=int)).mean()
+        assert gap < 6, name
+        assert "icc_profile" not in thumbnail.info
+
+
+def test_damaged_profile_is_ignored() -> None:
+    content = encoded(noise(20, 20), icc_profile=b"no profile")
+    assert decode(create_thumbnail(content)).size == (20, 20)
+
+
+def test_damaged_metadata_and_a_missing_end_marker_are_tolerated() -> None:
+    png = encoded(noise(20, 20))
+    text = b"\0\0\0\3tEXta\0b????"
+    assert decode(create_thumbnail(png[:33] + text + png[33:])).size == (20, 20)
+    assert decode(create_thumbnail(encoded(noise(20, 20), "JPEG")[:-2])).size == (20, 20)
 
 
 @pytest.mark.parametrize("content", [b"", b"not an image", encoded(noise(64, 64))[:200]])

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from PIL import Image
 
-from backend.inference.errors import BrokenImageError, ImageTooLargeError
+from backend.inference.errors import ImageTooLargeError
 from backend.inference.images import color, completeness, transparency
 from backend.inference.images.opening import (
     DECODE_ERRORS,
@@ -60,8 +60,6 @@ def load_rgb(image: Image.Image, *, brightness_only: bool = False) -> Image.Imag
             rgb = color.to_srgb(rgb, profile, brightness_only=brightness_only)
         upright = _upright(rgb, image)
         return upright if upright.mode == "RGB" else upright.convert("RGB")
-    except BrokenImageError:
-        raise
     except DECODE_ERRORS as error:
         raise broken_error() from error
     except MemoryError as error:
@@ -76,8 +74,6 @@ def _load(image: Image.Image) -> Image.Image:
     try:
         image.load()
         return image
-    except BrokenImageError:
-        raise
     except DECODE_ERRORS as error:
         data = file.getvalue() if isinstance(file, BoundedFile) else b""
         retried = None

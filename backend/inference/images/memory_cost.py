@@ -8,7 +8,7 @@ from PIL import Image
 # second number is for images with transparency.
 _BYTES_PER_PIXEL: Final = {
     "AVIF": (12, 18),
-    "HEIF": (12, 18),
+    "HEIF": (7.3, 13.5),
     "WEBP": (17, 22),
     "JPEG2000": (20, 26),
 }
@@ -38,4 +38,4 @@ def estimate_memory(image: Image.Image) -> int:
         bytes_per_pixel = max(bytes_per_pixel, _CMYK)
     width, height = image.info.get(FULL_SIZE, image.size)
     coefficients = _COEFFICIENTS * width * height if image.info.get("progressive") else 0
-    return bytes_per_pixel * count_pixels(image) + coefficients
+    return int(bytes_per_pixel * count_pixels(image)) + coefficients

@@ -123,8 +123,6 @@ def _plugin(form: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
 def open_file(data: bytes, form: str) -> Image.Image:
     try:
         image = _open_with_plugin(data, form)
-    except (BrokenImageError, ImageTooLargeError):
-        raise
     except DECODE_ERRORS as error:
         raise _opening_error(data, form) from error
     if form == "PNG":
@@ -145,8 +143,6 @@ def _open_with_plugin(data: bytes, form: str) -> ImageFile.ImageFile:
         raise ImageTooLargeError(
             "The image has too many pixels. Scale it down and send it again."
         ) from error
-    except BrokenImageError:
-        raise
     except DECODE_ERRORS:
         if form != "PNG":
             raise

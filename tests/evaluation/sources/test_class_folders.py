@@ -57,6 +57,13 @@ def test_unlabeled_images_are_found_in_any_folder() -> None:
     ]
 
 
+def test_documents_count_as_images_only_without_labels() -> None:
+    paths = ["7/a.png", "7/scan.PDF", "7/clip.mov", "7/.hidden.pdf"]
+    unlabeled = find_images("data", paths, labeled=False)
+    assert [item.name for item in unlabeled.items] == ["7/a.png", "7/clip.mov", "7/scan.PDF"]
+    assert [item.name for item in find_images("data", paths, labeled=True).items] == ["7/a.png"]
+
+
 @pytest.mark.parametrize("labeled", [True, False])
 def test_no_images_raise_source_error(labeled: bool) -> None:
     with pytest.raises(SourceError, match=r"^data contains no "):

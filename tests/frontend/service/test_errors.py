@@ -41,6 +41,13 @@ def test_temporary_errors_have_a_retry_delay(error: ClientError, seconds: float 
     assert errors.describe(error).retry_after == seconds
 
 
+def test_unsupported_file_is_described_in_the_words_of_the_backend() -> None:
+    detail = "This is a PDF. Export the page as PNG or JPEG."
+    problem = errors.describe(BackendError(status=415, code="unsupported_image", detail=detail))
+    assert problem.message == "This is a PDF."
+    assert problem.advice == "Export the page as PNG or JPEG."
+
+
 @pytest.mark.parametrize("code", ["api_key_missing", "api_key_wrong"])
 def test_missing_or_invalid_key_message_names_the_setting(code: str) -> None:
     status = 401 if code == "api_key_missing" else 403

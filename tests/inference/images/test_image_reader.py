@@ -30,13 +30,17 @@ class RecordingBudget:
 @pytest.mark.parametrize(
     ("image", "form", "options", "min_side", "expected"),
     [
-        (OPAQUE, "PNG", {}, None, 7 * 400 * 300),
-        (OPAQUE, "JPEG", {}, None, 10 * 400 * 300),
-        (OPAQUE, "JPEG", {}, 100, 10 * 200 * 150),
-        (OPAQUE, "JPEG", {"progressive": True}, 100, 10 * 200 * 150 + 4 * 400 * 300),
-        (OPAQUE, "PNG", {}, 100, 7 * 400 * 300),
+        (OPAQUE, "PNG", {}, None, 9 * 400 * 300),
+        (OPAQUE, "JPEG", {}, None, 9 * 400 * 300),
+        (OPAQUE, "JPEG", {}, 100, 9 * 200 * 150),
+        (OPAQUE, "JPEG", {"progressive": True}, 100, 9 * 200 * 150 + 4 * 400 * 300),
+        (OPAQUE, "PNG", {}, 100, 9 * 400 * 300),
         (TRANSPARENT, "PNG", {}, None, 14 * 400 * 300),
-        (OPAQUE, "WEBP", {}, None, 16 * 400 * 300),
+        (OPAQUE.convert("I;16"), "PNG", {}, None, 18 * 400 * 300),
+        (OPAQUE.convert("CMYK"), "JPEG", {}, None, 13 * 400 * 300),
+        (OPAQUE, "AVIF", {}, None, 12 * 400 * 300),
+        (OPAQUE, "JPEG2000", {}, None, 20 * 400 * 300),
+        (OPAQUE, "WEBP", {}, None, 17 * 400 * 300),
         (TRANSPARENT, "WEBP", {}, None, 22 * 400 * 300),
     ],
 )
@@ -78,7 +82,7 @@ def test_image_waits_for_memory_of_another_image() -> None:
 def test_image_that_exceeds_the_memory_raises_image_too_large() -> None:
     with (
         pytest.raises(ImageTooLargeError, match=r"400 x 300 pixels.* save it as JPEG"),
-        ImageReader(memory=800_000).read(encoded(OPAQUE)),
+        ImageReader(memory=1_000_000).read(encoded(OPAQUE)),
     ):
         pass
 
@@ -86,6 +90,18 @@ def test_image_that_exceeds_the_memory_raises_image_too_large() -> None:
 def test_large_jpeg_is_decoded_at_a_smaller_scale() -> None:
     with ImageReader(memory=1_000_000).read(encoded(OPAQUE, "JPEG"), 100) as image:
         assert image.size == (200, 150)
+
+
+def test_jpeg_beyond_the_pixel_limit_is_decoded_at_a_smaller_scale() -> None:
+    data = encoded(OPAQUE, "JPEG")
+    reader = ImageReader(max_pixels=400 * 300 // 4)
+    with reader.read(data, 100) as image:
+        assert image.size == (200, 150)
+    with pytest.raises(ImageTooLargeError, match="400 x 300"), reader.read(data):
+        pass
+    too_large = ImageReader(max_pixels=400 * 300 // 4 - 1)
+    with pytest.raises(ImageTooLargeError), too_large.read(data, 10):
+        pass
 
 
 def test_budget_admits_what_fits_and_blocks_the_rest() -> None:

@@ -28,7 +28,7 @@ from tests.frontend.app import (
     zipped,
 )
 from tests.frontend.conftest import OpenPage
-from tests.images import encoded, noise, seven
+from tests.images import encoded, noise, seven, zipped
 
 
 def show_as(app: AppTest, view: str) -> AppTest:
@@ -55,7 +55,21 @@ def test_bad_images_fail_alone(start: OpenPage, backend_url: str) -> None:
     assert len(app.error) == 2
     assert "4 images: 2 recognized, 2 unreadable." in page_text(app)
     assert "broken.png" in page_text(app)
-    assert "JPEG, PNG, WebP, BMP or GIF" in page_text(app)
+    assert "This is a text file" in page_text(app)
+
+
+def test_page_says_what_a_file_is_that_is_no_image(start: OpenPage, backend_url: str) -> None:
+    pdf = b"%PDF-1.7 "
+    app = upload_files(start(backend_url), ("scan.pdf", pdf))
+    assert "This is a PDF." in page_text(app)
+    assert "Export the page as PNG or JPEG." in page_text(app)
+    app = upload_files(start(backend_url), ("a.png", SEVEN), ("scan.pdf", pdf), ("b.png", SEVEN))
+    assert len(app.header) == 2
+    assert "This is a PDF." in page_text(app)
+    archive = zipped({"a.png": SEVEN, "scan.pdf": pdf, "notes.txt": b"not shown"})
+    app = upload_files(start(backend_url), ("mine.zip", archive))
+    assert "This is a PDF." in page_text(app)
+    assert "notes.txt" not in page_text(app)
 
 
 def test_clear_removes_the_result(start: OpenPage, backend_url: str) -> None:
