@@ -13,8 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Floats = NDArray[np.float32]
 OutputKind = Literal["logits", "probabilities"]
+OodMethod = Literal["energy", "generalized_entropy"]
 
 COVERAGES: Final = (0.9, 0.95, 0.99)
+
+# The parameters of the generalized entropy, as published for 1,000 classes.
+ENTROPY_EXPONENT: Final = 0.1
+ENTROPY_CLASSES: Final = 100
 
 
 class OutputError(ValueError):
@@ -46,6 +51,9 @@ class Calibration(BaseModel):
     sets: tuple[SetThreshold, ...] = Field(
         description="for each coverage, the threshold with the largest min_confidence that the "
         "confidence reaches applies"
+    )
+    ood_method: OodMethod = Field(
+        default="energy", description="the out-of-distribution score; see `ood_scores`"
     )
     max_ood_score: float | None = Field(
         default=None,
@@ -95,15 +103,34 @@ def probabilities(outputs: Floats, kind: OutputKind, temperature: float = 1.0) -
     return scaled
 
 
-def ood_scores(logits: Floats) -> Floats:
-    """Return the free energy -log(sum(exp(logits))) of logits of shape (N, C), as shape (N,).
+def ood_scores(
+    logits: Floats, probabilities: Floats | None = None, method: OodMethod = "energy"
+) -> Floats:
+    """Return a score for logits of shape (N, C), as shape (N,); higher is less like training data.
 
-    Higher is less like the training data (Liu et al. 2020). Pass the network's logits, not divided
-    by a temperature. All log-probabilities have the energy 0, so they give no useful score.
+    The energy is -log(sum(exp(logits))) of the network's logits, not divided by a temperature (Liu
+    et al. 2020). All log-probabilities have the energy 0, so they give no useful score.
+
+    The generalized entropy is the sum of (p (1 - p))**0.1 over the 100 largest calibrated
+    `probabilities` (Liu et al. 2023), which this method requires. It suits networks that were
+    trained with label smoothing, whose energy says little.
     """
+    if method == "generalized_entropy":
+        if probabilities is None:
+            raise ValueError("the generalized entropy requires probabilities")
+        return _generalized_entropies(probabilities)
     peaks = logits.max(axis=1)
     scores: Floats = -(peaks + np.log(np.exp(logits - peaks[:, np.newaxis]).sum(axis=1)))
     return scores
+
+
+def _generalized_entropies(probabilities: Floats) -> Floats:
+    largest = probabilities
+    if probabilities.shape[1] > ENTROPY_CLASSES:
+        largest = np.partition(probabilities, -ENTROPY_CLASSES, axis=1)[:, -ENTROPY_CLASSES:]
+    # Rounding may exceed 1.
+    entropies: Floats = ((largest * (1 - largest)).clip(0) ** ENTROPY_EXPONENT).sum(axis=1)
+    return entropies
 
 
 def prediction_sets(

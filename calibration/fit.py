@@ -9,7 +9,14 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
 from calibration import apply
-from calibration.apply import COVERAGES, Calibration, Floats, OutputKind, SetThreshold
+from calibration.apply import (
+    COVERAGES,
+    Calibration,
+    Floats,
+    OodMethod,
+    OutputKind,
+    SetThreshold,
+)
 
 HIGH_CONFIDENCE = 0.95  # images below it get separate thresholds, if there are enough of them
 MIN_GROUP_SIZE = 200
@@ -29,7 +36,9 @@ class HeldOutOutputs:
     truth: NDArray[np.intp]
 
 
-def calibrate(held_out: Mapping[str, HeldOutOutputs], kind: OutputKind) -> Calibration:
+def calibrate(
+    held_out: Mapping[str, HeldOutOutputs], kind: OutputKind, ood_method: OodMethod = "energy"
+) -> Calibration:
     """Return the calibration fitted to all images of the `held_out` datasets, by name.
 
     Raise CalibrationError if there are no images.
@@ -45,7 +54,12 @@ def calibrate(held_out: Mapping[str, HeldOutOutputs], kind: OutputKind) -> Calib
     return Calibration(
         temperature=temperature,
         sets=sets,
-        max_ood_score=fit_ood_limit(outputs) if kind == "logits" else None,
+        ood_method=ood_method,
+        max_ood_score=(
+            fit_ood_limit(apply.ood_scores(outputs, scaled, ood_method))
+            if kind == "logits"
+            else None
+        ),
         pictures=len(truth),
         source=", ".join(f"{name} ({len(each.truth):,})" for name, each in held_out.items()),
         mean_set_size={str(c): round(float(size), 4) for c, size in sizes.items()},
@@ -95,12 +109,12 @@ def fit_sets(scaled: Floats, truth: NDArray[np.intp]) -> tuple[SetThreshold, ...
     )
 
 
-def fit_ood_limit(logits: Floats) -> float | None:
-    """Return the out-of-distribution score that a share of FALSE_OOD_RATE exceeds.
+def fit_ood_limit(scores: Floats) -> float | None:
+    """Return the limit that a share of FALSE_OOD_RATE of the `scores`, shape (N,), exceeds.
 
     Return None for too few images, and for log-probabilities, whose energy is always 0.
     """
-    scores = np.sort(apply.ood_scores(logits))
+    scores = np.sort(scores)
     exceeding = math.floor(FALSE_OOD_RATE * (len(scores) + 1))
     has_spread = scores[-1] - scores[0] > 1e-3
     return float(scores[-exceeding]) if exceeding and has_spread else None

@@ -59,7 +59,7 @@ def draw_dead_leaves(rng: Generator) -> Image.Image:
     has_clouds = rng.random() < 0.5
     scene = draw_clouds(rng).resize(size) if has_clouds else _plain_page(size, rng)
     pen = ImageDraw.Draw(scene)
-    palette = [_random_color(rng) for _ in range(int(rng.integers(2, 9)))]
+    palette = [random_color(rng) for _ in range(int(rng.integers(2, 9)))]
     for _ in range(int(10 ** rng.uniform(0.3, 2.3))):
         # Sizes follow an inverse cube law, like objects in photographs.
         reach = min(0.03 * rng.uniform(0.001, 1) ** -0.5, 0.7) * max(size)
@@ -114,9 +114,9 @@ def draw_noise(rng: Generator) -> Image.Image:
 
 def print_text(rng: Generator) -> Image.Image:
     """Return printed lines of words, letters and numbers of several digits."""
-    font = _random_font(rng, 10, 40)
+    font = random_font(rng, 10, 40)
     lines = [
-        " ".join(_random_word(rng) for _ in range(int(rng.integers(1, 8))))
+        " ".join(random_word(rng) for _ in range(int(rng.integers(1, 8))))
         for _ in range(int(rng.integers(1, 9)))
     ]
     return _print("\n".join(lines), font, rng)
@@ -124,7 +124,7 @@ def print_text(rng: Generator) -> Image.Image:
 
 def print_letter(rng: Generator) -> Image.Image:
     """Return one printed letter or symbol."""
-    return _print(LETTERS[int(rng.integers(len(LETTERS)))], _random_font(rng, 20, 120), rng)
+    return _print(LETTERS[int(rng.integers(len(LETTERS)))], random_font(rng, 20, 120), rng)
 
 
 def draw_strokes(rng: Generator) -> Image.Image:
@@ -167,7 +167,7 @@ def draw_shapes(rng: Generator) -> Image.Image:
         width = rng.uniform(0.2, 0.8) * min(size)
         height = width * rng.uniform(0.5, 1.5)  # a thin upright bar would be a 1
         shape = pen.rectangle if rng.random() < 0.6 else pen.ellipse
-        shape((left, top, left + width, top + height), fill=_random_color(rng))
+        shape((left, top, left + width, top + height), fill=random_color(rng))
     if rng.random() < 0.5:
         slope = np.linspace(0, rng.uniform(-120, 120), size[0])[None, :, None]
         page = _to_image(np.asarray(page) + slope)
@@ -210,13 +210,13 @@ def _font_file(family: str, weight: str) -> str:
     return str(findfont(FontProperties(family=family, weight=weight)))
 
 
-def _random_font(rng: Generator, smallest: int, largest: int) -> ImageFont.FreeTypeFont:
+def random_font(rng: Generator, smallest: int, largest: int) -> ImageFont.FreeTypeFont:
     family = ("DejaVu Sans", "DejaVu Serif", "DejaVu Sans Mono")[int(rng.integers(3))]
     weight = "bold" if rng.random() < 0.3 else "normal"
     return ImageFont.truetype(_font_file(family, weight), int(rng.integers(smallest, largest)))
 
 
-def _random_word(rng: Generator) -> str:
+def random_word(rng: Generator) -> str:
     letters = string.ascii_letters if rng.random() < 0.85 else string.digits
     return "".join(rng.choice(list(letters), int(rng.integers(2, 11))))
 
@@ -255,10 +255,10 @@ def _random_size(rng: Generator, smallest: int, largest: int) -> tuple[int, int]
 
 
 def _plain_page(size: tuple[int, int], rng: Generator) -> Image.Image:
-    return Image.new("RGB", size, _random_color(rng))
+    return Image.new("RGB", size, random_color(rng))
 
 
-def _random_color(rng: Generator) -> tuple[int, int, int]:
+def random_color(rng: Generator) -> tuple[int, int, int]:
     red, green, blue = rng.integers(0, 256, 3)
     return int(red), int(green), int(blue)
 

@@ -33,7 +33,7 @@ def calibrate_folder(model: Artifact, source: Source) -> tuple[Artifact, list[st
         names = ", ".join(map(repr, unknown[:MAX_LISTED_LABELS]))
         names += "…" if len(unknown) > MAX_LISTED_LABELS else ""
         raise CalibrationError(f"{source.name}: {names}: not among the {len(labels)} labels")
-    held_out = _compute_outputs(model, source)
+    held_out = compute_outputs(model, source)
     calibration = calibrate({Path(source.name).name: held_out}, model.manifest.output)
     accuracy = float((held_out.outputs.argmax(1) == held_out.truth).mean())
     manifest = model.manifest.model_copy(update={"calibration": calibration})
@@ -44,7 +44,7 @@ def calibrate_folder(model: Artifact, source: Source) -> tuple[Artifact, list[st
     ]
 
 
-def _compute_outputs(model: Artifact, source: Source) -> HeldOutOutputs:
+def compute_outputs(model: Artifact, source: Source) -> HeldOutOutputs:
     """Return the outputs and the true classes of the readable images."""
     decoder = Decoder(model.manifest.preprocess, ImageReader())
     runtime = runtimes.load(model)

@@ -67,7 +67,7 @@ def package_network(
     tensors = remove_shared_prefix(tensors, network.state_dict())
     _load_weights(network, tensors, architecture)
     labels = labels or default_labels(classes)
-    probe = _make_probe(spec)
+    probe = make_probe(spec)
     with torch.inference_mode():
         outputs = network(torch.from_numpy(probe)).shape[1]
     _require_matching_labels(architecture, outputs, labels)
@@ -88,7 +88,7 @@ def package_graph(
 ) -> tuple[Artifact, Floats]:
     """Write the model folder `out/name` for an ONNX classifier; see `package_network`."""
     _require_matching_shape(graph, spec)
-    probe = _make_probe(spec)
+    probe = make_probe(spec)
     scores = onnx_import.run_graph(graph, probe)
     labels = labels or default_labels(scores.shape[1])
     _require_matching_labels("the graph", scores.shape[1], labels)
@@ -160,7 +160,7 @@ def _require_matching_shape(graph: OnnxGraph, spec: Preprocess) -> None:
         )
 
 
-def _make_probe(spec: Preprocess) -> Floats:
+def make_probe(spec: Preprocess) -> Floats:
     """Return test inputs (N, *input): synthetic digits, or color gradients for photo models."""
     rng = np.random.default_rng(0)
     images = []
