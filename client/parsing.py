@@ -204,6 +204,7 @@ def _model(value: Any) -> ModelInfo:
         metrics={key: float(n) for key, n in metrics.items() if is_number(n)},
         license=optional(obj, "license", as_string),
         calibration=optional(obj, "calibration", _calibration),
+        label_ids=optional(obj, "label_ids", as_strings),
     )
 
 

@@ -98,7 +98,8 @@ class Calibration:
 class ModelInfo:
     """A served model. `error` is the reason if `state` is "failed".
 
-    `calibration` is None if the model is not calibrated.
+    `calibration` is None if the model is not calibrated. `label_ids` holds an identifier for each
+    label, such as its WordNet ID, or is None.
     """
 
     name: str
@@ -113,6 +114,7 @@ class ModelInfo:
     metrics: Mapping[str, float]
     license: str | None
     calibration: Calibration | None = None
+    label_ids: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

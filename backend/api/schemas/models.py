@@ -29,6 +29,9 @@ class ModelInfo(BaseModel):
     runtime: str | None = None
     architecture: str | None = None
     labels: list[str] = []
+    label_ids: list[str] | None = Field(
+        default=None, description="An identifier for each label, such as its WordNet ID."
+    )
     input: ModelInput | None = None
     metrics: dict[str, float] = {}
     calibration: Calibration | None = None
@@ -89,6 +92,7 @@ def model_info(entry: Entry) -> ModelInfo:
         runtime=entry.classifier.runtime_name,
         architecture=manifest.architecture,
         labels=list(manifest.labels),
+        label_ids=list(manifest.label_ids) if manifest.label_ids else None,
         input=ModelInput(
             kind=manifest.preprocess.kind, shape=list(manifest.preprocess.input_shape)
         ),

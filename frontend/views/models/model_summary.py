@@ -21,6 +21,7 @@ _NUMBERS = {
     "nothing_auroc": "AUROC of test images against other images",
     "onnx_parity": "Largest difference between runtimes",
 }
+_OUTLIER_METRIC = re.compile(r"nothing_(auroc|refused)_(\w+)")
 _PREDICTION_SET_METRIC = re.compile(r"test_(coverage|set_size)_(\d+)")
 
 
@@ -33,6 +34,12 @@ def metric_rows(metrics: Mapping[str, float]) -> Iterator[tuple[str, str]]:
                 yield f"Measured coverage of {coverage}% prediction sets", _percent(value)
             else:
                 yield f"Mean size of {coverage}% prediction sets", f"{value:.2f}"
+        elif match := _OUTLIER_METRIC.fullmatch(name):
+            kind, images = match.groups()
+            if kind == "auroc":
+                yield f"AUROC of test images against {images}", f"{value:.3f}"
+            else:
+                yield f"{images.capitalize()} classified as out of distribution", _percent(value)
         elif name in _SHARES and 0 <= value <= 1:
             yield _SHARES[name], _percent(value)
         else:
