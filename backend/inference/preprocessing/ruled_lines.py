@@ -3,20 +3,40 @@
 import numpy as np
 from numpy.typing import NDArray
 
+MAX_CONTRAST = 0.75  # of a line, as a share of the largest contrast, which is that of the ink
+MAX_CONTRAST_OF_SEVERAL = 0.9  # of MIN_SEVERAL or more parallel lines, which are no strokes
+MIN_SEVERAL = 4
+
+Lines = list[tuple[NDArray[np.intp], float]]  # the rows of each line, and its contrast
+
 
 def remove_ruled_lines(contrast: NDArray[np.float32], min_contrast: float) -> None:
-    """Set horizontal ruled lines to 0 in `contrast` (H, W), in place.
+    """Set horizontal and vertical ruled lines to 0 in `contrast` (H, W), in place.
 
     A ruled line is thin, even, fainter than the ink, and reaches from side to side.
     """
+    # Find all lines first: removing those of one direction interrupts those of the other.
+    ink = float(contrast.max())
+    directions = [(levels, _find_lines(levels, min_contrast)) for levels in (contrast, contrast.T)]
+    for levels, lines in directions:
+        has_several = len(lines) >= MIN_SEVERAL
+        for rows, line in lines:
+            if line < (MAX_CONTRAST_OF_SEVERAL if has_several else MAX_CONTRAST) * ink:
+                strip = levels[rows[0] : rows[-1] + 1]
+                strip[strip < min(1.4 * line, 0.5 * (line + ink))] = 0
+
+
+def _find_lines(contrast: NDArray[np.float32], min_contrast: float) -> Lines:
+    """Return the thin, even lines from the left to the right side."""
     inked = np.count_nonzero(contrast > 0.5 * min_contrast, axis=1)
     crossed = np.flatnonzero(inked / contrast.shape[1] > 0.9)
     if not len(crossed):
-        return
+        return []
     max_thickness = max(3, len(contrast) // 32)
     ends = np.flatnonzero(np.diff(crossed) > 1) + 1
+    lines = []
     for rows in np.split(crossed, ends):
         low, line = np.quantile(contrast[rows], (0.15, 0.5))
-        if len(rows) <= max_thickness and low > 0.5 * line and line < 0.75 * contrast.max():
-            levels = contrast[rows[0] : rows[-1] + 1]
-            levels[levels < 1.4 * line] = 0
+        if len(rows) <= max_thickness and low > 0.5 * line:
+            lines.append((rows, float(line)))
+    return lines

@@ -4,6 +4,7 @@
 the strokes.
 """
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from backend.inference.preprocessing.page_detection import MIN_PAGE_SIDE, find_p
 from backend.inference.preprocessing.ruled_lines import remove_ruled_lines
 
 WORK_SIDE = 192  # longest side of the image that is searched, in pixels
+STRIP_SIDE = 48  # pixels; more would not be needed to find a digit in a wide, low image
 MIN_RULED_SIDE = 64  # smaller images are cropped to the digit and show no ruled paper
 MAX_LIGHT_RESIDUAL = 12.0  # levels of 255 between paper in smooth light and a quadratic surface
 FINE_SIDE = 96  # a digit with fewer pixels is searched again at a higher resolution, if available
@@ -95,8 +97,15 @@ def _light_mask(image: Image.Image) -> NDArray[np.bool_]:
 
 
 def _reduce(image: Image.Image) -> tuple[Image.Image, int]:
-    """Return the image with at most WORK_SIDE pixels a side, and the factor of reduction."""
-    factor = -(-max(image.size) // WORK_SIDE)
+    """Return the image with about WORK_SIDE pixels a side, and the factor of reduction.
+
+    A strip keeps STRIP_SIDE pixels of its shorter side, within the same number of pixels.
+    """
+    shorter, longer = sorted(image.size)
+    factor = -(-longer // WORK_SIDE)
+    if factor * STRIP_SIDE > shorter:
+        for_area = math.ceil(math.sqrt(shorter * longer) / WORK_SIDE)
+        factor = min(factor, max(for_area, shorter // STRIP_SIDE))
     if factor <= 1:
         return image, 1
     # A line of 10,000 x 1 pixels keeps its single pixel of width.
@@ -136,7 +145,6 @@ def _threshold(contrast: Field, min_contrast: float, *, has_uneven_light: bool) 
     np.maximum(contrast, 0, out=contrast)
     if min(contrast.shape) >= MIN_RULED_SIDE:
         remove_ruled_lines(contrast, min_contrast)
-        remove_ruled_lines(contrast.T, min_contrast)
     cut, full = _ink_levels(contrast)
     if full < min_contrast:
         return None
@@ -173,7 +181,8 @@ def _to_gray(image: Image.Image) -> NDArray[np.uint8]:
         return gray_pixels(image.convert("L"))
     projection = from_paper @ (direction / length)
     # Ink becomes dark; pixels lighter than the median of the paper stay paper.
-    gray: NDArray[np.uint8] = np.clip(215 - projection, 0, 255).astype(np.uint8)
+    projection *= min(1.0, 215 / float(projection.max()))
+    gray: NDArray[np.uint8] = np.minimum(215 - projection, 255).astype(np.uint8)
     return gray
 
 

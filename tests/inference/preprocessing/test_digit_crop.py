@@ -133,6 +133,25 @@ def test_ruled_lines_are_removed() -> None:
     assert correlation(find_digit(Image.fromarray(ruled), SPEC), find_digit(page, SPEC)) > 0.95
 
 
+@pytest.mark.parametrize("level", [110, 160, 200])
+def test_dark_squared_paper_is_removed(level: int) -> None:
+    page = np.asarray(seven(400)).copy()
+    for lines in (page[20::28], page[21::28], page[:, 20::28], page[:, 21::28]):
+        np.minimum(lines, level, out=lines)
+    page[..., 2] |= 40  # bluish ink and lines
+    assert correlation(find_digit(Image.fromarray(page), SPEC), find_digit(seven(400), SPEC)) > 0.9
+
+
+@pytest.mark.parametrize("width", [400, 2500, 9000])
+def test_digit_in_a_strip_is_found(width: int) -> None:
+    strip = Image.new("RGB", (width, 40), "#eee")
+    strip.paste(seven(36, paper="#eee"), (width // 3, 2))
+    assert correlation(find_digit(strip, SPEC), EXPECTED) > 0.75
+    upright = seven(36, paper="#eee").transpose(Image.Transpose.ROTATE_90)
+    turned = strip.transpose(Image.Transpose.ROTATE_90)
+    assert correlation(find_digit(turned, SPEC), find_digit(upright, SPEC)) > 0.9
+
+
 @pytest.mark.parametrize("turn", [0, 5])
 @pytest.mark.parametrize("desk", [30, 90])
 def test_sheet_on_a_dark_desk_is_cropped(desk: int, turn: int) -> None:
