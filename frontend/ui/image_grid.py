@@ -52,7 +52,8 @@ def show(
 def show_few(tiles: Sequence[Tile]) -> int | None:
     """Show tiles that fit on one page; return the index of the one whose button was clicked."""
     clicked = None
-    with st.container(horizontal=True, gap="small"):
+    key = "tiles" if any(tile.key for tile in tiles) else None  # page.css has a rule for this key
+    with st.container(horizontal=True, gap="small", key=key):
         for index, tile in enumerate(tiles):
             if _show_tile(tile):
                 clicked = index

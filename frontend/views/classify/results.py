@@ -1,5 +1,6 @@
 """The results of many images on the page: summary, filters, grid, list, table and downloads."""
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Final
@@ -30,7 +31,7 @@ FILTERS: Final = {
 }
 THUMBNAIL_SIDE: Final = 140  # px
 MAX_THUMBNAILS: Final = 1000  # of all sessions, about 30 kB each
-MAX_CAPTION: Final = 22  # characters below a thumbnail
+MAX_CAPTION: Final = 30  # characters of a label or a name below a thumbnail
 
 _HEADER_HEIGHT, _ROW_HEIGHT = 38, 35  # px
 
@@ -43,11 +44,15 @@ def show(
     *,
     extra_actions: Callable[[], None],
 ) -> None:
-    """Show the results; `extra_actions` adds buttons to the downloads.
+    """Show the results; `extra_actions` adds buttons to the summary.
 
     Only the chosen view is created, and only one page of its images.
     """
-    st.markdown(f"**{results_table.summary(results)}**")
+    with st.container(
+        horizontal=True, horizontal_alignment="distribute", vertical_alignment="center"
+    ):
+        st.markdown(f"**{results_table.summary(results)}**", width="content")
+        extra_actions()
     if any(result.category == "out_of_distribution" for result in results):
         next_steps.show(service, request)
     filtered = _filter(results)
@@ -56,9 +61,8 @@ def show(
         view = st.segmented_control(
             "View", VIEWS, default=default, required=True, key=f"view, {default} first"
         )
-        order = st.selectbox("Sort by", list(ordering.ORDERS), key="order", width=200)
+        order = st.selectbox("Sort by", list(ordering.ORDERS), key="order", width=190)
         show_downloads(results)
-        extra_actions()
     filtered = ordering.sort(filtered, order)
     if view == TABLE:
         _show_table(filtered)
@@ -87,9 +91,9 @@ def show_downloads(results: Sequence[Result]) -> None:
 
 def _filter(results: Sequence[Result]) -> Sequence[Result]:
     """Show the filters that match some but not all results; return the filtered results."""
-    counts = {name: sum(result.category == name for result in results) for name in FILTERS}
+    counts = Counter[str](result.category for result in results)
     counts["all"] = len(results)
-    options = [name for name, count in counts.items() if name == "all" or 0 < count < len(results)]
+    options = [name for name in FILTERS if name == "all" or 0 < counts[name] < len(results)]
     if len(options) == 1:
         return results
     chosen = st.segmented_control(
@@ -156,7 +160,7 @@ def _tile(result: Result, request: PredictionRequest, key: str) -> Tile:
     name, caption = result.image.name, caption_of(result, request)
     return Tile(
         _thumbnail(result.image),
-        shorten(caption, MAX_CAPTION),
+        caption,
         f"{name}: {caption}",
         key,
         shorten(name.rpartition("/")[2], MAX_CAPTION),
@@ -171,10 +175,10 @@ def caption_of(result: Result, request: PredictionRequest) -> str:
     if result.correction == feedback.NONE_OF_THESE:
         return "None of these"
     if result.correction is not None:
-        return f"✓ {result.correction}"
+        return f"{shorten(result.correction, MAX_CAPTION)} ✓"
     if outcome.in_distribution is False:
         return formatting.not_in_distribution(request.model_of(outcome).input.kind)
-    return f"{outcome.prediction} {percent(outcome.confidence)}"
+    return f"{shorten(outcome.prediction, MAX_CAPTION)} {percent(outcome.confidence)}"
 
 
 def _show_card(

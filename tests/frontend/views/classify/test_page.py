@@ -132,6 +132,56 @@ def test_out_of_distribution_image_has_no_prediction_set(
     assert "% coverage)" not in page_text(app)
 
 
+REJECTED_JSON = CLASSIFICATION_JSON.replace(b'"stored"', b'"in_distribution": false, "stored"')
+
+
+def test_rejected_image_offers_the_other_model(start: OpenPage) -> None:
+    models = models_response(digits="digit", photos="image")
+    with serving(models, classify=FakeResponse(REJECTED_JSON)) as (url, _):
+        app = upload_files(start(url), ("cat.png", encoded(noise())))
+        assert "Crop the image to one digit, or choose another image." in page_text(app)
+    models.body = models.body.replace(b'["0", "1"]', b'["cat", "dog"]', 1)
+    with serving(models, classify=FakeResponse(REJECTED_JSON)) as (url, _):
+        app = upload_files(start(url), ("cat.png", encoded(noise())))
+        assert app.header[0].value == "Not a digit"
+        click(app, "Try PHOTOS")
+        assert app.sidebar.selectbox[0].value == "photos"
+        assert r"does not show one of the model\'s classes" in app.header[0].value
+
+
+def test_rejected_images_are_counted_and_have_no_prediction(
+    start: OpenPage, calibrated_url: str
+) -> None:
+    files = ("a.png", SEVEN), ("noise.png", encoded(noise()))
+    app = upload_files(start(calibrated_url), *files)
+    assert "2 images: 1 recognized, 1 not of the model's classes." in page_text(app)
+    table = show_as(app, "Table").dataframe[0].value
+    assert table["prediction"].isna().tolist() == [False, True]
+    assert list(table["in distribution"]) == ["yes", "no"]
+    show_as(app, "Grid")
+    assert captions_of_tiles(app)[0].startswith("7 ")
+    assert captions_of_tiles(app)[1] == "Not a digit"
+
+
+def test_thumbnails_are_sorted_and_open_the_result(start: OpenPage, backend_url: str) -> None:
+    files = {name: encoded(seven(60)) for name in ("img10.png", "img2.png")}
+    app = show_as(upload_files(start(backend_url), *files.items()), "Grid")
+    names = [caption.value.replace("\\", "") for caption in app.caption]
+    assert names.index("img2.png") < names.index("img10.png")
+    assert not app.header
+    next(button for button in app.button if button.key == "tile 0").click().run()
+    assert app.header[0].value.startswith(r"7\, ")
+    assert any("img2.png" in code.value for code in app.code)
+
+
+def test_code_names_the_file_and_the_chosen_model(start: OpenPage, backend_url: str) -> None:
+    app = upload_files(start(backend_url, model="mnist-tree"), ("my seven.png", SEVEN))
+    curl, python = (code.value for code in app.code)
+    assert '"my seven.png"' in curl
+    assert f"{backend_url}/classify?model=mnist-tree" in curl
+    assert '"my seven.png"' in python
+
+
 def test_zip_is_classified_in_the_background_and_a_bad_image_fails_alone(
     start: OpenPage, backend_url: str
 ) -> None:
