@@ -11,9 +11,9 @@ from PIL import Image
 
 from backend.inference.images import loading, opening
 from backend.inference.images.image_reader import ImageReader
-from backend.inference.preprocessing.model_input import Preprocess, preprocess
+from backend.inference.preprocessing.model_input import Preprocess, input_region, preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess, crop_photo, normalize_photo
-from backend.inference.types import Floats
+from backend.inference.types import Floats, Region
 
 _TINY: Final = 4_096  # bytes of a file, pixels of an image, numbers of an input
 _QUICK: Final = 100_000  # pixels of a decoded image that costs less to decode again than to crop
@@ -25,6 +25,18 @@ class Input:
 
     rows: Floats
     seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class LocatedInput:
+    """A model input `row` (*input), float32, and the part of the upright image that it shows.
+
+    The image has the `size` (width, height); `region` is None if no digit was found in it.
+    """
+
+    row: Floats
+    region: Region | None
+    size: tuple[int, int]
 
 
 class SharedImage:
@@ -78,6 +90,17 @@ class Decoder:
         reading = self.reader.read(image_file, self.min_side, brightness_only=self._brightness_only)
         with reading as image:
             return self.preprocess(image, started)
+
+    def locate(self, data: bytes) -> LocatedInput:
+        """Return the input of an image file with its region; raise the errors of `decode`."""
+        size = opening.open_image(data, max_pixels=self.reader.max_pixels).size
+        reading = self.reader.read(data, self.min_side, brightness_only=self._brightness_only)
+        with reading as image:
+            is_turned = (size[0] > size[1]) != (image.width > image.height)
+            upright = size[::-1] if is_turned else size
+            return LocatedInput(
+                preprocess(image, self.spec), input_region(image, self.spec), upright
+            )
 
     def decode_tiny(self, image_file: bytes | SharedImage) -> Input | None:
         """Decode a file that costs less than a hand-over to another thread; else return None.

@@ -11,9 +11,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
-from backend.inference.preprocessing.digit_crop import DigitPreprocess, find_digit, normalize
-from backend.inference.preprocessing.photos import PhotoPreprocess, prepare_photo
-from backend.inference.types import Floats
+from backend.inference.preprocessing.digit_crop import (
+    DigitPreprocess,
+    digit_region,
+    find_digit,
+    normalize,
+)
+from backend.inference.preprocessing.photos import PhotoPreprocess, photo_region, prepare_photo
+from backend.inference.types import Floats, Region
 
 Preprocess = Annotated[DigitPreprocess | PhotoPreprocess, Field(discriminator="kind")]
 
@@ -24,6 +29,13 @@ def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
         return prepare_photo(image, spec)
     inputs: Floats = normalize(find_digit(image, spec)[np.newaxis], spec)[0]
     return inputs
+
+
+def input_region(image: Image.Image, spec: Preprocess) -> Region | None:
+    """Return the part of an RGB image that its input shows; None if no digit was found."""
+    if isinstance(spec, PhotoPreprocess):
+        return photo_region(image, spec)
+    return digit_region(image, spec)
 
 
 def to_png(row: Floats, spec: Preprocess) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backend.inference.preprocessing.morphology import erode
+from backend.inference.preprocessing.morphology import Box, erode
 
 MIN_FILL = 0.95  # share of the quadrilateral of its corners that a rectangle fills
 MIN_PAGE_SIDE = 20  # pixels
@@ -21,8 +21,8 @@ MAX_RIM_INK = 0.06  # share of the page's rim that strokes may cover
 Mask = NDArray[np.bool_]
 
 
-def find_page(mask: Mask, image: Image.Image) -> Image.Image | None:
-    """Return the page in `image`, cropped, or None if the ink is neither a sheet nor a frame.
+def find_page(mask: Mask, image: Image.Image) -> tuple[Image.Image, Box] | None:
+    """Return the page in `image`, cropped, and its box; None if there is no sheet or frame.
 
     `mask` (H, W) is the ink, at a lower resolution. The surroundings of the page within its box
     are painted in the color of the paper.
@@ -37,13 +37,14 @@ def find_page(mask: Mask, image: Image.Image) -> Image.Image | None:
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     height, width = mask.shape
     x, y = image.width / width, image.height / height
-    crop = image.crop((round(left * x), round(top * y), round(right * x), round(bottom * y)))
+    box = (round(left * x), round(top * y), round(right * x), round(bottom * y))
+    crop = image.crop(box)
     shape = Image.fromarray(inner[top:bottom, left:right]).resize(crop.size)
     small = crop.resize((right - left, bottom - top), Image.Resampling.NEAREST)
     paper = np.median(np.asarray(small)[inner[top:bottom, left:right]], axis=0)
     page = Image.new(crop.mode, crop.size, tuple(np.atleast_1d(paper).astype(int).tolist()))
     page.paste(crop, mask=shape)
-    return page
+    return page, box
 
 
 def _hull(mask: Mask) -> Mask | None:

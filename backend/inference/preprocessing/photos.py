@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import BaseModel, Field, model_validator
 
+from backend.inference.types import Region
+
 Side = Annotated[int, Field(ge=1, le=4096)]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -102,6 +104,14 @@ def crop_photo(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:
     return padded
 
 
+def photo_region(image: Image.Image, spec: PhotoPreprocess) -> Region:
+    """Return the part of the image that the crop shows, including the crop's padding."""
+    height, width = _resized_size(image, spec.resize)
+    top, bottom = _padded_range(height, spec.crop[0])
+    left, right = _padded_range(width, spec.crop[1])
+    return Region(left / width, top / height, right / width, bottom / height)
+
+
 def _resized_size(image: Image.Image, resize: int | tuple[int, int] | None) -> tuple[int, int]:
     """Return height and width after resizing, rounded as torchvision does."""
     if resize is None:
@@ -118,4 +128,10 @@ def _crop_range(length: int, crop: int) -> tuple[int, int]:
     if crop >= length:
         return 0, length
     start = round((length - crop) / 2)
+    return start, start + crop
+
+
+def _padded_range(length: int, crop: int) -> tuple[int, int]:
+    """Return the start and end of the crop with its padding along one axis."""
+    start = _crop_range(length, crop)[0] if crop < length else -((crop - length) // 2)
     return start, start + crop

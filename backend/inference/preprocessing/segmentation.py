@@ -5,7 +5,7 @@ the strokes.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -39,6 +39,7 @@ class Strokes:
     box: Box
     touches_border: bool  # much of the main stroke lies on the border, as a shadow does
     has_uneven_light: bool  # which was removed
+    area: Box = (0, 0, 0, 0)  # of the searched image, in its pixels, that `ink` covers
 
 
 def find_strokes(
@@ -49,32 +50,43 @@ def find_strokes(
     Ink has to differ from its paper by at least `min_contrast` levels of 255. Up to `max_pages`
     nested sheets or frames are cropped.
     """
-    original = image
-    image, strokes = _find_at_best_resolution(original, min_contrast)
+    strokes = _find_at_best_resolution(image, min_contrast)
     if strokes is None:
         return None
     left, top, right, bottom = strokes.box
-    may_be_page = max_pages and min(right - left, bottom - top) >= MIN_PAGE_SIDE
-    page = find_page(strokes.ink >= morphology.INK_THRESHOLD, image) if may_be_page else None
-    is_photo = strokes.has_uneven_light and min(original.size) >= MIN_RULED_SIDE
-    if page is None and max_pages and is_photo:
-        page = find_page(_light_mask(original), original)
-    on_page = None if page is None else find_strokes(page, min_contrast, max_pages - 1)
-    return on_page or strokes
+    found, (x, y, *_) = None, strokes.area
+    if max_pages and min(right - left, bottom - top) >= MIN_PAGE_SIDE:
+        is_whole = strokes.area == (0, 0, *image.size)
+        searched = image if is_whole else image.crop(strokes.area)
+        found = find_page(strokes.ink >= morphology.INK_THRESHOLD, searched)
+    is_photo = strokes.has_uneven_light and min(image.size) >= MIN_RULED_SIDE
+    if found is None and max_pages and is_photo:
+        found, x, y = find_page(_light_mask(image), image), 0, 0
+    if found is None:
+        return strokes
+    page, box = found
+    on_page = find_strokes(page, min_contrast, max_pages - 1)
+    return strokes if on_page is None else _moved(on_page, x + box[0], y + box[1])
 
 
-def _find_at_best_resolution(
-    image: Image.Image, min_contrast: float
-) -> tuple[Image.Image, Strokes | None]:
-    """Return the strokes, and the image or the crop of it in which they were found."""
+def _moved(strokes: Strokes, x: int, y: int) -> Strokes:
+    left, top, right, bottom = strokes.area
+    return replace(strokes, area=(left + x, top + y, right + x, bottom + y))
+
+
+def _find_at_best_resolution(image: Image.Image, min_contrast: float) -> Strokes | None:
+    """Return the strokes, from a crop of the image if they are small."""
     reduced, factor = _reduce(image)
     strokes = _segment(reduced, min_contrast)
-    if strokes is None or factor == 1:
-        return image, strokes
+    if strokes is None:
+        return None
+    strokes = replace(strokes, area=(0, 0, *image.size))
+    if factor == 1:
+        return strokes
     left, top, right, bottom = strokes.box
     side = max(right - left, bottom - top)
     if side >= FINE_SIDE:
-        return image, strokes
+        return strokes
     margin = max(4, round(0.3 * side))
     outer = (
         max(0, left - margin) * factor,
@@ -82,9 +94,8 @@ def _find_at_best_resolution(
         min(image.width, (right + margin) * factor),
         min(image.height, (bottom + margin) * factor),
     )
-    crop = image.crop(outer)
-    fine_strokes = _segment(_reduce(crop)[0], min_contrast)
-    return (image, strokes) if fine_strokes is None else (crop, fine_strokes)
+    fine_strokes = _segment(_reduce(image.crop(outer))[0], min_contrast)
+    return strokes if fine_strokes is None else replace(fine_strokes, area=outer)
 
 
 def _light_mask(image: Image.Image) -> NDArray[np.bool_]:
