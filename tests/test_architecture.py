@@ -39,6 +39,8 @@ BACKEND_LAYERS = (
         "backend.inference.admission",
         "backend.inference.autotune",
         "backend.inference.engine",
+        "backend.inference.occlusion",
+        "backend.inference.explain",
     ),
     ("backend.inference.classifier",),
     ("backend.inference.auto",),

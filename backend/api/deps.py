@@ -84,6 +84,10 @@ ProbabilitiesParam = Annotated[
 ModelInputParam = Annotated[
     bool, Query(description="Whether to return `model_input`, the preprocessed image.")
 ]
+ExplainParam = Annotated[
+    bool,
+    Query(description="Whether to return `explanation`, a heat map of what decided. Takes longer."),
+]
 StoreParam = Annotated[
     bool, Query(description="Whether to store the classification in the history.")
 ]

@@ -23,6 +23,7 @@ from backend.inference.batcher import NO_DEADLINE, Batcher
 from backend.inference.decoder import Decoder, Input, SharedImage
 from backend.inference.engine import Engine, InferenceResult, Item, Load
 from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
+from backend.inference.explain import Explainer, Explanation
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.observer import Observer
@@ -83,6 +84,9 @@ class Classifier:
             max_batch=self.plan.max_batch,
             queue_size=queue_size,
             weigh=_count_rows,
+        )
+        self._explainer: Final = Explainer(
+            self._engine, self.decoder, self._batcher, self._decoders
         )
 
     @property
@@ -155,6 +159,12 @@ class Classifier:
             queue = time.perf_counter() - queued_at - inference
             self._observer.answered(0.0, queue, inference)
             return [each for result in results for each in self._label(result, queue)]
+
+    async def explain(
+        self, data: bytes, result: ClassificationResult, time_limit: float | None = None
+    ) -> Explanation | None:
+        """Explain the most probable label of an image file's `result`; see `Explainer.explain`."""
+        return await self._explainer.explain(data, result.top(1)[0], time_limit)
 
     def model_input_png(self, data: bytes) -> bytes:
         """Return the model input made from an image file, as a PNG. Blocks.

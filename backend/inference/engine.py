@@ -24,7 +24,7 @@ from backend.inference.decoder import Decoder, Input, SharedImage
 from backend.inference.errors import ArtifactError, ClosedError, InferenceError
 from backend.inference.models.artifact import Artifact
 from backend.inference.observer import Observer
-from backend.inference.runtimes import Runtime
+from backend.inference.runtimes import MappingRuntime, Runtime
 from backend.inference.types import Floats
 from calibration import apply
 
@@ -91,6 +91,18 @@ class Engine:
         network = self._wide if batch.is_single else self._narrow
         results = iter(self._run(inputs, network))
         return [next(results) if isinstance(item, Input) else item for item in decoded]
+
+    def activation_map(self, row: Floats, label: int) -> Floats | None:
+        """Return the class activation map (h, w) of one input for the label with the index `label`.
+
+        Return None if the network has no map, or if another label is most probable for this input.
+        """
+        if not isinstance(self._narrow, MappingRuntime):
+            return None
+        found = self._narrow.activation_maps(row[np.newaxis])
+        if found is None or int(found[0][0].argmax()) != label:
+            return None
+        return found[1][0]
 
     def use_default_plan(self) -> Plan:
         """Load the network for concurrent runners if the runtime gains from it; return the plan."""

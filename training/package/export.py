@@ -18,6 +18,7 @@ from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
 from training.package import external_weights
+from training.package.activation_map import add_activation_map
 
 # Largest difference between PyTorch and ONNX Runtime, relative to max(1, largest output).
 MAX_PARITY_GAP = 1e-4
@@ -59,8 +60,12 @@ def export(
 
 
 def export_graph(graph: onnx.ModelProto, manifest: Manifest, folder: Path, card: str) -> Artifact:
-    """Write an ONNX graph as the model folder `folder`, without PyTorch weights."""
+    """Write an ONNX graph as the model folder `folder`, without PyTorch weights.
+
+    The graph gets the output `activation_map` if its structure allows one.
+    """
     _prepare_folder(folder)
+    add_activation_map(graph)
     onnx.save(graph, folder / artifact.ONNX)
     (folder / artifact.WEIGHTS).unlink(missing_ok=True)
     (folder / artifact.CARD).write_text(card, encoding="utf-8")
@@ -110,6 +115,9 @@ def _write_onnx(network: nn.Module, manifest: Manifest, path: Path) -> None:
             output_names=["output"],
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
+    graph = onnx.load(path)
+    if add_activation_map(graph):
+        onnx.save(graph, path)
 
 
 def _measure_gap(network: nn.Module, path: Path, probe: Floats) -> float:

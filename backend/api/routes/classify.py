@@ -1,7 +1,7 @@
 """POST /classify and POST /classify/batch."""
 
 import asyncio
-import base64
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
@@ -14,7 +14,12 @@ from backend.api import deadlines, deps
 from backend.api.body import read_image, read_images
 from backend.api.errors import problem_for
 from backend.api.multipart import Upload
-from backend.api.schemas.classify import Classification, make_classification
+from backend.api.schemas.classify import (
+    Classification,
+    make_classification,
+    make_explanation,
+    png_url,
+)
 from backend.api.schemas.errors import PROBLEM_RESPONSES
 from backend.history.history import History
 from backend.inference import auto
@@ -24,6 +29,9 @@ router = APIRouter(tags=["classify"])
 # Images of one request that are classified at a time: enough to keep the decoders and the batcher
 # busy, few enough to leave room in the queue for other requests.
 _BATCH_CONCURRENCY: Final = 16
+
+# Share of the deadline after which no better explanation is sought, to leave time to draw it.
+_EXPLAIN_SHARE: Final = 0.9
 
 _FILE_SCHEMA: Final = {"type": "string", "format": "binary"}
 _TIMEOUT_HEADER: Final = {
@@ -42,7 +50,10 @@ _SINGLE_IMAGE_BODY: Final[dict[str, Any]] = {
     "parameters": [_TIMEOUT_HEADER],
     "requestBody": {
         "required": True,
-        "description": "JPEG, PNG, WebP, BMP or GIF (first frame), detected from the content.",
+        "description": (
+            "JPEG, PNG, WebP, GIF, BMP, HEIC, AVIF, TIFF, JPEG 2000, ICO or PPM, detected from the "
+            "content. The first frame or page is used."
+        ),
         "content": {
             "multipart/form-data": _form_schema(_FILE_SCHEMA),
             "image/*": {"schema": _FILE_SCHEMA},
@@ -77,6 +88,7 @@ async def classify(
     probabilities: deps.ProbabilitiesParam = True,
     coverage: deps.CoverageParam = deps.DEFAULT_COVERAGE,
     model_input: deps.ModelInputParam = False,
+    explain: deps.ExplainParam = False,
     store: deps.StoreParam = True,
 ) -> Response:
     """Classify the image in the form field `file` (or `image`), or in the raw body."""
@@ -86,6 +98,7 @@ async def classify(
         each.require_capacity(timeout)  # before reading the body: rejections must be cheap
     upload = await read_image(request, settings.max_bytes)
     content = upload.read(settings.max_bytes)
+    started = time.perf_counter()
     classifier, result = await deadlines.cancel_on_disconnect(
         request, auto.classify(classifiers, content, timeout)
     )
@@ -96,7 +109,12 @@ async def classify(
     await _store(history if store else None, fields, content)
     if model_input:
         png = await asyncio.to_thread(classifier.model_input_png, content)
-        fields["model_input"] = f"data:image/png;base64,{base64.b64encode(png).decode()}"
+        fields["model_input"] = png_url(png)
+    if explain:
+        seconds = max(_EXPLAIN_SHARE * timeout - (time.perf_counter() - started), 0)
+        explaining = classifier.explain(content, result, seconds)
+        explanation = await deadlines.cancel_on_disconnect(request, explaining)
+        fields["explanation"] = make_explanation(explanation)
     return Response(
         orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json"
     )

@@ -1,8 +1,12 @@
 """Response models of /classify, and the function that fills them."""
 
+import base64
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 from ulid import ULID
 
+from backend.inference import explain
 from backend.inference.models.artifact import Manifest
 from backend.inference.types import ClassificationResult
 
@@ -28,6 +32,17 @@ class TimingsMs(BaseModel):
     decode: float
     queue: float
     inference: float
+
+
+class Explanation(BaseModel):
+    """Which parts of the image influenced the label."""
+
+    method: Literal["class activation map", "occlusion"]
+    label: str
+    heatmap: str = Field(
+        description="An 8-bit grayscale PNG as data URL, with the proportions of the upright image "
+        "and at most 512 pixels a side. 0 is no influence, 255 the most."
+    )
 
 
 class Classification(BaseModel):
@@ -88,6 +103,23 @@ class Classification(BaseModel):
         default=None,
         description="The preprocessed image, a PNG as data URL. Only with `model_input=true`.",
     )
+    explanation: Explanation | None = Field(
+        default=None,
+        description="What decided. Only with `explain=true`; null if the time until the deadline "
+        "did not suffice.",
+    )
+
+
+def make_explanation(found: explain.Explanation | None) -> dict[str, str] | None:
+    """Return the fields of an `Explanation`."""
+    if found is None:
+        return None
+    return {"method": found.method, "label": found.label, "heatmap": png_url(found.heatmap)}
+
+
+def png_url(png: bytes) -> str:
+    """Return a PNG as data URL."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def make_classification(

@@ -2,7 +2,7 @@
 
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from backend.inference.errors import ArtifactError
 from backend.inference.models.artifact import Artifact
@@ -25,6 +25,18 @@ class Runtime(Protocol):
     def __call__(self, batch: Floats) -> Floats:
         """Map inputs of shape (N, *input), float32, to outputs of shape (N, C), float32.
 
+        Raise InferenceError if the forward pass fails.
+        """
+
+
+@runtime_checkable
+class MappingRuntime(Runtime, Protocol):
+    """A runtime whose networks may have class activation maps."""
+
+    def activation_maps(self, batch: Floats) -> tuple[Floats, Floats] | None:
+        """Map inputs (N, *input) to outputs (N, C) and activation maps (N, h, w).
+
+        A map belongs to the label with the highest output. Return None if the network has no maps.
         Raise InferenceError if the forward pass fails.
         """
 

@@ -1,6 +1,7 @@
 """ONNX Runtime on the CPU."""
 
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import onnxruntime as ort
@@ -8,12 +9,14 @@ import onnxruntime as ort
 from backend.inference.errors import ArtifactError, InferenceError
 from backend.inference.types import Floats
 
+ACTIVATION_MAP: Final = "activation_map"  # optional output of a graph, shape (N, h, w)
+
 _LOG_ERRORS_ONLY = 3
 _DTYPES = {"tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
 
 
 class OnnxRuntime:
-    """Runs `model.onnx`, a graph with one input (N, *input) and one output (N, C).
+    """Runs `model.onnx`, a graph with one input (N, *input) and a first output (N, C).
 
     The graph may refer to tensors in other files of its folder; ONNX Runtime refuses other paths.
     """
@@ -38,21 +41,42 @@ class OnnxRuntime:
         # Some exporters fix the batch size, mostly at one: such a graph is run in parts.
         is_fixed = bool(first.shape) and isinstance(first.shape[0], int)
         self._fixed_batch_size = first.shape[0] if is_fixed else None
-        self._output = self._session.get_outputs()[0].name
+        names = [output.name for output in self._session.get_outputs()]
+        self._output = names[0]
+        self._has_activation_map = ACTIVATION_MAP in names[1:]
+        # Without this option, ONNX Runtime computes outputs that are not requested.
+        self._options = ort.RunOptions()
+        self._options.only_execute_path_to_fetches = self._has_activation_map
 
     def __call__(self, batch: Floats) -> Floats:
         """Map inputs (N, *input) to outputs (N, C)."""
+        (outputs,) = self._run_in_parts(batch, [self._output])
+        return outputs
+
+    def activation_maps(self, batch: Floats) -> tuple[Floats, Floats] | None:
+        """Map inputs (N, *input) to outputs (N, C) and activation maps (N, h, w).
+
+        A map belongs to the label with the highest output. Return None if the graph has no maps.
+        """
+        if not self._has_activation_map:
+            return None
+        outputs, maps = self._run_in_parts(batch, [self._output, ACTIVATION_MAP])
+        return outputs, maps
+
+    def _run_in_parts(self, batch: Floats, names: list[str]) -> list[Floats]:
         size = self._fixed_batch_size
         if size is None:
-            return self._run(batch)
+            return self._run(batch, names)
         padded = np.concatenate([batch, np.repeat(batch[-1:], -len(batch) % size, axis=0)])
-        parts = [self._run(padded[start : start + size]) for start in range(0, len(padded), size)]
-        return np.concatenate(parts)[: len(batch)]
+        starts = range(0, len(padded), size)
+        parts = [self._run(padded[start : start + size], names) for start in starts]
+        return [np.concatenate(each)[: len(batch)] for each in zip(*parts, strict=True)]
 
-    def _run(self, batch: Floats) -> Floats:
+    def _run(self, batch: Floats, names: list[str]) -> list[Floats]:
         try:
             feed = {self._input: batch.astype(self._dtype, copy=False)}
-            (outputs,) = self._session.run([self._output], feed)
+            values = self._session.run(names, feed, self._options)
         except Exception as error:
             raise InferenceError("The model could not be run on this input.") from error
-        return np.asarray(outputs, dtype=np.float32).reshape(len(batch), -1)
+        outputs, *maps = (np.asarray(each, dtype=np.float32) for each in values)
+        return [outputs.reshape(len(batch), -1), *maps]

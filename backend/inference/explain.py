@@ -1,0 +1,137 @@
+"""Explains a classification: a heat map of the parts of the image that decided.
+
+A network that ends in global pooling and at most one linear layer explains itself: its ONNX graph
+has a class activation map (Zhou et al. 2016, https://arxiv.org/abs/1512.04150) as second output.
+Occlusion explains any other model.
+"""
+
+import asyncio
+import io
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, Literal, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from backend.inference import occlusion
+from backend.inference.batcher import Batcher
+from backend.inference.decoder import Decoder, Input
+from backend.inference.engine import Engine, InferenceResult
+from backend.inference.errors import ClosedError, QueueFullError
+from backend.inference.types import Floats, LabelScore, Region
+
+MAX_SIDE: Final = 512  # pixels of the longer side of a heat map
+
+T = TypeVar("T")
+
+Method = Literal["class activation map", "occlusion"]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A heat map of what influenced one label.
+
+    `heatmap` is an 8-bit grayscale PNG with the proportions of the upright image and at most
+    MAX_SIDE pixels a side; 0 is no influence, 255 the most.
+    """
+
+    method: Method
+    label: str
+    heatmap: bytes
+
+
+class Explainer:
+    """Explains classifications of one model, one at a time. Use it from one event loop.
+
+    Images are decoded in `executor`. The masked inputs of occlusion pass through `batcher`, one
+    batch at a time, so they take turns with the images of other requests.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        decoder: Decoder,
+        batcher: Batcher[Any, InferenceResult],
+        executor: Executor,
+    ) -> None:
+        self._engine = engine
+        self._decoder = decoder
+        self._batcher = batcher
+        self._executor = executor
+        self._turn = asyncio.Semaphore()
+
+    async def explain(
+        self, data: bytes, prediction: LabelScore, time_limit: float | None = None
+    ) -> Explanation | None:
+        """Explain why an image file was classified as `prediction`.
+
+        A coarser map is returned if `time_limit` seconds do not suffice for the finest, and None
+        if they do not suffice for any, or if the queue is full. Raise ImageError for an image that
+        cannot be used, ClosedError if no work is accepted, InferenceError if the model fails.
+        """
+        method: Method = "class activation map"
+        heat: Floats | None = None
+        with suppress(TimeoutError, QueueFullError):
+            async with asyncio.timeout(time_limit), self._turn:
+                located = await self._in_thread(partial(self._decoder.locate, data))
+                row = located.row
+                heat = await self._in_thread(
+                    partial(self._engine.activation_map, row, prediction.index)
+                )
+                if heat is None:
+                    method = "occlusion"
+                    maps = occlusion.measure(
+                        row, self._decoder.spec, prediction.index, self._predict, self._batch_size
+                    )
+                    async for each in maps:
+                        heat = each
+        if heat is None:
+            return None
+        png = await self._in_thread(partial(render, heat, located.region, located.size))
+        return Explanation(method, prediction.label, png)
+
+    @property
+    def _batch_size(self) -> int:
+        return self._engine.plan.max_batch
+
+    async def _predict(self, rows: Floats) -> Floats:
+        return (await self._batcher.submit(Input(rows))).probabilities
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            future = self._executor.submit(work)
+        except RuntimeError as error:  # the executor is shut down
+            raise ClosedError from error
+        return await asyncio.wrap_future(future)
+
+
+def render(heat: Floats, region: Region | None, size: tuple[int, int]) -> bytes:
+    """Return a heat map of the model's input as a PNG of the whole image.
+
+    `heat` (h, w) covers the `region` of an image of `size` (width, height); the image outside the
+    region, and negative heat, become 0. Without a region, everything is 0.
+    """
+    scale = min(1.0, MAX_SIDE / max(size))
+    width, height = (max(1, round(side * scale)) for side in size)
+    levels = np.zeros((height, width), dtype=np.float32)
+    if region is not None:
+        rows, columns = heat.shape
+        left, right = region.left * width, region.right * width
+        top, bottom = region.top * height, region.bottom * height
+        x, y = columns / (right - left), rows / (bottom - top)
+        large = Image.fromarray(heat.astype(np.float32)).transform(
+            (width, height),
+            Image.Transform.AFFINE,
+            (x, 0, -left * x, 0, y, -top * y),
+            Image.Resampling.BICUBIC,
+        )
+        levels = np.maximum(np.asarray(large), 0)
+    if (most := float(levels.max())) > 0:
+        levels = levels * (255 / most)
+    buffer = io.BytesIO()
+    Image.fromarray(np.rint(levels).astype(np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,99 @@
+"""Occlusion maps (Zeiler, Fergus 2014, https://arxiv.org/abs/1311.2901) of any classifier.
+
+Windows of the model's input are masked one after another. What the score of a label loses is the
+influence of the window.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from backend.inference.preprocessing.digit_crop import DigitPreprocess
+from backend.inference.preprocessing.model_input import Preprocess
+from backend.inference.types import Floats
+
+# Maps inputs (N, *input) to probabilities (N, C).
+Predict = Callable[[Floats], Awaitable[Floats]]
+
+_MIN_PROBABILITY: Final = 1e-12
+
+
+@dataclass(frozen=True)
+class Grid:
+    """`windows` x `windows` evenly spaced windows, whose side is `share` of the input's."""
+
+    windows: int
+    share: float
+
+
+# The coarse grid is measured first, so that there is a map if the time ends before the fine one.
+PHOTO_GRIDS: Final = (Grid(4, 1 / 4), Grid(7, 1 / 4))
+DIGIT_GRIDS: Final = (Grid(7, 1 / 5), Grid(13, 1 / 5))
+
+
+async def measure(
+    row: Floats, spec: Preprocess, label: int, predict: Predict, batch_size: int
+) -> AsyncIterator[Floats]:
+    """Yield maps (H, W) of one input, each with a finer grid of windows than the one before.
+
+    A map holds the mean loss in the log-odds of the label with the index `label`, and at least 0.
+    Windows of a photo are masked with its mean color, those of a digit with paper. `predict` gets
+    at most `batch_size` inputs at a time.
+    """
+    planes = _planes(row, spec)
+    is_digit = isinstance(spec, DigitPreprocess)
+    fill = planes.min() if is_digit else planes.mean(axis=(1, 2), keepdims=True)
+    is_ink = (planes != fill).any(axis=0) if is_digit else np.ones(planes.shape[1:], dtype=bool)
+    (start,) = log_odds(await predict(row[np.newaxis]), label)
+    for grid in DIGIT_GRIDS if is_digit else PHOTO_GRIDS:
+        windows = [window for window in _windows(grid, is_ink.shape) if is_ink[window].any()]
+        losses = np.zeros(is_ink.shape, dtype=np.float32)
+        counts = np.zeros(is_ink.shape, dtype=np.float32)
+        for first in range(0, len(windows), batch_size):
+            chunk = windows[first : first + batch_size]
+            rows = np.repeat(row[np.newaxis], len(chunk), axis=0)
+            for masked, window in zip(rows, chunk, strict=True):
+                _planes(masked, spec)[:, *window] = fill
+            scores = log_odds(await predict(rows), label)
+            for score, window in zip(scores, chunk, strict=True):
+                losses[window] += start - score
+                counts[window] += 1
+        # Only ink that was removed can have changed the score, not the paper around it.
+        mean = np.where(is_ink, losses / np.maximum(counts, 1), 0)
+        yield np.maximum(mean, 0)
+
+
+def log_odds(probabilities: Floats, label: int) -> Floats:
+    """Return the log-odds (N,) of one label; `probabilities` has the shape (N, C).
+
+    Unlike a probability, they do not saturate for confident classifications.
+    """
+    own = probabilities[:, label]
+    # The sum of the others is more precise than 1 - own.
+    others = probabilities[:, :label].sum(axis=1) + probabilities[:, label + 1 :].sum(axis=1)
+    odds: Floats = np.log(np.maximum(own, _MIN_PROBABILITY)) - np.log(
+        np.maximum(others, _MIN_PROBABILITY)
+    )
+    return odds
+
+
+def _planes(row: Floats, spec: Preprocess) -> NDArray[np.float32]:
+    """Return a view (channels, height, width) of one input."""
+    if isinstance(spec, DigitPreprocess):
+        return row.reshape(1, spec.size, spec.size)
+    return row if spec.layout == "NCHW" else row.transpose(2, 0, 1)
+
+
+def _windows(grid: Grid, shape: tuple[int, ...]) -> list[tuple[slice, slice]]:
+    rows, columns = (
+        [
+            slice(start, start + side)
+            for side in [max(1, round(length * grid.share))]
+            for start in np.rint(np.linspace(0, length - side, grid.windows)).astype(int).tolist()
+        ]
+        for length in shape
+    )
+    return [(row, column) for row in rows for column in columns]
