@@ -13,7 +13,6 @@ from evaluation import thumbnails
 from evaluation.thumbnails import create_thumbnail, create_thumbnail_uri
 from tests.images import encoded, noise
 
-
 HEIC = Path(__file__).parents[1] / "inference" / "images" / "data"
 
 

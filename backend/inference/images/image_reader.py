@@ -71,4 +71,6 @@ class ImageReader:
                 "send it again."
             )
         with self._budget.reserve(needed):
-            yield loading.load_rgb(image, brightness_only=brightness_only)
+            # Rebinding releases the opened image, which holds the pixels before they are turned.
+            image = loading.load_rgb(image, brightness_only=brightness_only)
+            yield image

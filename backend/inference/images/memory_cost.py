@@ -4,15 +4,16 @@ from typing import Final
 
 from PIL import Image
 
-# Bytes per decoded pixel at the peak of decoding, turning upright and preprocessing, measured; the
-# second number is for images with transparency.
+# Bytes per decoded pixel at the peak of decoding and preprocessing, measured. The second number is
+# for images with transparency.
 _BYTES_PER_PIXEL: Final = {
-    "AVIF": (12, 18),
+    "AVIF": (11, 18),
     "HEIF": (7.3, 13.5),
     "WEBP": (17, 22),
     "JPEG2000": (20, 26),
 }
-_OTHER: Final = (9, 14)
+_OTHER: Final = (7, 14)
+_TURNED: Final = 9  # with an EXIF block, which may say that a copy is turned upright
 _WIDE: Final = 18  # 16 bits and more per channel, or LAB
 _CMYK: Final = 13
 _COEFFICIENTS: Final = 4  # bytes per pixel of the full size of a progressive JPEG
@@ -36,6 +37,8 @@ def estimate_memory(image: Image.Image) -> int:
         bytes_per_pixel = max(bytes_per_pixel, _WIDE)
     elif image.mode == "CMYK":
         bytes_per_pixel = max(bytes_per_pixel, _CMYK)
+    if "exif" in image.info and image.format != "HEIF":  # its decoder turns the image
+        bytes_per_pixel = max(bytes_per_pixel, _TURNED)
     width, height = image.info.get(FULL_SIZE, image.size)
     coefficients = _COEFFICIENTS * width * height if image.info.get("progressive") else 0
     return int(bytes_per_pixel * count_pixels(image)) + coefficients

@@ -1,6 +1,7 @@
 """ImageReader and MemoryBudget: limits on the memory of concurrent decoding."""
 
 import threading
+from typing import Any
 
 import pytest
 from PIL import Image
@@ -8,6 +9,7 @@ from PIL import Image
 from backend.inference.errors import ImageTooLargeError
 from backend.inference.images import image_reader
 from backend.inference.images.image_reader import ImageReader, MemoryBudget
+from backend.resources.memory import MemoryShares
 from tests.images import encoded
 
 TIMEOUT = 10  # seconds
@@ -30,15 +32,16 @@ class RecordingBudget:
 @pytest.mark.parametrize(
     ("image", "form", "options", "min_side", "expected"),
     [
-        (OPAQUE, "PNG", {}, None, 9 * 400 * 300),
-        (OPAQUE, "JPEG", {}, None, 9 * 400 * 300),
-        (OPAQUE, "JPEG", {}, 100, 9 * 200 * 150),
-        (OPAQUE, "JPEG", {"progressive": True}, 100, 9 * 200 * 150 + 4 * 400 * 300),
-        (OPAQUE, "PNG", {}, 100, 9 * 400 * 300),
+        (OPAQUE, "PNG", {}, None, 7 * 400 * 300),
+        (OPAQUE, "JPEG", {}, None, 7 * 400 * 300),
+        (OPAQUE, "JPEG", {}, 100, 7 * 200 * 150),
+        (OPAQUE, "JPEG", {"progressive": True}, 100, 7 * 200 * 150 + 4 * 400 * 300),
+        (OPAQUE, "JPEG", {"exif": b"Exif\0\0"}, None, 9 * 400 * 300),
+        (OPAQUE, "PNG", {}, 100, 7 * 400 * 300),
         (TRANSPARENT, "PNG", {}, None, 14 * 400 * 300),
         (OPAQUE.convert("I;16"), "PNG", {}, None, 18 * 400 * 300),
         (OPAQUE.convert("CMYK"), "JPEG", {}, None, 13 * 400 * 300),
-        (OPAQUE, "AVIF", {}, None, 12 * 400 * 300),
+        (OPAQUE, "AVIF", {}, None, 11 * 400 * 300),
         (OPAQUE, "JPEG2000", {}, None, 20 * 400 * 300),
         (OPAQUE, "WEBP", {}, None, 17 * 400 * 300),
         (TRANSPARENT, "WEBP", {}, None, 22 * 400 * 300),
@@ -47,7 +50,7 @@ class RecordingBudget:
 def test_reserved_memory_depends_on_the_format(
     image: Image.Image,
     form: str,
-    options: dict[str, bool],
+    options: dict[str, Any],
     min_side: int | None,
     expected: int,
     monkeypatch: pytest.MonkeyPatch,
@@ -82,7 +85,7 @@ def test_image_waits_for_memory_of_another_image() -> None:
 def test_image_that_exceeds_the_memory_raises_image_too_large() -> None:
     with (
         pytest.raises(ImageTooLargeError, match=r"400 x 300 pixels.* save it as JPEG"),
-        ImageReader(memory=1_000_000).read(encoded(OPAQUE)),
+        ImageReader(memory=800_000).read(encoded(OPAQUE)),
     ):
         pass
 
@@ -102,6 +105,20 @@ def test_jpeg_beyond_the_pixel_limit_is_decoded_at_a_smaller_scale() -> None:
     too_large = ImageReader(max_pixels=400 * 300 // 4 - 1)
     with pytest.raises(ImageTooLargeError), too_large.read(data, 10):
         pass
+
+
+@pytest.mark.parametrize(
+    ("data", "size"),
+    [
+        (encoded(Image.new("L", (12_000, 9000)), "JPEG"), (1500, 1125)),
+        (encoded(Image.new("L", (4000, 3200))), (4000, 3200)),
+    ],
+    ids=["JPEG of 108 megapixels", "PNG of 12.8 megapixels"],
+)
+def test_large_images_are_decoded_with_512_mb(data: bytes, size: tuple[int, int]) -> None:
+    shares = MemoryShares.from_limit(512 * 2**20)
+    with ImageReader(memory=shares.decoding).read(data, 256) as image:
+        assert image.size == size
 
 
 def test_budget_admits_what_fits_and_blocks_the_rest() -> None:

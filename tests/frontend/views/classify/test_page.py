@@ -28,7 +28,7 @@ from tests.frontend.app import (
     zipped,
 )
 from tests.frontend.conftest import OpenPage
-from tests.images import encoded, noise, seven, zipped
+from tests.images import encoded, noise, seven
 
 
 def show_as(app: AppTest, view: str) -> AppTest:
@@ -66,7 +66,7 @@ def test_page_says_what_a_file_is_that_is_no_image(start: OpenPage, backend_url:
     app = upload_files(start(backend_url), ("a.png", SEVEN), ("scan.pdf", pdf), ("b.png", SEVEN))
     assert len(app.header) == 2
     assert "This is a PDF." in page_text(app)
-    archive = zipped({"a.png": SEVEN, "scan.pdf": pdf, "notes.txt": b"not shown"})
+    archive = zipped(**{"a.png": SEVEN, "scan.pdf": pdf, "notes.txt": b"not shown"})
     app = upload_files(start(backend_url), ("mine.zip", archive))
     assert "This is a PDF." in page_text(app)
     assert "notes.txt" not in page_text(app)
