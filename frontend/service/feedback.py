@@ -84,7 +84,7 @@ def show(
         st.rerun()  # the rest of the page shows corrections too
     key = f"{key} {target.classification_id}"
     right = corrections.get(target.classification_id)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         if right is None:
             _show_buttons(target, corrections, key)
         else:

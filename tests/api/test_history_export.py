@@ -18,7 +18,7 @@ LABELS = ["7", "tabby cat", "naïve 猫", "a/b", "a_b", "..", ".", "", " ", "a."
 
 def stored(label: str | None, **fields: Any) -> StoredRecord:
     """Return a record that was corrected to `label`."""
-    return cast(StoredRecord, make_record(**fields) | make_feedback(label))
+    return cast(StoredRecord, {**make_record(**fields), **make_feedback(label)})
 
 
 def entries(*records: StoredRecord) -> list[str]:

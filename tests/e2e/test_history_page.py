@@ -52,14 +52,10 @@ def row(page: Page, name: str) -> Locator:
 
 def test_prediction_is_corrected_with_the_keyboard(visit: Visit, client: Client) -> None:
     page = visit("/history")
-    row(page, "b.png").get_by_role("button", name="Wrong, fix it").focus()
+    row(page, "b.png").get_by_role("button", name="Other label").focus()
     page.keyboard.press("Enter")
-    page.get_by_role("combobox", name="Correct label").focus()
+    page.get_by_role("combobox", name="Right label").focus()
     page.keyboard.type("3")
-    page.keyboard.press("Enter")
-    save = button(page, "Save", exact=True)
-    expect(save).to_be_enabled()
-    save.focus()
     page.keyboard.press("Enter")
     expect(row(page, "b.png")).to_contain_text("Corrected to 3")
     assert client.history.page().items[0].correction == "3"
@@ -68,7 +64,6 @@ def test_prediction_is_corrected_with_the_keyboard(visit: Visit, client: Client)
 def test_filter_is_in_the_url_and_persists_across_a_reload(visit: Visit, client: Client) -> None:
     page = visit("/history")
     expect(row(page, "b.png")).to_be_visible()
-    main(page).get_by_text("Filter", exact=True).click()
     feedback = page.get_by_role("combobox", name="Feedback")
     choose_option(page, feedback, "With feedback")
     expect(row(page, "b.png")).to_have_count(0)
@@ -76,19 +71,17 @@ def test_filter_is_in_the_url_and_persists_across_a_reload(visit: Visit, client:
     page.reload()
     expect(row(page, "a.png")).to_be_visible()
     expect(row(page, "b.png")).to_have_count(0)
-    expect(feedback).to_be_visible()
     choose_option(page, feedback, "Any")
     expect(row(page, "b.png")).to_be_visible()
-    expect(feedback).to_be_visible()
 
 
 def test_option_list_stays_open_while_the_filters_expand(visit: Visit, client: Client) -> None:
     page = visit("/history")
     expect(row(page, "b.png")).to_be_visible()
     wait_until_idle(page)
-    main(page).get_by_text("Filter", exact=True).click()
-    page.get_by_role("combobox", name="Feedback").click()  # while the expander is opening
-    option = page.get_by_role("option", name="With feedback")
+    main(page).get_by_text("More filters").click()
+    page.get_by_role("combobox", name="Image").click()  # while the expander is opening
+    option = page.get_by_role("option", name="Not one of its classes")
     expect(option).to_be_visible()
     wait_until_idle(page)
     expect(option).to_be_visible()
@@ -107,7 +100,7 @@ def test_deletion_needs_a_second_click(visit: Visit, client: Client) -> None:
 def test_history_is_exported(visit: Visit, client: Client) -> None:
     page = visit("/history")
     with page.expect_download() as download:
-        button(page, "Download as CSV").click()
+        button(page, "Download CSV").click()
     lines = download.value.path().read_text().splitlines()
     assert len(lines) == 3
     assert lines[1].endswith("b.png")
@@ -136,7 +129,7 @@ def test_page_recovers_when_the_backend_is_back(
 def test_page_is_accessible(visit: Visit, client: Client, path: str, scheme: str) -> None:
     page = visit(path, scheme=scheme)
     if path == "/history":
-        expect(page.get_by_role("heading", name="Accuracy by day")).to_be_visible()
+        main(page).get_by_text("Accuracy by day").click()
         expect(row(page, "b.png").get_by_role("img")).to_be_visible()
     else:
         main(page).get_by_text("Model card").last.click()
@@ -147,6 +140,6 @@ def test_page_is_accessible(visit: Visit, client: Client, path: str, scheme: str
 @pytest.mark.parametrize("path", ["/history", "/models"])
 def test_page_fits_a_phone(visit: Visit, client: Client, path: str) -> None:
     page = visit(path, width=360)
-    landmark = "Classifications" if path == "/history" else "Handwritten digits"
+    landmark = "2 classifications" if path == "/history" else "Handwritten digits"
     expect(main(page).get_by_role("heading", name=landmark, exact=True)).to_be_visible()
     expect_no_horizontal_scrolling(page)

@@ -190,11 +190,11 @@ def test_only_matching_classifications_are_deleted(store: Store) -> None:
 
 
 def test_search_ignores_case_and_takes_wildcards_literally(store: Store) -> None:
-    names = ["100%.png", "Straße Ärger.JPG", "a_b.png", None, "axb.png"]
+    names: list[str | None] = ["100%.png", "Straße Ärger.JPG", "a_b.png", None, "axb.png"]
     records = [make_record(filename=name, prediction="Tabby Cat") for name in names]
     store.add(records)
     store.set_feedback(records[3]["id"], make_feedback("Lynx"))
-    for search, expected in [
+    cases: list[tuple[str, list[str | None]]] = [
         ("0%", ["100%.png"]),
         ("%", ["100%.png"]),
         ("ärger.jpg", ["Straße Ärger.JPG"]),
@@ -206,7 +206,8 @@ def test_search_ignores_case_and_takes_wildcards_literally(store: Store) -> None
         ("/", []),
         ("'", []),
         ("a\0", []),
-    ]:
+    ]
+    for search, expected in cases:
         found = store.page(HistoryFilters(search=search), 500)
         assert {one["filename"] for one in found} == set(expected), search
 

@@ -1,6 +1,7 @@
 """Selection and deletion of classifications, each deletion after a confirmation."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import streamlit as st
 
@@ -79,7 +80,7 @@ def show_delete_matching(
 
 
 def _delete_one(client: Client, classification_id: str) -> None:
-    if _run(lambda: client.history.delete(classification_id)):
+    if _run(partial(client.history.delete, classification_id)):
         st.session_state[_MESSAGE] = "Classification deleted."
         feedback.rerun_page()
 
@@ -87,7 +88,7 @@ def _delete_one(client: Client, classification_id: str) -> None:
 def _delete_selected(client: Client, ids: Sequence[str]) -> None:
     deleted = 0
     for classification_id in ids:
-        if not _run(lambda one=classification_id: _delete_if_stored(client, one)):
+        if not _run(partial(_delete_if_stored, client, classification_id)):
             return
         deleted += 1
     st.session_state[_MESSAGE] = f"{_count(deleted)} deleted."

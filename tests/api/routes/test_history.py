@@ -305,7 +305,7 @@ def test_storage_is_described_on_this_machine(client: TestClient, tmp_path: Path
 
 def test_location_is_hidden_from_other_machines(tmp_path: Path) -> None:
     write_model(tmp_path)
-    settings = {"history": True, "history_open": True, "history_days": 0}
+    settings: dict[str, Any] = {"history": True, "history_open": True, "history_days": 0}
     with serve(tmp_path, host="0.0.0.0", **settings) as client:
         wait_until_open(client)
         storage = client.get("/history/storage").json()
