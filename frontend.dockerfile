@@ -3,18 +3,19 @@
 
 # ---- packages: the slow layers, which only a change of the requirements rebuilds.
 # Bytecode is compiled here because the root is read-only later. Some packages contain files for other
-# versions of Python, which fail to compile; this is not an error. Tests, headers, type stubs and source
-# maps of packages are removed, and the network protocols of Arrow.
+# versions of Python, which fail to compile; this is not an error. Tests, build tools, headers, type stubs
+# and source maps of packages are removed, and the network protocols of Arrow.
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
 COPY requirements_frontend.txt ./
 COPY requirements/evaluation.txt requirements/
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_frontend.txt \
-    && find /opt/prism/lib -type d \( -name tests -o -path '*/pydeck/nbextension' \) -prune -exec rm -r {} + \
+    && find /opt/prism/lib -type d \( -name tests -o -path '*/pydeck/nbextension' \
+            -o -path '*/numpy/distutils' -o -path '*/mpl-data/sample_data' \) -prune -exec rm -r {} + \
     && find /opt/prism/lib -type f -regex '.*\.\(map\|pyi\|pyx\|pxd\|h\|hpp\|a\)\|.*/pyarrow/[^/]*\(flight\|_s3\)[^/]*' -delete \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
-RUN /opt/prism/bin/python -B -c 'import pyarrow.compute, streamlit.web.cli, altair, av, google.cloud.run_v2, matplotlib.pyplot, scipy.stats, sklearn.metrics'
+RUN /opt/prism/bin/python -B -c 'import pyarrow.compute, streamlit.web.cli, altair, av, google.cloud.run_v2, matplotlib.pyplot, scipy.stats, sklearn.metrics, pi_heif'
 
 # ---- the service: code only, no build tools, any numeric user, read-only root
 FROM python:3.11-slim
