@@ -69,6 +69,7 @@ class Camera {
     this.stream = this.video.srcObject = this.pending = null;
     this.toggle.textContent = "Start camera";
     this.keep.disabled = true;
+    this.announcement.textContent = "";
     this.show(message);
   }
 
