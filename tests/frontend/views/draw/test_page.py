@@ -150,6 +150,19 @@ def test_drawing_is_stored_when_the_user_leaves_the_page(start: OpenPage, backen
         assert len(stored_ids(client) - before) == 1
 
 
+def test_drawing_is_not_stored_if_the_user_turned_storing_off(
+    start: OpenPage, backend_url: str
+) -> None:
+    app = start(backend_url, storing="off").switch_page(DRAW).run()
+    with Client(backend_url) as client:
+        before = stored_ids(client)
+        draw_on_pad(app, encoded(seven(89)), finished=True)
+        assert "7, " in page_text(app)
+        assert "Correct" not in [button.label for button in app.button]
+        app.switch_page(CLASSIFY).run()
+        assert stored_ids(client) == before
+
+
 def test_feedback_is_hidden_without_a_history(start: OpenPage) -> None:
     response = FakeResponse(CLASSIFICATION_JSON.replace(b'"stored": false', b'"stored": null'))
     with serving(models_response(first="digit"), classify=response) as (url, _):
