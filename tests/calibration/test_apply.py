@@ -89,6 +89,15 @@ def test_ood_score_is_the_free_energy_of_the_logits() -> None:
     np.testing.assert_allclose(ood_scores(logits), expected, rtol=1e-6)
 
 
+def test_generalized_entropy_is_the_sum_over_the_largest_probabilities() -> None:
+    scaled = np.full((1, 1000), 0.1 / 900, dtype=np.float32)
+    scaled[0, :100] = 0.9 / 100
+    scores = ood_scores(scaled, scaled, "generalized_entropy")
+    np.testing.assert_allclose(scores, [100 * (0.009 * 0.991) ** 0.1], rtol=1e-5)
+    certain = np.eye(10, dtype=np.float32)
+    assert ood_scores(certain, certain, "generalized_entropy").tolist() == [0.0] * 10
+
+
 def thresholds(*groups: tuple[float, float]) -> tuple[SetThreshold, ...]:
     """Return thresholds of coverage 0.9 from pairs (min_confidence, min_probability)."""
     return tuple(SetThreshold(coverage=0.9, min_confidence=c, min_probability=p) for c, p in groups)

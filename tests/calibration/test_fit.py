@@ -80,6 +80,16 @@ def test_ood_limit_has_the_false_ood_rate() -> None:
     assert "near (4,000), far (4,000)" in calibration.source
 
 
+def test_ood_limit_is_fitted_to_the_chosen_method() -> None:
+    held_out = sample_outputs(2_000, 4)
+    calibration = calibrate({"made up": held_out}, "logits", "generalized_entropy")
+    assert calibration.ood_method == "generalized_entropy"
+    assert calibration.max_ood_score is not None
+    scaled = probabilities(held_out.outputs, "logits", calibration.temperature)
+    scores = ood_scores(held_out.outputs, scaled, "generalized_entropy")
+    assert (scores > calibration.max_ood_score).mean() == pytest.approx(FALSE_OOD_RATE, abs=0.001)
+
+
 def test_probabilities_give_no_ood_limit() -> None:
     held_out = sample_outputs(1_000, 6)
     outputs: Floats = probabilities(held_out.outputs, "logits")

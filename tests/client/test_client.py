@@ -283,3 +283,10 @@ def test_calibration_is_optional() -> None:
 def test_invalid_calibration_raises_invalid_response(fields: dict[str, Any]) -> None:
     with pytest.raises(InvalidResponse):
         models(calibration=CALIBRATION | fields)
+
+
+def test_label_ids_are_parsed() -> None:
+    assert models().models[0].label_ids is None
+    assert models(label_ids=["n0", "n1"]).models[0].label_ids == ("n0", "n1")
+    with pytest.raises(InvalidResponse):
+        models(label_ids="n0")

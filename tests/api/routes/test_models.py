@@ -25,6 +25,18 @@ def test_ready_model_is_described(client: TestClient) -> None:
     assert model["input"] == {"kind": "digit", "shape": [1, 28, 28]}
 
 
+def test_label_ids_are_listed(models_dir: Path) -> None:
+    folder = write_model(models_dir, "named")
+    ids = tuple(f"id-{label}" for label in DIGITS)
+    manifest = artifact.read_manifest(folder).model_copy(update={"label_ids": ids})
+    artifact.write_manifest(folder, manifest)
+    with serve(models_dir) as client:
+        wait_until_loaded(client)
+        models = {model["name"]: model for model in client.get("/models").json()["models"]}
+    assert models["named"]["label_ids"] == list(ids)
+    assert models["fake"]["label_ids"] is None
+
+
 def test_invalid_folder_fails_alone_with_reason(models_dir: Path) -> None:
     bad = write_model(models_dir, "damaged")
     (bad / artifact.ONNX).write_bytes(b"changed")

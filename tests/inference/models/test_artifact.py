@@ -64,6 +64,17 @@ def test_invalid_manifest_raises_artifact_error_with_folder_and_reason(
     assert str(folder) in str(caught.value)
 
 
+def test_label_ids_are_read_again_and_need_one_entry_for_each_label(folder: Path) -> None:
+    manifest = artifact.read_manifest(folder)
+    ids = tuple(f"n{index:08}" for index in range(len(manifest.labels)))
+    artifact.write_manifest(folder, manifest.model_copy(update={"label_ids": ids}))
+    assert artifact.read(folder).manifest.label_ids == ids
+    text = (folder / artifact.MANIFEST).read_text().replace(f'"{ids[-2]}",', "")
+    (folder / artifact.MANIFEST).write_text(text)
+    with pytest.raises(ArtifactError, match="label_ids must have one entry"):
+        artifact.read(folder)
+
+
 def test_changed_file_raises_artifact_error(folder: Path) -> None:
     (folder / artifact.ONNX).write_bytes(b"another")
     with pytest.raises(ArtifactError, match="SHA-256 differs"):

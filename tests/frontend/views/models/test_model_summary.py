@@ -28,6 +28,14 @@ def test_metrics_have_a_name_and_unknown_ones_keep_theirs() -> None:
     ]
 
 
+def test_metrics_of_outliers_name_their_kind() -> None:
+    metrics = {"nothing_auroc_text": 0.9987, "nothing_refused_text": 0.975}
+    assert list(model_summary.metric_rows(metrics)) == [
+        ("AUROC of test images against text", "0.999"),
+        ("Text classified as out of distribution", "97.50%"),
+    ]
+
+
 def test_accuracy_outside_0_to_1_is_shown_unchanged() -> None:
     assert list(model_summary.metric_rows({"test_accuracy": 99.6})) == [("test_accuracy", "99.6")]
 
