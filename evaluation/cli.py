@@ -1,7 +1,7 @@
 """Command line of `python -m evaluation`.
 
     .venv/bin/python -m evaluation digits.zip --model mnist-cnn
-    .venv/bin/python -m evaluation digits.zip --url http://localhost:8000
+    .venv/bin/python -m evaluation digits.zip --url http://localhost:8000 --model mnist-cnn
     .venv/bin/python -m evaluation digits.zip --compare mnist-cnn ./my-model
     .venv/bin/python -m evaluation --compare evaluation-a evaluation-b
 

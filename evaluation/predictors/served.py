@@ -85,7 +85,7 @@ class ServedPredictor:
         self.name: Final = info.name
         self.version: Final = info.version
         self.labels: Final = info.labels
-        self.label_ids: Final[Sequence[str] | None] = getattr(info, "label_ids", None)
+        self.label_ids: Final[Sequence[str] | None] = info.label_ids
 
     def __enter__(self) -> "ServedPredictor":
         return self

@@ -108,7 +108,7 @@ class EvaluationRun:
 
 def match_dataset_labels(model: ModelInfo, data: Dataset) -> Source:
     """Return the images with labels of the model; raise LabelError for a class that it lacks."""
-    return match_labels(data.source, model.labels, getattr(model, "label_ids", None))
+    return match_labels(data.source, model.labels, model.label_ids)
 
 
 def evaluate_model(

@@ -126,15 +126,20 @@ def scroll_position(page: Page) -> float:
     return position
 
 
+def wait_for_scrolling_to(page: Page, heading: Locator) -> None:
+    """Wait until the heading is near the top, below the selectors."""
+    page.wait_for_function(
+        "heading => heading.getBoundingClientRect().top < 220", arg=heading.element_handle()
+    )
+
+
 def test_choice_of_a_cell_scrolls_to_its_images(visit: Visit) -> None:
     page = evaluate(visit)
     images = main(page).get_by_role("heading", name="images of 1 predicted as 7")
     click_cell(page, "1", "7")
     expect(main(page).get_by_alt_text("1/00000.png").first).to_be_in_viewport()
     expect(selector(page, "True class")).to_be_in_viewport()
-    page.wait_for_function(  # the end of the smooth scrolling
-        "heading => heading.getBoundingClientRect().top < 250", arg=images.element_handle()
-    )
+    wait_for_scrolling_to(page, images)
     position = scroll_position(page)
     button(page, "Next").evaluate("button => button.click()")  # reruns the page, scrolls nothing
     expect(main(page).get_by_text("Page 2 of 2")).to_be_attached()
@@ -143,10 +148,11 @@ def test_choice_of_a_cell_scrolls_to_its_images(visit: Visit) -> None:
 
 def test_choice_of_a_class_by_keyboard_scrolls_to_its_images(visit: Visit) -> None:
     page = evaluate(visit)
-    page.set_viewport_size({"width": 1280, "height": 500})
-    selector(page, "True class").focus()
+    selector(page, "True class").evaluate(
+        "element => { element.focus(); element.scrollIntoView({block: 'end'}); }"
+    )
     select_by_keyboard(page, "True class", "1")
-    expect(main(page).get_by_alt_text("1/00000.png").first).to_be_in_viewport()
+    wait_for_scrolling_to(page, main(page).get_by_role("heading", name="images of 1"))
     expect(selector(page, "True class")).to_be_in_viewport()
 
 

@@ -114,7 +114,7 @@ def _describe_largest_changes(labels: Sequence[str], change: CountChange) -> str
     pairs = [(true, predicted) for true in labels for predicted in labels]
     largest = sorted(pairs, key=lambda pair: -abs(change(*pair)))[:3]
     changes = ", ".join(
-        f"{true} read as {predicted} {signed(change(true, predicted))}"
+        f"{true} predicted as {predicted} {signed(change(true, predicted))}"
         for true, predicted in largest
         if change(true, predicted)
     )

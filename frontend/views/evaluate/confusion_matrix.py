@@ -178,7 +178,7 @@ def _summarize(confusions: Confusions) -> str:
     if not (frequent := confusions.most_frequent(3)):
         return "No mistakes."
     mistakes = ", ".join(
-        f"{true} read as {predicted} ({'once' if number == 1 else f'{number:,} times'})"
+        f"{true} predicted as {predicted} ({'once' if number == 1 else f'{number:,} times'})"
         for (true, predicted), number in frequent
     )
     return f"Most common mistake{'s' if len(frequent) > 1 else ''}: {mistakes}."

@@ -63,7 +63,8 @@ def page() -> None:
                 "`n02123045`) or its index. File names do not matter. "
                 "When you upload a folder, select the one that contains the class folders. "
                 "If a dataset is too large to upload, evaluate it on the command line: "
-                "`.venv/bin/python -m evaluation digits --url http://localhost:8000`."
+                "`.venv/bin/python -m evaluation digits --url http://localhost:8000 "
+                "--model mnist-cnn`."
             )
         return
     st.divider()

@@ -61,7 +61,7 @@ def in_sequence(*responses: Respond) -> Respond:
 
 
 def test_real_backend_classifies_images(backend_url: str) -> None:
-    with ServedPredictor(backend_url) as model:
+    with ServedPredictor(backend_url, "mnist-cnn") as model:
         results = list(model(iter([encoded(seven()), b"not an image"] * 40)))
     assert model.labels == tuple("0123456789")
     assert len(results) == 80
