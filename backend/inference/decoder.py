@@ -11,7 +11,12 @@ from PIL import Image
 
 from backend.inference.images import loading, opening
 from backend.inference.images.image_reader import ImageReader
-from backend.inference.preprocessing.model_input import Preprocess, input_region, preprocess
+from backend.inference.preprocessing.model_input import (
+    Preprocess,
+    input_region,
+    preprocess,
+    preprocess_with_penalty,
+)
 from backend.inference.preprocessing.photos import PhotoPreprocess, crop_photo, normalize_photo
 from backend.inference.types import Floats, Region
 
@@ -25,6 +30,7 @@ class Input:
 
     rows: Floats
     seconds: float = 0.0
+    ood_penalty: float = 0.0  # added to the out-of-distribution scores
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,8 +125,8 @@ class Decoder:
 
     def preprocess(self, image: Image.Image, started: float) -> Input:
         """Return the input for a decoded image; its duration counts from `started`."""
-        rows = preprocess(image, self.spec)[np.newaxis]
-        return Input(rows, time.perf_counter() - started)
+        row, ood_penalty = preprocess_with_penalty(image, self.spec)
+        return Input(row[np.newaxis], time.perf_counter() - started, ood_penalty)
 
     def normalize(self, crop: Image.Image, started: float) -> Input:
         """Return the input for a crop of a photo model; its duration counts from `started`."""

@@ -184,7 +184,7 @@ class Engine:
         start = 0
         for item in inputs:
             end = start + len(item.rows)
-            ood_scores = None if scores is None else scores[start:end]
+            ood_scores = None if scores is None else scores[start:end] + item.ood_penalty
             results.append(
                 InferenceResult(probabilities[start:end], ood_scores, item.seconds, seconds)
             )

@@ -9,18 +9,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from backend.inference import runtimes
 from backend.inference.classifier import Classifier
 from backend.inference.errors import InferenceError
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
+from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.runtimes import Runtime, RuntimeName
+from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.inference.types import ClassificationResult, Floats
 from calibration import apply
 from calibration.apply import COVERAGES, Calibration
 from tests.conftest import ROOT
 from tests.fake_models import CALIBRATION, GRAY, digit_in, fake_loader, gray, write_model
+from tests.images import encoded, seven
 
 FITTED_CALIBRATION = Calibration.model_validate(CALIBRATION)
 CALIBRATION_WITHOUT_OOD = CALIBRATION | {"max_ood_score": None}
@@ -170,3 +174,21 @@ def test_both_runtimes_return_the_same_sets(tmp_path: Path) -> None:
     by_onnx = sets("onnx")
     assert by_onnx == sets("torch")
     assert len({len(labels) for each in by_onnx for labels in each if labels}) > 2
+
+
+def test_clutter_around_a_digit_raises_its_ood_score(tmp_path: Path) -> None:
+    model = create_model(tmp_path, preprocess=DigitPreprocess(), calibration=CALIBRATION)
+    plain = seven(200, paper="#999")
+    noise = np.random.default_rng(0).normal(0, 30, (200, 200, 1))
+    cluttered = Image.fromarray((np.asarray(plain) + noise).clip(0, 255).astype(np.uint8))
+    classifier = Classifier(model, partial(fake_loader(FakeRuntime(10)), model), threads=1)
+    try:
+        on_paper, in_scene = (
+            asyncio.run(classifier.classify(encoded(image))) for image in (plain, cluttered)
+        )
+    finally:
+        classifier.close()
+    assert on_paper.ood_score is not None
+    assert in_scene.ood_score is not None
+    assert in_scene.ood_score > on_paper.ood_score + 1
+    np.testing.assert_array_equal(in_scene.probabilities, on_paper.probabilities)

@@ -52,7 +52,7 @@ def photo_spec(shorter: int) -> PhotoPreprocess:
         (photo_spec(1000), MEGAPIXELS_12, (2000, 1500)),
         (photo_spec(2000), MEGAPIXELS_12, (4000, 3000)),
         (PhotoPreprocess(resize=(100, 256), crop=(100, 256)), MEGAPIXELS_12, (500, 375)),
-        (DigitPreprocess(), MEGAPIXELS_12, (2000, 1500)),
+        (DigitPreprocess(), MEGAPIXELS_12, (1000, 750)),
         (photo_spec(256), encoded(noise(2000, 1500)), (2000, 1500)),
         (photo_spec(256), encoded(noise(2000, 1500), "WEBP"), (2000, 1500)),
         (PhotoPreprocess(resize=None), MEGAPIXELS_12, (4000, 3000)),

@@ -77,15 +77,22 @@ def find_digit(image: Image.Image, spec: DigitPreprocess) -> NDArray[np.uint8]:
 
     The image may have any size and any colors of ink and paper. A blank image becomes zeros.
     """
+    return find_digit_and_clutter(image, spec)[0]
+
+
+def find_digit_and_clutter(
+    image: Image.Image, spec: DigitPreprocess
+) -> tuple[NDArray[np.uint8], float]:
+    """Return the field of `find_digit`, and the clutter around the strokes (`Strokes.clutter`)."""
+    field = np.zeros((spec.size, spec.size), dtype=np.uint8)
     strokes = find_strokes(image, spec.min_contrast)
     if strokes is None:
-        return np.zeros((spec.size, spec.size), dtype=np.uint8)
+        return field, 0.0
     pixels = _fit(strokes, spec)
     left, top = _offset(pixels, spec.size)
     height, width = pixels.shape
-    field = np.zeros((spec.size, spec.size), dtype=np.uint8)
     field[top : top + height, left : left + width] = pixels
-    return field
+    return field, strokes.clutter
 
 
 def digit_region(image: Image.Image, spec: DigitPreprocess) -> Region | None:

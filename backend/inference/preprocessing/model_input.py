@@ -14,21 +14,33 @@ from pydantic import Field
 from backend.inference.preprocessing.digit_crop import (
     DigitPreprocess,
     digit_region,
-    find_digit,
+    find_digit_and_clutter,
     normalize,
 )
 from backend.inference.preprocessing.photos import PhotoPreprocess, photo_region, prepare_photo
 from backend.inference.types import Floats, Region
+
+# Added to the out-of-distribution score of a digit, which is a log-odds, per unit of clutter.
+CLUTTER_WEIGHT = 20.0
 
 Preprocess = Annotated[DigitPreprocess | PhotoPreprocess, Field(discriminator="kind")]
 
 
 def preprocess(image: Image.Image, spec: Preprocess) -> Floats:
     """Turn an RGB image of any size into one input, float32 of `spec.input_shape`."""
+    return preprocess_with_penalty(image, spec)[0]
+
+
+def preprocess_with_penalty(image: Image.Image, spec: Preprocess) -> tuple[Floats, float]:
+    """Return one input, and what the image adds to its out-of-distribution score.
+
+    A photograph may show a shape like a digit, but has no plain paper around it. A model for digits
+    sees only the shape.
+    """
     if isinstance(spec, PhotoPreprocess):
-        return prepare_photo(image, spec)
-    inputs: Floats = normalize(find_digit(image, spec)[np.newaxis], spec)[0]
-    return inputs
+        return prepare_photo(image, spec), 0.0
+    field, clutter = find_digit_and_clutter(image, spec)
+    return normalize(field[np.newaxis], spec)[0], CLUTTER_WEIGHT * clutter
 
 
 def input_region(image: Image.Image, spec: Preprocess) -> Region | None:

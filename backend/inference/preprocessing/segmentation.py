@@ -39,6 +39,7 @@ class Strokes:
     box: Box
     touches_border: bool  # much of the main stroke lies on the border, as a shadow does
     has_uneven_light: bool  # which was removed
+    clutter: float  # mean contrast outside the strokes, relative to theirs; 0 on plain paper
     area: Box = (0, 0, 0, 0)  # of the searched image, in its pixels, that `ink` covers
 
 
@@ -95,7 +96,9 @@ def _find_at_best_resolution(image: Image.Image, min_contrast: float) -> Strokes
         min(image.height, (bottom + margin) * factor),
     )
     fine_strokes = _segment(_reduce(image.crop(outer))[0], min_contrast)
-    return strokes if fine_strokes is None else replace(fine_strokes, area=outer)
+    if fine_strokes is None:
+        return strokes
+    return replace(fine_strokes, area=outer, clutter=strokes.clutter)
 
 
 def _light_mask(image: Image.Image) -> NDArray[np.bool_]:
@@ -153,9 +156,14 @@ def _segment(image: Image.Image, min_contrast: float) -> Strokes | None:
 
 def _threshold(contrast: Field, min_contrast: float, *, has_uneven_light: bool) -> Strokes | None:
     """Scale paper to 0 and full strokes to 1, and remove ruled lines and specks."""
+    is_large = min(contrast.shape) >= MIN_RULED_SIDE
+    mean, total = float(contrast.mean()) if is_large else 0.0, 0.0
     np.maximum(contrast, 0, out=contrast)
-    if min(contrast.shape) >= MIN_RULED_SIDE:
+    if is_large:
+        # Contrast of both signs: a photograph also has pixels that are lighter than the "paper".
+        lighter = float(contrast.mean()) - mean
         remove_ruled_lines(contrast, min_contrast)
+        total = lighter + float(contrast.mean())
     cut, full = _ink_levels(contrast)
     if full < min_contrast:
         return None
@@ -169,7 +177,10 @@ def _threshold(contrast: Field, min_contrast: float, *, has_uneven_light: bool) 
     np.maximum(contrast, 0, out=contrast)
     np.minimum(contrast, 1, out=contrast)
     found = remove_specks(contrast)
-    return None if found is None else Strokes(*found, has_uneven_light)
+    if found is None:
+        return None
+    clutter = total / full - float(found[0].mean()) if is_large else 0.0
+    return Strokes(*found, has_uneven_light, clutter)
 
 
 def _to_gray(image: Image.Image) -> NDArray[np.uint8]:

@@ -9,7 +9,12 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from pydantic import ValidationError
 
-from backend.inference.preprocessing.digit_crop import DigitPreprocess, find_digit, normalize
+from backend.inference.preprocessing.digit_crop import (
+    DigitPreprocess,
+    find_digit,
+    find_digit_and_clutter,
+    normalize,
+)
 from backend.inference.preprocessing.model_input import preprocess
 from backend.inference.preprocessing.morphology import Box, dilate, erode
 from tests.images import seven
@@ -320,3 +325,33 @@ def test_thin_line_is_found_at_any_angle(width: int, lean: int) -> None:
     page = Image.new("RGB", (280, 280), "white")
     ImageDraw.Draw(page).line((140 + lean, 50, 140 - lean, 230), fill="black", width=width)
     assert find_digit(page, SPEC).any()
+
+
+def clutter(image: Image.Image) -> float:
+    return find_digit_and_clutter(image, SPEC)[1]
+
+
+def test_plain_ruled_and_unevenly_lit_paper_have_no_clutter() -> None:
+    page = np.asarray(seven(300, paper="#eee"))
+    ruled = page.copy()
+    ruled[20::40] = np.minimum(ruled[20::40], 160)
+    light = np.linspace(1.0, 0.55, 300)[np.newaxis, :, np.newaxis]
+    for pixels in (page, ruled, (page * light).astype(np.uint8)):
+        assert clutter(Image.fromarray(pixels)) < 0.02
+
+
+def test_scene_around_the_digit_is_clutter() -> None:
+    scene = seven(300, paper="#999")
+    draw = ImageDraw.Draw(scene)
+    rng = np.random.default_rng(0)
+    for x, y in rng.integers(0, 300, (60, 2)).tolist():
+        level = int(rng.integers(60, 255))
+        draw.ellipse((x, y, x + 25, y + 25), fill=(level, level, level))
+    scene.paste(seven(300, ink="#000"), mask=ImageChops.invert(seven(300).convert("L")))
+    assert clutter(scene) > 0.06
+
+
+def test_small_images_have_no_clutter() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
+    assert clutter(Image.fromarray(noise)) == 0
+    assert clutter(Image.new("RGB", (200, 200), "white")) == 0
