@@ -19,6 +19,7 @@ from client.types import (
     Calibration,
     Classification,
     ClassScore,
+    Explanation,
     InputSpec,
     ItemError,
     ModelCard,
@@ -33,8 +34,8 @@ from client.url import base_url
 # fmt: off
 __all__ = [
     "Accuracy", "BackendError", "BackendUnreachable", "Calibration", "ClassScore", "Classification",
-    "Client", "ClientError", "HistoryFilters", "HistoryPage", "HistoryStorage", "InputSpec",
-    "InvalidResponse", "ItemError", "ModelCard", "ModelInfo", "ModelRef", "Models", "ServiceInfo",
-    "StoredClassification", "Timings", "base_url",
+    "Client", "ClientError", "Explanation", "HistoryFilters", "HistoryPage", "HistoryStorage",
+    "InputSpec", "InvalidResponse", "ItemError", "ModelCard", "ModelInfo", "ModelRef", "Models",
+    "ServiceInfo", "StoredClassification", "Timings", "base_url",
 ]
 # fmt: on

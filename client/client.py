@@ -88,19 +88,22 @@ class Client:
         top_k: int | None = None,
         coverage: float | None = None,
         model_input: bool = False,
+        explain: bool = False,
         store: bool = True,
     ) -> Classification:
         """Classify one image file.
 
         `coverage` is the fraction of images whose prediction set contains the right label: 0.9,
         0.95 (the default) or 0.99. With `model_input` the classification includes the preprocessed
-        input of the model. Without `store` it is not stored in the history.
+        input of the model, with `explain` a heat map of what decided. Without `store` it is not
+        stored in the history.
         """
         with self._request(
             "POST",
             "/classify",
             query=_query(model, top_k, coverage, store)
-            | ({"model_input": "true"} if model_input else {}),
+            | ({"model_input": "true"} if model_input else {})
+            | ({"explain": "true"} if explain else {}),
             files=[_part(filename, image)],
         ) as response:
             return parse_classification(_json(response), filename)

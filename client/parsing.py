@@ -13,6 +13,7 @@ from client.types import (
     Calibration,
     Classification,
     ClassScore,
+    Explanation,
     InputSpec,
     ItemError,
     ModelCard,
@@ -115,6 +116,7 @@ def parse_classification(obj: Object, filename: str | None) -> Classification:
         probabilities=optional(obj, "probabilities", as_fractions),
         stored=optional(obj, "stored", as_bool),
         model_input=optional(obj, "model_input", _data_url),
+        explanation=optional(obj, "explanation", _explanation),
     )
 
 
@@ -214,6 +216,15 @@ def _data_url(value: Any, field: str) -> bytes:
         return base64.b64decode(as_string(value, field).partition(",")[2], validate=True)
     except binascii.Error as exc:
         raise InvalidResponse(f"{field} is not an image") from exc
+
+
+def _explanation(value: Any, field: str) -> Explanation:
+    obj = as_object(value, field)
+    return Explanation(
+        method=as_string(obj.get("method"), "method"),
+        label=as_string(obj.get("label"), "label"),
+        heatmap=_data_url(obj.get("heatmap"), "heatmap"),
+    )
 
 
 def _calibration(value: Any, field: str) -> Calibration:

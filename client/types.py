@@ -36,6 +36,19 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class Explanation:
+    """Which parts of an image influenced `label`, measured with `method`.
+
+    `heatmap` is an 8-bit grayscale PNG file with the proportions of the upright image: 0 is no
+    influence, 255 the most.
+    """
+
+    method: str
+    label: str
+    heatmap: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Classification:
     """The classification of one image.
 
@@ -43,7 +56,7 @@ class Classification:
     are in label order. `prediction_set` contains the right label with the probability `coverage`.
     A larger `ood_score` means that the image is less like the training data. Fields that the model
     or the backend does not provide are None. `model_input` is the preprocessed input of the model
-    as a PNG file, if it was requested.
+    as a PNG file, and `explanation` what decided, if they were requested.
     """
 
     id: str
@@ -60,6 +73,7 @@ class Classification:
     timings: Timings
     ood_score: float | None = None
     model_input: bytes | None = None
+    explanation: Explanation | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -84,8 +84,8 @@ def show_model_input(result: Classification) -> None:
     st.caption(f"Model input: {size}")
 
 
-def show_image(name: str, preview: bytes | None, width: int) -> None:
-    """Show the preview of an image and its file name.
+def show_image(name: str, preview: bytes | None, width: int, alt: str | None = None) -> None:
+    """Show the preview of an image and its file name; by default, `alt` is that name.
 
     A tall image is narrower than `width`, so that its height is at most MAX_IMAGE_HEIGHT.
     """
@@ -94,7 +94,7 @@ def show_image(name: str, preview: bytes | None, width: int) -> None:
     else:
         with Image.open(BytesIO(preview)) as image:
             fitting = round(MAX_IMAGE_HEIGHT * image.width / image.height)
-        st.image(preview, width=max(1, min(width, fitting)), alt=f"The image {name}")
+        st.image(preview, width=max(1, min(width, fitting)), alt=alt or f"The image {name}")
     st.caption(formatting.escape(name))
 
 

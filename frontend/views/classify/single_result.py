@@ -9,7 +9,7 @@ from frontend.service.predictions import PredictionRequest
 from frontend.service.session import Service
 from frontend.ui import alerts, classification
 from frontend.ui.alerts import Problem
-from frontend.views.classify import code_examples, next_steps
+from frontend.views.classify import code_examples, explanation_switch, next_steps
 from frontend.views.classify.results_table import Result
 
 
@@ -29,7 +29,11 @@ def show(
     image, outcome = result.image, result.outcome
     left, right = st.columns([2, 3], gap="medium")
     with left, st.container(key="preview"):  # page.css has a rule for this key
-        classification.show_image(image.name, image.preview, classification.IMAGE_WIDTH)
+        can_explain = isinstance(outcome, Classification) and outcome.in_distribution is not False
+        if isinstance(service, Service) and can_explain and not is_fragment:
+            explanation_switch.show(service, image, outcome)
+        else:
+            classification.show_image(image.name, image.preview, classification.IMAGE_WIDTH)
     with right:
         if isinstance(outcome, ClientError):
             alerts.show(errors.describe(outcome))
