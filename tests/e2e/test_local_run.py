@@ -60,6 +60,7 @@ def test_both_services_are_ready_and_ctrl_c_stops_them_within_five_seconds() -> 
         assert f"open {frontend} in a browser" in run.text
         assert f"Backend: {backend}" in run.text
         assert httpx.get(f"{backend}/ready").status_code == 200
+        assert httpx.get(f"{backend}/history/storage").json()["images"] is True
         assert "<html" in httpx.get(frontend).text
         assert re.search(r"backend +\|", run.text), "log lines name their service"
         assert re.search(r"frontend +\|", run.text)
