@@ -46,6 +46,11 @@ def test_weights_are_stored_once_in_half_precision(model: Artifact) -> None:
     assert model.onnx.stat().st_size < 10_000 < model.weights.stat().st_size
 
 
+def test_graph_contains_no_path_of_the_machine_that_exported_it(model: Artifact) -> None:
+    assert model.onnx is not None
+    assert b".py" not in model.onnx.read_bytes()
+
+
 def test_graph_with_its_weights_is_valid_and_loads_anywhere(
     model: Artifact, tmp_path: Path
 ) -> None:
