@@ -22,4 +22,4 @@ def restrict(
         totals = (mistakes.sum(0) + mistakes.sum(1))[occurring]
         occurring = np.sort(occurring[np.argsort(-totals, kind="stable")[:limit]])
     kept: Indices = matrix[np.ix_(occurring, occurring)]
-    return kept, tuple(labels[index] for index in occurring)
+    return kept, tuple(labels[index] for index in occurring.tolist())

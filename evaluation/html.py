@@ -74,13 +74,14 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {
+    filters: dict[str, Callable[..., str]] = {
         "share": _format_share,
         "count": lambda number: f"{number:,}",
         "images": lambda number: f"{number:,} {'image' if number == 1 else 'images'}",
         "interval": _format_interval,
         "points": _format_points,
     }
+    environment.filters |= filters
     return environment
 
 

@@ -19,7 +19,7 @@ _FILE: Final = examples.FOLDER / "digits.zip"  # training/data/example_dataset.p
 OnStart = Callable[..., Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _ExampleFile:
     name: str
     content: bytes

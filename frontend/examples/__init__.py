@@ -3,6 +3,9 @@
 `make_examples.py` draws the digits. The photos are from the package data of scikit-image, resized:
 a cat (Stéfan van der Walt, CC0), a cup of coffee (Rachel Michetti, CC0) and a rocket (SpaceX,
 public domain).
+
+`digits.zip` is the example dataset of the Evaluate and Compare pages, drawn by
+`training/data/example_dataset.py`.
 """
 
 from dataclasses import dataclass

@@ -73,7 +73,7 @@ def show_model_input(result: Classification) -> None:
         return
     with Image.open(BytesIO(result.model_input)) as image:
         width, height = image.size
-    size = f"{width}x{height} pixels"
+    size = f"{width} × {height} pixels"
     with st.container(key="model_input"):  # page.css has a rule for this key
         st.image(
             result.model_input,

@@ -47,7 +47,7 @@ def test_drawing_is_classified(visit: Visit) -> None:
     expect(page.get_by_role("list", name="Probabilities. 7, ")).to_be_visible()
     labels = page.get_by_role("listitem").locator(".label")
     expect(labels).to_have_text([str(digit) for digit in range(10)])
-    model_input = page.get_by_alt_text("Model input: the image after preprocessing, 28x28 pixels")
+    model_input = page.get_by_alt_text("Model input: the image after preprocessing, 28 × 28 pixels")
     expect(model_input).to_have_css("image-rendering", "pixelated")
     expect(model_input).to_have_js_property("naturalWidth", 28)
     expect(model_input).to_have_css("width", "140px")

@@ -66,10 +66,10 @@ def test_number_of_curves_is_limited(metrics: Metrics) -> None:
 def test_reliability_bins_with_few_images_are_hollow_and_not_joined() -> None:
     confidence = np.repeat(np.array([0.1, 0.3, 0.5]), [20, 3, 20]).astype(np.float32)
     figure = charts.plot_reliability(reliability(confidence, np.ones(43, bool)))
-    assert [len(line.get_xdata()) for line in figure.axes[0].lines] == [2, 1, 1]
+    assert [np.size(line.get_xdata()) for line in figure.axes[0].lines] == [2, 1, 1]
     full, hollow = figure.axes[0].collections
-    assert (len(full.get_offsets()), len(hollow.get_offsets())) == (2, 1)
-    assert len(hollow.get_facecolor()) == 0
+    assert (np.shape(full.get_offsets())[0], np.shape(hollow.get_offsets())[0]) == (2, 1)
+    assert np.size(hollow.get_facecolor()) == 0
 
 
 def test_large_matrix_has_no_numbers() -> None:

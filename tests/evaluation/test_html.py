@@ -7,7 +7,7 @@ import pytest
 
 from evaluation.evaluate import evaluate
 from evaluation.html import render_report
-from evaluation.types import Failure, Sample
+from evaluation.types import Failure, ModelOutput, Sample
 from tests.evaluation.fakes import FakePredictor, gray_png, model_output, samples
 from tests.evaluation.html_pages import HOSTILE, create_evaluation, render_pages
 
@@ -59,7 +59,7 @@ def test_matrix_shows_only_classes_that_occur() -> None:
 
 
 def test_counts_of_one_are_singular() -> None:
-    results = [model_output(1, 0, 0), Failure("damaged")]
+    results: list[ModelOutput | Failure] = [model_output(1, 0, 0), Failure("damaged")]
     evaluation = evaluate(samples("cat", "cat"), FakePredictor(results))
     text = visible_text(render_report(evaluation))
     assert "of 1 image;" in text

@@ -51,7 +51,7 @@ def key_metrics(model: ModelInfo) -> Iterator[tuple[str, str]]:
     if (accuracy := model.metrics.get("test_accuracy")) is not None:
         yield "Accuracy", _percent(accuracy)
     if (error := model.metrics.get("test_ece")) is not None:
-        yield "Calibration error", _percent(error)
+        yield "Expected calibration error", _percent(error)
     if model.calibration:
         for coverage, size in model.calibration.mean_set_size.items():
             if coverage == DEFAULT_COVERAGE:

@@ -45,7 +45,7 @@ def test_invalid_drawing_leaves_the_pad_empty(
 
 def test_model_input_is_shown(start: OpenPage, backend_url: str) -> None:
     app = draw_on_pad(start(backend_url).switch_page(DRAW).run())
-    assert "Model input: 28x28 pixels" in page_text(app)
+    assert "Model input: 28 × 28 pixels" in page_text(app)
 
 
 def test_failed_request_is_reported_and_retried(start: OpenPage) -> None:
