@@ -10,6 +10,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess
@@ -37,9 +38,10 @@ DIGIT_GRIDS: Final = (Grid(7, 1 / 5), Grid(13, 1 / 5))
 async def measure(
     row: Floats, spec: Preprocess, label: int, predict: Predict, batch_size: int
 ) -> AsyncIterator[Floats]:
-    """Yield maps (H, W) of one input, each with a finer grid of windows than the one before.
+    """Yield maps (h, w) of one input, each with a finer grid of windows than the one before.
 
-    A map holds the mean loss in the log-odds of the label with the index `label`, and at least 0.
+    A map holds the mean loss in the log-odds of the label with the index `label`, at least 0, at
+    the resolution of a digit's field, or of a photo's grid.
     Windows of a photo are masked with its mean color, those of a digit with paper. `predict` gets
     at most `batch_size` inputs at a time.
     """
@@ -61,9 +63,9 @@ async def measure(
             for score, window in zip(scores, chunk, strict=True):
                 losses[window] += start - score
                 counts[window] += 1
-        # Only ink that was removed can have changed the score, not the paper around it.
-        mean = np.where(is_ink, losses / np.maximum(counts, 1), 0)
-        yield np.maximum(mean, 0)
+        mean = np.maximum(losses / np.maximum(counts, 1), 0)
+        # Only removed ink can have changed the score, not the paper around it.
+        yield np.where(is_ink, mean, 0) if is_digit else _reduce(mean, grid)
 
 
 def log_odds(probabilities: Floats, label: int) -> Floats:
@@ -85,6 +87,12 @@ def _planes(row: Floats, spec: Preprocess) -> NDArray[np.float32]:
     if isinstance(spec, DigitPreprocess):
         return row.reshape(1, spec.size, spec.size)
     return row if spec.layout == "NCHW" else row.transpose(2, 0, 1)
+
+
+def _reduce(values: Floats, grid: Grid) -> Floats:
+    """Return one value for each step from window to window, from which a smooth map is drawn."""
+    cells = round((grid.windows - 1) / (1 - grid.share))
+    return np.asarray(Image.fromarray(values).resize((cells, cells), Image.Resampling.BOX))
 
 
 def _windows(grid: Grid, shape: tuple[int, ...]) -> list[tuple[slice, slice]]:

@@ -52,6 +52,21 @@ def test_model_input_is_returned_on_request(client: Client) -> None:
     assert client.classify(SEVEN, filename="seven.png").model_input is None
 
 
+def test_explanation_is_returned_on_request(client: Client) -> None:
+    classified = client.classify(SEVEN, filename="seven.png", explain=True)
+    explanation = classified.explanation
+    assert explanation is not None
+    assert (explanation.method, explanation.label) == ("occlusion", classified.prediction)
+    image = Image.open(BytesIO(explanation.heatmap))
+    assert (image.mode, image.size) == ("L", (64, 64))
+    assert client.classify(SEVEN, filename="seven.png").explanation is None
+
+
+def test_explanation_that_was_not_ready_in_time_is_none() -> None:
+    body = json.dumps(RESPONSE | {"explanation": None}).encode()
+    assert classify(FakeResponse(body)).explanation is None
+
+
 def test_model_is_returned_with_its_card(client: Client) -> None:
     model = client.model("mnist-cnn")
     assert model.info == client.models().get("mnist-cnn")
