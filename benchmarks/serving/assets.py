@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 ImageKind = Literal["photo", "large", "digit", "tiny"]
-ModelName = Literal["resnet50", "mobilenet_v3_large", "mnist-cnn"]
+ModelName = Literal["resnet50", "mobilenet_v3_large", "mnist-cnn", "photos"]
 
 ROOT = Path(__file__).resolve().parents[2]
 CACHE = ROOT / ".bench"
@@ -123,12 +123,12 @@ _GENERATORS: Final[dict[ImageKind, Callable[[], Iterator[tuple[str, bytes]]]]] =
 def model_folder(name: ModelName) -> Path:
     """Return the folder of a packaged model.
 
-    The photo classifiers are torchvision architectures with random weights: the duration of a
-    forward pass does not depend on the weights. `mnist-cnn` is the bundled model.
+    `mnist-cnn` and `photos` are bundled models. The others are torchvision architectures with
+    random weights: the duration of a forward pass does not depend on the weights.
 
     Raise CalledProcessError if packaging fails; the subprocess prints the reason.
     """
-    if name == "mnist-cnn":
+    if name in ("mnist-cnn", "photos"):
         return _BUNDLED_MODELS / name
     folder = _CACHED_MODELS / name
     if not (folder / "manifest.json").exists():

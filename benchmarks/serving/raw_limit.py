@@ -84,10 +84,10 @@ def load_model(folder: Path, threads: int) -> Forward:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     path = str(folder / "model.onnx")
     session: Any = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    name = session.get_inputs()[0].name
+    name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
 
     def forward(batch: Floats) -> Floats:
-        outputs: Floats = session.run(None, {name: batch})[0]
+        outputs: Floats = session.run([output], {name: batch})[0]
         return outputs
 
     return forward

@@ -8,7 +8,7 @@ from benchmarks.serving.idle import ColdStart, IdleMemory
 from benchmarks.serving.measurement import Options
 from benchmarks.serving.overload import Overload
 from benchmarks.serving.results import Figure, Target, at_least
-from benchmarks.serving.systems import NOOP, PEERS, PRISM
+from benchmarks.serving.systems import BENTOML_ONNX, LITSERVE_ONNX, NOOP, PEERS, PRISM
 from benchmarks.serving.throughput import SingleClient, Throughput
 
 
@@ -48,6 +48,14 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     _photos(
         "large", "MobileNetV3-large, 12-megapixel photo", _MOBILENET, "large", raw=None, peer=4
+    ),
+    Throughput(
+        "photos",
+        "bundled photo model, photo, 16 clients",
+        "photos",
+        "photo",
+        (PRISM, LITSERVE_ONNX, BENTOML_ONNX),
+        {"onnx": at_least(1.15)},
     ),
     _digits("digits", "digits, PNG of 240x240", "digit"),
     _digits("tiny", "digits, PNG of 28x28", "tiny"),

@@ -20,7 +20,8 @@ _transforms = torchvision_compat.load("transforms")
 _FOLDER = Path(os.environ["BENCH_MODEL"])
 _MANIFEST = json.loads((_FOLDER / "manifest.json").read_text())
 LABELS: list[str] = _MANIFEST["labels"]
-_IS_DIGIT_MODEL = _MANIFEST["preprocess"]["kind"] == "digit"
+_PREPROCESS = _MANIFEST["preprocess"]
+_IS_DIGIT_MODEL = _PREPROCESS["kind"] == "digit"
 
 
 def transform() -> Any:
@@ -29,8 +30,12 @@ def transform() -> Any:
         resize = [_transforms.Grayscale(), _transforms.Resize((28, 28))]
         normalize = _transforms.Normalize((0.1307,), (0.3081,))
     else:
-        resize = [_transforms.Resize(256), _transforms.CenterCrop(224)]
-        normalize = _transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        mode = _transforms.InterpolationMode(_PREPROCESS["interpolation"])
+        resize = [
+            _transforms.Resize(_PREPROCESS["resize"], mode),
+            _transforms.CenterCrop(_PREPROCESS["crop"]),
+        ]
+        normalize = _transforms.Normalize(_PREPROCESS["mean"], _PREPROCESS["std"])
     return _transforms.Compose([*resize, _transforms.ToTensor(), normalize])
 
 
@@ -63,9 +68,10 @@ class OnnxNetwork:
         path = str(_FOLDER / "model.onnx")
         self._session: Any = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
         self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
 
     def __call__(self, batch: Floats) -> Floats:
-        (logits,) = self._session.run(None, {self._input: batch})
+        (logits,) = self._session.run([self._output], {self._input: batch})
         exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
         probabilities: Floats = exponentials / exponentials.sum(axis=1, keepdims=True)
         return probabilities
