@@ -28,7 +28,7 @@ from backend.inference.preprocessing.model_input import preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.types import Floats
 from calibration import apply
-from calibration.apply import Calibration
+from calibration.apply import Calibration, OodMethod
 from calibration.fit import CalibrationError, calibrate
 from evaluation.errors import EvaluationError
 from evaluation.sources import open_source
@@ -43,7 +43,7 @@ from training.package.packaging import make_probe
 
 NAME = "photos"
 CARD = Path(__file__).with_name("photos_card.md")
-OOD_METHOD = "generalized_entropy"  # the networks were trained with label smoothing
+OOD_METHOD: OodMethod = "generalized_entropy"  # the networks were trained with label smoothing
 OUTLIERS = 200  # images of each kind
 
 # SHA-256 of the published files.
@@ -116,6 +116,9 @@ def convert(options: argparse.Namespace, folder: Path) -> Artifact:
     with open_source(options.data) as source:
         held_out = compute_outputs(model, source)
     calibration = calibrate({"ImageNet validation images": held_out}, manifest.output, OOD_METHOD)
+    limit = calibration.max_ood_score
+    if limit is None:
+        raise CalibrationError("There are too few photographs for an out-of-distribution limit.")
     inside = _ood_scores(held_out.outputs, calibration)
     metrics = cross_fit(held_out, manifest.output, OOD_METHOD)
     for kind, images in draw_outliers(options.mnist).items():
@@ -123,7 +126,7 @@ def convert(options: argparse.Namespace, folder: Path) -> Artifact:
         is_outside = np.repeat([False, True], [len(inside), len(outside)])
         scores = np.concatenate((inside, outside))
         metrics[f"nothing_auroc_{kind}"] = float(roc_auc_score(is_outside, scores))
-        metrics[f"nothing_refused_{kind}"] = float((outside > calibration.max_ood_score).mean())
+        metrics[f"nothing_refused_{kind}"] = float((outside > limit).mean())
     metrics = {key: round(value, 5) for key, value in metrics.items()}
     manifest = manifest.model_copy(update={"calibration": calibration, "metrics": metrics})
     return _export(manifest, tensors, folder)
