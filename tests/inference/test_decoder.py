@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from backend.inference.decoder import Decoder
-from backend.inference.errors import BrokenImageError, EmptyImageError, ImageTooLargeError
+from backend.inference.errors import EmptyImageError, ImageTooLargeError, TruncatedImageError
 from backend.inference.images import loading, opening
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
@@ -128,7 +128,7 @@ def test_other_images_are_not_decoded_as_tiny(spec: Preprocess, data: bytes) -> 
 def test_bad_tiny_file_raises_image_error() -> None:
     with pytest.raises(EmptyImageError):
         create_decoder(GRAY).decode_tiny(b"")
-    with pytest.raises(BrokenImageError):
+    with pytest.raises(TruncatedImageError):
         create_decoder(GRAY).decode_tiny(encoded(seven())[:100])
     with pytest.raises(ImageTooLargeError):
         Decoder(GRAY, ImageReader(100)).decode_tiny(gray(7, side=11))

@@ -44,6 +44,13 @@ def count_jpeg_scans(data: bytes) -> int:
     return 1 if data.count(bytes((0xFF, _SOS))) <= 1 else scan_jpeg(data)[0]
 
 
+def count_jpeg_2000_halvings(data: bytes) -> int:
+    """Return how many times the decoder of a JPEG 2000 file can halve its size."""
+    start = data.find(b"\xff\x4f\xff\x51")  # start of the codestream
+    style = data.find(b"\xff\x52", start, start + 1000)  # coding style: levels of the wavelets
+    return min(data[style + 9], 32) if start >= 0 and 0 <= style < len(data) - 9 else 0
+
+
 def _png_is_complete(data: bytes) -> bool:
     try:
         return png.is_complete(data)

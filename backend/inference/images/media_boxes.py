@@ -34,6 +34,23 @@ def read_nclx(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def are_item_types_text(data: bytes) -> bool:
+    """Whether the types and names of all items are UTF-8; pi-heif crashes on others."""
+    start, end = _find(data, 0, len(data), b"meta") or (0, len(data))
+    place = data.find(b"infe", start, end)
+    while place >= 0:
+        # After the box's name: version, flags (3), number of the item (2 or 4), protection (2).
+        kind = place + (14 if data[place + 4 : place + 5] >= b"\3" else 12)
+        stop = place - 4 + _number(data, place - 4, 4)
+        for text in (data[kind : kind + 4], data[kind + 4 : stop]):
+            try:
+                text.decode()
+            except UnicodeDecodeError:
+                return False
+        place = data.find(b"infe", place + 4, end)
+    return True
+
+
 def are_complete(data: bytes) -> bool:
     """Whether the last box ends within the file."""
     end = 0

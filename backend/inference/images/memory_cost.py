@@ -17,13 +17,18 @@ _TURNED: Final = 9  # with an EXIF block, which may say that a copy is turned up
 _WIDE: Final = 18  # 16 bits and more per channel, or LAB
 _CMYK: Final = 13
 _COEFFICIENTS: Final = 4  # bytes per pixel of the full size of a progressive JPEG
-FULL_SIZE: Final = "full size"  # in the info of an image that is decoded at a reduced scale
+# In the info of an image that is decoded at a reduced scale: its full size, and a divisor that its
+# plugin applies only when it decodes.
+FULL_SIZE: Final = "full size"
+DIVISOR: Final = "divisor"
 _MIN_ROW_PIXELS: Final = 64  # cost of a row, however short
 
 
 def count_pixels(image: Image.Image) -> int:
     """Return the pixels to decode; a short row counts as _MIN_ROW_PIXELS."""
-    return max(image.width, _MIN_ROW_PIXELS) * image.height
+    divisor = image.info.get(DIVISOR, 1)
+    width, height = -(-image.width // divisor), -(-image.height // divisor)
+    return max(width, _MIN_ROW_PIXELS) * height
 
 
 def estimate_memory(image: Image.Image) -> int:

@@ -20,11 +20,13 @@ from backend.inference.errors import (
     UnsupportedImageError,
 )
 from backend.inference.images import completeness, file_types, media_boxes, png
-from backend.inference.images.memory_cost import FULL_SIZE, count_pixels
+from backend.inference.images.memory_cost import DIVISOR, FULL_SIZE, count_pixels
 
 DEFAULT_MAX_PIXELS: Final = 50_000_000
 # A JPEG may have this many times the maximum of pixels if it is decoded at a reduced scale.
 MAX_JPEG_RATIO: Final = 4
+# Pillow holds the global interpreter lock while it decodes JPEG 2000, about 0.1 s per megapixel.
+MAX_JPEG_2000_PIXELS: Final = 4_000_000
 # Scans times pixels of a JPEG: a progressive JPEG of a few kilobytes can make a decoder pass over
 # all pixels thousands of times.
 MAX_SCANNED_PIXELS: Final = 1_000_000_000
@@ -62,7 +64,7 @@ def open_image(data: bytes, *, max_pixels: int, min_side: int | None = None) -> 
     With `min_side`, a JPEG is set to be decoded at 1/2, 1/4 or 1/8, with no side shorter than
     `min_side` pixels: the decoder computes the smaller image directly from the frequencies. Then
     the limit applies to the pixels that are decoded, and the full size may be MAX_JPEG_RATIO times
-    as large.
+    as large. The same applies to JPEG 2000, whose limit is MAX_JPEG_2000_PIXELS.
     """
     if not data:
         raise EmptyImageError("The file is empty. Choose an image and send it again.")
@@ -71,21 +73,33 @@ def open_image(data: bytes, *, max_pixels: int, min_side: int | None = None) -> 
         raise UnsupportedImageError(file_types.describe_unsupported(data))
     image = open_file(data, form)
     width, height = image.size
-    if form == "JPEG":
-        if min_side is not None and (scale := min(width, height) // min_side) >= 2:
-            image.draft(None, (width // scale, height // scale))
-            image.info[FULL_SIZE] = width, height
-        if completeness.count_jpeg_scans(data) * width * height > MAX_SCANNED_PIXELS:
-            raise ImageTooLargeError(
-                "The JPEG has too many scans and would take too long to decode. Save it again and "
-                "send the new file."
-            )
-    if count_pixels(image) > max_pixels or width * height > MAX_JPEG_RATIO * max_pixels:
+    if min_side is not None and (scale := min(width, height) // min_side) >= 2:
+        _use_scaled_decoding(image, data, scale)
+    scans = completeness.count_jpeg_scans(data) if form == "JPEG" else 0
+    if scans * width * height > MAX_SCANNED_PIXELS:
         raise ImageTooLargeError(
-            f"The image has {width} x {height} pixels, which exceeds the limit ({max_pixels:,}). "
+            "The JPEG has too many scans and would take too long to decode. Save it again and "
+            "send the new file."
+        )
+    limit = min(max_pixels, MAX_JPEG_2000_PIXELS) if form == "JPEG2000" else max_pixels
+    if count_pixels(image) > limit or width * height > MAX_JPEG_RATIO * max_pixels:
+        raise ImageTooLargeError(
+            f"The image has {width} x {height} pixels, which exceeds the limit ({limit:,}). "
             "Scale it down and send it again."
         )
     return image
+
+
+def _use_scaled_decoding(image: Image.Image, data: bytes, scale: int) -> None:
+    """Set an opened JPEG or JPEG 2000 to be decoded at 1 / 2^n, at least 1 / `scale`."""
+    if image.format == "JPEG":
+        image.info[FULL_SIZE] = image.size
+        image.draft(None, (image.width // scale, image.height // scale))
+    elif image.format == "JPEG2000":
+        halvings = min(scale.bit_length() - 1, completeness.count_jpeg_2000_halvings(data))
+        image.info[FULL_SIZE] = image.size
+        image.info[DIVISOR] = 2**halvings
+        setattr(image, "reduce", halvings)  # noqa: B010 (the plugin's property hides a method)
 
 
 class BoundedFile(io.BytesIO):
@@ -121,6 +135,8 @@ def _plugin(form: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
 
 
 def open_file(data: bytes, form: str) -> Image.Image:
+    if form == "HEIF" and not media_boxes.are_item_types_text(data):
+        raise broken_error()
     try:
         image = _open_with_plugin(data, form)
     except DECODE_ERRORS as error:

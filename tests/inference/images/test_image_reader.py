@@ -3,6 +3,7 @@
 import threading
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -10,7 +11,7 @@ from backend.inference.errors import ImageTooLargeError
 from backend.inference.images import image_reader
 from backend.inference.images.image_reader import ImageReader, MemoryBudget
 from backend.resources.memory import MemoryShares
-from tests.images import encoded
+from tests.images import encoded, noise
 
 TIMEOUT = 10  # seconds
 OPAQUE = Image.new("RGB", (400, 300), "white")
@@ -93,6 +94,25 @@ def test_image_that_exceeds_the_memory_raises_image_too_large() -> None:
 def test_large_jpeg_is_decoded_at_a_smaller_scale() -> None:
     with ImageReader(memory=1_000_000).read(encoded(OPAQUE, "JPEG"), 100) as image:
         assert image.size == (200, 150)
+
+
+def test_large_jpeg_2000_is_decoded_at_a_smaller_scale() -> None:
+    data = encoded(noise(400, 300), "JPEG2000")
+    with ImageReader().read(data, 60) as image:
+        assert image.size == (100, 75)
+        small = noise(400, 300).reduce(4)
+        assert np.abs(np.asarray(image, int) - np.asarray(small, int)).mean() < 3
+    single = encoded(noise(400, 300), "JPEG2000", num_resolutions=1)
+    with ImageReader().read(single, 60) as image:
+        assert image.size == (400, 300)
+
+
+def test_jpeg_2000_that_would_block_other_threads_is_rejected() -> None:
+    data = encoded(Image.new("L", (2100, 2000)), "JPEG2000")
+    with pytest.raises(ImageTooLargeError, match="2100 x 2000"), ImageReader().read(data):
+        pass
+    with ImageReader().read(data, 256) as image:
+        assert image.size == (525, 500)
 
 
 def test_jpeg_beyond_the_pixel_limit_is_decoded_at_a_smaller_scale() -> None:

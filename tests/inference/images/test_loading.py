@@ -60,6 +60,14 @@ def test_transparent_heic_is_composited() -> None:
     assert max(image.convert("L").getextrema()) - min(image.convert("L").getextrema()) > 200
 
 
+@pytest.mark.parametrize("name", [b"\xbd", b"\xff"])
+def test_heic_with_an_item_type_that_is_no_text_is_rejected(name: bytes) -> None:
+    data = (DATA / "noise_turned.heic").read_bytes()
+    place = data.index(b"Exif")
+    with pytest.raises(BrokenImageError):  # the decoder's process would crash
+        decode(data[: place + 1] + name + data[place + 2 :])
+
+
 @pytest.mark.parametrize("compression", ["raw", "tiff_lzw", "tiff_adobe_deflate", "packbits"])
 def test_every_compression_of_tiff_gives_the_same_image(compression: str) -> None:
     assert difference(decode(encoded(noise(), "TIFF", compression=compression)), noise()) == 0
