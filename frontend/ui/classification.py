@@ -68,16 +68,17 @@ def show_details(
 
 
 def show_model_input(result: Classification) -> None:
-    """Show the enlarged image that the model received; nothing where it was not requested."""
+    """Show the image that the model received; nothing where it was not requested."""
     if result.model_input is None:
         return
     with Image.open(BytesIO(result.model_input)) as image:
         width, height = image.size
     size = f"{width} × {height} pixels"
-    with st.container(key="model_input"):  # page.css has a rule for this key
+    is_enlarged = width < MODEL_INPUT_WIDTH  # page.css has a rule for this key
+    with st.container(key="model_input" if is_enlarged else "reduced_model_input"):
         st.image(
             result.model_input,
-            width=max(width, MODEL_INPUT_WIDTH),
+            width=MODEL_INPUT_WIDTH,
             output_format="PNG",  # the default is lossy
             alt=f"Model input: the image after preprocessing, {size}",
         )

@@ -10,7 +10,7 @@ HIGH_CONFIDENCE = 0.75
 MEDIUM_CONFIDENCE = 0.5
 MIN_ALTERNATIVE = 0.05  # probability from which another label is listed
 MAX_ALTERNATIVES = 2
-MAX_SET_LABELS = 10  # listed labels of a prediction set; the others are counted
+MAX_SET_DIGITS, MAX_SET_LABELS = 10, 5  # listed of a prediction set; the others are counted
 OUT_OF_DISTRIBUTION = "This image does not show one of the model's classes"
 
 JOINER = "\u2060"  # zero width, breaks no line
@@ -104,7 +104,8 @@ def prediction_set_text(result: Classification, kind: str) -> str | None:
     """Return the prediction set with its coverage; None where the model is not calibrated."""
     if not result.prediction_set or result.coverage is None:
         return None
-    names = [label_name(label, kind) for label in result.prediction_set[:MAX_SET_LABELS]]
+    most = MAX_SET_DIGITS if kind == "digit" else MAX_SET_LABELS
+    names = [label_name(label, kind) for label in result.prediction_set[:most]]
     if rest := len(result.prediction_set) - len(names):
         names.append(f"one of {rest} more")
     return f"{_join(names)} ({coverage_percent(result.coverage)} coverage)"

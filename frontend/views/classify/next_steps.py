@@ -32,12 +32,16 @@ def other_models(models: Models, request: PredictionRequest) -> list[ModelInfo]:
     return found[:MAX_MODELS]
 
 
-def show(service: Service | Problem, request: PredictionRequest) -> None:
-    """Show advice, and a button for each model to try."""
+def show(service: Service | Problem, request: PredictionRequest, *, is_batch: bool = False) -> None:
+    """Show advice for a rejected image or, in a batch, for all of them; and models to try."""
     models = other_models(service.models, request) if isinstance(service, Service) else []
     subject = _SUBJECTS.get(request.model.input.kind, "one object or digit")
-    otherwise = "try another model" if models else "choose another image"
-    st.markdown(f"Crop the image to {subject}, or {otherwise}.")
+    if is_batch:
+        otherwise = ", or try another model" if models else ""
+        st.markdown(f"Crop images that were not recognized to {subject}{otherwise}.")
+    else:
+        otherwise = "try another model" if models else "choose another image"
+        st.markdown(f"Crop the image to {subject}, or {otherwise}.")
     if models:
         _show_buttons(models, service.models.auto if isinstance(service, Service) else ())
 

@@ -54,7 +54,7 @@ def show(
         st.markdown(f"**{results_table.summary(results)}**", width="content")
         extra_actions()
     if any(result.category == "out_of_distribution" for result in results):
-        next_steps.show(service, request)
+        next_steps.show(service, request, is_batch=True)
     filtered = _filter(results)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         default = LIST if len(results) <= LIST_PAGE_SIZE else GRID

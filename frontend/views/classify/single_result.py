@@ -29,8 +29,12 @@ def show(
     image, outcome = result.image, result.outcome
     left, right = st.columns([2, 3], gap="medium")
     with left, st.container(key="preview"):  # page.css has a rule for this key
-        can_explain = isinstance(outcome, Classification) and outcome.in_distribution is not False
-        if isinstance(service, Service) and can_explain and not is_fragment:
+        if (
+            isinstance(service, Service)
+            and isinstance(outcome, Classification)
+            and outcome.in_distribution is not False
+            and not is_fragment
+        ):
             explanation_switch.show(service, image, outcome)
         else:
             classification.show_image(image.name, image.preview, classification.IMAGE_WIDTH)

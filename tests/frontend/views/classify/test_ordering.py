@@ -2,14 +2,14 @@
 
 import pytest
 
-from client import BackendError, Classification, ClientError
-from frontend.service.predictions import ImageFile
+from client import BackendError
+from frontend.service.predictions import ImageFile, Outcome
 from frontend.views.classify import ordering
 from frontend.views.classify.results_table import Result
 from tests.frontend.samples import make_classification
 
 NAMES = ["img10.png", "IMG2.png", "img1.png", "a", "10", "9", "img2b.png"]
-RESULTS = {
+OUTCOMES: dict[str, Outcome] = {
     "sure": make_classification(("label 10", 0.99)),
     "unsure": make_classification(("label 9", 0.4)),
     "rejected": make_classification(("label 1", 0.999), in_distribution=False),
@@ -17,7 +17,7 @@ RESULTS = {
 }
 
 
-def make_results(outcomes: dict[str, Classification | ClientError]) -> list[Result]:
+def make_results(outcomes: dict[str, Outcome]) -> list[Result]:
     return [Result(ImageFile(name, b""), outcome) for name, outcome in outcomes.items()]
 
 
@@ -42,4 +42,4 @@ def test_any_names_can_be_compared(names: list[str]) -> None:
     ],
 )
 def test_results_are_sorted(order: str, names: list[str]) -> None:
-    assert [one.image.name for one in ordering.sort(make_results(RESULTS), order)] == names
+    assert [one.image.name for one in ordering.sort(make_results(OUTCOMES), order)] == names

@@ -194,7 +194,7 @@ def test_zip_is_classified_in_the_background_and_a_bad_image_fails_alone(
     table = app.dataframe[0].value
     assert list(table["name"]) == [*files, "digits/broken.png"]
     assert list(table["prediction"][:20]) == ["7"] * 20
-    assert "The file ends early" in table["error"][20]
+    assert "file ends early" in table["error"][20]
     assert len(show_as(app, "List").header) == 12  # one page of cards
 
 
