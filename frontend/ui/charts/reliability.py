@@ -53,5 +53,8 @@ def reliability_chart(bins: Iterable[tuple[float, float, int, int | None]]) -> a
     encodings["size"] = alt.Size("images:Q", scale=sizes, legend=None)
     points = alt.Chart(joined).mark_point(color=COLOR, filled=True, opacity=1).encode(**encodings)
     hollow = alt.Chart(sparse).mark_point(color=COLOR, filled=False, opacity=1).encode(**encodings)
-    chart: alt.LayerChart = (diagonal + lines + points + hollow).properties(height=HEIGHT)
+    layers = [diagonal]  # without empty layers, which have no accessible name
+    layers += [lines, points] if len(joined) else []
+    layers += [hollow] if len(sparse) else []
+    chart: alt.LayerChart = alt.layer(*layers).properties(height=HEIGHT)
     return chart

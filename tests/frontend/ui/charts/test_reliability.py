@@ -35,6 +35,8 @@ def test_bins_with_too_few_images_are_hollow_points() -> None:
     assert [row["description"] for row in rows] == ["Confidence 50%, accuracy 25%, 1 image"]
 
 
-def test_chart_without_joined_bins() -> None:
-    _, (_, joined), _, (_, hollow) = layers(BINS[:1])
-    assert (len(joined), len(hollow)) == (0, 1)
+def test_empty_layers_are_omitted() -> None:
+    _, (hollow, rows) = layers(BINS[:1])
+    assert (hollow["mark"]["filled"], len(rows)) == (False, 1)
+    marks = [layer["mark"]["type"] for layer, _ in layers(BINS[1:])]
+    assert marks == ["line", "line", "point"]
