@@ -56,5 +56,5 @@ def reliability_chart(bins: Iterable[tuple[float, float, int, int | None]]) -> a
     layers = [diagonal]  # without empty layers, which have no accessible name
     layers += [lines, points] if len(joined) else []
     layers += [hollow] if len(sparse) else []
-    chart: alt.LayerChart = alt.layer(*layers).properties(height=HEIGHT)
+    chart: alt.LayerChart = alt.LayerChart(layer=layers).properties(height=HEIGHT)
     return chart
