@@ -129,6 +129,10 @@ def test_out_of_distribution_image_has_no_prediction_set(
     assert app.header[0].value == "Not a digit"
     assert "This image does not show one of the model's classes." in page_text(app)
     assert "Closest labels. None of them is a prediction." in page_text(app)
+    components = [json.loads(one.proto.json) for one in app.get("bidi_component")]
+    (bars,) = (one for one in components if "rows" in one)
+    assert bars["muted"]
+    assert {row["text"] for row in bars["rows"]} == {""}
     assert "% coverage)" not in page_text(app)
 
 
