@@ -171,12 +171,13 @@ def _apply(
     """Return the converted `colors`, shape (n, channels of the mode), as RGB of shape (n, 3)."""
     image = Image.frombytes(mode, (len(colors), 1), colors.astype(np.uint8).tobytes())
     converted = ImageCms.applyTransform(image, cms)
-    return np.asarray(converted, dtype=int)[0]
+    rgb: NDArray[np.int_] = np.asarray(converted, dtype=int)[0]
+    return rgb
 
 
 @lru_cache(maxsize=1)
-def _srgb() -> ImageCms.core.CmsProfile:
-    return ImageCms.createProfile("sRGB")
+def _srgb() -> ImageCms.ImageCmsProfile:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))
 
 
 @lru_cache(maxsize=1)

@@ -24,8 +24,7 @@ _PRIMARIES: Final[dict[int, Chromaticities]] = {
     11: (0.314, 0.351, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
     12: (*_D65, 0.680, 0.320, 0.265, 0.690, 0.150, 0.060),
 }  # all others differ little from sRGB, or are reserved
-_LINEAR, _PQ, _HLG = 8, 16, 18
-_GAMMAS: Final = {4: 2.2, 5: 2.8, _LINEAR: 1.0}
+_PQ, _HLG = 16, 18
 
 _D50: Final = np.array([0.96422, 1.0, 0.82521])  # white of the profile connection space
 _BRADFORD: Final = np.array(
@@ -149,7 +148,9 @@ def _tone_map(light: Floats) -> Floats:
 
 
 _CURVES: Final[dict[int, Callable[[Floats], Floats]]] = {
-    **{code: (lambda x, gamma=gamma: x**gamma) for code, gamma in _GAMMAS.items()},
+    4: lambda x: x**2.2,
+    5: lambda x: x**2.8,
+    8: lambda x: x,
     _PQ: _decode_pq,
     _HLG: _decode_hlg,
 }

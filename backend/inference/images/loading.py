@@ -6,6 +6,7 @@ Errors that Pillow raises for damaged files are converted to `ImageError`.
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from backend.inference.errors import ImageTooLargeError
@@ -81,7 +82,7 @@ def _load(image: Image.Image) -> Image.Image:
             retried = open_file(without_damaged_metadata(data), form)
         elif form == "JPEG" and completeness.ends_early(data, form):
             retried = open_file(data + _END_OF_JPEG, form)
-            scale = image.decoderconfig[0] if image.decoderconfig else 1
+            scale = (getattr(image, "decoderconfig", ()) or (1,))[0]
             retried.draft(None, (retried.width // scale, retried.height // scale))
         try:
             if retried is not None:
@@ -100,7 +101,7 @@ def _has_enough_rows(image: Image.Image) -> bool:
     if image.format != "JPEG":
         return True
     pixels = np.asarray(image).reshape(image.height, -1)
-    filled = (np.abs(pixels.astype(np.int16) - 128) <= 1).all(axis=1)
+    filled: NDArray[np.bool_] = (np.abs(pixels.astype(np.int16) - 128) <= 1).all(axis=1)
     missing = int(filled[::-1].argmin()) if not filled.all() else image.height
     return missing <= (1 - MIN_JPEG_ROWS) * image.height
 

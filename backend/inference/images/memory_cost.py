@@ -26,7 +26,7 @@ _MIN_ROW_PIXELS: Final = 64  # cost of a row, however short
 
 def count_pixels(image: Image.Image) -> int:
     """Return the pixels to decode; a short row counts as _MIN_ROW_PIXELS."""
-    divisor = image.info.get(DIVISOR, 1)
+    divisor: int = image.info.get(DIVISOR, 1)
     width, height = -(-image.width // divisor), -(-image.height // divisor)
     return max(width, _MIN_ROW_PIXELS) * height
 

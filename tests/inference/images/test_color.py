@@ -8,18 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from backend.inference import runtimes
-from backend.inference.decoder import Decoder
 from backend.inference.images import icc
-from backend.inference.images.image_reader import ImageReader
 from backend.inference.images.loading import decode, load_rgb
 from backend.inference.images.opening import open_image
-from backend.inference.models import artifact
 from tests.images import encoded
 
 DATA = Path(__file__).parent / "data"
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-DISPLAY_P3 = icc.coded_profile(12, 13)
+DISPLAY_P3 = icc.coded_profile(12, 13) or b""
 ADOBE_RGB = icc.adobe_rgb_profile()
 ORANGE = (180, 120, 80)
 # Computed with the matrices and curves of the standards, independent of LittleCMS.
@@ -135,7 +131,7 @@ def test_exif_block_can_name_adobe_rgb() -> None:
 
 def test_hdr_is_tone_mapped() -> None:
     data = (DATA / "grays_pq.heic").read_bytes().replace(b"nclx\0\x09\0\x0d", b"nclx\0\x09\0\x10")
-    black, middle, white = (decode(data).getpixel((x, 16))[1] for x in (16, 48, 80))
+    black, middle, white = np.asarray(decode(data), dtype=int)[16, [16, 48, 80], 1]
     assert black <= 2
     assert abs(middle - 186) <= 4  # 100 cd/m2, unchanged relative to a white of 203 cd/m2
     assert 215 <= white <= 235  # 203 cd/m2, compressed to leave room for highlights
@@ -173,20 +169,3 @@ def test_transparent_image_keeps_its_alpha() -> None:
     decoded = decode(encoded(image, icc_profile=DISPLAY_P3))
     assert decoded.getpixel((0, 0)) == (255, 255, 255)
     assert is_close(decoded.getpixel((8, 8)), ORANGE_OF_P3)  # type: ignore[arg-type]
-
-
-def test_real_photos_get_the_probability_of_the_converted_photo(
-    photo_models: Path, test_data: Path
-) -> None:
-    model = artifact.read(photo_models / "photos")
-    runtime = runtimes.load(model, "onnx", threads=1)
-    decoder = Decoder(model.manifest.preprocess, ImageReader())
-    for name, label, expected in [
-        ("p3_chiton.png", "chiton", 0.414),
-        ("adobergb_goldfinch.png", "goldfinch", 0.564),
-        ("cmyk_icc_doberman.jpg", "Dobermann", 0.412),
-    ]:
-        logits = runtime(decoder.decode((test_data / "formats" / name).read_bytes()).rows)[0]
-        probabilities = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
-        assert model.manifest.labels[int(probabilities.argmax())] == label
-        assert abs(probabilities.max() - expected) < 0.03, name
