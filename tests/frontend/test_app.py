@@ -27,7 +27,8 @@ def test_model_can_be_chosen(start: OpenPage, backend_url: str) -> None:
     with Client(backend_url) as client:
         served = client.models()
     assert app.sidebar.selectbox[0].value == served.default
-    assert app.sidebar.selectbox[0].options == [model.title for model in served.models]
+    titles = [model.title for model in served.models]
+    assert app.sidebar.selectbox[0].options == ["Automatic", *titles]
 
 
 def test_coverage_persists_across_pages_and_models(start: OpenPage, calibrated_url: str) -> None:

@@ -26,7 +26,7 @@ def test_models_have_a_state_metrics_and_a_card(start: OpenPage, backend_url: st
         assert accuracy in [metric.value for metric in app.metric]
         assert f"| Test accuracy | {accuracy} |" in text
         assert f"#### {model.name}" in text  # the model card
-    assert text.count("Ready") == len(served)
+    assert text.count("Ready") == len(served) + 1  # the models and the automatic choice
 
 
 def test_use_button_selects_the_model(start: OpenPage, backend_url: str) -> None:
