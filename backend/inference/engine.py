@@ -100,9 +100,10 @@ class Engine:
         if not isinstance(self._narrow, MappingRuntime):
             return None
         found = self._narrow.activation_maps(row[np.newaxis])
-        if found is None or int(found[0][0].argmax()) != label:
+        if found is None:
             return None
-        return found[1][0]
+        (outputs,), (heat,) = found
+        return heat if outputs.argmax() == label else None
 
     def use_default_plan(self) -> Plan:
         """Load the network for concurrent runners if the runtime gains from it; return the plan."""

@@ -185,7 +185,7 @@ async def test_activation_map_does_not_change_the_classification(tmp_path: Path)
         folder = write_network(tmp_path / method, method)
         with opened(folder, partial(runtimes.load, artifact.read(folder), "onnx")) as classifier:
             found.append((await classifier.classify(data)).probabilities)
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize("side", [40, 900])

@@ -5,7 +5,7 @@ is what each position of the last feature maps contributes to the score of the p
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import onnx
 from onnx import ModelProto, NodeProto, helper, numpy_helper
@@ -109,5 +109,5 @@ def _constant(name: str, model: ModelProto) -> list[int] | None:
     return None
 
 
-def _attributes(node: NodeProto) -> dict[str, object]:
+def _attributes(node: NodeProto) -> dict[str, Any]:
     return {each.name: helper.get_attribute_value(each) for each in node.attribute}
