@@ -5,7 +5,7 @@ import binascii
 import re
 from collections.abc import Sequence
 from itertools import chain
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, cast, get_args
 from urllib.parse import parse_qs
 
 import numpy as np
@@ -94,7 +94,8 @@ def read_canvas(data: bytes, spec: DigitPreprocess, max_pixels: int) -> Floats |
     except opening.DECODE_ERRORS:  # the classifier raises the right error for a damaged file
         return None
     red = canvas.getchannel("R")
-    if red.getextrema()[1] < spec.min_contrast:
+    _, brightest = cast(tuple[float, float], red.getextrema())
+    if brightest < spec.min_contrast:
         return None
     return normalize(find_digit(red, spec)[np.newaxis], spec)
 

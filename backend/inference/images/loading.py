@@ -101,7 +101,7 @@ def _has_enough_rows(image: Image.Image) -> bool:
     if image.format != "JPEG":
         return True
     pixels = np.asarray(image).reshape(image.height, -1)
-    filled: NDArray[np.bool_] = (np.abs(pixels.astype(np.int16) - 128) <= 1).all(axis=1)
+    filled: NDArray[np.bool_] = np.all(np.abs(pixels.astype(np.int16) - 128) <= 1, axis=1)
     missing = int(filled[::-1].argmin()) if not filled.all() else image.height
     return missing <= (1 - MIN_JPEG_ROWS) * image.height
 

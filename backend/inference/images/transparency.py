@@ -1,6 +1,6 @@
 """Images with transparency -> RGB, on a background that shows what is drawn."""
 
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -50,7 +50,8 @@ def _is_light_drawing(image: Image.Image) -> bool:
         size = (max(1, round(width / shrink)), max(1, round(height / shrink)))
         image = image.resize(size, Image.Resampling.NEAREST)
     alpha = image.getchannel("A")
-    threshold = max(1.0, _SOLID * alpha.getextrema()[1])
+    _, highest = cast(tuple[float, float], alpha.getextrema())
+    threshold = max(1.0, _SOLID * highest)
     solid = alpha.point(lambda level: 255 if level >= threshold else 0)
     gray = image.convert("L")
     dark_share = _dark_share(gray, solid)
