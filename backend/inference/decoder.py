@@ -11,6 +11,7 @@ from PIL import Image
 
 from backend.inference.images import loading, opening
 from backend.inference.images.image_reader import ImageReader
+from backend.inference.images.memory_cost import FULL_SIZE
 from backend.inference.preprocessing.model_input import (
     Preprocess,
     input_region,
@@ -99,7 +100,8 @@ class Decoder:
 
     def locate(self, data: bytes) -> LocatedInput:
         """Return the input of an image file with its region; raise the errors of `decode`."""
-        size = opening.open_image(data, max_pixels=self.reader.max_pixels).size
+        opened = opening.open_image(data, max_pixels=self.reader.max_pixels, min_side=self.min_side)
+        size = opened.info.get(FULL_SIZE, opened.size)
         reading = self.reader.read(data, self.min_side, brightness_only=self._brightness_only)
         with reading as image:
             is_turned = (size[0] > size[1]) != (image.width > image.height)

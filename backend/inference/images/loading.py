@@ -74,6 +74,8 @@ def _load(image: Image.Image) -> Image.Image:
     file, form = getattr(image, "fp", None), image.format or ""
     try:
         image.load()
+        if form == "JPEG2000":
+            setattr(image, "reduce", 0)  # noqa: B010 (gives the image back its method)
         return image
     except DECODE_ERRORS as error:
         data = file.getvalue() if isinstance(file, BoundedFile) else b""

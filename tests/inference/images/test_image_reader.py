@@ -100,6 +100,7 @@ def test_large_jpeg_2000_is_decoded_at_a_smaller_scale() -> None:
     data = encoded(noise(400, 300), "JPEG2000")
     with ImageReader().read(data, 60) as image:
         assert image.size == (100, 75)
+        assert image.reduce(2).size == (50, 38)
         small = noise(400, 300).reduce(4)
         assert np.abs(np.asarray(image, int) - np.asarray(small, int)).mean() < 3
     single = encoded(noise(400, 300), "JPEG2000", num_resolutions=1)
