@@ -68,7 +68,7 @@ def test_curl_commands_return_the_documented_predictions(checkout: Path, backend
     if not shutil.which("curl"):
         pytest.skip("curl is not installed")
     single, batch = commands("curl")
-    assert json.loads(run(single, checkout, backend_url))["prediction"] == "7"
+    assert json.loads(run(single, checkout, backend_url))["prediction"] == "Egyptian Mau"
     lines = [json.loads(line) for line in run(batch, checkout, backend_url).splitlines()]
     assert [line["prediction"] for line in lines] == ["7", "3"]
 
