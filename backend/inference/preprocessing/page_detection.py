@@ -21,11 +21,11 @@ MAX_RIM_INK = 0.06  # share of the page's rim that strokes may cover
 Mask = NDArray[np.bool_]
 
 
-def find_page(mask: Mask, image: Image.Image) -> tuple[Image.Image, Box] | None:
+def find_page(mask: Mask, image: Image.Image, area: Box) -> tuple[Image.Image, Box] | None:
     """Return the page in `image`, cropped, and its box; None if there is no sheet or frame.
 
-    `mask` (H, W) is the ink, at a lower resolution. The surroundings of the page within its box
-    are painted in the color of the paper.
+    `mask` (H, W) is the ink in the `area` of the image, at a lower resolution. The surroundings of
+    the page within its box are painted in the color of the paper.
     """
     hull = _hull(mask)
     if hull is None:
@@ -36,8 +36,13 @@ def find_page(mask: Mask, image: Image.Image) -> tuple[Image.Image, Box] | None:
     rows, columns = np.flatnonzero(inner.any(axis=1)), np.flatnonzero(inner.any(axis=0))
     top, bottom, left, right = rows[0], rows[-1] + 1, columns[0], columns[-1] + 1
     height, width = mask.shape
-    x, y = image.width / width, image.height / height
-    box = (round(left * x), round(top * y), round(right * x), round(bottom * y))
+    x, y = (area[2] - area[0]) / width, (area[3] - area[1]) / height
+    box = (
+        area[0] + round(left * x),
+        area[1] + round(top * y),
+        area[0] + round(right * x),
+        area[1] + round(bottom * y),
+    )
     crop = image.crop(box)
     shape = Image.fromarray(inner[top:bottom, left:right]).resize(crop.size)
     small = crop.resize((right - left, bottom - top), Image.Resampling.NEAREST)

@@ -5,7 +5,7 @@ the strokes.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -31,7 +31,7 @@ _RIDGE = 1e-3 * np.eye(6)  # keeps the fit of the light defined if few pixels ar
 Field = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Strokes:
     """The strokes found in an image."""
 
@@ -55,24 +55,23 @@ def find_strokes(
     if strokes is None:
         return None
     left, top, right, bottom = strokes.box
-    found, (x, y, *_) = None, strokes.area
+    found = None
     if max_pages and min(right - left, bottom - top) >= MIN_PAGE_SIDE:
-        is_whole = strokes.area == (0, 0, *image.size)
-        searched = image if is_whole else image.crop(strokes.area)
-        found = find_page(strokes.ink >= morphology.INK_THRESHOLD, searched)
+        found = find_page(strokes.ink >= morphology.INK_THRESHOLD, image, strokes.area)
     is_photo = strokes.has_uneven_light and min(image.size) >= MIN_RULED_SIDE
     if found is None and max_pages and is_photo:
-        found, x, y = find_page(_light_mask(image), image), 0, 0
+        found = find_page(_light_mask(image), image, (0, 0, *image.size))
     if found is None:
         return strokes
     page, box = found
     on_page = find_strokes(page, min_contrast, max_pages - 1)
-    return strokes if on_page is None else _moved(on_page, x + box[0], y + box[1])
+    return strokes if on_page is None else _moved(on_page, box[0], box[1])
 
 
 def _moved(strokes: Strokes, x: int, y: int) -> Strokes:
     left, top, right, bottom = strokes.area
-    return replace(strokes, area=(left + x, top + y, right + x, bottom + y))
+    strokes.area = (left + x, top + y, right + x, bottom + y)
+    return strokes
 
 
 def _find_at_best_resolution(image: Image.Image, min_contrast: float) -> Strokes | None:
@@ -81,7 +80,7 @@ def _find_at_best_resolution(image: Image.Image, min_contrast: float) -> Strokes
     strokes = _segment(reduced, min_contrast)
     if strokes is None:
         return None
-    strokes = replace(strokes, area=(0, 0, *image.size))
+    strokes.area = (0, 0, *image.size)
     if factor == 1:
         return strokes
     left, top, right, bottom = strokes.box
@@ -98,7 +97,8 @@ def _find_at_best_resolution(image: Image.Image, min_contrast: float) -> Strokes
     fine_strokes = _segment(_reduce(image.crop(outer))[0], min_contrast)
     if fine_strokes is None:
         return strokes
-    return replace(fine_strokes, area=outer, clutter=strokes.clutter)
+    fine_strokes.area, fine_strokes.clutter = outer, strokes.clutter
+    return fine_strokes
 
 
 def _light_mask(image: Image.Image) -> NDArray[np.bool_]:
@@ -157,13 +157,14 @@ def _segment(image: Image.Image, min_contrast: float) -> Strokes | None:
 def _threshold(contrast: Field, min_contrast: float, *, has_uneven_light: bool) -> Strokes | None:
     """Scale paper to 0 and full strokes to 1, and remove ruled lines and specks."""
     is_large = min(contrast.shape) >= MIN_RULED_SIDE
-    mean, total = float(contrast.mean()) if is_large else 0.0, 0.0
+    total = -_sum(contrast) if is_large else 0.0
     np.maximum(contrast, 0, out=contrast)
     if is_large:
         # Contrast of both signs: a photograph also has pixels that are lighter than the "paper".
-        lighter = float(contrast.mean()) - mean
-        remove_ruled_lines(contrast, min_contrast)
-        total = lighter + float(contrast.mean())
+        darker = _sum(contrast)
+        total += 2 * darker
+        if remove_ruled_lines(contrast, min_contrast):
+            total -= darker - _sum(contrast)
     cut, full = _ink_levels(contrast)
     if full < min_contrast:
         return None
@@ -179,8 +180,12 @@ def _threshold(contrast: Field, min_contrast: float, *, has_uneven_light: bool) 
     found = remove_specks(contrast)
     if found is None:
         return None
-    clutter = total / full - float(found[0].mean()) if is_large else 0.0
+    clutter = (total / full - _sum(found[0])) / contrast.size if is_large else 0.0
     return Strokes(*found, has_uneven_light, clutter)
+
+
+def _sum(values: Field) -> float:
+    return float(np.add.reduce(values, axis=None))
 
 
 def _to_gray(image: Image.Image) -> NDArray[np.uint8]:
