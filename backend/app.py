@@ -65,6 +65,7 @@ def create_app(
             max_batch=settings.max_batch,
             queue_size=settings.queue_size,
             scaled_decoding=settings.scaled_decoding,
+            memory=shares.inference if shares else None,
             observer=counts.observer(name, tracing.stage_spans(name) if tracing else None),
         )
 

@@ -56,10 +56,12 @@ class Classifier:
         queue_size: int = 512,
         scaled_decoding: bool = True,
         observer: Observer | None = None,
+        memory: int | None = None,
     ) -> None:
         """Load the network for `threads` (default: the available processors) and warm it up.
 
-        Raise ArtifactError if the network does not return one finite number per label.
+        `memory` limits the bytes that forward passes need (default: no limit). Raise ArtifactError
+        if the network does not return one finite number per label.
         """
         threads = threads or threads_per_worker(cpu_limit())
         self.manifest: Final[Manifest] = artifact.manifest
@@ -71,10 +73,15 @@ class Classifier:
             artifact.manifest.preprocess, reader or ImageReader(), scaled=scaled_decoding
         )
         self._engine = Engine(
-            artifact, load, self.decoder, threads=threads, max_batch=max_batch, observer=observer
+            artifact,
+            load,
+            self.decoder,
+            threads=threads,
+            max_batch=max_batch,
+            observer=observer,
+            memory=memory,
         )
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="prism-decode")
-        self._max_batch = max_batch
         self._queue_size = queue_size
         self._estimator = WaitEstimator(self._engine.seconds_per_image)
         self._received = 0
@@ -150,7 +157,7 @@ class Classifier:
 
         Raise the same errors as `classify`, except ImageError.
         """
-        size = self._max_batch
+        size = self._engine.max_batch
         parts = [Input(rows[start : start + size]) for start in range(0, len(rows), size)]
         async with self._admit(time_limit) as deadline:
             queued_at = time.perf_counter()

@@ -7,11 +7,12 @@ from pathlib import Path
 from backend.resources.cgroup import memory_limits
 
 _ROOT = Path("/")
+_MAX_INFERENCE = 512_000_000  # larger batches than this allows gain nothing on a CPU
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryShares:
-    """Bytes for decoding images and for uploaded files.
+    """Bytes for decoding images, for uploaded files, and for the forward passes of each model.
 
     The rest is for the process with its models and for the allocator's overhead. The shares were
     measured in 512 MB, with both filled at the same time.
@@ -19,11 +20,13 @@ class MemoryShares:
 
     decoding: int
     files: int
+    inference: int
 
     @classmethod
     def from_limit(cls, limit: int) -> "MemoryShares":
         """Return the shares of a process that may use `limit` bytes."""
-        return cls(decoding=limit // 3, files=limit // 8)
+        inference = min(limit // 8, _MAX_INFERENCE)
+        return cls(decoding=limit // 3, files=limit // 8, inference=inference)
 
 
 def memory_limit(root: Path = _ROOT) -> int | None:

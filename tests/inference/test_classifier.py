@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from backend.inference.autotune import Plan
 from backend.inference.classifier import Classifier
@@ -148,9 +149,9 @@ async def test_only_tiny_images_are_decoded_on_the_event_loop(
     model = artifact.read(write_model(tmp_path, preprocess=GRAY))
     load_rgb, threads = loading.load_rgb, []
 
-    def load(image: object) -> object:
+    def load(image: Image.Image, *, brightness_only: bool) -> Image.Image:
         threads.append(threading.current_thread().name.rstrip("0123456789_-"))
-        return load_rgb(image)  # type: ignore[arg-type]
+        return load_rgb(image, brightness_only=brightness_only)
 
     monkeypatch.setattr(loading, "load_rgb", load)
     for concurrent, thread in ((True, "prism-runner"), (False, "prism-decode")):

@@ -8,7 +8,7 @@ import pytest
 from backend.inference.batcher import Batch
 from backend.inference.decoder import Decoder, Input
 from backend.inference.engine import Engine, InferenceResult
-from backend.inference.errors import ArtifactError, BrokenImageError, ClosedError, InferenceError
+from backend.inference.errors import ArtifactError, TruncatedImageError, ClosedError, InferenceError
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
@@ -60,6 +60,24 @@ def create_engine(
     )
     load.pop_batches()
     return engine
+
+
+@pytest.mark.parametrize(("name", "size"), [("onnx", 2), ("torch", 8)])
+def test_batches_fit_the_memory(model: Artifact, name: str, size: int) -> None:
+    load = RecordingLoader()
+
+    def load_named(*, threads: int) -> GrayRuntime:
+        network = load(threads=threads)
+        network.name = name
+        return network
+
+    memory = 2 * 4 * 30 * 64 * 4  # images, runners, activations per input, numbers, bytes of one
+    decoder = Decoder(GRAY, ImageReader(100_000))
+    engine = Engine(
+        model, load_named, decoder, threads=4, max_batch=8, observer=Observer(), memory=memory
+    )
+    assert engine.max_batch == size
+    assert engine.use_default_plan().max_batch == min(4, size)
 
 
 def digits(results: object) -> list[object]:
@@ -120,9 +138,9 @@ def test_broken_image_does_not_reach_the_network(model: Artifact) -> None:
     engine = create_engine(model, load, observer=observer)
     broken = gray(2)[:45]
     results = engine(Batch([gray(1), broken, gray(3)], "full"))
-    assert digits(results) == [1, BrokenImageError, 3]
+    assert digits(results) == [1, TruncatedImageError, 3]
     assert load.pop_batches() == [[[1, 3]]]
-    assert digits(engine(Batch([broken], "single"))) == [BrokenImageError]
+    assert digits(engine(Batch([broken], "single"))) == [TruncatedImageError]
     assert load.pop_batches() == [[]]
     assert observer.batches == [(2, "full")]  # an empty batch is not reported
 
