@@ -1,5 +1,6 @@
 """Explanations: which part of the image gets the heat, within the time limit."""
 
+import asyncio
 import io
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,9 +23,10 @@ from backend.inference.models import artifact
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.types import Floats, Region
-from tests.fake_models import DIGITS, fake_loader, write_model
+from tests.fake_models import DIGITS, GRAY, GrayRuntime, fake_loader, gray, write_model
 from tests.images import encoded, seven
 from tests.inference.cam_network import LABELS, make_network
+from tests.inference.helpers import gather_results, wait_until
 from training.package.activation_map import add_activation_map
 
 pytestmark = pytest.mark.anyio
@@ -258,3 +260,18 @@ def test_region_beyond_the_image_is_cut_off() -> None:
     assert levels.shape == (40, 40)
     assert levels[30, 30] == levels.max() == 255
     assert levels[5, 5] < 10
+
+
+async def test_explanations_take_one_place_in_the_queue(tmp_path: Path) -> None:
+    folder = write_model(tmp_path, preprocess=GRAY)
+    runtime, data = GrayRuntime(), gray(3)
+    with opened(folder, partial(fake_loader(runtime), artifact.read(folder))) as classifier:
+        result = await classifier.classify(data)
+        runtime.hold()
+        explaining = [asyncio.ensure_future(classifier.explain(data, result, 60)) for _ in range(5)]
+        await wait_until(lambda: runtime.batches)
+        await asyncio.sleep(0.05)
+        places = len(runtime.batches) + classifier.queued
+        runtime.release()
+        assert places == 1
+        assert None not in await gather_results(*explaining)
