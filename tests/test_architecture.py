@@ -11,7 +11,7 @@ from tests.conftest import ROOT
 # Which of our top-level packages each package may import.
 MAY_IMPORT = {
     "backend": {"backend", "calibration"},
-    "benchmarks": {"benchmarks", "backend", "client", "deploy"},
+    "benchmarks": {"benchmarks", "backend", "calibration", "client", "deploy"},
     "calibration": {"calibration"},
     "client": {"client"},
     "deploy": {"deploy", "client"},

@@ -98,5 +98,6 @@ async def run_service(
     app = create_app(settings_for(models_dir, **settings), fake_loader(runtime))
     async with app.router.lifespan_context(app) as state:
         assert state is not None
-        await state["catalog"].get()
+        catalog = state["catalog"]
+        await catalog.get(catalog.default)
         yield AsgiService(app, dict(state))

@@ -105,7 +105,8 @@ def test_classification_is_parsed(client: Client) -> None:
 
 def test_models_and_service_info_are_parsed(client: Client) -> None:
     models = client.models()
-    model = models.get(models.default)
+    assert (models.default, models.auto) == ("auto", ("mnist-cnn", "photos"))
+    model = models.get("mnist-cnn")
     assert model is not None
     assert model.state == "ready"
     assert model.labels == tuple("0123456789")

@@ -81,7 +81,7 @@ def test_unknown_model_returns_404_with_served_models(client: TestClient) -> Non
     [
         (b"", 400, "empty_file"),
         (b"hello", 415, "unsupported_image"),
-        (SEVEN[:100], 400, "broken_image"),
+        (SEVEN[:100], 400, "truncated_image"),
         (bytes(100_001), 413, "image_too_large"),
         (bytes(300_000), 413, "image_too_large"),
     ],

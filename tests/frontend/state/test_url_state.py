@@ -18,7 +18,7 @@ def test_choices_are_written_to_and_read_from_the_url(start: OpenPage, calibrate
 def test_unknown_model_in_the_url_is_reported(start: OpenPage, backend_url: str) -> None:
     app = start(backend_url, model="gone")
     assert "The backend does not serve the model “gone”." in page_text(app)
-    assert app.sidebar.selectbox[0].value == "mnist-cnn"
+    assert app.sidebar.selectbox[0].value == "auto"
 
 
 def test_choice_returns_to_the_url_after_a_page_change(

@@ -19,7 +19,7 @@ CLIP = clip(sevens_then_noise())
 
 
 def open_page(start: OpenPage, url: str) -> AppTest:
-    return start(url).switch_page(VIDEO).run()
+    return start(url, model="mnist-cnn").switch_page(VIDEO).run()
 
 
 def button(app: AppTest, label: str) -> Any:
