@@ -80,7 +80,7 @@ class Settings(BaseSettings):
     body_timeout: PositiveFloat = Field(
         30.0, description="seconds to receive a request's body, else 408"
     )
-    max_bytes: PositiveInt = Field(20_000_000, description="maximum size of an image file in bytes")
+    max_bytes: PositiveInt = Field(30_000_000, description="maximum size of an image file in bytes")
     max_pixels: PositiveInt = Field(50_000_000, description="maximum number of pixels of an image")
     max_batch_bytes: PositiveInt = Field(
         100_000_000, description="maximum size of a request to /classify/batch in bytes"
