@@ -8,7 +8,7 @@ import pytest
 from backend.inference.batcher import Batch
 from backend.inference.decoder import Decoder, Input
 from backend.inference.engine import Engine, InferenceResult
-from backend.inference.errors import ArtifactError, TruncatedImageError, ClosedError, InferenceError
+from backend.inference.errors import ArtifactError, ClosedError, InferenceError, TruncatedImageError
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
