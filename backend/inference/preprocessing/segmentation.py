@@ -138,7 +138,8 @@ def _segment(image: Image.Image, min_contrast: float) -> Strokes | None:
     paper = int(edge[2 * quartile])
     spread = int(edge[-1 - quartile]) - int(edge[quartile])
     is_large = min(height, width) >= 16
-    if is_large and spread > 0.1 * (high - low):
+    is_filled = is_large and _fills_even_paper(gray, edge, low, high)
+    if is_large and spread > 0.1 * (high - low) and not is_filled:
         return _threshold(_remove_uneven_light(gray), min_contrast, has_uneven_light=True)
     if high - paper == paper - low or spread > 0.5 * (high - low):
         # The edge is ambiguous. Ink covers less than half of the image, so use the median.
@@ -147,11 +148,30 @@ def _segment(image: Image.Image, min_contrast: float) -> Strokes | None:
     if paper - low > high - paper:
         np.negative(contrast, out=contrast)
     strokes = _threshold(contrast, min_contrast, has_uneven_light=False)
-    if strokes is not None and strokes.touches_border and is_large:
+    if strokes is not None and strokes.touches_border and is_large and not is_filled:
         # This may be a shadow or the edge of the sheet.
         even = _threshold(_remove_uneven_light(gray), min_contrast, has_uneven_light=True)
         return strokes if even is None or even.touches_border else even
     return strokes
+
+
+def _fills_even_paper(
+    gray: NDArray[np.uint8], edge: NDArray[np.uint8], low: int, high: int
+) -> bool:
+    """Return whether a digit on even paper reaches the edges of the image.
+
+    `edge` is sorted. Even paper has one level, the lightest or the darkest of the image. What
+    reaches the edges has full contrast, unlike a shadow.
+    """
+    tolerance = max(1, round(0.02 * (high - low)))
+    farthest = len(edge) // 64
+    for paper, strongest in ((high, edge[farthest]), (low, edge[-1 - farthest])):
+        on_edge = np.count_nonzero(np.abs(edge.astype(np.int16) - paper) <= tolerance)
+        if on_edge >= 0.4 * len(edge):
+            flat = np.count_nonzero(np.abs(gray.astype(np.int16) - paper) <= tolerance)
+            has_ink = abs(int(strongest) - paper) >= 0.8 * (high - low)
+            return has_ink and flat >= 0.25 * gray.size
+    return False
 
 
 def _threshold(contrast: Field, min_contrast: float, *, has_uneven_light: bool) -> Strokes | None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 from pydantic import ValidationError
 
 from backend.inference.preprocessing.digit_crop import (
@@ -355,3 +355,19 @@ def test_small_images_have_no_clutter() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
     assert clutter(Image.fromarray(noise)) == 0
     assert clutter(Image.new("RGB", (200, 200), "white")) == 0
+
+
+@pytest.mark.parametrize("is_dark", [False, True])
+def test_digit_that_fills_the_image_is_read_like_one_with_a_margin(is_dark: bool) -> None:
+    """Tight crops, as in the USPS and UCI datasets: the strokes reach the edges."""
+    image = Image.new("L", (128, 128), 255)
+    pen = ImageDraw.Draw(image)
+    pen.ellipse((40, -8, 96, 60), outline=0, width=20)
+    pen.ellipse((32, 48, 104, 136), outline=0, width=20)
+    image = image.filter(ImageFilter.GaussianBlur(4))
+    padded = Image.new("L", (192, 192), 255)
+    padded.paste(image, (32, 32))
+    if is_dark:
+        image, padded = ImageOps.invert(image), ImageOps.invert(padded)
+    tight, spacious = (find_digit(each.convert("RGB"), SPEC) for each in (image, padded))
+    assert correlation(tight, spacious) > 0.95
