@@ -170,7 +170,7 @@ def _fills_even_paper(
         if on_edge >= 0.4 * len(edge):
             flat = np.count_nonzero(np.abs(gray.astype(np.int16) - paper) <= tolerance)
             has_ink = abs(int(strongest) - paper) >= 0.8 * (high - low)
-            return has_ink and flat >= 0.25 * gray.size
+            return has_ink and bool(flat >= 0.25 * gray.size)
     return False
 
 

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
 from pydantic import ValidationError
+from sklearn.datasets import load_digits
 
 from backend.inference.preprocessing.digit_crop import (
     DigitPreprocess,
@@ -359,15 +360,17 @@ def test_small_images_have_no_clutter() -> None:
 
 @pytest.mark.parametrize("is_dark", [False, True])
 def test_digit_that_fills_the_image_is_read_like_one_with_a_margin(is_dark: bool) -> None:
-    """Tight crops, as in the USPS and UCI datasets: the strokes reach the edges."""
-    image = Image.new("L", (128, 128), 255)
-    pen = ImageDraw.Draw(image)
-    pen.ellipse((40, -8, 96, 60), outline=0, width=20)
-    pen.ellipse((32, 48, 104, 136), outline=0, width=20)
-    image = image.filter(ImageFilter.GaussianBlur(4))
-    padded = Image.new("L", (192, 192), 255)
-    padded.paste(image, (32, 32))
-    if is_dark:
-        image, padded = ImageOps.invert(image), ImageOps.invert(padded)
-    tight, spacious = (find_digit(each.convert("RGB"), SPEC) for each in (image, padded))
-    assert correlation(tight, spacious) > 0.95
+    """In tight crops, as in the USPS and UCI datasets, the strokes reach the edges."""
+    similar = 0
+    for ink in load_digits().images[:40]:
+        pixels = (255 - 15.9 * ink).astype(np.uint8)
+        padded = np.pad(pixels, 2, constant_values=255)
+        images = [Image.fromarray(each) for each in (pixels, padded)]
+        if is_dark:
+            images = [ImageOps.invert(each) for each in images]
+        tight, spacious = (
+            find_digit(each.resize((16 * each.width,) * 2, Image.Resampling.BICUBIC), SPEC)
+            for each in images
+        )
+        similar += correlation(tight, spacious) > 0.9
+    assert similar >= 34
