@@ -141,6 +141,8 @@ def open_file(data: bytes, form: str) -> Image.Image:
         image = _open_with_plugin(data, form)
     except DECODE_ERRORS as error:
         raise _opening_error(data, form) from error
+    if image.mode == "P" and image.palette is None:  # Pillow fails an assertion on such an image
+        raise _opening_error(data, form)
     if form == "PNG":
         image.info["cicp"] = png.read_cicp(data)
     elif form == "AVIF":

@@ -20,6 +20,7 @@ from backend.inference.errors import (
     UnsupportedImageError,
 )
 from backend.inference.images.completeness import count_jpeg_scans
+from backend.inference.images.image_reader import ImageReader
 from backend.inference.images.loading import decode, load_rgb
 from backend.inference.images.opening import open_image
 from tests.conftest import FUZZ_FACTOR
@@ -364,6 +365,14 @@ def test_short_rows_count_as_more_pixels(
     assert decode(data, max_pixels=10_000 * factor).size == image.size
     with pytest.raises(ImageTooLargeError):
         decode(data, max_pixels=10_000 * factor - 1)
+
+
+def test_png_without_its_palette_is_broken() -> None:
+    data = encoded(seven().convert("P"))
+    start = data.index(b"PLTE") - 4
+    end = start + 12 + int.from_bytes(data[start : start + 4], "big")
+    with pytest.raises(BrokenImageError), ImageReader().read(data[:start] + data[end:]):
+        pass
 
 
 def test_real_corrupt_pngs_raise_image_error(test_data: Path) -> None:
