@@ -50,6 +50,9 @@ _REFUSED: Final = (
     (0, b"#?RADIANCE", "a Radiance HDR image", _EXPORT),
     (0, b"DDS ", "a DDS texture", _EXPORT),
     (0, b"icns", "a macOS icon (ICNS)", _EXPORT),
+    # A cursor starts with the same bytes, and the number of its images follows, which is not 0.
+    (0, b"\0\0\2\0\0\0\0\0", "a Targa image (TGA)", _EXPORT),
+    (0, b"\0\0\x0a\0\0\0\0\0", "a Targa image (TGA)", _EXPORT),
     (0, b"\0\0\2\0", "a Windows cursor (CUR)", _EXPORT),
     (0, b"gimp xcf", "a GIMP document (XCF)", _EXPORT),
     (0, b"AT&TFORM", "a DjVu document", "Export the page as PNG or JPEG."),

@@ -53,6 +53,8 @@ READABLE = {
 }
 REFUSED = {
     "a PDF": b"%PDF-1.7\n",
+    "a Targa image (TGA)": struct.pack("<BBB5x4H2B", 0, 0, 2, 0, 0, 28, 28, 24, 0) + bytes(99),
+    "a Windows cursor (CUR)": struct.pack("<3H", 0, 2, 1) + bytes(99),
     "an SVG drawing": b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>',
     "a web page (HTML)": b"\n<!DOCTYPE html><html><body><svg/></body></html>".replace(
         b"<svg/>", b""
