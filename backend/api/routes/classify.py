@@ -60,6 +60,8 @@ _SINGLE_IMAGE_BODY: Final[dict[str, Any]] = {
         },
     },
 }
+# Not model_json_schema(): its references to other models are not valid inside the document.
+_CLASSIFICATION_SCHEMA: Final = {"$ref": "#/components/schemas/Classification"}
 _FILES_SCHEMA: Final = {"type": "array", "items": _FILE_SCHEMA}
 _MULTIPLE_IMAGES_BODY: Final[dict[str, Any]] = {
     "parameters": [_TIMEOUT_HEADER],
@@ -127,7 +129,7 @@ async def classify(
         200: {
             "description": "One line per image, in order: a Classification, or a Problem with the "
             "image's `filename`.",
-            "content": {"application/x-ndjson": {"schema": Classification.model_json_schema()}},
+            "content": {"application/x-ndjson": {"schema": _CLASSIFICATION_SCHEMA}},
         }
     },
     openapi_extra=_MULTIPLE_IMAGES_BODY,

@@ -141,7 +141,9 @@ async def delete_all(
         200: {
             "description": "One line per classification, the newest first, or a zip of images.",
             "content": {
-                "application/x-ndjson": {"schema": StoredClassification.model_json_schema()},
+                "application/x-ndjson": {
+                    "schema": {"$ref": "#/components/schemas/StoredClassification"}
+                },
                 "text/csv": {"schema": {"type": "string"}},
                 "application/zip": {"schema": {"type": "string", "format": "binary"}},
             },

@@ -1,5 +1,6 @@
 """GET /health, GET /ready and GET /."""
 
+import re
 import threading
 from pathlib import Path
 
@@ -62,3 +63,11 @@ def test_openapi_describes_request_and_responses(client: TestClient) -> None:
     assert {"multipart/form-data", "image/*"} <= set(post["requestBody"]["content"])
     assert "example" in schema["components"]["schemas"]["Classification"]
     assert {"200", "4XX", "5XX"} <= set(post["responses"])
+
+
+def test_references_in_openapi_are_valid(client: TestClient) -> None:
+    text = client.get("/openapi.json").text
+    schemas = client.get("/openapi.json").json()["components"]["schemas"]
+    references = set(re.findall(r'"\$ref":"([^"]+)"', text))
+    assert references
+    assert references <= {f"#/components/schemas/{name}" for name in schemas}
