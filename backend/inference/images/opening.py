@@ -8,7 +8,7 @@ import pkgutil
 import struct
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
 from PIL import Image, ImageFile
 
@@ -30,10 +30,11 @@ MAX_JPEG_2000_PIXELS: Final = 4_000_000
 # Scans times pixels of a JPEG: a progressive JPEG of a few kilobytes can make a decoder pass over
 # all pixels thousands of times.
 MAX_SCANNED_PIXELS: Final = 1_000_000_000
+MAX_ICON_SIDE: Final = 256  # pixels of a bitmap in an icon; larger images are PNGs
 MAX_READS: Final = 50_000  # read calls while parsing one file; ordinary files need some hundreds
 
-# Pillow's plugins refuse more than twice as many pixels while they parse a header; those of GIF,
-# WebP and ICO allocate them then. `open_image` checks all formats against its own limit.
+# Pillow's plugins refuse more than twice as many pixels while they parse a header; those of GIF
+# and WebP allocate them then. `open_image` checks all formats against its own limit.
 Image.MAX_IMAGE_PIXELS = DEFAULT_MAX_PIXELS // 2
 
 _PLUGINS: Final = {
@@ -138,6 +139,8 @@ def open_file(data: bytes, form: str) -> Image.Image:
     if form == "HEIF" and not media_boxes.are_item_types_text(data):
         raise broken_error()
     try:
+        if form == "ICO" and (content := _png_of_icon(data)):
+            return open_file(content, "PNG")
         image = _open_with_plugin(data, form)
     except DECODE_ERRORS as error:
         raise _opening_error(data, form) from error
@@ -149,8 +152,6 @@ def open_file(data: bytes, form: str) -> Image.Image:
         image.info["cicp"] = media_boxes.read_nclx(data)
     elif form == "HEIF" and (nclx := image.info.get("nclx_profile")):
         image.info["cicp"] = (nclx["color_primaries"], nclx["transfer_characteristics"])
-    elif form == "ICO" and (content := _png_of_icon(image, data)):
-        return open_file(content, "PNG")
     return image
 
 
@@ -174,12 +175,24 @@ def without_damaged_metadata(data: bytes) -> bytes:
         raise _segments_error() from error
 
 
-def _png_of_icon(image: Image.Image, data: bytes) -> bytes | None:
-    """Return the PNG file of the largest image of an icon; None if it is a bitmap."""
-    icon: Any = getattr(image, "ico")  # noqa: B009
-    entry = icon.entry[icon.getentryindex(image.size)]
+def _png_of_icon(data: bytes) -> bytes | None:
+    """Return the PNG file of the largest image of an icon; None if it is a bitmap.
+
+    Pillow decodes icons when it opens them, so the size of the bitmap is checked here.
+    """
+    from PIL import IcoImagePlugin
+
+    entry = IcoImagePlugin.IcoFile(BoundedFile(data)).entry[0]
     content = data[entry.offset : entry.offset + entry.size]
-    return content if content.startswith(png.SIGNATURE) else None
+    if content.startswith(png.SIGNATURE):
+        return content
+    width, height = struct.unpack_from("<ii", content, 4)
+    if not (0 < width <= MAX_ICON_SIDE and 0 < height <= 2 * MAX_ICON_SIDE):  # with the mask
+        raise ImageTooLargeError(
+            f"The icon contains a bitmap of more than {MAX_ICON_SIDE} x {MAX_ICON_SIDE} pixels. "
+            "Export it as PNG and send that."
+        )
+    return None
 
 
 def _segments_error() -> BrokenImageError:

@@ -116,6 +116,13 @@ def test_icon_with_a_large_png_is_subject_to_the_pixel_limit() -> None:
         decode(struct.pack("<HHH", 0, 1, 1) + entry + png, max_pixels=400 * 400 - 1)
 
 
+def test_icon_with_a_large_bitmap_is_rejected_before_it_is_decoded() -> None:
+    data = bytearray(encoded(noise(16, 16), "ICO", sizes=[(16, 16)], bitmap_format="bmp"))
+    data[26:34] = struct.pack("<ii", 257, 32)
+    with pytest.raises(ImageTooLargeError, match="bitmap"):
+        decode(bytes(data))
+
+
 @pytest.mark.parametrize("mode", ["L", "1", "P", "LA", "RGBA"])
 def test_every_png_mode_gives_the_same_image(mode: str) -> None:
     assert (
