@@ -1,5 +1,6 @@
 """Memory that decoding an image takes, by format. docs/api.md repeats the table."""
 
+import math
 from typing import Final
 
 from PIL import Image
@@ -22,13 +23,19 @@ _COEFFICIENTS: Final = 4  # bytes per pixel of the full size of a progressive JP
 FULL_SIZE: Final = "full size"
 DIVISOR: Final = "divisor"
 _MIN_ROW_PIXELS: Final = 64  # cost of a row, however short
+_TILE_SIDES: Final = (322, 323)  # tags of a TIFF
 
 
 def count_pixels(image: Image.Image) -> int:
-    """Return the pixels to decode; a short row counts as _MIN_ROW_PIXELS."""
+    """Return the pixels to decode; a short row counts as _MIN_ROW_PIXELS.
+
+    At least one whole tile of a TIFF is decoded, which can be larger than the image.
+    """
     divisor: int = image.info.get(DIVISOR, 1)
     width, height = -(-image.width // divisor), -(-image.height // divisor)
-    return max(width, _MIN_ROW_PIXELS) * height
+    sides = [getattr(image, "tag_v2", {}).get(tag, 0) for tag in _TILE_SIDES]
+    tile = math.prod(side if isinstance(side, int) else 0 for side in sides)
+    return max(max(width, _MIN_ROW_PIXELS) * height, tile)
 
 
 def estimate_memory(image: Image.Image) -> int:

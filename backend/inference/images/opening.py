@@ -83,9 +83,11 @@ def open_image(data: bytes, *, max_pixels: int, min_side: int | None = None) -> 
             "send the new file."
         )
     limit = min(max_pixels, MAX_JPEG_2000_PIXELS) if form == "JPEG2000" else max_pixels
-    if count_pixels(image) > limit or width * height > MAX_JPEG_RATIO * max_pixels:
+    pixels = count_pixels(image)
+    if pixels > limit or width * height > MAX_JPEG_RATIO * max_pixels:
+        cost = f", whose decoding costs as much as {pixels:,}" if pixels > width * height else ""
         raise ImageTooLargeError(
-            f"The image has {width} x {height} pixels, which exceeds the limit ({limit:,}). "
+            f"The image has {width} x {height} pixels{cost}, which exceeds the limit ({limit:,}). "
             "Scale it down and send it again."
         )
     return image

@@ -374,6 +374,15 @@ def test_short_rows_count_as_more_pixels(
         decode(data, max_pixels=10_000 * factor - 1)
 
 
+def test_tile_of_a_tiff_that_exceeds_the_limit_is_rejected() -> None:
+    tags = {256: 100, 257: 100, 258: 8, 259: 8, 262: 1, 277: 1, 322: 32_000, 323: 32_000}
+    tags |= {324: 8, 325: 1}  # offset and size of the only tile
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    data = b"II*\0\x08\0\0\0" + struct.pack("<H", len(tags)) + entries + bytes(4)
+    with pytest.raises(ImageTooLargeError, match="costs as much as 1,024,000,000"):
+        decode(data)
+
+
 def test_png_without_its_palette_is_broken() -> None:
     data = encoded(seven().convert("P"))
     start = data.index(b"PLTE") - 4
