@@ -22,6 +22,7 @@ from backend.inference.types import Floats
 from backend.settings import Settings
 from tests.images import encoded
 
+LOCALHOST = "http://localhost"  # the default of TestClient, "testserver", is not an allowed host
 DIGITS = tuple("0123456789")
 
 # Invented: uncertain predictions get more labels, and an image without a logit above 1 is out of
@@ -147,5 +148,5 @@ def serve(
 ) -> Iterator[TestClient]:
     """Run the application in the test process, with the models in `models_dir`."""
     app = create_app(settings_for(models_dir, **settings), fake_loader(runtime))
-    with TestClient(app, raise_server_exceptions=False) as client:
+    with TestClient(app, LOCALHOST, raise_server_exceptions=False) as client:
         yield client

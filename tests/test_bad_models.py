@@ -15,6 +15,7 @@ from backend.app import create_app
 from backend.inference.models import artifact
 from backend.settings import Settings
 from tests.conftest import ROOT
+from tests.fake_models import LOCALHOST
 from tests.images import encoded, seven
 
 SHIPPED = ROOT / "models" / "mnist-cnn"
@@ -103,7 +104,7 @@ def test_invalid_folder_fails_with_reason_and_others_are_served(
         shutil.copytree(SHIPPED, tmp_path / name)
     damage(tmp_path / "bad")
     settings = Settings(models_dir=tmp_path, default_model="good", runtime=runtime)
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url=LOCALHOST) as client:
         image = {"file": encoded(seven())}
         assert client.post("/classify", files=image).json()["prediction"] == "7"
         assert client.get("/ready").status_code == 200
@@ -118,7 +119,9 @@ def test_invalid_folder_fails_with_reason_and_others_are_served(
 def test_damaged_graph_is_named(tmp_path: Path) -> None:
     shutil.copytree(SHIPPED, tmp_path / "bad")
     truncate_graph(tmp_path / "bad")
-    with TestClient(create_app(Settings(models_dir=tmp_path, runtime="onnx"))) as client:
+    with TestClient(
+        create_app(Settings(models_dir=tmp_path, runtime="onnx")), base_url=LOCALHOST
+    ) as client:
         while (bad := client.get("/models/bad").json())["state"] == "loading":
             pass
         assert "model.onnx is not a valid ONNX graph" in bad["error"]

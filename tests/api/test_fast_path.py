@@ -17,7 +17,7 @@ from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.api.problems import problem
-from tests.fake_models import FailingRuntime, serve, settings_for
+from tests.fake_models import LOCALHOST, FailingRuntime, serve, settings_for
 from tests.images import encoded, seven
 
 SEVEN = encoded(seven())
@@ -115,7 +115,9 @@ def loading(models_dir: Path) -> Iterator[TestClient]:
         gate.wait()
         return FakeRuntime(10)
 
-    with TestClient(create_app(settings_for(models_dir, timeout=0.05), load)) as client:
+    with TestClient(
+        create_app(settings_for(models_dir, timeout=0.05), load), base_url=LOCALHOST
+    ) as client:
         yield client
         gate.set()
 

@@ -16,7 +16,7 @@ from backend.app import create_app
 from backend.inference.models import networks
 from backend.settings import Settings
 from tests.api.routes.test_models import wait_until_loaded
-from tests.fake_models import serve, write_model
+from tests.fake_models import LOCALHOST, serve, write_model
 from tests.images import encoded, seven
 from tests.sources.conftest import wait_until
 from tests.sources.file_server import FileServer
@@ -94,7 +94,7 @@ def test_checkpoint_in_a_bucket_is_served_with_torch(
         models="digits=gs://models/mnist_cnn.pt#mnist-net",
         data_dir=models_dir.parent / "data",
     )
-    with TestClient(create_app(settings)) as client:
+    with TestClient(create_app(settings), base_url=LOCALHOST) as client:
         (model,) = states(client).values()
         assert (model["state"], model["runtime"], model["name"]) == ("ready", "torch", "digits")
         pixels = torch.rand(1, 784) * 255

@@ -18,7 +18,6 @@ from backend.settings import is_loopback
 
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _HISTORY: Final = "/history"
-_TEST_CLIENT: Final = "testserver"  # Starlette's TestClient; no public DNS can contain this name
 
 
 class AllowedHostsMiddleware:
@@ -64,7 +63,7 @@ class AllowedHostsMiddleware:
     def _is_allowed(self, name: str | None) -> bool:
         if name is None:
             return False
-        return name in self._hosts or name == _TEST_CLIENT or is_loopback(name)
+        return name in self._hosts or is_loopback(name)
 
 
 def _is_protected(scope: Scope) -> bool:

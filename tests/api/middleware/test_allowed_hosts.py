@@ -92,7 +92,7 @@ def test_names_of_this_machine_are_allowed(local: TestClient, host: str) -> None
 @pytest.mark.parametrize(
     "host",
     ["evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "192.168.0.1", "[::2]",
-     "localhost@evil.example", "", "[", "0.0.0.0", "evil.example:8000", "2130706433"],
+     "localhost@evil.example", "", "[", "0.0.0.0", "evil.example:8000", "2130706433", "testserver"],
 )  # fmt: skip
 def test_other_names_are_refused(local: TestClient, host: str) -> None:
     assert status(local, Host=host) == 421

@@ -12,7 +12,7 @@ from backend.app import create_app
 from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime
 from tests.api.problems import problem
-from tests.fake_models import CALIBRATION, GRAY, gray, serve, settings_for, write_model
+from tests.fake_models import CALIBRATION, GRAY, LOCALHOST, gray, serve, settings_for, write_model
 from tests.inference.test_auto import KnownDigits
 
 KNOWN = {"low": range(5), "high": range(5, 8), "other": range(10)}
@@ -28,7 +28,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
     for name in KNOWN:
         write_model(tmp_path / "models", name, preprocess=GRAY, calibration=CALIBRATION)
     app = create_app(settings_for(tmp_path / "models", auto_models="low,high"), load)
-    with TestClient(app) as client:
+    with TestClient(app, base_url=LOCALHOST) as client:
         yield client
 
 

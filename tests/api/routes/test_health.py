@@ -13,7 +13,7 @@ from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.api.problems import problem
-from tests.fake_models import settings_for
+from tests.fake_models import LOCALHOST, settings_for
 from tests.images import encoded, seven
 
 
@@ -25,7 +25,7 @@ def test_health_returns_200_while_model_loads_and_ready_503(models_dir: Path) ->
         return FakeRuntime(10)
 
     app = create_app(settings_for(models_dir, timeout=0.1), slow_load)
-    with TestClient(app) as client:
+    with TestClient(app, base_url=LOCALHOST) as client:
         try:
             assert client.get("/health").json() == {"status": "ok"}
             response = client.get("/ready")

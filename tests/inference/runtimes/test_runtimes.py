@@ -31,7 +31,7 @@ import asyncio, sys
 from starlette.testclient import TestClient
 from backend.app import create_app
 from tests.images import encoded, seven
-with TestClient(create_app()) as client:
+with TestClient(create_app(), base_url="http://localhost") as client:
     response = client.post("/classify", files={"file": encoded(seven())}).json()
 assert response["prediction"] == "7", response
 print(*sys.modules)
