@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import replace
 
 from backend.inference.classifier import Classifier
@@ -26,13 +27,14 @@ async def classify(
     if not specialized:
         return last, await last.classify(data, time_limit)
     image = SharedImage(data, [classifier.decoder for classifier in classifiers])
-    for classifier in specialized:
-        result = await classifier.classify(image, _seconds_until(end))
-        spent = _add(spent, result.timings)
-        if result.in_distribution:
-            return classifier, replace(result, timings=spent)
-    result = await last.classify(image, _seconds_until(end))
-    return last, replace(result, timings=_add(spent, result.timings))
+    with closing(image):
+        for classifier in specialized:
+            result = await classifier.classify(image, _seconds_until(end))
+            spent = _add(spent, result.timings)
+            if result.in_distribution:
+                return classifier, replace(result, timings=spent)
+        result = await last.classify(image, _seconds_until(end))
+        return last, replace(result, timings=_add(spent, result.timings))
 
 
 def _seconds_until(end: float | None) -> float | None:

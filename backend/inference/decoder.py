@@ -1,6 +1,7 @@
 """Image files -> model inputs."""
 
 import math
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from backend.inference.images import loading, opening
-from backend.inference.images.image_reader import ImageReader
+from backend.inference.images.image_reader import ImageReader, MemoryBudget
 from backend.inference.images.memory_cost import FULL_SIZE
 from backend.inference.preprocessing.model_input import (
     Preprocess,
@@ -49,31 +50,63 @@ class LocatedInput:
 class SharedImage:
     """An image file that several models are asked about; it is decoded only once.
 
-    The first decoder keeps the crops of the others for photos. An image that is quickly decoded is
-    decoded again instead.
+    The decoded image is kept for the models that may be asked later, as far as the reader's budget
+    allows, or else their crops for photos, which take longer but less memory. An image that is
+    quickly decoded is decoded again instead. Call `close` when no more models are asked.
     """
 
     def __init__(self, data: bytes, decoders: Sequence["Decoder"]) -> None:
         self.data: Final = data
         self._decoders = decoders
         self._crops: dict[Decoder, Image.Image] = {}
+        self._kept: tuple[Image.Image, MemoryBudget] | None = None
+        self._is_closed = False
+        self._lock = threading.Lock()  # a cancelled request closes while a thread still decodes
 
     def decode(self, decoder: "Decoder") -> Input:
         """Return the input of one decoder; raise ImageError if the image cannot be used."""
         started = time.perf_counter()
-        if (crop := self._crops.pop(decoder, None)) is not None:
+        if (crop := self._find_crop(decoder)) is not None:
             return decoder.normalize(crop, started)
         sides = [each.min_side for each in self._decoders]
         min_side = None if None in sides else max(side or 0 for side in sides)
         with decoder.reader.read(self.data, min_side) as image:
             decoded = decoder.preprocess(image, started)
-            if image.width * image.height <= _QUICK:
+            if image.width * image.height <= _QUICK or self._keep(image, decoder.reader):
                 return decoded
             started = time.perf_counter()
             for other in self._decoders:
                 if other is not decoder and isinstance(other.spec, PhotoPreprocess):
                     self._crops[other] = crop_photo(image, other.spec)
         return replace(decoded, seconds=decoded.seconds + time.perf_counter() - started)
+
+    def close(self) -> None:
+        """Release the decoded image."""
+        with self._lock:
+            self._is_closed = True
+            if self._kept is not None:
+                image, budget = self._kept
+                self._kept = None
+                budget.release(_rgb_bytes(image))
+
+    def _find_crop(self, decoder: "Decoder") -> Image.Image | None:
+        kept = self._kept
+        if kept is not None and isinstance(decoder.spec, PhotoPreprocess):
+            return crop_photo(kept[0], decoder.spec)
+        return self._crops.pop(decoder, None)
+
+    def _keep(self, image: Image.Image, reader: ImageReader) -> bool:
+        with self._lock:
+            if self._is_closed or self._kept is not None:
+                return True
+            if not reader.kept_images.try_reserve(_rgb_bytes(image)):
+                return False
+            self._kept = image, reader.kept_images
+            return True
+
+
+def _rgb_bytes(image: Image.Image) -> int:
+    return 3 * image.width * image.height
 
 
 class Decoder:

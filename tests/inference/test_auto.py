@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from backend.inference import auto
+from backend.inference import auto, decoder
 from backend.inference.classifier import Classifier
 from backend.inference.decoder import Decoder, SharedImage
 from backend.inference.errors import DeadlineError, ImageError
@@ -136,8 +136,42 @@ async def test_large_image_is_decoded_once(
     assert (result.top(1)[0].label, count) == ("6", readings)
 
 
-async def test_shared_decoding_gives_the_same_input() -> None:
-    reader = ImageReader()
+async def test_digit_is_not_cropped_for_the_photo_model(
+    classifiers: list[Classifier], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cropped: list[int] = []
+    crop_photo = decoder.crop_photo
+
+    def recording_crop_photo(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:
+        cropped.append(image.width)
+        return crop_photo(image, spec)
+
+    monkeypatch.setattr(decoder, "crop_photo", recording_crop_photo)
+    await auto.classify(classifiers, gray(2, 400))
+    assert not cropped
+    await auto.classify(classifiers, gray(6, 400))
+    assert cropped == [400]
+
+
+async def test_images_are_kept_within_the_budget() -> None:
+    size = 3 * 400 * 400
+    reader = ImageReader(memory=8 * size)
+    photos, digits = Decoder(PhotoPreprocess(), reader), Decoder(DigitPreprocess(), reader)
+    data = gray(6, 400)
+    kept, cropped, cancelled = (SharedImage(data, [digits, photos]) for _ in range(3))
+    for image in (kept, cropped):
+        image.decode(digits)
+    assert not reader.kept_images.try_reserve(1)
+    assert np.array_equal(kept.decode(photos).rows, cropped.decode(photos).rows)
+    for image in (kept, cropped, cancelled):
+        image.close()
+    cancelled.decode(digits)
+    assert reader.kept_images.try_reserve(size)
+
+
+@pytest.mark.parametrize("memory", [None, 4])
+async def test_shared_decoding_gives_the_same_input(memory: int | None) -> None:
+    reader = ImageReader(memory=memory and memory * 1_000_000)
     pixels = np.random.default_rng(1).integers(0, 256, (480, 640, 3), dtype=np.uint8)
     data = encoded(Image.fromarray(pixels))
     photos = Decoder(PhotoPreprocess(), reader)

@@ -12,6 +12,8 @@ from backend.inference.images import loading, opening
 from backend.inference.images.memory_cost import FULL_SIZE, estimate_memory
 
 _TYPICAL_BYTES_PER_PIXEL: Final = 10
+_KEPT_BYTES: Final = 24_000_000  # of decoded images that are kept for a second model
+_KEPT_SHARE: Final = 8  # divisor of `memory` that limits the same
 
 
 class MemoryBudget:
@@ -32,15 +34,28 @@ class MemoryBudget:
         try:
             yield
         finally:
-            with self._changed:
-                self._free += size
-                self._changed.notify_all()
+            self.release(size)
+
+    def try_reserve(self, size: int) -> bool:
+        """Hold `size` bytes until `release` if they are free now; return whether they are."""
+        with self._changed:
+            if self._free < size:
+                return False
+            self._free -= size
+            return True
+
+    def release(self, size: int) -> None:
+        """Free `size` reserved bytes."""
+        with self._changed:
+            self._free += size
+            self._changed.notify_all()
 
 
 class ImageReader:
     """Decodes images of at most `max_pixels`, as many concurrently as `memory` bytes allow.
 
-    Without `memory`, the budget is that of one typical image of `max_pixels`.
+    Without `memory`, the budget is that of one typical image of `max_pixels`. `kept_images` is the
+    budget for decoded images that are kept.
     """
 
     def __init__(
@@ -50,6 +65,8 @@ class ImageReader:
         self._memory = memory
         typical = _TYPICAL_BYTES_PER_PIXEL * max_pixels
         self._budget = MemoryBudget(typical if memory is None else min(typical, memory))
+        kept = _KEPT_BYTES if memory is None else min(_KEPT_BYTES, memory // _KEPT_SHARE)
+        self.kept_images: Final = MemoryBudget(kept)
 
     @contextmanager
     def read(
