@@ -12,7 +12,7 @@ from backend.inference.images import loading, opening
 from backend.inference.images.memory_cost import FULL_SIZE, estimate_memory
 
 _TYPICAL_BYTES_PER_PIXEL: Final = 10
-_KEPT_BYTES: Final = 24_000_000  # of decoded images that are kept for a second model
+_KEPT_BYTES: Final = 100_000_000  # of decoded images that are kept for a second model
 _KEPT_SHARE: Final = 8  # divisor of `memory` that limits the same
 
 
