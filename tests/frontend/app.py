@@ -28,6 +28,15 @@ def page_text(app: AppTest) -> str:
     return text.replace("\\", "")
 
 
+def is_heading_revealed(app: AppTest) -> bool:
+    """Return whether the heading of the result follows the element that is scrolled into view."""
+    kinds = [
+        "announce" if getattr(element.proto, "component_name", "") == "announce" else element.type
+        for element in app.main
+    ]
+    return kinds.index("announce") < kinds.index("header")
+
+
 def upload_files(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
     app.file_uploader[0].set_value([(name, content, "image/png") for name, content in files])
     return app.run()

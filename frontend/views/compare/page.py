@@ -206,11 +206,11 @@ def _show_result(service: Service | None, models: Models | None, job: Job) -> No
         st.error("The comparison failed unexpectedly. Upload the dataset again.")
         return
     result: ComparisonResult = job.result
-    st.header(escape(f"A and B on {result.data.name}"), anchor=False)
-    st.markdown(f"A: {escape(result.a.title)}. B: {escape(result.b.title)}.")
     comparison = result.comparison
     summary = report.summarize(comparison) if comparison else result.error or ""
     notifications.announce(summary, token=job.token, key="dataset compared")
+    st.header(escape(f"A and B on {result.data.name}"), anchor=False)
+    st.markdown(f"A: {escape(result.a.title)}. B: {escape(result.b.title)}.")
     if result.error:
         st.error(escape(result.error), icon=":material/error:")
     has_changed = models and [model.name for model in models] != [result.a.name, result.b.name]

@@ -36,7 +36,10 @@ def show(service: Service, models: Models, image: ImageFile) -> None:
         classification.show_image(image.name, image.preview, IMAGE_WIDTH)
     with right:
         if isinstance(first, Classification) and isinstance(second, Classification):
-            _show_probabilities(models, first, second)
+            if first.in_distribution is False and second.in_distribution is False:
+                st.markdown("Choose models with other classes, or choose another image.")
+            else:
+                _show_probabilities(models, first, second)
     for name, model, outcome, column in zip(
         "AB", models, outcomes, st.columns(2, gap="medium"), strict=True
     ):
@@ -63,7 +66,7 @@ def summarize(models: Models, first: Outcome, second: Outcome) -> str:
         return f"Only {'B' if isinstance(first, ClientError) else 'A'} classified the image."
     a, b = (_prediction(model, one) for model, one in zip(models, (first, second), strict=True))
     if a is None and b is None:
-        return "The models agree: the image is not one of their classes."
+        return "The models agree: the image shows none of their classes."
     if a and b and first.prediction == second.prediction:
         return f"The models agree: {a}."
     return (

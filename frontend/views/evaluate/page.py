@@ -121,8 +121,8 @@ def _show_result(service: Service | None, job: Job) -> None:
         st.error("The evaluation failed unexpectedly. Upload the dataset again.")
         return
     result: EvaluationRun = job.result
-    st.header(escape(f"{result.model.title} on {result.data.name}"), anchor=False)
     notifications.announce(_summarize(result), token=job.token, key="evaluated")
+    st.header(escape(f"{result.model.title} on {result.data.name}"), anchor=False)
     if result.error:
         st.error(escape(result.error), icon=":material/error:")
     if service is not None:

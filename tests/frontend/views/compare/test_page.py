@@ -5,9 +5,17 @@ import re
 
 from streamlit.testing.v1 import AppTest
 
+from frontend import examples
 from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
-from tests.frontend.app import SEVEN, click, models_response, page_text, wait_for_jobs
+from tests.frontend.app import (
+    SEVEN,
+    click,
+    is_heading_revealed,
+    models_response,
+    page_text,
+    wait_for_jobs,
+)
 from tests.frontend.conftest import OpenPage
 from tests.images import sevens, zipped
 
@@ -53,6 +61,17 @@ def test_image_is_classified_by_both_models(start: OpenPage, backend_url: str) -
     assert page_text(app).count("% confidence") == 2
 
 
+def test_image_of_no_class_has_advice_instead_of_probabilities(
+    start: OpenPage, backend_url: str
+) -> None:
+    app = open_page(start, backend_url)
+    cat = examples.load("image")[0]
+    app.file_uploader[0].set_value([(cat.name, cat.content, cat.media_type)]).run()
+    assert "The models agree: the image shows none of their classes." in page_text(app)
+    assert "Choose models with other classes, or choose another image." in page_text(app)
+    assert "Largest difference" not in page_text(app)
+
+
 def test_models_are_compared_on_a_dataset(start: OpenPage, backend_url: str) -> None:
     app = select_dataset(open_page(start, backend_url))
     data = sevens(4, labeled_one=1)
@@ -71,6 +90,7 @@ def test_models_are_compared_on_the_example_dataset_with_one_click(
     app = wait_for_jobs(click(open_page(start, backend_url), "Try an example dataset"))
     assert "A and B on example-digits.zip" in app.header[0].value.replace("\\", "")
     assert "from 300 images" in page_text(app)
+    assert is_heading_revealed(app)
     assert app.query_params["on"] == "set"
 
 

@@ -49,7 +49,7 @@ def test_largest_difference_is_described() -> None:
         (
             make_classification(("7", 0.9), in_distribution=False),
             make_classification(("8", 0.6), in_distribution=False),
-            "The models agree: the image is not one of their classes.",
+            "The models agree: the image shows none of their classes.",
         ),
     ],
 )

@@ -9,7 +9,13 @@ from streamlit.testing.v1 import AppTest
 
 from tests.client.fake_server import FakeResponse, serving
 from tests.conftest import free_port
-from tests.frontend.app import click, models_response, page_text, wait_for_jobs
+from tests.frontend.app import (
+    click,
+    is_heading_revealed,
+    models_response,
+    page_text,
+    wait_for_jobs,
+)
 from tests.frontend.conftest import OpenPage
 from tests.images import SEVEN, sevens, zipped
 
@@ -33,6 +39,7 @@ def test_dataset_is_evaluated(start: OpenPage, backend_url: str) -> None:
     app = upload(open_page(start, backend_url), sevens(3, labeled_one=1, broken=1))
     assert metric(app, "Accuracy") == "75.00%"
     assert "Handwritten digits on digits.zip" in app.header[0].value.replace("\\", "")
+    assert is_heading_revealed(app)
     assert "1 image could not be classified" in page_text(app)
     assert app.dataframe[-1].value["Image"].tolist() == ["7/broken0.png"]
     assert app.dataframe[0].value["Class"].tolist() == ["1", "7"]
