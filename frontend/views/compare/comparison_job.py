@@ -56,9 +56,14 @@ class ComparisonResult:
 
     @cached_property
     def changed_labels(self) -> tuple[str, ...]:
-        """The labels with the largest changes in the confusion matrix, in the order of labels."""
+        """The labels with the largest changes in the confusion matrix, in the order of labels.
+
+        If there are few labels, these are all of them; no labels if nothing has changed.
+        """
         assert self.comparison is not None, "only for a completed comparison"  # noqa: S101
         labels, changes = self.comparison.labels, abs(self.comparison.difference)
+        if len(labels) <= MAX_MATRIX_LABELS:
+            return tuple(labels) if changes.any() else ()
         totals = changes.sum(0) + changes.sum(1)
         ranked = sorted(range(len(labels)), key=lambda index: -int(totals[index]))
         return tuple(labels[index] for index in sorted(ranked[:MAX_MATRIX_LABELS]) if totals[index])

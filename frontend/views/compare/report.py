@@ -94,7 +94,7 @@ def _show_matrix(result: ComparisonResult, comparison: Comparison) -> None:
     if not result.changed_labels:
         st.markdown("No changes: the confusion matrices are identical.")
         return
-    if len(result.changed_labels) == MAX_MATRIX_LABELS:
+    if len(result.changed_labels) == MAX_MATRIX_LABELS < len(comparison.labels):
         st.caption(f"The {MAX_MATRIX_LABELS} classes with the most changes.")
     index = {label: position for position, label in enumerate(comparison.labels)}
 

@@ -50,10 +50,10 @@ def test_two_models_are_evaluated_on_the_same_images(pets: Dataset) -> None:
     assert reused.comparison is not None  # without requests: the backend has stopped
 
 
-def test_changed_labels_are_those_with_different_counts() -> None:
+def test_matrix_of_few_labels_has_all_of_them() -> None:
     changed = compare_predictions("ccc", "cdc")
     result = ComparisonResult(PETS, PETS, None, comparison=changed)  # type: ignore[arg-type]
-    assert result.changed_labels == ("cat", "dog")
+    assert result.changed_labels == ("cat", "dog", "owl")
     equal = compare_predictions("cd", "cd")
     result = ComparisonResult(PETS, PETS, None, comparison=equal)  # type: ignore[arg-type]
     assert result.changed_labels == ()

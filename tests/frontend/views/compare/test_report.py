@@ -13,7 +13,7 @@ def compare_predictions(a: str, b: str) -> Comparison:
     first, second = (
         ModelRecords(
             model,
-            ("cat", "dog"),
+            ("cat", "dog", "owl"),
             [Record(f"{i}", "cat", prediction=names[letter]) for i, letter in enumerate(letters)],
         )
         for model, letters in (("A", a), ("B", b))
