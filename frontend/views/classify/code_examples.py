@@ -43,6 +43,8 @@ def curl_command(
 ) -> str:
     """Return a command for a POSIX shell that classifies the file `name`.
 
+    It omits the probabilities of all classes, which would fill the screen.
+
     With `has_key` it sends an API key, with `has_token` a Google ID token.
     """
     lines = ["curl"]
@@ -51,7 +53,8 @@ def curl_command(
     if has_token:
         lines.append('-H "Authorization: Bearer $(gcloud auth print-identity-token)"')
     lines.append(f"-F {shlex.quote(f'file=@{_curl_name(printable(name))}')}")
-    lines.append(shlex.quote(f"{url}/classify?model={quote(model, safe='')}"))
+    query = f"model={quote(model, safe='')}&probabilities=false"
+    lines.append(shlex.quote(f"{url}/classify?{query}"))
     return " \\\n  ".join(lines)
 
 

@@ -55,6 +55,8 @@ def show(service: Service | Problem) -> None:
     with answer:
         if state.result is not None and state.model is not None:
             classification.show_headline(state.result, state.model)
+            if isinstance(service, Service) and service.request.members:
+                classification.show_model_name(state.model, is_automatic=True)
             classification.show_details(state.result, state.model, key=KEY, fixed_bars=state.bars)
         else:
             st.info(

@@ -38,7 +38,7 @@ def show(service: Service | Problem, request: PredictionRequest, *, is_batch: bo
     subject = _SUBJECTS.get(request.model.input.kind, "one object or digit")
     if is_batch:
         otherwise = ", or try another model" if models else ""
-        st.markdown(f"Crop images that were not recognized to {subject}{otherwise}.")
+        st.markdown(f"If an image was not recognized, crop it to {subject}{otherwise}.")
     else:
         otherwise = "try another model" if models else "choose another image"
         st.markdown(f"Crop the image to {subject}, or {otherwise}.")

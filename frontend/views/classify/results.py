@@ -178,7 +178,7 @@ def caption_of(result: Result, request: PredictionRequest) -> str:
         return f"{shorten(result.correction, MAX_CAPTION)} ✓"
     if outcome.in_distribution is False:
         return formatting.not_in_distribution(request.model_of(outcome).input.kind)
-    return f"{shorten(outcome.prediction, MAX_CAPTION)} {percent(outcome.confidence)}"
+    return f"{shorten(outcome.prediction, MAX_CAPTION)}, {percent(outcome.confidence)}"
 
 
 def _show_card(

@@ -56,6 +56,7 @@ def test_frames_are_classified_and_not_stored(start: OpenPage, backend_url: str)
         before = stored_ids(client)
         assert "7, " in page_text(send_frame(app, 1, jpeg()))
         assert "7, " in page_text(send_frame(app, 2, jpeg(61)))
+        assert "Model: Handwritten digits (chosen automatically)" in page_text(app)
         assert stored_ids(client) == before
 
 

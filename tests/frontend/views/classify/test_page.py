@@ -163,7 +163,7 @@ def test_rejected_images_are_counted_and_have_no_prediction(
     assert table["prediction"].isna().tolist() == [False, True]
     assert list(table["in distribution"]) == ["yes", "no"]
     show_as(app, "Grid")
-    assert captions_of_tiles(app)[0].startswith("7 ")
+    assert captions_of_tiles(app)[0].startswith(r"7\, ")
     assert captions_of_tiles(app)[1] == "Not a digit"
 
 
@@ -182,7 +182,7 @@ def test_code_names_the_file_and_the_chosen_model(start: OpenPage, backend_url: 
     app = upload_files(start(backend_url, model="mnist-tree"), ("my seven.png", SEVEN))
     curl, python = (code.value for code in app.code)
     assert '"my seven.png"' in curl
-    assert f"{backend_url}/classify?model=mnist-tree" in curl
+    assert f"{backend_url}/classify?model=mnist-tree&probabilities=false" in curl
     assert '"my seven.png"' in python
 
 
