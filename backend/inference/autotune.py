@@ -39,8 +39,8 @@ class Plan(BaseModel):
 
     def __str__(self) -> str:
         return (
-            f"{self.runners} runners x {self.threads} threads, {self.alone_threads} threads for a "
-            f"single image, {self.decoders} decoders, batches up to {self.max_batch}"
+            f"runners={self.runners}, threads={self.threads} (for a single image: "
+            f"{self.alone_threads}), decoders={self.decoders}, max_batch={self.max_batch}"
         )
 
 

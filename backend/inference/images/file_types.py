@@ -5,7 +5,7 @@ from typing import Final, Literal
 
 _CAMERA_RAW: Final = "Develop it with your camera's software, or export it as JPEG."
 _EXPORT: Final = "Export it as PNG or JPEG."
-_FRAME: Final = "Send a frame of it as JPEG or PNG; the page has a view for whole videos."
+_FRAME: Final = "Send a frame of it as JPEG or PNG, or open it on the Video page."
 _EXTRACT: Final = "Extract it, and send the images."
 _TEXT: Final = "Send the image file itself."
 _FORMATS: Final = "JPEG, PNG, WebP, GIF, BMP, HEIC, AVIF, TIFF, JPEG 2000, ICO or PPM"

@@ -43,7 +43,8 @@ def show(client: Client, filters: HistoryFilters, total: int | None, *, has_imag
     st.caption("Includes all classifications that match the filters, not only this page.")
     if has_images:
         st.caption(
-            "The images are in a folder for each right label, as Evaluate expects them."
+            "The images are in a folder for each right label, as Evaluate expects them. "
+            "Those without feedback are in a folder that Evaluate skips."
             if not is_too_large
             else f"The images of at most {MAX_IMAGES:,} classifications can be downloaded: narrow "
             "the filters, or use GET /history/export?format=images."
