@@ -17,7 +17,7 @@ from backend.inference.images import loading
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
-from backend.inference.preprocessing.photos import PhotoPreprocess
+from backend.inference.preprocessing.photos import PhotoPreprocess, crop_photo
 from backend.inference.runtimes import Runtime
 from backend.inference.types import ClassificationResult, Floats, Timings
 from tests.fake_models import CALIBRATION, GRAY, digit_in, fake_loader, gray, write_model
@@ -140,7 +140,6 @@ async def test_digit_is_not_cropped_for_the_photo_model(
     classifiers: list[Classifier], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cropped: list[int] = []
-    crop_photo = decoder.crop_photo
 
     def recording_crop_photo(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:
         cropped.append(image.width)
