@@ -116,7 +116,7 @@ class Catalog:
     def entry(self, name: str) -> Entry:
         """Return the entry of the model `name`; raise UnknownModelError if there is none."""
         if name not in self._entries:
-            names = ", ".join(self._entries)
+            names = ", ".join([*self._entries, *([AUTO] if self.auto else [])])
             raise UnknownModelError(f"The model is not served. Available models: {names}.")
         return self._entries[name]
 

@@ -71,6 +71,10 @@ def test_models_describe_auto(client: TestClient) -> None:
     assert "low, high" in detail["description"]
 
 
+def test_error_of_an_unknown_model_names_auto(client: TestClient) -> None:
+    assert classify(client, 3, "?model=Auto")["detail"].endswith(": high, low, other, auto.")
+
+
 def test_metrics_count_the_model_that_answered(client: TestClient) -> None:
     classify(client, 6)
     text = client.get("/metrics").text
