@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 from PIL import Image
 
@@ -11,6 +11,12 @@ from backend.inference.images import media_boxes, png
 _SOS, _EOI = 0xDA, 0xD9  # JPEG markers: start of scan, end of image
 # Inside a scan, 0xFF is followed by zero (a plain byte), a restart marker, or another 0xFF (fill).
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
+# Bytes of the values of a TIFF by their type: BYTE, ASCII, SHORT, LONG, RATIONAL, ...
+_TIFF_TYPE_SIZES: Final = {
+    **{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4},
+    **{16: 8, 17: 8, 18: 8},
+}
+_MAX_TIFF_ENTRIES: Final = 65_535  # as many as a TIFF that is no BigTIFF can have
 _TIFF_OFFSETS: Final = ((273, 279), (324, 325))  # of strips and of tiles: offsets, byte counts
 
 
@@ -99,12 +105,33 @@ _IS_COMPLETE: Final[Mapping[str, Callable[[bytes], bool]]] = {
 
 
 def _tiff_ends_early(data: bytes, image: Image.Image | None) -> bool:
-    if image is None:
-        order = "little" if data.startswith(b"II") else "big"
-        return int.from_bytes(data[4:8], order) >= len(data)  # type: ignore[arg-type]
+    if _tiff_directory_ends_early(data):
+        return True
     tags = getattr(image, "tag_v2", {})
     return any(
         int(offset) + int(size) > len(data)
         for offsets, sizes in _TIFF_OFFSETS
         for offset, size in zip(tags.get(offsets, ()), tags.get(sizes, ()), strict=False)
     )
+
+
+def _tiff_directory_ends_early(data: bytes) -> bool:
+    """Whether the first directory of a TIFF, or a value that it refers to, is not in the file."""
+    order: Literal["little", "big"] = "little" if data.startswith(b"II") else "big"
+    is_big = b"+" in data[2:4]  # BigTIFF: offsets and counts of 8 bytes
+    width, counted, entry_size = (8, 8, 20) if is_big else (4, 2, 12)
+
+    def number(start: int, size: int) -> int:
+        return int.from_bytes(data[start : start + size], order)
+
+    start = number(width, width)
+    first = start + counted
+    count = number(start, counted)
+    if first + entry_size * count > len(data):
+        return True
+    for index in range(min(count, _MAX_TIFF_ENTRIES)):
+        entry = first + entry_size * index
+        size = _TIFF_TYPE_SIZES.get(number(entry + 2, 2), 0) * number(entry + 4, width)
+        if size > width and number(entry + 4 + width, width) + size > len(data):
+            return True
+    return False

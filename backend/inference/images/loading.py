@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backend.inference.errors import ImageTooLargeError
+from backend.inference.errors import ImageError, ImageTooLargeError
 from backend.inference.images import color, completeness, transparency
 from backend.inference.images.opening import (
     DECODE_ERRORS,
@@ -79,17 +79,18 @@ def _load(image: Image.Image) -> Image.Image:
         return image
     except DECODE_ERRORS as error:
         data = file.getvalue() if isinstance(file, BoundedFile) else b""
-        retried = None
+        content = retried = None
         if form == "PNG":
-            retried = open_file(without_damaged_metadata(data), form)
+            content = without_damaged_metadata(data)
         elif form == "JPEG" and completeness.ends_early(data, form):
-            retried = open_file(data + _END_OF_JPEG, form)
-            scale = (getattr(image, "decoderconfig", ()) or (1,))[0]
-            retried.draft(None, (retried.width // scale, retried.height // scale))
+            content = data + _END_OF_JPEG
         try:
-            if retried is not None:
+            if content is not None:
+                retried = open_file(content, form)
+                scale = (getattr(image, "decoderconfig", ()) or (1,))[0]
+                retried.draft(None, (retried.width // scale, retried.height // scale))
                 retried.load()
-        except DECODE_ERRORS:
+        except (ImageError, *DECODE_ERRORS):
             retried = None
         if retried is not None and _has_enough_rows(retried):
             return retried

@@ -7,8 +7,7 @@ from typing import Final
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS: Final = 50_000
 _MAX_METADATA: Final = 1_000_000  # bytes of a chunk that is kept
-_END: Final = b"\0\0\0\0IEND\xaeB`\x82"
-_PIXELS: Final = (b"IHDR", b"PLTE", b"IDAT")
+_IMAGE: Final = (b"IHDR", b"PLTE", b"IDAT", b"IEND")
 # The metadata that changes how an image looks, and the least bytes of its content. Animations are
 # reduced to their default image.
 _METADATA: Final = {
@@ -29,10 +28,10 @@ def remove_damaged_metadata(data: bytes) -> bytes:
     """
     parts = [SIGNATURE]
     for name, start, end in _chunks(data):
-        is_kept = name in _PIXELS or (name in _METADATA and _is_intact(data[start:end]))
+        is_kept = name in _IMAGE or (name in _METADATA and _is_intact(data[start:end]))
         if is_kept:
             parts.append(data[start:end])
-    return b"".join((*parts, _END))
+    return b"".join(parts)
 
 
 def is_complete(data: bytes) -> bool:

@@ -237,6 +237,21 @@ def test_truncated_file_is_said_to_end_early(form: str) -> None:
         decode(data[: half // 2])
 
 
+def test_tiff_without_the_end_of_its_directory_is_said_to_end_early() -> None:
+    data = encoded(noise(), "TIFF", compression="tiff_lzw")  # its directory is at the end
+    for length in (12, len(data) - 1, len(data) - 40):
+        with pytest.raises(TruncatedImageError):
+            decode(data[:length])
+
+
+def test_png_without_pixels_is_said_to_end_early() -> None:
+    with pytest.raises(TruncatedImageError):
+        decode(PNG[: PNG.index(b"IDAT") - 1])
+    animated = encoded(seven(), save_all=True, append_images=[noise(28, 28)])
+    with pytest.raises(TruncatedImageError):
+        decode(animated[: animated.index(b"IDAT") - 1])
+
+
 def test_truncated_heic_is_said_to_end_early() -> None:
     data = (DATA / "noise_turned.heic").read_bytes()
     with pytest.raises(TruncatedImageError, match="ends early"):
