@@ -56,12 +56,12 @@ def automatic_choice(models: Models) -> ModelInfo | None:
     if not members:
         return None
     states = [model.state for model in members]
-    names = ", then ".join(model.title for model in members)
+    names = ", then ".join(f"“{model.title}”" for model in members)
     return ModelInfo(
         name=AUTO,
         version=" ".join(f"{model.name}@{model.version}" for model in members),
         title="Automatic",
-        description=f"Asks {names}. The first model that recognizes the image classifies it.",
+        description=f"Tries {names}. The first model that recognizes the image classifies it.",
         state=next((state for state in ("failed", "loading") if state in states), "ready"),
         error=next((f"{model.title}: {model.error}" for model in members if model.error), None),
         runtime=None,

@@ -51,13 +51,14 @@ def page() -> None:
 
 def describe_model(model: ModelInfo) -> str:
     """Return what the model recognizes, and its prediction for other scenes."""
+    name = f"The model “{model.title}”"
     if model.input.kind == "digit":
-        scope = f"{model.title} recognizes one handwritten digit that fills most of the frame."
+        scope = f"{name} recognizes one handwritten digit that fills most of the frame."
         others = "Most other scenes are shown as “Not a digit”."
     else:
         classes = count(len(model.labels), "class", "classes")
         examples = ", ".join(model.labels[:3])
-        scope = f"{model.title} recognizes {classes}, such as {examples}."
+        scope = f"{name} recognizes {classes}, such as {examples}."
         others = "Other scenes are shown as “Not one of the model's classes”."
     if model.calibration is None or model.calibration.max_ood_score is None:
         others = "It cannot detect other scenes, so it assigns each one to the most similar class."
