@@ -24,6 +24,7 @@ from deploy.services import free_port, responds
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
+EXAMPLES = ROOT / "frontend" / "examples"
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 WIDTH, HEIGHT = 1280, 860
 TIMEOUT_MS = 60_000
@@ -34,12 +35,10 @@ PreparePage = Callable[[Page], None]
 
 
 def classify(page: Page) -> None:
-    """Upload a seven and wait for its classification."""
-    page.locator("input[type=file]").first.set_input_files(
-        [_file("seven.png", sample_data.digit_png(7))]
-    )
-    page.get_by_role("heading", name="7, ").wait_for()
-    page.get_by_alt_text("seven.png").scroll_into_view_if_needed()
+    """Upload a photograph of a cat and wait for its classification."""
+    page.locator("input[type=file]").first.set_input_files(EXAMPLES / "cat.jpg")
+    page.get_by_role("heading", name="Egyptian Mau").wait_for()
+    page.get_by_alt_text("cat.jpg").scroll_into_view_if_needed()
 
 
 def draw(page: Page) -> None:
@@ -83,7 +82,7 @@ def video(page: Page) -> None:
     page.get_by_role("button", name="Classify the video").click()
     player = page.locator("video")
     player.wait_for()
-    player.evaluate("video => { video.muted = true; video.currentTime = 3.5 }")
+    player.evaluate("video => { video.muted = true; video.currentTime = 3.7 }")
     player.evaluate("element => element.scrollIntoView()")
 
 
@@ -93,7 +92,7 @@ def history(page: Page) -> None:
         # The header may cover a button that the browser has scrolled to.
         page.get_by_role("button", name="Correct", exact=True).first.dispatch_event("click")
         page.wait_for_timeout(700)
-    page.get_by_role("heading", name="Accuracy by day").wait_for()
+    page.get_by_text("Accuracy by day").wait_for()
     page.get_by_role("heading", level=1).scroll_into_view_if_needed()
 
 
@@ -111,6 +110,9 @@ PAGES: dict[str, PreparePage] = {
     "history": history,
     "models": models,
 }
+
+
+PATHS = {"classify": "", "video": "video?model=mnist-cnn"}
 
 
 def main() -> None:
@@ -136,7 +138,7 @@ def _take_screenshot(browser: Browser, url: str, name: str, scheme: str) -> None
         color_scheme="dark" if scheme == "dark" else "light",
     )
     page.set_default_timeout(TIMEOUT_MS)
-    page.goto(f"{url}/{'' if name == 'classify' else name}")
+    page.goto(f"{url}/{PATHS.get(name, name)}")
     page.get_by_role("heading", level=1).wait_for()
     PAGES[name](page)
     page.wait_for_timeout(1500)  # fade-in animations
@@ -165,10 +167,12 @@ def _run_services() -> Iterator[str]:
 
 
 def _fill_history(url: str) -> None:
-    """Classify ten digits."""
+    """Classify ten digits and two photographs."""
     for label in range(10):
         name = f"digit-{label}.png"
         requests.post(url, files={"file": (name, sample_data.digit_png(label))}, timeout=30)
+    for name in ("coffee.jpg", "cat.jpg"):
+        requests.post(url, files={"file": (name, (EXAMPLES / name).read_bytes())}, timeout=30)
 
 
 def _wait_until_ready(url: str, services: subprocess.Popen[bytes]) -> None:
