@@ -18,7 +18,7 @@ from tests.images import encoded, noise
 
 PARTIAL_REQUEST = b"\r\n".join(
     [
-        *(b"POST /classify HTTP/1.1", b"Host: here"),
+        *(b"POST /classify HTTP/1.1", b"Host: localhost"),
         *(b"Content-Type: image/png", b"Content-Length: 9", b"", b"half"),
     ]
 )
@@ -75,7 +75,7 @@ def test_sigterm_under_load_loses_no_request(workers: str) -> None:
 def test_sigterm_finishes_requests_in_flight_and_fails_readiness(backend: BackendProcess) -> None:
     photo = encoded(noise(1000, 750), "JPEG")
     head = (
-        f"POST /classify HTTP/1.1\r\nHost: here\r\nContent-Type: image/jpeg\r\n"
+        f"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\n"
         f"Content-Length: {len(photo)}\r\n\r\n"
     )
     with ExitStack() as stack:

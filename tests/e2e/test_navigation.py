@@ -68,8 +68,9 @@ def test_focus_is_visible(visit: Visit, path: str, scheme: str) -> None:
     expect(page.get_by_role("combobox", name="Model")).to_be_visible()
     for _ in range(25):
         page.keyboard.press("Tab")
-        width = page.evaluate(OUTLINE_WIDTH)
-        assert width is None or width >= 3, page.evaluate("document.activeElement.outerHTML")
+        page.wait_for_function(
+            f"() => {{ const width = ({OUTLINE_WIDTH})(); return width === null || width >= 3; }}"
+        )
 
 
 @pytest.mark.parametrize("path", ["/", "/draw", "/evaluate", "/video"])

@@ -24,7 +24,7 @@ def service(backend_url: str) -> Iterator[httpx.Client]:
 
 
 def prediction(service: httpx.Client, data: bytes, name: str = "digit.png") -> str:
-    response = service.post("/classify", files={"file": (name, data)})
+    response = service.post("/classify?model=mnist-cnn", files={"file": (name, data)})
     assert response.status_code == 200, response.text
     return str(response.json()["prediction"])
 
@@ -112,7 +112,7 @@ def unusual_files() -> Iterator[tuple[str, bytes]]:
 
 def test_unusual_files_cause_no_5xx(service: httpx.Client) -> None:
     for name, data in unusual_files():
-        response = service.post("/classify", files={"file": (name, data)})
+        response = service.post("/classify?model=mnist-cnn", files={"file": (name, data)})
         assert response.status_code < 500, f"{name}: {response.text}"
         if response.status_code != 200:
             assert response.json()["code"], name

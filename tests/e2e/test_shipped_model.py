@@ -32,7 +32,9 @@ def classify(backend_url: str) -> Iterator[Classify]:
             results: list[Classification] = []
             for start in range(0, len(images), BATCH_SIZE):
                 files = [("file", image) for image in images[start : start + BATCH_SIZE]]
-                response = client.post(f"/classify/batch?coverage={coverage}", files=files)
+                response = client.post(
+                    f"/classify/batch?model=mnist-cnn&coverage={coverage}", files=files
+                )
                 results += map(json.loads, response.text.splitlines())
             assert len(results) == len(images)
             return results

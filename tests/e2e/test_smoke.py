@@ -68,7 +68,7 @@ def run_with_page_of(
 def test_opens_the_page(backend_url: str, capsys: pytest.CaptureFixture[str]) -> None:
     status, line = run_with_page_of(backend_url, backend_url, capsys)
     assert status == 0
-    assert line == "ok      the frontend reaches the backend: it shows the model mnist-cnn"
+    assert line == "ok      the frontend reaches the backend: it shows the model auto"
 
 
 @pytest.mark.usefixtures("no_settling_time")

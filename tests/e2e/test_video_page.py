@@ -93,7 +93,7 @@ def expect_seek_past(page: Page, seconds: float) -> None:
     ("codec", "container"), [("libx264", "mp4"), ("libvpx-vp9", "webm"), ("mpeg4", "avi")]
 )
 def test_predictions_are_captions_of_the_video(codec: str, container: str, visit: Visit) -> None:
-    page = visit("/video")
+    page = visit("/video?model=mnist-cnn")
     classify(page, clip(sevens_then_noise(256), codec=codec, container=container))
     play(page)
     seek(page, 0.7)
@@ -108,7 +108,7 @@ def test_predictions_are_captions_of_the_video(codec: str, container: str, visit
 
 
 def test_frequencies_timeline_and_downloads(visit: Visit) -> None:
-    page = visit("/video")
+    page = visit("/video?model=mnist-cnn")
     classify(page)
     expect(main(page).get_by_text("7: 4 of 8 frames (50%)", exact=True)).to_be_visible()
     expect(main(page).get_by_text("Not a digit: 4 of 8 frames (50%)", exact=True)).to_be_visible()
@@ -137,7 +137,7 @@ def test_frequencies_timeline_and_downloads(visit: Visit) -> None:
 
 
 def test_selected_frame_is_shown_by_the_player_and_survives_a_reload(visit: Visit) -> None:
-    page = visit("/video")
+    page = visit("/video?model=mnist-cnn")
     classify(page)
     expect_frame(page, 1, "0.00")
     slider(page).focus()
@@ -153,7 +153,7 @@ def test_selected_frame_is_shown_by_the_player_and_survives_a_reload(visit: Visi
 
 
 def test_portrait_video_fits_the_screen(visit: Visit) -> None:
-    page = visit("/video")
+    page = visit("/video?model=mnist-cnn")
     classify(page, clip([seven(256).resize((128, 256))] * 10))
     box = player(page).bounding_box()
     assert box is not None
@@ -174,7 +174,7 @@ def expect_progress(page: Page) -> None:
 
 
 def test_running_job_waits_for_the_backend(visit: Visit, proxy: ToggleProxy) -> None:
-    page = visit("/video")
+    page = visit("/video?model=mnist-cnn")
     start_long_job(page)
     proxy.close()
     waiting = main(page).get_by_text("Waiting for the backend (not reachable)")
@@ -188,7 +188,7 @@ def test_running_job_waits_for_the_backend(visit: Visit, proxy: ToggleProxy) -> 
 def test_stopped_job_has_a_partial_result_and_can_be_repeated(
     visit: Visit, proxy: ToggleProxy
 ) -> None:
-    page = visit("/video")
+    page = visit("/video?model=mnist-cnn")
     start_long_job(page)
     proxy.close()  # the job cannot finish
     page.reload()
@@ -202,7 +202,7 @@ def test_stopped_job_has_a_partial_result_and_can_be_repeated(
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_page_is_accessible(scheme: str, visit: Visit) -> None:
-    page = visit("/video", scheme=scheme)
+    page = visit("/video?model=mnist-cnn", scheme=scheme)
     expect(button(page, "Classify the video")).to_be_visible()
     expect_accessible(page)
     classify(page)
@@ -212,7 +212,7 @@ def test_page_is_accessible(scheme: str, visit: Visit) -> None:
 
 
 def test_page_fits_a_phone(visit: Visit) -> None:
-    page = visit("/video", width=360)
+    page = visit("/video?model=mnist-cnn", width=360)
     expect_no_horizontal_scrolling(page)
     classify(page)
     expect(slider(page)).to_be_visible()
