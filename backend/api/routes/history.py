@@ -20,7 +20,11 @@ from backend.api.schemas import history as schemas
 from backend.api.schemas.errors import PROBLEM_RESPONSES
 from backend.api.schemas.history import StoredClassification, stored_classification, to_json
 from backend.catalog import Catalog
-from backend.history.errors import HistoryOffError, UnknownLabelError
+from backend.history.errors import (
+    HistoryOffError,
+    UnknownClassificationError,
+    UnknownLabelError,
+)
 from backend.history.history import History
 from backend.history.record import HistoryFilters, make_feedback
 
@@ -253,6 +257,12 @@ async def give_feedback(
     )
     record = await asyncio.to_thread(history.store.set_feedback, id, feedback)
     return _json_response(stored_classification(record))
+
+
+@router.delete("/history/", include_in_schema=False)
+def delete_without_id(_: RequiredHistoryDep) -> None:
+    """Reject an empty ID; else the router would redirect to the route that deletes everything."""
+    raise UnknownClassificationError
 
 
 @router.delete("/history/{id}", status_code=204, summary="Delete a classification")

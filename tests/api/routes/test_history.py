@@ -276,6 +276,12 @@ def test_delete_one_and_delete_all(client: TestClient) -> None:
     assert list_history(client) == []
 
 
+def test_delete_with_an_empty_id_deletes_nothing(client: TestClient) -> None:
+    classify(client)
+    problem(client.delete("/history/"), 404, "unknown_answer")
+    assert len(list_history(client)) == 1
+
+
 def test_delete_matching(client: TestClient) -> None:
     for name in ("a.png", "b.png", "c.png"):
         classify(client, name)
