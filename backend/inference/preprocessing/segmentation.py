@@ -6,7 +6,7 @@ the strokes.
 
 import math
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -138,8 +138,8 @@ def _segment(image: Image.Image, min_contrast: float) -> Strokes | None:
     paper = int(edge[2 * quartile])
     spread = int(edge[-1 - quartile]) - int(edge[quartile])
     is_large = min(height, width) >= 16
-    is_filled = is_large and _fills_even_paper(gray, edge, low, high)
-    if is_large and spread > 0.1 * (high - low) and not is_filled:
+    is_filled = partial(_fills_even_paper, gray, edge, low, high)
+    if is_large and spread > 0.1 * (high - low) and not is_filled():
         return _threshold(_remove_uneven_light(gray), min_contrast, has_uneven_light=True)
     if high - paper == paper - low or spread > 0.5 * (high - low):
         # The edge is ambiguous. Ink covers less than half of the image, so use the median.
@@ -148,7 +148,7 @@ def _segment(image: Image.Image, min_contrast: float) -> Strokes | None:
     if paper - low > high - paper:
         np.negative(contrast, out=contrast)
     strokes = _threshold(contrast, min_contrast, has_uneven_light=False)
-    if strokes is not None and strokes.touches_border and is_large and not is_filled:
+    if strokes is not None and strokes.touches_border and is_large and not is_filled():
         # This may be a shadow or the edge of the sheet.
         even = _threshold(_remove_uneven_light(gray), min_contrast, has_uneven_light=True)
         return strokes if even is None or even.touches_border else even
