@@ -38,7 +38,7 @@ pytestmark = pytest.mark.browser
 BUSY = b'{"status": 429, "code": "queue_full"}'
 TOTAL = 32  # images: two batches
 EXAMPLE = "A 7 in white chalk"
-IS_SEVEN_TILE = re.compile(r"^7 [>\d.]+%$")
+IS_SEVEN_TILE = re.compile(r"^7, [>\d.]+%$")
 ALL_LABELS = re.compile(r"\d or \d \(99% coverage\)")
 
 
