@@ -140,3 +140,10 @@ def test_tiny_image_does_not_wait_for_the_memory_budget() -> None:
         result = Decoder(GRAY, reader).decode_tiny(gray(7))
     assert result is not None
     assert result.rows.shape[0] == 1
+
+
+@pytest.mark.parametrize("side", [28, 240])
+def test_gray_image_gives_the_same_input_as_its_rgb_copy(side: int) -> None:
+    decoder = Decoder(DigitPreprocess(), ImageReader())
+    gray, rgb = (encoded(seven(side).convert(mode)) for mode in ("L", "RGB"))
+    assert np.array_equal(decoder.decode(gray).rows, decoder.decode(rgb).rows)

@@ -52,12 +52,20 @@ def load_rgb(image: Image.Image, *, brightness_only: bool = False) -> Image.Imag
     """Decode an opened image into an upright RGB image in sRGB.
 
     With `brightness_only`, colors may stay in the color space of the file where that does not
-    change gray levels.
+    change gray levels, and an 8-bit gray image stays one (mode L).
     """
     try:
         image = _load(image)
+        profile = color.find_profile(image)
+        if (
+            brightness_only
+            and image.mode == "L"
+            and profile is None
+            and not image.has_transparency_data
+        ):
+            return _upright(image, image)
         rgb = _to_rgb(image)
-        if (profile := color.find_profile(image)) is not None:
+        if profile is not None:
             rgb = color.to_srgb(rgb, profile, brightness_only=brightness_only)
         upright = _upright(rgb, image)
         return upright if upright.mode == "RGB" else upright.convert("RGB")
