@@ -12,10 +12,9 @@ from matplotlib.figure import Figure
 
 from evaluation import charts
 from evaluation.compare import Comparison
-from evaluation.confusion import restrict
 from evaluation.escaping import escape_unprintable
 from evaluation.intervals import Interval
-from evaluation.metrics import MIN_BIN_IMAGES, Indices, Metrics
+from evaluation.metrics import MIN_BIN_IMAGES, Indices, Metrics, restrict_confusion_matrix
 from evaluation.results import MAX_LISTED_FAILURES, Evaluation
 
 MAX_MATRIX_CLASSES: Final = 30  # with more classes the largest cells are listed instead
@@ -55,7 +54,7 @@ def render_report(evaluation: Evaluation) -> str:
 
 def render_comparison(comparison: Comparison) -> str:
     """Return the page of a comparison."""
-    matrix, labels = restrict(comparison.difference, comparison.labels)
+    matrix, labels = restrict_confusion_matrix(comparison.difference, comparison.labels)
     is_small = 0 < len(labels) <= MAX_MATRIX_CLASSES
     template = _environment().get_template("compare.html")
     return template.render(
@@ -97,7 +96,7 @@ def _metrics_context(metrics: Metrics) -> dict[str, Any]:
         present = [one for one in classes if one.support]
         classes = sorted(present, key=lambda one: one.f1 or 0.0)[:MAX_LISTED]
     bins = metrics.reliability
-    confusion, labels = restrict(metrics.confusion, metrics.labels)
+    confusion, labels = restrict_confusion_matrix(metrics.confusion, metrics.labels)
     is_small = len(labels) <= MAX_MATRIX_CLASSES
     mistakes = confusion - np.diag(np.diag(confusion))
     worst = min(metrics.curves, key=lambda curve: curve.auc, default=None)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from evaluation.metrics import measure, reliability, roc_curves
+from evaluation.metrics import measure, reliability, restrict_confusion_matrix, roc_curves
 
 AB = ("a", "b")
 
@@ -120,3 +120,31 @@ def test_top5_accuracy_of_many_images() -> None:
 def test_mismatched_shapes_raise_value_error(truth: list[int]) -> None:
     with pytest.raises(ValueError, match="do not match"):
         measure(AB, binary(0.9, 0.1), np.array(truth, int))
+
+
+def test_confusion_matrix_omits_classes_that_do_not_occur() -> None:
+    matrix = np.array([[3, 0, 1, 0], [0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 0, 2]])
+    kept, labels = restrict_confusion_matrix(matrix, ("a", "b", "c", "d"))
+    assert labels == ("a", "c", "d")
+    assert kept.tolist() == [[3, 1, 0], [0, 0, 0], [0, 0, 2]]
+
+
+def test_confusion_matrix_keeps_the_most_confused_classes_in_order() -> None:
+    matrix = np.diag([9, 8, 7, 6])
+    matrix[3, 1] = 2
+    kept, labels = restrict_confusion_matrix(matrix, ("a", "b", "c", "d"), 2)
+    assert labels == ("b", "d")
+    assert kept.tolist() == [[8, 0], [2, 6]]
+
+
+def test_confusion_matrix_counts_negative_changes() -> None:
+    _, labels = restrict_confusion_matrix(
+        np.array([[-1, 1, 0], [0, 0, 0], [0, 0, 0]]), ("a", "b", "c")
+    )
+    assert labels == ("a", "b")
+
+
+def test_confusion_matrix_without_values_is_empty() -> None:
+    kept, labels = restrict_confusion_matrix(np.zeros((3, 3), np.intp), ("a", "b", "c"))
+    assert kept.shape == (0, 0)
+    assert labels == ()

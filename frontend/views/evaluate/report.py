@@ -10,9 +10,8 @@ import streamlit as st
 from matplotlib.figure import Figure
 
 from evaluation import charts, html
-from evaluation.confusion import restrict
 from evaluation.intervals import Interval
-from evaluation.metrics import MIN_BIN_IMAGES, Metrics
+from evaluation.metrics import MIN_BIN_IMAGES, Metrics, restrict_confusion_matrix
 from evaluation.report import to_json_object, write_records
 from evaluation.results import Evaluation
 from frontend.datasets.evaluation_job import EvaluationRun, as_sentence, precise_percent
@@ -231,4 +230,6 @@ def _confusion_svg(metrics: Metrics) -> bytes:
 def _plot_confusion(metrics: Metrics) -> Figure:
     """Plot the classes that occur, or the most confused ones if these are too many to label."""
     limit = charts.MAX_ANNOTATED_CLASSES
-    return charts.plot_confusion(*restrict(metrics.confusion, metrics.labels, limit))
+    return charts.plot_confusion(
+        *restrict_confusion_matrix(metrics.confusion, metrics.labels, limit)
+    )
