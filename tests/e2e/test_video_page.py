@@ -193,7 +193,8 @@ def test_stopped_job_has_a_partial_result_and_can_be_repeated(
     proxy.close()  # the job cannot finish
     page.reload()
     button(page, "Stop", exact=True).click()
-    expect(main(page).get_by_text("Stopped. The results cover the first")).to_be_visible()
+    alert = main(page).get_by_role("alert").filter(has_text="Stopped. The results cover the first")
+    expect(alert).to_be_visible()
     expect(player(page)).to_be_visible()
     proxy.open()
     button(page, "Classify this video again").click()
