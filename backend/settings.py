@@ -43,6 +43,11 @@ class Settings(BaseSettings):
         "localhost; *: all, also from pages of other websites; empty: localhost if PRISM_HOST is "
         "a loopback address, else all",
     )
+    trusted_proxies: NonNegativeInt = Field(
+        0,
+        description="number of proxies in front of the service that append to X-Forwarded-For, "
+        "which then names the client; Cloud Run: 1",
+    )
     port: Port = Field(8000, validation_alias="PORT", description="port to listen on")
     workers: Workers = Field(
         1, validation_alias="WEB_CONCURRENCY", description="number of worker processes, at most 64"

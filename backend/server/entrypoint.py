@@ -107,6 +107,7 @@ def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         workers=1,  # otherwise uvicorn reads WEB_CONCURRENCY
         log_config=None,  # uvicorn's records use our handlers
         access_log=False,  # AccessLogMiddleware writes one without queries
+        proxy_headers=False,  # PRISM_TRUSTED_PROXIES says whether X-Forwarded-For is believed
     )
 
 
