@@ -8,6 +8,8 @@ BACKEND_PORT ?= 8000
 FRONTEND_PORT ?= 8501
 DATA ?=
 MODEL ?= mnist-cnn
+UPGRADE ?=
+MINUTES ?= 10
 HOST ?=
 RATE ?=
 CONTAINER_ENGINE ?= docker
@@ -24,12 +26,15 @@ log := install.log
 install := -m pip --disable-pip-version-check install --no-input
 pip := PIP_USER=0 $(python) $(install)
 install_peers := PIP_USER=0 $(peers) $(install)
+# The images are for Linux and Python 3.11; x86_64 and ARM resolve alike.
+compile = .venv/bin/uv pip compile --quiet --generate-hashes --only-binary=:all: --no-annotate \
+	--python-version=3.11 --python-platform=linux --custom-compile-command='make lock' $(if $(UPGRADE),--upgrade)
 is_new := import sys; sys.exit(sys.version_info < (3, 11))
 has_venv := import ensurepip, venv
 report_failure := { printf 'The installation failed: %s (see $(log))\n' \
 	"$$(grep -m1 -i '^error' $(log) || tail -n1 $(log))" >&2; exit 1; }
 
-.PHONY: help run test test-e2e test-extended check setup train load bench images containers screenshots force
+.PHONY: help run test test-e2e test-extended check setup lock train load bench images containers sbom fuzz screenshots force
 
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -57,6 +62,14 @@ check: $(stamps)/dev ## check formatting, lint and types
 setup: $(stamps)/dev ## install everything for development into .venv
 	@echo "Ready: .venv holds everything for development."
 
+# The images install these versions; `make run` and `make setup` install any that the ranges allow.
+lock: $(stamps)/dev ## update the lock files of the images (UPGRADE=1: to the newest allowed versions)
+	@$(compile) requirements/serving.txt -o requirements/serving.lock
+	@$(compile) requirements/gcs.txt -c requirements/serving.lock -o requirements/gcs.lock
+	@$(compile) requirements/otel.txt -c requirements/serving.lock -c requirements/gcs.lock -o requirements/otel.lock
+	@$(compile) requirements/postgres.txt -c requirements/serving.lock -o requirements/postgres.lock
+	@$(compile) requirements_frontend.txt -o requirements/frontend.lock
+
 train: $(stamps)/dev ## train MODEL=mnist-cnn into models/ (DATA=folder of the MNIST files; default: download)
 	@$(python) -m training.train $(MODEL) $(if $(DATA),--data "$(DATA)") --out models/
 
@@ -75,6 +88,12 @@ images: ## build both container images (CONTAINER_ENGINE=docker)
 
 containers: $(stamps)/dev ## build both images and run them read-only with little memory under load (BUILT=1: skip the build)
 	@$(python) -m deploy.containers --engine "$(CONTAINER_ENGINE)" $(if $(BUILT),--built)
+
+sbom: $(stamps)/dev ## write CycloneDX SBOMs of both images to sbom/ and compare them with the lock files
+	@$(python) -m deploy.sbom --engine "$(CONTAINER_ENGINE)" $(ARGS)
+
+fuzz: $(stamps)/dev ## fuzz the parsers; continues where the last run stopped (MINUTES=10 ARGS=...; --help)
+	@$(python) -m tests.fuzz --minutes "$(MINUTES)" $(ARGS)
 
 screenshots: $(stamps)/dev ## take the screenshots of the documentation (needs Chromium; ARGS=names of pages)
 	@PYTHONPATH=. $(python) docs/images/capture.py $(ARGS)

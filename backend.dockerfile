@@ -14,10 +14,12 @@ RUN python -m venv --without-pip /opt/prism
 ARG GCS=
 ARG OTEL=
 ARG POSTGRES=
-COPY requirements/serving.txt requirements/gcs.txt requirements/otel.txt requirements/postgres.txt requirements/
-RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile \
-        -r requirements/serving.txt ${GCS:+-r requirements/gcs.txt} \
-        ${OTEL:+-r requirements/otel.txt} ${POSTGRES:+-r requirements/postgres.txt} \
+# Only wheels with the recorded hashes are installed; `make lock` updates the lock files.
+COPY requirements/serving.lock requirements/gcs.lock requirements/otel.lock requirements/postgres.lock requirements/
+RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes --only-binary :all: \
+        -r requirements/serving.lock ${GCS:+-r requirements/gcs.lock} \
+        ${OTEL:+-r requirements/otel.lock} ${POSTGRES:+-r requirements/postgres.lock} \
+    && pip --python /opt/prism/bin/python check \
     && find /opt/prism/lib -type d \( -name tests -o -path '*/sqlalchemy/testing' \
             -o -path '*/numpy/distutils' -o -path '*/numpy/f2py' \) -prune -exec rm -r {} + \
     && find /opt/prism/lib -type f -regex '.*\.\(pyi\|pyx\|pxd\|c\|h\|hpp\|a\)' -delete \
@@ -26,6 +28,7 @@ RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile \
 FROM packages AS packages-torch
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 COPY requirements_backend.txt ./
+COPY requirements/serving.txt requirements/gcs.txt requirements/
 RUN { test -z "$TORCH_INDEX" \
       || pip --python /opt/prism/bin/python install --no-cache-dir --no-compile --no-deps \
            --index-url "$TORCH_INDEX" --retries 0 --timeout 10 \

@@ -8,9 +8,11 @@
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
-COPY requirements_frontend.txt ./
-COPY requirements/evaluation.txt requirements/
-RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_frontend.txt \
+# Only wheels with the recorded hashes are installed; `make lock` updates the lock file.
+COPY requirements/frontend.lock requirements/
+RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes --only-binary :all: \
+        -r requirements/frontend.lock \
+    && pip --python /opt/prism/bin/python check \
     && find /opt/prism/lib -type d \( -name tests -o -path '*/pydeck/nbextension' \
             -o -path '*/numpy/distutils' -o -path '*/mpl-data/sample_data' \) -prune -exec rm -r {} + \
     && find /opt/prism/lib -type f -regex '.*\.\(map\|pyi\|pyx\|pxd\|h\|hpp\|a\)\|.*/pyarrow/[^/]*\(flight\|_s3\)[^/]*' -delete \
