@@ -8,8 +8,13 @@ _UNENCODABLE: Final = re.compile("[\ud800-\udfff]")
 _UNPRINTABLE: Final = re.compile(
     "[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]"
 )
-# Spreadsheets evaluate a cell that starts with one of these characters as a formula.
-_FORMULA: Final = re.compile(r"'*[=+\-@\t\r]")
+# Spreadsheets evaluate a cell that starts with one of these characters, or with its full-width or
+# small form, as a formula, some also after blanks, quotes and characters without a width.
+# backend/api/history_export.py has the same pattern.
+_FORMULA: Final = re.compile(
+    "[\\s\\x00-\\x1f'\"\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]*"
+    "[-=+@\t\r\n\u2212\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20]"
+)
 
 
 def escape_unencodable(text: str) -> str:

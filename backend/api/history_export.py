@@ -31,8 +31,13 @@ _UNSAFE: Final = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]')
 _RESERVED: Final = re.compile(
     rf"(con|prn|aux|nul|com\d|lpt\d)(\..*)?|__macosx|{NONE_OF_THESE}|{UNLABELED}", re.IGNORECASE
 )
-# A spreadsheet evaluates a cell that starts with one of these, and clients choose the file names.
-_FORMULA_PREFIXES: Final = ("=", "+", "-", "@", "\t", "\r")
+# Spreadsheets evaluate a cell that starts with one of these characters, or with its full-width or
+# small form, as a formula, some also after blanks, quotes and characters without a width.
+# evaluation/escaping.py has the same pattern.
+_FORMULA: Final = re.compile(
+    "[\\s\\x00-\\x1f'\"\u00ad\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]*"
+    "[-=+@\t\r\n\u2212\ufe62\ufe63\ufe66\ufe6b\uff0b\uff0d\uff1d\uff20]"
+)
 
 
 def export_ndjson(pages: Iterable[list[StoredRecord]]) -> Iterator[bytes]:
@@ -121,6 +126,9 @@ def _csv_row(record: StoredRecord) -> dict[str, object]:
         row[name] = None if row[name] is None else orjson.dumps(row[name]).decode()
     for stage, milliseconds in record["timings"].items():
         row[f"{stage}_ms"] = milliseconds
-    filename = record["filename"] or ""
-    row["filename"] = f"'{filename}" if filename.startswith(_FORMULA_PREFIXES) else filename
-    return {name: row.get(name) for name in CSV_COLUMNS}
+    return {name: _escape_formula(row.get(name)) for name in CSV_COLUMNS}
+
+
+def _escape_formula(value: object) -> object:
+    """Return a cell, prefixed with an apostrophe if it is text that is a formula."""
+    return f"'{value}" if isinstance(value, str) and _FORMULA.match(value) else value

@@ -1,5 +1,6 @@
 """Names of folders and files in an export of images, and its memory."""
 
+import csv
 import io
 import zipfile
 from collections.abc import Iterator
@@ -7,8 +8,9 @@ from typing import Any, cast
 
 import pytest
 
-from backend.api.history_export import export_images, folder_name
+from backend.api.history_export import export_csv, export_images, folder_name
 from backend.history.record import StoredRecord, make_feedback
+from tests.formula_cells import FORMULAS, PLAIN_TEXT
 from tests.history.records import make_record
 
 LABELS = ["7", "tabby cat", "naïve 猫", "a/b", "a_b", "..", ".", "", " ", "a.", ".a", "CON",
@@ -60,3 +62,24 @@ def test_zip_is_sent_page_by_page() -> None:
     assert len(chunks) == 4
     assert all(10_000 < len(chunk) < 10_500 for chunk in chunks[:3])
     assert zipfile.ZipFile(io.BytesIO(b"".join(chunks))).testzip() is None
+
+
+TEXT_COLUMNS = ("filename", "prediction", "correction", "correction_model", "model", "version")
+
+
+def csv_row(**fields: Any) -> dict[str, str]:
+    """Return the row of a record in the CSV export."""
+    record = cast(StoredRecord, {**stored(None), **fields})
+    return next(csv.DictReader(io.StringIO("".join(export_csv([[record]])), newline="")))
+
+
+@pytest.mark.parametrize("column", TEXT_COLUMNS)
+def test_formulas_are_escaped_in_every_text_column(column: str) -> None:
+    for text in FORMULAS:
+        assert csv_row(**{column: text})[column] == f"'{text}"
+    for text in PLAIN_TEXT:
+        assert csv_row(**{column: text})[column] == text
+
+
+def test_numbers_are_not_escaped() -> None:
+    assert csv_row(ood_score=-0.5)["ood_score"] == "-0.5"

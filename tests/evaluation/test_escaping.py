@@ -10,6 +10,7 @@ from evaluation.escaping import (
     escape_unprintable,
     unescape_formula,
 )
+from tests.formula_cells import FORMULAS, PLAIN_TEXT
 
 
 def test_bytes_that_are_not_utf_8_are_escaped() -> None:
@@ -37,12 +38,12 @@ def test_unprintable_characters_are_escaped(text: str, escaped: str) -> None:
     assert escape_unprintable(text) == escaped
 
 
-@pytest.mark.parametrize("text", ["=1+1", "+1", "-1", "@sum", "\tx", "\rx", "'=1", "''=1"])
+@pytest.mark.parametrize("text", FORMULAS)
 def test_formulas_are_escaped(text: str) -> None:
     assert escape_formula(text) == f"'{text}"
     assert unescape_formula(escape_formula(text)) == text
 
 
-@pytest.mark.parametrize("text", ["", "7", "a=b", "'tis", "an image.png"])
+@pytest.mark.parametrize("text", PLAIN_TEXT)
 def test_text_that_is_not_a_formula_is_unchanged(text: str) -> None:
     assert escape_formula(text) == unescape_formula(text) == text

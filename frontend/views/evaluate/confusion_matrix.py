@@ -7,6 +7,7 @@ from typing import Final
 
 import streamlit as st
 
+from evaluation.escaping import escape_formula
 from evaluation.types import Record
 from frontend.datasets.dataset import Dataset
 from frontend.datasets.evaluation_job import MAX_MATRIX_LABELS, Confusions, Pair
@@ -106,8 +107,8 @@ def _show_pairs(matrix: str, confusions: Confusions) -> None:
     key = f"pairs {matrix}"
     st.dataframe(
         {
-            "True class": [true for (true, _), _ in pairs],
-            "Predicted class": [predicted for (_, predicted), _ in pairs],
+            "True class": [escape_formula(true) for (true, _), _ in pairs],
+            "Predicted class": [escape_formula(predicted) for (_, predicted), _ in pairs],
             "Images": [number for _, number in pairs],
         },
         hide_index=True,

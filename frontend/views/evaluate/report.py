@@ -10,6 +10,7 @@ import streamlit as st
 from matplotlib.figure import Figure
 
 from evaluation import charts, html
+from evaluation.escaping import escape_formula
 from evaluation.intervals import Interval
 from evaluation.metrics import MIN_BIN_IMAGES, Metrics, restrict_confusion_matrix
 from evaluation.report import to_json_object, write_records
@@ -145,7 +146,7 @@ def _show_classes(metrics: Metrics) -> None:
     classes = [one for one in metrics.classes if one.support or one.precision is not None]
     st.dataframe(
         {
-            "Class": [one.label for one in classes],
+            "Class": [escape_formula(one.label) for one in classes],
             "Images": [one.support for one in classes],
             "Precision": [one.precision for one in classes],
             "Recall": [one.recall for one in classes],
@@ -178,7 +179,10 @@ def _show_failures(evaluation: Evaluation) -> None:
         st.caption(f"The first {MAX_LISTED_FAILURES:,} are listed; the CSV contains all.")
     listed = failures[:MAX_LISTED_FAILURES]
     st.dataframe(
-        {"Image": [one.name for one in listed], "Reason": [one.error for one in listed]},
+        {
+            "Image": [escape_formula(one.name) for one in listed],
+            "Reason": [escape_formula(one.error or "") for one in listed],
+        },
         hide_index=True,
     )
 

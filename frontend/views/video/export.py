@@ -99,7 +99,7 @@ def to_rows(frames: Sequence[ClassifiedFrame], kind: str) -> list[dict[str, obje
     return [
         {
             "Time (s)": frame.start,
-            "Prediction": prediction_name(frame.outcome, kind),
+            "Prediction": escape_formula(prediction_name(frame.outcome, kind)),
             "Confidence": percent(sure) if (sure := confidence(frame.outcome)) else "",
         }
         for frame in frames
