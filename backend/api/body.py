@@ -9,6 +9,7 @@ from starlette.requests import ClientDisconnect, Request
 
 from backend.api import errors, multipart
 from backend.api.multipart import FormParser, Upload
+from backend.api.parameters import parse_integer
 from backend.settings import Settings
 
 FILE_FIELDS: Final = ("file", "image", "files")
@@ -25,7 +26,7 @@ async def read_image(request: Request, max_bytes: int) -> Upload:
     """Read the image of a request: the form field `file` or `image`, or the raw body.
 
     An image above `max_bytes` is returned as `oversized`. Raises MissingFileError,
-    MalformedRequestError or UnsupportedMediaTypeError.
+    TooManyFilesError, MalformedRequestError or UnsupportedMediaTypeError.
     """
     try:
         if is_form(request):
@@ -49,9 +50,7 @@ async def read_images(request: Request, max_bytes: int, max_total_bytes: int) ->
         raise errors.UnsupportedMediaTypeError(
             "Send the images as multipart/form-data, each in a field 'file'."
         )
-    parts = await read_form(request, max_total_bytes, max_bytes)
-    _first_image(parts)
-    return [part for part in parts if part.name in FILE_FIELDS]
+    return _images(await read_form(request, max_total_bytes, max_bytes))
 
 
 async def read_form(request: Request, max_total_bytes: int, max_part_bytes: int) -> list[Upload]:
@@ -70,8 +69,9 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     """Read a whole body of at most `max_bytes`.
 
     Raises BodyTooLargeError if more bytes arrive, or are announced by a client that waits for
-    `100 Continue`; BodyTimeoutError if the body takes too long; ClientDisconnect; and
-    MalformedRequestError for an invalid Content-Length.
+    `100 Continue`; BodyTimeoutError if the body takes too long; ClientDisconnect;
+    MalformedRequestError for an invalid Content-Length; and UnsupportedMediaTypeError for a
+    compressed body.
     """
     body = bytearray()  # a single block: many small ones would fragment the heap
     async for chunk in _read_chunks(request, max_bytes):
@@ -98,25 +98,39 @@ async def _read_single_image_form(request: Request, max_bytes: int) -> Upload:
         for start in range(0, len(body), _PARSE_CHUNK_BYTES):
             form.write(body[start : start + _PARSE_CHUNK_BYTES])
             await asyncio.sleep(0)  # a crafted form can take seconds to parse
-        return _first_image(form.finish())
+        return _single_image(_images(form.finish()))
 
 
-def _first_image(parts: list[Upload]) -> Upload:
-    """Return the first part with an image; raise MissingFileError if there is none."""
-    images = [part for part in parts if part.name in FILE_FIELDS]
+def _single_image(images: list[Upload]) -> Upload:
+    """Return the only image; raise TooManyFilesError if there are several."""
     # A browser sends an unused file input as an empty file without a name.
-    for part in sorted(images, key=lambda part: not part.data and not part.filename):
-        return part
-    raise errors.MissingFileError("The form has no field 'file'. Send the image in a field 'file'.")
+    used = [part for part in images if part.data or part.filename or part.oversized]
+    if len(used) > 1:
+        raise errors.TooManyFilesError(
+            f"The form has {len(used)} files. Send one, or send all of them to /classify/batch."
+        )
+    return (used or images)[0]
+
+
+def _images(parts: list[Upload]) -> list[Upload]:
+    """Return the parts with images; raise MissingFileError if there are none."""
+    images = [part for part in parts if part.name in FILE_FIELDS]
+    if not images:
+        raise errors.MissingFileError(
+            "The form has no field 'file'. Send the image in a field 'file'."
+        )
+    return images
 
 
 async def _read_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     """Yield the chunks of a body of at most `max_bytes`; raises the errors of `read_body`."""
-    content_length = request.headers.get("content-length", "0")
-    if not content_length.isdecimal():
-        raise errors.MalformedRequestError("The Content-Length is not a number.")
-    if int(content_length) > max_bytes and (
-        "expect" in request.headers or int(content_length) > _DISCARD_FACTOR * max_bytes
+    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+        raise errors.UnsupportedMediaTypeError(
+            "The body has a Content-Encoding. Send it uncompressed, without this header."
+        )
+    content_length = _content_length(request)
+    if content_length > max_bytes and (
+        "expect" in request.headers or content_length > _DISCARD_FACTOR * max_bytes
     ):
         raise _too_large_error(max_bytes)
     settings: Settings = request.state.settings
@@ -140,6 +154,16 @@ async def _read_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]
             yield chunk
     if received > max_bytes:
         raise _too_large_error(max_bytes)
+
+
+def _content_length(request: Request) -> int:
+    try:
+        length = parse_integer(request.headers.get("content-length", "0"))
+    except ValueError:
+        length = -1
+    if length < 0:
+        raise errors.MalformedRequestError("The Content-Length is not a number.")
+    return length
 
 
 def _media_type(request: Request) -> str:

@@ -1,13 +1,14 @@
 """Request deadlines: the X-Request-Timeout header, and cancellation when the client disconnects."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
 from starlette.requests import ClientDisconnect, Request
 
 from backend.api.errors import InvalidParameterError
+from backend.api.parameters import parse_number
+from backend.inference.errors import DeadlineError
 
 T = TypeVar("T")
 
@@ -19,18 +20,48 @@ _POLL_INTERVAL: Final = 0.02  # seconds
 def request_timeout(request: Request, max_seconds: float) -> float:
     """Return the seconds in X-Request-Timeout, but at most `max_seconds`.
 
-    Raises InvalidParameterError if the header is not a positive number.
+    Raises InvalidParameterError if the header is not a single positive number.
     """
-    text = request.headers.get(TIMEOUT_HEADER)
-    if text is None:
+    texts = request.headers.getlist(TIMEOUT_HEADER)
+    if not texts:
         return max_seconds
     try:
-        seconds = float(text)
+        seconds = parse_number(texts[0]) if len(texts) == 1 else 0
     except ValueError:
-        seconds = math.nan
-    if not seconds > 0:
-        raise InvalidParameterError(f"{TIMEOUT_HEADER}: must be a positive number of seconds.")
+        seconds = 0
+    if seconds <= 0:
+        raise InvalidParameterError(
+            f"{TIMEOUT_HEADER}: must be a positive number of seconds such as 2.5."
+        )
     return min(seconds, max_seconds)
+
+
+class Deadline:
+    """The moment `seconds` from now, by which the work on a request must be done."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._time = asyncio.get_running_loop().time() + seconds
+
+    def remaining(self) -> float:
+        """Return the seconds until the deadline; raise DeadlineError once it has passed."""
+        seconds = self._time - asyncio.get_running_loop().time()
+        if seconds <= 0:
+            raise self._error()
+        return seconds
+
+    async def limit(self, work: Awaitable[T]) -> T:
+        """Await `work`; cancel it and raise DeadlineError at the deadline."""
+        try:
+            async with asyncio.timeout_at(self._time):
+                return await work
+        except TimeoutError as error:
+            raise self._error() from error
+
+    def _error(self) -> DeadlineError:
+        return DeadlineError(
+            f"The request took longer than {self._seconds:g} s and was cancelled. Try again later."
+        )
 
 
 async def wait_until(condition: Callable[[], bool], seconds: float) -> None:

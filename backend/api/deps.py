@@ -7,6 +7,7 @@ from fastapi import Depends, Query, Request
 from pydantic import BeforeValidator
 from pydantic_core import PydanticCustomError
 
+from backend.api.parameters import STRICT_BOOLEAN, STRICT_INTEGER, parse_number
 from backend.catalog import AUTO, Catalog
 from backend.history.history import History
 from backend.inference.classifier import Classifier
@@ -58,7 +59,7 @@ async def get_classifiers(
 def _parse_coverage(text: str) -> float:
     """Return the member of COVERAGES that `text` states as a fraction or in percent."""
     try:
-        number = float(text)
+        number = parse_number(text)
     except ValueError:
         number = 0.0
     for coverage in COVERAGES:
@@ -76,20 +77,29 @@ ModelParam = Annotated[
     ),
 ]
 TopKParam = Annotated[
-    int, Query(ge=1, le=10_000, description="Number of most probable classes in `top`.")
+    int,
+    STRICT_INTEGER,
+    Query(ge=1, le=10_000, description="Number of most probable classes in `top`."),
 ]
 ProbabilitiesParam = Annotated[
-    bool, Query(description="Whether to return `probabilities`, one value for each class.")
+    bool,
+    STRICT_BOOLEAN,
+    Query(description="Whether to return `probabilities`, one value for each class."),
 ]
 ModelInputParam = Annotated[
-    bool, Query(description="Whether to return `model_input`, the preprocessed image.")
+    bool,
+    STRICT_BOOLEAN,
+    Query(description="Whether to return `model_input`, the preprocessed image."),
 ]
 ExplainParam = Annotated[
     bool,
+    STRICT_BOOLEAN,
     Query(description="Whether to return `explanation`, a heat map of what decided. Takes longer."),
 ]
 StoreParam = Annotated[
-    bool, Query(description="Whether to store the classification in the history.")
+    bool,
+    STRICT_BOOLEAN,
+    Query(description="Whether to store the classification in the history."),
 ]
 CoverageParam = Annotated[
     float,

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backend.api.errors import MalformedRequestError, MissingFileError
+from backend.api.json_body import parse_json
+from backend.api.parameters import parse_number
 from backend.inference.errors import PixelsError
 from backend.inference.images import opening
 from backend.inference.preprocessing.digit_crop import DigitPreprocess, find_digit, normalize
@@ -23,8 +25,13 @@ PixelField = Literal["input", "features", "image", "instances"]
 
 DRAWING_FIELD: Final = "drawing_data"
 
+MAX_BYTES: Final = 8_388_608  # of a JSON body: 500 rows of 784 numbers of 19 digits need 8.2 MB
+
+_MAX_VALUES: Final = 400_000  # of which 500 rows of 784 numbers need 392,000
+_MAX_ARRAYS: Final = 100_000
 _MAX_FORM_FIELDS: Final = 100
-_MAX_FORM_ESCAPES: Final = 2_000_000  # base64 needs escapes for "+", "/" and "=" only
+_MAX_FORM_ESCAPES: Final = 100_000  # base64 needs escapes for "+", "/" and "=" only
+_MAX_NUMBER: Final = 400  # bytes in which a number that is not finite is recognized
 _NOT_FINITE: Final = re.compile(rb"(?i)nan|inf|\d[\d.]*e\+?\d{3,}")
 
 
@@ -32,14 +39,15 @@ def parse_pixels(body: bytes, spec: DigitPreprocess) -> tuple[PixelField, Floats
     """Return the field of a JSON body, and its model inputs: float32, shape (N, 1, H, W).
 
     Raises PixelsError for the first missing field, wrong shape, type or range, with no part of the
-    body in its message, and MalformedRequestError for invalid JSON.
+    body in its message; BodyTooLargeError for more than 400,000 values or 100,000 arrays; and
+    MalformedRequestError for invalid JSON.
     """
     try:
-        fields = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        if _NOT_FINITE.match(body[max(0, error.pos - 1) :].lstrip(b" [,:-")):
+        fields = parse_json(body, max_values=_MAX_VALUES, max_arrays=_MAX_ARRAYS)
+    except MalformedRequestError as error:
+        if _starts_not_finite(body, error.__cause__):
             raise _not_finite_error() from error
-        raise MalformedRequestError("The body is not valid JSON.") from error
+        raise
     for field in get_args(PixelField):
         if isinstance(fields, dict) and field in fields:
             parse = _parse_string if field == "image" else _parse_lists
@@ -47,14 +55,23 @@ def parse_pixels(body: bytes, spec: DigitPreprocess) -> tuple[PixelField, Floats
     raise PixelsError("Send a JSON object with 'input', 'features', 'image' or 'instances'.")
 
 
+def _starts_not_finite(body: bytes, error: BaseException | None) -> bool:
+    """Return whether parsing failed at a number that is not finite."""
+    if not isinstance(error, orjson.JSONDecodeError):
+        return False
+    start = max(0, error.pos - 1)
+    return bool(_NOT_FINITE.match(body[start : start + _MAX_NUMBER].lstrip(b" [,:-")))
+
+
 def find_data_url(body: bytes) -> str:
     """Return the data URL in a body: JSON, a URL-encoded form, or the data URL itself.
 
-    Raises MissingFileError if there is none, and MalformedRequestError for an excessive form.
+    Raises MissingFileError if there is none, MalformedRequestError for an excessive form or invalid
+    JSON, and BodyTooLargeError for excessive JSON.
     """
+    if body.lstrip().startswith(b"{"):
+        return _find_in_json(body)
     text = body.decode("ascii", "replace").strip()
-    if text.startswith("{"):
-        return _find_in_json(text)
     if f"{DRAWING_FIELD}=" in text and not text.startswith("data:"):
         return _find_in_form(text)
     if not text:
@@ -117,11 +134,8 @@ def _find_in_form(text: str) -> str:
     return fields[DRAWING_FIELD][0]
 
 
-def _find_in_json(text: str) -> str:
-    try:
-        value = orjson.loads(text)[DRAWING_FIELD]
-    except (orjson.JSONDecodeError, KeyError) as error:
-        raise missing_drawing_error() from error
+def _find_in_json(body: bytes) -> str:
+    value = parse_json(body).get(DRAWING_FIELD)
     if not isinstance(value, str) or not value:
         raise missing_drawing_error()
     return value
@@ -179,7 +193,8 @@ def _parse_string(value: object, field: PixelField, size: int) -> NDArray[np.flo
     if len(numbers) != size * size:
         raise _shape_error(field, size)
     try:
-        return _to_array([float(number) for number in numbers], field).reshape(1, size, size)
+        pixels = [parse_number(number.strip(" ")) for number in numbers]
+        return _to_array(pixels, field).reshape(1, size, size)
     except ValueError as error:
         raise _type_error(field) from error
 

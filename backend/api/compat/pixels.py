@@ -12,20 +12,25 @@ import orjson
 from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
-from backend.api import deadlines
+from backend.api import deadlines, json_body
 from backend.api.body import is_form, is_raw_image, read_body, read_form
 from backend.api.compat import pixel_inputs
 from backend.api.compat.pixel_inputs import DRAWING_FIELD, PixelField
 from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep
 from backend.api.routes.classify import classify
 from backend.api.schemas.errors import PROBLEM_RESPONSES
+from backend.api.scopes import require_scope
 from backend.catalog import Catalog
 from backend.inference.classifier import Classifier
 from backend.inference.errors import ImageTooLargeError, ModelNotReadyError, PixelsError
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.types import ClassificationResult
 
-router = APIRouter(tags=["digit tutorials"], responses=PROBLEM_RESPONSES)
+router = APIRouter(
+    tags=["digit tutorials"],
+    dependencies=[require_scope("classify")],
+    responses=PROBLEM_RESPONSES,
+)
 
 _JSON_BODY: Final[dict[str, Any]] = {
     "requestBody": {
@@ -70,9 +75,11 @@ async def predict(
     classifier, spec = await _get_digit_model(catalog, model)
     request.state.model_name = classifier.manifest.name
     classifier.require_capacity(timeout)
-    body = await read_body(request, settings.max_bytes)
-    field, inputs = await asyncio.to_thread(pixel_inputs.parse_pixels, body, spec)
-    work = classifier.classify_inputs(inputs, timeout)
+    body = await read_body(request, pixel_inputs.MAX_BYTES)
+    deadline = deadlines.Deadline(timeout)
+    parsing = json_body.run_in_parser(pixel_inputs.parse_pixels, body, spec)
+    field, inputs = await deadline.limit(parsing)
+    work = classifier.classify_inputs(inputs, deadline.remaining())
     results = await deadlines.cancel_on_disconnect(request, work)
     return _json_response(_format_response(field, results))
 
@@ -90,18 +97,25 @@ async def predict_nn(
 
     In the response, `result` is 1, which means success, and `data` holds the 10 probabilities.
     """
-    url = drawing_data or await _read_data_url(request, settings.max_bytes)
-    data = await asyncio.to_thread(pixel_inputs.decode_data_url, url)
-    if len(data) > settings.max_bytes:
-        raise ImageTooLargeError(f"The image is larger than {settings.max_bytes:,} bytes.")
     timeout = deadlines.request_timeout(request, settings.timeout)
     classifier, spec = await _get_digit_model(catalog, model)
     request.state.model_name = classifier.manifest.name
-    canvas = await asyncio.to_thread(pixel_inputs.read_canvas, data, spec, settings.max_pixels)
+    classifier.require_capacity(timeout)
+    body = b"" if drawing_data else await _read_drawing(request)
+    deadline = deadlines.Deadline(timeout)
+    url = drawing_data or await deadline.limit(
+        json_body.run_in_parser(pixel_inputs.find_data_url, body)
+    )
+    data = await deadline.limit(json_body.run_in_parser(pixel_inputs.decode_data_url, url))
+    if len(data) > settings.max_bytes:
+        raise ImageTooLargeError(f"The image is larger than {settings.max_bytes:,} bytes.")
+    reading = asyncio.to_thread(pixel_inputs.read_canvas, data, spec, settings.max_pixels)
+    canvas = await deadline.limit(reading)
     if canvas is None:
-        result = await deadlines.cancel_on_disconnect(request, classifier.classify(data, timeout))
+        work_on_image = classifier.classify(data, deadline.remaining())
+        result = await deadlines.cancel_on_disconnect(request, work_on_image)
     else:
-        work = classifier.classify_inputs(canvas, timeout)
+        work = classifier.classify_inputs(canvas, deadline.remaining())
         (result,) = await deadlines.cancel_on_disconnect(request, work)
     return _json_response({"result": 1, "error": "", "data": result.probabilities.tolist()})
 
@@ -125,17 +139,23 @@ async def _get_digit_model(
 ) -> tuple[Classifier, DigitPreprocess]:
     """Return the model `name`, or without a name the default or first model for digits.
 
-    Of "auto", the first one for digits is returned.
+    Of "auto", the first one for digits is returned. Raise ModelNotReadyError if none is found, but
+    a model that still loads or has failed may be one.
     """
     others = () if name else (entry.name for entry in catalog.entries())
-    names = [*catalog.resolve(name), *others]
-    for candidate in names:
-        with suppress(ModelNotReadyError):
+    not_ready: ModelNotReadyError | None = None
+    for candidate in dict.fromkeys((*catalog.resolve(name), *others)):
+        try:
             classifier = await catalog.get(candidate)
-            spec = classifier.manifest.preprocess
-            if isinstance(spec, DigitPreprocess):
-                return classifier, spec
-    raise PixelsError("Raw pixels require a model for digits. Send an image to /classify instead.")
+        except ModelNotReadyError as error:
+            not_ready = not_ready or error
+            continue
+        spec = classifier.manifest.preprocess
+        if isinstance(spec, DigitPreprocess):
+            return classifier, spec
+    raise not_ready or PixelsError(
+        "Raw pixels require a model for digits. Send an image to /classify instead."
+    )
 
 
 def _format_response(field: PixelField, results: list[ClassificationResult]) -> object:
@@ -157,12 +177,11 @@ def _json_response(value: object) -> Response:
     return Response(orjson.dumps(value), media_type="application/json")
 
 
-async def _read_data_url(request: Request, max_bytes: int) -> str:
-    """Return the data URL in the body, in any of its formats."""
-    limit = 2 * max_bytes  # base64 and URL escapes make the text longer than the image
-    if is_form(request):
-        for part in await read_form(request, limit, limit):
-            if part.name == DRAWING_FIELD and part.data:
-                return part.data.decode("ascii", "replace")
-        raise pixel_inputs.missing_drawing_error()
-    return await asyncio.to_thread(pixel_inputs.find_data_url, await read_body(request, limit))
+async def _read_drawing(request: Request) -> bytes:
+    """Return the body, or the part of a multipart form that contains the data URL."""
+    if not is_form(request):
+        return await read_body(request, json_body.MAX_BYTES)
+    for part in await read_form(request, json_body.MAX_BYTES, json_body.MAX_BYTES):
+        if part.name == DRAWING_FIELD and part.data:
+            return bytes(part.data)
+    raise pixel_inputs.missing_drawing_error()

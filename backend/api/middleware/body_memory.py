@@ -6,6 +6,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.api.middleware.draining import discard_body
+from backend.api.parameters import parse_integer
 from backend.inference.errors import QueueFullError
 
 _UNCOUNTED_BYTES: Final = 16_384  # smaller bodies are not counted
@@ -57,4 +58,7 @@ def _is_small(headers: Headers) -> bool:
     length = headers.get("content-length")
     if length is None:
         return "transfer-encoding" not in headers
-    return length.isdecimal() and int(length) <= _UNCOUNTED_BYTES
+    try:
+        return parse_integer(length) <= _UNCOUNTED_BYTES
+    except ValueError:
+        return False
