@@ -16,7 +16,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
+from starlette.routing import Match
 
+from backend.api.middleware.security_headers import API_POLICY, NO_STORE
 from backend.history import errors as history
 from backend.inference import errors as inference
 from backend.inference.errors import PrismError
@@ -38,8 +40,12 @@ class MissingFileError(RequestError):
     """The form contains no image."""
 
 
+class TooManyFilesError(RequestError):
+    """The form contains more images than the route classifies."""
+
+
 class UnsupportedMediaTypeError(RequestError):
-    """The route does not accept the Content-Type of the body."""
+    """The route does not accept the Content-Type or Content-Encoding of the body."""
 
 
 class BodyTooLargeError(RequestError):
@@ -58,8 +64,8 @@ class HostNotAllowedError(RequestError):
     """The Host header names a host that the service does not accept."""
 
 
-class OriginNotAllowedError(RequestError):
-    """The Origin header names another website."""
+class CrossSiteError(RequestError):
+    """A browser sent the request for the page of another website."""
 
 
 class KeyMissingError(RequestError):
@@ -68,6 +74,25 @@ class KeyMissingError(RequestError):
 
 class KeyWrongError(RequestError):
     """The API key is not accepted."""
+
+
+class ScopeMissingError(RequestError):
+    """The API key does not have the `scope` that the route requires."""
+
+    def __init__(self, scope: str) -> None:
+        super().__init__(
+            f"The API key does not have the scope '{scope}', which this route requires. Ask the "
+            "operator of the service to add it to the key's entry in PRISM_API_KEYS."
+        )
+        self.scope = scope
+
+
+class QuotaExceededError(RequestError):
+    """The API key has used up its quota; more is available after `retry_after` seconds."""
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
@@ -79,14 +104,17 @@ ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     inference.PixelsError: (422, "invalid_pixels"),
     MalformedRequestError: (400, "malformed_request"),
     MissingFileError: (400, "missing_file"),
+    TooManyFilesError: (400, "too_many_files"),
     UnsupportedMediaTypeError: (415, "unsupported_media_type"),
     BodyTooLargeError: (413, "body_too_large"),
     BodyTimeoutError: (408, "body_timeout"),
     InvalidParameterError: (422, "invalid_parameter"),
     HostNotAllowedError: (421, "host_not_allowed"),
-    OriginNotAllowedError: (403, "origin_not_allowed"),
+    CrossSiteError: (403, "cross_site"),
     KeyMissingError: (401, "api_key_missing"),
     KeyWrongError: (403, "api_key_wrong"),
+    ScopeMissingError: (403, "scope_missing"),
+    QuotaExceededError: (429, "quota_exceeded"),
     history.UnknownClassificationError: (404, "unknown_answer"),
     history.NoImageError: (404, "no_image"),
     history.HistoryOffError: (404, "history_off"),
@@ -102,6 +130,9 @@ ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
 
 _INTERNAL_ERROR: Final = (500, "internal_error")
 _HTTP_CODES: Final = {400: "malformed_request", 404: "not_found", 405: "method_not_allowed"}
+_METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
+_MAX_DETAIL: Final = 1_000  # characters; a detail can contain a name that the client sent
+_MAX_NAME: Final = 100  # characters of a path or of a parameter's location in a detail
 _INTERNAL_DETAIL: Final = (
     "An internal error occurred. The service's log contains the cause under this request ID."
 )
@@ -113,7 +144,7 @@ def problem(status: int, code: str, detail: str, request_id: str) -> dict[str, o
         "type": f"urn:prism:problem:{code}",
         "title": HTTPStatus(status).phrase,
         "status": status,
-        "detail": detail,
+        "detail": detail if len(detail) <= _MAX_DETAIL else f"{detail[:_MAX_DETAIL]}…",
         "code": code,
         "request_id": request_id,
     }
@@ -159,7 +190,7 @@ def error_response(error: Exception, request_id: str) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)  # as proxies log it; nobody reads this response
     headers = {}
-    if isinstance(error, inference.QueueFullError):
+    if isinstance(error, inference.QueueFullError | QuotaExceededError):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     elif _status_and_code(error)[0] == 503:
         headers["Retry-After"] = "1"
@@ -167,6 +198,9 @@ def error_response(error: Exception, request_id: str) -> Response:
         headers["WWW-Authenticate"] = 'Bearer realm="Prism"'
     elif isinstance(error, KeyWrongError):
         headers["WWW-Authenticate"] = 'Bearer realm="Prism", error="invalid_token"'
+    elif isinstance(error, ScopeMissingError):
+        challenge = f'Bearer realm="Prism", error="insufficient_scope", scope="{error.scope}"'
+        headers["WWW-Authenticate"] = challenge
     elif isinstance(error, BodyTimeoutError):
         headers["Connection"] = "close"  # else the rest of the body would be parsed as a request
     return problem_response(problem_for(error, request_id), headers)
@@ -180,19 +214,41 @@ async def _handle_validation_error(request: Request, error: Exception) -> Respon
     assert isinstance(error, RequestValidationError)  # noqa: S101
     first = error.errors()[0]
     location = ".".join(str(part) for part in first["loc"][1:])
-    detail = f"{location}: {first['msg']}."
+    detail = f"{location[:_MAX_NAME]}: {first['msg']}."
     return problem_response(problem(422, "invalid_parameter", detail, request.state.request_id))
 
 
 async def _handle_http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101
     code = _HTTP_CODES.get(error.status_code, "http_error")
-    detail = f"{request.method} {request.url.path}: {HTTPStatus(error.status_code).phrase}."
+    # Not request.url, which contains the Host header and raises ValueError for an invalid one.
+    path: str = request.scope["path"]
+    detail = f"{request.method} {path[:_MAX_NAME]}: {HTTPStatus(error.status_code).phrase}."
     body = problem(error.status_code, code, detail, request.state.request_id)
-    return problem_response(body, error.headers)
+    headers = {**(error.headers or {})}
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        headers["Allow"] = ", ".join(_allowed_methods(request))
+    return problem_response(body, headers)
+
+
+def _allowed_methods(request: Request) -> list[str]:
+    """Return all methods of a path. The router knows only those of the first matching route."""
+    routes = request.app.router.routes
+    # Without the context that the router has added, which refers to the first matching route.
+    scope = {name: request.scope[name] for name in ("type", "path", "root_path")}
+    return [
+        method
+        for method in _METHODS
+        if any(route.matches({**scope, "method": method})[0] is Match.FULL for route in routes)
+    ]
 
 
 async def _handle_unexpected_error(request: Request, error: Exception) -> Response:
     request_id: str = request.state.request_id
-    # Starlette sends this response outside of all middleware, so the header is set here.
-    return problem_response(problem_for(error, request_id), {"X-Request-ID": request_id})
+    # Starlette sends this response outside of all middleware, so its headers are set here.
+    headers = {
+        "X-Request-ID": request_id,
+        "Content-Security-Policy": API_POLICY,
+        "Cache-Control": NO_STORE,
+    }
+    return problem_response(problem_for(error, request_id), headers)
