@@ -1,6 +1,7 @@
 """Application factory: connects the settings, the models, the history and the API."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,7 +18,9 @@ from backend.api.middleware.allowed_hosts import AllowedHostsMiddleware
 from backend.api.middleware.api_keys import ApiKeyMiddleware
 from backend.api.middleware.body_memory import BodyMemoryMiddleware
 from backend.api.middleware.draining import DrainingMiddleware, DrainState
-from backend.api.routes import classify, health, history, metrics, models
+from backend.api.middleware.quotas import QuotaMiddleware
+from backend.api.middleware.security_headers import SecurityHeadersMiddleware
+from backend.api.routes import classify, docs, health, history, metrics, models
 from backend.catalog import Catalog, choose_auto, choose_default, discover
 from backend.history.history import History
 from backend.inference import runtimes
@@ -30,6 +33,8 @@ from backend.settings import ANY_HOST, Settings
 from backend.sources.resolver import ModelResolver
 from backend.telemetry import traces
 from backend.telemetry.metrics import Metrics
+
+log = logging.getLogger("prism.app")
 
 DESCRIPTION = (
     "Classifies images. Errors are RFC 9457 problem details with an error code and a request ID."
@@ -92,8 +97,15 @@ def create_app(
             await catalog.tune(settings.data_dir / "plans" if settings.measure else None)
             await asyncio.to_thread(resolver.trim)
 
+        async def load_or_fail() -> None:
+            try:
+                await load()
+            except Exception:
+                log.exception("loading failed: the service stays up and is not ready")
+                catalog.fail()
+
         # In the background, so that /health responds while the models load.
-        loading = asyncio.create_task(load())
+        loading = asyncio.create_task(load_or_fail())
         try:
             yield AppState(catalog=catalog, settings=settings, metrics=counts, history=app_history)
         finally:
@@ -109,6 +121,8 @@ def create_app(
         title="Prism",
         version=__version__,
         description=DESCRIPTION,
+        docs_url=None,  # routes/docs.py serves the page without a content delivery network
+        redoc_url=None,
         lifespan=lifespan,
         telemetry=tracing.config if tracing else traces.DISABLED,
     )
@@ -118,16 +132,18 @@ def create_app(
         app.add_middleware(BodyMemoryMiddleware, max_bytes=shares.files)
     if tracing:
         app.add_middleware(tracing.annotate_spans)
-    if settings.key_hashes:
-        app.add_middleware(ApiKeyMiddleware, hashes=settings.key_hashes)
+    if keys := settings.accepted_keys:
+        app.add_middleware(QuotaMiddleware, keys=keys)
+        app.add_middleware(ApiKeyMiddleware, keys=keys)
     if settings.allowed_hosts != ANY_HOST:
         names = settings.allowed_host_names or (() if settings.is_local else None)
-        app.add_middleware(AllowedHostsMiddleware, hosts=names)
+        app.add_middleware(AllowedHostsMiddleware, hosts=names, is_local=settings.is_local)
     app.add_middleware(DrainingMiddleware, state=app.state.drain_state)
+    app.add_middleware(SecurityHeadersMiddleware)
     # The outermost middleware, so that all others can use the request ID.
     app.add_middleware(AccessLogMiddleware, metrics=counts)
     errors.install_handlers(app)
-    for module in (classify, models, history, health, metrics, pixels):
+    for module in (classify, models, history, health, metrics, docs, pixels):
         app.include_router(module.router)
     return app
 

@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from backend.inference.runtimes import RuntimeName
+from backend.keys import ApiKey, parse_keys
 from backend.telemetry import logs
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -39,9 +40,9 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; 0.0.0.0 in a container")
     allowed_hosts: str = Field(
         "",
-        description="host names under which browsers may use the service, comma-separated, besides "
-        "localhost; *: all, also from pages of other websites; empty: localhost if PRISM_HOST is "
-        "a loopback address, else all",
+        description="host names under which clients may use the service, comma-separated, besides "
+        "those of this machine, such as localhost; *: all, also from pages of other websites; "
+        "empty: those of this machine if PRISM_HOST is a loopback address, else all",
     )
     trusted_proxies: NonNegativeInt = Field(
         0,
@@ -127,8 +128,9 @@ class Settings(BaseSettings):
     api_keys: str = Field(
         "",
         repr=False,
-        description="SHA-256 hashes of the accepted API keys, in hexadecimal, comma-separated; "
-        "empty: no key is required",
+        description="the accepted API keys, comma-separated: SHA-256 hashes in hexadecimal, or "
+        "NAME=HASH, each with the options ;scopes=classify+history+models, ;requests=N and "
+        ";megapixels=N per minute; empty: no key is required",
     )
     source_timeout: PositiveFloat = Field(
         300.0, description="seconds to fetch a model from its address, else it fails"
@@ -152,9 +154,9 @@ class Settings(BaseSettings):
     )
 
     @property
-    def key_hashes(self) -> tuple[str, ...]:
-        """The hashes in `api_keys`."""
-        return tuple(part.strip() for part in self.api_keys.split(",") if part.strip())
+    def accepted_keys(self) -> tuple[ApiKey, ...]:
+        """The keys in `api_keys`."""
+        return parse_keys(self.api_keys)
 
     @property
     def is_local(self) -> bool:
@@ -181,14 +183,11 @@ class Settings(BaseSettings):
     @field_validator("api_keys")
     @classmethod
     def _validate_api_keys(cls, value: str) -> str:
-        parts = [part.strip() for part in value.lower().split(",")] if value.strip() else []
-        if not all(re.fullmatch("[0-9a-f]{64}", part) for part in parts):
-            raise PydanticCustomError(
-                "api_keys",
-                "must be comma-separated SHA-256 hashes of 64 hexadecimal digits each; "
-                "`python -m backend.keys` creates a key and its hash",
-            )
-        return ",".join(parts)
+        try:
+            parse_keys(value)
+        except ValueError as error:
+            raise PydanticCustomError("api_keys", "{reason}", {"reason": str(error)}) from error
+        return value.strip()
 
     @field_validator("database_url")
     @classmethod

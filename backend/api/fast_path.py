@@ -1,7 +1,7 @@
 """Fast path for POST /classify without a query, which nearly all requests are.
 
-FastAPI's routing and parameter parsing cost as much as decoding a small image. The fast path calls
-the same route function, so the responses are identical.
+FastAPI's routing, dependencies and parameters cost as much as decoding a small image. The fast path
+checks the same scope and calls the same route function, so the responses are identical.
 """
 
 from typing import Final
@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.api.errors import error_response
 from backend.api.routes.classify import classify, router
+from backend.api.scopes import check_scope
 from backend.inference.errors import PrismError
 
 _PATHS: Final = ("/classify", "/classify/")
@@ -36,6 +37,7 @@ class FastPathMiddleware:
         scope["route"] = _ROUTE  # as the router does, for the metrics and the log
         request = Request(scope, receive, send)
         try:
+            check_scope(scope, "classify")
             state = request.state
             response = await classify(request, state.catalog, state.settings, state.history)
         except (PrismError, ClientDisconnect) as error:

@@ -6,10 +6,10 @@ from typing import Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from backend.api.errors import KeyMissingError, KeyWrongError, error_response
-from backend.keys import hash_key
-
-AUTHORIZED: Final = "authorized"  # key of a request's state
+from backend.api.clients import KEY_NAME
+from backend.api.errors import KeyWrongError, error_response
+from backend.api.scopes import API_KEY, missing_key_error
+from backend.keys import ApiKey, hash_key
 
 # Compared with the whole path, as the router does: a part of a path can be spelled in many ways.
 _PUBLIC_PATHS: Final = frozenset({"/health", "/ready"})
@@ -17,48 +17,45 @@ _PUBLIC_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
 class ApiKeyMiddleware:
-    """ASGI middleware that refuses requests without a key whose SHA-256 hash is in `hashes`.
+    """ASGI middleware that refuses requests without one of `keys`.
 
-    It sets `authorized` in the state of accepted requests. Only GET and HEAD of /health and /ready
-    need no key.
+    It sets `api_key` and `key_name` in the state of accepted requests; the routes check the scopes
+    of the key. Only GET and HEAD of /health and /ready need no key.
     """
 
-    def __init__(self, app: ASGIApp, hashes: Sequence[str]) -> None:
+    def __init__(self, app: ASGIApp, keys: Sequence[ApiKey]) -> None:
         self._app = app
-        self._hashes = [bytes.fromhex(one) for one in hashes]
+        self._keys = keys
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
-        if scope["type"] == "http" and not _is_public(scope):
-            keys = list(_read_keys(scope))
-            if not self._accepts_any(keys):
-                error = _wrong_key_error() if keys else missing_key_error()
+        if scope["type"] == "http" and not is_probe(scope):
+            sent = list(_read_keys(scope))
+            accepted = self._find(sent)
+            if accepted is None:
+                error = _wrong_key_error() if sent else missing_key_error()
                 await error_response(error, scope["state"]["request_id"])(scope, receive, send)
                 return
-            scope["state"][AUTHORIZED] = True
+            scope["state"][API_KEY] = accepted
+            scope["state"][KEY_NAME] = accepted.name
         await self._app(scope, receive, send)
 
-    def _accepts_any(self, keys: Sequence[bytes]) -> bool:
-        is_accepted = False
-        for digest in map(hash_key, keys):
-            for accepted in self._hashes:  # always all of them, so that timing reveals nothing
-                is_accepted |= hmac.compare_digest(digest, accepted)
-        return is_accepted
+    def _find(self, sent: Sequence[bytes]) -> ApiKey | None:
+        found = None
+        for digest in map(hash_key, sent):
+            for key in self._keys:  # always all of them, so that timing reveals nothing
+                if hmac.compare_digest(digest, key.digest):
+                    found = key
+        return found
 
 
-def missing_key_error(hint: str = "") -> KeyMissingError:
-    """Return the error for a request without a key; `hint` is appended for the operator."""
-    return KeyMissingError(
-        "An API key is required. Send it as 'Authorization: Bearer KEY' or 'X-API-Key: KEY'." + hint
-    )
+def is_probe(scope: Scope) -> bool:
+    """Return whether the request is a probe, for which the key and the host name do not matter."""
+    return scope["path"] in _PUBLIC_PATHS and scope["method"] in _PUBLIC_METHODS
 
 
 def _wrong_key_error() -> KeyWrongError:
     return KeyWrongError("The API key is not valid. Ask the operator of the service for a key.")
-
-
-def _is_public(scope: Scope) -> bool:
-    return scope["path"] in _PUBLIC_PATHS and scope["method"] in _PUBLIC_METHODS
 
 
 def _read_keys(scope: Scope) -> Iterator[bytes]:

@@ -21,10 +21,11 @@ from backend.api.schemas.classify import (
     png_url,
 )
 from backend.api.schemas.errors import PROBLEM_RESPONSES
+from backend.api.scopes import require_scope
 from backend.history.history import History
 from backend.inference import auto
 
-router = APIRouter(tags=["classify"])
+router = APIRouter(tags=["classify"], dependencies=[require_scope("classify")])
 
 # Images of one request that are classified at a time: enough to keep the decoders and the batcher
 # busy, few enough to leave room in the queue for other requests.

@@ -15,10 +15,10 @@ from backend.api.body import read_body
 from backend.api.deps import CatalogDep, HistoryDep, SettingsDep
 from backend.api.errors import InvalidParameterError
 from backend.api.history_export import MAX_IMAGES, export_csv, export_images, export_ndjson
-from backend.api.middleware.api_keys import AUTHORIZED, missing_key_error
 from backend.api.schemas import history as schemas
 from backend.api.schemas.errors import PROBLEM_RESPONSES
 from backend.api.schemas.history import StoredClassification, stored_classification, to_json
+from backend.api.scopes import require_scope
 from backend.catalog import Catalog
 from backend.history.errors import (
     HistoryOffError,
@@ -43,15 +43,6 @@ _FEEDBACK_BODY: Final[dict[str, Any]] = {
         "content": {"application/json": {"schema": schemas.Feedback.model_json_schema()}},
     }
 }
-
-
-async def _require_access(request: Request, settings: SettingsDep) -> None:
-    """Raise KeyMissingError without an API key, unless PRISM_HISTORY_OPEN is set."""
-    if not (settings.history_open or getattr(request.state, AUTHORIZED, False)):
-        raise missing_key_error(
-            " If the service has no keys, its operator can set PRISM_API_KEYS, or "
-            "PRISM_HISTORY_OPEN=true to open the history to everyone."
-        )
 
 
 async def _require_history(history: HistoryDep) -> History:
@@ -99,7 +90,7 @@ RequiredHistoryDep = Annotated[History, Depends(_require_history)]
 FiltersDep = Annotated[HistoryFilters, Depends(_get_filters)]
 
 router = APIRouter(
-    tags=["history"], dependencies=[Depends(_require_access)], responses=PROBLEM_RESPONSES
+    tags=["history"], dependencies=[require_scope("history")], responses=PROBLEM_RESPONSES
 )
 
 

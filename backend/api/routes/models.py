@@ -11,9 +11,10 @@ from backend.api.schemas.models import (
     model_detail,
     model_info,
 )
+from backend.api.scopes import require_scope
 from backend.catalog import AUTO
 
-router = APIRouter(tags=["models"])
+router = APIRouter(tags=["models"], dependencies=[require_scope("classify")])
 
 
 @router.get("/models", summary="List models")

@@ -1,22 +1,15 @@
 """API keys: every route except /health and /ready requires one."""
 
 import hashlib
-import subprocess
-import sys
 from collections.abc import Iterator
-from importlib import import_module
-from itertools import chain
 from pathlib import Path
-from pkgutil import walk_packages
 
 import pytest
-from fastapi import FastAPI
 from starlette.testclient import TestClient
 
-from backend import api
 from backend.app import create_app
 from tests.api.problems import problem
-from tests.conftest import ROOT
+from tests.api.route_paths import all_paths
 from tests.fake_models import serve, settings_for, write_model
 from tests.images import encoded, seven
 
@@ -38,26 +31,10 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         yield client
 
 
-def paths(app: FastAPI) -> set[str]:
-    """Return every path of the application, with values for its parameters."""
-    modules = walk_packages(api.__path__, f"{api.__name__}.")
-    routers = [getattr(import_module(module.name), "router", None) for module in modules]
-    routes = chain(app.routes, *(router.routes for router in routers if router))
-    templates = {str(route.path) for route in routes if hasattr(route, "path")}
-    return {path.replace("{id}", "1").replace("{name}", "fake") for path in templates}
-
-
 def test_every_route_and_method_requires_key(client: TestClient, tmp_path: Path) -> None:
-    all_paths = paths(create_app(settings_for(tmp_path)))
-    assert {
-        "/docs",
-        "/openapi.json",
-        "/metrics",
-        "/classify",
-        "/history/1",
-        "/predict",
-    } <= all_paths
-    for path in sorted({*all_paths, *TRICKY_PATHS}):
+    paths = all_paths(create_app(settings_for(tmp_path)))
+    assert {"/docs", "/openapi.json", "/metrics", "/classify", "/history/1", "/predict"} <= paths
+    for path in sorted({*paths, *TRICKY_PATHS}):
         for method in METHODS:
             response = client.request(method, path, follow_redirects=False)
             if (method, path) in PUBLIC:
@@ -110,19 +87,18 @@ def test_other_authorization_schemes_get_401(client: TestClient, authorization: 
     problem(client.get("/models", headers={"Authorization": authorization}), 401, "api_key_missing")
 
 
+def test_name_and_options_of_a_key_are_no_key(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    entry = f"page={hashlib.sha256(b'secret').hexdigest()};scopes=classify"
+    with serve(tmp_path, api_keys=entry) as client:
+        for key in ("page", entry, "page=secret"):
+            problem(client.get("/models", headers={"X-API-Key": key}), 403, "api_key_wrong")
+        assert client.get("/models", headers={"X-API-Key": "secret"}).status_code == 200
+
+
 def test_without_keys_only_history_requires_key(tmp_path: Path) -> None:
     write_model(tmp_path)
     with serve(tmp_path, history=True) as client:
         assert client.get("/models").status_code == 200
         body = problem(client.get("/history"), 401, "api_key_missing")
         assert "PRISM_HISTORY_OPEN" in body["detail"]
-
-
-def test_command_prints_key_and_hash() -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "backend.keys"],
-        cwd=ROOT, capture_output=True, text=True, timeout=60, check=True,
-    )  # fmt: skip
-    key, key_hash = (line.split(": ")[1].strip() for line in done.stdout.splitlines())
-    assert hashlib.sha256(key.encode()).hexdigest() == key_hash
-    assert len(key) >= 32
