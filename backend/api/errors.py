@@ -52,6 +52,18 @@ class BodyTooLargeError(RequestError):
     """The body exceeds the size limit of the route."""
 
 
+class HeadTooLargeError(RequestError):
+    """The head of the request exceeds the limit on its size or number of fields."""
+
+
+class TargetTooLongError(RequestError):
+    """The path and query of the request exceed the size limit."""
+
+
+class TooManyConnectionsError(RequestError):
+    """The service has reached its connection limit."""
+
+
 class BodyTimeoutError(RequestError):
     """The body did not arrive in time."""
 
@@ -107,6 +119,9 @@ ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     TooManyFilesError: (400, "too_many_files"),
     UnsupportedMediaTypeError: (415, "unsupported_media_type"),
     BodyTooLargeError: (413, "body_too_large"),
+    HeadTooLargeError: (431, "head_too_large"),
+    TargetTooLongError: (414, "target_too_long"),
+    TooManyConnectionsError: (503, "too_many_connections"),
     BodyTimeoutError: (408, "body_timeout"),
     InvalidParameterError: (422, "invalid_parameter"),
     HostNotAllowedError: (421, "host_not_allowed"),
