@@ -168,6 +168,17 @@ class Settings(BaseSettings):
         """The names in `allowed_hosts`."""
         return tuple(part.strip("[]") for part in self.allowed_hosts.split(",") if part)
 
+    def describe_hosts(self) -> str:
+        """Return for the log which host names the service accepts, and which setting says so."""
+        local = "localhost and other names of this machine"
+        if self.allowed_hosts == ANY_HOST:
+            return "all, also from pages of other websites (PRISM_ALLOWED_HOSTS=*)"
+        if self.allowed_hosts:
+            return f"{', '.join(self.allowed_host_names)}, {local} (PRISM_ALLOWED_HOSTS)"
+        if self.is_local:
+            return f"{local} (PRISM_ALLOWED_HOSTS is empty)"
+        return "all (PRISM_ALLOWED_HOSTS is empty, and PRISM_HOST is not a loopback address)"
+
     @field_validator("allowed_hosts")
     @classmethod
     def _validate_allowed_hosts(cls, value: str) -> str:

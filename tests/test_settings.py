@@ -89,6 +89,19 @@ def test_invalid_secret_is_not_shown(variable: str, value: str) -> None:
     assert "secret" not in line
 
 
+@pytest.mark.parametrize(
+    ("host", "names", "accepted"),
+    [
+        ("127.0.0.1", "", "localhost and other names of this machine (PRISM_ALLOWED_HOSTS is"),
+        ("0.0.0.0", "", "all (PRISM_ALLOWED_HOSTS is empty, and PRISM_HOST is not"),
+        ("0.0.0.0", "backend, Prism.example.com", "backend, prism.example.com, localhost and"),
+        ("127.0.0.1", "*", "all, also from pages of other websites"),
+    ],
+)
+def test_accepted_host_names_are_described(host: str, names: str, accepted: str) -> None:
+    assert Settings(host=host, allowed_hosts=names).describe_hosts().startswith(accepted)
+
+
 def test_keys_are_split_and_lowercased() -> None:
     settings = Settings(api_keys=f" {64 * 'A'} , {64 * 'b'}")
     assert [key.digest.hex() for key in settings.accepted_keys] == [64 * "a", 64 * "b"]

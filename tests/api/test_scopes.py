@@ -19,8 +19,6 @@ from tests.fake_models import serve, settings_for, write_model
 from tests.images import encoded, seven
 
 WITHOUT_SCOPE = {"/", "/health", "/ready", "/metrics", "/openapi.json", "/docs"}
-NEEDS = {"/history": "history", "/classify": "classify", "/predict": "classify", "/home": "classify",
-         "/models": "classify"}  # fmt: skip
 FILES = {"file": ("seven.png", encoded(seven()))}
 
 

@@ -57,6 +57,11 @@ def test_backend_uses_sqlite_on_a_volume_unless_a_password_is_set() -> None:
     assert set(backend["environment"]) <= known | {"PGPASSWORD"}
 
 
+def test_backend_accepts_only_the_names_that_the_frontend_and_this_machine_use() -> None:
+    names = services()["backend"]["environment"]["PRISM_ALLOWED_HOSTS"]
+    assert names == "localhost,127.0.0.1,backend"
+
+
 def test_postgres_profile_gives_both_services_the_same_database_and_password() -> None:
     given = services(POSTGRES_PASSWORD="p@ss/word")
     backend, postgres = given["backend"], given["postgres"]
