@@ -18,6 +18,7 @@ IMAGE_STATUSES = frozenset({400, 413, 415, 422})  # the image is at fault, not t
 FORMATS = "JPEG, PNG, WebP, HEIC, AVIF, TIFF, GIF or BMP"
 RETRY_SOON = 2.0  # seconds until a retry, where the backend names no Retry-After
 RETRY_LATER = 5.0  # seconds until a retry after a timeout
+ADD_SCOPE = "Add the scope to the key's entry in PRISM_API_KEYS, and restart the backend."
 SET_KEY = "Set BACKEND_API_KEY for the frontend to a valid key, and restart the frontend."
 
 
@@ -61,6 +62,9 @@ def describe_outcome(outcome: Classification | ClientError) -> Classification | 
 def describe_unavailable(address: Address, error: ClientError) -> Problem:
     """Return why the service at `address` is unavailable, with the address's source as a note."""
     problem = replace(describe(error), notes=(f"Backend: {address}", *address.warnings))
+    if isinstance(error, BackendUnreachable) and error.timed_out:
+        problem = replace(problem, advice=f"It may be busy or starting. {_RETRYING}")
+        problem = replace(problem, retry_after=RETRY_SOON)  # the request was a small one
     is_configured = address.source in (AddressSource.SETTING, AddressSource.DEFAULT)
     if (is_configured and not address.warnings) or not _is_wrong_address(error):
         return problem
@@ -97,6 +101,8 @@ def describe_history_error(error: ClientError) -> Problem:
     if isinstance(error, BackendError) and error.status in (401, 403) and error.code:
         opening = "start the backend with `PRISM_HISTORY_OPEN=true`"
         advice = f"{SET_KEY} Or {opening}, which makes its history visible to everyone."
+        if error.code == "scope_missing":
+            advice = ADD_SCOPE.replace("the scope", "the scope `history`")
         message = "The frontend does not have access to the backend's history."
         return replace(problem, message=message, advice=advice)
     return problem
@@ -173,6 +179,11 @@ _BY_CODE = {
         "The backend does not accept requests under its address.",
         "Add the host name of the address to PRISM_ALLOWED_HOSTS.",
     ),
+    "cross_site": Problem(
+        "The backend does not accept requests from this website.",
+        "Add the host name of the website to PRISM_ALLOWED_HOSTS.",
+    ),
+    "scope_missing": Problem("The frontend's API key does not permit this.", ADD_SCOPE),
     "unknown_label": Problem("The model does not have this label.", "Choose one of its labels."),
 }
 
@@ -201,6 +212,10 @@ def _describe_status(error: BackendError) -> Problem:
             return _temporary("The backend does not serve this model.", advice)
         case 408:
             return _temporary("The upload took too long.", "Try again.", RETRY_SOON)
+        case 429 if error.code == "quota_exceeded":
+            return _describe_unready(
+                "The frontend's API key has used up its quota.", error.retry_after
+            )
         case 429:
             return _describe_unready("The backend is busy.", error.retry_after)
         case 502 | 503:

@@ -23,6 +23,24 @@ def test_busy_backend_message_includes_retry_after() -> None:
     assert "7 seconds" in problem.advice
 
 
+def test_used_up_quota_message_says_when_to_try_again() -> None:
+    error = BackendError(status=429, code="quota_exceeded", retry_after=7)
+    problem = errors.describe(error)
+    assert problem.message == "The frontend's API key has used up its quota."
+    assert problem.advice == "Try again in 7 seconds."
+    assert problem.is_temporary
+    assert problem.retry_after == 7
+
+
+def test_key_without_scope_is_not_described_as_wrong_key() -> None:
+    error = BackendError(status=403, code="scope_missing")
+    assert errors.describe(error).message == "The frontend's API key does not permit this."
+    for problem in (errors.describe(error), errors.describe_history_error(error)):
+        assert "PRISM_API_KEYS" in problem.advice
+        assert "BACKEND_API_KEY" not in problem.advice
+    assert "`history`" in errors.describe_history_error(error).advice
+
+
 @pytest.mark.parametrize(
     ("error", "seconds"),
     [
