@@ -20,6 +20,7 @@ from backend.api.middleware.body_memory import BodyMemoryMiddleware
 from backend.api.middleware.draining import DrainingMiddleware, DrainState
 from backend.api.middleware.quotas import QuotaMiddleware
 from backend.api.middleware.security_headers import SecurityHeadersMiddleware
+from backend.api.openapi import complete_document
 from backend.api.routes import classify, docs, health, history, metrics, models
 from backend.catalog import Catalog, choose_auto, choose_default, discover
 from backend.history.history import History
@@ -145,6 +146,7 @@ def create_app(
     errors.install_handlers(app)
     for module in (classify, models, history, health, metrics, docs, pixels):
         app.include_router(module.router)
+    complete_document(app)
     return app
 
 

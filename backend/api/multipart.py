@@ -17,7 +17,6 @@ _PLAIN_HEADERS: Final = re.compile(
     rb"(?:\r\n(?i:content-type): [^\r\n]*)?"
 )
 _MAX_PARTS: Final = 10_000
-_MAX_FILENAME: Final = 255  # characters, as in file systems; the rest is cut off
 _MAX_HEADER_BYTES: Final = 8_000
 
 
@@ -25,8 +24,8 @@ _MAX_HEADER_BYTES: Final = 8_000
 class Upload:
     """One part of a form, or a raw body.
 
-    `data` is empty if the part is `oversized`. `filename` has at most 255 characters; it is
-    returned to the client and used for nothing else.
+    `data` is empty if the part is `oversized`. `filename` is returned to the client and used for
+    nothing else; the limit on headers bounds it.
     """
 
     name: str
@@ -66,8 +65,7 @@ def parse_single_part(body: bytes, boundary: bytes, max_part_bytes: int) -> Uplo
     start, end = headers_end + 4, body.find(closing, headers_end + 4)
     if headers is None or end < 0 or body[end + len(closing) :] not in (b"--\r\n", b"--"):
         return None
-    name = headers[1].decode("ascii")
-    filename = headers[2].decode("utf-8", "replace")[:_MAX_FILENAME]
+    name, filename = headers[1].decode("ascii"), headers[2].decode("utf-8", "replace")
     if end - start > max_part_bytes:
         return Upload(name, filename, oversized=True)
     return Upload(name, filename, body[start:end])
@@ -135,11 +133,9 @@ class FormParser:
             part = self._parts[-1]
             part.name = options.get(b"name", b"").decode("utf-8", "replace")
             if extended := _EXTENDED_NAME.search(self._header_value):
-                filename = unquote(extended[1].decode("ascii"), errors="replace")
-                part.filename = filename[:_MAX_FILENAME]
+                part.filename = unquote(extended[1].decode("ascii"), errors="replace")
             elif b"filename" in options:
-                filename = options[b"filename"].decode("utf-8", "replace")
-                part.filename = filename[:_MAX_FILENAME]
+                part.filename = options[b"filename"].decode("utf-8", "replace")
         self._header_name.clear()
         self._header_value.clear()
 

@@ -6,7 +6,8 @@ spaces, and numbers as times. Numbers are written as in JSON here, and times as 
 
 import math
 import re
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final, TypeVar
 from urllib.parse import parse_qsl
@@ -20,7 +21,7 @@ from backend.api.errors import InvalidParameterError
 T = TypeVar("T")
 
 _MAX_FIELDS: Final = 100  # parameters in a query
-_MAX_NAME: Final = 64  # characters of an unknown name in an error message
+_MAX_NAME: Final = 64  # characters of a name in an error message
 _INTEGER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,17})")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,99})(?:\.[0-9]{1,99})?(?:[eE][+-]?[0-9]{1,3})?")
 _TIME: Final = re.compile(
@@ -81,9 +82,9 @@ STRICT_TIME: Final = _validator(
 
 
 async def check_query(request: Request) -> None:
-    """Raise InvalidParameterError for a parameter that is unknown, repeated or not valid UTF-8.
+    """Raise InvalidParameterError for a repeated parameter, or a query that is not valid UTF-8.
 
-    A dependency: it knows the parameters of the route from its signature.
+    Unknown parameters are ignored.
     """
     query: bytes = request.scope["query_string"]
     if not query:
@@ -95,17 +96,9 @@ async def check_query(request: Request) -> None:
             f"The query is invalid. Send at most {_MAX_FIELDS} parameters, percent-encoded in "
             "UTF-8, without NUL characters."
         ) from error
-    known = set(_parameter_names(request.scope["route"].dependant))
-    for name in names:
-        if name not in known:
-            listed = (
-                f"The parameters are {', '.join(sorted(known))}." if known else "There is none."
-            )
-            raise InvalidParameterError(
-                f"{name[:_MAX_NAME]}: This is not a parameter of the route. {listed}"
-            )
-        if names.count(name) > 1:
-            raise InvalidParameterError(f"{name}: Send this parameter only once.")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InvalidParameterError(f"{name[:_MAX_NAME]}: Send this parameter only once.")
 
 
 def _parse_query(query: bytes) -> list[tuple[str, str]]:
@@ -116,11 +109,3 @@ def _parse_query(query: bytes) -> list[tuple[str, str]]:
     if any("\0" in text for field in fields for text in field):
         raise ValueError("a NUL character")
     return fields
-
-
-def _parameter_names(dependant: object) -> Iterable[str]:
-    """Yield the names of all query parameters of a route and of its dependencies."""
-    for field in getattr(dependant, "query_params", ()):
-        yield field.alias
-    for child in getattr(dependant, "dependencies", ()):
-        yield from _parameter_names(child)

@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import orjson
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from backend.api import deadlines, json_body
@@ -17,8 +17,9 @@ from backend.api.body import is_form, is_raw_image, read_body, read_form
 from backend.api.compat import pixel_inputs
 from backend.api.compat.pixel_inputs import DRAWING_FIELD, PixelField
 from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep
+from backend.api.parameters import check_query
 from backend.api.routes.classify import classify
-from backend.api.schemas.errors import PROBLEM_RESPONSES
+from backend.api.schemas.errors import CLASSIFYING, problems
 from backend.api.scopes import require_scope
 from backend.catalog import Catalog
 from backend.inference.classifier import Classifier
@@ -28,8 +29,7 @@ from backend.inference.types import ClassificationResult
 
 router = APIRouter(
     tags=["digit tutorials"],
-    dependencies=[require_scope("classify")],
-    responses=PROBLEM_RESPONSES,
+    dependencies=[require_scope("classify"), Depends(check_query)],
 )
 
 _JSON_BODY: Final[dict[str, Any]] = {
@@ -54,7 +54,12 @@ _JSON_BODY: Final[dict[str, Any]] = {
 }
 
 
-@router.post("/predict", summary="Classify raw pixels", openapi_extra=_JSON_BODY)
+@router.post(
+    "/predict",
+    summary="Classify raw pixels",
+    openapi_extra=_JSON_BODY,
+    responses=problems(*CLASSIFYING),
+)
 @router.post("/predict/", include_in_schema=False)
 async def predict(
     request: Request,
@@ -84,7 +89,11 @@ async def predict(
     return _json_response(_format_response(field, results))
 
 
-@router.post("/predict_nn/", summary="Classify a drawing sent as a data URL")
+@router.post(
+    "/predict_nn/",
+    summary="Classify a drawing sent as a data URL",
+    responses=problems(*CLASSIFYING),
+)
 @router.post("/predict_nn", include_in_schema=False)
 async def predict_nn(
     request: Request,
@@ -120,6 +129,7 @@ async def predict_nn(
     return _json_response({"result": 1, "error": "", "data": result.probabilities.tolist()})
 
 
+@router.head("/home", include_in_schema=False)
 @router.get("/home", summary="Welcome message")
 async def home() -> dict[str, str]:
     """Return a welcome message that names the routes for digits."""

@@ -7,25 +7,28 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import orjson
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response, StreamingResponse
 
 from backend.api import deadlines, deps
 from backend.api.body import read_image, read_images
 from backend.api.errors import problem_for
 from backend.api.multipart import Upload
+from backend.api.parameters import check_query
 from backend.api.schemas.classify import (
     Classification,
     make_classification,
     make_explanation,
     png_url,
 )
-from backend.api.schemas.errors import PROBLEM_RESPONSES
+from backend.api.schemas.errors import CLASSIFYING, problems
 from backend.api.scopes import require_scope
 from backend.history.history import History
 from backend.inference import auto
 
-router = APIRouter(tags=["classify"], dependencies=[require_scope("classify")])
+router = APIRouter(
+    tags=["classify"], dependencies=[require_scope("classify"), Depends(check_query)]
+)
 
 # Images of one request that are classified at a time: enough to keep the decoders and the batcher
 # busy, few enough to leave room in the queue for other requests.
@@ -76,7 +79,7 @@ _MULTIPLE_IMAGES_BODY: Final[dict[str, Any]] = {
 @router.post(
     "/classify",
     response_model=Classification,
-    responses=PROBLEM_RESPONSES,
+    responses=problems(*CLASSIFYING),
     openapi_extra=_SINGLE_IMAGE_BODY,
     summary="Classify an image",
 )
@@ -125,7 +128,7 @@ async def classify(
 
 @router.post(
     "/classify/batch",
-    responses=PROBLEM_RESPONSES
+    responses=problems(*CLASSIFYING)
     | {
         200: {
             "description": "One line per image, in order: a Classification, or a Problem with the "

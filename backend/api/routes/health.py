@@ -5,7 +5,6 @@ from pydantic import BaseModel
 
 from backend import __version__
 from backend.api.deps import CatalogDep
-from backend.api.schemas.errors import PROBLEM_RESPONSES
 
 router = APIRouter(tags=["health"])
 
@@ -32,7 +31,7 @@ async def health() -> Status:
 
 
 @router.head("/ready", include_in_schema=False)
-@router.get("/ready", summary="Readiness probe", responses=PROBLEM_RESPONSES)
+@router.get("/ready", summary="Readiness probe")
 async def ready(catalog: CatalogDep) -> Status:
     """Return 200 once the default model can classify, 503 before."""
     catalog.require_ready()

@@ -1,12 +1,13 @@
 """GET, PATCH and DELETE /history: stored classifications and user feedback."""
 
 import asyncio
+import re
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.responses import Response, StreamingResponse
@@ -15,8 +16,9 @@ from backend.api.body import read_body
 from backend.api.deps import CatalogDep, HistoryDep, SettingsDep
 from backend.api.errors import InvalidParameterError
 from backend.api.history_export import MAX_IMAGES, export_csv, export_images, export_ndjson
+from backend.api.parameters import STRICT_BOOLEAN, STRICT_INTEGER, STRICT_TIME, check_query
 from backend.api.schemas import history as schemas
-from backend.api.schemas.errors import PROBLEM_RESPONSES
+from backend.api.schemas.errors import problems
 from backend.api.schemas.history import StoredClassification, stored_classification, to_json
 from backend.api.scopes import require_scope
 from backend.catalog import Catalog
@@ -29,6 +31,8 @@ from backend.history.history import History
 from backend.history.record import HistoryFilters, make_feedback
 
 _ID_PATTERN: Final = "^[0-9A-HJKMNP-TV-Z]{26}$"
+_ID_SCHEMA: Final[dict[str, Any]] = {"pattern": _ID_PATTERN}
+_MAX_NAME: Final = 64  # characters of an unknown filter in an error message
 MAX_COUNT: Final = 100_000  # matching classifications; counting more takes too long
 _EXPORT_TYPES: Final = {  # suffix and media type
     "ndjson": ("ndjson", "application/x-ndjson"),
@@ -51,9 +55,20 @@ async def _require_history(history: HistoryDep) -> History:
     return history
 
 
+def _get_id(
+    id: Annotated[  # noqa: A002 (the name in the path)
+        str, Path(description="ID of the classification.", json_schema_extra=_ID_SCHEMA)
+    ],
+) -> str:
+    """Return the ID; raise UnknownClassificationError for any other text."""
+    if not re.fullmatch(_ID_PATTERN, id):
+        raise UnknownClassificationError
+    return id
+
+
 def _get_filters(
-    model: Annotated[str | None, Query(description="Name of the model.")] = None,
-    label: Annotated[str | None, Query(description="Predicted label.")] = None,
+    model: Annotated[str | None, Query(max_length=64, description="Name of the model.")] = None,
+    label: Annotated[str | None, Query(max_length=500, description="Predicted label.")] = None,
     search: Annotated[
         str | None,
         Query(
@@ -62,17 +77,27 @@ def _get_filters(
             "case.",
         ),
     ] = None,
-    corrected: Annotated[bool | None, Query(description="Whether it has user feedback.")] = None,
+    corrected: Annotated[
+        bool | None, STRICT_BOOLEAN, Query(description="Whether it has user feedback.")
+    ] = None,
     wrong: Annotated[
-        bool | None, Query(description="Whether the user feedback contradicts the answer.")
+        bool | None,
+        STRICT_BOOLEAN,
+        Query(description="Whether the user feedback contradicts the answer."),
     ] = None,
     in_distribution: Annotated[
-        bool | None, Query(description="Whether the image shows one of the model's classes.")
+        bool | None,
+        STRICT_BOOLEAN,
+        Query(description="Whether the image shows one of the model's classes."),
     ] = None,
     since: Annotated[
-        datetime | None, Query(description="Earliest time, inclusive. UTC without an offset.")
+        datetime | None,
+        STRICT_TIME,
+        Query(description="Earliest time, inclusive; a date, or a time. UTC without an offset."),
     ] = None,
-    until: Annotated[datetime | None, Query(description="Latest time, exclusive.")] = None,
+    until: Annotated[
+        datetime | None, STRICT_TIME, Query(description="Latest time, exclusive; as `since`.")
+    ] = None,
 ) -> HistoryFilters:
     return HistoryFilters(
         model=model,
@@ -88,18 +113,24 @@ def _get_filters(
 
 RequiredHistoryDep = Annotated[History, Depends(_require_history)]
 FiltersDep = Annotated[HistoryFilters, Depends(_get_filters)]
+IdDep = Annotated[str, Depends(_get_id)]
 
 router = APIRouter(
-    tags=["history"], dependencies=[require_scope("history")], responses=PROBLEM_RESPONSES
+    tags=["history"],
+    dependencies=[require_scope("history"), Depends(check_query)],
+    responses=problems(404, 422),
 )
 
 
+@router.head("/history", include_in_schema=False)
 @router.get("/history", response_model=schemas.HistoryPage, summary="List classifications")
 def list_history(
     history: RequiredHistoryDep,
     filters: FiltersDep,
     limit: Annotated[
-        int, Query(ge=1, le=500, description="Maximum number of classifications per page.")
+        int,
+        STRICT_INTEGER,
+        Query(ge=1, le=500, description="Maximum number of classifications per page."),
     ] = 50,
     cursor: Annotated[
         str | None, Query(pattern=_ID_PATTERN, description="`next` of the previous page.")
@@ -128,6 +159,7 @@ async def delete_all(
     return schemas.Deleted(deleted=deleted)
 
 
+@router.head("/history/export", include_in_schema=False)
 @router.get(
     "/history/export",
     summary="Export the history",
@@ -146,6 +178,7 @@ async def delete_all(
     },
 )
 def export(
+    request: Request,
     history: RequiredHistoryDep,
     filters: FiltersDep,
     format: Annotated[  # noqa: A002 (the name in the query)
@@ -170,9 +203,12 @@ def export(
         content = export_ndjson(pages) if format == "ndjson" else export_csv(pages)
     suffix, media_type = _EXPORT_TYPES[format]
     headers = {"Content-Disposition": f'attachment; filename="history.{suffix}"'}
+    if request.method == "HEAD":
+        content = iter(())  # the server would discard the rows
     return StreamingResponse(content, media_type=media_type, headers=headers)
 
 
+@router.head("/history/storage", include_in_schema=False)
 @router.get("/history/storage", summary="Get what is stored")
 def storage(
     request: Request, history: RequiredHistoryDep, settings: SettingsDep
@@ -186,6 +222,7 @@ def storage(
     )
 
 
+@router.head("/history/accuracy", include_in_schema=False)
 @router.get("/history/accuracy", summary="Accuracy by day")
 def accuracy(history: RequiredHistoryDep, filters: FiltersDep) -> schemas.Accuracy:
     """Count the classifications that feedback confirms and contradicts, by their day."""
@@ -205,19 +242,21 @@ def accuracy(history: RequiredHistoryDep, filters: FiltersDep) -> schemas.Accura
     )
 
 
+@router.head("/history/{id}", include_in_schema=False)
 @router.get("/history/{id}", response_model=StoredClassification, summary="Get a classification")
-def get_one(history: RequiredHistoryDep, id: str) -> Response:  # noqa: A002 (the name in the path)
+def get_one(history: RequiredHistoryDep, id: IdDep) -> Response:  # noqa: A002
     """Return a classification and its feedback."""
     return _json_response(stored_classification(history.store.get(id)))
 
 
+@router.head("/history/{id}/image", include_in_schema=False)
 @router.get(
     "/history/{id}/image",
     summary="Get the thumbnail of an image",
     response_class=Response,
     responses={200: {"content": {"image/webp": {"schema": {"type": "string"}}}}},
 )
-def image(history: RequiredHistoryDep, id: str) -> Response:  # noqa: A002
+def image(history: RequiredHistoryDep, id: IdDep) -> Response:  # noqa: A002
     """Return the thumbnail of the image as WebP, if it is stored."""
     headers = {"Cache-Control": "private, max-age=3600", "X-Content-Type-Options": "nosniff"}
     return Response(history.store.image(id), media_type="image/webp", headers=headers)
@@ -227,13 +266,14 @@ def image(history: RequiredHistoryDep, id: str) -> Response:  # noqa: A002
     "/history/{id}",
     response_model=StoredClassification,
     openapi_extra=_FEEDBACK_BODY,
+    responses=problems(413, 415),
     summary="Give feedback on a classification",
 )
 async def give_feedback(
     request: Request,
     history: RequiredHistoryDep,
     catalog: CatalogDep,
-    id: str,  # noqa: A002
+    id: IdDep,  # noqa: A002
 ) -> Response:
     """Store the right label, or that none is right. Null as `correction` removes the feedback."""
     body = _parse_feedback(await read_body(request, _MAX_FEEDBACK_BYTES))
@@ -257,7 +297,7 @@ def delete_without_id(_: RequiredHistoryDep) -> None:
 
 
 @router.delete("/history/{id}", status_code=204, summary="Delete a classification")
-def delete(history: RequiredHistoryDep, id: str) -> None:  # noqa: A002
+def delete(history: RequiredHistoryDep, id: IdDep) -> None:  # noqa: A002
     """Delete a classification, its feedback and its thumbnail."""
     history.store.delete(id)
 
@@ -296,7 +336,7 @@ def _reject_unknown_filters(request: Request) -> None:
     known = HistoryFilters.__dataclass_fields__
     if unknown := [name for name in request.query_params if name not in known]:
         raise InvalidParameterError(
-            f"{unknown[0]}: This is not a filter. The filters are {', '.join(known)}."
+            f"{unknown[0][:_MAX_NAME]}: This is not a filter. The filters are {', '.join(known)}."
         )
 
 

@@ -1,9 +1,10 @@
 """GET /models and GET /models/{name}."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Depends, Request
 
 from backend.api.deps import CatalogDep
-from backend.api.schemas.errors import PROBLEM_RESPONSES
+from backend.api.parameters import check_query
+from backend.api.schemas.errors import problems
 from backend.api.schemas.models import (
     ModelDetail,
     ModelList,
@@ -14,10 +15,13 @@ from backend.api.schemas.models import (
 from backend.api.scopes import require_scope
 from backend.catalog import AUTO
 
-router = APIRouter(tags=["models"], dependencies=[require_scope("classify")])
+router = APIRouter(
+    tags=["models"], dependencies=[require_scope("classify"), Depends(check_query)]
+)
 
 
-@router.get("/models", summary="List models")
+@router.head("/models", include_in_schema=False)
+@router.get("/models", summary="List models", responses=problems(422))
 async def list_models(catalog: CatalogDep) -> ModelList:
     """List the served models with their labels, input, metrics and state."""
     return ModelList(
@@ -27,7 +31,8 @@ async def list_models(catalog: CatalogDep) -> ModelList:
     )
 
 
-@router.get("/models/{name}", summary="Get a model", responses=PROBLEM_RESPONSES)
+@router.head("/models/{name}", include_in_schema=False)
+@router.get("/models/{name}", summary="Get a model", responses=problems(404, 422))
 def get_model(request: Request, name: str, catalog: CatalogDep) -> ModelDetail:
     """Return a served model with its model card; `auto` describes the automatic choice."""
     if name == AUTO and catalog.auto:

@@ -1,6 +1,11 @@
 """Response model of errors: RFC 9457 problem details."""
 
+from http import HTTPStatus
+from typing import Any, Final
+
 from pydantic import BaseModel, ConfigDict
+
+from backend.api.errors import PROBLEM_TYPE
 
 
 class Problem(BaseModel):
@@ -28,13 +33,22 @@ class Problem(BaseModel):
     request_id: str
 
 
-PROBLEM_RESPONSES: dict[int | str, dict[str, object]] = {
-    "4XX": {
-        "description": "The request or its image is invalid; `code` identifies the error.",
-        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-    },
-    "5XX": {
-        "description": "The service is not ready, is shutting down, or has failed.",
-        "content": {"application/problem+json": {"schema": Problem.model_json_schema()}},
-    },
-}
+# Statuses with which the server and the middleware can answer any request.
+EVERY_ROUTE: Final = (400, 401, 403, 408, 414, 421, 429, 431, 500, 503)
+# Further statuses of routes that classify what is in the body.
+CLASSIFYING: Final = (404, 413, 415, 422, 504)
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Return the documentation of error responses, for the argument `responses` of a route.
+
+    Those of EVERY_ROUTE are added to all routes; see backend/api/openapi.py.
+    """
+    schema = {"$ref": f"#/components/schemas/{Problem.__name__}"}
+    return {
+        status: {
+            "description": f"{HTTPStatus(status).phrase}; `code` identifies the error.",
+            "content": {PROBLEM_TYPE: {"schema": schema}},
+        }
+        for status in statuses
+    }

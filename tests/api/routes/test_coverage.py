@@ -40,7 +40,7 @@ def client(tmp_path: Path) -> Iterator[TestClient]:
         ("?coverage=90", 0.9, ["7"]),
         ("?coverage=95", 0.95, ["7"]),
         ("?coverage=99", 0.99, ALL),
-        ("?coverage=.990", 0.99, ALL),
+        ("?coverage=0.990", 0.99, ALL),
     ],
 )
 def test_prediction_set_has_requested_coverage(

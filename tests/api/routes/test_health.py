@@ -62,7 +62,9 @@ def test_openapi_describes_request_and_responses(client: TestClient) -> None:
     post = schema["paths"]["/classify"]["post"]
     assert {"multipart/form-data", "image/*"} <= set(post["requestBody"]["content"])
     assert "example" in schema["components"]["schemas"]["Classification"]
-    assert {"200", "4XX", "5XX"} <= set(post["responses"])
+    statuses = {"200", "400", "404", "408", "413", "415", "422", "429", "500", "503", "504"}
+    assert statuses <= set(post["responses"])
+    assert "application/problem+json" in post["responses"]["415"]["content"]
 
 
 def test_references_in_openapi_are_valid(client: TestClient) -> None:
