@@ -1,13 +1,12 @@
 """Bounded, work-conserving micro-batcher over any callable.
 
 An idle runner takes what is queued at once. While all runners are busy, items gather in batches of
-up to `max_batch`. There is no waiting window.
+up to `max_batch`. There is no waiting window. The queue is fair between clients.
 """
 
 import asyncio
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -15,6 +14,7 @@ from threading import Condition, Thread
 from typing import Final, Generic, TypeVar
 
 from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
+from backend.inference.fair_queue import FairQueue
 from backend.inference.observer import BatchReason
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ NO_DEADLINE: Final = float("inf")
 
 @dataclass(frozen=True, slots=True)
 class Batch(Generic[T]):
-    """Items that a runner processes together, in the order in which they were submitted.
+    """Items that a runner processes together.
 
     The `reason` is `single` for one item while no other was queued or running, `full` for
     `max_batch` items, else `partial`. `is_pending` returns whether the item at an index still waits
@@ -63,6 +63,8 @@ class Batcher(Generic[T, R]):
     max_batch : maximum total weight of a batch; a single heavier item is a batch of its own
     queue_size : maximum number of queued items
     weigh : returns the weight of an item
+    may_start : returns whether an item may start now; the queue waits for an item that may not,
+        until `wake` is called. True reserves what the item needs.
     """
 
     def __init__(
@@ -73,11 +75,15 @@ class Batcher(Generic[T, R]):
         max_batch: int = 32,
         queue_size: int = 512,
         weigh: Callable[[T], int] = lambda _: 1,
+        may_start: Callable[[T], bool] = lambda _: True,
+        name: str = "prism-runner",
     ) -> None:
         self._run = run
         self._weigh = weigh
+        self._may_start = may_start
+        self._name = name
         self._queue_size: Final = queue_size
-        self._entries: deque[_Entry[T, R]] = deque()
+        self._entries: FairQueue[_Entry[T, R]] = FairQueue()
         self._changed = Condition()
         self._closed = False
         self._busy_runners = 0
@@ -97,12 +103,19 @@ class Batcher(Generic[T, R]):
         """Whether a runner is working or an item is queued."""
         return self._busy_runners > 0 or bool(self._entries)
 
-    def submit(self, item: T, deadline: float = NO_DEADLINE) -> asyncio.Future[R]:
+    def submit(
+        self,
+        item: T,
+        deadline: float = NO_DEADLINE,
+        client: Hashable = "",
+        cost: float = 1.0,
+    ) -> asyncio.Future[R]:
         """Queue an item from the running event loop and return the future of its result.
 
-        Cancelling the future drops the item. After `deadline`, in seconds of `time.perf_counter`,
-        a queued item fails with DeadlineError. Raise QueueFullError if `queue_size` items are
-        queued, ClosedError after `close`.
+        The items of a client are served in order, and clients in proportion to the `cost` of their
+        items. Cancelling the future drops the item. After `deadline`, in seconds of
+        `time.perf_counter`, a queued item fails with DeadlineError. Raise QueueFullError if
+        `queue_size` items are queued, ClosedError after `close`.
         """
         loop = asyncio.get_running_loop()
         entry = _Entry[T, R](item, deadline, loop, loop.create_future())
@@ -110,12 +123,22 @@ class Batcher(Generic[T, R]):
             if self._closed:
                 raise ClosedError
             if len(self._entries) >= self._queue_size:
-                self._entries = deque(each for each in self._entries if not each.future.done())
+                self._entries.discard(lambda each: each.future.done())
             if len(self._entries) >= self._queue_size:
                 raise QueueFullError("The queue is full. Try again in a moment.")
-            self._entries.append(entry)
+            self._entries.push(entry, client, cost)
             self._changed.notify()
         return entry.future
+
+    def charge(self, client: Hashable, cost: float) -> None:
+        """Charge a client for an item that cost more than stated, or less if `cost` is negative."""
+        with self._changed:
+            self._entries.charge(client, cost)
+
+    def wake(self) -> None:
+        """Ask `may_start` again."""
+        with self._changed:
+            self._changed.notify_all()
 
     def resize(self, runners: int, max_batch: int) -> None:
         """Change the number of runners and the maximum batch size."""
@@ -126,7 +149,7 @@ class Batcher(Generic[T, R]):
             self._runner_count = runners
             for number in set(range(runners)) - self._alive:
                 self._alive.add(number)
-                name = f"prism-runner-{number}"
+                name = f"{self._name}-{number}"
                 thread = Thread(target=self._work, args=(number,), name=name, daemon=True)
                 self._threads.append(thread)
                 thread.start()
@@ -157,6 +180,8 @@ class Batcher(Generic[T, R]):
                 if batch[0]:
                     self._busy_runners += 1
                     return batch
+                if self._entries:  # the next item may not start yet
+                    self._changed.wait()
             self._alive.discard(number)
             self._changed.notify()  # the wake-up may be meant for another runner
             return None
@@ -169,15 +194,15 @@ class Batcher(Generic[T, R]):
         weight = 0
         now = time.perf_counter()
         while self._entries and len(entries) < share:
-            entry = self._entries[0]
+            entry = self._entries.peek()
             if entry.future.done() or entry.deadline <= now:
-                self._entries.popleft()
+                self._entries.pop(free=True)
                 _post_results(entry.loop, [(entry, _deadline_error())])
                 continue
             weight += self._weigh(entry.item)
-            if entries and weight > self._max_batch:
+            if (entries and weight > self._max_batch) or not self._may_start(entry.item):
                 break
-            entries.append(self._entries.popleft())
+            entries.append(self._entries.pop())
         if len(entries) == 1 and not self._busy_runners and not self._entries:
             return entries, "single"
         return entries, "full" if len(entries) == self._max_batch else "partial"

@@ -8,23 +8,26 @@ result.top(3)
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import partial
 from itertools import repeat
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
-from backend.inference.admission import WaitEstimator
+from backend.inference.admission import Admission, WorkRejectedError
 from backend.inference.autotune import Interrupted, Plan
 from backend.inference.batcher import NO_DEADLINE, Batcher
 from backend.inference.decoder import Decoder, Input, SharedImage
 from backend.inference.engine import Engine, InferenceResult, Item, Load
-from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
+from backend.inference.errors import ClosedError, DeadlineError
 from backend.inference.explain import Explainer, Explanation
-from backend.inference.images.image_reader import ImageReader
+from backend.inference.images.decoding_cost import DecodingCost
+from backend.inference.images.image_reader import ImageReader, MemoryExceededError
+from backend.inference.large_images import LargeImages
 from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.observer import Observer
 from backend.inference.preprocessing import model_input
@@ -32,17 +35,15 @@ from backend.inference.types import ClassificationResult, Floats, Timings
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from calibration.apply import SetSize
 
-# The wait is only an estimate: images whose estimated wait exceeds this share of their time limit
-# are rejected.
-_MAX_WAIT_SHARE: Final = 0.7
+_UNKNOWN_SECONDS: Final = 1.0  # cost of decoding an image whose header hides its size
 
 
 class Classifier:
     """Decode -> preprocess -> batch -> forward pass -> calibrate -> label, for one model.
 
-    The batcher's threads decode and run images. Only tiny images are decoded on the event loop,
-    where a hand-over to a thread would cost more. Images in flight are counted by the event loop
-    alone.
+    The batcher's threads decode and run images, except large ones, which LargeImages decodes. Tiny
+    images are decoded on the event loop, where a hand-over to a thread would cost more. All queues
+    are fair between clients. Images in flight are counted by the event loop alone.
     """
 
     def __init__(
@@ -57,11 +58,13 @@ class Classifier:
         scaled_decoding: bool = True,
         observer: Observer | None = None,
         memory: int | None = None,
+        large_images: LargeImages | None = None,
     ) -> None:
         """Load the network for `threads` (default: the available processors) and warm it up.
 
-        `memory` limits the bytes that forward passes need (default: no limit). Raise ArtifactError
-        if the network does not return one finite number per label.
+        `memory` limits the bytes that forward passes need (default: no limit). Several models may
+        share `large_images`, which have the same `reader`. Raise ArtifactError if the network does
+        not return one finite number per label.
         """
         threads = threads or threads_per_worker(cpu_limit())
         self.manifest: Final[Manifest] = artifact.manifest
@@ -69,9 +72,10 @@ class Classifier:
         self._set_size: Final = SetSize(calibration.sets) if calibration else None
         self._max_ood_score: Final = calibration.max_ood_score if calibration else None
         self._observer = observer = observer or Observer()
-        self.decoder: Final = Decoder(
-            artifact.manifest.preprocess, reader or ImageReader(), scaled=scaled_decoding
-        )
+        reader = reader or ImageReader()
+        self.decoder: Final = Decoder(artifact.manifest.preprocess, reader, scaled=scaled_decoding)
+        self._large = large_images or LargeImages(reader, threads)
+        self._owns_large = large_images is None
         self._engine = Engine(
             artifact,
             load,
@@ -80,11 +84,11 @@ class Classifier:
             max_batch=max_batch,
             observer=observer,
             memory=memory,
+            decoding_memory=self._large.ordinary_memory,
         )
         self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="prism-decode")
-        self._queue_size = queue_size
-        self._estimator = WaitEstimator(self._engine.seconds_per_image)
-        self._received = 0
+        self._admission = Admission(queue_size, self._engine.seconds_per_image)
+        self._received = self._in_flight = 0
         self._batcher: Batcher[Item, InferenceResult] = Batcher(
             self._engine,
             runners=self.plan.runners,
@@ -114,44 +118,66 @@ class Classifier:
     @property
     def activity(self) -> int | None:
         """Number of images received so far; None while images are in flight."""
-        return None if self._estimator.in_flight else self._received
+        return None if self._in_flight else self._received
 
-    def has_capacity(self, time_limit: float | None = None) -> bool:
-        """Return whether an image would be admitted and finished within `time_limit` seconds."""
-        in_time = time_limit is None or self._estimator.wait <= _MAX_WAIT_SHARE * time_limit
-        return in_time and self._estimator.in_flight < self._queue_size
+    def has_capacity(
+        self, time_limit: float | None = None, client: str = "", data: bytes | None = None
+    ) -> bool:
+        """Return whether an image of a client would be admitted and finished within `time_limit`.
 
-    def require_capacity(self, time_limit: float | None = None) -> None:
-        """Raise QueueFullError, and count a rejection, unless there is capacity."""
-        if self.has_capacity(time_limit):
-            return
-        is_full = self._estimator.in_flight >= self._queue_size
-        self._observer.shed("queue_full" if is_full else "too_slow")
-        raise QueueFullError(
-            "The service is busy and cannot classify this image in time. Try again later.",
-            retry_after=self._estimator.wait,
-        )
+        Without `data`, an ordinary image is assumed.
+        """
+        try:
+            self._require(time_limit, client, self.decoder.estimate_cost(data) if data else None)
+        except WorkRejectedError:
+            return False
+        return True
+
+    def require_capacity(self, time_limit: float | None = None, client: str = "") -> None:
+        """Raise QueueFullError, and count a rejection, unless there is capacity.
+
+        An ordinary image is assumed; `classify` checks what an image costs.
+        """
+        with self._counting_rejections():
+            self._require(time_limit, client, None)
 
     async def classify(
-        self, data: bytes | SharedImage, time_limit: float | None = None
+        self, data: bytes | SharedImage, time_limit: float | None = None, client: str = ""
     ) -> ClassificationResult:
-        """Classify one image file.
+        """Classify one image file for a client, which is any string that identifies it.
 
         Cancelling the call drops the image before it costs a forward pass. Raise ImageError for an
         image that cannot be used, QueueFullError or ClosedError if no work is accepted,
         DeadlineError after `time_limit` seconds, InferenceError if the model fails.
         """
-        async with self._admit(time_limit) as deadline:
-            item = await self._decode(data)
-            queued_at = time.perf_counter()
-            result = await self._batcher.submit(item, deadline)
+        cost = self.decoder.estimate_cost(data)
+        is_large = self._large.is_large(cost)
+        with self._counting_rejections():
+            self._require(time_limit, client, cost)
+        async with self._track(time_limit) as deadline:
+            item: Item = data
+            seconds = self._engine.seconds_per_image
+            if is_large:
+                item = await self._decode_large(data, cost, client, deadline)
+            else:
+                seconds += cost.seconds
+            with self._admission.track(client, seconds), self._large.ordinary_image(not is_large):
+                if not is_large:
+                    item = await self._decode(data)
+                queued_at = time.perf_counter()
+                try:
+                    result = await self._batcher.submit(item, deadline, client, seconds)
+                except MemoryExceededError as error:  # the header did not state its size
+                    cost = DecodingCost(_UNKNOWN_SECONDS, error.needed)
+                    item = await self._decode_large(data, cost, client, deadline)
+                    result = await self._batcher.submit(item, deadline, client, seconds)
             elapsed = time.perf_counter() - queued_at
             queue = elapsed - result.inference - (0 if isinstance(item, Input) else result.decode)
             self._observer.answered(result.decode, queue, result.inference)
             return self._label(result, queue)[0]
 
     async def classify_inputs(
-        self, rows: Floats, time_limit: float | None = None
+        self, rows: Floats, time_limit: float | None = None, client: str = ""
     ) -> list[ClassificationResult]:
         """Classify preprocessed inputs of shape (N, *input).
 
@@ -159,9 +185,16 @@ class Classifier:
         """
         size = self._engine.max_batch
         parts = [Input(rows[start : start + size]) for start in range(0, len(rows), size)]
-        async with self._admit(time_limit) as deadline:
-            queued_at = time.perf_counter()
-            results = [await self._batcher.submit(part, deadline) for part in parts]
+        seconds = self._engine.seconds_per_image
+        with self._counting_rejections():
+            self._require(time_limit, client, None)
+        async with self._track(time_limit) as deadline:
+            with self._admission.track(client, seconds * len(rows)):
+                queued_at = time.perf_counter()
+                results = [
+                    await self._batcher.submit(part, deadline, client, seconds * len(part.rows))
+                    for part in parts
+                ]
             inference = sum(result.inference for result in results)
             queue = time.perf_counter() - queued_at - inference
             self._observer.answered(0.0, queue, inference)
@@ -197,38 +230,52 @@ class Classifier:
         """Finish queued work and stop the threads; do not wait for images being decoded."""
         self._engine.stop()
         self._decoders.shutdown(wait=False, cancel_futures=True)
+        if self._owns_large:
+            self._large.close()
         self._batcher.close()
 
+    def _require(self, time_limit: float | None, client: str, cost: DecodingCost | None) -> None:
+        """Raise WorkRejectedError unless there is capacity for an image of this cost."""
+        if cost is not None and self._large.is_large(cost):
+            self._large.require_capacity(cost, time_limit, client)
+            cost = None
+        seconds = self._engine.seconds_per_image + (cost.seconds if cost else 0)
+        self._admission.require(time_limit, client, seconds)
+
+    @contextmanager
+    def _counting_rejections(self) -> Iterator[None]:
+        try:
+            yield
+        except WorkRejectedError as error:
+            self._observer.shed(error.reason)
+            raise
+
     @asynccontextmanager
-    async def _admit(self, time_limit: float | None) -> AsyncIterator[float]:
-        """Admit a request, yield its deadline, and report how it ends to the observer."""
-        self.require_capacity(time_limit)
+    async def _track(self, time_limit: float | None) -> AsyncIterator[float]:
+        """Yield the deadline of an admitted request, and report how it ends to the observer."""
         self._observer.admitted()
         started = time.perf_counter()
-        self._estimator.enter(started)
         self._received += 1
-        self._observer.depth(self._estimator.in_flight)
-        is_served = True
+        self._in_flight += 1
+        self._observer.depth(self._in_flight)
         try:
             async with asyncio.timeout(time_limit):
                 yield started + time_limit if time_limit else NO_DEADLINE
         except (TimeoutError, DeadlineError) as error:
-            is_served = False
             self._observer.expired()
             raise DeadlineError(
                 f"The classification took longer than {time_limit:g} s and was cancelled. "
                 "Try again later."
             ) from error
         except asyncio.CancelledError:
-            is_served = False
             self._observer.abandoned()
             raise
         except Exception as error:
             self._observer.failed(error)
             raise
         finally:
-            self._estimator.leave(time.perf_counter(), served=is_served)
-            self._observer.depth(self._estimator.in_flight)
+            self._in_flight -= 1
+            self._observer.depth(self._in_flight)
 
     async def _decode(self, data: bytes | SharedImage) -> Item:
         """Decode a tiny image here, and others in the decoder threads if the plan has any."""
@@ -237,10 +284,15 @@ class Classifier:
         if not self.plan.decoders:
             return data
         try:
-            decoding = self._decoders.submit(self.decoder.decode, data)
+            decoding = self._decoders.submit(self.decoder.decode, data, self._large.ordinary_memory)
         except RuntimeError as error:  # the executor is shut down
             raise ClosedError from error
         return await asyncio.wrap_future(decoding)
+
+    async def _decode_large(
+        self, data: bytes | SharedImage, cost: DecodingCost, client: str, deadline: float
+    ) -> Input:
+        return await self._large.decode(partial(self.decoder.decode, data), cost, client, deadline)
 
     def _label(self, result: InferenceResult, queue: float) -> list[ClassificationResult]:
         timings = Timings(result.decode * 1e3, queue * 1e3, result.inference * 1e3)

@@ -4,6 +4,7 @@ import math
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from backend.inference.images import loading, opening
+from backend.inference.images.decoding_cost import DecodingCost, estimate_cost
 from backend.inference.images.image_reader import ImageReader, MemoryBudget
 from backend.inference.images.memory_cost import FULL_SIZE
 from backend.inference.preprocessing.model_input import (
@@ -23,6 +25,7 @@ from backend.inference.preprocessing.photos import PhotoPreprocess, crop_photo, 
 from backend.inference.types import Floats, Region
 
 _TINY: Final = 4_096  # bytes of a file, pixels of an image, numbers of an input
+_CROP_SECONDS: Final = 2e-9  # per pixel of a decoded image
 _QUICK: Final = 100_000  # pixels of a decoded image that costs less to decode again than to crop
 
 
@@ -63,14 +66,27 @@ class SharedImage:
         self._is_closed = False
         self._lock = threading.Lock()  # a cancelled request closes while a thread still decodes
 
-    def decode(self, decoder: "Decoder") -> Input:
-        """Return the input of one decoder; raise ImageError if the image cannot be used."""
+    @property
+    def min_side(self) -> int | None:
+        """The shortest side that all decoders accept; None if one needs the full size."""
+        sides = [each.min_side for each in self._decoders]
+        return None if None in sides else max(side or 0 for side in sides)
+
+    def estimate_cost(self, decoder: "Decoder") -> DecodingCost:
+        """Estimate what `decode` will cost."""
+        kept = self._kept
+        if decoder in self._crops:
+            return DecodingCost(0, 0)
+        if kept is not None:
+            return DecodingCost(_CROP_SECONDS * kept[0].width * kept[0].height, 0)
+        return estimate_cost(self.data, decoder.reader.max_pixels, self.min_side)
+
+    def decode(self, decoder: "Decoder", reserved: int | None = None) -> Input:
+        """Return the input of one decoder; raise the errors of `Decoder.decode`."""
         started = time.perf_counter()
         if (crop := self._find_crop(decoder)) is not None:
             return decoder.normalize(crop, started)
-        sides = [each.min_side for each in self._decoders]
-        min_side = None if None in sides else max(side or 0 for side in sides)
-        with decoder.reader.read(self.data, min_side) as image:
+        with decoder.reader.read(self.data, self.min_side, reserved=reserved) as image:
             decoded = decoder.preprocess(image, started)
             if image.width * image.height <= _QUICK or self._keep(image, decoder.reader):
                 return decoded
@@ -122,21 +138,29 @@ class Decoder:
         self._brightness_only = spec.kind == "digit"
         self._has_small_input = math.prod(spec.input_shape) <= _TINY
 
-    def decode(self, image_file: bytes | SharedImage) -> Input:
-        """Decode and preprocess an image file; raise ImageError if it cannot be used."""
+    def decode(self, image_file: bytes | SharedImage, reserved: int | None = None) -> Input:
+        """Decode and preprocess an image file.
+
+        Raise ImageError if it cannot be used, and MemoryExceededError if the caller has `reserved`
+        less memory than it needs.
+        """
         if isinstance(image_file, SharedImage):
-            return image_file.decode(self)
+            return image_file.decode(self, reserved)
         started = time.perf_counter()
-        reading = self.reader.read(image_file, self.min_side, brightness_only=self._brightness_only)
-        with reading as image:
+        with self._read(image_file, reserved) as image:
             return self.preprocess(image, started)
 
-    def locate(self, data: bytes) -> LocatedInput:
+    def estimate_cost(self, image_file: bytes | SharedImage) -> DecodingCost:
+        """Estimate what decoding an image file will cost."""
+        if isinstance(image_file, SharedImage):
+            return image_file.estimate_cost(self)
+        return estimate_cost(image_file, self.reader.max_pixels, self.min_side)
+
+    def locate(self, data: bytes, reserved: int | None = None) -> LocatedInput:
         """Return the input of an image file with its region; raise the errors of `decode`."""
         opened = opening.open_image(data, max_pixels=self.reader.max_pixels, min_side=self.min_side)
         size = opened.info.get(FULL_SIZE, opened.size)
-        reading = self.reader.read(data, self.min_side, brightness_only=self._brightness_only)
-        with reading as image:
+        with self._read(data, reserved) as image:
             is_turned = (size[0] > size[1]) != (image.width > image.height)
             upright = size[::-1] if is_turned else size
             return LocatedInput(
@@ -167,3 +191,8 @@ class Decoder:
         """Return the input for a crop of a photo model; its duration counts from `started`."""
         assert isinstance(self.spec, PhotoPreprocess)  # noqa: S101
         return Input(normalize_photo(crop, self.spec)[np.newaxis], time.perf_counter() - started)
+
+    def _read(self, data: bytes, reserved: int | None) -> AbstractContextManager[Image.Image]:
+        return self.reader.read(
+            data, self.min_side, brightness_only=self._brightness_only, reserved=reserved
+        )

@@ -65,10 +65,13 @@ class Engine:
         max_batch: int,
         observer: Observer,
         memory: int | None = None,
+        decoding_memory: int | None = None,
     ) -> None:
         """Load the network and warm it up with a blank input.
 
-        `memory` limits the bytes that concurrent forward passes in ONNX Runtime need. Raise
+        `memory` limits the bytes that concurrent forward passes in ONNX Runtime need. An image that
+        needs more than `decoding_memory` bytes fails with MemoryExceededError (default: it waits
+        for the memory). Raise
         ArtifactError if the network does not return one finite number per label.
         """
         self._artifact: Final = artifact
@@ -79,6 +82,7 @@ class Engine:
         self._decoder = decoder
         self._threads = threads
         self._observer = observer
+        self._decoding_memory = decoding_memory
         self._stopped = threading.Event()
         self._wide = self._narrow = load(threads=threads)
         if memory is not None and self._wide.name == "onnx":
@@ -172,7 +176,11 @@ class Engine:
         self, item: Item, is_pending: Callable[[int], bool], index: int
     ) -> Input | Exception:
         try:
-            decoded = item if isinstance(item, Input) else self._decoder.decode(item)
+            decoded = (
+                item
+                if isinstance(item, Input)
+                else self._decoder.decode(item, self._decoding_memory)
+            )
         except Exception as error:
             return error
         # Drop items that were cancelled while they were decoded.

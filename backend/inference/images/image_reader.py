@@ -1,35 +1,64 @@
 """Decoding of images within limits on pixels and memory."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 from PIL import Image
 
-from backend.inference.errors import ImageTooLargeError
+from backend.inference.errors import DeadlineError, ImageTooLargeError
 from backend.inference.images import loading, opening
 from backend.inference.images.memory_cost import FULL_SIZE, estimate_memory
 
 _TYPICAL_BYTES_PER_PIXEL: Final = 10
+_MAX_WAIT: Final = 30.0  # seconds for memory
 _KEPT_BYTES: Final = 100_000_000  # of decoded images that are kept for a second model
 _KEPT_SHARE: Final = 8  # divisor of `memory` that limits the same
 
 
+class MemoryExceededError(Exception):
+    """Decoding an image needs `needed` bytes, which is more than its caller has reserved."""
+
+    def __init__(self, needed: int) -> None:
+        super().__init__()
+        self.needed = needed
+
+
 class MemoryBudget:
-    """`total` bytes that threads share; a request for more than `total` takes all of them."""
+    """`total` bytes that threads share; a request for more than `total` takes all of them.
+
+    Threads that wait are served in order of arrival, so that small requests do not overtake a
+    large one for ever.
+    """
 
     def __init__(self, total: int) -> None:
-        self._total = total
+        self.total: Final = total
         self._free = total
         self._changed = threading.Condition()
+        self._waiting: deque[object] = deque()
+        self._listeners: list[Callable[[], None]] = []
 
     @contextmanager
-    def reserve(self, size: int) -> Iterator[None]:
-        """Hold `size` bytes while the block runs; wait until they are free."""
-        size = min(size, self._total)
+    def reserve(self, size: int, seconds: float | None = None) -> Iterator[None]:
+        """Hold `size` bytes while the block runs; wait until they are free.
+
+        Raise DeadlineError after `seconds`.
+        """
+        size = min(size, self.total)
+        ticket = object()
         with self._changed:
-            self._changed.wait_for(lambda: self._free >= size)
+            self._waiting.append(ticket)
+            try:
+                is_free = self._changed.wait_for(
+                    lambda: self._waiting[0] is ticket and self._free >= size, seconds
+                )
+            finally:
+                self._waiting.remove(ticket)
+                self._changed.notify_all()
+            if not is_free:
+                raise DeadlineError("The image waited too long for memory. Try again later.")
             self._free -= size
         try:
             yield
@@ -37,9 +66,13 @@ class MemoryBudget:
             self.release(size)
 
     def try_reserve(self, size: int) -> bool:
-        """Hold `size` bytes until `release` if they are free now; return whether they are."""
+        """Hold `size` bytes until `release` if they are free now; return whether they are.
+
+        They are not while a thread waits in `reserve`.
+        """
+        size = min(size, self.total)
         with self._changed:
-            if self._free < size:
+            if self._waiting or self._free < size:
                 return False
             self._free -= size
             return True
@@ -47,8 +80,14 @@ class MemoryBudget:
     def release(self, size: int) -> None:
         """Free `size` reserved bytes."""
         with self._changed:
-            self._free += size
+            self._free += min(size, self.total)
             self._changed.notify_all()
+        for listener in self._listeners:
+            listener()
+
+    def on_release(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each release."""
+        self._listeners.append(listener)
 
 
 class ImageReader:
@@ -64,19 +103,26 @@ class ImageReader:
         self.max_pixels: Final = max_pixels
         self._memory = memory
         typical = _TYPICAL_BYTES_PER_PIXEL * max_pixels
-        self._budget = MemoryBudget(typical if memory is None else min(typical, memory))
+        self.budget: Final = MemoryBudget(typical if memory is None else min(typical, memory))
         kept = _KEPT_BYTES if memory is None else min(_KEPT_BYTES, memory // _KEPT_SHARE)
         self.kept_images: Final = MemoryBudget(kept)
 
     @contextmanager
     def read(
-        self, data: bytes, min_side: int | None = None, *, brightness_only: bool = False
+        self,
+        data: bytes,
+        min_side: int | None = None,
+        *,
+        brightness_only: bool = False,
+        reserved: int | None = None,
     ) -> Iterator[Image.Image]:
         """Yield an upright RGB image in sRGB and hold its memory while the block runs.
 
-        Blocks until the memory is free. With `min_side`, a JPEG may be decoded at a smaller scale,
-        with no side shorter than `min_side`. With `brightness_only`, conversions of color that
-        gray levels do not need are omitted. Raise an ImageError if the image cannot be used.
+        Blocks until the memory is free, at most _MAX_WAIT seconds. If the caller has `reserved`
+        memory, raise MemoryExceededError if the image needs more. With `min_side`, a JPEG may be
+        decoded at a smaller scale, with no side shorter than `min_side`. With `brightness_only`,
+        conversions of color that gray levels do not need are omitted. Raise an ImageError if the
+        image cannot be used.
         """
         image = opening.open_image(data, max_pixels=self.max_pixels, min_side=min_side)
         needed = estimate_memory(image)
@@ -87,7 +133,9 @@ class ImageReader:
                 "than this service allows for one image. Scale it down, or save it as JPEG, and "
                 "send it again."
             )
-        with self._budget.reserve(needed):
+        if reserved is not None and needed > reserved:
+            raise MemoryExceededError(needed)
+        with self.budget.reserve(needed, _MAX_WAIT) if reserved is None else nullcontext():
             # Rebinding releases the opened image, which holds the pixels before they are turned.
             image = loading.load_rgb(image, brightness_only=brightness_only)
             yield image

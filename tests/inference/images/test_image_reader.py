@@ -25,7 +25,7 @@ class RecordingBudget:
         self.sizes: list[int] = []
         self._budget = MemoryBudget(1)
 
-    def reserve(self, size: int) -> object:
+    def reserve(self, size: int, _: float | None) -> object:
         self.sizes.append(size)
         return self._budget.reserve(size)
 
