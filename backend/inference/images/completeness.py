@@ -9,6 +9,8 @@ from PIL import Image
 from backend.inference.images import media_boxes, png
 
 _SOS, _EOI = 0xDA, 0xD9  # JPEG markers: start of scan, end of image
+_SOF: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame
+_PROGRESSIVE_SOF: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 # Inside a scan, 0xFF is followed by zero (a plain byte), a restart marker, or another 0xFF (fill).
 _JPEG_MARKER: Final = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 # Bytes of the values of a TIFF by their type: BYTE, ASCII, SHORT, LONG, RATIONAL, ...
@@ -48,6 +50,24 @@ def scan_jpeg(data: bytes) -> tuple[int, bool]:
 def count_jpeg_scans(data: bytes) -> int:
     """Count the scans of a JPEG; most have one, which needs no search for markers."""
     return 1 if data.count(bytes((0xFF, _SOS))) <= 1 else scan_jpeg(data)[0]
+
+
+def has_partial_scans(data: bytes) -> bool:
+    """Whether a JPEG's decoder keeps the coefficients of the whole image until its last scan.
+
+    libjpeg does so if the image is progressive, or if its first scan lacks a component.
+    """
+    position, components = 2, 0
+    while marker := _JPEG_MARKER.search(data, position):
+        kind, start = data[marker.end() - 1], marker.end()
+        if kind in _SOF:
+            components = data[start + 7] if start + 7 < len(data) else 0
+            if kind in _PROGRESSIVE_SOF:
+                return True
+        elif kind == _SOS:
+            return start + 2 < len(data) and data[start + 2] < components
+        position = start + max(int.from_bytes(data[start : start + 2], "big"), 2)
+    return False
 
 
 def count_jpeg_2000_halvings(data: bytes) -> int:

@@ -9,16 +9,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from backend.inference.errors import ImageError, ImageTooLargeError
-from backend.inference.images import color, completeness, transparency
+from backend.inference.errors import ImageError
+from backend.inference.images import color, completeness, failures, transparency
 from backend.inference.images.opening import (
     DECODE_ERRORS,
     DEFAULT_MAX_PIXELS,
     BoundedFile,
-    broken_error,
     open_file,
     open_image,
-    truncated_error,
     without_damaged_metadata,
 )
 
@@ -70,11 +68,9 @@ def load_rgb(image: Image.Image, *, brightness_only: bool = False) -> Image.Imag
         upright = _upright(rgb, image)
         return upright if upright.mode == "RGB" else upright.convert("RGB")
     except DECODE_ERRORS as error:
-        raise broken_error() from error
+        raise failures.broken_error() from error
     except MemoryError as error:
-        raise ImageTooLargeError(
-            "The image needs more memory than is available. Scale it down and send it again."
-        ) from error
+        raise failures.memory_error() from error
 
 
 def _load(image: Image.Image) -> Image.Image:
@@ -82,8 +78,6 @@ def _load(image: Image.Image) -> Image.Image:
     file, form = getattr(image, "fp", None), image.format or ""
     try:
         image.load()
-        if form == "JPEG2000":
-            setattr(image, "reduce", 0)  # noqa: B010 (gives the image back its method)
         return image
     except DECODE_ERRORS as error:
         data = file.getvalue() if isinstance(file, BoundedFile) else b""
@@ -102,9 +96,9 @@ def _load(image: Image.Image) -> Image.Image:
             retried = None
         if retried is not None and _has_enough_rows(retried):
             return retried
-        if completeness.ends_early(data, form, image):
-            raise truncated_error() from error
-        raise broken_error() from error
+        if completeness.ends_early(data, form):
+            raise failures.truncated_error() from error
+        raise failures.broken_error() from error
 
 
 def _has_enough_rows(image: Image.Image) -> bool:

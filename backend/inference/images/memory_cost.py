@@ -17,11 +17,14 @@ _OTHER: Final = (7, 14)
 _TURNED: Final = 9  # with an EXIF block, which may say that a copy is turned upright
 _WIDE: Final = 18  # 16 bits and more per channel, or LAB
 _CMYK: Final = 13
-_COEFFICIENTS: Final = 4  # bytes per pixel of the full size of a progressive JPEG
 # In the info of an image that is decoded at a reduced scale: its full size, and a divisor that its
 # plugin applies only when it decodes.
 FULL_SIZE: Final = "full size"
 DIVISOR: Final = "divisor"
+# In the info of a JPEG: bytes per pixel of the full size that the decoder keeps between scans.
+COEFFICIENT_BYTES: Final = "coefficient bytes"
+# In the info of a TIFF that another process reads: pixels of a tile.
+TILE_PIXELS: Final = "tile pixels"
 _MIN_ROW_PIXELS: Final = 64  # cost of a row, however short
 _TILE_SIDES: Final = (322, 323)  # tags of a TIFF
 
@@ -33,15 +36,19 @@ def count_pixels(image: Image.Image) -> int:
     """
     divisor: int = image.info.get(DIVISOR, 1)
     width, height = -(-image.width // divisor), -(-image.height // divisor)
+    return max(max(width, _MIN_ROW_PIXELS) * height, image.info.get(TILE_PIXELS, 0))
+
+
+def count_tile_pixels(image: Image.Image) -> int:
+    """Return the pixels of a tile of a TIFF; 0 for other images."""
     sides = [getattr(image, "tag_v2", {}).get(tag, 0) for tag in _TILE_SIDES]
-    tile = math.prod(side if isinstance(side, int) else 0 for side in sides)
-    return max(max(width, _MIN_ROW_PIXELS) * height, tile)
+    return math.prod(side if isinstance(side, int) else 0 for side in sides)
 
 
 def estimate_memory(image: Image.Image) -> int:
     """Return the bytes that decoding and preprocessing an opened image takes at most.
 
-    A progressive JPEG keeps all coefficients, even in scaled decoding.
+    The decoder of a JPEG with partial scans keeps all coefficients, even in scaled decoding.
     """
     plain, transparent = _BYTES_PER_PIXEL.get(image.format or "", _OTHER)
     bytes_per_pixel = transparent if image.has_transparency_data else plain
@@ -52,5 +59,5 @@ def estimate_memory(image: Image.Image) -> int:
     if "exif" in image.info and image.format != "HEIF":  # its decoder turns the image
         bytes_per_pixel = max(bytes_per_pixel, _TURNED)
     width, height = image.info.get(FULL_SIZE, image.size)
-    coefficients = _COEFFICIENTS * width * height if image.info.get("progressive") else 0
-    return int(bytes_per_pixel * count_pixels(image)) + coefficients
+    coefficients = image.info.get(COEFFICIENT_BYTES, 0) * width * height
+    return int(bytes_per_pixel * count_pixels(image) + coefficients)

@@ -6,21 +6,23 @@ The format is detected from the content, and the size is checked before any pixe
 import io
 import pkgutil
 import struct
+import warnings
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
 from PIL import Image, ImageFile
 
-from backend.inference.errors import (
-    BrokenImageError,
-    EmptyImageError,
-    ImageTooLargeError,
-    TruncatedImageError,
-    UnsupportedImageError,
+from backend.inference.errors import EmptyImageError, ImageTooLargeError, UnsupportedImageError
+from backend.inference.images import completeness, failures, file_types, media_boxes, png
+from backend.inference.images.isolation import FORMATS as ISOLATED_FORMATS
+from backend.inference.images.isolation import IsolatedImage
+from backend.inference.images.memory_cost import (
+    COEFFICIENT_BYTES,
+    DIVISOR,
+    FULL_SIZE,
+    count_pixels,
 )
-from backend.inference.images import completeness, file_types, media_boxes, png
-from backend.inference.images.memory_cost import DIVISOR, FULL_SIZE, count_pixels
 
 DEFAULT_MAX_PIXELS: Final = 50_000_000
 # A JPEG may have this many times the maximum of pixels if it is decoded at a reduced scale.
@@ -32,6 +34,9 @@ MAX_JPEG_2000_PIXELS: Final = 4_000_000
 MAX_SCANNED_PIXELS: Final = 1_000_000_000
 MAX_ICON_SIDE: Final = 256  # pixels of a bitmap in an icon; larger images are PNGs
 MAX_READS: Final = 50_000  # read calls while parsing one file; ordinary files need some hundreds
+
+# Pillow warns of every damaged tag of a file, and Python remembers every warning.
+warnings.filterwarnings("ignore", module=r"PIL\.")
 
 # Pillow's plugins refuse more than twice as many pixels while they parse a header; those of GIF
 # and WebP allocate them then. `open_image` checks all formats against its own limit.
@@ -98,11 +103,18 @@ def _use_scaled_decoding(image: Image.Image, data: bytes, scale: int) -> None:
     if image.format == "JPEG":
         image.info[FULL_SIZE] = image.size
         image.draft(None, (image.width // scale, image.height // scale))
-    elif image.format == "JPEG2000":
-        halvings = min(scale.bit_length() - 1, completeness.count_jpeg_2000_halvings(data))
+    elif image.format == "JPEG2000" and isinstance(image, IsolatedImage):
+        image.halvings = min(scale.bit_length() - 1, completeness.count_jpeg_2000_halvings(data))
         image.info[FULL_SIZE] = image.size
-        image.info[DIVISOR] = 2**halvings
-        setattr(image, "reduce", halvings)  # noqa: B010 (the plugin's property hides a method)
+        image.info[DIVISOR] = 2**image.halvings
+
+
+def _coefficient_bytes(image: Image.Image, data: bytes) -> float:
+    """Return the bytes per pixel of the coefficients that the decoder of a JPEG keeps."""
+    sampling = [across * down for _, across, down, _ in getattr(image, "layer", ())]
+    if not sampling or not completeness.has_partial_scans(data):
+        return 0
+    return 2 * sum(sampling) / max(max(sampling), 1)
 
 
 class BoundedFile(io.BytesIO):
@@ -116,7 +128,7 @@ class BoundedFile(io.BytesIO):
     def read(self, size: int | None = -1, /) -> bytes:
         self._reads += 1
         if self._reads > MAX_READS:
-            raise _segments_error()
+            raise failures.segments_error()
         return super().read(size)
 
 
@@ -124,6 +136,10 @@ class BoundedFile(io.BytesIO):
 def _plugin(form: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
     """Return Pillow's class for a format. Rare formats are imported when one is first sent."""
     plugin: Callable[[io.BytesIO], ImageFile.ImageFile] = pkgutil.resolve_name(_PLUGINS[form])
+    if form in ("BMP", "ICO", "PPM"):
+        from backend.inference.images import fast_decoders
+
+        fast_decoders.register()
     # An image is decoded in one thread, because several images are decoded at the same time.
     if form == "AVIF":
         from PIL import AvifImagePlugin
@@ -138,8 +154,14 @@ def _plugin(form: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
 
 
 def open_file(data: bytes, form: str) -> Image.Image:
+    """Read the header of a file of the format `form`, in a separate process if it needs one."""
+    return IsolatedImage(data, form) if form in ISOLATED_FORMATS else parse_file(data, form)
+
+
+def parse_file(data: bytes, form: str) -> Image.Image:
+    """Read the header of a file of the format `form` in this process."""
     if form == "HEIF" and not media_boxes.are_item_types_text(data):
-        raise broken_error()
+        raise failures.broken_error()
     try:
         if form == "ICO" and (content := _png_of_icon(data)):
             return open_file(content, "PNG")
@@ -148,7 +170,9 @@ def open_file(data: bytes, form: str) -> Image.Image:
         raise _opening_error(data, form) from error
     if image.mode == "P" and image.palette is None:  # Pillow fails an assertion on such an image
         raise _opening_error(data, form)
-    if form == "PNG":
+    if form == "JPEG":
+        image.info[COEFFICIENT_BYTES] = _coefficient_bytes(image, data)
+    elif form == "PNG":
         image.info["cicp"] = png.read_cicp(data)
     elif form == "AVIF":
         image.info["cicp"] = media_boxes.read_nclx(data)
@@ -174,7 +198,7 @@ def without_damaged_metadata(data: bytes) -> bytes:
     try:
         return png.remove_damaged_metadata(data)
     except png.TooManyChunksError as error:
-        raise _segments_error() from error
+        raise failures.segments_error() from error
 
 
 def _png_of_icon(data: bytes) -> bytes | None:
@@ -197,31 +221,12 @@ def _png_of_icon(data: bytes) -> bytes | None:
     return None
 
 
-def _segments_error() -> BrokenImageError:
-    return BrokenImageError(
-        "The image file has too many segments. Save it again and send the new file."
-    )
-
-
 def _opening_error(data: bytes, form: str) -> Exception:
     if completeness.ends_early(data, form):
-        return truncated_error()
+        return failures.truncated_error()
     if form in _PARTLY_SUPPORTED:
         return UnsupportedImageError(
             f"This kind of {_PARTLY_SUPPORTED[form]} file{file_types.describe_variant(data)} is "
             "not supported. Export the image as PNG or JPEG."
         )
-    return broken_error()
-
-
-def truncated_error() -> TruncatedImageError:
-    return TruncatedImageError(
-        "The file ends early: a part of the image is missing. Copy or download it again, and send "
-        "the complete file."
-    )
-
-
-def broken_error() -> BrokenImageError:
-    return BrokenImageError(
-        "The image is damaged and cannot be decoded. Save it again and send the new file."
-    )
+    return failures.broken_error()

@@ -36,7 +36,7 @@ class RecordingBudget:
         (OPAQUE, "PNG", {}, None, 7 * 400 * 300),
         (OPAQUE, "JPEG", {}, None, 7 * 400 * 300),
         (OPAQUE, "JPEG", {}, 100, 7 * 200 * 150),
-        (OPAQUE, "JPEG", {"progressive": True}, 100, 7 * 200 * 150 + 4 * 400 * 300),
+        (OPAQUE, "JPEG", {"progressive": True}, 100, 7 * 200 * 150 + 3 * 400 * 300),
         (OPAQUE, "JPEG", {"exif": b"Exif\0\0"}, None, 9 * 400 * 300),
         (OPAQUE, "PNG", {}, 100, 7 * 400 * 300),
         (TRANSPARENT, "PNG", {}, None, 14 * 400 * 300),

@@ -1,0 +1,147 @@
+"""The process in which `isolation` decodes files: reads requests on stdin, responds on stdout.
+
+It limits its memory and processor time for each file: a file that makes a decoder allocate or
+compute without end, or crash, ends only this process. It exits after IDLE_SECONDS without work,
+when it holds much more memory than at its start, and when stdin is closed.
+
+A request is a line of JSON, `{"form", "size", "halvings", "memory", "seconds"}`, and the `size`
+bytes of the file. If `halvings` is null, only the header is read. The response is a line of JSON,
+either `{"error", "detail"}` or what `_describe` returns. If the image was loaded, its blobs and the
+bands of its pixels follow.
+"""
+
+import json
+import select
+import signal
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from PIL import Image
+
+from backend.inference.errors import ImageError
+from backend.inference.images import completeness, failures, opening
+from backend.inference.images.isolation import BLOBS, MEMORY_STATUS, MODES, rows_of_band
+from backend.inference.images.memory_cost import count_tile_pixels
+
+try:
+    import resource
+except ImportError:  # Windows: no limits
+    resource = None  # type: ignore[assignment]
+
+IDLE_SECONDS: Final = 20.0
+_MAX_BLOB: Final = 4_000_000  # bytes
+_MAX_GROWTH: Final = 50_000_000  # bytes of address space that are kept for the next file
+
+
+def main() -> None:
+    """Respond to requests until there are none."""
+    for name in ("SIGINT", "SIGTERM"):  # the service finishes its requests, then closes stdin
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    base = _address_space()
+    while _is_requested() and (line := sys.stdin.buffer.readline()):
+        request = json.loads(line)
+        data = sys.stdin.buffer.read(request["size"])
+        _set_limits(base + request["memory"], request["seconds"])
+        for part in _respond(request, data):
+            sys.stdout.buffer.write(part)
+        sys.stdout.buffer.flush()
+        _set_limits(None, 0)
+        if _address_space() > base + _MAX_GROWTH:
+            return
+
+
+def _respond(request: dict[str, Any], data: bytes) -> Iterator[bytes]:
+    try:
+        image = _open(data, request["form"], request["halvings"])
+    except ImageError as error:
+        yield _line({"error": type(error).__name__, "detail": str(error)})
+        return
+    yield _line(_describe(image))
+    if request["halvings"] is None:
+        return
+    for name in BLOBS:
+        yield _blob(image, name)
+    step = rows_of_band(image.width)
+    for top in range(0, image.height, step):
+        bottom = min(top + step, image.height)
+        yield image.crop((0, top, image.width, bottom)).tobytes()
+
+
+def _open(data: bytes, form: str, halvings: int | None) -> Image.Image:
+    image = opening.parse_file(data, form)
+    if halvings is None:
+        return image
+    try:
+        if form == "JPEG2000":
+            setattr(image, "reduce", halvings)  # noqa: B010 (the property hides a method)
+        image.load()
+        if form == "JPEG2000":
+            setattr(image, "reduce", 0)  # noqa: B010 (gives the image back its method)
+        mode = _sent_mode(image)
+        return image if image.mode == mode else image.convert(mode)
+    except opening.DECODE_ERRORS as error:
+        if completeness.ends_early(data, form, image):
+            raise failures.truncated_error() from error
+        raise failures.broken_error() from error
+
+
+def _describe(image: Image.Image) -> dict[str, Any]:
+    return {
+        "image_size": image.size,
+        "mode": _sent_mode(image),
+        "tile_pixels": count_tile_pixels(image),
+        "cicp": image.info.get("cicp"),
+        "blobs": [len(_blob(image, name)) for name in BLOBS],
+    }
+
+
+def _sent_mode(image: Image.Image) -> str:
+    if image.mode in MODES and "transparency" not in image.info:
+        return image.mode
+    return "RGBA" if image.has_transparency_data else "RGB"
+
+
+def _blob(image: Image.Image, name: str) -> bytes:
+    blob = image.info.get(name)
+    return blob if isinstance(blob, bytes) and len(blob) <= _MAX_BLOB else b""
+
+
+def _line(response: dict[str, Any]) -> bytes:
+    return json.dumps(response).encode() + b"\n"
+
+
+def _is_requested() -> bool:
+    """Wait for a request; return whether there is one within IDLE_SECONDS."""
+    if sys.platform == "win32":
+        return True
+    return bool(select.select([sys.stdin], [], [], IDLE_SECONDS)[0])
+
+
+def _set_limits(memory: int | None, seconds: float) -> None:
+    """Limit the address space to `memory` bytes, and end this process after `seconds`.
+
+    Only time in which a processor works for this process counts; 0 is no limit.
+    """
+    if resource is None:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard if memory is None else memory, hard))
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF ends the process
+
+
+def _address_space() -> int:
+    """Return the bytes of this process's address space; 0 if unknown."""
+    try:
+        pages = Path("/proc/self/statm").read_text().split()[0]
+    except OSError:
+        return 0
+    return int(pages) * 4096 if resource is None else int(pages) * resource.getpagesize()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except MemoryError:
+        sys.exit(MEMORY_STATUS)
