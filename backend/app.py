@@ -27,6 +27,7 @@ from backend.history.history import History
 from backend.inference import runtimes
 from backend.inference.classifier import Classifier
 from backend.inference.images.image_reader import ImageReader
+from backend.inference.large_images import LargeImages
 from backend.inference.models.artifact import Artifact
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from backend.resources.memory import MemoryShares, memory_limit
@@ -60,14 +61,16 @@ def create_app(
     limit = memory_limit()
     shares = MemoryShares.from_limit(limit // settings.workers) if limit else None
     reader = ImageReader(settings.max_pixels, shares.decoding if shares else None)
+    threads = settings.threads or threads_per_worker(cpu_limit(), settings.workers)
 
-    def build(artifact: Artifact) -> Classifier:
+    def build(large_images: LargeImages, artifact: Artifact) -> Classifier:
         name = artifact.manifest.name
         return Classifier(
             artifact,
             partial(load_runtime, artifact, settings.runtime),
-            threads=settings.threads or threads_per_worker(cpu_limit(), settings.workers),
+            threads=threads,
             reader=reader,
+            large_images=large_images,
             max_batch=settings.max_batch,
             queue_size=settings.queue_size,
             scaled_decoding=settings.scaled_decoding,
@@ -84,8 +87,14 @@ def create_app(
             cache_bytes=settings.cache_max_bytes,
             allow_private=settings.allow_private_sources,
         )
+        large_images = LargeImages(reader, threads)
         catalog = Catalog(
-            addresses, default, resolver.resolve, build, max_wait=settings.timeout, auto=auto
+            addresses,
+            default,
+            resolver.resolve,
+            partial(build, large_images),
+            max_wait=settings.timeout,
+            auto=auto,
         )
         app_history = _create_history(settings, reader)
 
@@ -113,6 +122,7 @@ def create_app(
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
             await asyncio.to_thread(catalog.close)
+            await asyncio.to_thread(large_images.close)
             if app_history is not None:
                 await app_history.close()
             if tracing:

@@ -12,7 +12,10 @@ from backend.inference.types import ClassificationResult, Timings
 
 
 async def classify(
-    classifiers: Sequence[Classifier], data: bytes, time_limit: float | None = None
+    classifiers: Sequence[Classifier],
+    data: bytes,
+    time_limit: float | None = None,
+    client: str = "",
 ) -> tuple[Classifier, ClassificationResult]:
     """Classify an image file; return the classifier that answers, and its result.
 
@@ -25,15 +28,15 @@ async def classify(
     spent = Timings(0.0, 0.0, 0.0)
     *specialized, last = classifiers
     if not specialized:
-        return last, await last.classify(data, time_limit)
+        return last, await last.classify(data, time_limit, client)
     image = SharedImage(data, [classifier.decoder for classifier in classifiers])
     with closing(image):
         for classifier in specialized:
-            result = await classifier.classify(image, _seconds_until(end))
+            result = await classifier.classify(image, _seconds_until(end), client)
             spent = _add(spent, result.timings)
             if result.in_distribution:
                 return classifier, replace(result, timings=spent)
-        result = await last.classify(image, _seconds_until(end))
+        result = await last.classify(image, _seconds_until(end), client)
         return last, replace(result, timings=_add(spent, result.timings))
 
 

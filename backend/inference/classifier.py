@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -34,6 +34,8 @@ from backend.inference.preprocessing import model_input
 from backend.inference.types import ClassificationResult, Floats, Timings
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from calibration.apply import SetSize
+
+T = TypeVar("T")
 
 _UNKNOWN_SECONDS: Final = 1.0  # cost of decoding an image whose header hides its size
 
@@ -97,7 +99,7 @@ class Classifier:
             weigh=_count_rows,
         )
         self._explainer: Final = Explainer(
-            self._engine, self.decoder, self._batcher, self._decoders
+            self._engine, self.decoder, self._batcher, self._decoders, self._run_decoding
         )
 
     @property
@@ -201,17 +203,32 @@ class Classifier:
             return [each for result in results for each in self._label(result, queue)]
 
     async def explain(
-        self, data: bytes, result: ClassificationResult, time_limit: float | None = None
+        self,
+        data: bytes,
+        result: ClassificationResult,
+        time_limit: float | None = None,
+        client: str = "",
     ) -> Explanation | None:
         """Explain the most probable label of an image file's `result`; see `Explainer.explain`."""
-        return await self._explainer.explain(data, result.top(1)[0], time_limit)
+        return await self._explainer.explain(data, result.top(1)[0], time_limit, client)
 
-    def model_input_png(self, data: bytes) -> bytes:
-        """Return the model input made from an image file, as a PNG. Blocks.
+    async def model_input_png(
+        self, data: bytes, time_limit: float | None = None, client: str = ""
+    ) -> bytes:
+        """Return the model input made from an image file, as a PNG.
 
-        Raise ImageError for an image that cannot be used.
+        Raise the errors of `classify`.
         """
-        return model_input.to_png(self.decoder.decode(data).rows[0], self.manifest.preprocess)
+
+        def render(reserved: int) -> bytes:
+            rows = self.decoder.decode(data, reserved).rows
+            return model_input.to_png(rows[0], self.manifest.preprocess)
+
+        try:
+            async with asyncio.timeout(time_limit):
+                return await self._run_decoding(render, data, client)
+        except TimeoutError as error:
+            raise _deadline_error(time_limit) from error
 
     def use_default_plan(self) -> None:
         """Use the plan that suits most networks. Blocks."""
@@ -263,10 +280,7 @@ class Classifier:
                 yield started + time_limit if time_limit else NO_DEADLINE
         except (TimeoutError, DeadlineError) as error:
             self._observer.expired()
-            raise DeadlineError(
-                f"The classification took longer than {time_limit:g} s and was cancelled. "
-                "Try again later."
-            ) from error
+            raise _deadline_error(time_limit) from error
         except asyncio.CancelledError:
             self._observer.abandoned()
             raise
@@ -283,16 +297,31 @@ class Classifier:
             return tiny
         if not self.plan.decoders:
             return data
-        try:
-            decoding = self._decoders.submit(self.decoder.decode, data, self._large.ordinary_memory)
-        except RuntimeError as error:  # the executor is shut down
-            raise ClosedError from error
-        return await asyncio.wrap_future(decoding)
+        return await self._in_thread(
+            partial(self.decoder.decode, data, self._large.ordinary_memory)
+        )
 
     async def _decode_large(
         self, data: bytes | SharedImage, cost: DecodingCost, client: str, deadline: float
     ) -> Input:
         return await self._large.decode(partial(self.decoder.decode, data), cost, client, deadline)
+
+    async def _run_decoding(self, work: Callable[[int], T], data: bytes, client: str) -> T:
+        """Return `work(reserved)`, which decodes an image file with `reserved` bytes."""
+        cost = self.decoder.estimate_cost(data)
+        if not self._large.is_large(cost):
+            try:
+                return await self._in_thread(partial(work, self._large.ordinary_memory))
+            except MemoryExceededError as error:
+                cost = DecodingCost(_UNKNOWN_SECONDS, error.needed)
+        return await self._large.decode(work, cost, client)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        try:
+            future = self._decoders.submit(work)
+        except RuntimeError as error:  # the executor is shut down
+            raise ClosedError from error
+        return await asyncio.wrap_future(future)
 
     def _label(self, result: InferenceResult, queue: float) -> list[ClassificationResult]:
         timings = Timings(result.decode * 1e3, queue * 1e3, result.inference * 1e3)
@@ -316,3 +345,9 @@ class Classifier:
 
 def _count_rows(item: Item) -> int:
     return len(item.rows) if isinstance(item, Input) else 1
+
+
+def _deadline_error(seconds: float | None) -> DeadlineError:
+    return DeadlineError(
+        f"The classification took longer than {seconds:g} s and was cancelled. Try again later."
+    )

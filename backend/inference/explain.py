@@ -7,7 +7,7 @@ Occlusion explains any other model.
 
 import asyncio
 import io
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from PIL import Image
 
 from backend.inference import occlusion
 from backend.inference.batcher import Batcher
-from backend.inference.decoder import Decoder, Input
+from backend.inference.decoder import Decoder, Input, LocatedInput
 from backend.inference.engine import Engine, InferenceResult
 from backend.inference.errors import ClosedError, QueueFullError
 from backend.inference.types import Floats, LabelScore, Region
@@ -27,6 +27,7 @@ from backend.inference.types import Floats, LabelScore, Region
 MAX_SIDE: Final = 512  # pixels of the longer side of a heat map
 
 T = TypeVar("T")
+Decode = Callable[[Callable[[int], Any], bytes, str], Awaitable[Any]]
 
 Method = Literal["class activation map", "occlusion"]
 
@@ -47,8 +48,9 @@ class Explanation:
 class Explainer:
     """Explains classifications of one model, one at a time. Use it from one event loop.
 
-    Images are decoded in `executor`. The masked inputs of occlusion pass through `batcher`, one
-    batch at a time, so they take turns with the images of other requests.
+    `decode(work, data, client)` runs the decoding of an image file. The masked inputs of occlusion
+    pass through `batcher`, one batch at a time, so they take turns with the images of other
+    requests.
     """
 
     def __init__(
@@ -57,15 +59,21 @@ class Explainer:
         decoder: Decoder,
         batcher: Batcher[Any, InferenceResult],
         executor: Executor,
+        decode: Decode,
     ) -> None:
         self._engine = engine
         self._decoder = decoder
         self._batcher = batcher
         self._executor = executor
+        self._decode = decode
         self._turn = asyncio.Semaphore()
 
     async def explain(
-        self, data: bytes, prediction: LabelScore, time_limit: float | None = None
+        self,
+        data: bytes,
+        prediction: LabelScore,
+        time_limit: float | None = None,
+        client: str = "",
     ) -> Explanation | None:
         """Explain why an image file was classified as `prediction`.
 
@@ -76,19 +84,26 @@ class Explainer:
         method: Method = "class activation map"
         heat: Floats | None = None
         with suppress(TimeoutError, QueueFullError):
-            async with asyncio.timeout(time_limit), self._turn:
-                located = await self._in_thread(partial(self._decoder.locate, data))
-                row = located.row
-                heat = await self._in_thread(
-                    partial(self._engine.activation_map, row, prediction.index)
+            async with asyncio.timeout(time_limit):
+                located: LocatedInput = await self._decode(
+                    partial(self._decoder.locate, data), data, client
                 )
-                if heat is None:
-                    method = "occlusion"
-                    maps = occlusion.measure(
-                        row, self._decoder.spec, prediction.index, self._predict, self._batch_size
+                row = located.row
+                async with self._turn:
+                    heat = await self._in_thread(
+                        partial(self._engine.activation_map, row, prediction.index)
                     )
-                    async for each in maps:
-                        heat = each
+                    if heat is None:
+                        method = "occlusion"
+                        maps = occlusion.measure(
+                            row,
+                            self._decoder.spec,
+                            prediction.index,
+                            partial(self._predict, client),
+                            self._batch_size,
+                        )
+                        async for each in maps:
+                            heat = each
         if heat is None:
             return None
         png = await self._in_thread(partial(render, heat, located.region, located.size))
@@ -98,8 +113,10 @@ class Explainer:
     def _batch_size(self) -> int:
         return self._engine.plan.max_batch
 
-    async def _predict(self, rows: Floats) -> Floats:
-        return (await self._batcher.submit(Input(rows))).probabilities
+    async def _predict(self, client: str, rows: Floats) -> Floats:
+        cost = len(rows) * self._engine.seconds_per_image
+        result = await self._batcher.submit(Input(rows), client=client, cost=cost)
+        return result.probabilities
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         try:

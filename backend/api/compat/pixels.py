@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from backend.api import deadlines, json_body
 from backend.api.body import is_form, is_raw_image, read_body, read_form
+from backend.api.clients import client_of
 from backend.api.compat import pixel_inputs
 from backend.api.compat.pixel_inputs import DRAWING_FIELD, PixelField
 from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep
@@ -79,12 +80,13 @@ async def predict(
     timeout = deadlines.request_timeout(request, settings.timeout)
     classifier, spec = await _get_digit_model(catalog, model)
     request.state.model_name = classifier.manifest.name
-    classifier.require_capacity(timeout)
+    client = client_of(request.scope, settings.trusted_proxies)
+    classifier.require_capacity(timeout, client)
     body = await read_body(request, pixel_inputs.MAX_BYTES)
     deadline = deadlines.Deadline(timeout)
     parsing = json_body.run_in_parser(pixel_inputs.parse_pixels, body, spec)
     field, inputs = await deadline.limit(parsing)
-    work = classifier.classify_inputs(inputs, deadline.remaining())
+    work = classifier.classify_inputs(inputs, deadline.remaining(), client)
     results = await deadlines.cancel_on_disconnect(request, work)
     return _json_response(_format_response(field, results))
 
@@ -109,7 +111,8 @@ async def predict_nn(
     timeout = deadlines.request_timeout(request, settings.timeout)
     classifier, spec = await _get_digit_model(catalog, model)
     request.state.model_name = classifier.manifest.name
-    classifier.require_capacity(timeout)
+    client = client_of(request.scope, settings.trusted_proxies)
+    classifier.require_capacity(timeout, client)
     body = b"" if drawing_data else await _read_drawing(request)
     deadline = deadlines.Deadline(timeout)
     url = drawing_data or await deadline.limit(
@@ -121,10 +124,10 @@ async def predict_nn(
     reading = asyncio.to_thread(pixel_inputs.read_canvas, data, spec, settings.max_pixels)
     canvas = await deadline.limit(reading)
     if canvas is None:
-        work_on_image = classifier.classify(data, deadline.remaining())
+        work_on_image = classifier.classify(data, deadline.remaining(), client)
         result = await deadlines.cancel_on_disconnect(request, work_on_image)
     else:
-        work = classifier.classify_inputs(canvas, deadline.remaining())
+        work = classifier.classify_inputs(canvas, deadline.remaining(), client)
         (result,) = await deadlines.cancel_on_disconnect(request, work)
     return _json_response({"result": 1, "error": "", "data": result.probabilities.tolist()})
 

@@ -12,6 +12,7 @@ from starlette.responses import Response, StreamingResponse
 
 from backend.api import deadlines, deps
 from backend.api.body import read_image, read_images
+from backend.api.clients import client_of
 from backend.api.errors import problem_for
 from backend.api.multipart import Upload
 from backend.api.parameters import check_query
@@ -100,13 +101,14 @@ async def classify(
     """Classify the image in the form field `file` (or `image`), or in the raw body."""
     timeout = deadlines.request_timeout(request, settings.timeout)
     classifiers = await deps.get_classifiers(request, catalog, model, timeout)
+    client = client_of(request.scope, settings.trusted_proxies)
     for each in classifiers:
-        each.require_capacity(timeout)  # before reading the body: rejections must be cheap
+        each.require_capacity(timeout, client)  # before reading the body: rejections must be cheap
     upload = await read_image(request, settings.max_bytes)
     content = upload.read(settings.max_bytes)
     started = time.perf_counter()
     classifier, result = await deadlines.cancel_on_disconnect(
-        request, auto.classify(classifiers, content, timeout)
+        request, auto.classify(classifiers, content, timeout, client)
     )
     request.state.model_name = classifier.manifest.name
     fields = make_classification(
@@ -114,11 +116,11 @@ async def classify(
     )
     await _store(history if store else None, fields, content)
     if model_input:
-        png = await asyncio.to_thread(classifier.model_input_png, content)
+        png = await classifier.model_input_png(content, timeout, client)
         fields["model_input"] = png_url(png)
     if explain:
         seconds = max(_EXPLAIN_SHARE * timeout - (time.perf_counter() - started), 0)
-        explaining = classifier.explain(content, result, seconds)
+        explaining = classifier.explain(content, result, seconds, client)
         explanation = await deadlines.cancel_on_disconnect(request, explaining)
         fields["explanation"] = make_explanation(explanation)
     return Response(
@@ -155,15 +157,17 @@ async def classify_batch(
     """Classify every `file` of the form. An invalid image fails alone."""
     timeout = deadlines.request_timeout(request, settings.timeout)
     classifiers = await deps.get_classifiers(request, catalog, model, timeout)
+    client = client_of(request.scope, settings.trusted_proxies)
     uploads = await read_images(request, settings.max_bytes, settings.max_batch_bytes)
 
     async def classify_line(upload: Upload) -> bytes:
         try:
             content = upload.read(settings.max_bytes)
             await deadlines.wait_until(
-                lambda: all(each.has_capacity(timeout) for each in classifiers), timeout
+                lambda: all(each.has_capacity(timeout, client, content) for each in classifiers),
+                timeout,
             )
-            classifier, result = await auto.classify(classifiers, content, timeout)
+            classifier, result = await auto.classify(classifiers, content, timeout, client)
             fields = make_classification(
                 result, classifier.manifest, upload.filename, top_k, probabilities, coverage
             )
