@@ -54,10 +54,13 @@ class Settings(BaseSettings):
         1, validation_alias="WEB_CONCURRENCY", description="number of worker processes, at most 64"
     )
     max_connections: PositiveInt = Field(
-        1000, description="open connections per process; further ones get a 503"
+        1000, description="open connections per process; further ones replace the slowest or get a 503"
     )
     header_timeout: PositiveFloat = Field(
         10.0, description="seconds to receive a request's headers; then the connection is closed"
+    )
+    write_timeout: PositiveFloat = Field(
+        30.0, description="seconds without progress of a response that is sent, then it is cut off"
     )
     models_dir: Path = Field(Path("models"), description="folder with the model folders")
     models: str = Field(

@@ -12,8 +12,11 @@ from starlette.types import ASGIApp
 
 from backend.api.middleware.access_log import AccessLogMiddleware
 from backend.api.middleware.draining import DrainingMiddleware, DrainState
-from backend.server.connections import Connection, DefaultConnection, SharedState
+from backend.server.connection_limits import ConnectionLimits
+from backend.server.connections import Connection
 from backend.server.lifecycle import Server
+from backend.server.protocols import DefaultConnection
+from backend.server.request_stream import SharedState
 from backend.telemetry.metrics import Metrics
 
 
@@ -54,6 +57,8 @@ def run_server(
     protocol: type[Connection] = DefaultConnection,
     max_connections: int = 1000,
     header_timeout: float = 10.0,
+    write_timeout: float = 30.0,
+    max_over_limit: int = 256,
 ) -> Iterator[ServerThread]:
     """Serve `app` on a free port, with access log and draining."""
     drain_state = DrainState()
@@ -63,7 +68,8 @@ def run_server(
         lifespan="off",
         log_config=None,
     )
-    server = Server(config, SharedState(drain_state, max_connections, header_timeout))
+    limits = ConnectionLimits(max_connections, max_over_limit)
+    server = Server(config, SharedState(drain_state, limits, header_timeout, write_timeout))
     listener = socket.create_server(("127.0.0.1", 0))
     port = listener.getsockname()[1]
     thread = threading.Thread(target=server.run, args=([listener],))

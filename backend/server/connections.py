@@ -1,55 +1,30 @@
-"""HTTP connections: uvicorn's protocols with limits and a graceful close."""
+"""HTTP connections: their slots, their time-outs, and how they close."""
 
 import asyncio
-import os
-import select
-import socket
-import weakref
-from contextlib import suppress
 from typing import Any, Final
 
-import h11
-import orjson
-from ulid import ULID
 from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import H11Protocol
-from uvicorn.server import ServerState
 
-from backend.api.errors import PROBLEM_TYPE, problem
-from backend.api.middleware.draining import ACCEPTED, CONNECTION, DrainState
+from backend.api.errors import BodyTimeoutError, TooManyConnectionsError
+from backend.server.request_stream import MIN_BODY_RATE, TOO_MANY, RequestStream, SharedState
+from backend.server.tcp import acknowledged_bytes, discard_received, is_readable, shutdown_write
 
+BODY_GRACE: Final = 10.0  # seconds that a body may be behind MIN_BODY_RATE
+
+_SLOW_BODY: Final = (
+    f"The body arrived at less than {MIN_BODY_RATE} bytes/s. Send it again over a faster network."
+)
+_DISCARD_SECONDS: Final = 30.0  # for the rest of a body after its response
 _FIRST_REQUEST_SECONDS: Final = 1.0  # how long a new connection may stay silent while draining
-_MAX_REJECTED: Final = 256  # rejected connections that get a 503; further ones are aborted
+_OVER_LIMIT_SECONDS: Final = 1.0  # and above the connection limit
 
 
-class SharedState(ServerState):
-    """State that all connections of one server share."""
+class Connection(RequestStream):
+    """Mixin for uvicorn's protocols that closes connections whose client is too slow."""
 
-    def __init__(
-        self, drain_state: DrainState, max_connections: int, header_timeout: float
-    ) -> None:
-        super().__init__()
-        self.drain_state = drain_state
-        self.max_connections = max_connections
-        self.header_timeout = header_timeout
-        self.rejected: set[RejectedConnection] = set()
-        self.rejected_count = 0  # since the last log line
-
-
-class Connection(asyncio.Protocol):
-    """Mixin for uvicorn's protocols that tracks how much of a request has arrived.
-
-    The subclass for each parser sets `_head_started_at` (when the incomplete head began; for a new
-    connection, when it was made; None once the head is complete) and `_is_receiving_body`.
-    """
-
-    transport: asyncio.Transport
-    loop: asyncio.AbstractEventLoop
-    cycle: Any
-    scope: Any
+    client: tuple[str, int] | None
     connections: set[Any]
     server_state: Any
-    timeout_keep_alive_task: asyncio.TimerHandle | None
 
     def __init__(
         self,
@@ -58,25 +33,21 @@ class Connection(asyncio.Protocol):
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
-        state = {**app_state, CONNECTION: weakref.ref(self)}
-        super().__init__(config, server_state, state, _loop)  # type: ignore[call-arg]
-        self._shared = server_state
-        self._head_started_at: float | None = None
-        self._is_receiving_body = False
-        self._last_data_at = 0.0
+        super().__init__(config, server_state, app_state, _loop)
+        self._unsent = (0, 0)  # bytes in the transport's buffer, bytes that the peer received
+        self._unread_since = 0.0  # when either of them last showed progress
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Accept the connection, or reject it above the limit."""
-        if len(self.connections) >= self._shared.max_connections:
-            RejectedConnection(transport, self._shared, self.loop)
-            return
+        """Take a slot, or be above the limit."""
         super().connection_made(transport)
-        self._head_started_at = self.loop.time()
+        self._unread_since = now = self.loop.time()
+        address = self.client[0] if self.client else ""
+        self._is_over_limit = not self._shared.limits.admit(self, address, now)
 
-    def data_received(self, data: bytes) -> None:
-        """Record the time and parse the data."""
-        self._last_data_at = self.loop.time()
-        super().data_received(data)
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Free the slot."""
+        self._shared.limits.remove(self)
+        super().connection_lost(exc)
 
     def timeout_keep_alive_handler(self) -> None:
         """Close an idle connection unless a request is arriving."""
@@ -89,38 +60,79 @@ class Connection(asyncio.Protocol):
 
     def is_last_request(self) -> bool:
         """Return whether no data follows the current request."""
-        has_more = (
-            self._head_started_at is not None
-            or self._is_receiving_body
-            or getattr(self, "pipeline", None)
-        )
+        has_more = self._buffer or self._head_started_at is not None or self._body is not None
         return not (has_more or self._has_unread_data())
 
-    def close_if_stalled(self, now: float) -> None:
-        """Close the connection if a head takes too long or no data follows stray bytes.
+    def waiting_seconds(self, now: float) -> float | None:
+        """Return how long the server has waited for the client; None while it works for it.
+
+        For a body this is the time by which it is behind MIN_BODY_RATE.
+        """
+        if self._lingers_until is not None:
+            return now  # longer than any other
+        if self.transport.get_write_buffer_size():
+            return now - self._unread_since
+        if self._body is not None:
+            is_waiting = self.flow.read_paused or (
+                self._is_responding() and self.cycle.waiting_for_100_continue
+            )
+            return None if is_waiting else now - self._body_due_at
+        if self._is_responding():
+            return None
+        return now - (self._idle_since if self._head_started_at is None else self._head_started_at)
+
+    def evict(self) -> None:
+        """Close the connection, with a response if a request has begun."""
+        if self.transport.is_closing() or self.transport.get_write_buffer_size():
+            self._shared.count_refusal("evicted")
+            self.transport.abort()
+            return
+        is_idle = self._head_started_at is None and self._body is None
+        if is_idle or self._lingers_until is not None:
+            self._shared.count_refusal("evicted")
+        else:
+            self.refuse(TooManyConnectionsError(TOO_MANY))
+        discard_received(self._descriptor())
+        self.transport.close()
+
+    def close_if_late(self, now: float) -> None:
+        """Close the connection if the client has kept the server waiting for too long.
 
         Any bytes after a response (a bare line end, or the rest of a body that was answered early)
         cancel uvicorn's keep-alive timer, so such a connection would stay open forever.
         """
-        if self._is_responding() or (
-            self._head_started_at is None and self.timeout_keep_alive_task
-        ):
+        if unsent := self.transport.get_write_buffer_size():
+            self._abort_if_unread(unsent, now)
             return
-        since = self._last_data_at if self._head_started_at is None else self._head_started_at
-        if now - since > self._shared.header_timeout:
+        self._unread_since = now
+        if self._lingers_until is not None:
+            if now > self._lingers_until:
+                self.transport.abort()
+            return
+        seconds = self.waiting_seconds(now)
+        if seconds is None or self.transport.is_closing():
+            return
+        if self._is_over_limit and seconds > _OVER_LIMIT_SECONDS:
+            self.refuse(TooManyConnectionsError(TOO_MANY))
+        elif self._body is not None:
+            if seconds > BODY_GRACE or self._is_discarding_too_long(now):
+                self.refuse(BodyTimeoutError(_SLOW_BODY))
+        elif seconds > self._shared.header_timeout and (
+            self._head_started_at is not None or not self.timeout_keep_alive_task
+        ):
             self.transport.close()
 
     def close_if_idle(self, now: float) -> None:
         """Close the connection if it is idle; called repeatedly while the server drains."""
-        if self.transport.is_closing() or self._is_responding() or self._is_receiving_body:
-            return
-        if self.transport.get_write_buffer_size():
+        if self.transport.is_closing() or self.transport.get_write_buffer_size():
             return  # a slow reader has not received the whole response
+        if self._lingers_until is None and (self._is_responding() or self._body is not None):
+            return
         started_at = self._head_started_at
         if started_at is not None and now - started_at < _FIRST_REQUEST_SECONDS:
             return
         if not self._has_unread_data():
-            _shutdown_write(self._descriptor())
+            shutdown_write(self._descriptor())
             self.transport.close()
 
     def disable_keep_alive(self) -> None:
@@ -128,12 +140,22 @@ class Connection(asyncio.Protocol):
         if self._is_responding():
             self.cycle.keep_alive = False
 
-    def _is_responding(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+    def _abort_if_unread(self, unsent: int, now: float) -> None:
+        """Abort the connection if the peer has not received anything for too long."""
+        acknowledged = acknowledged_bytes(self._descriptor())
+        if unsent < self._unsent[0] or acknowledged != self._unsent[1]:
+            self._unread_since = now
+        elif now - self._unread_since > self._shared.write_timeout:
+            self._shared.count_refusal("write_timeout")
+            self.transport.abort()
+        self._unsent = unsent, acknowledged
 
-    def _mark_head_complete(self) -> None:
-        self._head_started_at = None
-        self.scope["state"][ACCEPTED] = not self._shared.drain_state.is_draining
+    def _is_discarding_too_long(self, now: float) -> bool:
+        """Return whether the rest of a body, after its response, takes too long."""
+        return not self._is_responding() and (
+            now - self._responded_at > _DISCARD_SECONDS
+            or now - self._idle_since > self._shared.header_timeout
+        )
 
     def _has_unread_data(self) -> bool:
         return is_readable(self._descriptor())
@@ -141,115 +163,3 @@ class Connection(asyncio.Protocol):
     def _descriptor(self) -> int:
         sock = self.transport.get_extra_info("socket")
         return -1 if sock is None else int(sock.fileno())
-
-
-class H11Connection(Connection, H11Protocol):
-    """Connection with h11, the pure-Python parser."""
-
-    def handle_events(self) -> None:
-        """Process the received events."""
-        previous_cycle = self.cycle
-        super().handle_events()
-        if self.cycle is not previous_cycle:
-            self._mark_head_complete()
-        self._is_receiving_body = self.conn.their_state is h11.SEND_BODY
-        if not self.conn.trailing_data[0] or self._is_receiving_body:
-            self._head_started_at = None
-        elif self._head_started_at is None:
-            self._head_started_at = self.loop.time()
-
-
-try:
-    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-except ImportError:
-    DefaultConnection: type[Connection] = H11Connection
-else:
-
-    class HttptoolsConnection(Connection, HttpToolsProtocol):
-        """Connection with httptools, the C parser."""
-
-        def on_message_begin(self) -> None:
-            """Record when the head began."""
-            super().on_message_begin()
-            if self._head_started_at is None:
-                self._head_started_at = self.loop.time()
-
-        def on_headers_complete(self) -> None:
-            """Record that the head is complete."""
-            self._mark_head_complete()
-            self._is_receiving_body = True
-            super().on_headers_complete()
-
-        def on_message_complete(self) -> None:
-            """Record that the body is complete."""
-            self._is_receiving_body = False
-            super().on_message_complete()
-
-    DefaultConnection = HttptoolsConnection
-
-
-class RejectedConnection(asyncio.Protocol):
-    """Connection above the limit: gets a 503 on its first bytes or after one second.
-
-    It keeps reading until the client closes, because closing a socket with unread bytes would
-    discard the response.
-    """
-
-    def __init__(
-        self, transport: asyncio.Transport, shared: SharedState, loop: asyncio.AbstractEventLoop
-    ) -> None:
-        self._transport = transport
-        self._shared = shared
-        self._has_responded = False
-        shared.rejected_count += 1
-        transport.set_protocol(self)
-        if len(shared.rejected) >= _MAX_REJECTED:
-            transport.abort()
-            return
-        shared.rejected.add(self)
-        self._timers = [loop.call_later(1, self._respond), loop.call_later(2, transport.close)]
-
-    def data_received(self, data: bytes) -> None:
-        """Send the 503 response."""
-        self._respond()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Remove the connection from the shared state."""
-        if self in self._shared.rejected:
-            self._shared.rejected.remove(self)
-            for timer in self._timers:
-                timer.cancel()
-
-    def _respond(self) -> None:
-        if self._has_responded or self._transport.is_closing():
-            return
-        self._has_responded = True
-        request_id = str(ULID())
-        detail = "The service has reached its connection limit. Try again in a moment."
-        body = orjson.dumps(problem(503, "too_many_connections", detail, request_id))
-        headers = [
-            *self._shared.default_headers,
-            (b"content-type", PROBLEM_TYPE.encode()),
-            (b"content-length", str(len(body)).encode()),
-            (b"retry-after", b"1"),
-            (b"connection", b"close"),
-            (b"x-request-id", request_id.encode()),
-        ]
-        head = b"".join(b"%b: %b\r\n" % header for header in headers)
-        self._transport.write(b"HTTP/1.1 503 Service Unavailable\r\n" + head + b"\r\n" + body)
-        self._transport.write_eof()
-
-
-def is_readable(descriptor: int) -> bool:
-    """Return whether a socket has unread data, an end of stream or a connection to accept."""
-    if descriptor < 0:
-        return False
-    poll = select.poll()
-    poll.register(descriptor, select.POLLIN)
-    return bool(poll.poll(0))
-
-
-def _shutdown_write(descriptor: int) -> None:
-    """Send FIN to the peer at once; the transport's own close waits for a loop iteration."""
-    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as sock:
-        sock.shutdown(socket.SHUT_WR)

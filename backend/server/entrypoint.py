@@ -2,6 +2,8 @@
 
 import asyncio
 import gc
+import logging
+import os
 import signal
 import socket
 import sys
@@ -14,28 +16,39 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
+from backend.api.middleware.security_headers import FIXED_HEADERS
 from backend.app import create_app
 from backend.inference.errors import ArtifactError
-from backend.server.connections import DefaultConnection, SharedState
+from backend.server.connection_limits import ConnectionLimits
+from backend.server.descriptors import MAX_BACKLOG, reserve_descriptors
 from backend.server.lifecycle import Server
+from backend.server.protocols import DefaultConnection
+from backend.server.request_stream import SharedState
+from backend.server.worker_process import CONFIG_ERROR, send_heartbeats
 from backend.server.workers import WorkerSupervisor
 from backend.settings import SECRET_FIELDS, Settings
 from backend.telemetry import logs
 
+log = logging.getLogger("prism.server")
+
 _START_FAILED: Final = 3  # exit status; uvicorn's own, for instance when the port is taken
 _SIGNAL_DELAY: Final = 0.1  # seconds at most from the end of a pipe to the parent's signal
-_EXTRA_FILES: Final = 512  # file descriptors besides connections: rejected ones, models, libraries
 
 
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C; exit with a one-line error for an invalid setting."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     settings, app = _load()
+    log.info("accepted host names: %s", settings.describe_hosts())
     if settings.workers == 1:
         serve(settings, app)
         return
     listener = _uvicorn_config(settings, app).bind_socket()
-    stop_signal = WorkerSupervisor(run_worker, settings.workers, listener).run()
+    is_first_process = os.getpid() == 1  # of a container
+    supervisor = WorkerSupervisor(
+        run_worker, settings.workers, listener, reap_orphans=is_first_process
+    )
+    stop_signal = supervisor.run()
     if stop_signal is None:
         sys.exit(_START_FAILED)
     if stop_signal == signal.SIGTERM:
@@ -44,7 +57,12 @@ def main() -> None:
 
 def run_worker(listener: socket.socket, pipe: Connection) -> None:
     """Serve as one of several workers."""
-    serve(*_load(), listener, pipe)
+    try:
+        settings, app = _load()
+    except SystemExit as error:
+        print(error, file=sys.stderr)
+        sys.exit(CONFIG_ERROR)
+    serve(settings, app, listener, pipe)
 
 
 def serve(
@@ -61,16 +79,21 @@ def serve(
 
     def report_started(server: Server) -> None:
         if pipe is not None:
-            with suppress(OSError):  # the supervisor is gone or stopping: the reader notices
-                pipe.send_bytes(b"started")
+            catalog = server.lifespan.state["catalog"]
+            send_heartbeats(pipe, lambda: catalog.is_loading)
             asyncio.get_running_loop().add_reader(pipe.fileno(), _on_pipe_closed, server, pipe)
 
     gc.freeze()  # objects that exist now are permanent; collections skip them
-    _raise_file_limit(settings.max_connections + _EXTRA_FILES)
-    shared = SharedState(app.state.drain_state, settings.max_connections, settings.header_timeout)
+    budget = reserve_descriptors(settings.max_connections)
+    limits = ConnectionLimits(
+        budget.connections, budget.over_limit, per_client=not settings.trusted_proxies
+    )
+    shared = SharedState(
+        app.state.drain_state, limits, settings.header_timeout, settings.write_timeout
+    )
     is_service_stopping = pipe.poll if pipe else None  # readable once the supervisor closed it
     server = Server(
-        _uvicorn_config(settings, app),
+        _uvicorn_config(settings, app, budget.backlog),
         shared,
         is_service_stopping=is_service_stopping,
         on_started=report_started,
@@ -97,7 +120,9 @@ def _load() -> tuple[Settings, FastAPI]:
         sys.exit(f"error: {error}")
 
 
-def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
+def _uvicorn_config(
+    settings: Settings, app: FastAPI, backlog: int = MAX_BACKLOG
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=settings.host,
@@ -106,7 +131,10 @@ def _uvicorn_config(settings: Settings, app: FastAPI) -> uvicorn.Config:
         ws="none",
         workers=1,  # otherwise uvicorn reads WEB_CONCURRENCY
         log_config=None,  # uvicorn's records use our handlers
+        backlog=backlog,
         access_log=False,  # AccessLogMiddleware writes one without queries
+        headers=FIXED_HEADERS,
+        server_header=False,
         proxy_headers=False,  # PRISM_TRUSTED_PROXIES says whether X-Forwarded-For is believed
     )
 
@@ -116,15 +144,3 @@ def _on_pipe_closed(server: Server, pipe: Connection) -> None:
     loop.remove_reader(pipe.fileno())
     # A supervisor that stops sends its signal right after; a killed one sends none.
     loop.call_later(_SIGNAL_DELAY, server.handle_exit, signal.SIGTERM, None)
-
-
-def _raise_file_limit(required: int) -> None:
-    """Raise the soft limit of open files to `required`, or to the hard limit if that is lower."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != resource.RLIM_INFINITY and soft < required:
-        limit = required if hard == resource.RLIM_INFINITY else min(required, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))

@@ -18,7 +18,9 @@ from typing import Final
 
 import uvicorn
 
-from backend.server.connections import Connection, SharedState, is_readable
+from backend.server.connections import Connection
+from backend.server.request_stream import SharedState
+from backend.server.tcp import is_readable
 
 log = logging.getLogger("prism.server")
 
@@ -72,13 +74,13 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
         await super().startup(sockets)
-        self._on_started(self)
+        if self.started:
+            self._on_started(self)
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether to stop serving; called ten times a second."""
         should_stop = await super().on_tick(counter)
-        if counter % 10 == 0:
-            self._close_stalled_connections()
+        self._close_late_connections(is_full_check=counter % 10 == 0)
         if not (self._signal_time or self.server_state.drain_state.is_draining):
             return should_stop
         if self._is_stopping_alone():
@@ -151,15 +153,18 @@ class Server(uvicorn.Server):
         for connection in self._connections():
             connection.close_if_idle(now)
         state = self.server_state
-        return not (state.connections or state.tasks or state.rejected)
+        return not (state.connections or state.tasks)
 
-    def _close_stalled_connections(self) -> None:
+    def _close_late_connections(self, *, is_full_check: bool) -> None:
+        """Close connections of slow clients: those over the limit, or all in a full check."""
         now = asyncio.get_running_loop().time()
-        for connection in self._connections():
-            connection.close_if_stalled(now)
-        if self.server_state.rejected_count:
-            log.warning("rejected %d connections over the limit", self.server_state.rejected_count)
-            self.server_state.rejected_count = 0
+        state = self.server_state
+        for connection in self._connections() if is_full_check else state.limits.over_limit:
+            connection.close_if_late(now)
+        if is_full_check and state.refusals:
+            counts = ", ".join(f"{code} {count}" for code, count in state.refusals.items())
+            log.warning("refused requests and closed connections: %s", counts)
+            state.refusals.clear()
 
     def _connections(self) -> list[Connection]:
         return [one for one in self.server_state.connections if isinstance(one, Connection)]

@@ -11,7 +11,8 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from backend.server.connections import Connection, DefaultConnection, H11Connection
+from backend.server.connections import Connection
+from backend.server.protocols import DefaultConnection, H11Connection
 from tests.server_thread import get_request, read_all, read_until, run_server
 
 PROTOCOLS = sorted({DefaultConnection, H11Connection}, key=lambda protocol: protocol.__name__)

@@ -1,0 +1,50 @@
+"""The protocols of uvicorn with the limits of a Connection, one for each HTTP parser."""
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from backend.api.errors import MalformedRequestError
+from backend.server.connections import Connection
+
+
+class H11Connection(Connection, H11Protocol):
+    """Connection with h11, the pure-Python parser."""
+
+    def handle_events(self) -> None:
+        """Process the received events."""
+        super().handle_events()
+        self._is_parsing_body = self.conn.their_state is h11.SEND_BODY
+
+    def _feed(self, data: bytes | bytearray) -> None:
+        self.conn.receive_data(data)
+        self.handle_events()  # calls send_400_response for malformed data
+
+
+try:
+    import httptools
+    from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+except ImportError:
+    DefaultConnection: type[Connection] = H11Connection
+else:
+
+    class HttptoolsConnection(Connection, HttpToolsProtocol):
+        """Connection with httptools, the C parser."""
+
+        def on_headers_complete(self) -> None:
+            """Start the application."""
+            self._is_parsing_body = True
+            super().on_headers_complete()
+            self.headers = []  # for the trailers, which would be added to the request's headers
+
+        def on_message_complete(self) -> None:
+            """Record that the body is complete."""
+            self._is_parsing_body = False
+            super().on_message_complete()
+
+        def _feed(self, data: bytes | bytearray) -> None:
+            try:
+                self.parser.feed_data(data)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+                raise MalformedRequestError("The request is not valid HTTP/1.1.") from error
+
+    DefaultConnection = HttptoolsConnection

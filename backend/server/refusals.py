@@ -1,0 +1,27 @@
+"""Responses that the server sends itself, to requests that do not reach the application."""
+
+from typing import Final
+
+import orjson
+from ulid import ULID
+
+from backend.api.errors import PROBLEM_TYPE, RequestError, problem_for
+
+_RETRY: Final = (b"retry-after", b"1")
+
+
+def refusal(error: RequestError, default_headers: list[tuple[bytes, bytes]]) -> bytes:
+    """Return the bytes of the response to an error; the connection is closed after it."""
+    request_id = str(ULID())
+    problem = problem_for(error, request_id)
+    body = orjson.dumps(problem)
+    headers = [
+        *default_headers,
+        (b"content-type", PROBLEM_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        (b"connection", b"close"),
+        (b"x-request-id", request_id.encode()),
+        *([_RETRY] if problem["status"] == 503 else []),
+    ]
+    head = b"".join(b"%b: %b\r\n" % header for header in headers)
+    return f"HTTP/1.1 {problem['status']} {problem['title']}\r\n".encode() + head + b"\r\n" + body
