@@ -21,6 +21,7 @@ from evaluation.sources.class_folders import find_images, is_image
 
 _HEADER: Final = struct.Struct("<4s5H3L2H")  # local file header, without name and extra field
 _DIRECTORY_BYTES: Final = 256  # per allowed entry: 46 bytes, its name and its extra fields
+_DIRECTORY_ENTRY: Final = b"PK\1\2"
 _CHUNK: Final = 1 << 18
 _ENCRYPTED, _SIZES_FOLLOW = 0x1, 0x8  # flag bits of an entry
 _IN_ZIP64: Final = 0xFFFFFFFF
@@ -30,7 +31,8 @@ _IN_ZIP64: Final = 0xFFFFFFFF
 class Limits:
     """Limits of a zip: number of entries, inflated bytes in total and per entry.
 
-    An entry above `ratio_from` bytes may inflate to `ratio` times its compressed size at most.
+    An entry above `ratio_from` bytes may inflate to `ratio` times its compressed size at most, and
+    so may all entries together, which may be many small ones.
     """
 
     entries: int = 100_000
@@ -41,14 +43,22 @@ class Limits:
 
 
 class _LimitedReader(io.BufferedReader):
-    """A file that rejects reads of more than `limit` bytes."""
+    """A file that rejects reads of more than `limit` bytes, or of more than `entries` entries.
+
+    ZipFile reads the whole directory, and keeps an object of half a kilobyte for each entry, which
+    has at least 46 bytes there.
+    """
 
     limit: int
+    entries: int
 
     def read(self, size: int | None = -1, /) -> bytes:
         if size is not None and size > self.limit:
             raise UnsafeZipError("it has too many entries")
-        return super().read(size)
+        data = super().read(size)
+        if data.count(_DIRECTORY_ENTRY) > self.entries:
+            raise UnsafeZipError(f"it has more than {self.entries:,} entries")
+        return data
 
 
 def open_zip(path: Path, *, labeled: bool = True, limits: Limits | None = None) -> Source:
@@ -64,7 +74,9 @@ def open_zip(path: Path, *, labeled: bool = True, limits: Limits | None = None) 
         raise SourceError(f"{path} cannot be read: {error.strerror}") from error
     try:
         file.limit = max(limits.entries * _DIRECTORY_BYTES, _CHUNK)
+        file.entries = limits.entries
         archive = ZipFile(file)
+        file.entries = file.limit  # image data may contain the signature
         file.limit = max(limits.entry, _CHUNK)
         entries = archive.infolist()
         _validate_directory(entries, limits)
@@ -91,11 +103,12 @@ def open_zip(path: Path, *, labeled: bool = True, limits: Limits | None = None) 
 
 
 def _validate_directory(entries: list[ZipInfo], limits: Limits) -> None:
-    if len(entries) > limits.entries:
-        raise UnsafeZipError(f"it has {len(entries):,} entries; the limit is {limits.entries:,}")
     total = sum(entry.file_size for entry in entries)
     if total > limits.total:
         raise UnsafeZipError(f"it inflates to {total:,} bytes; the limit is {limits.total:,}")
+    packed = sum(entry.compress_size for entry in entries)
+    if total > limits.ratio_from and total > limits.ratio * packed:
+        raise UnsafeZipError(f"it inflates to more than {limits.ratio} times its compressed size")
     paths: set[str] = set()
     for entry in entries:
         name = repr(entry.orig_filename)

@@ -14,11 +14,14 @@ from typing import Final, Protocol
 from zipfile import ZipFile
 
 from evaluation.errors import SourceError
-from evaluation.sources.archive import open_zip
+from evaluation.sources.archive import Limits, open_zip
 from evaluation.sources.base import Source
 from evaluation.thumbnails import create_thumbnail_uri
 from evaluation.types import Sample
+from frontend.datasets.archives import ENTRY_BYTES, SMALLEST_ENTRY
+from frontend.state import memory
 
+MAX_ENTRIES: Final = 100_000  # of a zip
 CACHED_THUMBNAILS: Final = 256  # per dataset
 Folder = TemporaryDirectory[str]  # removed at the end of the process at the latest
 
@@ -75,27 +78,31 @@ class Dataset:
 
 def store_zip(upload: Upload) -> Dataset:
     """Store a zip of class folders; raise SourceError, without a server path, if it is invalid."""
-    return _store(upload.name, lambda path: path.write_bytes(upload.getbuffer()))
+    content = upload.getbuffer()
+    return _store(upload.name, len(content), lambda path: path.write_bytes(content))
 
 
 def store_folder(uploads: Sequence[Upload]) -> Dataset:
     """Store the files of a folder of class folders; raise SourceError if they are invalid."""
     first = PurePosixPath(uploads[0].name).parts[:1] if uploads else ()
-    return _store(first[0] if first else "folder", lambda path: _pack_files(path, uploads))
+    size = sum(len(upload.getbuffer()) for upload in uploads)
+    name = first[0] if first else "folder"
+    return _store(name, size, lambda path: _pack_files(path, uploads))
 
 
-def _store(name: str, write: Callable[[Path], object]) -> Dataset:
+def _store(name: str, size: int, write: Callable[[Path], object]) -> Dataset:
     folder = Folder(prefix="prism-", ignore_cleanup_errors=True)
     path = Path(folder.name) / "upload.zip"
     try:
+        memory.require_free(size + ENTRY_BYTES * min(size // SMALLEST_ENTRY, MAX_ENTRIES))
         write(path)
-        source = open_zip(path)
+        source = open_zip(path, limits=Limits(entries=MAX_ENTRIES))
     except SourceError as error:
         folder.cleanup()
         raise type(error)(str(error).replace(str(path), f"“{name}”")) from error
     except OSError as error:
         folder.cleanup()
-        message = f"“{name}” cannot be stored: the server's disk may be full"
+        message = f"“{name}” cannot be stored: the server's memory or disk may be full"
         raise SourceError(message) from error
     return Dataset(replace(source, name=name), folder)
 

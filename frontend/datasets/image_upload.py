@@ -146,6 +146,11 @@ def _take_files(key: str) -> None:
         clear()
         return
     new = [file for file in files if isinstance(file, UploadedFile)]
+    if problem := archives.reject_many_zips(file.name for file in files):
+        release_memory(new)
+        _empty_uploader()
+        _select([], [problem])
+        return
     with st.spinner("Opening…", show_time=False):
         extracted = earlier | {file.file_id: archives.extract(file) for file in new}
     listed = {file.file_id: extracted[file.file_id] for file in files if file.file_id in extracted}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from client import ClientError
+from frontend.datasets.archives import ZippedImage
 from frontend.service.predictions import (
     ImageFile,
     Outcome,
@@ -14,10 +15,12 @@ from frontend.service.predictions import (
     PredictionRequest,
     RequestKey,
 )
+from frontend.state import memory
 from frontend.state.jobs import ExpiryTimer
 
 MAX_SELECTIONS: Final = 500  # of all sessions
-MAX_BYTES: Final = 2_000_000_000  # of the images of all selections
+MAX_OPEN_ZIPS: Final = 200  # of all sessions; each is an open file
+MAX_BYTES: Final = 2_000_000_000  # of the images of all selections; less in a small container
 EXPIRE_AFTER: Final = 3600.0  # s without access
 
 
@@ -30,7 +33,9 @@ class ImageSelection:
     def __init__(self, images: Sequence[ImageFile], cache: PredictionCache | None = None) -> None:
         self.token: Final = secrets.token_urlsafe(12)
         self.images: Final = tuple(images)
-        self.size: Final = sum(len(image.content) for image in images)
+        self.size: Final = sum(image.stored_size for image in images)
+        zips = {image.zip_file for image in images if isinstance(image, ZippedImage)}
+        self.open_zips: Final = len(zips)
         self.cache: Final = cache or PredictionCache()
         self.corrections: Final[dict[str, str]] = {}  # right labels by classification ID
         self.last_request: PredictionRequest | None = None  # of any session
@@ -53,8 +58,11 @@ class SelectionStore:
     The least recently used ones are removed when the limits are exceeded, and unused ones expire.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, max_bytes: int | None = None
+    ) -> None:
         self._clock = clock
+        self._max_bytes = max_bytes or memory.share(MAX_BYTES)
         self._selections: dict[str, tuple[ImageSelection, float]] = {}
         self._lock = threading.Lock()
         self._expiry_timer = ExpiryTimer(self._expire, EXPIRE_AFTER / 4)
@@ -92,9 +100,12 @@ class SelectionStore:
 
     def _evict(self) -> None:
         total = sum(selection.size for selection, _ in self._selections.values())
+        zips = sum(selection.open_zips for selection, _ in self._selections.values())
         for token, (selection, accessed_at) in list(self._selections.items()):
             is_expired = self._clock() - accessed_at > EXPIRE_AFTER
             count = len(self._selections)
-            if is_expired or count > MAX_SELECTIONS or (total > MAX_BYTES and count > 1):
+            is_over_limit = total > self._max_bytes or zips > MAX_OPEN_ZIPS
+            if is_expired or count > MAX_SELECTIONS or (is_over_limit and count > 1):
                 del self._selections[token]
                 total -= selection.size
+                zips -= selection.open_zips

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypedDict
+from typing import Final, TypedDict
 
 from client import BackendError, Classification, Client, ClientError, ItemError, ModelInfo
 from client.batches import split_batches
@@ -23,20 +23,35 @@ PREVIEW_SIDE = 480  # px
 PREVIEW_BACKGROUND = (156, 163, 175)  # a medium gray, on which ink of any color is visible
 
 
-@dataclass(frozen=True)
 class ImageFile:
-    """The content of an image file, not validated, and the name that the user gave it.
+    """An image file, not validated, and the name that the user gave it.
 
     `error` is a sentence for a file that could not be read, such as a damaged file in a zip.
     """
 
-    name: str
-    content: bytes
-    error: str | None = None
+    def __init__(self, name: str, content: bytes, error: str | None = None) -> None:
+        self.name: Final = name
+        self.error: Final = error
+        self._content = content
+
+    @property
+    def content(self) -> bytes:
+        """The content of the file."""
+        return self._content
+
+    @property
+    def size(self) -> int:
+        """The number of bytes of the content."""
+        return len(self._content)
+
+    @property
+    def stored_size(self) -> int:
+        """The number of bytes that the image occupies in memory or on disk."""
+        return self.size
 
     @cached_property
     def digest(self) -> str:
-        """Return the SHA-256 that identifies the content."""
+        """The SHA-256 that identifies the content."""
         return hashlib.sha256(self.content + (self.error or "").encode()).hexdigest()
 
     @cached_property
@@ -139,7 +154,7 @@ def _send(
             images,
             max_items=BATCH_IMAGES,
             max_bytes=BATCH_BYTES,
-            size=lambda image: len(image.content),
+            size=lambda image: image.size,
         )
         for batch in batches:
             for image, outcome in zip(batch, _send_batch(client, request, batch), strict=False):

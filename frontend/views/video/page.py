@@ -155,7 +155,7 @@ def _start(
     except OSError:
         alerts.show(
             Problem(
-                "There is not enough disk space for this video.",
+                "There is not enough memory or disk space for this video.",
                 "Try again later, or upload a smaller video.",
             )
         )

@@ -10,6 +10,7 @@ from typing import Final
 from PIL import Image, ImageOps
 
 from frontend import examples
+from frontend.state import memory
 
 EXAMPLE_NAME: Final = "Example.mp4"
 _EXAMPLE_SIZE: Final = (320, 320)
@@ -33,6 +34,7 @@ class ClipSource:
         """Write the content of a file to disk; raise OSError, and leave no file, if that fails."""
         source = cls(name)
         try:
+            memory.require_free(len(content))
             source.clip.write_bytes(content)
         except OSError:
             source.close()

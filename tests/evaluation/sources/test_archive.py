@@ -4,6 +4,7 @@ import io
 import random
 import stat
 import struct
+import tracemalloc
 from contextlib import suppress
 from pathlib import Path
 from zipfile import ZIP_BZIP2, ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
@@ -146,7 +147,7 @@ def test_duplicate_names_are_rejected(tmp_path: Path, again: str) -> None:
 def test_limits_are_enforced(tmp_path: Path) -> None:
     noise = random.Random(0).randbytes(5_000)
     path = write_zip(tmp_path / "set.zip", ("7/a.png", noise), ("7/b.png", noise))
-    assert "it has 2 entries; the limit is 1" in error_message(path, Limits(entries=1))
+    assert "it has more than 1 entries" in error_message(path, Limits(entries=1))
     assert "it inflates to 10,000 bytes; the limit is 9,999" in error_message(
         path, Limits(total=9_999)
     )
@@ -166,6 +167,23 @@ def test_high_compression_ratio_is_rejected_for_large_entries(tmp_path: Path) ->
     small = write_zip(tmp_path / "small.zip", ("7/a.png", bytes(900_000)))
     with open_zip(small) as source:
         assert len(source) == 1
+
+
+def test_high_compression_ratio_is_rejected_for_many_small_entries(tmp_path: Path) -> None:
+    entries = [(f"7/{number}.png", bytes(990_000)) for number in range(3)]
+    message = error_message(write_zip(tmp_path / "set.zip", *entries))
+    assert "it inflates to more than 200 times its compressed size" in message
+
+
+def test_directory_with_more_entries_than_declared_is_rejected(tmp_path: Path) -> None:
+    """Each entry costs memory before the number of entries is known."""
+    path = write_zip(tmp_path / "set.zip", *((f"7/{n}.png", b"") for n in range(1_000)))
+    patch(path, END, 8, "<2H", 1, 1)
+    tracemalloc.start()
+    assert "it has more than 500 entries" in error_message(path, Limits(entries=500))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 500_000
 
 
 def test_entries_that_share_data_are_rejected(tmp_path: Path) -> None:

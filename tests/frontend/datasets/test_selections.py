@@ -5,9 +5,12 @@ import weakref
 
 import pytest
 
-from frontend.datasets import selections
+from frontend.datasets import archives, selections
 from frontend.datasets.selections import ImageSelection, SelectionStore
 from frontend.service.predictions import ImageFile, PredictionRequest
+from frontend.state import memory
+from tests.frontend.app import zipped
+from tests.frontend.datasets.test_archives import File
 from tests.frontend.samples import MODEL, make_classification
 
 REQUEST = PredictionRequest(MODEL)
@@ -60,11 +63,8 @@ def test_selection_expires_on_an_idle_server(
     assert finalized.wait(20)
 
 
-def test_least_recently_used_selection_is_evicted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(selections, "MAX_BYTES", 100)
-    store, first, second, third = SelectionStore(), select(40), select(40), select(40)
+def test_least_recently_used_selection_is_evicted() -> None:
+    store, first, second, third = SelectionStore(max_bytes=100), *(select(40) for _ in range(3))
     store.put(first)
     store.put(second)
     store.find(first.token)
@@ -72,11 +72,28 @@ def test_least_recently_used_selection_is_evicted(
     assert [store.find(one.token) for one in (first, second, third)] == [first, None, third]
 
 
-def test_latest_selection_may_exceed_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(selections, "MAX_BYTES", 100)
-    store, large = SelectionStore(), select(400)
+def test_latest_selection_may_exceed_the_limit() -> None:
+    store, large = SelectionStore(max_bytes=100), select(400)
     store.put(large)
     assert store.find(large.token) is large
+
+
+def test_default_limit_is_a_share_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "memory_limit", lambda _: 400)
+    store, first, second = SelectionStore(), select(60), select(60)
+    store.put(first)
+    store.put(second)
+    assert [store.find(one.token) for one in (first, second)] == [None, second]
+
+
+def test_selections_with_too_many_open_zips_are_evicted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(selections, "MAX_OPEN_ZIPS", 1)
+    file = File("mine.zip", zipped(**{"a.png": b"a", "b.png": b"b"}))
+    first, second = (ImageSelection(archives.extract(file)[0]) for _ in range(2))
+    store = SelectionStore()
+    store.put(first)
+    store.put(second)
+    assert [store.find(one.token) for one in (first, second)] == [None, second]
 
 
 def test_selection_lists_pending_images() -> None:

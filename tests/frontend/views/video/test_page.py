@@ -128,7 +128,7 @@ def test_full_disk_is_reported(
         patch.setattr(tempfile, "tempdir", str(tmp_path))
         patch.setattr(Path, "write_bytes", raise_no_space)
         button(app, "Classify the video").click().run()
-    assert "There is not enough disk space for this video." in page_text(app)
+    assert "There is not enough memory or disk space for this video." in page_text(app)
     assert not list(tmp_path.iterdir())
     wait_for_jobs(button(app, "Classify the video").click().run())
     assert "7: 4 of 8 frames (50%)" in page_text(app)
