@@ -1,6 +1,7 @@
 """Classification of many images in a background job, with retries. Imports no Streamlit."""
 
 import time
+from collections import deque
 from typing import Final
 
 from client import BackendError, Client, ClientError
@@ -34,12 +35,14 @@ def run(
         selection.retries[request.key] = error, time.monotonic() + seconds
 
     retry = Retry(job.stop, on_wait=report_wait, max_seconds=max_wait, max_delay=MAX_DELAY)
-    pending = selection.pending(request)
+    pending = deque(selection.pending(request))
     total = len(selection.images)
     while pending and not job.is_cancelled():
         job.advance(total - len(pending), total)
-        error = _classify_batch(client, request, selection, pending[:BATCH_IMAGES])
-        pending = selection.pending(request)
+        batch = [pending.popleft() for _ in range(min(BATCH_IMAGES, len(pending)))]
+        error = _classify_batch(client, request, selection, batch)
+        unfinished = [image for image in batch if selection.cache.get(image, request) is None]
+        pending.extendleft(reversed(unfinished))
         if error is None:
             retry.reset()
             continue

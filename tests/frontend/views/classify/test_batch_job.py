@@ -6,7 +6,13 @@ import pytest
 
 from client import BackendError, BackendUnreachable, ClientError
 from frontend.datasets.selections import ImageSelection
-from frontend.service.predictions import BATCH_IMAGES, PredictionRequest
+from frontend.service.predictions import (
+    BATCH_IMAGES,
+    ImageFile,
+    Outcome,
+    PredictionCache,
+    PredictionRequest,
+)
 from frontend.state.jobs import Job, Jobs
 from frontend.views.classify import batch_job
 from tests.frontend.fake_client import (
@@ -94,6 +100,21 @@ def test_image_on_which_the_model_fails_is_not_retried() -> None:
     client = FakeClient(lambda content: FAILED if content == b"crash" else GOOD)
     assert run_job(client, selection)[1] is None
     assert selection.outcomes(REQUEST) == [FAILED, *[GOOD] * TOTAL]
+
+
+def test_effort_is_linear_in_the_number_of_images() -> None:
+    class CountingCache(PredictionCache):
+        accesses = 0
+
+        def get(self, image: ImageFile, request: PredictionRequest) -> Outcome | None:
+            self.accesses += 1
+            return super().get(image, request)
+
+    cache = CountingCache()
+    total = 50 * BATCH_IMAGES
+    selection = ImageSelection(image_files(*map(str, range(total))), cache)
+    assert run_job(FakeClient(classify_or_reject), selection)[1] is None
+    assert cache.accesses <= 5 * total
 
 
 def test_wait_is_reported_and_ends_when_the_job_is_canceled() -> None:
