@@ -3,6 +3,7 @@
 import pytest
 
 from backend.settings import Settings
+from tests.conftest import ROOT
 from tests.deploy.manifests import (
     NAMES,
     find_errors,
@@ -43,6 +44,12 @@ def test_services_read_every_variable_of_their_manifests() -> None:
     known = {f"PRISM_{name.upper()}" for name in Settings.model_fields}
     assert set(variables(uncommented(read_manifest("backend")))) <= known
     assert set(variables(uncommented(read_manifest("frontend")))) == FRONTEND_VARIABLES
+
+
+def test_backend_names_clients_by_the_address_that_cloud_run_appends() -> None:
+    assert variables(read_manifest("backend"))["PRISM_TRUSTED_PROXIES"] == "1"
+    build = (ROOT / "cloudbuild.yaml").read_text()
+    assert "--update-env-vars=PRISM_HISTORY=${_HISTORY},PRISM_TRUSTED_PROXIES=1" in build
 
 
 def test_upload_limit_is_below_the_request_limit_of_cloud_run() -> None:

@@ -38,7 +38,7 @@ EXPECTED: dict[str, dict[str, Any]] = {
         "affinity": False,
         "startup": {"httpGet": {"path": "/ready"}, **STARTUP},
         "liveness": {"httpGet": {"path": "/health"}, **LIVENESS},
-        "env": {"PRISM_HISTORY": "false"},
+        "env": {"PRISM_HISTORY": "false", "PRISM_TRUSTED_PROXIES": "1"},
         "invokers": {"serviceAccount:prism-frontend@demo.iam.gserviceaccount.com"},
     },
     FRONTEND: {
@@ -173,6 +173,7 @@ def test_build_makes_the_backend_private_again_and_keeps_added_settings(cloud: C
     assert deployed(cloud, BACKEND)["env"] == {
         "PRISM_HISTORY": "true",
         "PRISM_HISTORY_OPEN": "true",
+        "PRISM_TRUSTED_PROXIES": "1",
         "PRISM_DATABASE_URL": {"name": "prism-database-url", "key": "latest"},
     }
 
