@@ -11,6 +11,7 @@ from typing import Final
 from starlette.types import Scope
 
 from backend.api.errors import QuotaExceededError
+from backend.inference.images.pixel_count import count_pixels
 from backend.keys import ApiKey
 
 # Key of a request's state: the ClientQuota of its API key. QuotaMiddleware sets it.
@@ -18,6 +19,7 @@ QUOTA: Final = "quota"
 
 _WINDOW: Final = 60  # seconds
 _PIXELS: Final = 1e6  # per megapixel
+_now: Final = time.monotonic
 
 
 class TokenBucket:
@@ -70,7 +72,7 @@ class ClientQuota:
     """The quotas of one client, which all its keys share."""
 
     def __init__(self, key: ApiKey) -> None:
-        now = time.monotonic()
+        now = _now()
         self._requests = TokenBucket("requests", key.requests, now) if key.requests else None
         self._pixels = TokenBucket("megapixels", key.megapixels, now) if key.megapixels else None
         self._buckets = [one for one in (self._requests, self._pixels) if one is not None]
@@ -79,24 +81,24 @@ class ClientQuota:
     def take_request(self) -> None:
         """Count a request; raise QuotaExceededError if none is left."""
         if self._requests is not None:
-            self._requests.take(1, time.monotonic())
+            self._requests.take(1, _now())
 
     def require_pixels(self) -> None:
         """Raise QuotaExceededError if no pixels are left."""
         if self._pixels is not None:
-            self._pixels.require(1 / _PIXELS, time.monotonic())
+            self._pixels.require(1 / _PIXELS, _now())
 
     def take_pixels(self, count: int) -> None:
         """Count the pixels of an image; raise QuotaExceededError if too few are left."""
         if self._pixels is not None:
-            self._pixels.take(count / _PIXELS, time.monotonic())
+            self._pixels.take(count / _PIXELS, _now())
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """Return the headers RateLimit-Policy and RateLimit.
 
         Source: draft-ietf-httpapi-ratelimit-headers-10.
         """
-        now = time.monotonic()
+        now = _now()
         limit = ", ".join(bucket.limit(now) for bucket in self._buckets)
         return [(b"ratelimit-policy", self._policy), (b"ratelimit", limit.encode())]
 
@@ -106,7 +108,24 @@ def create_quotas(keys: Sequence[ApiKey]) -> dict[str, ClientQuota]:
     return {key.name: ClientQuota(key) for key in keys if key.requests or key.megapixels}
 
 
-def quota_of(scope: Scope) -> ClientQuota | None:
-    """Return the quota of the request's API key, None without one."""
+def require_pixels(scope: Scope) -> None:
+    """Raise QuotaExceededError if the request's API key has no pixels left."""
+    if quota := _quota_of(scope):
+        quota.require_pixels()
+
+
+def take_pixels(scope: Scope, count: int) -> None:
+    """Count pixels for the request's API key; raise QuotaExceededError if too few are left."""
+    if quota := _quota_of(scope):
+        quota.take_pixels(count)
+
+
+def take_image(scope: Scope, data: bytes, max_pixels: int) -> None:
+    """Count the pixels of an image file of at most `max_pixels`; raise as `take_pixels` does."""
+    if quota := _quota_of(scope):
+        quota.take_pixels(count_pixels(data, max_pixels))
+
+
+def _quota_of(scope: Scope) -> ClientQuota | None:
     quota: ClientQuota | None = scope["state"].get(QUOTA)
     return quota

@@ -12,7 +12,7 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
-from backend.api import deadlines, json_body
+from backend.api import deadlines, json_body, quotas
 from backend.api.body import is_form, is_raw_image, read_body, read_form
 from backend.api.clients import client_of
 from backend.api.compat import pixel_inputs
@@ -38,7 +38,22 @@ _JSON_BODY: Final[dict[str, Any]] = {
         "required": True,
         "content": {
             "application/json": {
-                "schema": {"type": "object"},
+                "schema": {
+                    "type": "object",
+                    "description": "`input`, `features` and `instances` are rows of 784 numbers "
+                    "or images of 28 rows of 28 numbers; `image` is 784 numbers, separated by "
+                    "commas. At most 8 MiB, 400,000 numbers and 100,000 arrays.",
+                    "properties": {
+                        "input": {"type": "array", "minItems": 1},
+                        "features": {"type": "array", "minItems": 1},
+                        "image": {"type": "string", "minLength": 1567},
+                        "instances": {"type": "array", "minItems": 1},
+                    },
+                    "anyOf": [
+                        {"required": [field]}
+                        for field in ("input", "features", "image", "instances")
+                    ],
+                },
                 "examples": {
                     "input": {"value": {"input": [[0] * 784]}},
                     "image": {"value": {"image": ",".join(["0"] * 784)}},
@@ -48,8 +63,26 @@ _JSON_BODY: Final[dict[str, Any]] = {
                 "schema": {
                     "type": "object",
                     "properties": {"image": {"type": "string", "format": "binary"}},
+                    "required": ["image"],
                 }
             },
+        },
+    }
+}
+
+_DRAWING_SCHEMA: Final[dict[str, Any]] = {
+    "type": "object",
+    "properties": {DRAWING_FIELD: {"type": "string", "minLength": 1}},
+    "required": [DRAWING_FIELD],
+}
+_DRAWING_BODY: Final[dict[str, Any]] = {
+    "requestBody": {
+        "description": "At most 1 MiB. Not needed if the drawing is in the query.",
+        "content": {
+            "application/json": {"schema": _DRAWING_SCHEMA},
+            "application/x-www-form-urlencoded": {"schema": _DRAWING_SCHEMA},
+            "multipart/form-data": {"schema": _DRAWING_SCHEMA},
+            "text/plain": {"schema": {"type": "string", "minLength": 1}},
         },
     }
 }
@@ -82,10 +115,12 @@ async def predict(
     request.state.model_name = classifier.manifest.name
     client = client_of(request.scope, settings.trusted_proxies)
     classifier.require_capacity(timeout, client)
+    quotas.require_pixels(request.scope)
     body = await read_body(request, pixel_inputs.MAX_BYTES)
     deadline = deadlines.Deadline(timeout)
     parsing = json_body.run_in_parser(pixel_inputs.parse_pixels, body, spec)
     field, inputs = await deadline.limit(parsing)
+    quotas.take_pixels(request.scope, inputs.size)
     work = classifier.classify_inputs(inputs, deadline.remaining(), client)
     results = await deadlines.cancel_on_disconnect(request, work)
     return _json_response(_format_response(field, results))
@@ -94,6 +129,7 @@ async def predict(
 @router.post(
     "/predict_nn/",
     summary="Classify a drawing sent as a data URL",
+    openapi_extra=_DRAWING_BODY,
     responses=problems(*CLASSIFYING),
 )
 @router.post("/predict_nn", include_in_schema=False)
@@ -101,7 +137,9 @@ async def predict_nn(
     request: Request,
     catalog: CatalogDep,
     settings: SettingsDep,
-    drawing_data: str | None = Query(None, description="The image as data:image/png;base64,…"),
+    drawing_data: str | None = Query(
+        None, min_length=1, description="The image as data:image/png;base64,…"
+    ),
     model: ModelParam = None,
 ) -> Response:
     """Classify the data URL `drawing_data` from the query, a form, JSON, or the raw body.
@@ -113,6 +151,7 @@ async def predict_nn(
     request.state.model_name = classifier.manifest.name
     client = client_of(request.scope, settings.trusted_proxies)
     classifier.require_capacity(timeout, client)
+    quotas.require_pixels(request.scope)
     body = b"" if drawing_data else await _read_drawing(request)
     deadline = deadlines.Deadline(timeout)
     url = drawing_data or await deadline.limit(
@@ -121,6 +160,7 @@ async def predict_nn(
     data = await deadline.limit(json_body.run_in_parser(pixel_inputs.decode_data_url, url))
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The image is larger than {settings.max_bytes:,} bytes.")
+    quotas.take_image(request.scope, data, settings.max_pixels)
     reading = asyncio.to_thread(pixel_inputs.read_canvas, data, spec, settings.max_pixels)
     canvas = await deadline.limit(reading)
     if canvas is None:

@@ -10,7 +10,7 @@ import orjson
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response, StreamingResponse
 
-from backend.api import deadlines, deps
+from backend.api import deadlines, deps, quotas
 from backend.api.body import read_image, read_images
 from backend.api.clients import client_of
 from backend.api.errors import problem_for
@@ -38,13 +38,7 @@ _BATCH_CONCURRENCY: Final = 16
 # Share of the deadline after which no better explanation is sought, to leave time to draw it.
 _EXPLAIN_SHARE: Final = 0.9
 
-_FILE_SCHEMA: Final = {"type": "string", "format": "binary"}
-_TIMEOUT_HEADER: Final = {
-    "name": deadlines.TIMEOUT_HEADER,
-    "in": "header",
-    "schema": {"type": "number", "exclusiveMinimum": 0},
-    "description": "Deadline in seconds, PRISM_TIMEOUT at most.",
-}
+_FILE_SCHEMA: Final = {"type": "string", "format": "binary", "minLength": 1}
 
 
 def _form_schema(file: object) -> dict[str, object]:
@@ -52,7 +46,6 @@ def _form_schema(file: object) -> dict[str, object]:
 
 
 _SINGLE_IMAGE_BODY: Final[dict[str, Any]] = {
-    "parameters": [_TIMEOUT_HEADER],
     "requestBody": {
         "required": True,
         "description": (
@@ -67,9 +60,9 @@ _SINGLE_IMAGE_BODY: Final[dict[str, Any]] = {
 }
 # Not model_json_schema(): its references to other models are not valid inside the document.
 _CLASSIFICATION_SCHEMA: Final = {"$ref": "#/components/schemas/Classification"}
-_FILES_SCHEMA: Final = {"type": "array", "items": _FILE_SCHEMA}
+_FILES_SCHEMA: Final = {"type": "array", "items": _FILE_SCHEMA, "minItems": 1}
+_LINE_SCHEMA: Final = {"anyOf": [_CLASSIFICATION_SCHEMA, {"$ref": "#/components/schemas/Problem"}]}
 _MULTIPLE_IMAGES_BODY: Final[dict[str, Any]] = {
-    "parameters": [_TIMEOUT_HEADER],
     "requestBody": {
         "required": True,
         "content": {"multipart/form-data": _form_schema(_FILES_SCHEMA)},
@@ -104,8 +97,10 @@ async def classify(
     client = client_of(request.scope, settings.trusted_proxies)
     for each in classifiers:
         each.require_capacity(timeout, client)  # before reading the body: rejections must be cheap
+    quotas.require_pixels(request.scope)
     upload = await read_image(request, settings.max_bytes)
     content = upload.read(settings.max_bytes)
+    quotas.take_image(request.scope, content, settings.max_pixels)
     started = time.perf_counter()
     classifier, result = await deadlines.cancel_on_disconnect(
         request, auto.classify(classifiers, content, timeout, client)
@@ -135,7 +130,7 @@ async def classify(
         200: {
             "description": "One line per image, in order: a Classification, or a Problem with the "
             "image's `filename`.",
-            "content": {"application/x-ndjson": {"schema": _CLASSIFICATION_SCHEMA}},
+            "content": {"application/x-ndjson": {"schema": _LINE_SCHEMA}},
         }
     },
     openapi_extra=_MULTIPLE_IMAGES_BODY,
@@ -158,11 +153,13 @@ async def classify_batch(
     timeout = deadlines.request_timeout(request, settings.timeout)
     classifiers = await deps.get_classifiers(request, catalog, model, timeout)
     client = client_of(request.scope, settings.trusted_proxies)
+    quotas.require_pixels(request.scope)
     uploads = await read_images(request, settings.max_bytes, settings.max_batch_bytes)
 
     async def classify_line(upload: Upload) -> bytes:
         try:
             content = upload.read(settings.max_bytes)
+            quotas.take_image(request.scope, content, settings.max_pixels)
             await deadlines.wait_until(
                 lambda: all(each.has_capacity(timeout, client, content) for each in classifiers),
                 timeout,

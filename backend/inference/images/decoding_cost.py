@@ -57,7 +57,7 @@ def estimate_cost(data: bytes, max_pixels: int, min_side: int | None = None) -> 
     form = file_types.detect(data)
     if form is None:
         return DecodingCost(0, 0)  # refused without decoding
-    found = _find_size(data, form)
+    found = find_size(data, form)
     size, passes = found or ((max_pixels, 1), 1)
     # Larger images are refused, but their headers alone do not prove that.
     pixels = min(size[1] * max(size[0], _MIN_ROW_PIXELS), 4 * max_pixels)
@@ -79,7 +79,7 @@ def _bytes_per_pixel(data: bytes, form: str) -> int:
     return _BYTES_PER_PIXEL.get(form, _MAX_BYTES_PER_PIXEL)
 
 
-def _find_size(data: bytes, form: str) -> tuple[tuple[int, int], int] | None:
+def find_size(data: bytes, form: str) -> tuple[tuple[int, int], int] | None:
     """Return width and height, and the passes of the decoder over them; None if not found."""
     size = None
     match form:
