@@ -20,7 +20,7 @@ from backend.api.middleware.body_memory import BodyMemoryMiddleware
 from backend.api.middleware.draining import DrainingMiddleware, DrainState
 from backend.api.middleware.quotas import QuotaMiddleware
 from backend.api.middleware.security_headers import SecurityHeadersMiddleware
-from backend.api.openapi import complete_document
+from backend.api.openapi import complete_document, serve_document
 from backend.api.routes import classify, docs, health, history, metrics, models
 from backend.catalog import Catalog, choose_auto, choose_default, discover
 from backend.history.history import History
@@ -39,7 +39,9 @@ from backend.telemetry.metrics import Metrics
 log = logging.getLogger("prism.app")
 
 DESCRIPTION = (
-    "Classifies images. Errors are RFC 9457 problem details with an error code and a request ID."
+    "Classifies images. Errors are RFC 9457 problem details with an error code and a request ID. "
+    "The header X-Request-Timeout sets the deadline of a classification, in seconds. HEAD is "
+    "supported where GET is."
 )
 
 
@@ -132,6 +134,7 @@ def create_app(
         title="Prism",
         version=__version__,
         description=DESCRIPTION,
+        openapi_url=None,  # serve_document renders the document once
         docs_url=None,  # routes/docs.py serves the page without a content delivery network
         redoc_url=None,
         lifespan=lifespan,
@@ -157,6 +160,7 @@ def create_app(
     for module in (classify, models, history, health, metrics, docs, pixels):
         app.include_router(module.router)
     complete_document(app)
+    serve_document(app)
     return app
 
 

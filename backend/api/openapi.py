@@ -1,10 +1,36 @@
-"""Completion of the OpenAPI document with the responses that every route can give."""
+"""The OpenAPI document: completed with the responses of every route, and rendered once."""
 
-from typing import Any
+import asyncio
+import threading
+from typing import Any, Final
 
+import orjson
 from fastapi import FastAPI
+from starlette.requests import Request
+from starlette.responses import Response
 
 from backend.api.schemas.errors import EVERY_ROUTE, Problem, problems
+
+DOCUMENT_PATH: Final = "/openapi.json"
+
+
+def serve_document(app: FastAPI) -> None:
+    """Add the route of the document, which FastAPI would render for every request."""
+    lock = threading.Lock()
+    rendered: list[bytes] = []
+
+    def render() -> bytes:
+        with lock:
+            if not rendered:
+                rendered.append(orjson.dumps(app.openapi()))
+            return rendered[0]
+
+    async def document(_: Request) -> Response:
+        # The first rendering takes half a second.
+        content = rendered[0] if rendered else await asyncio.to_thread(render)
+        return Response(content, media_type="application/json")
+
+    app.add_route(DOCUMENT_PATH, document, include_in_schema=False)
 
 
 def complete_document(app: FastAPI) -> None:

@@ -20,7 +20,7 @@ import uvicorn
 
 from backend.server.connections import Connection
 from backend.server.request_stream import SharedState
-from backend.server.tcp import is_readable
+from backend.server.tcp import is_readable, limit_unsent_bytes
 
 log = logging.getLogger("prism.server")
 
@@ -74,6 +74,8 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to listen."""
         await super().startup(sockets)
+        for descriptor in self._listeners():
+            limit_unsent_bytes(descriptor)
         if self.started:
             self._on_started(self)
 
@@ -109,7 +111,7 @@ class Server(uvicorn.Server):
 
     async def _stop_listening(self, inherited: list[socket.socket]) -> None:
         """Accept the connections in the backlog, then close the listener."""
-        listeners = [sock.fileno() for server in self.servers for sock in server.sockets]
+        listeners = self._listeners()
         await self._wait_until(
             self._elapsed() + _ACCEPT_SECONDS, lambda: not any(map(is_readable, listeners))
         )
@@ -165,6 +167,9 @@ class Server(uvicorn.Server):
             counts = ", ".join(f"{code} {count}" for code, count in state.refusals.items())
             log.warning("refused requests and closed connections: %s", counts)
             state.refusals.clear()
+
+    def _listeners(self) -> list[int]:
+        return [sock.fileno() for server in self.servers for sock in server.sockets]
 
     def _connections(self) -> list[Connection]:
         return [one for one in self.server_state.connections if isinstance(one, Connection)]

@@ -4,8 +4,11 @@ import os
 import select
 import socket
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from typing import Final
+
+MAX_UNSENT_BYTES: Final = 131_072  # in the kernel, for each connection; Linux alone takes 4 MB
 
 _INFO_BYTES: Final = 128
 _ACKNOWLEDGED_OFFSET: Final = 120  # of tcpi_bytes_acked in Linux's struct tcp_info
@@ -25,16 +28,22 @@ def acknowledged_bytes(descriptor: int) -> int:
     """Return how many bytes the peer's system has received; 0 if the system does not tell."""
     info = b""
     if hasattr(socket, "TCP_INFO"):
-        with suppress(OSError):
-            sock = socket.socket(fileno=descriptor)
-            try:
-                info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
-            finally:
-                sock.detach()
+        with suppress(OSError), borrow_socket(descriptor) as sock:
+            info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_BYTES)
     if len(info) < _INFO_BYTES:
         return 0
     (count,) = struct.unpack_from("<Q", info, _ACKNOWLEDGED_OFFSET)
     return int(count)
+
+
+def limit_unsent_bytes(listener: int) -> None:
+    """Limit the unsent bytes that the kernel holds for each connection of a listener.
+
+    The bytes in transit are not limited, so the rate is not either.
+    """
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        with suppress(OSError), borrow_socket(listener) as sock:
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, MAX_UNSENT_BYTES)
 
 
 def discard_received(descriptor: int) -> None:
@@ -45,9 +54,15 @@ def discard_received(descriptor: int) -> None:
 
 def shutdown_write(descriptor: int) -> None:
     """Send FIN to the peer at once; the transport's own close waits for a loop iteration."""
-    with suppress(OSError):
-        sock = socket.socket(fileno=descriptor)
-        try:
-            sock.shutdown(socket.SHUT_WR)
-        finally:
-            sock.detach()
+    with suppress(OSError), borrow_socket(descriptor) as sock:
+        sock.shutdown(socket.SHUT_WR)
+
+
+@contextmanager
+def borrow_socket(descriptor: int) -> Iterator[socket.socket]:
+    """Yield a socket object for a descriptor, which stays open. Raises OSError."""
+    sock = socket.socket(fileno=descriptor)
+    try:
+        yield sock
+    finally:
+        sock.detach()
