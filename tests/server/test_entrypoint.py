@@ -1,0 +1,65 @@
+"""The entry point: what it logs, and the headers of every response of its server."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+
+from backend.api.middleware.draining import DrainState
+from backend.server import entrypoint
+from backend.server.connections import SharedState
+from backend.server.lifecycle import Server
+from backend.settings import Settings
+from tests.server_thread import ServerThread, get_request, read_all
+
+HEADERS = (
+    b"x-content-type-options: nosniff",
+    b"x-frame-options: DENY",
+    b"referrer-policy: no-referrer",
+    b"cross-origin-resource-policy: same-origin",
+)
+
+
+@pytest.fixture
+def server() -> Iterator[ServerThread]:
+    """A server with the configuration of the service, and room for one connection."""
+    settings = Settings(port=0, max_connections=1)
+    config = entrypoint._uvicorn_config(settings, FastAPI())
+    drain_state = DrainState()
+    server = Server(config, SharedState(drain_state, settings.max_connections, 10.0))
+    listener = config.bind_socket()
+    thread = threading.Thread(target=server.run, args=([listener],))
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield ServerThread(server, thread, listener.getsockname()[1])
+    drain_state.start()
+    server.should_exit = True
+    thread.join(10)
+
+
+def require_headers(response: bytes, status: bytes) -> None:
+    head = response.partition(b"\r\n\r\n")[0]
+    assert head.startswith(b"HTTP/1.1 " + status)
+    for header in HEADERS:
+        assert head.count(header) == 1, head
+    assert b"server:" not in head.lower()
+
+
+def test_every_response_has_security_headers(server: ServerThread) -> None:
+    require_headers(server.get("/nowhere"), b"404")
+    require_headers(read_all(server.connect(b"no request\r\n\r\n")), b"400")
+    with server.connect():  # occupies the only place
+        require_headers(read_all(server.connect(get_request())), b"503")
+
+
+def test_start_logs_the_accepted_host_names(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(entrypoint, "_load", lambda: (Settings(allowed_hosts="a.example"), None))
+    monkeypatch.setattr(entrypoint, "serve", lambda *_: None)
+    with caplog.at_level("INFO", "prism"):
+        entrypoint.main()
+    assert "accepted host names: a.example, localhost and other names" in caplog.text
