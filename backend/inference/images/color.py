@@ -5,7 +5,10 @@ embedded ICC profile, else the gAMA and cHRM chunks of a PNG, else the EXIF bloc
 Profiles that are damaged, too large or absurd are ignored, as browsers do.
 """
 
+import hashlib
 import io
+import threading
+from collections import OrderedDict
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -17,7 +20,7 @@ from PIL import Image, ImageCms
 from backend.inference.images import icc
 
 MAX_PROFILE_BYTES: Final = 4_000_000
-_CACHED_TRANSFORMS: Final = 32  # of at most 2 MB, beside their profiles
+_CACHED_TRANSFORMS: Final = 16  # of at most 2 MB
 _SAME: Final = 3  # levels of 255; smaller differences need no conversion
 _MIN_CONTRAST: Final = 60  # levels of 255 between black and white after a sensible conversion
 
@@ -42,6 +45,10 @@ class Transform:
 
     cms: ImageCms.ImageCmsTransform
     changes_grays: bool
+
+
+_transforms: Final[OrderedDict[tuple[bytes, str], Transform | None]] = OrderedDict()
+_lock: Final = threading.Lock()
 
 
 def to_srgb(image: Image.Image, profile: bytes, *, brightness_only: bool = False) -> Image.Image:
@@ -125,8 +132,25 @@ def _fits(profile: bytes, image: Image.Image) -> bool:
     return space == b"RGB " or (is_gray and space == b"GRAY")
 
 
-@lru_cache(maxsize=_CACHED_TRANSFORMS)
 def _transform(profile: bytes, mode: str) -> Transform | None:
+    """Return the transform of images of `mode`, built once; see `_build_transform`.
+
+    The cache holds no profiles, which may be large.
+    """
+    key = hashlib.sha256(profile).digest(), mode
+    with _lock:
+        if key in _transforms:
+            _transforms.move_to_end(key)
+            return _transforms[key]
+    transform = _build_transform(profile, mode)
+    with _lock:
+        _transforms[key] = transform
+        while len(_transforms) > _CACHED_TRANSFORMS:
+            _transforms.popitem(last=False)
+    return transform
+
+
+def _build_transform(profile: bytes, mode: str) -> Transform | None:
     """Return the transform of images of `mode`; None if the profile is sRGB, or makes no sense."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import BmpImagePlugin, Image, ImageFile, PpmImagePlugin
+from PIL import BmpImagePlugin, Image, ImageFile, PpmImagePlugin  # noqa: F401 (registers)
 
 MAX_RUNS: Final = 1_000_000  # runs, line ends and jumps of a compressed BMP
 MAX_COMMENTS: Final = 10_000  # of a PPM file that is written as text
@@ -20,7 +20,6 @@ _NUMBERS: Final = re.compile(rb"[0-9\s]*")
 
 def register() -> None:
     """Let Pillow use these decoders; its plugins register their own when they are imported."""
-    assert BmpImagePlugin and PpmImagePlugin  # noqa: S101
     Image.register_decoder("bmp_rle", BmpRunLengthDecoder)
     Image.register_decoder("ppm", PpmDecoder)
     Image.register_decoder("ppm_plain", PlainPpmDecoder)

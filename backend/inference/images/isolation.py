@@ -21,7 +21,7 @@ from PIL import Image
 
 from backend.inference import errors
 from backend.inference.images import failures
-from backend.inference.images.memory_cost import TILE_PIXELS, estimate_memory
+from backend.inference.images.memory_cost import EXTRA_BYTES, TILE_PIXELS, estimate_memory
 
 FORMATS: Final = frozenset({"HEIF", "AVIF", "JPEG2000", "TIFF"})
 MAX_PROCESSES: Final = 2
@@ -29,7 +29,8 @@ MAX_PROCESSES: Final = 2
 MODES: Final = ("1", "L", "LA", "RGB", "RGBA", "CMYK", "LAB", "F", "I", "I;16", "I;16L", "I;16B")
 BLOBS: Final = ("icc_profile", "exif")  # of the info of an image
 
-_MEMORY: Final = 64_000_000  # bytes of address space beyond what the pixels need
+_PROCESS_BYTES: Final = 25_000_000  # of a process before it decodes
+_MEMORY: Final = 40_000_000  # bytes of address space that any file may take
 _SECONDS: Final = 1.5  # of processor time, for any file
 _SECONDS_PER_PIXEL: Final = 1e-7
 _WALL_FACTOR: Final = 5  # times the processor time, as others may use the processors
@@ -63,6 +64,7 @@ class IsolatedImage(Image.Image):
             if (codes := facts["cicp"]) is not None:
                 self.info["cicp"] = (int(codes[0]), int(codes[1]))
             self.info[TILE_PIXELS] = int(facts["tile_pixels"])
+            self.info[EXTRA_BYTES] = _PROCESS_BYTES
             if facts["blobs"][BLOBS.index("exif")]:
                 self.info["exif"] = b""  # until the image is loaded
 

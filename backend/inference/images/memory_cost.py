@@ -21,8 +21,8 @@ _CMYK: Final = 13
 # plugin applies only when it decodes.
 FULL_SIZE: Final = "full size"
 DIVISOR: Final = "divisor"
-# In the info of a JPEG: bytes per pixel of the full size that the decoder keeps between scans.
-COEFFICIENT_BYTES: Final = "coefficient bytes"
+# In the info of any image: bytes that decoding takes beside the pixels.
+EXTRA_BYTES: Final = "extra bytes"
 # In the info of a TIFF that another process reads: pixels of a tile.
 TILE_PIXELS: Final = "tile pixels"
 _MIN_ROW_PIXELS: Final = 64  # cost of a row, however short
@@ -46,10 +46,7 @@ def count_tile_pixels(image: Image.Image) -> int:
 
 
 def estimate_memory(image: Image.Image) -> int:
-    """Return the bytes that decoding and preprocessing an opened image takes at most.
-
-    The decoder of a JPEG with partial scans keeps all coefficients, even in scaled decoding.
-    """
+    """Return the bytes that decoding and preprocessing an opened image takes at most."""
     plain, transparent = _BYTES_PER_PIXEL.get(image.format or "", _OTHER)
     bytes_per_pixel = transparent if image.has_transparency_data else plain
     if image.mode in ("F", "LAB") or image.mode.startswith("I"):
@@ -58,6 +55,4 @@ def estimate_memory(image: Image.Image) -> int:
         bytes_per_pixel = max(bytes_per_pixel, _CMYK)
     if "exif" in image.info and image.format != "HEIF":  # its decoder turns the image
         bytes_per_pixel = max(bytes_per_pixel, _TURNED)
-    width, height = image.info.get(FULL_SIZE, image.size)
-    coefficients = image.info.get(COEFFICIENT_BYTES, 0) * width * height
-    return int(bytes_per_pixel * count_pixels(image) + coefficients)
+    return int(bytes_per_pixel * count_pixels(image)) + int(image.info.get(EXTRA_BYTES, 0))

@@ -4,12 +4,13 @@ The format is detected from the content, and the size is checked before any pixe
 """
 
 import io
+import math
 import pkgutil
 import struct
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final, cast
 
 from PIL import Image, ImageFile
 
@@ -18,8 +19,8 @@ from backend.inference.images import completeness, failures, file_types, media_b
 from backend.inference.images.isolation import FORMATS as ISOLATED_FORMATS
 from backend.inference.images.isolation import IsolatedImage
 from backend.inference.images.memory_cost import (
-    COEFFICIENT_BYTES,
     DIVISOR,
+    EXTRA_BYTES,
     FULL_SIZE,
     count_pixels,
 )
@@ -33,6 +34,7 @@ MAX_JPEG_2000_PIXELS: Final = 4_000_000
 # all pixels thousands of times.
 MAX_SCANNED_PIXELS: Final = 1_000_000_000
 MAX_ICON_SIDE: Final = 256  # pixels of a bitmap in an icon; larger images are PNGs
+_TEXT_COPIES: Final = 3  # of a PPM file that is written as text, while it is decoded
 MAX_READS: Final = 50_000  # read calls while parsing one file; ordinary files need some hundreds
 
 # Pillow warns of every damaged tag of a file, and Python remembers every warning.
@@ -81,12 +83,6 @@ def open_image(data: bytes, *, max_pixels: int, min_side: int | None = None) -> 
     width, height = image.size
     if min_side is not None and (scale := min(width, height) // min_side) >= 2:
         _use_scaled_decoding(image, data, scale)
-    scans = completeness.count_jpeg_scans(data) if form == "JPEG" else 0
-    if scans * width * height > MAX_SCANNED_PIXELS:
-        raise ImageTooLargeError(
-            "The JPEG has too many scans and would take too long to decode. Save it again and "
-            "send the new file."
-        )
     limit = min(max_pixels, MAX_JPEG_2000_PIXELS) if form == "JPEG2000" else max_pixels
     pixels = count_pixels(image)
     if pixels > limit or width * height > MAX_JPEG_RATIO * max_pixels:
@@ -94,6 +90,12 @@ def open_image(data: bytes, *, max_pixels: int, min_side: int | None = None) -> 
         raise ImageTooLargeError(
             f"The image has {width} x {height} pixels{cost}, which exceeds the limit ({limit:,}). "
             "Scale it down and send it again."
+        )
+    scans = completeness.count_jpeg_scans(data) if form == "JPEG" else 0
+    if scans * width * height > MAX_SCANNED_PIXELS:
+        raise ImageTooLargeError(
+            "The JPEG has too many scans and would take too long to decode. Save it again and "
+            "send the new file."
         )
     return image
 
@@ -109,12 +111,12 @@ def _use_scaled_decoding(image: Image.Image, data: bytes, scale: int) -> None:
         image.info[DIVISOR] = 2**image.halvings
 
 
-def _coefficient_bytes(image: Image.Image, data: bytes) -> float:
-    """Return the bytes per pixel of the coefficients that the decoder of a JPEG keeps."""
+def _coefficient_bytes(image: Image.Image, data: bytes) -> int:
+    """Return the bytes of the coefficients that the decoder of a JPEG keeps between scans."""
     sampling = [across * down for _, across, down, _ in getattr(image, "layer", ())]
     if not sampling or not completeness.has_partial_scans(data):
         return 0
-    return 2 * sum(sampling) / max(max(sampling), 1)
+    return math.ceil(2 * image.width * image.height * sum(sampling) / max(1, *sampling))
 
 
 class BoundedFile(io.BytesIO):
@@ -132,14 +134,19 @@ class BoundedFile(io.BytesIO):
         return super().read(size)
 
 
+_ALWAYS_KEPT: Final = property(lambda _: 0, lambda _, __: None)
+
+
 @lru_cache
 def _plugin(form: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
     """Return Pillow's class for a format. Rare formats are imported when one is first sent."""
-    plugin: Callable[[io.BytesIO], ImageFile.ImageFile] = pkgutil.resolve_name(_PLUGINS[form])
+    plugin: Any = pkgutil.resolve_name(_PLUGINS[form])
     if form in ("BMP", "ICO", "PPM"):
         from backend.inference.images import fast_decoders
 
         fast_decoders.register()
+    if form == "GIF":  # The area that the second frame would replace is allocated with the first.
+        plugin = type("FirstFrameGif", (plugin,), {"disposal_method": _ALWAYS_KEPT})
     # An image is decoded in one thread, because several images are decoded at the same time.
     if form == "AVIF":
         from PIL import AvifImagePlugin
@@ -150,7 +157,7 @@ def _plugin(form: str) -> Callable[[io.BytesIO], ImageFile.ImageFile]:
 
         options.DECODE_THREADS = 1
         options.THUMBNAILS = options.DEPTH_IMAGES = options.AUX_IMAGES = False
-    return plugin
+    return cast(Callable[[io.BytesIO], ImageFile.ImageFile], plugin)
 
 
 def open_file(data: bytes, form: str) -> Image.Image:
@@ -171,7 +178,9 @@ def parse_file(data: bytes, form: str) -> Image.Image:
     if image.mode == "P" and image.palette is None:  # Pillow fails an assertion on such an image
         raise _opening_error(data, form)
     if form == "JPEG":
-        image.info[COEFFICIENT_BYTES] = _coefficient_bytes(image, data)
+        image.info[EXTRA_BYTES] = _coefficient_bytes(image, data)
+    elif form == "PPM":
+        image.info[EXTRA_BYTES] = _TEXT_COPIES * len(data) if data[1:2] in b"123" else 0
     elif form == "PNG":
         image.info["cicp"] = png.read_cicp(data)
     elif form == "AVIF":
