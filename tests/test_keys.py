@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from backend.keys import DEFAULT_SCOPES, ApiKey, parse_keys
+from backend.keys import DEFAULT_SCOPES, ApiKey, ScopeName, parse_keys
 from tests.conftest import ROOT
 
 A, B = 64 * "a", 64 * "b"
@@ -19,7 +19,7 @@ def test_hash_alone_is_a_key_named_after_it_that_classifies_and_reads_the_histor
 
 def test_entry_has_name_scopes_and_quotas() -> None:
     text = f"page={A};scopes=classify+models;requests=600;megapixels=3000, {B}"
-    scopes = frozenset({"classify", "models"})
+    scopes: frozenset[ScopeName] = frozenset({"classify", "models"})
     assert parse_keys(text) == (
         ApiKey("page", DIGEST_A, scopes, 600, 3000),
         ApiKey("bbbbbbbb", DIGEST_B, DEFAULT_SCOPES),

@@ -9,8 +9,9 @@ from fastapi import FastAPI
 
 from backend.api.middleware.draining import DrainState
 from backend.server import entrypoint
-from backend.server.connections import SharedState
+from backend.server.connection_limits import ConnectionLimits
 from backend.server.lifecycle import Server
+from backend.server.request_stream import SharedState
 from backend.settings import Settings
 from tests.server_thread import ServerThread, get_request, read_all
 
@@ -25,10 +26,9 @@ HEADERS = (
 @pytest.fixture
 def server() -> Iterator[ServerThread]:
     """A server with the configuration of the service, and room for one connection."""
-    settings = Settings(port=0, max_connections=1)
-    config = entrypoint._uvicorn_config(settings, FastAPI())
+    config = entrypoint._uvicorn_config(Settings(port=0), FastAPI())
     drain_state = DrainState()
-    server = Server(config, SharedState(drain_state, settings.max_connections, 10.0))
+    server = Server(config, SharedState(drain_state, ConnectionLimits(1, 256), 10.0, 10.0))
     listener = config.bind_socket()
     thread = threading.Thread(target=server.run, args=([listener],))
     thread.start()
