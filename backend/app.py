@@ -143,7 +143,11 @@ def create_app(
     app.state.drain_state = DrainState()
     app.add_middleware(FastPathMiddleware)
     if shares:
-        app.add_middleware(BodyMemoryMiddleware, max_bytes=shares.files)
+        app.add_middleware(
+            BodyMemoryMiddleware,
+            max_bytes=shares.files,
+            trusted_proxies=settings.trusted_proxies,
+        )
     if tracing:
         app.add_middleware(tracing.annotate_spans)
     if keys := settings.accepted_keys:

@@ -53,11 +53,10 @@ class Admission:
 
         The queue is fair: of every other client, it serves only as much as of this client before.
         """
-        pace = self._busy_seconds / self._served
         own = self._costs.get(client, 0.0) + (self._typical_cost if cost is None else cost)
         if own >= self._total:
-            return pace * self._total
-        return pace * sum(min(each, own) for each in self._costs.values())
+            return self._pace * self._total
+        return self._pace * sum(min(each, own) for each in self._costs.values())
 
     def held(self, client: Hashable) -> int:
         """Return the number of a client's items in flight."""
@@ -72,8 +71,14 @@ class Admission:
             raise WorkRejectedError("queue_full", self.wait(client, cost))
         if time_limit is not None and self.in_flight:
             wait = self.wait(client, cost)
-            if wait > _MAX_WAIT_SHARE * time_limit:
+            needed = self._pace * (self._typical_cost if cost is None else cost)
+            if wait > min(_MAX_WAIT_SHARE * time_limit, time_limit - needed):
                 raise WorkRejectedError("too_slow", wait)
+
+    @property
+    def _pace(self) -> float:
+        """Actual seconds per second of cost."""
+        return self._busy_seconds / self._served
 
     @contextmanager
     def track(self, client: Hashable = "", cost: float | None = None) -> Iterator[None]:

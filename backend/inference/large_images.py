@@ -20,13 +20,13 @@ from backend.inference.images.image_reader import ImageReader, MemoryExceededErr
 
 T = TypeVar("T")
 
-_MAX_SECONDS: Final = 0.03  # of decoding an ordinary image
+_MAX_SECONDS: Final = 0.05  # of decoding an ordinary image
 _MAX_MEMORY: Final = 32_000_000  # bytes of decoding an ordinary image
 _MEMORY_SHARE: Final = 8  # divisor of the decoding memory that ordinary images share
 _QUEUE_SIZE: Final = 256
 # Large images of one client wait in one queue each, by cost: its photographs do not wait for
 # images of 50 megapixels from the same address.
-_COST_CLASSES: Final = (0.12, 0.5)  # seconds
+_COST_CLASSES: Final = (0.15, 0.6)  # seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ class LargeImages:
         self, cost: DecodingCost, time_limit: float | None, client: Hashable = ""
     ) -> None:
         """Raise WorkRejectedError unless an image would be decoded within `time_limit` seconds."""
-        self._admission.require(time_limit, client, cost.seconds)
+        self._admission.require(time_limit, _flow(client, cost), cost.seconds)
 
     async def decode(
         self,
@@ -85,8 +85,8 @@ class LargeImages:
         `time.perf_counter`; QueueFullError or ClosedError if no work is accepted.
         """
         seconds = cost.seconds
-        flow = client, sum(seconds > limit for limit in _COST_CLASSES)
-        with self._admission.track(client, seconds):
+        flow = _flow(client, cost)
+        with self._admission.track(flow, seconds):
             try:
                 return await self._submit(work, cost.memory, flow, seconds, deadline)
             except MemoryExceededError as error:
@@ -146,3 +146,7 @@ class LargeImages:
             with self._lock:
                 self._running -= 1
             self._budget.release(job.memory)  # wakes the batcher
+
+
+def _flow(client: Hashable, cost: DecodingCost) -> Hashable:
+    return client, sum(cost.seconds > limit for limit in _COST_CLASSES)

@@ -97,8 +97,10 @@ async def test_timings_include_every_model_asked(classifiers: list[Classifier]) 
             self._classifier = classifier
             self.decoder = classifier.decoder
 
-        async def classify(self, data: SharedImage, limit: float | None) -> ClassificationResult:
-            result = await self._classifier.classify(data, limit)
+        async def classify(
+            self, data: SharedImage, limit: float | None, client: str
+        ) -> ClassificationResult:
+            result = await self._classifier.classify(data, limit, client)
             asked.append(result.timings)
             return result
 

@@ -1,12 +1,15 @@
 """Limit on the memory that all request bodies use together."""
 
+from collections import Counter
 from typing import Final
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from backend.api.clients import client_of
 from backend.api.middleware.draining import discard_body
 from backend.api.parameters import parse_integer
+from backend.inference.admission import CLIENT_FACTOR
 from backend.inference.errors import QueueFullError
 
 _UNCOUNTED_BYTES: Final = 16_384  # smaller bodies are not counted
@@ -16,27 +19,31 @@ _RETRY_AFTER: Final = 1.0  # seconds
 class BodyMemoryMiddleware:
     """ASGI middleware that limits the bodies in memory to `max_bytes` in total.
 
-    A single body may be larger. A body that does not fit is refused with 429 `queue_full`.
+    A client may hold CLIENT_FACTOR times as many bytes as are free, so that others can always send
+    some. A single body may be larger. A body that does not fit is refused with 429 `queue_full`.
     """
 
-    def __init__(self, app: ASGIApp, max_bytes: int) -> None:
+    def __init__(self, app: ASGIApp, max_bytes: int, trusted_proxies: int = 0) -> None:
         self._app = app
         self._max_bytes = max_bytes
+        self._trusted_proxies = trusted_proxies
         self._used = 0
+        self._held: Counter[str] = Counter()  # bytes by client
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and count the bytes of its body as they arrive."""
         if scope["type"] != "http" or _is_small(Headers(scope=scope)):
             await self._app(scope, receive, send)
             return
+        client = client_of(scope, self._trusted_proxies)
         size = 0
 
         async def counting_receive() -> Message:
             nonlocal size
             message = await receive()
             chunk_size = len(message.get("body", b""))
-            if self._used > size and self._used + chunk_size > self._max_bytes:
-                self._used -= size
+            if self._used > size and not self._fits(client, chunk_size):
+                self._add(client, -size)
                 size = 0
                 if message.get("more_body", False):
                     await discard_body(receive)
@@ -45,13 +52,23 @@ class BodyMemoryMiddleware:
                     retry_after=_RETRY_AFTER,
                 )
             size += chunk_size
-            self._used += chunk_size
+            self._add(client, chunk_size)
             return message
 
         try:
             await self._app(scope, counting_receive, send)
         finally:
-            self._used -= size
+            self._add(client, -size)
+
+    def _fits(self, client: str, size: int) -> bool:
+        free = self._max_bytes - self._used - size
+        return free >= 0 and self._held[client] + size <= CLIENT_FACTOR * free
+
+    def _add(self, client: str, size: int) -> None:
+        self._used += size
+        self._held[client] += size
+        if not self._held[client]:
+            del self._held[client]
 
 
 def _is_small(headers: Headers) -> bool:

@@ -18,6 +18,7 @@ _SECONDS_PER_PIXEL: Final = {
     **{"HEIF": 40e-9},
 }
 _OTHER: Final = 20e-9
+_PREPROCESSING: Final = 15e-9  # seconds per decoded pixel, of a digit model
 _PROGRESSIVE: Final = 3  # times the cost of another JPEG
 _SECONDS_PER_BYTE: Final = 5e-9
 # Of memory; images/memory_cost.py is exact, but needs the opened image.
@@ -38,7 +39,7 @@ _SIZE_IN_HEADER: Final = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BMP"})
 
 @dataclass(frozen=True, slots=True)
 class DecodingCost:
-    """Estimated cost of decoding one file: `seconds` of one processor and `memory` in bytes.
+    """Estimated cost of decoding and preprocessing one file: `seconds` of one processor and `memory` in bytes.
 
     If not `is_certain`, the header does not bound the cost of the file.
     """
@@ -61,12 +62,12 @@ def estimate_cost(data: bytes, max_pixels: int, min_side: int | None = None) -> 
     size, passes = found or ((max_pixels, 1), 1)
     # Larger images are refused, but their headers alone do not prove that.
     pixels = min(size[1] * max(size[0], _MIN_ROW_PIXELS), 4 * max_pixels)
-    rate = _SECONDS_PER_PIXEL.get(form, _OTHER)
-    seconds = passes * rate * pixels + _SECONDS_PER_BYTE * len(data)
     decoded = pixels
     if form == "JPEG" and min_side:
         scale = min(_MAX_REDUCTION, max(min(size) // min_side, 1))
         decoded = math.ceil(pixels / 4 ** (scale.bit_length() - 1))
+    seconds = passes * _SECONDS_PER_PIXEL.get(form, _OTHER) * pixels
+    seconds += _SECONDS_PER_BYTE * len(data) + _PREPROCESSING * decoded
     memory = _bytes_per_pixel(data, form) * decoded
     if passes > 1:
         memory += _COEFFICIENTS * pixels
