@@ -27,6 +27,7 @@ log = logging.getLogger("prism.catalog")
 AUTO: Final = "auto"  # instead of a model: the models in PRISM_AUTO_MODELS, in order
 PREFERRED_DEFAULT: Final = "mnist-cnn"
 
+_UNEXPECTED_FAILURE: Final = "could not be loaded; see the log of the service"
 _RESERVED: Final = "the name is reserved for automatic choice; rename the model"
 
 State = Literal["loading", "ready", "failed"]
@@ -68,6 +69,12 @@ class Catalog:
         self._build = build
         self._max_wait = max_wait
         self._entries: Final = {name: Entry(name, address) for name, address in addresses.items()}
+        self._has_failed = False
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether a model is still loading."""
+        return any(entry.state == "loading" for entry in self._entries.values())
 
     async def load(self) -> None:
         """Load and warm up every model, the default ones first. A failure affects no other model.
@@ -80,6 +87,17 @@ class Catalog:
         async with asyncio.TaskGroup() as group:
             for entry in default_first:
                 group.create_task(self._load_entry(entry, load_lock))
+
+    def fail(self) -> None:
+        """Report that the service is not ready, after an unexpected error while it loaded.
+
+        Models that are ready stay usable; those that still load have failed.
+        """
+        self._has_failed = True
+        for entry in self._entries.values():
+            if entry.state == "loading":
+                entry.state, entry.error = "failed", _UNEXPECTED_FAILURE
+                entry.finished_loading.set()
 
     def resolve(self, name: str | None) -> tuple[str, ...]:
         """Return the models that a request for `name` (None: the default) asks, in order.
@@ -121,7 +139,12 @@ class Catalog:
         return self._entries[name]
 
     def require_ready(self) -> None:
-        """Raise ModelNotReadyError unless the default model is ready; for "auto", all it asks."""
+        """Raise ModelNotReadyError unless the default model is ready; for "auto", all it asks.
+
+        Raise it also after `fail`.
+        """
+        if self._has_failed:
+            raise ModelNotReadyError("The service failed to start; its log contains the cause.")
         for name in self.resolve(None):
             self._require_classifier(self._entries[name])
 
@@ -268,7 +291,7 @@ def _is_unexpected(error: Exception) -> bool:
 def _failure_message(error: Exception, entry: Entry) -> str:
     """Return why a model failed, without local paths, which only the log contains."""
     if _is_unexpected(error):
-        return "could not be loaded; see the log of the service"
+        return _UNEXPECTED_FAILURE
     reason = str(error).replace(str(entry.folder), entry.name)
     is_local = entry.address.scheme == "file"
     return reason.replace(entry.address.location, entry.name) if is_local else reason

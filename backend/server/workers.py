@@ -1,11 +1,10 @@
-"""Worker processes that share one listening socket: started, replaced when one dies, stopped.
+"""The supervisor of worker processes that share one listening socket.
 
 uvicorn's own supervisor checks for signals only twice a second, waits for its children without a
 time limit, and its arguments differ between versions.
 """
 
 import logging
-import multiprocessing
 import os
 import shutil
 import signal
@@ -15,52 +14,75 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from multiprocessing.connection import Connection, wait
-from multiprocessing.context import SpawnProcess
+from multiprocessing.connection import wait
 from types import FrameType
 from typing import Final
 
-from backend.telemetry.metrics import FOLDER, remove_worker
+from backend.server.worker_process import CONFIG_ERROR, HEARTBEAT_INTERVAL, Work, Worker
+from backend.telemetry.metrics import FOLDER
 
 log = logging.getLogger("prism.workers")
 
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 _KILL_AFTER: Final = 7.9  # seconds after the signal; workers that still run are killed
-_RESTART_INTERVAL: Final = 1.0  # seconds at least from a worker's start to its replacement's
-
-Work = Callable[[socket.socket, Connection], None]
 
 
-@dataclass(slots=True)
-class Worker:
-    """One process; it writes to `pipe` once it serves, and closing `pipe` stops it."""
+@dataclass(frozen=True, slots=True)
+class RestartPolicy:
+    """When a worker is replaced.
 
-    process: SpawnProcess
-    pipe: Connection
-    started_at: float
+    Silence is counted in checks and not in seconds: it then excludes the time in which the
+    supervisor, the container or the machine was suspended, or too loaded to run either process.
+    """
 
-    def has_served(self) -> bool:
-        """Return whether the worker started to serve."""
-        with suppress(EOFError, OSError):
-            return self.pipe.poll() and bool(self.pipe.recv_bytes())
-        return False
+    check_interval: float = HEARTBEAT_INTERVAL  # seconds
+    silent_checks: int = 8  # without heartbeats of a ready worker, or with a suspended one
+    silent_start_checks: int = 120  # without heartbeats of a worker that starts or loads models
+    delay: float = 1.0  # seconds from the first failed start to the next, doubled each time
+    max_delay: float = 30.0
+    failed_starts: int = 5  # of each worker, without any that became ready: the service ends
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledStart:
+    """A worker to start at `time`, after `failed_starts` failures."""
+
+    time: float
+    failed_starts: int = 0
 
 
 class WorkerSupervisor:
-    """Runs `work(listener, pipe)` in `count` processes until a signal arrives."""
+    """Runs `work(listener, pipe)` in `count` processes until a signal arrives.
 
-    def __init__(self, work: Work, count: int, listener: socket.socket) -> None:
+    Workers that end or send no heartbeats are replaced: at once if they had become ready, else with
+    exponential delay. With `reap_orphans`, which the first process of a container needs, it also
+    reaps ended processes whose parents have died.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        count: int,
+        listener: socket.socket,
+        policy: RestartPolicy = RestartPolicy(),
+        *,
+        reap_orphans: bool = False,
+    ) -> None:
         self._work = work
         self._listener = listener
+        self._policy = policy
+        self._reap_orphans = reap_orphans
         self._workers: list[Worker] = []
-        self._start_times = [0.0] * count  # when each missing worker may start
+        self._starts = [ScheduledStart(0.0)] * count
+        self._next_check = 0.0
         self._signals: list[int] = []
         self._kill_time: float | None = None  # set once the workers are stopping
+        self._was_ready = False  # whether any worker has become ready
         self._has_failed = False
 
     def run(self) -> int | None:
-        """Serve until a signal; return its number, or None if a worker failed to start."""
+        """Serve until a signal; return its number, or None if no worker can be started."""
         with _wakeup_socket(self._on_signal) as wakeup, _metrics_folder():
             try:
                 while self._kill_time is None or self._workers:
@@ -71,6 +93,7 @@ class WorkerSupervisor:
                         wakeup.recv(100)
                     self._handle_signals()
                     self._reap()
+                    self._check_heartbeats()
             finally:
                 self._kill()
         return None if self._has_failed else self._signals[0]
@@ -79,32 +102,61 @@ class WorkerSupervisor:
         if self._kill_time is not None:
             return
         now = time.monotonic()
-        for start_time in [moment for moment in self._start_times if moment <= now]:
-            self._start_times.remove(start_time)
-            self._start()
-
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        own_end, worker_end = context.Pipe()
-        process = context.Process(target=self._work, args=(self._listener, worker_end))
-        process.start()
-        worker_end.close()
-        self._workers.append(Worker(process, own_end, time.monotonic()))
+        for start in [one for one in self._starts if one.time <= now]:
+            self._starts.remove(start)
+            try:
+                self._workers.append(Worker(self._work, self._listener, start.failed_starts))
+            except OSError as error:  # no memory, processes or file descriptors
+                self._on_failed_start(start.failed_starts + 1, f"not created ({error.strerror})")
 
     def _reap(self) -> None:
         """Remove the workers that ended and schedule their replacements."""
         for worker in [one for one in self._workers if not one.process.is_alive()]:
             self._workers.remove(worker)
-            remove_worker(worker.process.pid or 0)
+            worker.read_heartbeats()
+            self._was_ready |= worker.is_ready
+            ending = worker.close()
             if self._kill_time is not None:
                 continue
-            if worker.has_served():
-                log.warning("worker %s died: starting a replacement", worker.process.pid)
-                self._start_times.append(worker.started_at + _RESTART_INTERVAL)
+            if worker.is_ready:
+                log.warning("worker %s died (%s): starting a replacement", worker.pid, ending)
+                self._starts.append(ScheduledStart(worker.started_at + self._policy.delay))
+            elif worker.process.exitcode == CONFIG_ERROR and not self._was_ready:
+                self._give_up("a worker failed to start")
             else:
-                log.error("a worker failed to start; see the log lines above")
-                self._has_failed = True
-                self._stop(signal.SIGTERM)
+                self._on_failed_start(worker.failed_starts + 1, ending)
+        if self._reap_orphans:
+            _reap_orphans({worker.pid for worker in self._workers})
+
+    def _on_failed_start(self, failed_starts: int, reason: str) -> None:
+        policy = self._policy
+        delay = min(policy.max_delay, policy.delay * 2 ** (failed_starts - 1))
+        log.error("a worker ended before it was ready (%s): next start in %g s", reason, delay)
+        self._starts.append(ScheduledStart(time.monotonic() + delay, failed_starts))
+        counts = [one.failed_starts for one in (*self._workers, *self._starts)]
+        if not self._was_ready and min(counts) >= policy.failed_starts:
+            self._give_up(f"no worker became ready in {policy.failed_starts} attempts")
+
+    def _give_up(self, reason: str) -> None:
+        log.error("%s; see the log lines above", reason)
+        self._has_failed = True
+        self._stop(signal.SIGTERM)
+
+    def _check_heartbeats(self) -> None:
+        now = time.monotonic()
+        if self._kill_time is not None or now < self._next_check:
+            return
+        policy = self._policy
+        self._next_check = now + policy.check_interval
+        for worker in self._workers:
+            worker.check()
+            self._was_ready |= worker.is_ready
+            limit = policy.silent_checks if worker.is_ready else policy.silent_start_checks
+            is_silent = worker.silent_checks >= limit
+            is_suspended = worker.suspended_checks >= policy.silent_checks
+            if (is_silent or is_suspended) and not worker.is_killed:
+                log.error("worker %s does not respond: killing it", worker.pid)
+                worker.kill()
 
     def _on_signal(self, sig: int, _: FrameType | None) -> None:
         self._signals.append(sig)
@@ -120,18 +172,30 @@ class WorkerSupervisor:
         self._kill_time = time.monotonic() + _KILL_AFTER
         self._listener.close()  # the workers hold it too; it closes with the last of them
         for worker in self._workers:
-            worker.pipe.close()  # before the signal: it means that the whole service stops
-            with suppress(ProcessLookupError):
-                os.kill(worker.process.pid or 0, sig)
+            worker.stop(sig)
 
     def _kill(self) -> None:
         for worker in self._workers:
-            worker.process.kill()
+            worker.kill()
 
-    def _wait_timeout(self) -> float | None:
-        """Return the seconds until the next start or kill; None if neither is due."""
-        moments = self._start_times if self._kill_time is None else [self._kill_time]
-        return max(0.0, min(moments) - time.monotonic()) if moments else None
+    def _wait_timeout(self) -> float:
+        """Return the seconds until the next start, check or kill."""
+        if self._kill_time is not None:
+            moments = [self._kill_time]
+        else:
+            moments = [self._next_check, *(start.time for start in self._starts)]
+        return max(0.0, min(moments) - time.monotonic())
+
+
+def _reap_orphans(worker_pids: set[int]) -> None:
+    """Reap ended processes that are no workers."""
+    if not hasattr(os, "waitid"):  # macOS before Python 3.13
+        return
+    with suppress(ChildProcessError):
+        while ended := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if ended.si_pid in worker_pids:
+                return  # `is_alive` reaps it next
+            os.waitpid(ended.si_pid, os.WNOHANG)
 
 
 @contextmanager
