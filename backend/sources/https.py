@@ -26,6 +26,14 @@ _FORBIDDEN: Final = frozenset({401, 403})
 _TEMPORARY: Final = frozenset({408, 425, 429})
 # IPv6 addresses of IPv4 hosts behind a NAT64 gateway (RFC 6052).
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
+# All IPv6 addresses that IANA assigns to networks. `is_global` also accepts others, for instance the
+# deprecated site-local fec0::/10.
+_GLOBAL_UNICAST: Final = ipaddress.ip_network("2000::/3")
+# Accepted by `is_global`, but not hosts of the internet: services of the local gateway (RFC 6890),
+# relays of 6to4 (RFC 7526), documentation (RFC 9637).
+_SPECIAL_PURPOSE: Final = tuple(
+    map(ipaddress.ip_network, ("192.0.0.0/24", "192.88.99.0/24", "3fff::/20"))
+)
 _TIMEOUT: Final = Timeout(connect=remote.CONNECT_SECONDS, read=remote.READ_SECONDS)
 
 IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -128,13 +136,20 @@ def resolve_host(host: str, port: int, *, allow_private: bool) -> list[str]:
 
 def is_public(text: str) -> bool:
     """Return whether an IP address, and the IPv4 address it may embed, is global unicast."""
-    address: IPAddress = ipaddress.ip_address(text)
+    try:
+        address: IPAddress = ipaddress.ip_address(text)
+    except ValueError:
+        return False
     if isinstance(address, ipaddress.IPv6Address):
         embedded = address.ipv4_mapped or address.sixtofour or (address.teredo or (None,))[-1]
         if address in _NAT64:
             embedded = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
         if embedded is not None:
             return is_public(str(embedded))
+        if address not in _GLOBAL_UNICAST:
+            return False
+    if any(address in network for network in _SPECIAL_PURPOSE):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

@@ -31,7 +31,10 @@ def file(tmp_path: Path) -> Iterator[DownloadFile]:
         "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1",
         "0.0.0.0", "224.0.0.1", "255.255.255.255", "240.0.0.1", "::1", "::", "fe80::1", "fc00::1",
         "ff02::1", "::ffff:10.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe",
-        "2002:a9fe:a9fe::1", "fd00:ec2::254",
+        "2002:a9fe:a9fe::1", "fd00:ec2::254", "fec0::1", "feff::1", "fe80::1%eth0", "64:ff9b::a00:1",
+        "64:ff9b:1::101:101", "2002:a00:1::1", "2001:0:101:101::f5ff:fffe", "::10.0.0.1", "::1.1.1.1",
+        "::ffff:0:10.0.0.1", "4000::1", "3fff::1", "2001:db8::1", "192.0.0.9", "192.88.99.1",
+        "198.18.0.1", "239.1.1.1", "ff0e::1", "not an address",
     ],
 )  # fmt: skip
 def test_private_addresses_are_not_public(address: str) -> None:
@@ -39,7 +42,7 @@ def test_private_addresses_are_not_public(address: str) -> None:
 
 
 def test_public_addresses_are_public() -> None:
-    for address in ("1.1.1.1", "142.250.185.80", "2606:4700::1111", "64:ff9b::101:101"):
+    for address in ("1.1.1.1", "142.250.185.80", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"):
         assert is_public(address)
 
 
