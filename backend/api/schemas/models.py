@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 
 from backend.catalog import AUTO, Entry, State
 from backend.inference.autotune import Plan
-from backend.inference.models.artifact import CARD
+from backend.inference.models import artifact
 from calibration.apply import Calibration
 
 
@@ -72,8 +72,7 @@ def auto_detail(entries: Sequence[Entry]) -> ModelDetail:
 
 def model_detail(entry: Entry) -> ModelDetail:
     """Return the schema of a model with its card, if its folder contains one."""
-    path = entry.folder / CARD if entry.folder and entry.classifier else None
-    card = path.read_text("utf-8", "replace") if path and path.is_file() else None
+    card = artifact.read_card(entry.folder) if entry.folder and entry.classifier else None
     plan = entry.classifier.plan if entry.classifier else None
     return ModelDetail(**model_info(entry).model_dump(), card=card, plan=plan)
 

@@ -26,6 +26,7 @@ WEIGHTS: Final = "weights.safetensors"
 ONNX: Final = "model.onnx"
 CARD: Final = "README.md"
 FORMAT: Final = 1
+_MAX_CARD: Final = 1_000_000  # bytes
 
 # The architectures in `networks`, which is not imported here because it needs torch.
 BUILTIN_ARCHITECTURES: Final = (
@@ -117,7 +118,7 @@ def read(folder: Path) -> Artifact:
     """
     manifest = read_manifest(folder)
     for name, expected in manifest.files.items():
-        path = folder / name
+        path = _inside(folder, name)
         if not path.is_file():
             raise ArtifactError(f"{folder}: {name} is missing")
         if sha256(path) != expected:
@@ -134,6 +135,20 @@ def read(folder: Path) -> Artifact:
                 f"{manifest.elements:,}"
             )
     return model
+
+
+def read_card(folder: Path) -> str | None:
+    """Return the model card of `folder`, or None if it has none or the card is not usable.
+
+    A card that is larger than 1 MB, or a symbolic link out of the folder, is not returned.
+    """
+    try:
+        path = _inside(folder, CARD)
+        if not path.is_file() or path.stat().st_size > _MAX_CARD:
+            return None
+        return path.read_text("utf-8", "replace")
+    except (ArtifactError, OSError):
+        return None
 
 
 def count_elements(path: Path) -> int:
@@ -184,7 +199,7 @@ def read_manifest(folder: Path) -> Manifest:
     Raise ArtifactError, which names the folder and the reason, if the manifest is missing, damaged
     or of a newer format, or if it lists no network or a name that is not a plain file name.
     """
-    path = folder / MANIFEST
+    path = _inside(folder, MANIFEST)
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
@@ -202,6 +217,17 @@ def read_manifest(folder: Path) -> Manifest:
     if not {ONNX, WEIGHTS} & manifest.files.keys():
         raise ArtifactError(f"{folder}: the manifest lists neither {ONNX} nor {WEIGHTS}")
     return manifest
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of a file; raise ArtifactError if it is a link out of `folder`.
+
+    A folder from someone else could otherwise publish any file of this machine as its card.
+    """
+    path = folder / name
+    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactError(f"{folder}: {name} is a symbolic link to a file outside of the folder")
+    return path
 
 
 def _reject_newer_format(folder: Path, text: str) -> None:
