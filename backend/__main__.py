@@ -4,11 +4,14 @@ Every worker process imports this module again, so that it imports nothing at th
 """
 
 import signal
+import sys
 
 # Ctrl-C during the imports below ends the process without a traceback.
 signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 if __name__ == "__main__":
+    if sys.platform == "win32":
+        sys.exit("error: the backend needs Linux or macOS; on Windows, run it in WSL or a container")
     from backend.server.entrypoint import main
 
     main()

@@ -9,6 +9,8 @@ import signal
 import sys
 
 if __name__ == "__main__":
+    if sys.platform == "win32":
+        sys.exit("error: Prism needs Linux or macOS; on Windows, run it in WSL or in containers")
     # Ctrl-C during the following imports ends this process without a traceback.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     from deploy.services import main
