@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 _STALE_SECONDS: Final = 1.0  # a client that kept the server waiting for less keeps its slot,
 # unless the client holds more connections than the one that replaces it.
-_SCAN_INTERVAL: Final = 0.1  # seconds
+_SCAN_INTERVAL: Final = 0.25  # seconds
 _IPV6_CLIENT_BITS: Final = 64  # a client controls all addresses of its network
 
 
