@@ -78,8 +78,8 @@ ModelParam = Annotated[
 ]
 TopKParam = Annotated[
     int,
-    STRICT_INTEGER,
     Query(ge=1, le=10_000, description="Number of most probable classes in `top`."),
+    STRICT_INTEGER,
 ]
 ProbabilitiesParam = Annotated[
     bool,

@@ -14,5 +14,5 @@ def all_paths(app: FastAPI) -> set[str]:
     modules = walk_packages(api.__path__, f"{api.__name__}.")
     routers = [getattr(import_module(module.name), "router", None) for module in modules]
     routes = chain(app.routes, *(router.routes for router in routers if router))
-    templates = {str(route.path) for route in routes if hasattr(route, "path")}
+    templates = {str(getattr(route, "path_format", "/")) for route in routes}
     return {path.replace("{id}", "1").replace("{name}", "fake") for path in templates}

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Final, Literal
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
+from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response, StreamingResponse
 
 from backend.api.body import read_body
@@ -44,9 +45,18 @@ _MAX_FEEDBACK_BYTES: Final = 10_000  # far more than any label needs
 _FEEDBACK_BODY: Final[dict[str, Any]] = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": schemas.Feedback.model_json_schema()}},
+        "content": {"application/json": {"schema": schemas.FEEDBACK_SCHEMA}},
     }
 }
+
+
+class _IdConvertor(StringConvertor):
+    """Any part of a path but a lower-case word: /history/export has other methods than an ID."""
+
+    regex = "[^/]*[^/a-z][^/]*"
+
+
+register_url_convertor("id", _IdConvertor())
 
 
 async def _require_history(history: HistoryDep) -> History:
@@ -129,8 +139,8 @@ def list_history(
     filters: FiltersDep,
     limit: Annotated[
         int,
-        STRICT_INTEGER,
         Query(ge=1, le=500, description="Maximum number of classifications per page."),
+        STRICT_INTEGER,
     ] = 50,
     cursor: Annotated[
         str | None, Query(pattern=_ID_PATTERN, description="`next` of the previous page.")
@@ -242,16 +252,16 @@ def accuracy(history: RequiredHistoryDep, filters: FiltersDep) -> schemas.Accura
     )
 
 
-@router.head("/history/{id}", include_in_schema=False)
-@router.get("/history/{id}", response_model=StoredClassification, summary="Get a classification")
+@router.head("/history/{id:id}", include_in_schema=False)
+@router.get("/history/{id:id}", response_model=StoredClassification, summary="Get a classification")
 def get_one(history: RequiredHistoryDep, id: IdDep) -> Response:  # noqa: A002
     """Return a classification and its feedback."""
     return _json_response(stored_classification(history.store.get(id)))
 
 
-@router.head("/history/{id}/image", include_in_schema=False)
+@router.head("/history/{id:id}/image", include_in_schema=False)
 @router.get(
-    "/history/{id}/image",
+    "/history/{id:id}/image",
     summary="Get the thumbnail of an image",
     response_class=Response,
     responses={200: {"content": {"image/webp": {"schema": {"type": "string"}}}}},
@@ -263,7 +273,7 @@ def image(history: RequiredHistoryDep, id: IdDep) -> Response:  # noqa: A002
 
 
 @router.patch(
-    "/history/{id}",
+    "/history/{id:id}",
     response_model=StoredClassification,
     openapi_extra=_FEEDBACK_BODY,
     responses=problems(413, 415),
@@ -296,7 +306,7 @@ def delete_without_id(_: RequiredHistoryDep) -> None:
     raise UnknownClassificationError
 
 
-@router.delete("/history/{id}", status_code=204, summary="Delete a classification")
+@router.delete("/history/{id:id}", status_code=204, summary="Delete a classification")
 def delete(history: RequiredHistoryDep, id: IdDep) -> None:  # noqa: A002
     """Delete a classification, its feedback and its thumbnail."""
     history.store.delete(id)

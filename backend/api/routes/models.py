@@ -15,9 +15,7 @@ from backend.api.schemas.models import (
 from backend.api.scopes import require_scope
 from backend.catalog import AUTO
 
-router = APIRouter(
-    tags=["models"], dependencies=[require_scope("classify"), Depends(check_query)]
-)
+router = APIRouter(tags=["models"], dependencies=[require_scope("classify"), Depends(check_query)])
 
 
 @router.head("/models", include_in_schema=False)

@@ -1,7 +1,7 @@
 """Request and response models of /history, and the functions that fill them."""
 
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -79,6 +79,38 @@ class Feedback(BaseModel):
                 "feedback", "correction_model needs the label in the field correction"
             )
         return self
+
+
+_FEEDBACK_FIELDS: Final = Feedback.model_json_schema()["properties"]
+_NULL: Final = {"type": "null"}
+# What the validator of Feedback checks. The generated schema states the type of each field only.
+FEEDBACK_SCHEMA: Final[dict[str, Any]] = {
+    "title": "Feedback",
+    "description": Feedback.__doc__,
+    "oneOf": [
+        {
+            "type": "object",
+            "properties": properties,
+            "required": required,
+            "additionalProperties": False,
+        }
+        for required, properties in (
+            (
+                ["correction"],
+                {
+                    "correction": {"type": "string", "maxLength": 500, "pattern": r"^[^\x00]*$"},
+                    "correction_model": _FEEDBACK_FIELDS["correction_model"],
+                    "none_of_these": _NULL,
+                },
+            ),
+            (
+                ["correction"],
+                {"correction": _NULL, "correction_model": _NULL, "none_of_these": _NULL},
+            ),
+            (["none_of_these"], {"none_of_these": {"const": True}, "correction_model": _NULL}),
+        )
+    ],
+}
 
 
 class Storage(BaseModel):

@@ -1,0 +1,1 @@
+"""Test of a running backend against its OpenAPI document."""
