@@ -1,5 +1,9 @@
 """The entry point: what it logs, and the headers of every response of its server."""
 
+import multiprocessing
+import socket
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,7 +16,9 @@ from backend.server import entrypoint
 from backend.server.connection_limits import ConnectionLimits
 from backend.server.lifecycle import Server
 from backend.server.request_stream import SharedState
+from backend.server.worker_process import CONFIG_ERROR
 from backend.settings import Settings
+from tests.conftest import ROOT
 from tests.server_thread import ServerThread, get_request, read_all
 
 HEADERS = (
@@ -63,3 +69,29 @@ def test_start_logs_the_accepted_host_names(
     with caplog.at_level("INFO", "prism"):
         entrypoint.main()
     assert "accepted host names: a.example, localhost and other names" in caplog.text
+
+
+def test_worker_with_invalid_settings_exits_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PRISM_MAX_BYTES", "many")
+    ends = multiprocessing.Pipe()
+    with socket.socket() as listener, ends[0], ends[1], pytest.raises(SystemExit) as info:
+        entrypoint.run_worker(listener, ends[1])
+    assert info.value.code == CONFIG_ERROR
+    assert capsys.readouterr().err.startswith("error: PRISM_MAX_BYTES=many: ")
+
+
+@pytest.mark.parametrize("module", ["backend", "deploy.local"])
+def test_windows_gets_one_line(module: str) -> None:
+    code = (
+        "import runpy, sys; sys.platform = 'win32'; "
+        f"runpy.run_module({module!r}, run_name='__main__')"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=False
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.decode().splitlines()
+    assert line.startswith("error: ")
+    assert "WSL" in line

@@ -9,6 +9,7 @@ models/mnist-cnn/
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Final
@@ -225,7 +226,8 @@ def _inside(folder: Path, name: str) -> Path:
     A folder from someone else could otherwise publish any file of this machine as its card.
     """
     path = folder / name
-    if path.is_symlink() and not path.resolve().is_relative_to(folder.resolve()):
+    # `Path.resolve` raises RuntimeError for a loop of links.
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(folder.resolve()):
         raise ArtifactError(f"{folder}: {name} is a symbolic link to a file outside of the folder")
     return path
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,14 +10,17 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
+from httpx import Response
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from starlette.testclient import TestClient
 
+from backend.app import create_app
+from backend.inference.models import artifact
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.inference.types import Floats
 from tests.api.problems import problem
-from tests.fake_models import GRAY, serve, write_model
+from tests.fake_models import GRAY, LOCALHOST, serve, settings_for, write_model
 from tests.images import encoded, seven
 
 SEVEN = encoded(seven())
@@ -284,3 +288,41 @@ def test_raw_image_is_classified(client: TestClient, media_type: str) -> None:
 
 def test_home_returns_welcome_message(client: TestClient) -> None:
     assert "Hello" in client.get("/home").json()["message"]
+
+
+def send_pixels(client: TestClient) -> list[Response]:
+    """Send a digit in each format that needs a model for digits."""
+    url = f"data:image/png;base64,{base64.b64encode(SEVEN).decode()}"
+    return [
+        client.post("/predict", json={"input": [make_row(4)]}),
+        client.post("/predict?model=fake", json={"input": [make_row(4)]}),
+        client.post("/predict", files={"image": SEVEN}),
+        client.post("/predict_nn/", json={"drawing_data": url}),
+        client.post("/predict_nn/?model=fake", json={"drawing_data": url}),
+    ]
+
+
+def test_pixels_return_503_while_the_digit_model_loads(models_dir: Path) -> None:
+    gate = threading.Event()
+
+    def slow_load(*_: object, **__: object) -> FakeRuntime:
+        gate.wait()
+        return FakeRuntime(10)
+
+    app = create_app(settings_for(models_dir, timeout=0.1), slow_load)
+    with TestClient(app, LOCALHOST) as client:
+        try:
+            responses = send_pixels(client)
+        finally:
+            gate.set()
+    for response in responses:
+        problem(response, 503, "not_ready")
+        assert response.headers["retry-after"] == "1"
+
+
+def test_pixels_return_503_after_the_digit_model_failed(models_dir: Path) -> None:
+    write_model(models_dir, "photos", preprocess=GRAY)
+    (models_dir / "fake" / artifact.ONNX).write_bytes(b"changed")
+    with serve(models_dir, FakeRuntime(10)) as client:
+        for response in send_pixels(client):
+            problem(response, 503, "not_ready")

@@ -9,11 +9,12 @@ from starlette.testclient import TestClient
 
 from backend import __version__
 from backend.app import create_app
+from backend.catalog import Catalog
 from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes import Runtime
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.api.problems import problem
-from tests.fake_models import LOCALHOST, settings_for
+from tests.fake_models import LOCALHOST, serve, settings_for
 from tests.images import encoded, seven
 
 
@@ -40,6 +41,39 @@ def test_health_returns_200_while_model_loads_and_ready_503(models_dir: Path) ->
         while client.get("/ready").status_code != 200:
             pass
         assert client.get("/ready").json() == {"status": "ready"}
+
+
+def test_unexpected_error_while_loading_is_logged_and_service_stays_up(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(_: Catalog) -> None:
+        raise RuntimeError("secret")
+
+    monkeypatch.setattr(Catalog, "load", fail)
+    with serve(models_dir) as client:
+        while "failed to start" not in (response := client.get("/ready")).text:
+            pass
+        problem(response, 503, "not_ready")
+        assert "secret" not in response.text
+        assert client.get("/health").status_code == 200
+        assert client.get("/models").json()["models"][0]["state"] == "failed"
+        problem(client.post("/classify", files={"file": encoded(seven())}), 503, "not_ready")
+    (record,) = [one for one in caplog.records if one.name == "prism.app"]
+    assert record.exc_info
+
+
+def test_unexpected_error_after_loading_is_logged_and_model_stays_usable(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(Catalog, "tune", fail)
+    with serve(models_dir) as client:
+        while "failed to start" not in client.get("/ready").text:
+            pass
+        assert client.post("/classify", files={"file": encoded(seven())}).status_code == 200
+    assert "prism.app" in {record.name for record in caplog.records if record.exc_info}
 
 
 def test_root_returns_version_and_working_links(client: TestClient) -> None:

@@ -62,3 +62,13 @@ def test_single_model_includes_card(models_dir: Path) -> None:
         assert (model["state"], model["labels"]) == ("ready", list(DIGITS))
         assert client.get("/models/fake").json()["card"] is None
         problem(client.get("/models/nowhere"), 404, "unknown_model")
+
+
+def test_card_that_is_a_link_out_of_the_folder_is_not_shown(models_dir: Path) -> None:
+    secret = models_dir.parent / "secret"
+    secret.write_text("secret")
+    (write_model(models_dir, "linked") / artifact.CARD).symlink_to(secret)
+    with serve(models_dir) as client:
+        wait_until_loaded(client)
+        model = client.get("/models/linked").json()
+        assert (model["state"], model["card"]) == ("ready", None)

@@ -91,3 +91,35 @@ def test_manifest_that_is_not_a_json_object_raises_artifact_error(folder: Path, 
 def test_folder_without_manifest_raises_artifact_error(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match="not a model folder"):
         artifact.read(tmp_path)
+
+
+@pytest.mark.parametrize("name", [artifact.MANIFEST, artifact.ONNX])
+def test_link_out_of_the_folder_raises_artifact_error(folder: Path, name: str) -> None:
+    (folder / name).rename(folder.parent / name)
+    (folder / name).symlink_to(folder.parent / name)
+    with pytest.raises(ArtifactError, match=f"{name} is a symbolic link"):
+        artifact.read(folder)
+
+
+def test_links_within_the_folder_are_followed(folder: Path, tmp_path: Path) -> None:
+    """Kubernetes mounts files as links into a folder beside them."""
+    (folder / artifact.CARD).write_text("a card")
+    files = folder / "..data"
+    files.mkdir()
+    for name in (artifact.MANIFEST, artifact.ONNX, artifact.CARD):
+        (folder / name).rename(files / name)
+        (folder / name).symlink_to(Path("..data") / name)
+    linked = tmp_path / "linked"
+    linked.symlink_to(folder)
+    artifact.read(linked)
+    assert artifact.read_card(linked) == "a card"
+
+
+def test_unusable_card_is_not_returned(folder: Path) -> None:
+    card = folder / artifact.CARD
+    assert artifact.read_card(folder) is None
+    card.symlink_to(card)  # a loop
+    assert artifact.read_card(folder) is None
+    card.unlink()
+    card.write_bytes(b"x" * 1_000_001)
+    assert artifact.read_card(folder) is None
