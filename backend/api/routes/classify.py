@@ -60,6 +60,18 @@ _SINGLE_IMAGE_BODY: Final[dict[str, Any]] = {
 }
 # Not model_json_schema(): its references to other models are not valid inside the document.
 _CLASSIFICATION_SCHEMA: Final = {"$ref": "#/components/schemas/Classification"}
+_HISTORY_LINKS: Final = {  # what the history does with the ID of a stored classification
+    operation: {
+        "operationId": f"{operation}_history__id__{suffix}",
+        "parameters": {"id": "$response.body#/id"},
+    }
+    for operation, suffix in (
+        ("get_one", "get"),
+        ("image", "image_get"),
+        ("give_feedback", "patch"),
+        ("delete", "delete"),
+    )
+}
 _FILES_SCHEMA: Final = {"type": "array", "items": _FILE_SCHEMA, "minItems": 1}
 _LINE_SCHEMA: Final = {"anyOf": [_CLASSIFICATION_SCHEMA, {"$ref": "#/components/schemas/Problem"}]}
 _MULTIPLE_IMAGES_BODY: Final[dict[str, Any]] = {
@@ -73,7 +85,7 @@ _MULTIPLE_IMAGES_BODY: Final[dict[str, Any]] = {
 @router.post(
     "/classify",
     response_model=Classification,
-    responses=problems(*CLASSIFYING),
+    responses=problems(*CLASSIFYING) | {200: {"links": _HISTORY_LINKS}},
     openapi_extra=_SINGLE_IMAGE_BODY,
     summary="Classify an image",
 )
