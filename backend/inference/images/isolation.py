@@ -29,7 +29,7 @@ MAX_PROCESSES: Final = 2
 MODES: Final = ("1", "L", "LA", "RGB", "RGBA", "CMYK", "LAB", "F", "I", "I;16", "I;16L", "I;16B")
 BLOBS: Final = ("icc_profile", "exif")  # of the info of an image
 
-_PROCESS_BYTES: Final = 25_000_000  # of a process before it decodes
+PROCESS_BYTES: Final = 25_000_000  # of a process before it decodes
 _MEMORY: Final = 40_000_000  # bytes of address space that any file may take
 _SECONDS: Final = 1.5  # of processor time, for any file
 _SECONDS_PER_PIXEL: Final = 1e-7
@@ -64,7 +64,7 @@ class IsolatedImage(Image.Image):
             if (codes := facts["cicp"]) is not None:
                 self.info["cicp"] = (int(codes[0]), int(codes[1]))
             self.info[TILE_PIXELS] = int(facts["tile_pixels"])
-            self.info[EXTRA_BYTES] = _PROCESS_BYTES
+            self.info[EXTRA_BYTES] = PROCESS_BYTES
             if facts["blobs"][BLOBS.index("exif")]:
                 self.info["exif"] = b""  # until the image is loaded
 
@@ -132,7 +132,12 @@ class _Processes:
 
 
 _processes: Final = _Processes(MAX_PROCESSES)
-atexit.register(_processes.close)
+
+
+@atexit.register
+def close() -> None:
+    """End the idle processes; new ones are started when they are needed."""
+    _processes.close()
 
 
 @contextmanager
@@ -162,7 +167,7 @@ def _request(
                 process.kill()
                 raise _failure(process.wait(), is_late=late.is_set()) from error
     if "error" in facts:
-        raise _ERRORS[facts["error"]](facts["detail"])
+        raise _ERRORS.get(facts["error"], errors.BrokenImageError)(str(facts.get("detail")))
 
 
 def _send(process: subprocess.Popen[bytes], message: bytes, data: bytes) -> bytes:

@@ -33,6 +33,7 @@ MAX_JPEG_2000_PIXELS: Final = 4_000_000
 # Scans times pixels of a JPEG: a progressive JPEG of a few kilobytes can make a decoder pass over
 # all pixels thousands of times.
 MAX_SCANNED_PIXELS: Final = 1_000_000_000
+MAX_ICON_IMAGES: Final = 256
 MAX_ICON_SIDE: Final = 256  # pixels of a bitmap in an icon; larger images are PNGs
 _TEXT_COPIES: Final = 3  # of a PPM file that is written as text, while it is decoded
 MAX_READS: Final = 50_000  # read calls while parsing one file; ordinary files need some hundreds
@@ -217,6 +218,8 @@ def _png_of_icon(data: bytes) -> bytes | None:
     """
     from PIL import IcoImagePlugin
 
+    if int.from_bytes(data[4:6], "little") > MAX_ICON_IMAGES:
+        raise failures.segments_error()
     entry = IcoImagePlugin.IcoFile(BoundedFile(data)).entry[0]
     content = data[entry.offset : entry.offset + entry.size]
     if content.startswith(png.SIGNATURE):

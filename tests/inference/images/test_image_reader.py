@@ -10,6 +10,7 @@ from PIL import Image
 from backend.inference.errors import ImageTooLargeError
 from backend.inference.images import image_reader
 from backend.inference.images.image_reader import ImageReader, MemoryBudget
+from backend.inference.images.isolation import PROCESS_BYTES
 from backend.resources.memory import MemoryShares
 from tests.images import encoded, noise
 
@@ -42,8 +43,8 @@ class RecordingBudget:
         (TRANSPARENT, "PNG", {}, None, 14 * 400 * 300),
         (OPAQUE.convert("I;16"), "PNG", {}, None, 18 * 400 * 300),
         (OPAQUE.convert("CMYK"), "JPEG", {}, None, 13 * 400 * 300),
-        (OPAQUE, "AVIF", {}, None, 11 * 400 * 300),
-        (OPAQUE, "JPEG2000", {}, None, 20 * 400 * 300),
+        (OPAQUE, "AVIF", {}, None, 11 * 400 * 300 + PROCESS_BYTES),
+        (OPAQUE, "JPEG2000", {}, None, 20 * 400 * 300 + PROCESS_BYTES),
         (OPAQUE, "WEBP", {}, None, 17 * 400 * 300),
         (TRANSPARENT, "WEBP", {}, None, 22 * 400 * 300),
     ],
