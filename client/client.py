@@ -30,6 +30,7 @@ READ_TIMEOUT = 30.0  # s
 MAX_POOLED_CONNECTIONS = 32  # further threads open temporary connections
 
 Part = tuple[str, tuple[str, bytes, str]]
+Timeout = tuple[float, float]  # s to connect, and between two chunks of the response
 
 
 class Client:
@@ -142,9 +143,9 @@ class Client:
         if received < len(names):
             raise InvalidResponse(f"{len(names)} images, but only {received} results")
 
-    def models(self) -> Models:
-        """Return all served models."""
-        with self._request("GET", "/models") as response:
+    def models(self, *, timeout: Timeout | None = None) -> Models:
+        """Return all served models; `timeout` replaces the connect and the read timeout."""
+        with self._request("GET", "/models", timeout=timeout) as response:
             return parse_models(_json(response))
 
     def model(self, name: str) -> ModelCard:
@@ -176,6 +177,7 @@ class Client:
         query: Mapping[str, str] | None = None,
         files: Sequence[Part] | None = None,
         json: object = None,
+        timeout: Timeout | None = None,
     ) -> Iterator[requests.Response]:
         """Yield a streaming response; translate the exceptions of requests."""
         try:
@@ -185,7 +187,7 @@ class Client:
                 params=query,
                 files=files,
                 json=json,
-                timeout=self._timeout,
+                timeout=timeout or self._timeout,
                 allow_redirects=False,  # a redirected POST would lose its body
                 stream=True,
             ) as response:

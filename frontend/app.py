@@ -1,71 +1,17 @@
-"""Navigation and page layout: `python -m streamlit run frontend/app.py`."""
+"""The page's server: the navigation script, its downloads, and its bounds and headers.
 
-import logging
-from pathlib import Path
+.venv/bin/python -m streamlit run frontend/app.py
+"""
 
-import streamlit as st
+from starlette.middleware import Middleware
+from streamlit.starlette import App
 
-from frontend import sidebar
-from frontend.service import errors, session
-from frontend.service.model_choice import ModelScope
-from frontend.ui import alerts
-from frontend.views.draw import pad_drawings
+from frontend.server.downloads import ROUTES
+from frontend.server.security_headers import SecurityHeadersMiddleware
+from frontend.server.upload_memory import UploadMemoryMiddleware
 
-FOLDER = Path(__file__).parent
-SCOPES = {  # of pages that do not offer the automatic choice
-    "Draw": ModelScope.DIGITS,
-    "Compare": ModelScope.NAMED,
-    "Evaluate": ModelScope.NAMED,
-    "Video": ModelScope.PHOTOS,
-}
-PAGES_OF_ONE_MODEL = ("Classify", "Draw", "Evaluate", "Video")
-log = logging.getLogger("prism.page")
-
-# Before the navigation: the browser would load the icon of the page from another host.
-st.set_page_config(page_icon=str(FOLDER / "assets" / "icon.svg"))
-st.logo(str(FOLDER / "assets" / "logo.svg"), size="large")
-page = st.navigation(
-    [
-        st.Page(
-            "views/classify/page.py",
-            url_path="classify",
-            title="Classify",
-            icon=":material/image_search:",
-            default=True,
-        ),
-        st.Page("views/draw/page.py", url_path="draw", title="Draw", icon=":material/draw:"),
-        st.Page(
-            "views/compare/page.py", url_path="compare", title="Compare", icon=":material/compare:"
-        ),
-        st.Page(
-            "views/evaluate/page.py",
-            url_path="evaluate",
-            title="Evaluate",
-            icon=":material/fact_check:",
-        ),
-        st.Page("views/video/page.py", url_path="video", title="Video", icon=":material/movie:"),
-        st.Page(
-            "views/history/page.py", url_path="history", title="History", icon=":material/history:"
-        ),
-        st.Page(
-            "views/models/page.py",
-            url_path="models",
-            title="Models",
-            icon=":material/deployed_code:",
-        ),
-    ]
+app = App(
+    "navigation.py",
+    routes=ROUTES,
+    middleware=[Middleware(SecurityHeadersMiddleware), Middleware(UploadMemoryMiddleware)],
 )
-st.set_page_config(page_title=f"{page.title} · Prism")
-st.html(FOLDER / "assets" / "page.css")
-if page.title != "Draw":
-    pad_drawings.leave()
-session.refresh()
-session.offer(SCOPES.get(page.title, ModelScope.AUTOMATIC))
-sidebar.show()
-if page.title in PAGES_OF_ONE_MODEL:
-    sidebar.show_model_name()
-try:
-    page.run()
-except Exception:
-    log.exception("the page %s failed", page.title)
-    alerts.show(errors.unexpected_error())

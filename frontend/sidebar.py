@@ -3,11 +3,11 @@
 import streamlit as st
 
 from client import Calibration, ModelInfo
-from frontend.service import session
+from frontend.service import access, session
 from frontend.service.model_choice import AUTO, offered_models
 from frontend.service.session import COVERAGE_PARAM, MODEL_PARAM, Service
 from frontend.state import url_state
-from frontend.ui import formatting
+from frontend.ui import formatting, sign_in
 from frontend.ui.formatting import escape, percent
 
 
@@ -40,6 +40,13 @@ def show() -> None:
         if model.calibration and model.calibration.mean_set_size:
             _show_coverage(model.calibration, service.coverage)
         st.caption(formatting.escape_copyable(f"Backend: {service.address}"))
+
+
+def show_account() -> None:
+    """Show the user and the sign-out button, or the sign-in button; nothing without a sign-in."""
+    if access.has_sign_in():
+        with st.sidebar:
+            sign_in.show_account(is_signed_in=access.is_signed_in())
 
 
 def show_model_name() -> None:

@@ -65,6 +65,8 @@ FRONTEND_LAYERS = (
     ("frontend.datasets",),
     ("frontend.views",),
     ("frontend.sidebar",),
+    ("frontend.navigation",),
+    ("frontend.server",),
     ("frontend.app",),
 )
 

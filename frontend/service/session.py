@@ -1,6 +1,7 @@
 """The backend, model and coverage of a browser session."""
 
 import os
+import time
 from dataclasses import dataclass
 
 import streamlit as st
@@ -19,9 +20,12 @@ COVERAGE_PARAM = "coverage"
 STORE_PARAM = "storing"  # "off" or absent
 DEFAULT_COVERAGE = 0.95
 POLL_INTERVAL = 2.0  # seconds between two checks of an unavailable backend
+# Every run of a page starts with this request, so a backend that hangs is reported within 3 s.
+MODELS_TIMEOUT = (1.0, 1.5)  # seconds to connect and to receive
 _CACHE = "memory"
 _SERVED = "served"
 _SCOPE = "model scope"
+_REFRESHED_AT = "refreshed at"  # of time.monotonic
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,7 @@ class Service:
 def refresh() -> None:
     """Fetch the served models, once in each script run so that all parts of the page agree."""
     st.session_state[_SERVED] = _fetch_models()
+    st.session_state[_REFRESHED_AT] = time.monotonic()
 
 
 def offer(scope: ModelScope) -> None:
@@ -117,7 +122,8 @@ def backend_discovery() -> Discovery:
 @st.fragment(run_every=POLL_INTERVAL)
 def _watch(problem: Problem) -> None:
     """Rerun the page when the problem is gone or has changed."""
-    refresh()
+    if time.monotonic() - st.session_state.get(_REFRESHED_AT, 0.0) > POLL_INTERVAL / 2:
+        refresh()  # not in the run of the page that has just done so
     if ready() != problem:
         st.rerun()
 
@@ -149,7 +155,7 @@ def _fetch_models() -> tuple[Client, Models, Address] | Problem:
         advice = "Set it to the key that you received."
         return Problem("BACKEND_API_KEY is not a valid API key.", advice)
     try:
-        return client, client.models(), address
+        return client, client.models(timeout=MODELS_TIMEOUT), address
     except ClientError as error:
         if errors.is_backend_missing(error):
             backend_discovery().mark_unreachable(address)

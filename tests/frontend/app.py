@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from tests.client.fake_server import FakeResponse
 from tests.images import encoded, seven
 
-APP = Path(__file__).parents[2] / "frontend" / "app.py"
+APP = Path(__file__).parents[2] / "frontend" / "navigation.py"
 CLASSIFY, DRAW = "views/classify/page.py", "views/draw/page.py"
 SEVEN = encoded(seven())
 CLASSIFICATION_JSON = b"""{"id": "1", "model": {"name": "first", "version": "1"}, "prediction": "1",

@@ -27,6 +27,7 @@ def start(monkeypatch: pytest.MonkeyPatch) -> OpenPage:
 
     def opened(url: str, **query: str) -> AppTest:
         monkeypatch.setenv("BACKEND", url)
+        monkeypatch.setenv("PRISM_PAGE_OPEN", "true")  # a test has no address or host name
         app = AppTest.from_file(str(APP), default_timeout=30)
         for name, value in query.items():
             app.query_params[name] = value

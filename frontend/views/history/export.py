@@ -6,21 +6,18 @@ from typing import Literal
 import streamlit as st
 
 from client import Client, HistoryFilters
+from frontend.state.downloads import Download, downloads
 
 FileFormat = Literal["csv", "ndjson", "images"]
 
-MAX_BYTES = 100_000_000  # an export is held in the memory of this process
-MAX_IMAGES = 5_000  # of 10 kB each on average
+MAX_IMAGES = 100_000  # that the backend exports in one zip
 
+_URLS = "download URLs"
 _FORMATS: tuple[tuple[str, FileFormat, str, str], ...] = (
     ("Download CSV", "csv", "history.csv", "text/csv"),
     ("Download JSON lines", "ndjson", "history.ndjson", "application/x-ndjson"),
     ("Download images", "images", "history.zip", "application/zip"),
 )
-
-
-class ExportTooLargeError(Exception):
-    """The export exceeds MAX_BYTES."""
 
 
 def show(client: Client, filters: HistoryFilters, total: int | None, *, has_images: bool) -> None:
@@ -31,13 +28,11 @@ def show(client: Client, filters: HistoryFilters, total: int | None, *, has_imag
         for name, file_format, file_name, media_type in _FORMATS:
             if file_format == "images" and not has_images:
                 continue
-            st.download_button(
+            chunks = partial(client.history.export, filters, file_format=file_format)
+            st.link_button(
                 name,
-                partial(download, client, filters, file_format),
-                file_name=file_name,
-                mime=media_type,
+                _url((client.url, filters, file_format), Download(file_name, media_type, chunks)),
                 icon=":material/download:",
-                on_click="ignore",
                 disabled=total == 0 or (file_format == "images" and is_too_large),
             )
     st.caption("Includes all classifications that match the filters, not only this page.")
@@ -47,15 +42,15 @@ def show(client: Client, filters: HistoryFilters, total: int | None, *, has_imag
             "Those without feedback are in a folder that Evaluate skips."
             if not is_too_large
             else f"The images of at most {MAX_IMAGES:,} classifications can be downloaded: narrow "
-            "the filters, or use GET /history/export?format=images."
+            "the filters."
         )
 
 
-def download(client: Client, filters: HistoryFilters, file_format: FileFormat) -> bytes:
-    """Return the file; raise ExportTooLargeError, or ClientError if the backend fails."""
-    content = bytearray()
-    for chunk in client.history.export(filters, file_format=file_format):
-        content += chunk
-        if len(content) > MAX_BYTES:
-            raise ExportTooLargeError
-    return bytes(content)
+def _url(key: tuple[str, HistoryFilters, FileFormat], download: Download) -> str:
+    """Return the URL of a download, the same one in every run of the page until it expires."""
+    urls: dict[tuple[str, HistoryFilters, FileFormat], str] = st.session_state.get(_URLS, {})
+    url = urls.get(key)
+    if url is None or downloads.find(url.rpartition("/")[2]) is None:
+        url = downloads.put(download)
+    st.session_state[_URLS] = {**dict(list(urls.items())[-len(_FORMATS) :]), key: url}
+    return url

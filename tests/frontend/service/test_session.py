@@ -15,7 +15,7 @@ from tests.conftest import free_port
 from tests.frontend.app import models_response, page_text
 from tests.frontend.cloud_run_fakes import NUMBER, REGION, AdminApi
 
-APP = Path(__file__).parents[3] / "frontend" / "app.py"
+APP = Path(__file__).parents[3] / "frontend" / "navigation.py"
 
 
 @pytest.fixture(autouse=True)

@@ -7,10 +7,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 from streamlit.testing.v1 import AppTest
 
-from client import Client, HistoryFilters, HistoryStorage
-from frontend.views.history import export, storage
+from client import Client, HistoryStorage
+from frontend.server.downloads import ROUTES
+from frontend.views.history import storage
 from tests.client.fake_server import FakeResponse, serving
 from tests.e2e.backend_process import BackendProcess, backend_with_history
 from tests.frontend.app import CLASSIFY, click, page_text, upload_files
@@ -241,24 +244,40 @@ def test_invalid_cursor_shows_the_newest_page(start: OpenPage, client: Client) -
     assert "before" not in app.query_params
 
 
-def test_export_has_all_matching_classifications(client: Client) -> None:
+def download(app: AppTest, name: str) -> bytes:
+    """Return the file behind a download button."""
+    (link,) = (one.proto for one in app.get("link_button") if one.proto.label == name)
+    assert not link.disabled
+    return TestClient(Starlette(routes=ROUTES)).get(link.url).content
+
+
+def test_export_has_all_matching_classifications(start: OpenPage, client: Client) -> None:
     for number in range(20):
         client.classify(SEVEN, filename=f"more{number}.png")
-    content = export.download(client, HistoryFilters(label="7"), "csv").decode()
+    content = download(open_history(start, client, answer="7"), "Download CSV").decode()
     assert len(list(csv.DictReader(content.splitlines()))) == 23
+    content = download(open_history(start, client, search="more1"), "Download JSON lines").decode()
+    assert len(content.splitlines()) == 11
 
 
-def test_images_are_exported_in_class_folders(client: Client) -> None:
+def test_export_link_remains_the_same_while_the_filters_do(start: OpenPage, client: Client) -> None:
+    def urls(app: AppTest) -> list[str]:
+        return [one.proto.url for one in app.get("link_button")]
+
+    app = open_history(start, client)
+    before = urls(app)
+    assert len(set(before)) == 3
+    assert urls(app.run()) == before
+    app.text_input(key="search").set_value("a.png").run()
+    assert not set(urls(app)) & set(before)
+
+
+def test_images_are_exported_in_class_folders(start: OpenPage, client: Client) -> None:
     client.history.correct(newest_id(client), "1")
-    content = export.download(client, HistoryFilters(corrected=True), "images")
+    app = open_history(start, client, corrections="With feedback")
+    content = download(app, "Download images")
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert [name.partition("_")[0] for name in archive.namelist()] == ["1/c"]
-
-
-def test_too_large_export_fails(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(export, "MAX_BYTES", 100)
-    with pytest.raises(export.ExportTooLargeError):
-        export.download(client, HistoryFilters(), "csv")
 
 
 @pytest.mark.parametrize(

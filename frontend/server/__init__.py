@@ -1,0 +1,1 @@
+"""ASGI parts of the page's server, around Streamlit's own."""
