@@ -25,6 +25,7 @@ from backend.inference.preprocessing.photos import PhotoPreprocess, crop_photo, 
 from backend.inference.types import Floats, Region
 
 _TINY: Final = 4_096  # bytes of a file, pixels of an image, numbers of an input
+_TINY_MEMORY: Final = 32 * _TINY  # bytes
 _CROP_SECONDS: Final = 2e-9  # per pixel of a decoded image
 _QUICK: Final = 100_000  # pixels of a decoded image that costs less to decode again than to crop
 
@@ -170,14 +171,18 @@ class Decoder:
     def decode_tiny(self, image_file: bytes | SharedImage) -> Input | None:
         """Decode a file that costs less than a hand-over to another thread; else return None.
 
-        It bypasses the reader's memory budget, because the event loop must not wait for it.
+        It bypasses the reader's memory budget, because the event loop must not wait for it. No file
+        is opened here whose header does not prove that it is tiny.
         """
         data = image_file.data if isinstance(image_file, SharedImage) else image_file
         if len(data) > _TINY or not self._has_small_input:
             return None
         started = time.perf_counter()
+        cost = estimate_cost(data, self.reader.max_pixels)
+        if not cost.is_certain or cost.memory > _TINY_MEMORY:
+            return None
         image = opening.open_image(data, max_pixels=self.reader.max_pixels)
-        if image.width * image.height > _TINY:
+        if image.width * image.height > _TINY or "icc_profile" in image.info:
             return None
         rgb = loading.load_rgb(image, brightness_only=self._brightness_only)
         return self.preprocess(rgb, started)

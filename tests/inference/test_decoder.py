@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageCms
 
 from backend.inference.decoder import Decoder
 from backend.inference.errors import EmptyImageError, ImageTooLargeError, TruncatedImageError
@@ -16,6 +16,7 @@ from backend.inference.preprocessing.photos import PhotoPreprocess
 from tests.conftest import FUZZ_FACTOR
 from tests.fake_models import GRAY, digit_in, gray
 from tests.images import encoded, noise, seven
+from tests.inference.images.bombs import DATA, bmp, gif, jpeg_2000_tiles, png, webp, webp_canvas
 
 MAX_PIXELS = 50_000_000
 MEGAPIXELS_12 = encoded(noise(4000, 3000), "JPEG")
@@ -132,6 +133,34 @@ def test_bad_tiny_file_raises_image_error() -> None:
         create_decoder(GRAY).decode_tiny(encoded(seven())[:100])
     with pytest.raises(ImageTooLargeError):
         Decoder(GRAY, ImageReader(100)).decode_tiny(gray(7, side=11))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        gif((65535, 65535)),
+        gif((7000, 7000), (7000, 7000), disposal=2),
+        webp(16383, 16383),
+        webp_canvas(7000, 7000),
+        bmp(20_000, 2_000, compression=1),
+        png(4000, 10_000, pixels=b""),
+        jpeg_2000_tiles(255),
+        (DATA / "large_frame.avif").read_bytes(),
+        b"P6 60 60 255\n" + bytes(500),
+    ],
+)
+def test_small_file_of_unknown_or_large_size_is_not_opened_as_tiny(
+    data: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "open_image", None)
+    data = data[:4_000]
+    assert create_decoder(GRAY).decode_tiny(data) is None
+
+
+def test_tiny_image_with_a_profile_is_not_decoded_as_tiny() -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    data = encoded(seven(28), icc_profile=profile)
+    assert create_decoder(GRAY).decode_tiny(data) is None
 
 
 def test_tiny_image_does_not_wait_for_the_memory_budget() -> None:
