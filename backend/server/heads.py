@@ -25,8 +25,8 @@ _REQUEST_LINE: Final = re.compile(
     rb"HTTP/([0-9]\.[0-9])\r\n"
 )
 _HOST: Final = re.compile(rb"\r\nhost:[ \t]*[\w.~!$&'()*+,;=:%\[\]-]*[ \t]*\r\n")
-_LENGTH: Final = re.compile(rb"\r\ncontent-length[ \t]*:[ \t]*([^\r]*?)[ \t]*(?=\r\n)")
-_ENCODING: Final = re.compile(rb"\r\ntransfer-encoding[ \t]*:[ \t]*([^\r]*?)[ \t]*(?=\r\n)")
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r\n)")
+_ENCODING: Final = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r]*?)[ \t]*(?=\r\n)")
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
 
 
@@ -85,7 +85,7 @@ def parse_head(data: bytes | bytearray) -> Head:
     if hosts > 1 or (hosts == 0 and version != b"1.0") or (hosts and not _HOST.search(lower)):
         raise MalformedRequestError("Send exactly one Host header with a valid host name.")
     body = None
-    if b"\r\ncontent-length" in lower or b"\r\ntransfer-encoding" in lower:
+    if b"\r\ncontent-length:" in lower or b"\r\ntransfer-encoding:" in lower:
         body = _parse_framing(lower, version)
     if b"\r\nupgrade:" in lower:
         # The service switches to no other protocol. llhttp would skip the body of the request.

@@ -61,6 +61,8 @@ def shutdown_write(descriptor: int) -> None:
 @contextmanager
 def borrow_socket(descriptor: int) -> Iterator[socket.socket]:
     """Yield a socket object for a descriptor, which stays open. Raises OSError."""
+    if descriptor < 0:
+        raise OSError("no socket")
     sock = socket.socket(fileno=descriptor)
     try:
         yield sock
