@@ -30,8 +30,9 @@ def client_of(scope: Scope, trusted_proxies: int = 0) -> str:
 
 
 def _is_address(text: str) -> bool:
+    """Whether the text is an IP address without a zone, which may be any text."""
     try:
         ipaddress.ip_address(text)
     except ValueError:
         return False
-    return True
+    return "%" not in text

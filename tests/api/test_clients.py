@@ -33,6 +33,7 @@ def test_forwarded_address_is_ignored_without_a_trusted_proxy() -> None:
         (("2001:db8::1",), 1, "2001:db8::1"),
         (("192.0.2.7",), 2, "10.0.0.1"),  # fewer entries than proxies
         (("unknown",), 1, "10.0.0.1"),
+        (("fe80::1%any text",), 1, "10.0.0.1"),
         ((), 1, "10.0.0.1"),
     ],
 )
