@@ -101,3 +101,16 @@ def test_invalid_setting_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("K_SERVICE", "frontend")
     monkeypatch.setenv("PRISM_BACKEND_SERVICE", "my backend")
     assert "The setting PRISM_BACKEND_SERVICE is invalid" in page_text(open_app())
+
+
+def test_backend_that_hangs_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sum(session.MODELS_TIMEOUT) < 3
+    monkeypatch.setattr(session, "MODELS_TIMEOUT", (1.0, 0.05))
+    with serving(FakeResponse(delay=1)) as (url, requests):
+        monkeypatch.setenv("BACKEND", url)
+        app = open_app()
+        text = page_text(app)
+        assert f"The backend at {url} does not respond in time." in text
+        assert "The page retries automatically." in text
+        assert app.title[0].value == "Classify"
+        assert len(requests) == 1  # the rest of the page does not wait for a second one
