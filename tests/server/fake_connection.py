@@ -109,3 +109,10 @@ async def run_callbacks(rounds: int = 30) -> None:
     """Let the tasks and callbacks of the loop run."""
     for _ in range(rounds):
         await asyncio.sleep(0)
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """Let the callbacks of the loop run until `condition()` holds."""
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110
+            await asyncio.sleep(0)
