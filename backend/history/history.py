@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+import math
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("prism.history")
 
+THUMBNAIL_TIMEOUT: Final = 2.0  # s that a classification waits for its thumbnail at most
+_THUMBNAIL_THREADS: Final = 2
 _MAX_INLINE_HASH: Final = 65_536  # bytes; hashing less is faster than using a thread
 _EXPIRY_INTERVAL: Final = 3600.0  # s between two deletions of expired rows
 _EXPIRY_PAUSE: Final = 0.05  # s between two batches of a deletion
@@ -39,6 +43,8 @@ class History:
             images=image_reader is not None, days=days or None, file=sqlite_file(url, folder)
         )
         self._image_reader = image_reader
+        # Of their own: a decoder that hangs must not occupy the threads of other work.
+        self._threads = ThreadPoolExecutor(_THUMBNAIL_THREADS, "prism-thumbnail")
         self._writer: Writer | None = None
         self._retention: asyncio.Task[None] | None = None
 
@@ -56,14 +62,20 @@ class History:
             raise HistoryUnavailableError
         return self._writer.store
 
-    async def add(self, classification: dict[str, Any], content: bytes) -> bool:
-        """Store a `Classification` of the image file `content`; return whether it is committed."""
+    async def add(
+        self, classification: dict[str, Any], content: bytes, seconds: float = math.inf
+    ) -> bool:
+        """Store a `Classification` of the image file `content`; return whether it is committed.
+
+        The thumbnail is omitted if it is not made within `seconds`, the rest of the deadline.
+        """
         if self._writer is None:
             return False
-        if self._image_reader or len(content) > _MAX_INLINE_HASH:
-            sha256, thumbnail = await asyncio.to_thread(self._process, content)
+        thumbnail = await self._make_thumbnail(content, min(seconds, THUMBNAIL_TIMEOUT))
+        if len(content) > _MAX_INLINE_HASH:
+            sha256 = await asyncio.to_thread(digest, content)
         else:
-            sha256, thumbnail = digest(content), None
+            sha256 = digest(content)
         return await self._writer.add(make_record(classification, sha256, thumbnail))
 
     async def close(self) -> None:
@@ -73,10 +85,18 @@ class History:
             await asyncio.gather(self._retention, return_exceptions=True)
         if self._writer is not None:
             await self._writer.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
-    def _process(self, content: bytes) -> tuple[str, bytes | None]:
-        thumbnail = make_thumbnail(content, self._image_reader) if self._image_reader else None
-        return digest(content), thumbnail
+    async def _make_thumbnail(self, content: bytes, seconds: float) -> bytes | None:
+        """Return the thumbnail, or None if there is none within `seconds`."""
+        if self._image_reader is None or seconds <= 0:
+            return None
+        loop = asyncio.get_running_loop()
+        made = loop.run_in_executor(self._threads, make_thumbnail, content, self._image_reader)
+        try:
+            return await asyncio.wait_for(made, seconds)
+        except TimeoutError:
+            return None
 
     async def _delete_expired(self, writer: Writer) -> None:
         await writer.opened.wait()

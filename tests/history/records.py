@@ -11,10 +11,8 @@ from backend.history.record import HistoryRecord
 NOON = datetime(2026, 5, 4, 12, tzinfo=UTC)
 
 
-def make_record(
-    time: datetime = NOON, thumbnail: bytes | None = None, **fields: Any
-) -> HistoryRecord:
-    """Return the record of a classification at `time`."""
+def make_classification(time: datetime = NOON, **fields: Any) -> dict[str, Any]:
+    """Return a classification at `time`."""
     classification: dict[str, Any] = {
         "id": str(ULID.from_datetime(time)),
         "filename": "seven.png",
@@ -28,4 +26,11 @@ def make_record(
         "ood_score": -5.25,
         "timings_ms": {"decode": 1.5, "queue": 0.25, "inference": 2.0},
     }
-    return record.make_record(classification | fields, "ab" * 32, thumbnail)
+    return classification | fields
+
+
+def make_record(
+    time: datetime = NOON, thumbnail: bytes | None = None, **fields: Any
+) -> HistoryRecord:
+    """Return the record of a classification at `time`."""
+    return record.make_record(make_classification(time, **fields), "ab" * 32, thumbnail)

@@ -121,7 +121,9 @@ async def classify(
     fields = make_classification(
         result, classifier.manifest, upload.filename, top_k, probabilities, coverage
     )
-    await _store(history if store else None, fields, content)
+    await _store(
+        history if store else None, fields, content, timeout - (time.perf_counter() - started)
+    )
     if model_input:
         png = await classifier.model_input_png(content, timeout, client)
         fields["model_input"] = png_url(png)
@@ -176,11 +178,13 @@ async def classify_batch(
                 lambda: all(each.has_capacity(timeout, client, content) for each in classifiers),
                 timeout,
             )
+            started = time.perf_counter()
             classifier, result = await auto.classify(classifiers, content, timeout, client)
             fields = make_classification(
                 result, classifier.manifest, upload.filename, top_k, probabilities, coverage
             )
-            await _store(history if store else None, fields, content)
+            seconds = timeout - (time.perf_counter() - started)
+            await _store(history if store else None, fields, content, seconds)
         except Exception as error:
             fields = problem_for(error, request_id) | {"filename": upload.filename}
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
@@ -207,7 +211,12 @@ async def _run_in_order(
             task.cancel()
 
 
-async def _store(history: History | None, fields: dict[str, object], content: bytes) -> None:
-    """Store the classification, if there is a history, and set its field `stored`."""
+async def _store(
+    history: History | None, fields: dict[str, object], content: bytes, seconds: float
+) -> None:
+    """Store the classification, if there is a history, and set its field `stored`.
+
+    `seconds` remain until the deadline.
+    """
     if history is not None:
-        fields["stored"] = await history.add(fields, content)
+        fields["stored"] = await history.add(fields, content, seconds)
