@@ -52,7 +52,6 @@ BACKEND_LAYERS = (
         "backend.settings",
         "backend.telemetry",
     ),
-    ("backend.keys",),
     ("backend.api",),
     ("backend.app",),
     ("backend.server",),

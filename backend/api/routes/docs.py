@@ -43,24 +43,32 @@ SwaggerUIBundle({
 """
 
 
+@router.head(DOCS_PATH)
+@router.head(DOCS_PATH)
 @router.get(DOCS_PATH)
 async def page() -> Response:
     """Return the page."""
     return HTMLResponse(_PAGE)
 
 
+@router.head(f"{DOCS_PATH}/start.js")
+@router.head(f"{DOCS_PATH}/start.js")
 @router.get(f"{DOCS_PATH}/start.js")
 async def start() -> Response:
     """Return the script that starts Swagger UI."""
     return Response(_START, media_type=_JAVASCRIPT, headers=_HEADERS)
 
 
+@router.head(f"{DOCS_PATH}/swagger-ui-bundle.js")
+@router.head(f"{DOCS_PATH}/swagger-ui-bundle.js")
 @router.get(f"{DOCS_PATH}/swagger-ui-bundle.js")
 async def script() -> Response:
     """Return the script of Swagger UI."""
     return Response(_read("swagger-ui-bundle.js"), media_type=_JAVASCRIPT, headers=_HEADERS)
 
 
+@router.head(f"{DOCS_PATH}/swagger-ui.css")
+@router.head(f"{DOCS_PATH}/swagger-ui.css")
 @router.get(f"{DOCS_PATH}/swagger-ui.css")
 async def style() -> Response:
     """Return the style sheet of Swagger UI."""

@@ -62,6 +62,7 @@ def test_refusal_has_the_same_headers(client: TestClient, headers: dict[str, str
 def test_docs_page_loads_files_of_this_service_only(client: TestClient) -> None:
     page = client.get("/docs")
     policy = one(page, "content-security-policy")
+    assert client.head("/docs").headers["content-security-policy"] == policy
     assert "script-src 'self';" in policy
     assert "default-src 'none'" in policy
     assert "http" not in policy + page.text
