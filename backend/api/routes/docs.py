@@ -44,14 +44,12 @@ SwaggerUIBundle({
 
 
 @router.head(DOCS_PATH)
-@router.head(DOCS_PATH)
 @router.get(DOCS_PATH)
 async def page() -> Response:
     """Return the page."""
     return HTMLResponse(_PAGE)
 
 
-@router.head(f"{DOCS_PATH}/start.js")
 @router.head(f"{DOCS_PATH}/start.js")
 @router.get(f"{DOCS_PATH}/start.js")
 async def start() -> Response:
@@ -60,14 +58,12 @@ async def start() -> Response:
 
 
 @router.head(f"{DOCS_PATH}/swagger-ui-bundle.js")
-@router.head(f"{DOCS_PATH}/swagger-ui-bundle.js")
 @router.get(f"{DOCS_PATH}/swagger-ui-bundle.js")
 async def script() -> Response:
     """Return the script of Swagger UI."""
     return Response(_read("swagger-ui-bundle.js"), media_type=_JAVASCRIPT, headers=_HEADERS)
 
 
-@router.head(f"{DOCS_PATH}/swagger-ui.css")
 @router.head(f"{DOCS_PATH}/swagger-ui.css")
 @router.get(f"{DOCS_PATH}/swagger-ui.css")
 async def style() -> Response:
