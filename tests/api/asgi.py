@@ -66,6 +66,7 @@ class AsgiService:
         *messages: Message,
         path: str = "/classify",
         query: str = "",
+        method: str = "POST",
         **headers: str,
     ) -> AsgiRequest:
         """Send a raw image; the keyword argument `x_name` sets the header `X-Name`."""
@@ -76,7 +77,7 @@ class AsgiService:
             "type": "http",
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
-            "method": "POST",
+            "method": method,
             "scheme": "http",
             "path": path,
             "raw_path": path.encode(),

@@ -28,3 +28,13 @@ def client(models_dir: Path) -> Iterator[TestClient]:
     runtime = FakeRuntime(10, winner=lambda _: 7)
     with serve(models_dir, runtime, max_bytes=100_000, max_batch_bytes=400_000) as client:
         yield client
+
+
+@pytest.fixture(scope="module")
+def shared_client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    """The same as `client`, for all tests of a module."""
+    models_dir = tmp_path_factory.mktemp("shared") / "models"
+    write_model(models_dir)
+    runtime = FakeRuntime(10, winner=lambda _: 7)
+    with serve(models_dir, runtime, max_bytes=100_000, max_batch_bytes=400_000) as client:
+        yield client

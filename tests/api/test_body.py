@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from starlette.requests import Request
@@ -19,6 +20,7 @@ from tests.images import encoded, seven
 from tests.inference.helpers import wait_until
 
 RAW = {"Content-Type": "image/png"}
+SEVEN = encoded(seven())
 
 
 @pytest.fixture
@@ -118,3 +120,67 @@ async def test_full_queue_returns_429_before_body_is_read(gray_models: Path, que
         assert rejected.receive_calls == 0
         runtime.release()
         assert (await first.response())[0] == 200
+
+
+@pytest.mark.parametrize("length", ["+5", "1_0", " ", "-1", "9" * 5000, "5, 5"])
+@pytest.mark.parametrize("path", ["/classify", "/classify/batch", "/predict", "/predict_nn/"])
+def test_content_length_is_a_plain_number(
+    shared_client: TestClient, path: str, length: str
+) -> None:
+    headers = {"Content-Type": "multipart/form-data; boundary=x", "Content-Length": length}
+    problem(shared_client.post(path, content=b"", headers=headers), 400, "malformed_request")
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate, br", "", "zstd", "identity, gzip"])
+@pytest.mark.parametrize("path", ["/classify", "/classify/batch", "/predict", "/predict_nn/"])
+def test_compressed_body_is_refused(shared_client: TestClient, path: str, encoding: str) -> None:
+    headers = {"Content-Encoding": encoding}
+    response = shared_client.post(path, files={"file": SEVEN}, headers=headers)
+    detail = problem(response, 415, "unsupported_media_type")["detail"]
+    assert "Content-Encoding" in detail
+
+
+def test_identity_encoding_is_accepted(shared_client: TestClient) -> None:
+    headers = {"Content-Encoding": "Identity"}
+    assert (
+        shared_client.post("/classify", files={"file": SEVEN}, headers=headers).status_code == 200
+    )
+
+
+@pytest.mark.parametrize("path", ["/classify", "/classify?top_k=1", "/predict"])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [("file", ("a.png", SEVEN)), ("file", ("b.png", SEVEN))],
+        [("file", ("a.png", SEVEN)), ("image", ("b.png", SEVEN))],
+        [("files", ("a.png", SEVEN)), ("file", ("b.png", b"")), ("text", ("", b"x"))],
+        [("file", ("a.png", SEVEN)), ("file", ("b.png", bytes(100_000)))],
+        [("file", ("a.png", bytes(100_001))), ("file", ("b.png", SEVEN))],
+    ],
+)
+def test_second_file_is_refused(shared_client: TestClient, path: str, parts: list[Any]) -> None:
+    detail = problem(shared_client.post(path, files=parts), 400, "too_many_files")["detail"]
+    assert "2 files" in detail
+    assert "/classify/batch" in detail
+
+
+@pytest.mark.parametrize("unused", ["before", "after"])
+def test_unused_file_input_of_a_browser_is_ignored(shared_client: TestClient, unused: str) -> None:
+    used = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n%b\r\n'
+    empty = b'--x\r\nContent-Disposition: form-data; name="image"; filename=""\r\n\r\n\r\n'
+    parts = [empty, used % SEVEN] if unused == "before" else [used % SEVEN, empty]
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    response = shared_client.post(
+        "/classify", content=b"".join(parts) + b"--x--\r\n", headers=headers
+    )
+    assert response.json()["filename"] == "a.png"
+
+
+@pytest.mark.anyio
+async def test_body_that_no_route_needs_is_not_read(models_dir: Path) -> None:
+    async with run_service(models_dir, GrayRuntime()) as service:
+        for method in ("GET", "POST", "DELETE", "PATCH", "BREW"):
+            for path in ("/nowhere", "/health", "/models", "/history", "/history/", "/classify/x"):
+                request = service.post(body(bytes(10), more=True), path=path, method=method)
+                assert (await request.response())[0] in {200, 401, 404, 405, 307}
+                assert request.receive_calls == 0

@@ -6,7 +6,7 @@ import pytest
 from starlette.requests import ClientDisconnect
 from starlette.testclient import TestClient
 
-from backend.api.errors import ERROR_TABLE, RequestError, error_response
+from backend.api.errors import ERROR_TABLE, MissingFileError, RequestError, error_response
 from backend.inference import errors
 from backend.inference.errors import ClosedError, PrismError, QueueFullError
 from tests.api.problems import problem
@@ -71,3 +71,59 @@ def test_draining_service_returns_retry_after() -> None:
 def test_disconnected_client_gets_empty_499() -> None:
     response = error_response(ClientDisconnect(), "id")
     assert (response.status_code, response.body) == (499, b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"),
+    [
+        ("/classify", "POST"),
+        ("/models", "GET, HEAD"),
+        ("/history", "GET, HEAD, DELETE"),
+        ("/history/", "DELETE"),
+        ("/history/export", "GET, HEAD"),
+        ("/history/storage", "GET, HEAD"),
+        ("/history/" + "0" * 26, "GET, HEAD, PATCH, DELETE"),
+        ("/history/" + "0" * 26 + "/image", "GET, HEAD"),
+        ("/health", "GET, HEAD"),
+        ("/openapi.json", "GET, HEAD"),
+        ("/predict_nn/", "POST"),
+    ],
+)
+@pytest.mark.parametrize("method", ["PUT", "OPTIONS", "TRACE", "BREW"])
+def test_allow_lists_all_methods_of_the_path(
+    shared_client: TestClient, path: str, methods: str, method: str
+) -> None:
+    response = shared_client.request(method, path)
+    problem(response, 405, "method_not_allowed")
+    assert response.headers["allow"] == methods
+
+
+def test_word_below_history_is_no_id(shared_client: TestClient) -> None:
+    assert shared_client.patch("/history/export").status_code == 405
+    problem(shared_client.get("/history/word"), 404, "not_found")
+
+
+@pytest.mark.parametrize("path", ["/models", "/models/fake", "/home", "/openapi.json", "/docs"])
+def test_head_is_supported_where_get_is(shared_client: TestClient, path: str) -> None:
+    response = shared_client.head(path)
+    assert (response.status_code, response.content) == (200, b"")
+    assert response.headers["content-type"] == shared_client.get(path).headers["content-type"]
+
+
+def test_invalid_host_causes_no_server_error(models_dir: Path) -> None:
+    with serve(models_dir, allowed_hosts="*") as client:
+        for host in ("[", "[::1", "a]b", "\xff", "", "a:b:c"):
+            response = client.get("/nowhere", headers={"Host": host.encode("latin-1")})
+            assert response.status_code in {400, 404, 421}
+
+
+@pytest.mark.parametrize("path", ["/" + "a" * 7_000, "/models/" + "a" * 7_000])
+def test_details_are_short(shared_client: TestClient, path: str) -> None:
+    response = shared_client.get(path)
+    assert response.status_code == 404
+    assert len(response.content) < 1_000
+
+
+def test_every_detail_is_cut() -> None:
+    body = error_response(MissingFileError("a" * 5_000), "id").body
+    assert 1_000 < len(body) < 1_500
