@@ -29,10 +29,11 @@ _QUEUE_SIZE: Final = 256
 _COST_CLASSES: Final = (0.15, 0.6)  # seconds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Job:
     work: Callable[[], Any]
     memory: int
+    is_stuck: bool = False
 
 
 class LargeImages:
@@ -55,9 +56,15 @@ class LargeImages:
             max_batch=1,
             queue_size=_QUEUE_SIZE,
             may_start=self._try_start,
+            on_stuck=self._give_up,
             name="prism-large",
         )
         self._budget.on_release(self._batcher.wake)
+
+    @property
+    def queued(self) -> int:
+        """Number of images whose decoding has not started."""
+        return self._batcher.queued
 
     def is_large(self, cost: DecodingCost) -> bool:
         """Return whether an image of this cost is decoded here."""
@@ -100,7 +107,7 @@ class LargeImages:
             yield
         finally:
             self._ordinary -= is_ordinary
-            if not self._ordinary and self._batcher.queued:
+            if not self._ordinary and self.queued:
                 self._batcher.wake()
 
     def close(self) -> None:
@@ -144,8 +151,14 @@ class LargeImages:
             return [error]
         finally:
             with self._lock:
-                self._running -= 1
+                self._running -= not job.is_stuck
             self._budget.release(job.memory)  # wakes the batcher
+
+    def _give_up(self, job: _Job) -> None:
+        """Let another image start instead; the memory of this one is still in use."""
+        with self._lock:
+            job.is_stuck = True
+            self._running -= 1
 
 
 def _flow(client: Hashable, cost: DecodingCost) -> Hashable:

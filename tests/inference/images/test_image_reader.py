@@ -1,15 +1,20 @@
 """ImageReader and MemoryBudget: limits on the memory of concurrent decoding."""
 
 import threading
+import time
 from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from backend.inference.errors import ImageTooLargeError
+from backend.inference.errors import DeadlineError, ImageTooLargeError, StuckError
 from backend.inference.images import image_reader
-from backend.inference.images.image_reader import ImageReader, MemoryBudget
+from backend.inference.images.image_reader import (
+    ImageReader,
+    MemoryBudget,
+    MemoryExceededError,
+)
 from backend.inference.images.isolation import PROCESS_BYTES
 from backend.resources.memory import MemoryShares
 from tests.images import encoded, noise
@@ -182,3 +187,76 @@ def test_exception_releases_the_memory() -> None:
                 raise ValueError
         except ValueError:
             pass
+
+
+def test_reader_whose_decoders_do_not_return_is_not_responsive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader, data = ImageReader(), encoded(noise())
+    with reader.read(data), reader.read(data):
+        reader.require_responsive()
+        monkeypatch.setattr(image_reader, "STUCK_SECONDS", -1.0)
+        with pytest.raises(StuckError):
+            reader.require_responsive()
+    with reader.read(data):  # a single one does not count
+        reader.require_responsive()
+
+
+def test_memory_is_reserved_in_order_of_arrival() -> None:
+    """Small requests do not overtake a large one."""
+    budget = MemoryBudget(10)
+    order: list[int] = []
+    threads = []
+
+    def work(size: int) -> None:
+        with budget.reserve(size, TIMEOUT):
+            order.append(size)
+
+    with budget.reserve(5):
+        for waiting, size in enumerate((10, 1, 2), 1):
+            threads.append(threading.Thread(target=work, args=(size,)))
+            threads[-1].start()
+            wait_until_blocked(budget, waiting)
+        assert not budget.try_reserve(1)
+    for thread in threads:
+        thread.join(TIMEOUT)
+    assert order[0] == 10
+    assert sorted(order) == [1, 2, 10]
+    assert budget.try_reserve(10)
+
+
+def test_request_for_memory_ends_at_its_time_limit_and_frees_its_place() -> None:
+    budget = MemoryBudget(10)
+    with budget.reserve(5):
+        with pytest.raises(DeadlineError), budget.reserve(10, 0.01):
+            pass
+        with budget.reserve(5, 0.01):
+            pass
+
+
+def test_release_of_memory_is_announced() -> None:
+    budget, released = MemoryBudget(10), []
+    budget.on_release(lambda: released.append(budget.try_reserve(10)))
+    with budget.reserve(10):
+        assert not released
+    assert released == [True]
+
+
+def test_image_needs_no_more_than_the_caller_has_reserved() -> None:
+    reader = ImageReader(memory=1_500_000)
+    with reader.budget.reserve(1_500_000):  # the caller's
+        with reader.read(encoded(OPAQUE), reserved=7 * 400 * 300) as image:
+            assert image.size == (400, 300)
+        with (
+            pytest.raises(MemoryExceededError) as error,
+            reader.read(encoded(OPAQUE), reserved=7 * 400 * 300 - 1),
+        ):
+            pass
+    assert error.value.needed == 7 * 400 * 300
+
+
+def wait_until_blocked(budget: MemoryBudget, count: int) -> None:
+    end = time.monotonic() + TIMEOUT
+    while len(budget._waiting) < count:
+        assert time.monotonic() < end
+        time.sleep(0.001)
