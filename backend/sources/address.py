@@ -100,6 +100,13 @@ def _locate(location: str, models_dir: Path) -> str:
     if match := _SCHEME.match(location):
         _check_url(location, match[1].lower())
         return location
+    try:
+        return _locate_path(location, models_dir)
+    except OSError as error:  # the name is too long, or a folder is not accessible
+        raise ArtifactError(f"{location!r}: this path cannot be accessed") from error
+
+
+def _locate_path(location: str, models_dir: Path) -> str:
     path = Path(location)
     if not path.is_absolute() and not re.match(r"\.\.?[/\\]", location):
         if not location or path.name != location or location == "..":

@@ -10,17 +10,17 @@ The folder of a campaign:
 import hashlib
 import json
 import mmap
+import multiprocessing
 import os
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any, Final
 
-from tests.fuzz.worker import INPUT_FILE_BYTES, INPUT_HEADER, ROOT
+from tests.fuzz import worker
 
 MAX_CPU_SECONDS: Final = 4.0  # for one input, after which its process is killed
 MAX_WALL_SECONDS: Final = 30.0
@@ -53,6 +53,9 @@ class Campaign:
         self._folder = folder
         self._samples = samples
         self._module = module
+        # A process that has imported the module is forked for each turn.
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload([module])
         self._state_file = folder / "state.json"
         (folder / "findings").mkdir(parents=True, exist_ok=True)
         self.results: dict[str, TargetResult] = {}
@@ -88,27 +91,23 @@ class Campaign:
     def _run_worker(self, name: str, first: int, end: float, result: TargetResult) -> int:
         """Run one worker until `end`; return the number of the next input."""
         with tempfile.TemporaryDirectory(prefix="prism-fuzz-") as temporary:
-            input_file = Path(temporary) / "input"
-            input_file.write_bytes(bytes(INPUT_FILE_BYTES))
-            folders = [str(path) for path in (*self._samples, self._folder / "corpus" / name)]
-            command = [sys.executable, "-m", "tests.fuzz.worker", self._module, name]
-            output, errors = Path(temporary) / "output", Path(temporary) / "errors"
-            with output.open("wb") as out, errors.open("wb") as err:
-                worker = subprocess.Popen(
-                    [*command, str(first), str(end), str(input_file), *folders],
-                    cwd=ROOT,
-                    env={**os.environ, "TMPDIR": temporary},
-                    stdout=out,
-                    stderr=err,
-                )
-                with input_file.open("rb") as file:
-                    shared = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
-                try:
-                    is_slow = _wait(worker, shared)
-                finally:
-                    worker.kill()
-                    worker.wait()
-            records = [json.loads(line) for line in output.read_text().splitlines()]
+            folder = Path(temporary)
+            (folder / worker.INPUT).write_bytes(bytes(worker.INPUT_FILE_BYTES))
+            samples = [*self._samples, self._folder / "corpus" / name]
+            process = self._context.Process(
+                target=worker.main, args=(self._module, name, first, end, folder, samples)
+            )
+            process.start()
+            with (folder / worker.INPUT).open("rb") as file:
+                shared = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            try:
+                is_slow = _wait(process, shared)
+            finally:
+                process.kill()
+                process.join()
+            findings = folder / worker.FINDINGS
+            lines = findings.read_text().splitlines() if findings.exists() else []
+            records = [json.loads(line) for line in lines]
             for record in records:
                 if record["kind"] != "summary":
                     self._save(name, record, result)
@@ -118,11 +117,11 @@ class Campaign:
                 result.max_seconds = max(result.max_seconds, summary["max_seconds"])
                 result.max_mb = max(result.max_mb, summary["max_mb"])
                 return int(summary["next"])
-            number, _, length = INPUT_HEADER.unpack_from(shared)
-            data = shared[INPUT_HEADER.size : INPUT_HEADER.size + length]
-            text = errors.read_text(errors="replace")[-2000:]
+            number, _, length = worker.INPUT_HEADER.unpack_from(shared)
+            data = shared[worker.INPUT_HEADER.size :][:length]
+            text = (folder / worker.PRINTED).read_text(errors="replace")[-2000:]
             kind = "slow" if is_slow else "crash"
-            place = "" if is_slow else f"exit status {worker.returncode}"
+            place = "" if is_slow else f"exit status {process.exitcode}"
             found = {"kind": kind, "place": place, "number": number, "data": data.hex()}
             self._save(name, {**found, "text": f"{place}\n{text}"}, result)
             return max(int(number), first - 1) + 1
@@ -148,22 +147,22 @@ class Campaign:
         draft.replace(self._state_file)
 
 
-def _wait(worker: subprocess.Popen[bytes], shared: mmap.mmap) -> bool:
-    """Wait for the end of the worker; return whether it takes too long for one input."""
-    previous, since = -1, time.monotonic()
-    while worker.poll() is None:
-        time.sleep(0.05)
-        number, started, length = INPUT_HEADER.unpack_from(shared)
+def _wait(process: BaseProcess, shared: mmap.mmap) -> bool:
+    """Wait for the end of the process; return whether it takes too long for one input."""
+    previous, since = (-1, -1.0), time.monotonic()
+    while process.is_alive():
+        process.join(0.05)
+        number, started, length = worker.INPUT_HEADER.unpack_from(shared)
         if (number, started) != previous:
             previous, since = (number, started), time.monotonic()
-        if length and _cpu_seconds(worker.pid) - started > MAX_CPU_SECONDS:
+        if length and _cpu_seconds(process.pid) - started > MAX_CPU_SECONDS:
             return True
         if length and time.monotonic() - since > MAX_WALL_SECONDS:
             return True
     return False
 
 
-def _cpu_seconds(pid: int) -> float:
+def _cpu_seconds(pid: int | None) -> float:
     """Return the CPU time of a process so far; 0 if it has ended."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

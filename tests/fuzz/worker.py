@@ -1,20 +1,15 @@
 """The process that runs one target on mutants, with a limit of memory.
 
-python -m tests.fuzz.worker MODULE TARGET FIRST END INPUT_FILE [FOLDER_OF_SAMPLES...]
-
-MODULE has the dictionary TARGETS and the function `stop`. END is a time of the monotonic clock.
-Each input is written to INPUT_FILE before it is used, so that the parent can save it if this
-process dies or hangs. Findings are printed as JSON, one a line.
+Each input is written to a shared file before it is used, so that the parent can save it if this
+process dies or hangs. Findings are written as JSON, one a line.
 """
 
-import contextlib
 import importlib
 import json
 import mmap
 import os
 import resource
 import struct
-import sys
 import time
 import traceback
 import warnings
@@ -29,6 +24,7 @@ from tests.fuzz.target import MAX_SECONDS, Target
 
 ROOT: Final = Path(__file__).parents[2]
 MIN_INPUTS: Final = 100  # in each run, however late it starts
+INPUT, FINDINGS, PRINTED = "input", "findings", "printed"  # files of a process
 INPUT_HEADER: Final = struct.Struct("<QdI")  # number, CPU seconds at its start, length
 INPUT_FILE_BYTES: Final = 8_000_000
 # Above the address space in use at the start: a decoder that wants more gets a MemoryError.
@@ -36,28 +32,34 @@ ADDRESS_SPACE: Final = 512_000_000
 _MAX_SAMPLE: Final = 1_000_000  # bytes of a file in a folder of samples
 
 
-def main(arguments: Sequence[str]) -> None:
-    """Run a target until the time is over; print a summary as the last line."""
-    module, name, first, end, input_file, *folders = arguments
+def main(
+    module: str, name: str, first: int, end: float, folder: Path, sample_folders: Sequence[Path]
+) -> None:
+    """Run a target of a module, which has TARGETS and `stop`, until `end`.
+
+    `end` is a time of the monotonic clock. `folder` gets the files of this process: the current
+    input, the findings with a summary as the last line, and what libraries print.
+    """
     warnings.simplefilter("ignore")
-    out = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what libraries print is no finding
+    printed = os.open(folder / PRINTED, os.O_WRONLY | os.O_CREAT)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
     targets = importlib.import_module(module)
     target = targets.TARGETS[name]
-    runner = Runner(target, Path(input_file))
+    runner = Runner(target, folder / INPUT)
     limit_address_space()
-    for finding in runner.run(all_samples(target, folders), int(first), float(end)):
-        out.write(json.dumps(finding) + "\n")
-    out.write(json.dumps(runner.summary) + "\n")
-    out.close()
+    with (folder / FINDINGS).open("w", buffering=1) as out:
+        for finding in runner.run(all_samples(target, sample_folders), first, end):
+            out.write(json.dumps(finding) + "\n")
+        out.write(json.dumps(runner.summary) + "\n")
     targets.stop()
 
 
-def all_samples(target: Target, folders: Sequence[str]) -> dict[str, bytes]:
+def all_samples(target: Target, folders: Sequence[Path]) -> dict[str, bytes]:
     """Return the samples of the target and the files in the folders."""
     samples = dict(target.samples())
     for folder in folders:
-        for path in sorted(Path(folder).rglob("*")):
+        for path in sorted(folder.rglob("*")):
             if path.is_file() and path.stat().st_size <= _MAX_SAMPLE:
                 samples[str(path)] = path.read_bytes()
     return samples
@@ -171,8 +173,3 @@ def _place(error: BaseException) -> str:
             place = f"{path.relative_to(ROOT)}:{step.tb_lineno}"
         step = step.tb_next
     return f"{type(error).__name__} at {place}"
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        main(sys.argv[1:])

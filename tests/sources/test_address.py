@@ -99,3 +99,8 @@ def test_different_addresses_have_different_keys() -> None:
         Address(location="https://host/a.pt", pin=PIN),
     ]
     assert len({address.key for address in addresses}) == 4
+
+
+def test_path_that_is_too_long_is_an_artifact_error(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="cannot be accessed"):
+        parse_address("x" * 300, tmp_path)
