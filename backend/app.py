@@ -119,7 +119,13 @@ def create_app(
         # In the background, so that /health responds while the models load.
         loading = asyncio.create_task(load_or_fail())
         try:
-            yield AppState(catalog=catalog, settings=settings, metrics=counts, history=app_history)
+            yield AppState(
+                catalog=catalog,
+                settings=settings,
+                metrics=counts,
+                history=app_history,
+                image_reader=reader,
+            )
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)

@@ -11,6 +11,7 @@ from backend.api.parameters import STRICT_BOOLEAN, STRICT_INTEGER, parse_number
 from backend.catalog import AUTO, Catalog
 from backend.history.history import History
 from backend.inference.classifier import Classifier
+from backend.inference.images.image_reader import ImageReader
 from backend.settings import Settings
 from backend.telemetry.metrics import Metrics
 from calibration.apply import COVERAGES
@@ -25,6 +26,7 @@ class AppState(TypedDict):
     settings: Settings
     metrics: Metrics
     history: History | None
+    image_reader: ImageReader
 
 
 def _from_state(name: str) -> Any:
@@ -40,6 +42,7 @@ CatalogDep = Annotated[Catalog, _from_state("catalog")]
 SettingsDep = Annotated[Settings, _from_state("settings")]
 MetricsDep = Annotated[Metrics, _from_state("metrics")]
 HistoryDep = Annotated[History | None, _from_state("history")]
+ImageReaderDep = Annotated[ImageReader, _from_state("image_reader")]
 RequestIdDep = Annotated[str, _from_state("request_id")]
 
 

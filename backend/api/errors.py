@@ -138,6 +138,7 @@ ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     inference.UnknownModelError: (404, "unknown_model"),
     inference.QueueFullError: (429, "queue_full"),
     inference.ModelNotReadyError: (503, "not_ready"),
+    inference.StuckError: (503, "stuck"),
     inference.ClosedError: (503, "draining"),
     inference.DeadlineError: (504, "deadline_passed"),
     inference.InferenceError: (500, "inference_failed"),

@@ -1,7 +1,8 @@
 """Bounded, work-conserving micro-batcher over any callable.
 
 An idle runner takes what is queued at once. While all runners are busy, items gather in batches of
-up to `max_batch`. There is no waiting window. The queue is fair between clients.
+up to `max_batch`. There is no waiting window. The queue is fair between clients. A runner whose
+batch does not return is replaced.
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from collections.abc import Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import groupby
-from threading import Condition, Thread
+from threading import Condition, Thread, current_thread
 from typing import Final, Generic, TypeVar
 
 from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
@@ -21,6 +22,8 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 NO_DEADLINE: Final = float("inf")
+STUCK_SECONDS: Final = 30.0  # after which a batch is not expected to return any more
+MAX_REPLACED: Final = 8  # stuck runners of a batcher; they keep their thread and their memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,16 @@ class _Entry(Generic[T, R]):
     future: asyncio.Future[R]
 
 
+@dataclass(slots=True, eq=False)
+class _Run(Generic[T, R]):
+    """A batch that a runner is processing."""
+
+    number: int
+    thread: Thread
+    entries: list[_Entry[T, R]]
+    started: float
+
+
 class Batcher(Generic[T, R]):
     """Calls `run` with batches of submitted items, from `runners` threads.
 
@@ -65,6 +78,7 @@ class Batcher(Generic[T, R]):
     weigh : returns the weight of an item
     may_start : returns whether an item may start now; the queue waits for an item that may not,
         until `wake` is called. True reserves what the item needs.
+    on_stuck : is called with each item of a batch that has not returned for STUCK_SECONDS
     """
 
     def __init__(
@@ -76,17 +90,20 @@ class Batcher(Generic[T, R]):
         queue_size: int = 512,
         weigh: Callable[[T], int] = lambda _: 1,
         may_start: Callable[[T], bool] = lambda _: True,
+        on_stuck: Callable[[T], None] = lambda _: None,
         name: str = "prism-runner",
     ) -> None:
         self._run = run
         self._weigh = weigh
         self._may_start = may_start
+        self._on_stuck = on_stuck
         self._name = name
         self._queue_size: Final = queue_size
         self._entries: FairQueue[_Entry[T, R]] = FairQueue()
         self._changed = Condition()
         self._closed = False
-        self._busy_runners = 0
+        self._runs: set[_Run[T, R]] = set()
+        self._replaced = 0
         self._runner_count = 0
         self._alive: set[int] = set()  # numbers of live runners; one >= _runner_count ends
         self._threads: list[Thread] = []
@@ -101,7 +118,7 @@ class Batcher(Generic[T, R]):
     @property
     def is_busy(self) -> bool:
         """Whether a runner is working or an item is queued."""
-        return self._busy_runners > 0 or bool(self._entries)
+        return bool(self._runs) or bool(self._entries)
 
     def submit(
         self,
@@ -122,6 +139,7 @@ class Batcher(Generic[T, R]):
         with self._changed:
             if self._closed:
                 raise ClosedError
+            self._replace_stuck_runners()
             if len(self._entries) >= self._queue_size:
                 self._entries.discard(lambda each: each.future.done())
             if len(self._entries) >= self._queue_size:
@@ -147,27 +165,55 @@ class Batcher(Generic[T, R]):
                 return
             self._max_batch = max_batch
             self._runner_count = runners
-            for number in set(range(runners)) - self._alive:
-                self._alive.add(number)
-                name = f"{self._name}-{number}"
-                thread = Thread(target=self._work, args=(number,), name=name, daemon=True)
-                self._threads.append(thread)
-                thread.start()
+            self._start_runners()
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Accept no more items, finish those that are queued, and stop the threads."""
+    def close(self, *, wait: bool = True) -> None:
+        """Accept no more items, finish those that are queued, and stop the threads.
+
+        Without `wait`, the queued items fail with ClosedError, and running ones are not awaited.
+        """
         with self._changed:
             self._closed = True
+            self._replace_stuck_runners()
+            threads = list(self._threads) if wait else []
+            while not wait and self._entries:
+                entry = self._entries.pop()
+                _post_results(entry.loop, [(entry, ClosedError())])
             self._changed.notify_all()
-        for thread in self._threads:
-            thread.join()
+        for thread in threads:
+            thread.join(STUCK_SECONDS)
+
+    def _start_runners(self) -> None:
+        for number in set(range(self._runner_count)) - self._alive:
+            self._alive.add(number)
+            name = f"{self._name}-{number}"
+            thread = Thread(target=self._work, args=(number,), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _replace_stuck_runners(self) -> None:
+        """Fail the batches that do not return, and replace their runners."""
+        limit = time.perf_counter() - STUCK_SECONDS
+        for run in [each for each in self._runs if each.started < limit]:
+            if self._replaced == MAX_REPLACED:
+                return
+            self._replaced += 1
+            self._runs.discard(run)
+            self._alive.discard(run.number)
+            self._threads.remove(run.thread)
+            for entry in run.entries:
+                self._on_stuck(entry.item)
+                _post_results(entry.loop, [(entry, _stuck_error())])
+        self._start_runners()
 
     def _work(self, number: int) -> None:
-        while batch := self._wait_for_batch(number):
-            self._process(*batch)
+        while found := self._wait_for_batch(number):
+            run, reason = found
+            if not self._process(run, reason):
+                return
 
-    def _wait_for_batch(self, number: int) -> tuple[list[_Entry[T, R]], BatchReason] | None:
+    def _wait_for_batch(self, number: int) -> tuple[_Run[T, R], BatchReason] | None:
         """Wait for the next batch; return None when the runner has to end."""
         with self._changed:
             while number < self._runner_count:
@@ -176,10 +222,11 @@ class Batcher(Generic[T, R]):
                         break
                     self._changed.wait()
                     continue
-                batch = self._take_batch()
-                if batch[0]:
-                    self._busy_runners += 1
-                    return batch
+                entries, reason = self._take_batch()
+                if entries:
+                    run = _Run(number, current_thread(), entries, time.perf_counter())
+                    self._runs.add(run)
+                    return run, reason
                 if self._entries:  # the next item may not start yet
                     self._changed.wait()
             self._alive.discard(number)
@@ -188,7 +235,7 @@ class Batcher(Generic[T, R]):
 
     def _take_batch(self) -> tuple[list[_Entry[T, R]], BatchReason]:
         """Take one runner's share of the queue, which is divided among the idle runners."""
-        idle = max(self._runner_count - self._busy_runners, 1)
+        idle = max(self._runner_count - len(self._runs), 1)
         share = min(-(-len(self._entries) // idle), self._max_batch)
         entries: list[_Entry[T, R]] = []
         weight = 0
@@ -203,11 +250,13 @@ class Batcher(Generic[T, R]):
             if (entries and weight > self._max_batch) or not self._may_start(entry.item):
                 break
             entries.append(self._entries.pop())
-        if len(entries) == 1 and not self._busy_runners and not self._entries:
+        if len(entries) == 1 and not self._runs and not self._entries:
             return entries, "single"
         return entries, "full" if len(entries) == self._max_batch else "partial"
 
-    def _process(self, entries: list[_Entry[T, R]], reason: BatchReason) -> None:
+    def _process(self, run: _Run[T, R], reason: BatchReason) -> bool:
+        """Run a batch and post its results; return whether the runner has not been replaced."""
+        entries = run.entries
         results: Sequence[R | Exception]
         try:
             items = [entry.item for entry in entries]
@@ -218,10 +267,12 @@ class Batcher(Generic[T, R]):
             # Before the results are posted: a client that then sends its next item finds an idle
             # runner, and that item is `single`.
             with self._changed:
-                self._busy_runners -= 1
+                is_current = run in self._runs
+                self._runs.discard(run)
         pairs = list(zip(entries, results, strict=True))
         for loop, group in groupby(pairs, key=lambda pair: pair[0].loop):
             _post_results(loop, list(group))
+        return is_current
 
 
 def _post_results(
@@ -243,3 +294,7 @@ def _set_results(results: Sequence[tuple[_Entry[T, R], R | Exception]]) -> None:
 
 def _deadline_error() -> DeadlineError:
     return DeadlineError("The deadline passed while the image was queued. Try again in a moment.")
+
+
+def _stuck_error() -> DeadlineError:
+    return DeadlineError("The image took too long and was given up. Send another image.")

@@ -9,21 +9,20 @@ result.top(3)
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import partial
 from itertools import repeat
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import numpy as np
 
 from backend.inference.admission import Admission, WorkRejectedError
 from backend.inference.autotune import Interrupted, Plan
-from backend.inference.batcher import NO_DEADLINE, Batcher
+from backend.inference.batcher import NO_DEADLINE, Batch, Batcher
 from backend.inference.decoder import Decoder, Input, SharedImage
 from backend.inference.engine import Engine, InferenceResult, Item, Load
-from backend.inference.errors import ClosedError, DeadlineError
+from backend.inference.errors import DeadlineError
 from backend.inference.explain import Explainer, Explanation
 from backend.inference.images.decoding_cost import DecodingCost
 from backend.inference.images.image_reader import ImageReader, MemoryExceededError
@@ -88,7 +87,10 @@ class Classifier:
             memory=memory,
             decoding_memory=self._large.ordinary_memory,
         )
-        self._decoders = ThreadPoolExecutor(threads, thread_name_prefix="prism-decode")
+        # Other than an executor, a batcher replaces threads that do not return.
+        self._decoders: Batcher[Callable[[], Any], Any] = Batcher(
+            _call, runners=threads, max_batch=1, name="prism-decode"
+        )
         self._admission = Admission(queue_size, self._engine.seconds_per_image)
         self._received = self._in_flight = 0
         self._batcher: Batcher[Item, InferenceResult] = Batcher(
@@ -99,7 +101,7 @@ class Classifier:
             weigh=_count_rows,
         )
         self._explainer: Final = Explainer(
-            self._engine, self.decoder, self._batcher, self._decoders, self._run_decoding
+            self._engine, self.decoder, self._batcher, self._in_thread, self._run_decoding
         )
 
     @property
@@ -246,7 +248,7 @@ class Classifier:
     def close(self) -> None:
         """Finish queued work and stop the threads; do not wait for images being decoded."""
         self._engine.stop()
-        self._decoders.shutdown(wait=False, cancel_futures=True)
+        self._decoders.close(wait=False)
         if self._owns_large:
             self._large.close()
         self._batcher.close()
@@ -317,11 +319,8 @@ class Classifier:
         return await self._large.decode(work, cost, client)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
-        try:
-            future = self._decoders.submit(work)
-        except RuntimeError as error:  # the executor is shut down
-            raise ClosedError from error
-        return await asyncio.wrap_future(future)
+        result: T = await self._decoders.submit(work)
+        return result
 
     def _label(self, result: InferenceResult, queue: float) -> list[ClassificationResult]:
         timings = Timings(result.decode * 1e3, queue * 1e3, result.inference * 1e3)
@@ -341,6 +340,11 @@ class Classifier:
 
     def _apply(self, plan: Plan) -> None:
         self._batcher.resize(plan.runners, plan.max_batch)
+
+
+def _call(batch: Batch[Callable[[], T]]) -> list[T]:
+    (work,) = batch.items
+    return [work()]
 
 
 def _count_rows(item: Item) -> int:

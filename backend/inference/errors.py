@@ -18,6 +18,7 @@ PrismError
 │   └── InferenceError         the forward pass failed or returned invalid numbers
 ├── QueueFullError             the queue is full, or the wait would exceed the deadline
 ├── DeadlineError              the deadline passed before the result was ready
+├── StuckError                 decoders do not return; the process should be replaced
 └── ClosedError                the service is shutting down and accepts no new work
 
 Messages are shown to clients and operators. They never contain a path, a memory address or the
@@ -103,6 +104,10 @@ class QueueFullError(PrismError):
 
 class DeadlineError(PrismError):
     """The deadline passed before the result was ready."""
+
+
+class StuckError(PrismError):
+    """Decoders do not return: the process should be replaced."""
 
 
 class ClosedError(PrismError):

@@ -8,7 +8,6 @@ Occlusion explains any other model.
 import asyncio
 import io
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Executor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -21,7 +20,7 @@ from backend.inference import occlusion
 from backend.inference.batcher import Batcher
 from backend.inference.decoder import Decoder, Input, LocatedInput
 from backend.inference.engine import Engine, InferenceResult
-from backend.inference.errors import ClosedError, QueueFullError
+from backend.inference.errors import QueueFullError
 from backend.inference.types import Floats, LabelScore, Region
 
 MAX_SIDE: Final = 512  # pixels of the longer side of a heat map
@@ -58,13 +57,13 @@ class Explainer:
         engine: Engine,
         decoder: Decoder,
         batcher: Batcher[Any, InferenceResult],
-        executor: Executor,
+        in_thread: Callable[[Callable[[], Any]], Awaitable[Any]],
         decode: Decode,
     ) -> None:
         self._engine = engine
         self._decoder = decoder
         self._batcher = batcher
-        self._executor = executor
+        self._in_thread = in_thread
         self._decode = decode
         self._turn = asyncio.Semaphore()
 
@@ -117,13 +116,6 @@ class Explainer:
         cost = len(rows) * self._engine.seconds_per_image
         result = await self._batcher.submit(Input(rows), client=client, cost=cost)
         return result.probabilities
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        try:
-            future = self._executor.submit(work)
-        except RuntimeError as error:  # the executor is shut down
-            raise ClosedError from error
-        return await asyncio.wrap_future(future)
 
 
 def render(heat: Floats, region: Region | None, size: tuple[int, int]) -> bytes:

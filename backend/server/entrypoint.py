@@ -80,7 +80,13 @@ def serve(
     def report_started(server: Server) -> None:
         if pipe is not None:
             catalog = server.lifespan.state["catalog"]
-            send_heartbeats(pipe, lambda: catalog.is_loading)
+            reader = server.lifespan.state["image_reader"]
+
+            def is_loading() -> bool:
+                reader.require_responsive()
+                return bool(catalog.is_loading)
+
+            send_heartbeats(pipe, is_loading)
             asyncio.get_running_loop().add_reader(pipe.fileno(), _on_pipe_closed, server, pipe)
 
     gc.freeze()  # objects that exist now are permanent; collections skip them

@@ -15,6 +15,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Final
 
+from backend.inference.errors import StuckError
 from backend.telemetry.metrics import remove_worker
 
 CONFIG_ERROR: Final = 78  # exit status of a worker whose settings are invalid (EX_CONFIG)
@@ -29,14 +30,16 @@ Work = Callable[[socket.socket, Connection], None]
 def send_heartbeats(pipe: Connection, is_loading: Callable[[], bool]) -> None:
     """Send a heartbeat from the running event loop now and every second.
 
-    It says whether the models are loaded. Heartbeats are dropped while the supervisor does not read
+    It says whether the models are loaded. There is none if `is_loading` raises StuckError.
+    Heartbeats are dropped while the supervisor does not read
     them, for instance because it is suspended.
     """
     os.set_blocking(pipe.fileno(), False)
     loop = asyncio.get_running_loop()
 
     def beat() -> None:
-        with suppress(OSError):  # the supervisor does not read, or is gone
+        # The supervisor may not read, or be gone. A worker whose decoders are stuck is replaced.
+        with suppress(OSError, StuckError):
             os.write(pipe.fileno(), _LOADING if is_loading() else _READY)
         loop.call_later(HEARTBEAT_INTERVAL, beat)
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from backend.inference.batcher import Batch, Batcher
+from backend.inference.errors import DeadlineError
 from tests.inference.helpers import TIMEOUT, DoublingWork, gather_results, run_batcher, wait_until
 
 pytestmark = pytest.mark.anyio
@@ -137,3 +138,68 @@ async def test_no_item_is_lost_during_resizing() -> None:
                 batcher.resize(1 + i // 10 % 4, 1 + i // 10 % 5)
                 await asyncio.sleep(0)
         assert await gather_results(*futures) == [2 * i for i in range(1000)]
+
+
+async def start_stuck_batch(
+    batcher: Batcher[int, int], work: DoublingWork, monkeypatch: pytest.MonkeyPatch
+) -> asyncio.Future[int]:
+    """Let a runner block on one item; batches that run from now on count as stuck."""
+    first = batcher.submit(0)
+    await wait_until(lambda: len(work.batches) == 1)
+    monkeypatch.setattr("backend.inference.batcher.STUCK_SECONDS", -1.0)
+    return first
+
+
+async def test_runner_whose_batch_does_not_return_is_replaced(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work) as batcher:
+        stuck = await start_stuck_batch(batcher, work, monkeypatch)
+        second = batcher.submit(1)
+        monkeypatch.undo()
+        with pytest.raises(DeadlineError, match="took too long"):
+            await asyncio.wait_for(stuck, TIMEOUT)
+        await wait_until(lambda: len(work.batches) == 2)  # a new runner takes it
+        assert count_runner_threads() == 2
+        work.release.set()
+        assert await gather_results(second) == [2]
+        await wait_until(lambda: count_runner_threads() == 1)  # the old runner ends
+        assert await gather_results(*(batcher.submit(i) for i in range(4))) == [0, 2, 4, 6]
+        assert not batcher.is_busy
+
+
+async def test_owner_learns_of_stuck_items(monkeypatch: pytest.MonkeyPatch) -> None:
+    work, found = DoublingWork(blocked=True), []
+    with run_batcher(work, on_stuck=found.append) as batcher:
+        stuck = await start_stuck_batch(batcher, work, monkeypatch)
+        second = batcher.submit(1)
+        monkeypatch.undo()
+        work.release.set()
+        await asyncio.gather(stuck, second, return_exceptions=True)
+    assert found == [0]
+
+
+async def test_only_some_stuck_runners_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.inference.batcher.MAX_REPLACED", 2)
+    work = DoublingWork(blocked=True)
+    with run_batcher(work, max_batch=1) as batcher:
+        futures = [await start_stuck_batch(batcher, work, monkeypatch)]
+        for count in (2, 3):
+            futures.append(batcher.submit(count))
+            await wait_until(lambda count=count: len(work.batches) == count)
+        futures.append(batcher.submit(4))
+        assert count_runner_threads() == 3
+        monkeypatch.undo()
+        work.release.set()
+        await asyncio.gather(*futures, return_exceptions=True)
+
+
+async def test_close_does_not_wait_for_a_stuck_runner(monkeypatch: pytest.MonkeyPatch) -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work) as batcher:
+        stuck = await start_stuck_batch(batcher, work, monkeypatch)
+        await asyncio.wait_for(asyncio.to_thread(batcher.close), TIMEOUT)
+        monkeypatch.undo()
+        work.release.set()
+        await asyncio.gather(stuck, return_exceptions=True)

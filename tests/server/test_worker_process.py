@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 
 import pytest
 
+from backend.inference.errors import StuckError
 from backend.server import worker_process
 from backend.server.worker_process import send_heartbeats
 
@@ -33,6 +34,20 @@ def test_heartbeats_tell_whether_models_are_loaded(ends: tuple[Connection, Conne
         send_heartbeats(ends[1], lambda: next(states, False))
         await asyncio.sleep(0.05)
         assert re.fullmatch(b"llr+", read(ends[0]))
+
+    asyncio.run(check())
+
+
+def test_worker_whose_decoders_are_stuck_sends_no_heartbeat(
+    ends: tuple[Connection, Connection],
+) -> None:
+    def fail() -> bool:
+        raise StuckError
+
+    async def check() -> None:
+        send_heartbeats(ends[1], fail)
+        await asyncio.sleep(0.01)
+        assert not ends[0].poll()
 
     asyncio.run(check())
 

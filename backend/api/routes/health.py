@@ -4,7 +4,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from backend import __version__
-from backend.api.deps import CatalogDep
+from backend.api.deps import CatalogDep, ImageReaderDep
 
 router = APIRouter(tags=["health"])
 
@@ -25,8 +25,12 @@ class ServiceInfo(BaseModel):
 
 @router.head("/health", include_in_schema=False)
 @router.get("/health", summary="Liveness probe")
-async def health() -> Status:
-    """Return 200 as long as the process runs, independent of the models."""
+async def health(reader: ImageReaderDep) -> Status:
+    """Return 200 as long as the process works, independent of the models.
+
+    503 means that it should be replaced: decoders do not return.
+    """
+    reader.require_responsive()
     return Status(status="ok")
 
 

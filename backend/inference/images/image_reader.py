@@ -1,6 +1,7 @@
 """Decoding of images within limits on pixels and memory."""
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -8,11 +9,13 @@ from typing import Final
 
 from PIL import Image
 
-from backend.inference.errors import DeadlineError, ImageTooLargeError
+from backend.inference.errors import DeadlineError, ImageTooLargeError, StuckError
 from backend.inference.images import loading, opening
 from backend.inference.images.memory_cost import FULL_SIZE, estimate_memory
 
 _TYPICAL_BYTES_PER_PIXEL: Final = 10
+STUCK_SECONDS: Final = 30.0  # after which a decoder is not expected to return any more
+MAX_STUCK: Final = 2  # decoders that do not return, after which the process should be replaced
 _MAX_WAIT: Final = 30.0  # seconds for memory
 _KEPT_BYTES: Final = 100_000_000  # of decoded images that are kept for a second model
 _KEPT_SHARE: Final = 8  # divisor of `memory` that limits the same
@@ -106,6 +109,13 @@ class ImageReader:
         self.budget: Final = MemoryBudget(typical if memory is None else min(typical, memory))
         kept = _KEPT_BYTES if memory is None else min(_KEPT_BYTES, memory // _KEPT_SHARE)
         self.kept_images: Final = MemoryBudget(kept)
+        self._started: dict[object, float] = {}  # images in use, by the time of their decoding
+
+    def require_responsive(self) -> None:
+        """Raise StuckError if MAX_STUCK images have been decoded for STUCK_SECONDS already."""
+        limit = time.monotonic() - STUCK_SECONDS
+        if sum(started < limit for started in list(self._started.values())) >= MAX_STUCK:
+            raise StuckError("Decoders do not return. The process should be replaced.")
 
     @contextmanager
     def read(
@@ -136,6 +146,11 @@ class ImageReader:
         if reserved is not None and needed > reserved:
             raise MemoryExceededError(needed)
         with self.budget.reserve(needed, _MAX_WAIT) if reserved is None else nullcontext():
-            # Rebinding releases the opened image, which holds the pixels before they are turned.
-            image = loading.load_rgb(image, brightness_only=brightness_only)
-            yield image
+            ticket = object()
+            self._started[ticket] = time.monotonic()
+            try:
+                # Rebinding releases the opened image with the pixels before they are turned.
+                image = loading.load_rgb(image, brightness_only=brightness_only)
+                yield image
+            finally:
+                del self._started[ticket]

@@ -107,3 +107,14 @@ def test_references_in_openapi_are_valid(client: TestClient) -> None:
     references = set(re.findall(r'"\$ref":"([^"]+)"', text))
     assert references
     assert references <= {f"#/components/schemas/{name}" for name in schemas}
+
+
+def test_health_returns_503_while_decoders_do_not_return(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = client.app_state["image_reader"]
+    monkeypatch.setattr(reader, "_started", {1: -1e9})
+    assert client.get("/health").status_code == 200
+    monkeypatch.setattr(reader, "_started", {1: -1e9, 2: -1e9})
+    response = client.get("/health")
+    assert (response.status_code, response.json()["code"]) == (503, "stuck")
