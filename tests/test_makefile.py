@@ -220,3 +220,28 @@ def test_images_are_built_with_the_given_engine(checkout: Checkout) -> None:
     backend, frontend = checkout.calls.read_text().splitlines()
     assert backend == "--flag build -f backend.dockerfile -t prism-backend ."
     assert frontend == "--flag build -f frontend.dockerfile -t prism-frontend ."
+
+
+def test_lock_compiles_every_requirements_file_of_the_images(checkout: Checkout) -> None:
+    checkout.add_python()
+    checkout.make("setup")
+    shutil.copy(checkout.bin / "python3", checkout.folder / ".venv/bin/uv")
+    assert checkout.make("lock", "UPGRADE=1").returncode == 0
+    calls = checkout.calls.read_text().splitlines()
+    locks = {path.name for path in (ROOT / "requirements").glob("*.lock")}
+    assert {call.rpartition("-o requirements/")[2] for call in calls} == locks
+    for call in calls:
+        assert {"--generate-hashes", "--only-binary=:all:", "--upgrade"} <= set(call.split())
+        assert "--python-version=3.11" in call
+
+
+def test_fuzz_passes_the_minutes(checkout: Checkout) -> None:
+    checkout.add_python()
+    assert checkout.make("fuzz", "MINUTES=3", "ARGS=--targets images").returncode == 0
+    assert "-m tests.fuzz --minutes 3 --targets images" in checkout.calls.read_text()
+
+
+def test_sbom_uses_the_given_engine(checkout: Checkout) -> None:
+    checkout.add_python()
+    assert checkout.make("sbom", "CONTAINER_ENGINE=podman --root x").returncode == 0
+    assert "-m deploy.sbom --engine podman --root x" in checkout.calls.read_text()

@@ -1,5 +1,6 @@
 """Dockerfiles and CI files, checked without a container engine."""
 
+import json
 import os
 import re
 import shutil
@@ -23,8 +24,25 @@ def read(name: str) -> str:
     return (ROOT / name).read_text()
 
 
-def test_workflow_is_valid_by_the_published_schema() -> None:
-    assert schema_errors("vendor.github-workflows", ROOT / ".github/workflows/ci.yml") == ""
+@pytest.mark.parametrize("name", ["ci", "locks"])
+def test_workflow_is_valid_by_the_published_schema(name: str) -> None:
+    assert schema_errors("vendor.github-workflows", ROOT / f".github/workflows/{name}.yml") == ""
+
+
+def test_renovate_pins_images_and_actions_by_digest() -> None:
+    path = ROOT / ".github/renovate.json"
+    assert schema_errors("vendor.renovate", path) == ""
+    config = json.loads(path.read_text())
+    assert {"docker:pinDigests", "helpers:pinGitHubActionDigests"} <= set(config["extends"])
+    managers = {"dockerfile", "docker-compose", "cloudbuild", "github-actions"}
+    assert managers <= set(config["enabledManagers"])
+
+
+def test_workflow_changes_the_repository_only_where_it_updates_the_locks() -> None:
+    ci, locks = (read(f".github/workflows/{name}.yml") for name in ("ci", "locks"))
+    assert "write" not in ci
+    assert "\npermissions: {}\n" in locks
+    assert set(re.findall(r"(\S+): write", locks)) == {"contents", "pull-requests"}
 
 
 @pytest.mark.parametrize("name", DOCKERFILES)
