@@ -43,8 +43,6 @@ LABEL org.opencontainers.image.title="Prism backend" \
       org.opencontainers.image.description="Classifies images over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The standard library of the base image has no bytecode, which costs a second at every start.
-# The malloc thresholds (12 and 32 MiB) return the memory of large images to the system and keep that of
-# small ones, whose reallocation would cost a fifth of the time. One arena avoids per-thread memory.
 # A volume mounted on /data belongs to the service.
 RUN python -m compileall -q --invalidation-mode unchecked-hash \
         -x '/(site-packages|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo)/' \
@@ -54,9 +52,6 @@ ENV PATH=/opt/prism/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/tmp \
-    MALLOC_MMAP_THRESHOLD_=12582912 \
-    MALLOC_TRIM_THRESHOLD_=33554432 \
-    MALLOC_ARENA_MAX=1 \
     PORT=8000 \
     PRISM_HOST=0.0.0.0 \
     PRISM_DATA_DIR=/tmp/prism

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from backend.api.middleware.security_headers import FIXED_HEADERS
 from backend.app import create_app
 from backend.inference.errors import ArtifactError
+from backend.resources.allocator import return_freed_memory
 from backend.server.connection_limits import ConnectionLimits
 from backend.server.descriptors import MAX_BACKLOG, reserve_descriptors
 from backend.server.lifecycle import Server
@@ -89,6 +90,7 @@ def serve(
             send_heartbeats(pipe, is_loading)
             asyncio.get_running_loop().add_reader(pipe.fileno(), _on_pipe_closed, server, pipe)
 
+    return_freed_memory()
     gc.freeze()  # objects that exist now are permanent; collections skip them
     budget = reserve_descriptors(settings.max_connections)
     limits = ConnectionLimits(
