@@ -108,8 +108,8 @@ class HistoryStorage:
 class Accuracy:
     """Number of answers that the feedback confirms and contradicts.
 
-    `days` has the same by the day of the classification (UTC, YYYY-MM-DD), newest first. `total`
-    is the number of all matching classifications, None above 100,000 and for days.
+    `days` has the same by the day of the classification (YYYY-MM-DD), newest first. `total` is the
+    number of all matching classifications, None above 100,000 and for days.
     """
 
     confirmed: int
@@ -193,9 +193,10 @@ class History:
             location=optional(obj, "location", as_string),
         )
 
-    def accuracy(self, filters: HistoryFilters = NO_FILTERS) -> Accuracy:
-        """Return the accuracy according to the feedback."""
-        obj = self._object("GET", "/history/accuracy", query=filters.query())
+    def accuracy(self, filters: HistoryFilters = NO_FILTERS, *, time_zone: str = "UTC") -> Accuracy:
+        """Return the accuracy according to the feedback, by day in `time_zone` (IANA name)."""
+        query = filters.query() | {"time_zone": time_zone}
+        obj = self._object("GET", "/history/accuracy", query=query)
         days = [as_object(item, "days[]") for item in as_list(obj.get("days"), "days")]
         by_day = {as_string(day.get("day"), "day"): Accuracy(*_counts(day), {}) for day in days}
         total = optional(obj, "total", as_number)

@@ -2,7 +2,18 @@
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, false, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Select,
+    and_,
+    case,
+    exists,
+    false,
+    func,
+    literal_column,
+    or_,
+    select,
+)
 
 from backend.history.record import HistoryFilters, first_id
 from backend.history.tables import answers, pictures
@@ -51,15 +62,20 @@ def count_query(filters: HistoryFilters, maximum: int) -> Select[Any]:
     return select(func.count()).select_from(rows.subquery())
 
 
-def accuracy_query(filters: HistoryFilters) -> Select[Any]:
-    """Select day, confirmed and corrected, newest day first."""
-    day = func.date(answers.c.time)
+def accuracy_query(filters: HistoryFilters, dialect: str) -> Select[Any]:
+    """Select minute (UTC, YYYY-MM-DD HH:MM), confirmed and corrected.
+
+    Days start at different minutes in different time zones, and no database knows them all.
+    """
+    if dialect == "sqlite":
+        minute = func.strftime("%Y-%m-%d %H:%M", answers.c.time)
+    else:
+        minute = func.to_char(answers.c.time, "YYYY-MM-DD HH24:MI")
     confirmed = func.sum(case((_IS_CONFIRMED, 1), else_=0))
     return (
-        select(day, confirmed, func.count() - confirmed)
+        select(minute.label("minute"), confirmed, func.count() - confirmed)
         .where(_HAS_FEEDBACK, *_conditions(filters))
-        .group_by(day)
-        .order_by(day.desc())
+        .group_by(literal_column("minute"))
     )
 
 

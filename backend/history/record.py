@@ -83,7 +83,7 @@ class HistoryFilters:
 
 @dataclass(frozen=True, slots=True)
 class DailyAccuracy:
-    """Number of answers of one day (UTC) that the feedback confirms and contradicts."""
+    """Number of answers of one day that the feedback confirms and contradicts."""
 
     day: str
     confirmed: int

@@ -3,8 +3,10 @@
 import logging
 import re
 import sqlite3
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -125,11 +127,18 @@ class Store:
         with self._connection() as connection:
             return connection.scalar(count_query(filters, maximum)) or 0
 
-    def accuracy(self, filters: HistoryFilters) -> list[DailyAccuracy]:
-        """Return the accuracy according to the feedback, by day, newest first."""
+    def accuracy(self, filters: HistoryFilters, zone: tzinfo = UTC) -> list[DailyAccuracy]:
+        """Return the accuracy according to the feedback, by day in `zone`, newest first."""
+        query = accuracy_query(filters, self._engine.dialect.name)
         with self._connection() as connection:
-            rows = connection.execute(accuracy_query(filters)).all()
-        return [DailyAccuracy(str(day), int(right), int(wrong)) for day, right, wrong in rows]
+            rows = connection.execute(query).all()
+        days: defaultdict[str, list[int]] = defaultdict(lambda: [0, 0])
+        for minute, right, wrong in rows:
+            time = datetime.fromisoformat(minute).replace(tzinfo=UTC)
+            day = days[time.astimezone(zone).date().isoformat()]
+            day[0] += int(right)
+            day[1] += int(wrong)
+        return [DailyAccuracy(day, *counts) for day, counts in sorted(days.items(), reverse=True)]
 
     def set_feedback(self, classification_id: str, feedback: Feedback) -> StoredRecord:
         """Replace the feedback; raise UnknownClassificationError."""

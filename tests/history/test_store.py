@@ -1,9 +1,10 @@
 """The store on SQLite and PostgreSQL."""
 
 import sqlite3
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -169,6 +170,29 @@ def test_accuracy_counts_feedback_by_day(store: Store) -> None:
     assert store.accuracy(HistoryFilters(since=midnight, label="7")) == [
         DailyAccuracy("2026-05-04", 2, 1)
     ]
+
+
+def test_accuracy_counts_days_of_a_time_zone(store: Store) -> None:
+    """On 2026-03-29 Berlin changes from UTC+1 to UTC+2; in Kathmandu it is UTC+5:45."""
+    times = [
+        datetime(2026, 3, 28, 22, 59, 59, tzinfo=UTC),
+        datetime(2026, 3, 28, 23, 0, tzinfo=UTC),
+        datetime(2026, 3, 29, 21, 59, 59, tzinfo=UTC),
+        datetime(2026, 3, 29, 22, 0, tzinfo=UTC),
+    ]
+    records = [make_record(time) for time in times]
+    store.add(records)
+    for one in records:
+        store.set_feedback(one["id"], make_feedback("7"))
+
+    def days(zone: str) -> dict[str, int]:
+        return {one.day[5:]: one.confirmed for one in store.accuracy(NO_FILTERS, ZoneInfo(zone))}
+
+    assert days("UTC") == {"03-29": 2, "03-28": 2}
+    assert days("Europe/Berlin") == {"03-30": 1, "03-29": 2, "03-28": 1}
+    assert list(days("Europe/Berlin")) == ["03-30", "03-29", "03-28"]
+    assert days("Asia/Kathmandu") == {"03-30": 2, "03-29": 2}
+    assert days("America/New_York") == {"03-29": 2, "03-28": 2}
 
 
 def test_expired_classifications_are_deleted_in_batches(store: Store) -> None:

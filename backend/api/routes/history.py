@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import APIRouter, Depends, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
@@ -234,11 +235,17 @@ def storage(
 
 @router.head("/history/accuracy", include_in_schema=False)
 @router.get("/history/accuracy", summary="Accuracy by day")
-def accuracy(history: RequiredHistoryDep, filters: FiltersDep) -> schemas.Accuracy:
+def accuracy(
+    history: RequiredHistoryDep,
+    filters: FiltersDep,
+    time_zone: Annotated[
+        str, Query(max_length=100, description="Zone of the days, such as Europe/Berlin.")
+    ] = "UTC",
+) -> schemas.Accuracy:
     """Count the classifications that feedback confirms and contradicts, by their day."""
     days = [
         schemas.DayAccuracy(**asdict(day), accuracy=day.confirmed / (day.confirmed + day.corrected))
-        for day in history.store.accuracy(filters)
+        for day in history.store.accuracy(filters, _parse_zone(time_zone))
     ]
     confirmed, corrected = sum(day.confirmed for day in days), sum(day.corrected for day in days)
     share = confirmed / (confirmed + corrected) if days else None
@@ -312,7 +319,7 @@ def delete(history: RequiredHistoryDep, id: IdDep) -> None:  # noqa: A002
     history.store.delete(id)
 
 
-def _parse_feedback(body: bytes) -> schemas.Feedback:
+def _parse_feedback(body: bytearray) -> schemas.Feedback:
     try:
         return schemas.Feedback.model_validate_json(body)
     except ValidationError as error:
@@ -348,6 +355,14 @@ def _reject_unknown_filters(request: Request) -> None:
         raise InvalidParameterError(
             f"{unknown[0][:_MAX_NAME]}: This is not a filter. The filters are {', '.join(known)}."
         )
+
+
+def _parse_zone(name: str) -> ZoneInfo:
+    """Return the zone of an IANA name; raise InvalidParameterError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: a folder of zones
+        raise InvalidParameterError("time_zone: This is not the name of a time zone.") from error
 
 
 def _as_utc(moment: datetime | None) -> datetime | None:

@@ -133,9 +133,9 @@ class Deleted(BaseModel):
 
 
 class DayAccuracy(BaseModel):
-    """Accuracy of the classifications of one day (UTC) that have feedback."""
+    """Accuracy of the classifications of one day that have feedback."""
 
-    day: str
+    day: str = Field(description="Day in the requested time zone, YYYY-MM-DD.")
     confirmed: int = Field(description="Classifications that the feedback confirms.")
     corrected: int = Field(description="Classifications that the feedback contradicts.")
     accuracy: float = Field(ge=0, le=1, description="Share of confirmed classifications.")

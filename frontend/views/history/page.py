@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, tzinfo
 from functools import partial
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -40,10 +39,11 @@ def show_page() -> None:
         session.show_problem(service)
         return
     client = service.client
-    chosen = filters.show([model.name for model in service.models.models], _time_zone())
+    zone = _time_zone()
+    chosen = filters.show([model.name for model in service.models.models], zone)
     _reset_page_if_changed(chosen)
     try:
-        accuracy = client.history.accuracy(chosen)
+        accuracy = client.history.accuracy(chosen, time_zone=zone.key)
         results = client.history.page(chosen, limit=PAGE_SIZE, cursor=_cursor())
     except ClientError as error:
         alerts.show(errors.describe_history_error(error))
@@ -72,9 +72,7 @@ def _show_accuracy(accuracy: Accuracy) -> None:
     with st.expander("Accuracy by day", icon=":material/insights:"):
         days = sorted(accuracy.days.items(), reverse=True)
         by_day = "; ".join(f"{day}: {percent(one.accuracy or 0)}" for day, one in days)
-        st.altair_chart(
-            accuracy_chart(accuracy.days), alt=f"Accuracy by day (UTC). {text} {by_day}"
-        )
+        st.altair_chart(accuracy_chart(accuracy.days), alt=f"Accuracy by day. {text} {by_day}")
 
 
 def _show_list(service: Service, results: HistoryPage, total: int | None) -> None:
@@ -175,12 +173,12 @@ def _go_to_newer_page() -> None:
     _go_to_page(cursor, newer)
 
 
-def _time_zone() -> tzinfo:
+def _time_zone() -> ZoneInfo:
     """Return the time zone of the user's browser, else UTC."""
     try:
         return ZoneInfo(st.context.timezone or "UTC")
-    except (ZoneInfoNotFoundError, ValueError):
-        return UTC
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: the name of a folder of zones
+        return ZoneInfo("UTC")
 
 
 @st.cache_data(show_spinner=False, max_entries=500)

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from backend.history.history import History
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from evaluation.sources.archive import open_zip
 from tests.api.problems import problem
@@ -181,6 +183,37 @@ def test_correction_is_stored_counted_and_undone(client: TestClient) -> None:
     client.patch(f"/history/{wrong}", json={"correction": None})
     assert client.get("/history/accuracy").json()["accuracy"] == 1
     assert client.get(f"/history/{wrong}").json()["corrected_at"] is None
+
+
+def test_accuracy_has_days_of_the_requested_time_zone(client: TestClient) -> None:
+    stored = classify(client)
+    client.patch(f"/history/{stored['id']}", json={"correction": "7"})
+    time = datetime.fromisoformat(client.get(f"/history/{stored['id']}").json()["time"])
+    for zone in ("Pacific/Kiritimati", "Pacific/Niue"):  # UTC+14 and UTC-11
+        (day,) = client.get(f"/history/accuracy?time_zone={zone}").json()["days"]
+        assert day["day"] == time.astimezone(ZoneInfo(zone)).date().isoformat()
+
+
+@pytest.mark.parametrize("zone", ["Nowhere", "America", "../../etc/passwd", "", "%00", 101 * "x"])
+def test_invalid_time_zone_returns_422(client: TestClient, zone: str) -> None:
+    problem(client.get(f"/history/accuracy?time_zone={zone}"), 422, "invalid_parameter")
+
+
+def test_thumbnail_has_the_rest_of_the_deadline(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[float] = []
+
+    async def add(_: History, fields: object, content: bytes, seconds: float) -> bool:
+        given.append(seconds)
+        return True
+
+    monkeypatch.setattr(History, "add", add)
+    headers = {"X-Request-Timeout": "3"}
+    for path in ("/classify", "/classify/batch"):
+        client.post(path, files={"file": ("seven.png", SEVEN)}, headers=headers)
+    assert len(given) == 2
+    assert all(0 < seconds < 3 for seconds in given)
 
 
 def test_accuracy_without_feedback_is_null(client: TestClient) -> None:
