@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from frontend.ui.formatting import escape
+from frontend.ui.formatting import escape_copyable
 
 
 def show_account(*, is_signed_in: bool) -> None:
@@ -11,7 +11,7 @@ def show_account(*, is_signed_in: bool) -> None:
         st.button("Sign in", icon=":material/login:", on_click=st.login, key="sign in")
         return
     name = st.user.get("email") or st.user.get("name") or "unknown"
-    st.caption(escape(f"Signed in as {name}"))
+    st.caption(escape_copyable(f"Signed in as {name}"))
     st.button("Sign out", icon=":material/logout:", on_click=st.logout, key="sign out")
 
 
