@@ -7,6 +7,7 @@ import json
 import struct
 from functools import cache
 from pathlib import Path
+from random import Random
 from typing import Any, Final
 from urllib.parse import urlencode
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -312,3 +313,10 @@ def head_samples() -> dict[str, bytes]:
         b"Content-Length: 1\r\n\r\na",
     }
     return requests | {"pipelined": requests["get"] * 3 + requests["post"]}
+
+
+@cache
+def choice_samples() -> dict[str, bytes]:
+    """Return bytes from which Hypothesis takes its choices."""
+    random = Random(1)
+    return {f"choices-{size}": random.randbytes(size) for size in (64, 256, 1024, 4096)}

@@ -15,20 +15,30 @@ from urllib.parse import urlsplit
 
 from backend.api.clients import client_of
 from backend.api.compat import pixel_inputs
-from backend.api.errors import BodyTooLargeError, MalformedRequestError, MissingFileError
+from backend.api.errors import (
+    BodyTooLargeError,
+    HeadTooLargeError,
+    MalformedRequestError,
+    MissingFileError,
+    TargetTooLongError,
+)
 from backend.api.multipart import FormParser, Upload, parse_boundary, parse_single_part
 from backend.inference.decoder import Decoder
 from backend.inference.errors import ArtifactError, ImageError, PixelsError
 from backend.inference.images import completeness, file_types, icc, media_boxes, png
+from backend.inference.images.decoding_cost import estimate_cost
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.images.loading import decode
 from backend.inference.images.opening import open_image
+from backend.inference.images.pixel_count import count_pixels
 from backend.inference.models import artifact
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.keys import parse_keys
+from backend.server.heads import find_end, parse_head
 from backend.sources.address import parse_address, redact
 from frontend.datasets.archives import extract
 from tests.fuzz import heads, samples
+from tests.fuzz.structured import controlled
 from tests.fuzz.target import Target
 
 MAX_PIXELS: Final = 1_000_000
@@ -85,6 +95,40 @@ def _build_profiles(data: bytes) -> None:
     for profile in (icc.gamma_profile(numbers[0], numbers[1:]),
                     icc.chromaticities_profile(numbers[1:])):  # fmt: skip
         assert profile is None or len(profile) > 128
+
+
+def _estimate(data: bytes) -> None:
+    """Estimate the cost of a file from its header, which never fails."""
+    for min_side in (None, 8):
+        cost = estimate_cost(data, MAX_PIXELS, min_side)
+        assert math.isfinite(cost.seconds)
+        assert cost.seconds >= 0
+        assert cost.memory >= 0
+    assert 0 <= count_pixels(data, MAX_PIXELS) <= 4 * MAX_PIXELS
+
+
+def _parse_head(data: bytes) -> None:
+    """Find the end of a head that arrives byte by byte, and take the body in pieces."""
+    end = find_end(data, 0)
+    for size in range(1, len(data)):
+        if found := find_end(data[:size], max(0, size - 1)):
+            assert found == end == size
+            break
+    if not end:
+        return
+    head = parse_head(data[:end])
+    assert len(head.data) <= end
+    taken = []
+    for piece in (1, 7, len(data)):
+        body, rest, count = parse_head(data[:end]).body, bytearray(), 0
+        for start in range(end, len(data), piece):
+            rest += data[start : start + piece]
+            while body and not body.is_complete and rest and (size := body.take(rest)):
+                assert size <= len(rest)
+                del rest[:size]
+                count += size
+        taken.append(count)
+    assert len(set(taken)) == 1, "the body depends on how it arrives"
 
 
 def _parse_form(data: bytes) -> None:
@@ -175,6 +219,15 @@ TARGETS: Final = {
         _images("open", _open),
         _images("digits", _decode_digit),
         _images("headers", _read_headers, errors=(png.TooManyChunksError,)),
+        _images("costs", _estimate, errors=()),
+        *(
+            Target(f"structured-{kind}", controlled(kind, run), samples.choice_samples, errors)
+            for kind, run, errors in (
+                *((kind, _decode, (ImageError,)) for kind in ("png", "tiff", "media", "icon")),
+                ("zip", _extract, ()),
+                ("json", _parse_pixels, (BodyTooLargeError, MalformedRequestError, PixelsError)),
+            )
+        ),
         Target("profiles", _build_profiles, samples.profile_samples),
         Target("forms", _parse_form, samples.form_samples, tokens=samples.FORM_TOKENS),
         Target(
@@ -200,6 +253,10 @@ TARGETS: Final = {
         Target("zips", _extract, samples.zip_samples, tokens=samples.ZIP_TOKENS),
         Target("clients", _find_client, samples.client_samples, tokens=samples.ADDRESS_TOKENS),
         Target("keys", _parse_keys, samples.key_samples, (ValueError,), samples.ADDRESS_TOKENS),
+        Target(
+            "framing", _parse_head, samples.head_samples,
+            (HeadTooLargeError, MalformedRequestError, TargetTooLongError), samples.HEAD_TOKENS,
+        ),
         Target("heads", heads.send, samples.head_samples, tokens=samples.HEAD_TOKENS),
         Target("heads-h11", heads.send_h11, samples.head_samples, tokens=samples.HEAD_TOKENS),
     )
