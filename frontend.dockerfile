@@ -15,7 +15,7 @@ RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile --no-
     && pip --python /opt/prism/bin/python check \
     && find /opt/prism/lib -type d \( -name tests -o -path '*/pydeck/nbextension' \
             -o -path '*/numpy/distutils' -o -path '*/mpl-data/sample_data' \) -prune -exec rm -r {} + \
-    && find /opt/prism/lib -type f -regex '.*\.\(map\|pyi\|pyx\|pxd\|h\|hpp\|a\)\|.*/pyarrow/[^/]*\(flight\|_s3\|substrait\)[^/]*' -delete \
+    && find /opt/prism/lib -type f -regex '.*\.\(map\|pyi\|pyx\|pxd\|h\|hpp\|a\)\|.*/pyarrow/[^/]*\(flight\|_s3\)[^/]*' -delete \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 RUN /opt/prism/bin/python -B -c 'import pyarrow.compute, streamlit.web.cli, altair, av, google.cloud.run_v2, matplotlib.pyplot, scipy.stats, sklearn.metrics, pi_heif, authlib.integrations.starlette_client'
 
