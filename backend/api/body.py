@@ -65,7 +65,7 @@ async def read_form(request: Request, max_total_bytes: int, max_part_bytes: int)
         return form.finish()
 
 
-async def read_body(request: Request, max_bytes: int) -> bytes:
+async def read_body(request: Request, max_bytes: int) -> bytearray:
     """Read a whole body of at most `max_bytes`.
 
     Raises BodyTooLargeError if more bytes arrive, or are announced by a client that waits for
@@ -76,7 +76,7 @@ async def read_body(request: Request, max_bytes: int) -> bytes:
     body = bytearray()  # a single block: many small ones would fragment the heap
     async for chunk in _read_chunks(request, max_bytes):
         body += chunk
-    return bytes(body)
+    return body  # a copy would need twice the memory
 
 
 def is_form(request: Request) -> bool:
@@ -91,7 +91,7 @@ def is_raw_image(request: Request) -> bool:
 
 async def _read_single_image_form(request: Request, max_bytes: int) -> Upload:
     boundary = multipart.parse_boundary(request.headers.get("content-type", ""))
-    body = await read_body(request, max_bytes + _FORM_OVERHEAD_BYTES)
+    body = bytes(await read_body(request, max_bytes + _FORM_OVERHEAD_BYTES))
     if part := multipart.parse_single_part(body, boundary, max_bytes):
         return part
     with closing(FormParser(boundary, max_bytes)) as form:

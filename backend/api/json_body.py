@@ -28,7 +28,9 @@ async def run_in_parser(parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs
     return await asyncio.wrap_future(_PARSER.submit(parse, *args, **kwargs))
 
 
-def parse_json(body: bytes, *, max_values: int = _MAX_ITEMS, max_arrays: int = _MAX_ITEMS) -> Any:
+def parse_json(
+    body: bytes | bytearray, *, max_values: int = _MAX_ITEMS, max_arrays: int = _MAX_ITEMS
+) -> Any:
     """Parse JSON of at most `max_values` values, `max_arrays` arrays and 1,000 objects.
 
     Characters are counted, also those in strings: a comma stands for a value. Raise

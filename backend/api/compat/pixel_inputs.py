@@ -35,7 +35,7 @@ _MAX_NUMBER: Final = 400  # bytes in which a number that is not finite is recogn
 _NOT_FINITE: Final = re.compile(rb"(?i)nan|inf|\d[\d.]*e\+?\d{3,}")
 
 
-def parse_pixels(body: bytes, spec: DigitPreprocess) -> tuple[PixelField, Floats]:
+def parse_pixels(body: bytes | bytearray, spec: DigitPreprocess) -> tuple[PixelField, Floats]:
     """Return the field of a JSON body, and its model inputs: float32, shape (N, 1, H, W).
 
     Raises PixelsError for the first missing field, wrong shape, type or range, with no part of the
@@ -55,7 +55,7 @@ def parse_pixels(body: bytes, spec: DigitPreprocess) -> tuple[PixelField, Floats
     raise PixelsError("Send a JSON object with 'input', 'features', 'image' or 'instances'.")
 
 
-def _starts_not_finite(body: bytes, error: BaseException | None) -> bool:
+def _starts_not_finite(body: bytes | bytearray, error: BaseException | None) -> bool:
     """Return whether parsing failed at a number that is not finite."""
     if not isinstance(error, orjson.JSONDecodeError):
         return False
@@ -63,7 +63,7 @@ def _starts_not_finite(body: bytes, error: BaseException | None) -> bool:
     return bool(_NOT_FINITE.match(body[start : start + _MAX_NUMBER].lstrip(b" [,:-")))
 
 
-def find_data_url(body: bytes) -> str:
+def find_data_url(body: bytes | bytearray) -> str:
     """Return the data URL in a body: JSON, a URL-encoded form, or the data URL itself.
 
     Raises MissingFileError if there is none, MalformedRequestError for an excessive form or invalid
@@ -134,7 +134,7 @@ def _find_in_form(text: str) -> str:
     return fields[DRAWING_FIELD][0]
 
 
-def _find_in_json(body: bytes) -> str:
+def _find_in_json(body: bytes | bytearray) -> str:
     value = parse_json(body).get(DRAWING_FIELD)
     if not isinstance(value, str) or not value:
         raise missing_drawing_error()

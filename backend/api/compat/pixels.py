@@ -230,7 +230,7 @@ def _json_response(value: object) -> Response:
     return Response(orjson.dumps(value), media_type="application/json")
 
 
-async def _read_drawing(request: Request) -> bytes:
+async def _read_drawing(request: Request) -> bytes | bytearray:
     """Return the body, or the part of a multipart form that contains the data URL."""
     if not is_form(request):
         return await read_body(request, json_body.MAX_BYTES)

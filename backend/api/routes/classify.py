@@ -38,7 +38,8 @@ _BATCH_CONCURRENCY: Final = 16
 # Share of the deadline after which no better explanation is sought, to leave time to draw it.
 _EXPLAIN_SHARE: Final = 0.9
 
-_FILE_SCHEMA: Final = {"type": "string", "format": "binary", "minLength": 1}
+_ANY_FILE_SCHEMA: Final = {"type": "string", "format": "binary"}
+_FILE_SCHEMA: Final = {**_ANY_FILE_SCHEMA, "minLength": 1}
 
 
 def _form_schema(file: object) -> dict[str, object]:
@@ -72,7 +73,7 @@ _HISTORY_LINKS: Final = {  # what the history does with the ID of a stored class
         ("delete", "delete"),
     )
 }
-_FILES_SCHEMA: Final = {"type": "array", "items": _FILE_SCHEMA, "minItems": 1}
+_FILES_SCHEMA: Final = {"type": "array", "items": _ANY_FILE_SCHEMA, "minItems": 1}
 _LINE_SCHEMA: Final = {"anyOf": [_CLASSIFICATION_SCHEMA, {"$ref": "#/components/schemas/Problem"}]}
 _MULTIPLE_IMAGES_BODY: Final[dict[str, Any]] = {
     "requestBody": {
