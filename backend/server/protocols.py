@@ -1,14 +1,33 @@
 """The protocols of uvicorn with the limits of a Connection, one for each HTTP parser."""
 
+import asyncio
+import logging
+from typing import Any, Final
+
 import h11
+from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from backend.api.errors import MalformedRequestError
 from backend.server.connections import Connection
+from backend.server.request_stream import SharedState
+
+_errors_only: Final = logging.getLogger("uvicorn.error.h11")
+_errors_only.setLevel(logging.ERROR)
 
 
 class H11Connection(Connection, H11Protocol):
     """Connection with h11, the pure-Python parser."""
+
+    def __init__(
+        self,
+        config: Config,
+        server_state: SharedState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.logger = _errors_only  # uvicorn would log a line for every malformed request
 
     def handle_events(self) -> None:
         """Process the received events."""

@@ -158,7 +158,7 @@ async def _send_probes(port: int, end: float, outcome: Outcome) -> None:
 def _client(port: int, address: str, reuses: bool) -> httpx.AsyncClient:
     limits = httpx.Limits(max_keepalive_connections=1 if reuses else 0)
     transport = httpx.AsyncHTTPTransport(local_address=address, limits=limits, verify=False)
-    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", transport=transport, timeout=5)
+    return httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", transport=transport, timeout=10)
 
 
 async def _record(
