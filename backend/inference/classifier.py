@@ -166,14 +166,15 @@ class Classifier:
             else:
                 seconds += cost.seconds
             with self._admission.track(client, seconds), self._large.ordinary_image(not is_large):
-                if not is_large:
-                    item = await self._decode(data)
-                queued_at = time.perf_counter()
                 try:
+                    if not is_large:
+                        item = await self._decode(data)
+                    queued_at = time.perf_counter()
                     result = await self._batcher.submit(item, deadline, client, seconds)
                 except MemoryExceededError as error:  # the header did not state its size
                     cost = DecodingCost(_UNKNOWN_SECONDS, error.needed)
                     item = await self._decode_large(data, cost, client, deadline)
+                    queued_at = time.perf_counter()
                     result = await self._batcher.submit(item, deadline, client, seconds)
             elapsed = time.perf_counter() - queued_at
             queue = elapsed - result.inference - (0 if isinstance(item, Input) else result.decode)

@@ -29,11 +29,10 @@ _QUEUE_SIZE: Final = 256
 _COST_CLASSES: Final = (0.15, 0.6)  # seconds
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class _Job:
     work: Callable[[], Any]
     memory: int
-    is_stuck: bool = False
 
 
 class LargeImages:
@@ -47,7 +46,7 @@ class LargeImages:
             _MAX_MEMORY, self._budget.total // (_MEMORY_SHARE * threads)
         )
         self._lock = threading.Lock()
-        self._running = 0
+        self._running: set[_Job] = set()
         self._ordinary = 0
         self._admission = Admission(_QUEUE_SIZE, _COST_CLASSES[-1])
         self._batcher: Batcher[_Job, Any] = Batcher(
@@ -56,7 +55,7 @@ class LargeImages:
             max_batch=1,
             queue_size=_QUEUE_SIZE,
             may_start=self._try_start,
-            on_stuck=self._give_up,
+            on_stuck=self._end,
             name="prism-large",
         )
         self._budget.on_release(self._batcher.wake)
@@ -138,10 +137,21 @@ class LargeImages:
     def _try_start(self, job: _Job) -> bool:
         with self._lock:
             limit = max(1, self._threads // 2) if self._ordinary else self._threads
-            if self._running >= limit or not self._budget.try_reserve(job.memory):
+            if len(self._running) >= limit or not self._budget.try_reserve(job.memory):
                 return False
-            self._running += 1
+            self._running.add(job)
             return True
+
+    def _end(self, job: _Job) -> None:
+        """Free the place and the memory of a job that has returned, or that never will.
+
+        The latter still uses its memory. If it kept it, no large image might start any more.
+        """
+        with self._lock:
+            if job not in self._running:
+                return
+            self._running.remove(job)
+        self._budget.release(job.memory)  # wakes the batcher
 
     def _run(self, batch: Batch[_Job]) -> Sequence[Any]:
         (job,) = batch.items
@@ -150,15 +160,7 @@ class LargeImages:
         except Exception as error:
             return [error]
         finally:
-            with self._lock:
-                self._running -= not job.is_stuck
-            self._budget.release(job.memory)  # wakes the batcher
-
-    def _give_up(self, job: _Job) -> None:
-        """Let another image start instead; the memory of this one is still in use."""
-        with self._lock:
-            job.is_stuck = True
-            self._running -= 1
+            self._end(job)
 
 
 def _flow(client: Hashable, cost: DecodingCost) -> Hashable:

@@ -67,6 +67,7 @@ class AsgiService:
         path: str = "/classify",
         query: str = "",
         method: str = "POST",
+        client: str = "127.0.0.1",
         **headers: str,
     ) -> AsgiRequest:
         """Send a raw image; the keyword argument `x_name` sets the header `X-Name`."""
@@ -84,7 +85,7 @@ class AsgiService:
             "root_path": "",
             "query_string": query.encode(),
             "headers": [(name.encode(), value.encode()) for name, value in all_headers.items()],
-            "client": ("127.0.0.1", 1),
+            "client": (client, 1),
             "server": ("127.0.0.1", 2),
             "state": dict(self._state),
         }

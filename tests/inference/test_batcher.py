@@ -235,3 +235,38 @@ async def test_batch_reports_items_cancelled_while_running() -> None:
         first.cancel()
         assert not work.batches[0].is_pending(0)
         work.release.set()
+
+
+async def test_clients_share_the_queue_by_cost() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work, max_batch=1) as batcher:
+        futures = [await submit_blocking_item(batcher, work)]
+        futures += [batcher.submit(10 + i, client="expensive", cost=5.0) for i in range(4)]
+        futures += [batcher.submit(20 + i, client="cheap", cost=1.0) for i in range(4)]
+        work.release.set()
+        await gather_results(*futures)
+    assert [items[0] // 10 for items in work.items[1:7]].count(2) == 4
+
+
+async def test_wrong_estimate_is_charged_to_the_client() -> None:
+    work = DoublingWork(blocked=True)
+    with run_batcher(work, max_batch=1) as batcher:
+        futures = [await submit_blocking_item(batcher, work)]
+        futures += [batcher.submit(10 + i, client="liar", cost=0.01) for i in range(4)]
+        batcher.charge("liar", 100.0)
+        futures += [batcher.submit(20 + i, client="other", cost=1.0) for i in range(4)]
+        work.release.set()
+        await gather_results(*futures)
+    assert [items[0] // 10 for items in work.items[1:6]].count(2) == 4
+
+
+async def test_item_that_may_not_start_waits_without_a_runner() -> None:
+    work, allowed = DoublingWork(), threading.Event()
+    with run_batcher(work, max_batch=1, may_start=lambda _: allowed.is_set()) as batcher:
+        futures = [batcher.submit(1), batcher.submit(2)]
+        await asyncio.sleep(0.02)
+        assert not work.batches
+        assert not batcher._runs
+        allowed.set()
+        batcher.wake()
+        assert await gather_results(*futures) == [2, 4]

@@ -18,6 +18,7 @@ from backend.inference.classifier import Classifier
 from backend.inference.errors import (
     ArtifactError,
     ClosedError,
+    DeadlineError,
     ImageError,
     ImageTooLargeError,
     InferenceError,
@@ -144,9 +145,23 @@ async def test_event_loop_is_not_blocked_by_the_model(
 
 
 async def test_only_tiny_images_are_decoded_on_the_event_loop(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, decoding_threads: list[str]
 ) -> None:
     model = artifact.read(write_model(tmp_path, preprocess=GRAY))
+    for concurrent, thread in ((True, "prism-runner"), (False, "prism-decode")):
+        decoding_threads.clear()
+        classifier = create_classifier(model, GrayRuntime(concurrent=concurrent))
+        try:
+            for side in (8, 80):
+                await classifier.classify(gray(1, side))
+        finally:
+            classifier.close()
+        assert decoding_threads == [threading.current_thread().name, thread]
+
+
+@pytest.fixture
+def decoding_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The kinds of the threads that decode images, in order."""
     load_rgb, threads = loading.load_rgb, []
 
     def load(image: Image.Image, *, brightness_only: bool) -> Image.Image:
@@ -154,15 +169,65 @@ async def test_only_tiny_images_are_decoded_on_the_event_loop(
         return load_rgb(image, brightness_only=brightness_only)
 
     monkeypatch.setattr(loading, "load_rgb", load)
-    for concurrent, thread in ((True, "prism-runner"), (False, "prism-decode")):
-        threads.clear()
-        classifier = create_classifier(model, GrayRuntime(concurrent=concurrent))
-        try:
-            for side in (8, 80):
-                await classifier.classify(gray(1, side))
-        finally:
-            classifier.close()
-        assert threads == [threading.current_thread().name, thread]
+    return threads
+
+
+@pytest.mark.parametrize("concurrent", [True, False])
+async def test_no_runner_decodes_a_large_image(
+    tmp_path: Path, decoding_threads: list[str], *, concurrent: bool
+) -> None:
+    model = artifact.read(write_model(tmp_path, preprocess=GRAY))
+    classifier = create_classifier(model, GrayRuntime(concurrent=concurrent))
+    try:
+        result = await classifier.classify(gray(3, 2000))
+        await classifier.explain(gray(3, 2000), result)
+        await classifier.model_input_png(gray(3, 2000))
+    finally:
+        classifier.close()
+    assert result.top(1)[0].label == "3"
+    assert decoding_threads == ["prism-large"] * 3
+
+
+async def test_image_of_uncertain_size_is_not_opened_on_the_event_loop(
+    tmp_path: Path, decoding_threads: list[str]
+) -> None:
+    model = artifact.read(write_model(tmp_path, preprocess=GRAY))
+    classifier = create_classifier(model, GrayRuntime())
+    try:
+        await classifier.classify(encoded(Image.new("L", (8, 8), 60), "TIFF"))
+    finally:
+        classifier.close()
+    assert decoding_threads == ["prism-large"]
+
+
+@pytest.mark.parametrize("concurrent", [True, False])
+async def test_image_that_needs_more_memory_than_its_header_says_leaves_the_runner(
+    tmp_path: Path, decoding_threads: list[str], *, concurrent: bool
+) -> None:
+    """A PNG with a transparent gray level needs 14 bytes per pixel, and the estimate is 9."""
+    model = artifact.read(write_model(tmp_path, preprocess=GRAY))
+    reader = ImageReader(memory=8 * 12 * 80 * 80)
+    classifier = create_classifier(
+        model, GrayRuntime(concurrent=concurrent), reader=reader, threads=1
+    )
+    try:
+        data = encoded(Image.new("L", (80, 80), 60), transparency=1)
+        result = await classifier.classify(data)
+        await classifier.model_input_png(data)
+    finally:
+        classifier.close()
+    assert result.top(1)[0].label == "3"
+    assert decoding_threads == ["prism-large"] * 2
+
+
+async def test_model_input_png_raises_deadline_error(tmp_path: Path) -> None:
+    model = artifact.read(write_model(tmp_path, preprocess=GRAY))
+    classifier = create_classifier(model, GrayRuntime())
+    try:
+        with pytest.raises(DeadlineError):
+            await classifier.model_input_png(gray(3, 80), 1e-9)
+    finally:
+        classifier.close()
 
 
 @pytest.mark.parametrize("concurrent", [True, False])

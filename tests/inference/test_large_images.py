@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from backend.inference import batcher
 from backend.inference.admission import WorkRejectedError
 from backend.inference.errors import ClosedError, DeadlineError
 from backend.inference.images.decoding_cost import DecodingCost
@@ -191,6 +192,23 @@ async def test_failed_image_frees_its_memory(large: LargeImages) -> None:
     for _ in range(3):
         with pytest.raises(ValueError):  # noqa: PT011
             await large.decode(fail, DecodingCost(1.0, MEMORY))
+
+
+async def test_decoding_that_never_returns_frees_its_place_and_memory(
+    large: LargeImages, decodings: Decodings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stuck = start(large, decodings.work("stuck"), DecodingCost(1.0, MEMORY))
+    await wait_until(lambda: decodings.started)
+    monkeypatch.setattr(batcher, "STUCK_SECONDS", -1.0)
+    other = start(large, decodings.work("other"), DecodingCost(1.0, MEMORY))
+    assert isinstance((await gather_outcomes(stuck))[0], DeadlineError)
+    monkeypatch.undo()
+    await wait_until(lambda: decodings.started == ["stuck", "other"])
+    decodings.release(2)
+    assert await gather_results(other) == ["other"]
+    last = start(large, decodings.work("last"), DecodingCost(1.0, MEMORY))
+    decodings.release()
+    assert await gather_results(last) == ["last"]
 
 
 async def test_clients_take_turns(large: LargeImages, decodings: Decodings) -> None:

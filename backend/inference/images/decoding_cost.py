@@ -39,7 +39,9 @@ _SIZE_IN_HEADER: Final = frozenset({"JPEG", "PNG", "WEBP", "GIF", "BMP"})
 
 @dataclass(frozen=True, slots=True)
 class DecodingCost:
-    """Estimated cost of decoding and preprocessing one file: `seconds` of one processor and `memory` in bytes.
+    """Estimated cost of decoding and preprocessing one file.
+
+    `seconds` are those of one processor, `memory` is in bytes.
 
     If not `is_certain`, the header does not bound the cost of the file.
     """

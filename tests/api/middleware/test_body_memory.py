@@ -69,3 +69,28 @@ async def test_small_images_are_accepted_when_memory_is_full(gray_models: Path) 
         await wait_until(lambda: first.receive_calls == 2)
         second = service.post(body(data), content_length=str(len(data)))
         assert (await second.response())[2]["prediction"] == "4"
+
+
+@pytest.mark.anyio
+async def test_client_leaves_memory_for_the_bodies_of_another(gray_models: Path) -> None:
+    """All bodies of one client fill three quarters of 47.5 kB."""
+    async with run_service(gray_models, GrayRuntime()) as service:
+        first = [service.post(body(bytes(17_000), more=True), **CHUNKED) for _ in range(3)]
+        await wait_until(lambda: all(each.receive_calls == 2 for each in first))
+        other = service.post(body(gray(4) + bytes(8_000)), client="127.0.0.2", **CHUNKED)
+        assert (await other.response())[0] == 200
+        first[2].send(body(b""))
+        assert (await first[2].response())[0] == 429
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("proxies", [0, 1])
+async def test_clients_behind_a_proxy_have_their_own_share(gray_models: Path, proxies: int) -> None:
+    async with run_service(gray_models, GrayRuntime(), trusted_proxies=proxies) as service:
+        first = [
+            service.post(body(bytes(17_000), more=True), x_forwarded_for="192.0.2.1", **CHUNKED)
+            for _ in range(2)
+        ]
+        await wait_until(lambda: all(each.receive_calls == 2 for each in first))
+        other = service.post(body(gray(4) + bytes(6_000)), x_forwarded_for="192.0.2.2", **CHUNKED)
+        assert (await other.response())[0] == (200 if proxies else 429)
