@@ -32,6 +32,14 @@ def encoded(image: Image.Image, form: str = "PNG", **options: Any) -> bytes:
     return buffer.getvalue()
 
 
+def uniform_webp(side: int) -> bytes:
+    """Return a lossless WebP of 28 bytes with side x side pixels of one color."""
+    # Signature, width - 1 and height - 1 in 14 bits each; no transforms; five codes of one symbol.
+    content = b"\x2f" + (side - 1 | side - 1 << 14).to_bytes(4, "little") + b"\x88\x88\x08"
+    chunk = b"VP8L" + len(content).to_bytes(4, "little") + content
+    return b"RIFF" + (4 + len(chunk)).to_bytes(4, "little") + b"WEBP" + chunk
+
+
 SEVEN = encoded(seven())
 BROKEN = SEVEN[:90]
 
