@@ -22,13 +22,14 @@ MIB = 1 << 20
 JSON = {"Content-Type": "application/json"}
 SPEC = DigitPreprocess()
 
+# Each of the last five exceeds one limit only.
 BOMBS = {
     "arrays": b"[[]" + b",[]" * 2_000_000 + b"]",
     "open arrays": b"[" * 2_000_000,
-    "objects": b'[{"a":0}' + b',{"a":0}' * 300_000 + b"]",
+    "objects": b"[{}" + b",{}" * 300_000 + b"]",
     "fields": b'{"a":0' + b',"a":0' * 300_000 + b"}",
     "values": b"[0" + b",0" * 1_000_000 + b"]",
-    "strings": b'[""' + b',""' * 1_000_000 + b"]",
+    "strings": b'"' * 1_000_000,
 }
 
 
@@ -61,7 +62,7 @@ def test_bomb_is_refused_before_it_is_parsed(client: TestClient, name: str) -> N
 @pytest.mark.usefixtures("unparsed")
 @pytest.mark.parametrize("name", BOMBS)
 def test_small_bomb_for_a_drawing_is_refused(client: TestClient, name: str) -> None:
-    content = b'{"drawing_data": ' + BOMBS[name][: MIB // 4] + b"}"
+    content = b'{"drawing_data": ' + BOMBS[name][:500_000] + b"}"
     problem(client.post("/predict_nn/", content=content, headers=JSON), 413, "body_too_large")
 
 

@@ -326,3 +326,13 @@ def test_pixels_return_503_after_the_digit_model_failed(models_dir: Path) -> Non
     with serve(models_dir, FakeRuntime(10)) as client:
         for response in send_pixels(client):
             problem(response, 503, "not_ready")
+
+
+@pytest.mark.parametrize()
+def test_excessive_form_is_refused(client: TestClient, form: str) -> None:
+    problem(client.post("/predict_nn/", content=form), 400, "malformed_request")
+
+
+def test_empty_drawing_in_the_query_is_refused(client: TestClient) -> None:
+    response = client.post("/predict_nn/?drawing_data=", content=b"AAAA")
+    problem(response, 422, "invalid_parameter")

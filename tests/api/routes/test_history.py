@@ -19,6 +19,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from backend.history.history import History
+from backend.history.store import Store
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from evaluation.sources.archive import open_zip
 from tests.api.problems import problem
@@ -168,6 +169,56 @@ def test_filters_apply_to_list_and_export(client: TestClient, query: str, count:
 )
 def test_invalid_parameter_returns_422(client: TestClient, query: str) -> None:
     problem(client.get(f"/history{query}"), 422, "invalid_parameter")
+
+
+def test_parameters_are_read_strictly(client: TestClient) -> None:
+    for query in (
+        *("until=0.5", "since=5", "since=20200101", "until=", "since=%202020-01-01", "until=1e9"),
+        *("limit=1_0", "limit=%2B5", "limit=%205", "limit=%D9%A5", "limit=5.0", "limit="),
+        *("corrected=yes", "wrong=", "in_distribution=on", "label=%00", "search=%ff"),
+        *(f"model={65 * 'a'}", f"label={501 * 'a'}", "model=a&model=b", "limit=5&limit=5"),
+    ):
+        problem(client.get(f"/history?{query}"), 422, "invalid_parameter")
+
+
+def test_long_name_of_an_unknown_field_is_cut(client: TestClient) -> None:
+    one = classify(client)["id"]
+    for response in (
+        client.patch(f"/history/{one}", json={"a" * 9_000: 1}),
+        client.delete(f"/history?{'a' * 5_000}=1"),
+    ):
+        problem(response, 422, "invalid_parameter")
+        assert len(response.content) < 600
+
+
+def test_text_that_is_no_id_never_reaches_the_database(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise AssertionError("the database was asked")
+
+    for name in ("get", "image", "delete", "set_feedback"):
+        monkeypatch.setattr(Store, name, fail)
+    for text in ("%00", "0" * 25, "0" * 27, "0" * 25 + "u", "0" * 26 + "%0a", "A'--", "A" * 5_000):
+        for method, path in (("GET", ""), ("GET", "/image"), ("DELETE", ""), ("PATCH", "")):
+            response = client.request(method, f"/history/{text}{path}", json={"correction": "7"})
+            problem(response, 404, "unknown_answer")
+
+
+def test_head_reads_no_rows_of_an_export(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> Iterator[None]:
+        raise AssertionError("the database was asked")
+        yield
+
+    classify(client)
+    monkeypatch.setattr(Store, "pages", fail)
+    response = client.head("/history/export")
+    assert (response.status_code, response.content) == (200, b"")
+    assert "history.ndjson" in response.headers["content-disposition"]
+    for path in ("", "/storage", "/accuracy"):
+        assert client.head(f"/history{path}").status_code == 200
 
 
 def test_correction_is_stored_counted_and_undone(client: TestClient) -> None:
