@@ -6,6 +6,9 @@ python -m tests.fuzz --reproduce images .fuzz/findings/images-exception-01234567
 
 Findings are written to FOLDER/findings, each with its input; the exit status is 1 if this run has
 any. Further samples are read from the folder that PRISM_TEST_DATA names, if it exists.
+
+Two fuzzers take turns: mutants of samples, and libFuzzer, which is guided by the code that an input
+reaches (by atheris, where it is installed).
 """
 
 import argparse
@@ -13,12 +16,14 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from tests.fuzz.campaign import Campaign, TargetResult
 from tests.fuzz.targets import TARGETS, stop
 from tests.fuzz.worker import ROOT
 
+UNGUIDED = ("heads", "heads-h11")  # the server runs in another thread
 SLICE_SECONDS = 20.0  # of one target, before the next gets its turn
 _IMAGE_FOLDERS = ("formats", "bad", "exif", "digits")  # in the folder of real data
 
@@ -32,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--minutes", type=float, default=10, help="for all targets together")
     parser.add_argument("--targets", help=f"some of {', '.join(TARGETS)}")
+    parser.add_argument("--fuzzer", choices=("both", "mutants", "guided"), default="both")
     parser.add_argument("--folder", type=Path, default=ROOT / ".fuzz", help="state and findings")
     parser.add_argument(
         "--reproduce", nargs=2, metavar=("TARGET", "FILE"), help="run one input in this process"
@@ -46,10 +52,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seconds = options.minutes * 60
     end = time.monotonic() + seconds
     turn = min(SLICE_SECONDS, seconds / len(names))
+    is_guided = options.fuzzer == "guided"
+    has_guided = find_spec("atheris") is not None
+    if not has_guided and options.fuzzer != "mutants":
+        print("atheris is not installed: only mutants of samples are used.")
     try:
         while time.monotonic() < end:
             name = campaign.next_target(names)
-            campaign.run(name, min(turn, end - time.monotonic()))
+            guided = is_guided and has_guided and name not in UNGUIDED
+            campaign.run(name, min(turn, end - time.monotonic()), guided=guided)
+            if options.fuzzer == "both" and name == names[-1]:
+                is_guided = not is_guided  # after a round of all targets
     except KeyboardInterrupt:
         print("Stopped; the next run continues from here.")
     for name, result in campaign.results.items():

@@ -73,58 +73,67 @@ class Campaign:
         state = self.state()
         return min(names, key=lambda name: state.get(name, {}).get("seconds", 0.0))
 
-    def run(self, name: str, seconds: float) -> TargetResult:
-        """Fuzz one target for `seconds`; after a crash or a hang, continue with the next input."""
+    def run(self, name: str, seconds: float, *, guided: bool = False) -> TargetResult:
+        """Fuzz one target for `seconds`; after a crash or a hang, continue with the next input.
+
+        If `guided`, inputs are made from those in the corpus and chosen by the code they reach.
+        """
         result = self.results.setdefault(name, TargetResult())
         end = time.monotonic() + seconds
         while True:
             started = time.monotonic()
             first = int(self.state().get(name, {}).get("next", 1))
-            following = self._run_worker(name, first, end, result)
+            inputs = self._run_process(name, first, end, guided, result)
             elapsed = time.monotonic() - started
-            result.inputs += following - first
+            result.inputs += inputs
             result.seconds += elapsed
-            self._save_state(name, following, elapsed)
+            self._save_state(name, first if guided else first + inputs, elapsed)
             if time.monotonic() > end - _MIN_SECONDS:
                 return result
 
-    def _run_worker(self, name: str, first: int, end: float, result: TargetResult) -> int:
-        """Run one worker until `end`; return the number of the next input."""
+    def _run_process(
+        self, name: str, first: int, end: float, guided: bool, result: TargetResult
+    ) -> int:
+        """Run one process until `end`, a crash or a hang; return the number of its inputs."""
+        corpus = self._folder / "corpus" / name
+        corpus.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="prism-fuzz-") as temporary:
             folder = Path(temporary)
             (folder / worker.INPUT).write_bytes(bytes(worker.INPUT_FILE_BYTES))
-            samples = [*self._samples, self._folder / "corpus" / name]
-            process = self._context.Process(
-                target=worker.main, args=(self._module, name, first, end, folder, samples)
-            )
-            process.start()
             with (folder / worker.INPUT).open("rb") as file:
                 shared = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ)
+            if guided:
+                process = self._context.Process(
+                    target=worker.run_guided, args=(name, end, folder, corpus)
+                )
+            else:
+                process = self._context.Process(
+                    target=worker.main,
+                    args=(self._module, name, first, end, folder, [*self._samples, corpus]),
+                )
+            process.start()
             try:
                 is_slow = _wait(process, shared)
             finally:
                 process.kill()
                 process.join()
-            findings = folder / worker.FINDINGS
-            lines = findings.read_text().splitlines() if findings.exists() else []
-            records = [json.loads(line) for line in lines]
+            records = _read_records(folder)
             for record in records:
                 if record["kind"] != "summary":
                     self._save(name, record, result)
-            if records and records[-1]["kind"] == "summary":
-                summary = records[-1]
+            for summary in [record for record in records if record["kind"] == "summary"][-1:]:
                 result.accepted += summary["accepted"]
                 result.max_seconds = max(result.max_seconds, summary["max_seconds"])
                 result.max_mb = max(result.max_mb, summary["max_mb"])
-                return int(summary["next"])
             number, _, length = worker.INPUT_HEADER.unpack_from(shared)
-            data = shared[worker.INPUT_HEADER.size :][:length]
-            text = (folder / worker.PRINTED).read_text(errors="replace")[-2000:]
-            kind = "slow" if is_slow else "crash"
-            place = "" if is_slow else f"exit status {process.exitcode}"
-            found = {"kind": kind, "place": place, "number": number, "data": data.hex()}
-            self._save(name, {**found, "text": f"{place}\n{text}"}, result)
-            return max(int(number), first - 1) + 1
+            if is_slow or process.exitcode:
+                data = shared[worker.INPUT_HEADER.size :][:length]
+                text = (folder / worker.PRINTED).read_text(errors="replace")[-2000:]
+                kind = "slow" if is_slow else "crash"
+                place = "" if is_slow else f"exit status {process.exitcode}"
+                found = {"kind": kind, "place": place, "number": number, "data": data.hex()}
+                self._save(name, {**found, "text": f"{place}\n{text}"}, result)
+            return int(number) if guided else max(int(number) + 1 - first, 1)
 
     def _save(self, name: str, finding: dict[str, Any], result: TargetResult) -> None:
         key = f"{finding['kind']} {finding['place']}".strip()
@@ -145,6 +154,13 @@ class Campaign:
         draft = self._state_file.with_suffix(".tmp")
         draft.write_text(json.dumps(state, indent=1))
         draft.replace(self._state_file)
+
+
+def _read_records(folder: Path) -> list[dict[str, Any]]:
+    """Return the findings of a process, and the summaries of its inputs so far."""
+    path = folder / worker.FINDINGS
+    lines = path.read_text().splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
 
 
 def _wait(process: BaseProcess, shared: mmap.mmap) -> bool:

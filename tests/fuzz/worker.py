@@ -10,6 +10,7 @@ import mmap
 import os
 import resource
 import struct
+import sys
 import time
 import traceback
 import warnings
@@ -41,9 +42,7 @@ def main(
     input, the findings with a summary as the last line, and what libraries print.
     """
     warnings.simplefilter("ignore")
-    printed = os.open(folder / PRINTED, os.O_WRONLY | os.O_CREAT)
-    os.dup2(printed, 1)
-    os.dup2(printed, 2)
+    _redirect_output(folder)
     targets = importlib.import_module(module)
     target = targets.TARGETS[name]
     runner = Runner(target, folder / INPUT)
@@ -53,6 +52,21 @@ def main(
             out.write(json.dumps(finding) + "\n")
         out.write(json.dumps(runner.summary) + "\n")
     targets.stop()
+
+
+def run_guided(name: str, end: float, folder: Path, corpus: Path) -> None:
+    """Become a process of the coverage-guided fuzzer, which must instrument what it imports."""
+    _redirect_output(folder)
+    seconds = str(max(int(end - time.monotonic()), 1))
+    arguments = ["-m", "tests.fuzz.guided", name, seconds, str(folder), str(corpus)]
+    os.chdir(ROOT)
+    os.execv(sys.executable, [sys.executable, *arguments])
+
+
+def _redirect_output(folder: Path) -> None:
+    printed = os.open(folder / PRINTED, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(printed, 1)
+    os.dup2(printed, 2)
 
 
 def all_samples(target: Target, folders: Sequence[Path]) -> dict[str, bytes]:
@@ -97,6 +111,11 @@ class Runner:
             data = mutate(sample, random, tokens=self._target.tokens, others=contents)
             yield from self._try(number, data)
             self.summary["next"] = number + 1
+
+    def next(self, data: bytes) -> Iterator[dict[str, Any]]:
+        """Yield the findings of one further input."""
+        number = self.summary["next"] = self.summary["next"] + 1
+        yield from self._try(number, data)
 
     def _try(self, number: int, data: bytes) -> Iterator[dict[str, Any]]:
         data = data[: INPUT_FILE_BYTES - INPUT_HEADER.size]
