@@ -35,8 +35,10 @@ BACKEND_LAYERS = (
     ("backend.inference.runtimes",),
     (
         "backend.inference.decoder",
+        "backend.inference.fair_queue",
         "backend.inference.batcher",
         "backend.inference.admission",
+        "backend.inference.large_images",
         "backend.inference.autotune",
         "backend.inference.engine",
         "backend.inference.occlusion",

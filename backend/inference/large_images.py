@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 _MAX_SECONDS: Final = 0.05  # of decoding an ordinary image
 _MAX_MEMORY: Final = 32_000_000  # bytes of decoding an ordinary image
-_MEMORY_SHARE: Final = 8  # divisor of the decoding memory that ordinary images share
+_MEMORY_SHARE: Final = 32  # divisor of the decoding memory that the threads of a model share
 _QUEUE_SIZE: Final = 256
 # Large images of one client wait in one queue each, by cost: its photographs do not wait for
 # images of 50 megapixels from the same address.
@@ -41,7 +41,7 @@ class LargeImages:
     def __init__(self, reader: ImageReader, threads: int) -> None:
         self._budget = reader.budget
         self._threads = threads
-        # Every thread may decode an ordinary image meanwhile, without reserving its memory.
+        # Every runner may decode an ordinary image meanwhile, without reserving its memory.
         self.ordinary_memory: Final = min(
             _MAX_MEMORY, self._budget.total // (_MEMORY_SHARE * threads)
         )

@@ -206,7 +206,7 @@ async def test_image_that_needs_more_memory_than_its_header_says_leaves_the_runn
 ) -> None:
     """A PNG with a transparent gray level needs 14 bytes per pixel, and the estimate is 9."""
     model = artifact.read(write_model(tmp_path, preprocess=GRAY))
-    reader = ImageReader(memory=8 * 12 * 80 * 80)
+    reader = ImageReader(memory=32 * 12 * 80 * 80)
     classifier = create_classifier(
         model, GrayRuntime(concurrent=concurrent), reader=reader, threads=1
     )

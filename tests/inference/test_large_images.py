@@ -84,10 +84,10 @@ def start(
 @pytest.mark.parametrize(
     ("cost", "expected"),
     [
-        (DecodingCost(0.01, 100), False),
-        (DecodingCost(0.06, 100), True),
-        (DecodingCost(0.01, 126), True),
-        (DecodingCost(0.01, 100, is_certain=False), True),
+        (DecodingCost(0.01, MEMORY // 32), False),
+        (DecodingCost(0.06, 10), True),
+        (DecodingCost(0.01, MEMORY // 32 + 1), True),
+        (DecodingCost(0.01, 10, is_certain=False), True),
     ],
 )
 async def test_image_is_large_if_its_time_or_memory_is_or_may_be(
@@ -97,7 +97,7 @@ async def test_image_is_large_if_its_time_or_memory_is_or_may_be(
 
 
 async def test_threads_share_the_memory_of_ordinary_images(two_threads: LargeImages) -> None:
-    assert two_threads.ordinary_memory == MEMORY // 8 // 2
+    assert two_threads.ordinary_memory == MEMORY // 32 // 2
 
 
 async def test_all_threads_decode_while_no_ordinary_image_is_in_flight(
