@@ -222,6 +222,25 @@ async def test_next_request_waits_while_the_client_does_not_read(
     assert len(app.paths) == 2
 
 
+async def test_connection_with_an_unread_response_and_another_request_is_not_idle(
+    server: FakeServer, app: RecordingApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, transport = server.connect()
+
+    def write(data: bytes) -> None:
+        if b"hello" in data:
+            connection.pause_writing()  # as the transport does above its limit
+
+    monkeypatch.setattr(transport, "write", write)
+    connection.data_received(get_request() * 2)
+    await run_callbacks()
+    assert len(app.paths) == 1
+    assert not connection.timeout_keep_alive_task  # it would close the connection
+    connection.resume_writing()
+    await run_callbacks()
+    assert len(app.paths) == 2
+
+
 async def test_pipelining_connection_does_not_delay_others(
     server: FakeServer, app: RecordingApp
 ) -> None:
