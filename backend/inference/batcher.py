@@ -14,7 +14,7 @@ from itertools import groupby
 from threading import Condition, Thread, current_thread
 from typing import Final, Generic, TypeVar
 
-from backend.inference.errors import ClosedError, DeadlineError, QueueFullError
+from backend.inference.errors import ClosedError, DeadlineError, PrismError, QueueFullError
 from backend.inference.fair_queue import FairQueue
 from backend.inference.observer import BatchReason
 
@@ -209,9 +209,9 @@ class Batcher(Generic[T, R]):
 
     def _work(self, number: int) -> None:
         while found := self._wait_for_batch(number):
-            run, reason = found
-            if not self._process(run, reason):
+            if not self._process(*found):
                 return
+            del found  # frees the images while the runner waits
 
     def _wait_for_batch(self, number: int) -> tuple[_Run[T, R], BatchReason] | None:
         """Wait for the next batch; return None when the runner has to end."""
@@ -286,7 +286,10 @@ def _set_results(results: Sequence[tuple[_Entry[T, R], R | Exception]]) -> None:
     for entry, result in results:
         if entry.future.done():  # cancelled
             continue
-        if isinstance(result, Exception):
+        if isinstance(result, PrismError):
+            # Its frames refer to the image and to this future: a cycle would keep them in memory.
+            entry.future.set_exception(result.with_traceback(None))
+        elif isinstance(result, Exception):
             entry.future.set_exception(result)
         else:
             entry.future.set_result(result)
