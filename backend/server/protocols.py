@@ -35,7 +35,7 @@ class H11Connection(Connection, H11Protocol):
         self._is_parsing_body = self.conn.their_state is h11.SEND_BODY
 
     def _feed(self, data: bytes | bytearray) -> None:
-        self.conn.receive_data(data)
+        self.conn.receive_data(bytes(data))
         self.handle_events()  # calls send_400_response for malformed data
 
 
