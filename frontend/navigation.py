@@ -9,6 +9,7 @@ from frontend import sidebar
 from frontend.service import access, errors, session
 from frontend.service.model_choice import ModelScope
 from frontend.ui import alerts, sign_in
+from frontend.ui.alerts import Problem
 from frontend.views.draw import pad_drawings
 
 FOLDER = Path(__file__).parent
@@ -21,6 +22,13 @@ SCOPES = {  # of pages that do not offer the automatic choice
 MANAGED_PAGES = ("History",)  # for users who may see the history and change models
 PAGES_OF_ONE_MODEL = ("Classify", "Draw", "Evaluate", "Video")
 log = logging.getLogger("prism.page")
+
+
+@st.cache_resource(show_spinner=False)
+def _loaded_pages() -> set[str]:
+    """Return the titles of the pages that have been shown since the start."""
+    return set()
+
 
 # Before the navigation: the browser would load the icon of the page from another host.
 st.set_page_config(page_icon=str(FOLDER / "assets" / "icon.svg"))
@@ -84,8 +92,17 @@ sidebar.show()
 sidebar.show_account()
 if page.title in PAGES_OF_ONE_MODEL:
     sidebar.show_model_name()
+service = session.current()
+notice = st.empty()
+if isinstance(service, Problem) and page.title not in _loaded_pages():
+    # The first run of a page imports libraries, which can take seconds.
+    with notice.container():
+        st.title(page.title, anchor=False)
+        alerts.show_message(service)
 try:
     page.run()
+    _loaded_pages().add(page.title)
+    notice.empty()
 except Exception:
     log.exception("the page %s failed", page.title)
     alerts.show(errors.unexpected_error())

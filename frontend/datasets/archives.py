@@ -25,7 +25,7 @@ MAX_IMAGES: Final = 10_000
 MAX_BYTES: Final = 1_000_000_000  # of all images of an upload, uncompressed
 MAX_STORED_BYTES: Final = 1_000_000_000  # of an upload as stored; less in a small container
 MAX_IMAGE_BYTES: Final = 50_000_000  # a classification copies the image several times
-MAX_ZIPS: Final = 20  # in one upload; each has an open file
+MAX_ZIPS: Final = 50  # in one upload; each has an open file
 ENTRY_BYTES: Final = 2_000  # that the entry of a zip and its image occupy in memory
 SMALLEST_ENTRY: Final = 100  # bytes in a zip, besides its content
 

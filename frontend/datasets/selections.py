@@ -19,7 +19,7 @@ from frontend.state import memory
 from frontend.state.jobs import ExpiryTimer
 
 MAX_SELECTIONS: Final = 500  # of all sessions
-MAX_OPEN_ZIPS: Final = 200  # of all sessions; each is an open file
+MAX_OPEN_ZIPS: Final = 300  # of all sessions; each is an open file
 MAX_BYTES: Final = 2_000_000_000  # of the images of all selections; less in a small container
 EXPIRE_AFTER: Final = 3600.0  # s without access
 

@@ -4,7 +4,9 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from starlette.applications import Starlette
@@ -329,3 +331,22 @@ def test_missing_image_is_reported(start: OpenPage, tmp_path: Path) -> None:
         while client.classify(SEVEN, filename="a.png").stored is not True:
             pass
         assert "Image not stored" in page_text(open_history(start, client))
+
+
+def test_days_are_those_of_the_viewer(start: OpenPage, client: Client) -> None:
+    client.history.correct(newest_id(client), "7")
+    time = client.history.page().items[0].time
+    for name in ("Pacific/Kiritimati", "Pacific/Niue", "America"):  # the last one is no zone
+        zone = ZoneInfo("UTC" if name == "America" else name)
+        app = start(client.url)
+        app.context = {"timezone": name}
+        app.switch_page(HISTORY).run()
+        local = time.astimezone(zone)
+        assert local.strftime("%d %b %Y, %H:%M:%S") in page_text(app)
+        (chart,) = app.get("arrow_vega_lite_chart") or app.get("vega_lite_chart")
+        assert f"{local.date().isoformat()}: 100%" in str(chart.proto)
+        app.date_input(key="from").set_value(local.date()).run()
+        app.date_input(key="to").set_value(local.date()).run()
+        assert "c.png" in page_text(app)
+        app.date_input(key="from").set_value(local.date() + timedelta(days=1)).run()
+        assert "c.png" not in page_text(app)
