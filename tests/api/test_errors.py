@@ -113,7 +113,7 @@ def test_head_is_supported_where_get_is(shared_client: TestClient, path: str) ->
 def test_invalid_host_causes_no_server_error(models_dir: Path) -> None:
     with serve(models_dir, allowed_hosts="*") as client:
         for host in ("[", "[::1", "a]b", "\xff", "", "a:b:c"):
-            response = client.get("/nowhere", headers={"Host": host.encode("latin-1")})
+            response = client.get("/nowhere", headers={b"Host": host.encode("latin-1")})
             assert response.status_code in {400, 404, 421}
 
 

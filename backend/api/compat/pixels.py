@@ -154,9 +154,10 @@ async def predict_nn(
     quotas.require_pixels(request.scope)
     body = b"" if drawing_data else await _read_drawing(request)
     deadline = deadlines.Deadline(timeout)
-    url = drawing_data or await deadline.limit(
-        json_body.run_in_parser(pixel_inputs.find_data_url, body)
-    )
+    url = drawing_data
+    if url is None:
+        finding = json_body.run_in_parser(pixel_inputs.find_data_url, body)
+        url = await deadline.limit(finding)
     data = await deadline.limit(json_body.run_in_parser(pixel_inputs.decode_data_url, url))
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The image is larger than {settings.max_bytes:,} bytes.")
