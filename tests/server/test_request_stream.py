@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from backend.server import heads
+from backend.server.bodies import LengthBody
 from backend.server.connections import Connection
-from backend.server.heads import MAX_HEAD_BYTES
+from backend.server.heads import MAX_HEAD_BYTES, Head
 from backend.server.protocols import DefaultConnection, H11Connection
 from tests.server.fake_connection import (
     FakeServer,
@@ -182,6 +184,21 @@ async def test_pipelined_requests_are_separated(
     assert app.bodies == [b"first", b"hello!", b"", b"x" * 600, b""]
     assert app.paths[-1] == "/last"
     assert transport.written.count(b"HTTP/1.1 200") == 5
+
+
+@pytest.mark.parametrize("length", [0, 3, 12])
+async def test_request_whose_length_the_parser_reads_differently_is_refused(
+    server: FakeServer, app: RecordingApp, monkeypatch: pytest.MonkeyPatch, length: int
+) -> None:
+    data = POST + b"Content-Length: 5\r\n\r\n"
+    head = Head(data, LengthBody(length) if length else None, is_probe=False)
+    monkeypatch.setattr(heads, "parse_head", lambda _: head)
+    app.gate.clear()
+    connection, transport = server.connect(data)
+    connection.data_received(b"helloGET ")
+    await run_callbacks()
+    assert problem_in(transport)["code"] == "malformed_request"
+    assert len(app.paths) <= 1
 
 
 async def test_trailers_are_not_headers(server: FakeServer, app: RecordingApp) -> None:
