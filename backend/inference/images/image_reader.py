@@ -18,7 +18,7 @@ STUCK_SECONDS: Final = 30.0  # after which a decoder is not expected to return a
 MAX_STUCK: Final = 2  # decoders that do not return, after which the process should be replaced
 _MAX_WAIT: Final = 5.0  # seconds for memory, unless the caller has reserved it
 _KEPT_BYTES: Final = 100_000_000  # of decoded images that are kept for a second model
-_KEPT_SHARE: Final = 8  # divisor of `memory` that limits the same
+_KEPT_SHARE: Final = 16  # divisor of `memory` that limits the same
 
 
 class MemoryExceededError(Exception):
