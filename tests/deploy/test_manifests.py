@@ -15,6 +15,7 @@ from tests.deploy.manifests import (
 FRONTEND_VARIABLES = {
     "BACKEND",
     "BACKEND_API_KEY",
+    "PRISM_PAGE_USERS",
     "STREAMLIT_SERVER_MAX_UPLOAD_SIZE",
     "STREAMLIT_SERVER_COOKIE_SECRET",
 }
