@@ -52,7 +52,8 @@ test-e2e: $(stamps)/dev ## run the tests with browsers, several processes, datab
 test-extended: $(stamps)/dev ## run the long-running tests: other frameworks, 20 kills, fuzzing (not part of CI)
 	@PRISM_KILL_ROUNDS=20 PRISM_DRAIN_ROUNDS=20 PRISM_FUZZ_FACTOR=20 $(python) -m pytest $(ARGS) \
 		tests/extended tests/e2e/test_history.py tests/e2e/test_drain.py \
-		tests/api/test_multipart.py tests/inference/images/test_loading.py tests/inference/test_decoder.py
+		tests/api/test_multipart.py tests/inference/images/test_loading.py tests/inference/test_decoder.py \
+		tests/fuzz/test_targets.py
 
 check: $(stamps)/dev ## check formatting, lint and types
 	@$(python) -m ruff format --check .

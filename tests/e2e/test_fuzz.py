@@ -9,6 +9,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tests.fuzz.targets import TARGETS
+from tests.fuzz.worker import MIN_INPUTS
 
 
 def test_a_minute_of_fuzzing_finds_nothing(tmp_path: Path) -> None:
@@ -18,7 +19,7 @@ def test_a_minute_of_fuzzing_finds_nothing(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
     state = json.loads((tmp_path / "state.json").read_text())
     assert set(state) == set(TARGETS)
-    assert all(target["next"] > 100 for target in state.values())
+    assert all(target["next"] > MIN_INPUTS for target in state.values())
 
 
 def test_guided_fuzzer_keeps_inputs_that_reach_new_code(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ def main(arguments: Sequence[str]) -> None:
             out.write(json.dumps(runner.summary) + "\n")
 
     limit_address_space()
-    options = [f"-max_total_time={seconds}", f"-max_len={_MAX_BYTES}", "-timeout=0"]
+    options = [f"-max_total_time={seconds}", f"-max_len={_MAX_BYTES}", "-timeout=600"]
     options += ["-rss_limit_mb=0", "-print_final_stats=0", f"-artifact_prefix={folder}{os.sep}"]
     atheris.Setup([sys.argv[0], *options, corpus], run)
     atheris.Fuzz()

@@ -8,6 +8,7 @@ import pytest
 
 from tests.fuzz import __main__, campaign
 from tests.fuzz.campaign import Campaign
+from tests.fuzz.worker import MIN_INPUTS
 
 PLANTED = "tests.fuzz.planted"
 
@@ -48,7 +49,7 @@ def test_campaign_continues_after_a_crash(tmp_path: Path) -> None:
 
 def test_documented_error_is_no_finding(tmp_path: Path) -> None:
     result = Campaign(tmp_path, module=PLANTED).run("documented", 0)
-    assert result.inputs >= 100
+    assert result.inputs >= MIN_INPUTS
     assert result.accepted == 0
     assert not result.findings
 
@@ -64,7 +65,7 @@ def test_run_resumes_where_the_last_one_stopped(tmp_path: Path) -> None:
 
 def test_damaged_state_starts_again(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text("{")
-    assert Campaign(tmp_path, module=PLANTED).run("documented", 0).inputs >= 100
+    assert Campaign(tmp_path, module=PLANTED).run("documented", 0).inputs >= MIN_INPUTS
 
 
 def test_unknown_target_is_an_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,7 +24,7 @@ from tests.fuzz.mutations import mutate
 from tests.fuzz.target import MAX_SECONDS, Target
 
 ROOT: Final = Path(__file__).parents[2]
-MIN_INPUTS: Final = 100  # in each run, however late it starts
+MIN_INPUTS: Final = 20  # in each run, however late it starts
 INPUT, FINDINGS, PRINTED = "input", "findings", "printed"  # files of a process
 INPUT_HEADER: Final = struct.Struct("<QdI")  # number, CPU seconds at its start, length
 INPUT_FILE_BYTES: Final = 8_000_000

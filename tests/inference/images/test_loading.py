@@ -24,6 +24,7 @@ from backend.inference.images.image_reader import ImageReader
 from backend.inference.images.loading import decode, load_rgb
 from backend.inference.images.opening import open_image
 from tests.conftest import FUZZ_FACTOR
+from tests.fuzz.samples import image_samples
 from tests.images import encoded, noise, seven
 
 
@@ -416,9 +417,7 @@ def test_real_corrupt_pngs_raise_image_error(test_data: Path) -> None:
             decode(path.read_bytes())
 
 
-SAMPLE_FILES = [encoded(noise(), form, **OPTIONS.get(form, {})) for form in FORMATS]
-SAMPLE_FILES += [encoded(noise(), "TIFF", compression="tiff_lzw")]
-SAMPLE_FILES += [path.read_bytes() for path in sorted(DATA.glob("*.heic"))]
+SAMPLE_FILES = list(image_samples().values())
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
