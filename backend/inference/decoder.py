@@ -116,7 +116,8 @@ class SharedImage:
         with self._lock:
             if self._is_closed or self._kept is not None:
                 return True
-            if not reader.kept_images.try_reserve(_rgb_bytes(image)):
+            size, budget = _rgb_bytes(image), reader.kept_images
+            if size > budget.total or not budget.try_reserve(size):
                 return False
             self._kept = image, reader.kept_images
             return True

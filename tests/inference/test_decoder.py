@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from backend.inference.decoder import Decoder
+from backend.inference.decoder import Decoder, SharedImage
 from backend.inference.errors import EmptyImageError, ImageTooLargeError, TruncatedImageError
 from backend.inference.images import loading, opening
 from backend.inference.images.image_reader import ImageReader
@@ -169,6 +169,16 @@ def test_tiny_image_does_not_wait_for_the_memory_budget() -> None:
         result = Decoder(GRAY, reader).decode_tiny(gray(7))
     assert result is not None
     assert result.rows.shape[0] == 1
+
+
+def test_image_larger_than_the_budget_for_kept_images_is_not_kept() -> None:
+    reader = ImageReader(memory=16_000_000)  # keeps 2 MB
+    decoders = [Decoder(spec, reader) for spec in (DigitPreprocess(), photo_spec(256))]
+    for side, is_kept in ((700, True), (900, False)):
+        shared = SharedImage(encoded(noise(side, side)), decoders)
+        shared.decode(decoders[0])
+        assert (shared._kept is not None) == is_kept
+        shared.close()
 
 
 @pytest.mark.parametrize("side", [28, 240])
