@@ -15,7 +15,7 @@ from backend.inference.observer import ShedReason
 CLIENT_FACTOR: Final = 3
 # The wait is only an estimate: work whose estimated wait exceeds this share of its time limit is
 # rejected.
-_MAX_WAIT_SHARE: Final = 0.7
+_MAX_WAIT_SHARE: Final = 0.8
 _HALF_LIFE: Final = 3.0  # seconds of work after which a measurement counts half
 
 

@@ -118,11 +118,11 @@ def test_one_stalled_image_does_not_raise_the_estimate_beyond_its_share() -> Non
 
 def test_work_that_would_take_too_long_is_rejected() -> None:
     admission = Admission(SIZE, 0.1)
-    for _ in range(10):
+    for _ in range(11):
         admission.enter(0.0, "busy", 0.4)
     with pytest.raises(WorkRejectedError) as rejected:
         admission.require(5.0, "busy", 0.4)
-    assert (rejected.value.reason, rejected.value.retry_after) == ("too_slow", pytest.approx(4))
+    assert (rejected.value.reason, rejected.value.retry_after) == ("too_slow", pytest.approx(4.4))
     admission.require(5.0, "new", 0.4)
     admission.require(None, "busy", 0.4)
 

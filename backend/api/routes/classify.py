@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
+from weakref import WeakValueDictionary
 
 import orjson
 from fastapi import APIRouter, Depends, Request
@@ -31,9 +32,10 @@ router = APIRouter(
     tags=["classify"], dependencies=[require_scope("classify"), Depends(check_query)]
 )
 
-# Images of one request that are classified at a time: enough to keep the decoders and the batcher
-# busy, few enough to leave room in the queue for other requests.
+# Images of all batches of one client that are classified at a time: enough to keep the decoders and
+# the batcher busy, few enough to leave the event loop and the queue to others.
 _BATCH_CONCURRENCY: Final = 16
+_batch_slots: Final = WeakValueDictionary[str, asyncio.Semaphore]()  # by client
 
 # Share of the deadline after which no better explanation is sought, to leave time to draw it.
 _EXPLAIN_SHARE: Final = 0.9
@@ -170,22 +172,26 @@ async def classify_batch(
     client = client_of(request.scope, settings.trusted_proxies)
     quotas.require_pixels(request.scope)
     uploads = await read_images(request, settings.max_bytes, settings.max_batch_bytes)
+    slots = _batch_slots.setdefault(client, asyncio.Semaphore(_BATCH_CONCURRENCY))
 
     async def classify_line(upload: Upload) -> bytes:
         try:
-            content = upload.read(settings.max_bytes)
-            quotas.take_image(request.scope, content, settings.max_pixels)
-            await deadlines.wait_until(
-                lambda: all(each.has_capacity(timeout, client, content) for each in classifiers),
-                timeout,
-            )
-            started = time.perf_counter()
-            classifier, result = await auto.classify(classifiers, content, timeout, client)
-            fields = make_classification(
-                result, classifier.manifest, upload.filename, top_k, probabilities, coverage
-            )
-            seconds = timeout - (time.perf_counter() - started)
-            await _store(history if store else None, fields, content, seconds)
+            async with slots:
+                content = upload.read(settings.max_bytes)
+                quotas.take_image(request.scope, content, settings.max_pixels)
+                await deadlines.wait_until(
+                    lambda: all(
+                        each.has_capacity(timeout, client, content) for each in classifiers
+                    ),
+                    timeout,
+                )
+                started = time.perf_counter()
+                classifier, result = await auto.classify(classifiers, content, timeout, client)
+                fields = make_classification(
+                    result, classifier.manifest, upload.filename, top_k, probabilities, coverage
+                )
+                seconds = timeout - (time.perf_counter() - started)
+                await _store(history if store else None, fields, content, seconds)
         except Exception as error:
             fields = problem_for(error, request_id) | {"filename": upload.filename}
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
