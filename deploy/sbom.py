@@ -24,7 +24,7 @@ from deploy.container_images import BACKEND, FRONTEND, ROOT, Service
 from deploy.containers import Engine
 from deploy.lock_files import OPTIONAL_LOCKS, LockError, normalize, read_lock, read_locks
 
-SPEC_VERSION = "1.6"
+SPEC_VERSION = "1.5"  # the newest that Google's Artifact Analysis accepts
 # Runs in the image, whose Python has no packages of ours but these.
 INVENTORY = """
 import hashlib, importlib.metadata, json, pathlib

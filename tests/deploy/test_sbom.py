@@ -32,7 +32,7 @@ def inventory_of_this_environment() -> Inventory:
 def test_sbom_is_valid_and_lists_packages_and_models() -> None:
     inventory = inventory_of_this_environment()
     document = create_sbom(inventory, "prism-backend")
-    error = JsonStrictValidator(SchemaVersion.V1_6).validate_str(json.dumps(document))
+    error = JsonStrictValidator(SchemaVersion.V1_5).validate_str(json.dumps(document))
     assert error is None, str(error)
     listed = {
         (component["name"], component["version"]): component["purl"]

@@ -54,8 +54,8 @@ class _Server:
 
 
 @cache
-def _server(protocol: type[Connection]) -> _Server:
-    return _Server(protocol)
+def _server(*, h11: bool) -> _Server:
+    return _Server(H11Connection if h11 else DefaultConnection)
 
 
 def stop() -> None:
@@ -66,9 +66,9 @@ def stop() -> None:
 
 def send(data: bytes) -> None:
     """Send bytes to a server with the default parser."""
-    _server(DefaultConnection).send(data)
+    _server(h11=False).send(data)
 
 
 def send_h11(data: bytes) -> None:
     """Send bytes to a server with h11."""
-    _server(H11Connection).send(data)
+    _server(h11=True).send(data)

@@ -50,7 +50,7 @@ def _change_integer(data: bytearray, random: Random) -> None:
     order = random.choice(("little", "big"))
     value = int.from_bytes(data[place : place + width], order)  # type: ignore[arg-type]
     changed = (value + random.choice((-16, -2, -1, 1, 2, 16))) % 256**width
-    data[place : place + width] = changed.to_bytes(width, order)  # type: ignore[arg-type]
+    data[place : place + width] = changed.to_bytes(width, order)
 
 
 def _delete(data: bytearray, random: Random) -> None:

@@ -183,7 +183,7 @@ def _read_manifest(data: bytes) -> None:
         artifact.read(folder)
 
 
-@dataclass(frozen=True)
+@dataclass
 class _File:
     content: bytes
     name: str = "upload.zip"
