@@ -1,6 +1,7 @@
 """HTTP connections: their slots, their time-outs, and how they close."""
 
 import asyncio
+import math
 from typing import Any, Final
 
 from uvicorn.config import Config
@@ -69,7 +70,7 @@ class Connection(RequestStream):
         For a body this is the time by which it is behind MIN_BODY_RATE.
         """
         if self._lingers_until is not None:
-            return now  # longer than any other
+            return math.inf
         if self.transport.get_write_buffer_size():
             return now - self._unread_since
         if self._body is not None:

@@ -123,6 +123,16 @@ async def test_data_after_a_refusal_is_dropped_until_the_client_closes(server: F
     assert transport.was_aborted
 
 
+async def test_refusal_resumes_reading_so_that_the_client_can_finish(server: FakeServer) -> None:
+    chunk = b"11170\r\n" + b"x" * 0x11170 + b"\r\n"  # above uvicorn's limit for reading
+    _, transport = server.connect(
+        POST + b"Transfer-Encoding: chunked\r\n\r\n" + chunk + b"1\r\nxyz"
+    )
+    await run_callbacks()
+    assert problem_in(transport)["code"] == "malformed_request"
+    assert not transport.is_paused
+
+
 @pytest.mark.parametrize("size", [70_000, 30_000_000])
 def test_client_that_is_still_sending_a_head_can_read_the_refusal(
     protocol: type[Connection], size: int

@@ -1,6 +1,7 @@
 """Slow clients: their time-outs, and their slots, which others get at the connection limit."""
 
 import asyncio
+import math
 import socket
 import time
 from contextlib import suppress
@@ -13,7 +14,12 @@ from backend.server.connection_limits import ConnectionLimits
 from backend.server.connections import BODY_GRACE, Connection
 from backend.server.protocols import DefaultConnection, H11Connection
 from backend.server.request_stream import MIN_BODY_RATE
-from backend.server.tcp import MAX_UNSENT_BYTES, acknowledged_bytes, limit_unsent_bytes
+from backend.server.tcp import (
+    MAX_UNSENT_BYTES,
+    acknowledged_bytes,
+    discard_received,
+    limit_unsent_bytes,
+)
 from tests.server.fake_connection import FakeServer, RecordingApp, run_callbacks
 from tests.server_thread import get_request, read_all, run_server
 
@@ -56,15 +62,25 @@ async def test_incomplete_head_is_closed_although_data_arrives(
     assert transport.is_closing()
 
 
+class Clock:
+    """Replaces the time of the loop."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = now()
+        monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: self.seconds)
+
+
 async def test_slow_body_gets_408_and_ends_the_request(
-    server: FakeServer, app: RecordingApp
+    server: FakeServer, app: RecordingApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = Clock(monkeypatch)
     connection, transport = server.connect(POST)
     for second in range(15):
         connection.data_received(b"x")
-        connection.close_if_late(now() + second)
+        connection.close_if_late(now())
         await run_callbacks()
-        assert (b"body_timeout" in transport.written) == (second >= BODY_GRACE)
+        clock.seconds += 1
+        assert (b"body_timeout" in transport.written) == (second > BODY_GRACE)
     assert transport.written.startswith(b"HTTP/1.1 408 ")
     assert app.messages[-1] == "http.disconnect"
 
@@ -72,15 +88,15 @@ async def test_slow_body_gets_408_and_ends_the_request(
 async def test_body_at_the_minimum_rate_is_accepted(
     server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    start = now()
+    clock = Clock(monkeypatch)
     connection, transport = server.connect(POST)
-    for second in range(100):
-        monkeypatch.setattr(connection.loop, "time", lambda second=second: start + second)
+    for _ in range(100):
         connection.data_received(b"x" * MIN_BODY_RATE)
-        connection.close_if_late(start + second + 0.9)
+        clock.seconds += 1
+        connection.close_if_late(now())
         await run_callbacks()
     assert not transport.written
-    connection.close_if_late(start + 99 + BODY_GRACE + 1)
+    connection.close_if_late(now() + BODY_GRACE)
     assert transport.written.startswith(b"HTTP/1.1 408 ")
 
 
@@ -92,11 +108,13 @@ async def test_fast_start_gives_a_body_no_longer_grace(server: FakeServer) -> No
 
 
 async def test_body_that_the_application_does_not_read_yet_is_not_slow(
-    server: FakeServer, app: RecordingApp
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = Clock(monkeypatch)
     connection, transport = server.connect(POST)
     connection.data_received(b"x" * 70_000)
-    connection.close_if_late(now() + 60)
+    clock.seconds += 60
+    connection.close_if_late(now())
     assert not transport.written
     await run_callbacks()
     assert not transport.is_paused
@@ -122,12 +140,12 @@ async def test_rest_of_a_body_after_the_response_is_limited_in_time(
 ) -> None:
     connection, transport = server.connect(EARLY)
     await run_callbacks()
-    response, start = transport.written, now()
-    for second in range(0, 32, 2):
+    response, clock = transport.written, Clock(monkeypatch)
+    for _ in range(15):
         assert not transport.is_closing()
-        monkeypatch.setattr(connection.loop, "time", lambda second=second: start + second)
         connection.data_received(b"x" * 3000)
-        connection.close_if_late(start + second)
+        clock.seconds += 2
+        connection.close_if_late(now())
     assert transport.is_closing()
     assert transport.written == response
 
@@ -237,17 +255,49 @@ async def test_waiting_connection_is_replaced_with_a_response(
     assert closed[0].written.count(b"\r\n\r\n") == 1
 
 
-async def test_connection_that_nobody_reads_is_replaced(
-    protocol: type[Connection], app: RecordingApp
+async def test_connection_with_an_unread_part_of_a_response_is_replaced(
+    protocol: type[Connection], app: RecordingApp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server = FakeServer(protocol, app, ConnectionLimits(2, 2))
     victims = [server.connect(address="10.0.0.1") for _ in range(2)]
     for connection, transport in victims:
         transport.is_stalled = True
+        transport.unsent = 1
+        monkeypatch.setattr(transport, "write", lambda _, it=connection: it.pause_writing())
         connection.data_received(get_request())
     await run_callbacks()
+    assert not any(connection.cycle.response_complete for connection, _ in victims)
     server.connect(get_request("/other"), address="10.0.0.2")
     assert [transport.was_aborted for _, transport in victims].count(True) == 1
+
+
+def test_replaced_connection_is_not_reset_although_it_sent_data() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname(), timeout=10)
+        accepted, _ = listener.accept()
+        with client:
+            client.sendall(b"x" * 1000)
+            accepted.sendall(b"response")
+            discard_received(accepted.fileno())
+            accepted.close()
+            assert read_all(client) == b"response"
+
+
+async def test_replaced_connection_discards_what_arrived(
+    server: FakeServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    discarded: list[int] = []
+    monkeypatch.setattr(connections, "discard_received", discarded.append)
+    for data in (b"GET / HTTP/1.1\r\n", get_request()):
+        connection, _ = server.connect(data)
+        await run_callbacks()
+        connection.evict()
+    assert len(discarded) == 2
+
+
+async def test_refused_connection_is_replaced_before_others(server: FakeServer) -> None:
+    connection, _ = server.connect(b"GET / HTTP/2.0\r\n")
+    assert connection.waiting_seconds(now()) == math.inf
 
 
 async def test_working_connection_is_not_replaced(
