@@ -1,13 +1,15 @@
 """The lock files of the images fit the requirements files and are complete."""
 
 import re
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
 from deploy import lock_files
-from deploy.lock_files import LockError, read_lock, read_locks
+from deploy.lock_files import LockError, normalize, read_lock, read_locks
 from tests.test_requirements import MINIMUM_VERSIONS, ROOT, requirements
 
 SOURCES = {
@@ -31,6 +33,26 @@ def test_lock_satisfies_its_requirements_file(name: str, source: str) -> None:
         allowed = SpecifierSet(bounds.partition(";")[0])
         version = locked[package].version
         assert allowed.contains(version), f"{package} {version} is not {allowed}; run `make lock`"
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_lock_contains_the_dependencies_of_its_packages(name: str) -> None:
+    locked = read_lock(name) if name in ("serving", "frontend") else read_locks(("serving", name))
+    image = {"sys_platform": "linux", "platform_system": "Linux", "os_name": "posix",
+             "python_version": "3.11", "python_full_version": "3.11.9", "extra": ""}  # fmt: skip
+    for package, item in locked.items():
+        try:
+            installed = distribution(package)
+        except PackageNotFoundError:
+            continue
+        if installed.version != item.version:
+            continue  # this environment has another version, whose dependencies may differ
+        for text in installed.requires or []:
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate(image):
+                other = locked.get(normalize(needed.name))
+                assert other, f"{package} needs {needed}; run `make lock`"
+                assert needed.specifier.contains(other.version, prereleases=True), needed
 
 
 @pytest.mark.parametrize("name", SOURCES)
@@ -59,6 +81,15 @@ def test_images_install_only_locked_wheels_with_hashes(name: str) -> None:
     files = re.findall(r"-r ([^\s}]+)", install)
     assert files
     assert all(file.endswith(".lock") for file in files)
+
+
+def test_torch_target_copies_the_requirements_files_that_it_installs() -> None:
+    text = (ROOT / "backend.dockerfile").read_text()
+    stage = text.partition(" AS packages-torch\n")[2].partition("\nFROM ")[0]
+    included = re.findall(r"^-r (\S+)", (ROOT / "requirements_backend.txt").read_text(), re.M)
+    assert included
+    copied = re.findall(r"^COPY (.+) \S+$", stage, re.M)
+    assert set(included) <= {file for files in copied for file in files.split()}
 
 
 def test_locks_of_one_image_that_disagree_are_an_error(
