@@ -8,7 +8,7 @@ from typing import Final
 from starlette.requests import ClientDisconnect, Request
 
 from backend.api import errors, multipart
-from backend.api.multipart import FormParser, Upload
+from backend.api.multipart import MAX_PARTS, FormParser, Upload
 from backend.api.parameters import parse_integer
 from backend.settings import Settings
 
@@ -16,6 +16,7 @@ FILE_FIELDS: Final = ("file", "image", "files")
 
 _IMAGE_TYPES: Final = ("image/", "application/octet-stream")
 _FORM_OVERHEAD_BYTES: Final = 100_000
+_MAX_SINGLE_PARTS: Final = 100  # parts of a form with one image
 _PARSE_CHUNK_BYTES: Final = 65_536  # parsed before other requests get their turn
 # A client that is still sending rarely reads an early response and sees a broken pipe instead, so
 # an oversized body is read and discarded up to this multiple of the limit.
@@ -53,13 +54,15 @@ async def read_images(request: Request, max_bytes: int, max_total_bytes: int) ->
     return _images(await read_form(request, max_total_bytes, max_bytes))
 
 
-async def read_form(request: Request, max_total_bytes: int, max_part_bytes: int) -> list[Upload]:
-    """Parse a multipart form of at most `max_total_bytes` into its parts.
+async def read_form(
+    request: Request, max_total_bytes: int, max_part_bytes: int, max_parts: int = MAX_PARTS
+) -> list[Upload]:
+    """Parse a multipart form of at most `max_total_bytes` and `max_parts` into its parts.
 
     A part above `max_part_bytes` is marked `oversized`, and its data is dropped.
     """
     boundary = multipart.parse_boundary(request.headers.get("content-type", ""))
-    with closing(FormParser(boundary, max_part_bytes)) as form:
+    with closing(FormParser(boundary, max_part_bytes, max_parts)) as form:
         async for chunk in _read_chunks(request, max_total_bytes):
             form.write(chunk)
         return form.finish()
@@ -94,7 +97,7 @@ async def _read_single_image_form(request: Request, max_bytes: int) -> Upload:
     body = bytes(await read_body(request, max_bytes + _FORM_OVERHEAD_BYTES))
     if part := multipart.parse_single_part(body, boundary, max_bytes):
         return part
-    with closing(FormParser(boundary, max_bytes)) as form:
+    with closing(FormParser(boundary, max_bytes, _MAX_SINGLE_PARTS)) as form:
         for start in range(0, len(body), _PARSE_CHUNK_BYTES):
             form.write(body[start : start + _PARSE_CHUNK_BYTES])
             await asyncio.sleep(0)  # a crafted form can take seconds to parse

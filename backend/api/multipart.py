@@ -16,8 +16,11 @@ _PLAIN_HEADERS: Final = re.compile(
     rb'(?i:content-disposition: form-data); name="(file|image)"; filename="([^"\\%*\r\n]*)"'
     rb"(?:\r\n(?i:content-type): [^\r\n]*)?"
 )
-_MAX_PARTS: Final = 10_000
+MAX_PARTS: Final = 10_000
 _MAX_HEADER_BYTES: Final = 8_000
+_MAX_CONTENT_TYPE: Final = 1_000  # characters
+# Semicolons in a Content-Disposition, also in a file name: parsing takes time with their square.
+_MAX_SEMICOLONS: Final = 50
 
 
 @dataclass(slots=True)
@@ -45,7 +48,9 @@ class Upload:
 
 def parse_boundary(content_type: str) -> bytes:
     """Return the boundary of a Content-Type; raise MalformedRequestError if there is none."""
-    _, options = parse_options_header(content_type)
+    options = {}
+    if len(content_type) <= _MAX_CONTENT_TYPE:
+        _, options = parse_options_header(content_type)
     boundary = options.get(b"boundary")
     if not boundary:
         raise MalformedRequestError("The multipart form has no boundary in its Content-Type.")
@@ -74,11 +79,13 @@ def parse_single_part(body: bytes, boundary: bytes, max_part_bytes: int) -> Uplo
 class FormParser:
     """Parses a form as it arrives and drops the data of parts above `max_part_bytes`.
 
-    Raises MalformedRequestError if the form is invalid or incomplete.
+    Raises MalformedRequestError if the form is invalid or incomplete, or has more than `max_parts`.
     """
 
-    def __init__(self, boundary: bytes, max_part_bytes: int) -> None:
+    def __init__(self, boundary: bytes, max_part_bytes: int, max_parts: int = MAX_PARTS) -> None:
         self._parts: list[Upload] = []
+        self._max_parts = max_parts
+        self._has_disposition = False  # the current part
         self._is_complete = False
         self._max_part_bytes = max_part_bytes
         self._header_name = bytearray()
@@ -117,8 +124,9 @@ class FormParser:
         return self._parts
 
     def _on_part_begin(self) -> None:
-        if len(self._parts) >= _MAX_PARTS:
-            raise MalformedRequestError(f"The form has more than {_MAX_PARTS:,} parts.")
+        if len(self._parts) >= self._max_parts:
+            raise MalformedRequestError(f"The form has more than {self._max_parts:,} parts.")
+        self._has_disposition = False
         self._parts.append(Upload("", data=bytearray()))
 
     def _on_header_field(self, data: bytes, start: int, end: int) -> None:
@@ -129,6 +137,9 @@ class FormParser:
 
     def _on_header_end(self) -> None:
         if self._header_name.lower() == b"content-disposition":
+            if self._has_disposition or self._header_value.count(b";") > _MAX_SEMICOLONS:
+                raise MalformedRequestError("A part of the form has too many parameters.")
+            self._has_disposition = True
             _, options = parse_options_header(bytes(self._header_value))
             part = self._parts[-1]
             part.name = options.get(b"name", b"").decode("utf-8", "replace")

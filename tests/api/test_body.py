@@ -164,6 +164,13 @@ def test_second_file_is_refused(shared_client: TestClient, path: str, parts: lis
     assert "/classify/batch" in detail
 
 
+@pytest.mark.parametrize("path", ["/classify", "/predict", "/predict_nn/"])
+def test_form_with_many_parts_is_refused(shared_client: TestClient, path: str) -> None:
+    parts = [("text", ("", b"x"))] * 100 + [("file", ("a.png", SEVEN))]
+    detail = problem(shared_client.post(path, files=parts), 400, "malformed_request")["detail"]
+    assert "100 parts" in detail
+
+
 @pytest.mark.parametrize("unused", ["before", "after"])
 def test_unused_file_input_of_a_browser_is_ignored(shared_client: TestClient, unused: str) -> None:
     used = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.png"\r\n\r\n%b\r\n'

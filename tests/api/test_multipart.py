@@ -9,6 +9,7 @@ import requests
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from backend.api.errors import MalformedRequestError
 from backend.api.multipart import FormParser, Upload, parse_boundary, parse_single_part
 from tests.conftest import FUZZ_FACTOR
 
@@ -173,3 +174,39 @@ def test_closed_form_is_freed_without_garbage_collection() -> None:
         assert reference() is None
     finally:
         gc.enable()
+
+
+PLAIN = b'Content-Disposition: form-data; name="file"'
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"Content-Disposition: form-data" + b";" * 51,
+        b"Content-Disposition: form-data" + b'; a="b"' * 51,
+        b"Content-Disposition: form-data" + b"".join(b"; name*%d=a" % i for i in range(51)),
+        b'Content-Disposition: form-data; filename="' + b";" * 51 + b'"',
+        PLAIN + b"\r\n" + PLAIN,
+    ],
+)
+def test_costly_content_disposition_is_refused(head: bytes) -> None:
+    with pytest.raises(MalformedRequestError, match="too many parameters"):
+        parse_with_form_parser(body_of(head, b"x"))
+
+
+def test_number_of_parts_is_limited() -> None:
+    part = b"--" + BOUNDARY + b"\r\n" + PLAIN + b"\r\n\r\n\r\n"
+    for count, is_accepted in ((3, True), (4, False)):
+        form = FormParser(BOUNDARY, LIMIT, max_parts=3)
+        if is_accepted:
+            form.write(part * count)
+        else:
+            with pytest.raises(MalformedRequestError, match="more than 3 parts"):
+                form.write(part * count)
+
+
+def test_long_content_type_is_not_parsed() -> None:
+    boundary = "; boundary=x"
+    assert parse_boundary("multipart/form-data" + ";" * 500 + boundary) == b"x"
+    with pytest.raises(MalformedRequestError):
+        parse_boundary("multipart/form-data" + ";" * 1_000 + boundary)

@@ -235,7 +235,8 @@ async def _read_drawing(request: Request) -> bytes | bytearray:
     """Return the body, or the part of a multipart form that contains the data URL."""
     if not is_form(request):
         return await read_body(request, json_body.MAX_BYTES)
-    for part in await read_form(request, json_body.MAX_BYTES, json_body.MAX_BYTES):
+    parts = await read_form(request, json_body.MAX_BYTES, json_body.MAX_BYTES, max_parts=100)
+    for part in parts:
         if part.name == DRAWING_FIELD and part.data:
             return bytes(part.data)
     raise pixel_inputs.missing_drawing_error()
