@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import BinaryIO
 
 import av
@@ -44,8 +45,15 @@ def main() -> None:
         send(decode(clip, preview, rate, send, lambda: bool(signals)))
 
 
+def prefer_for_oom_kill() -> None:
+    """Let the kernel end this process, and not the page, if the container's memory is used up."""
+    with suppress(OSError):  # not Linux
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
+
+
 def confine() -> None:
     """Limit memory, CPU time and file size of this process, and forbid it to open anything."""
+    prefer_for_oom_kill()
     Image.preinit()  # imports modules, which must be opened before the limits apply
     for module in pkgutil.walk_packages(av.__path__, "av."):
         if not module.name.endswith("__main__"):

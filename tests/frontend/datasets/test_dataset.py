@@ -10,6 +10,7 @@ import pytest
 
 from evaluation.errors import SourceError
 from frontend.datasets.dataset import Dataset, store_folder, store_zip
+from frontend.state import memory
 from tests.images import SEVEN, sevens, zipped
 
 
@@ -131,3 +132,15 @@ def test_file_names_of_the_client_are_not_used_on_disk(temporary_folder: Path) -
     assert stored.name == "upload.zip"
     assert ZipFile(stored).namelist() == ["7/evil.png"]
     data.close()
+
+
+def test_dataset_is_rejected_without_free_memory(
+    temporary_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "free_memory", lambda _: memory.RESERVE)
+    message = "the server's memory or disk may be full"
+    with pytest.raises(SourceError, match=message):
+        store_zip(SentFile("mine.zip", zipped({"7/a.png": SEVEN})))
+    with pytest.raises(SourceError, match=message):
+        store_folder(files("digits/7/a.png"))
+    assert not list(temporary_folder.iterdir())

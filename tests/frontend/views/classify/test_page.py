@@ -8,7 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from client import Client
-from frontend.datasets import image_upload
+from frontend.datasets import archives, image_upload
 from frontend.state.jobs import BusyError, Jobs
 from frontend.ui.formatting import JOINER
 from tests.client.fake_server import FakeResponse, serving
@@ -363,3 +363,13 @@ def test_many_results_stay_while_the_backend_is_unreachable(
     app = wait_for_jobs(upload_files(start(backend_url), zip_of_sevens(220)))
     monkeypatch.setenv("BACKEND", f"http://127.0.0.1:{free_port()}")
     assert "20 images: 20 recognized." in page_text(app.run())
+
+
+def test_too_many_zips_are_rejected(
+    start: OpenPage, backend_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(archives, "MAX_ZIPS", 1)
+    app = start(backend_url)
+    upload_files(app, zip_of_sevens(1), ("more.zip", zip_of_sevens(2)[1]))
+    assert "The upload has 2 zips; the limit is 1." in page_text(app)
+    assert "recognized" not in page_text(app)

@@ -280,8 +280,9 @@ def test_confined_worker_opens_nothing_and_has_limits() -> None:
     code = """
 import json, resource, socket
 from frontend.views.video.worker import confine
+score = open("/proc/self/oom_score_adj")
 confine()
-outcomes = {}
+outcomes = {"score": int(score.read())}
 for name, act in (("file", lambda: open("/dev/null")), ("socket", socket.socket)):
     try:
         act()
@@ -296,6 +297,7 @@ print(json.dumps(outcomes))
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, check=True
     )
     assert json.loads(process.stdout) == {
+        "score": 1000,
         "file": "rejected",
         "socket": "rejected",
         "memory": limits.WORKER_MEMORY_BYTES,

@@ -1,0 +1,42 @@
+"""The server of the page, with all of its parts."""
+
+import json
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+CODE = """
+import json
+from starlette.testclient import TestClient
+from frontend.app import app
+from frontend.state.memory import memory_limit
+
+with TestClient(app) as client:
+    health = client.get("/_stcore/health")
+    download = client.get("/downloads/unknown")
+    declared = {"Content-Length": str(10 * memory_limit())}
+    upload = client.put("/_stcore/upload_file/session/file", content=b"x", headers=declared)
+print(json.dumps({
+    "health": health.status_code,
+    "policy": health.headers["Content-Security-Policy"],
+    "download": download.text,
+    "upload": upload.status_code,
+}))
+"""
+
+
+def test_server_has_headers_downloads_and_an_upload_limit() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", CODE],
+        cwd=ROOT / "frontend",  # `streamlit run` resolves the script relative to the application
+        env={"PYTHONPATH": str(ROOT), "HOME": "/nonexistent"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = json.loads(process.stdout.splitlines()[-1])
+    assert answers["health"] == 200
+    assert answers["policy"].startswith("default-src 'self'; script-src 'self'")
+    assert answers["download"].startswith("This link has expired.")
+    assert answers["upload"] == 507
