@@ -54,10 +54,11 @@ def test_connection_of_the_client_with_most_connections_is_replaced_first() -> N
     assert evicted(few + many) == [False, False, True, False]
 
 
-def test_client_with_most_connections_replaces_no_one_elses() -> None:
+@pytest.mark.parametrize("waiting", [0.1, None])
+def test_client_with_most_connections_replaces_no_one_elses(waiting: float | None) -> None:
     limits = ConnectionLimits(4, 2)
     few = open_connections(limits, "10.0.0.1", 9.0)
-    many = open_connections(limits, "10.0.0.2", 0.1, 0.1, 0.1)
+    many = open_connections(limits, "10.0.0.2", waiting, waiting, waiting)
     assert not limits.admit(FakeConnection(0.0), "10.0.0.2", NOW)
     assert evicted(few + many) == [False] * 4
 
