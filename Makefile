@@ -49,9 +49,9 @@ test: $(stamps)/dev ## run the fast tests, under 6 minutes on 2 cores (ARGS=... 
 test-e2e: $(stamps)/dev ## run the tests with browsers, several processes, databases and deployments
 	@$(python) -m pytest --numprocesses=2 --dist=loadfile $(ARGS) tests/e2e
 
-test-extended: $(stamps)/dev ## run the long-running tests: other frameworks, 20 kills, fuzzing (not part of CI)
-	@PRISM_KILL_ROUNDS=20 PRISM_DRAIN_ROUNDS=20 PRISM_FUZZ_FACTOR=20 $(python) -m pytest $(ARGS) \
-		tests/extended tests/e2e/test_history.py tests/e2e/test_drain.py \
+test-extended: $(stamps)/dev ## run the long-running tests: other frameworks, 50 kills, hostile traffic, fuzzing (not part of CI)
+	@PRISM_KILL_ROUNDS=50 PRISM_DRAIN_ROUNDS=20 PRISM_FUZZ_FACTOR=20 $(python) -m pytest $(ARGS) \
+		tests/extended tests/e2e/test_history.py tests/e2e/test_drain.py tests/e2e/test_workers.py \
 		tests/api/test_multipart.py tests/inference/images/test_loading.py tests/inference/test_decoder.py \
 		tests/fuzz/test_targets.py
 
