@@ -17,6 +17,7 @@ from backend.server.request_stream import MIN_BODY_RATE
 from backend.server.tcp import (
     MAX_UNSENT_BYTES,
     acknowledged_bytes,
+    borrow_socket,
     discard_received,
     limit_unsent_bytes,
 )
@@ -335,6 +336,15 @@ def test_server_cuts_off_clients_that_never_read(protocol: type[Connection]) -> 
         with suppress(ConnectionError):
             received = len(read_all(connection))
         assert received < 40_000_000
+
+
+@pytest.mark.skipif(not hasattr(socket, "TCP_NOTSENT_LOWAT"), reason="not offered by the system")
+def test_server_limits_the_unsent_bytes_of_its_connections() -> None:
+    with run_server(RecordingApp()) as server:
+        (listener,) = (sock.fileno() for one in server.server.servers for sock in one.sockets)
+        with borrow_socket(listener) as sock:
+            limit = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+    assert limit == MAX_UNSENT_BYTES
 
 
 def test_kernel_holds_few_unsent_bytes_and_shows_what_was_received() -> None:
