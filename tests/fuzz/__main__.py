@@ -24,7 +24,7 @@ from tests.fuzz.targets import TARGETS, stop
 from tests.fuzz.worker import ROOT
 
 UNGUIDED = ("heads", "heads-h11")  # the server runs in another thread
-SLICE_SECONDS = 20.0  # of one target, before the next gets its turn
+MAX_TURN_SECONDS = 20.0  # of one target, before the next
 _IMAGE_FOLDERS = ("formats", "bad", "exif", "digits")  # in the folder of real data
 
 
@@ -35,7 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--minutes", type=float, default=10, help="for all targets together")
+    parser.add_argument(
+        "--minutes", type=float, default=10, help="for all targets together; each gets a turn"
+    )
     parser.add_argument("--targets", help=f"some of {', '.join(TARGETS)}")
     parser.add_argument("--fuzzer", choices=("both", "mutants", "guided"), default="both")
     parser.add_argument("--folder", type=Path, default=ROOT / ".fuzz", help="state and findings")
@@ -51,18 +53,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     campaign = Campaign(options.folder, _sample_folders())
     seconds = options.minutes * 60
     end = time.monotonic() + seconds
-    turn = min(SLICE_SECONDS, seconds / len(names))
-    is_guided = options.fuzzer == "guided"
     has_guided = find_spec("atheris") is not None
     if not has_guided and options.fuzzer != "mutants":
         print("atheris is not installed: only mutants of samples are used.")
+    rounds = 2 if options.fuzzer == "both" and has_guided else 1
+    turn = min(MAX_TURN_SECONDS, seconds / len(names) / rounds)
+    is_guided = options.fuzzer == "guided"
+    waiting = list(names)
     try:
-        while time.monotonic() < end:
-            name = campaign.next_target(names)
+        while time.monotonic() < end or len(campaign.results) < len(names):
+            if not waiting:
+                waiting = list(names)
+                is_guided = not is_guided if options.fuzzer == "both" else is_guided
+            name = campaign.next_target(waiting)
+            waiting.remove(name)
             guided = is_guided and has_guided and name not in UNGUIDED
-            campaign.run(name, min(turn, end - time.monotonic()), guided=guided)
-            if options.fuzzer == "both" and name == names[-1]:
-                is_guided = not is_guided  # after a round of all targets
+            campaign.run(name, max(min(turn, end - time.monotonic()), 0), guided=guided)
     except KeyboardInterrupt:
         print("Stopped; the next run continues from here.")
     for name, result in campaign.results.items():
