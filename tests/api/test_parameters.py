@@ -87,6 +87,7 @@ def test_other_words_are_no_truth_values(text: str) -> None:
         *("probabilities=yes", "store=t", "store=", "model=" + "a" * 65),
         *("model=a&model=b", "top_k=1&top_k=1", "x=1&x=2"),
         *("model=%00", "x=%00", "%00=1", "model=%ff", "x=%ed%a0%80", "%ff"),
+        "&".join([600 * "a" + "=1"] * 2),
         "&".join(f"x{i}=1" for i in range(101)),
     ],
 )
