@@ -74,6 +74,8 @@ def combine(extractions: Iterable[Extraction]) -> Extraction:
         )
     elif stored > max_stored:
         message = f"The upload takes {megabytes(stored)}; the limit is {megabytes(max_stored)}."
+    elif count_open_zips(images) > MAX_ZIPS:
+        message = f"The upload has more than {MAX_ZIPS} zips."
     else:
         return images, problems
     advice = "Choose fewer images, or upload them in several parts."
@@ -122,6 +124,11 @@ class ZippedImage(ImageFile):
     def digest(self) -> str:
         """The SHA-256 of the content."""
         return self._digest
+
+
+def count_open_zips(images: Iterable[ImageFile]) -> int:
+    """Return the number of zips that the images keep open."""
+    return len({image.zip_file for image in images if isinstance(image, ZippedImage)})
 
 
 def reject_many_zips(names: Iterable[str]) -> Problem | None:
@@ -181,8 +188,9 @@ def _read_zip(file: File) -> list[ImageFile]:
 
 
 def _create_image(zip_file: OpenZip, index: int) -> ImageFile:
+    from evaluation.types import UnreadableSample
+
     sample = zip_file.read(index)
-    content: bytes | None = getattr(sample, "content", None)
-    if content is None:
+    if isinstance(sample, UnreadableSample):
         return ImageFile(sample.name, b"", sample.reason)
-    return ZippedImage(sample.name, zip_file, index, content)
+    return ZippedImage(sample.name, zip_file, index, sample.content)

@@ -146,7 +146,7 @@ def _take_files(key: str) -> None:
         clear()
         return
     new = [file for file in files if isinstance(file, UploadedFile)]
-    if problem := archives.reject_many_zips(file.name for file in files):
+    if problem := archives.reject_many_zips(file.name for file in new):
         release_memory(new)
         _empty_uploader()
         _select([], [problem])

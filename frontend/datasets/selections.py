@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from client import ClientError
-from frontend.datasets.archives import ZippedImage
+from frontend.datasets.archives import count_open_zips
 from frontend.service.predictions import (
     ImageFile,
     Outcome,
@@ -34,8 +34,7 @@ class ImageSelection:
         self.token: Final = secrets.token_urlsafe(12)
         self.images: Final = tuple(images)
         self.size: Final = sum(image.stored_size for image in images)
-        zips = {image.zip_file for image in images if isinstance(image, ZippedImage)}
-        self.open_zips: Final = len(zips)
+        self.open_zips: Final = count_open_zips(images)
         self.cache: Final = cache or PredictionCache()
         self.corrections: Final[dict[str, str]] = {}  # right labels by classification ID
         self.last_request: PredictionRequest | None = None  # of any session

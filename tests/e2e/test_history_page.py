@@ -1,17 +1,23 @@
 """The History and Models pages in a browser."""
 
+import csv
+import json
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
+from ulid import ULID
 
 from client import Client
 from tests.e2e.backend_process import backend_with_history
 from tests.e2e.conftest import Visit
 from tests.e2e.pages import (
     SEVEN,
-    button,
     choose_option,
     expect_accessible,
     expect_no_horizontal_scrolling,
@@ -24,12 +30,16 @@ pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
-def history_client(
-    session_proxy: ToggleProxy, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Client]:
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The database of the history."""
+    return tmp_path_factory.mktemp("history") / "history.db"
+
+
+@pytest.fixture(scope="module")
+def history_client(session_proxy: ToggleProxy, database: Path) -> Iterator[Client]:
     """A client of a backend with a history of its own, which the frontend uses."""
     with (
-        backend_with_history(tmp_path_factory.mktemp("history")) as client,
+        backend_with_history(database.parent) as client,
         session_proxy.redirected_to(client.url),
     ):
         yield client
@@ -43,6 +53,31 @@ def client(history_client: Client) -> Client:
     history_client.history.correct(first.id, "1")
     history_client.classify(SEVEN, filename="b.png")
     return history_client
+
+
+def fill(database: Path, rows: int) -> None:
+    """Insert classifications of 0.png, 1.png, … faster than the backend could."""
+    top = [{"label": str(label), "index": label, "probability": 0.1} for label in range(10)]
+    values = {
+        "id": "",
+        "time": datetime.now(UTC).replace(tzinfo=None).isoformat(" "),
+        "model": "mnist-cnn",
+        "version": "1",
+        "prediction": "7",
+        "confidence": 0.9,
+        "top": json.dumps(top),
+        "timings": "{}",
+        "sha256": 64 * "0",
+        "filename": "",
+    }
+    names, parameters = ", ".join(values), ", ".join(f":{name}" for name in values)
+    start = ULID().milliseconds.to_bytes(6, "big")
+    records = (
+        {**values, "id": str(ULID(start + n.to_bytes(10, "big"))), "filename": f"{n}.png"}
+        for n in range(rows)
+    )
+    with closing(sqlite3.connect(database, timeout=60)) as connection, connection:
+        connection.executemany(f"INSERT INTO answers ({names}) VALUES ({parameters})", records)
 
 
 def row(page: Page, name: str) -> Locator:
@@ -100,7 +135,7 @@ def test_deletion_needs_a_second_click(visit: Visit, client: Client) -> None:
 def test_history_is_exported(visit: Visit, client: Client) -> None:
     page = visit("/history")
     with page.expect_download() as download:
-        button(page, "Download CSV").click()
+        main(page).get_by_role("link", name="Download CSV").click()
     lines = download.value.path().read_text().splitlines()
     assert len(lines) == 3
     assert lines[1].endswith("b.png")
@@ -143,3 +178,18 @@ def test_page_fits_a_phone(visit: Visit, client: Client, path: str) -> None:
     landmark = "2 classifications" if path == "/history" else "Handwritten digits"
     expect(main(page).get_by_role("heading", name=landmark, exact=True)).to_be_visible()
     expect_no_horizontal_scrolling(page)
+
+
+def test_export_larger_than_the_memory_for_it_is_complete(
+    visit: Visit, client: Client, database: Path
+) -> None:
+    """A file of more than 100 MB streams through the page."""
+    client.history.clear()
+    rows = 150_000
+    fill(database, rows)
+    page = visit("/history")
+    with page.expect_download(timeout=300_000) as download:
+        main(page).get_by_role("link", name="Download CSV").click()
+    with download.value.path().open(newline="") as file:
+        names = {row["filename"] for row in csv.DictReader(file)}
+    assert names == {f"{number}.png" for number in range(rows)}

@@ -194,3 +194,14 @@ def test_too_many_zips_are_rejected(monkeypatch: pytest.MonkeyPatch) -> None:
     problem = archives.reject_many_zips(["a.zip", "b.zip", "c.ZIP"])
     assert problem is not None
     assert problem.message == "The upload has 3 zips; the limit is 2."
+
+
+def test_too_many_zips_that_were_added_one_by_one_are_rejected(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(archives, "MAX_ZIPS", 1)
+    file = File("mine.zip", zipped(**{"a.png": SEVEN}))
+    assert extract(file)[1] == []
+    images, (problem,) = extract(file, file)
+    assert not images
+    assert problem.message == "The upload has more than 1 zips."
