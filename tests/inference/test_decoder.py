@@ -172,7 +172,7 @@ def test_tiny_image_does_not_wait_for_the_memory_budget() -> None:
 
 
 def test_image_larger_than_the_budget_for_kept_images_is_not_kept() -> None:
-    reader = ImageReader(memory=16_000_000)  # keeps 2 MB
+    reader = ImageReader(memory=32_000_000)  # keeps 2 MB
     decoders = [Decoder(spec, reader) for spec in (DigitPreprocess(), photo_spec(256))]
     for side, is_kept in ((700, True), (900, False)):
         shared = SharedImage(encoded(noise(side, side)), decoders)

@@ -16,7 +16,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from PIL import Image
 
@@ -31,6 +31,7 @@ except ImportError:  # Windows: no limits
     resource = None  # type: ignore[assignment]
 
 IDLE_SECONDS: Final = 20.0
+_PIXELS: Final = "prism_pixels"  # attribute with decoded pixels that are not in the image
 _MAX_BLOB: Final = 4_000_000  # bytes
 _MAX_GROWTH: Final = 50_000_000  # bytes of address space that are kept for the next file
 
@@ -65,8 +66,17 @@ def _respond(request: dict[str, Any], data: bytes) -> Iterator[bytes]:
         yield _blob(image, name)
     step = rows_of_band(image.width)
     for top in range(0, image.height, step):
-        bottom = min(top + step, image.height)
-        yield image.crop((0, top, image.width, bottom)).tobytes()
+        yield _band(image, top, min(top + step, image.height))
+
+
+def _band(image: Image.Image, top: int, bottom: int) -> bytes:
+    """Return the pixels of some rows."""
+    pixels = getattr(image, _PIXELS, None)
+    if pixels is None:
+        return image.crop((0, top, image.width, bottom)).tobytes()
+    size, stride = (image.width, bottom - top), pixels.stride
+    rows = memoryview(pixels.data)[top * stride : bottom * stride].tobytes()
+    return Image.frombytes(image.mode, size, rows, "raw", pixels.mode, stride).tobytes()
 
 
 def _open(data: bytes, form: str, halvings: int | None) -> Image.Image:
@@ -74,6 +84,8 @@ def _open(data: bytes, form: str, halvings: int | None) -> Image.Image:
     if halvings is None:
         return image
     try:
+        if form == "HEIF" and image.mode in MODES:
+            return _load_heif(image)
         if form == "JPEG2000":
             setattr(image, "reduce", halvings)  # noqa: B010 (the property hides a method)
         image.load()
@@ -85,6 +97,17 @@ def _open(data: bytes, form: str, halvings: int | None) -> Image.Image:
         if completeness.ends_early(data, form, image):
             raise failures.truncated_error() from error
         raise failures.broken_error() from error
+
+
+def _load_heif(image: Any) -> Image.Image:
+    """Decode a HEIF file without copying the pixels to a Pillow image, which takes memory."""
+    pixels = image._heif_file[image.tell()]
+    pixels.load()
+    image._size = pixels.size  # decoding may change it
+    if pixels.mode != image.mode:
+        raise ValueError("the mode has changed")
+    setattr(image, _PIXELS, pixels)
+    return cast(Image.Image, image)
 
 
 def _describe(image: Image.Image) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from PIL import Image
 # for images with transparency.
 _BYTES_PER_PIXEL: Final = {
     "AVIF": (11, 18),
-    "HEIF": (7.3, 13.5),
+    "HEIF": (6.2, 13.5),
     "WEBP": (17, 22),
     "JPEG2000": (20, 26),
 }

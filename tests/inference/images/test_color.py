@@ -2,16 +2,17 @@
 
 import struct
 import zlib
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
-from backend.inference.images import icc
+from backend.inference.images import color, icc
 from backend.inference.images.loading import decode, load_rgb
 from backend.inference.images.opening import open_image
-from tests.images import encoded
+from tests.images import encoded, noise
 
 DATA = Path(__file__).parent / "data"
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
@@ -169,3 +170,19 @@ def test_transparent_image_keeps_its_alpha() -> None:
     decoded = decode(encoded(image, icc_profile=DISPLAY_P3))
     assert decoded.getpixel((0, 0)) == (255, 255, 255)
     assert is_close(decoded.getpixel((8, 8)), ORANGE_OF_P3)  # type: ignore[arg-type]
+
+
+def test_cache_of_transforms_is_limited_and_holds_no_profiles(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = []
+    build = color._build_transform
+    monkeypatch.setattr(color, "_build_transform", lambda *args: built.append(args) or build(*args))
+    monkeypatch.setattr(color, "_transforms", OrderedDict())
+    monkeypatch.setattr(color, "_CACHED_TRANSFORMS", 2)
+    profiles = [icc.gamma_profile(gamma, icc.SRGB) or b"" for gamma in (0.5, 0.6, 0.7)]
+    for index in (0, 1, 0, 2, 0, 1):
+        color.to_srgb(noise(), profiles[index])
+    assert [profiles.index(profile) for profile, _ in built] == [0, 1, 2, 1]
+    assert len(color._transforms) == 2
+    assert max(len(digest) for digest, _ in color._transforms) == 32

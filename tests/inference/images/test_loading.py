@@ -1,6 +1,8 @@
 """Decoding of images in all formats to upright RGB, and errors for all others."""
 
 import struct
+import subprocess
+import sys
 import zlib
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,10 @@ from backend.inference.images.completeness import count_jpeg_scans
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.images.loading import decode, load_rgb
 from backend.inference.images.opening import open_image
-from tests.conftest import FUZZ_FACTOR
+from tests.conftest import FUZZ_FACTOR, ROOT
 from tests.fuzz.samples import image_samples
 from tests.images import encoded, noise, seven
+from tests.inference.images.bombs import exif, jpeg_segments
 
 
 def difference(first: Image.Image, second: Image.Image) -> int:
@@ -438,3 +441,16 @@ def test_damaged_file_is_decoded_or_raises_image_error(
     except ImageError:
         return
     assert image.mode == "RGB"
+
+
+def test_warnings_about_damaged_files_are_neither_shown_nor_remembered() -> None:
+    program = (
+        "from backend.inference.images.loading import decode; import sys, PIL.TiffImagePlugin;"
+        "decode(sys.stdin.buffer.read()); print(len(vars(PIL.TiffImagePlugin).get("
+        "'__warningregistry__', ())))"
+    )
+    data = jpeg_segments(0xE1, [b"Exif\0\0" + exif(50, 50)[:-40]])
+    done = subprocess.run(
+        [sys.executable, "-c", program], input=data, capture_output=True, cwd=ROOT
+    )
+    assert (done.stdout.strip(), done.stderr) == (b"1", b"")  # its version
