@@ -45,7 +45,7 @@ def divide_descriptors(limit: int, max_connections: int) -> DescriptorBudget:
     files = min(_FILES, max(_MIN_FILES, limit // 8))
     spare = max(limit - files, 4)
     over_limit = min(MAX_OVER_LIMIT, spare // 4)
-    backlog = min(MAX_BACKLOG, spare // 4)
+    backlog = min(MAX_BACKLOG, max(spare // 4, spare - over_limit - max_connections))
     return DescriptorBudget(min(max_connections, spare - over_limit - backlog), over_limit, backlog)
 
 

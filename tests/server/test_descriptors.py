@@ -12,7 +12,8 @@ from tests.conftest import ROOT
 
 
 def test_default_limits_fit_into_a_large_limit_of_open_files() -> None:
-    assert divide_descriptors(20_000, 1000) == (1000, MAX_OVER_LIMIT, MAX_BACKLOG)
+    for limit in (3560, 20_000):
+        assert divide_descriptors(limit, 1000) == (1000, MAX_OVER_LIMIT, MAX_BACKLOG)
 
 
 @pytest.mark.parametrize("limit", [64, 100, 256, 1024, 3000])
