@@ -1,17 +1,20 @@
 """The entry point: what it logs, and the headers of every response of its server."""
 
 import multiprocessing
+import os
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
 
 from backend.api.middleware.draining import DrainState
+from backend.app import create_app
 from backend.server import entrypoint
 from backend.server.connection_limits import ConnectionLimits
 from backend.server.lifecycle import Server
@@ -19,6 +22,7 @@ from backend.server.request_stream import SharedState
 from backend.server.worker_process import CONFIG_ERROR
 from backend.settings import Settings
 from tests.conftest import ROOT
+from tests.fake_models import fake_loader, settings_for, write_model
 from tests.server_thread import ServerThread, get_request, read_all
 
 HEADERS = (
@@ -95,3 +99,20 @@ def test_windows_gets_one_line(module: str) -> None:
     (line,) = result.stderr.decode().splitlines()
     assert line.startswith("error: ")
     assert "WSL" in line
+
+
+def test_worker_sends_heartbeats_until_its_pipe_closes(tmp_path: Path) -> None:
+    write_model(tmp_path / "models")
+    settings = settings_for(tmp_path / "models")
+    app = create_app(settings, fake_loader())
+    supervisor, worker = multiprocessing.Pipe()
+    with socket.create_server(("127.0.0.1", 0)) as listener, worker:
+        thread = threading.Thread(target=entrypoint.serve, args=(settings, app, listener, worker))
+        thread.start()
+        with supervisor:
+            heartbeats = b""
+            while not heartbeats.endswith(b"rr"):
+                heartbeats += os.read(supervisor.fileno(), 100)
+                assert set(heartbeats) <= set(b"lr")
+        thread.join(10)
+        assert not thread.is_alive()
