@@ -65,20 +65,3 @@ def test_peers_have_shares_unless_they_are_proxies(
     for _ in range(2):
         shared.limits.admit(FakeConnection(0.1), "10.0.0.1", NOW)
     assert shared.limits.admit(FakeConnection(0.1), "10.0.0.2", NOW) == has_share
-
-
-def test_worker_sends_heartbeats_until_its_pipe_closes(tmp_path: Path) -> None:
-    write_model(tmp_path / "models")
-    settings = settings_for(tmp_path / "models")
-    app = create_app(settings, fake_loader())
-    supervisor, worker = multiprocessing.Pipe()
-    with socket.create_server(("127.0.0.1", 0)) as listener, worker:
-        thread = threading.Thread(target=entrypoint.serve, args=(settings, app, listener, worker))
-        thread.start()
-        with supervisor:
-            heartbeats = b""
-            while not heartbeats.endswith(b"rr"):
-                heartbeats += os.read(supervisor.fileno(), 100)
-                assert set(heartbeats) <= set(b"lr")
-        thread.join(10)
-        assert not thread.is_alive()
