@@ -48,9 +48,8 @@ class Upload:
 
 def parse_boundary(content_type: str) -> bytes:
     """Return the boundary of a Content-Type; raise MalformedRequestError if there is none."""
-    options = {}
-    if len(content_type) <= _MAX_CONTENT_TYPE:
-        _, options = parse_options_header(content_type)
+    is_short = len(content_type) <= _MAX_CONTENT_TYPE
+    _, options = parse_options_header(content_type if is_short else None)
     boundary = options.get(b"boundary")
     if not boundary:
         raise MalformedRequestError("The multipart form has no boundary in its Content-Type.")

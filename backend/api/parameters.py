@@ -68,7 +68,7 @@ def _validator(parse: Callable[[str], T], hint: str) -> BeforeValidator:
         try:
             return parse(text)
         except ValueError as error:
-            raise PydanticCustomError("parameter", hint) from error  # type: ignore[arg-type]
+            raise PydanticCustomError("parameter", hint) from error
 
     return BeforeValidator(validate)
 

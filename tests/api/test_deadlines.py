@@ -77,6 +77,12 @@ def test_invalid_request_timeout_gets_422(client: TestClient, path: str, timeout
     assert "X-Request-Timeout" in problem(response, 422, "invalid_parameter")["detail"]
 
 
+def test_repeated_request_timeout_gets_422(client: TestClient) -> None:
+    headers = [("X-Request-Timeout", "5"), ("X-Request-Timeout", "5")]
+    response = client.post("/classify", files={"file": gray(1)}, headers=headers)
+    problem(response, 422, "invalid_parameter")
+
+
 @pytest.mark.anyio
 @pytest.mark.parametrize("query", ["", "top_k=1"])
 @pytest.mark.parametrize("side", [8, 80])

@@ -2,6 +2,7 @@
 
 import hashlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.e2e.backend_process import BackendProcess
 KEY = "contract"
 KEYS = hashlib.sha256(KEY.encode()).hexdigest()
 # Settings, random requests for each route, and the minimum of all requests.
-SERVICES = {
+SERVICES: dict[str, tuple[dict[str, Any], int, int]] = {
     "open history": ({"PRISM_HISTORY_OPEN": "true", "PRISM_HISTORY_IMAGES": "true"}, 350, 5_000),
     "closed history": ({}, 20, 1_000),
     "no history": ({"PRISM_HISTORY": "false", "PRISM_HISTORY_OPEN": "true"}, 20, 1_000),

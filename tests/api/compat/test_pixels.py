@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import numpy as np
 import pytest
-from httpx import Response
+from httpx2 import Response
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 from starlette.testclient import TestClient
