@@ -11,5 +11,5 @@ from backend.server import entrypoint
 
 if __name__ == "__main__":
     limit = int(os.environ["MEMORY_LIMIT"])
-    app.memory_limit = lambda: limit  # type: ignore[attr-defined]
+    vars(app)["memory_limit"] = lambda: limit
     entrypoint.main()

@@ -170,7 +170,8 @@ async def test_runner_whose_batch_does_not_return_is_replaced(
 
 
 async def test_owner_learns_of_stuck_items(monkeypatch: pytest.MonkeyPatch) -> None:
-    work, found = DoublingWork(blocked=True), []
+    work = DoublingWork(blocked=True)
+    found: list[int] = []
     with run_batcher(work, on_stuck=found.append) as batcher:
         stuck = await start_stuck_batch(batcher, work, monkeypatch)
         second = batcher.submit(1)
@@ -185,9 +186,9 @@ async def test_only_some_stuck_runners_are_replaced(monkeypatch: pytest.MonkeyPa
     work = DoublingWork(blocked=True)
     with run_batcher(work, max_batch=1) as batcher:
         futures = [await start_stuck_batch(batcher, work, monkeypatch)]
-        for count in (2, 3):
-            futures.append(batcher.submit(count))
-            await wait_until(lambda count=count: len(work.batches) == count)
+        for number in (1, 2):
+            futures.append(batcher.submit(number))
+            await wait_until(lambda: len(work.batches) == len(futures))
         futures.append(batcher.submit(4))
         assert count_runner_threads() == 3
         monkeypatch.undo()

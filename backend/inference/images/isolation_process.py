@@ -137,7 +137,7 @@ def _line(response: dict[str, Any]) -> bytes:
 
 def _is_requested() -> bool:
     """Wait for a request; return whether there is one within IDLE_SECONDS."""
-    if sys.platform == "win32":
+    if resource is None:  # on Windows, select takes sockets only
         return True
     return bool(select.select([sys.stdin], [], [], IDLE_SECONDS)[0])
 

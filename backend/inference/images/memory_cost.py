@@ -36,7 +36,8 @@ def count_pixels(image: Image.Image) -> int:
     """
     divisor: int = image.info.get(DIVISOR, 1)
     width, height = -(-image.width // divisor), -(-image.height // divisor)
-    return max(max(width, _MIN_ROW_PIXELS) * height, image.info.get(TILE_PIXELS, 0))
+    tile: int = image.info.get(TILE_PIXELS, 0)
+    return max(max(width, _MIN_ROW_PIXELS) * height, tile)
 
 
 def count_tile_pixels(image: Image.Image) -> int:

@@ -114,7 +114,8 @@ def _use_scaled_decoding(image: Image.Image, data: bytes, scale: int) -> None:
 
 def _coefficient_bytes(image: Image.Image, data: bytes) -> int:
     """Return the bytes of the coefficients that the decoder of a JPEG keeps between scans."""
-    sampling = [across * down for _, across, down, _ in getattr(image, "layer", ())]
+    layers: list[tuple[int, int, int, int]] = getattr(image, "layer", [])
+    sampling = [across * down for _, across, down, _ in layers]
     if not sampling or not completeness.has_partial_scans(data):
         return 0
     return math.ceil(2 * image.width * image.height * sum(sampling) / max(1, *sampling))

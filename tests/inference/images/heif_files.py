@@ -3,6 +3,7 @@
 import struct
 from pathlib import Path
 
+Item = tuple[bytes, bytes, list[int], tuple[int, int]]
 _SAMPLE = Path(__file__).parent / "data" / "noise_turned.heic"
 
 
@@ -11,7 +12,7 @@ def _box(name: bytes, *parts: bytes) -> bytes:
     return struct.pack(">I", 8 + len(body)) + name + body
 
 
-def heif(items: list[tuple[bytes, bytes, list[int], tuple[int, int]]], tiles: int = 1) -> bytes:
+def heif(items: list[Item], tiles: int = 1) -> bytes:
     """Return a HEIF file of `items`, the first of which is the primary one, and of coded tiles.
 
     An item has a type, data, the numbers of the items that it is made of, and a size in pixels.
@@ -20,7 +21,7 @@ def heif(items: list[tuple[bytes, bytes, list[int], tuple[int, int]]], tiles: in
     sample = _SAMPLE.read_bytes()
     start = sample.index(b"hvcC") - 4
     decoder = sample[start : start + int.from_bytes(sample[start : start + 4], "big")]
-    tile = (b"hvc1", sample[452 : 452 + 748], [], (64, 96))
+    tile: Item = (b"hvc1", sample[452 : 452 + 748], [], (64, 96))
     sizes = [item[3] for item in items] + [tile[3]]
     properties = [decoder] + [_box(b"ispe", struct.pack(">III", 0, *size)) for size in sizes]
     entries, places, links, parts, contents = b"", b"", b"", b"", b""

@@ -175,14 +175,19 @@ def test_transparent_image_keeps_its_alpha() -> None:
 def test_cache_of_transforms_is_limited_and_holds_no_profiles(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    built = []
+    built: list[bytes] = []
     build = color._build_transform
-    monkeypatch.setattr(color, "_build_transform", lambda *args: built.append(args) or build(*args))
+
+    def record(profile: bytes, mode: str) -> color.Transform | None:
+        built.append(profile)
+        return build(profile, mode)
+
+    monkeypatch.setattr(color, "_build_transform", record)
     monkeypatch.setattr(color, "_transforms", OrderedDict())
     monkeypatch.setattr(color, "_CACHED_TRANSFORMS", 2)
     profiles = [icc.gamma_profile(gamma, icc.SRGB) or b"" for gamma in (0.5, 0.6, 0.7)]
     for index in (0, 1, 0, 2, 0, 1):
         color.to_srgb(noise(), profiles[index])
-    assert [profiles.index(profile) for profile, _ in built] == [0, 1, 2, 1]
+    assert [profiles.index(profile) for profile in built] == [0, 1, 2, 1]
     assert len(color._transforms) == 2
     assert max(len(digest) for digest, _ in color._transforms) == 32
