@@ -147,3 +147,11 @@ def test_clients_that_take_all_they_get_leave_places_for_another(clients: int) -
     assert admission.held(0) >= 3 * SIZE // (1 + 3 * clients)
     admission.require(None, "new")
     assert admission.in_flight < SIZE
+
+
+def test_work_that_would_not_be_done_in_time_itself_is_rejected() -> None:
+    admission = Admission(SIZE, 0.1)
+    admission.enter(0.0, "other", 1.5)
+    with pytest.raises(WorkRejectedError):
+        admission.require(5.0, "new", 4.0)
+    admission.require(5.0, "new", 3.0)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from backend.inference.admission import WorkRejectedError
 from backend.inference.classifier import Classifier
 from backend.inference.errors import DeadlineError, ImageError, InferenceError, QueueFullError
 from backend.inference.models import artifact
@@ -55,7 +56,13 @@ class Service:
     """A classifier of gray images with its runtime and a recording observer."""
 
     def __init__(
-        self, folder: Path, *, concurrent: bool, side: int = 8, queue_size: int = 100
+        self,
+        folder: Path,
+        *,
+        concurrent: bool,
+        side: int = 8,
+        queue_size: int = 100,
+        max_batch: int = 32,
     ) -> None:
         self.side = side
         model = artifact.read(write_model(folder, preprocess=GRAY))
@@ -67,6 +74,7 @@ class Service:
             partial(fake_loader(self.runtime), model),
             threads=1,
             queue_size=queue_size,
+            max_batch=max_batch,
             observer=self.observer,
         )
 
@@ -77,11 +85,15 @@ class Service:
         await wait_until(lambda: self.runtime.batches == [[0]])
         return first
 
-    def send(self, digit: int, time_limit: float | None = None) -> asyncio.Future[object]:
-        return asyncio.ensure_future(self.classify(digit, time_limit))
+    def send(
+        self, digit: int, time_limit: float | None = None, client: str = ""
+    ) -> asyncio.Future[object]:
+        return asyncio.ensure_future(self.classify(digit, time_limit, client))
 
-    async def classify(self, digit: int, time_limit: float | None = None) -> object:
-        result = await self.classifier.classify(gray(digit, self.side), time_limit)
+    async def classify(
+        self, digit: int, time_limit: float | None = None, client: str = ""
+    ) -> object:
+        result = await self.classifier.classify(gray(digit, self.side), time_limit, client)
         return result.top(1)[0].index
 
     async def wait_until_queued(self, count: int) -> None:
@@ -248,3 +260,69 @@ async def test_each_admitted_image_ends_in_exactly_one_event(service: Service) -
         "failed: InferenceError",
         "failed: UnsupportedImageError",
     ]
+
+
+async def test_images_of_clients_take_turns(tmp_path: Path) -> None:
+    service = Service(tmp_path, concurrent=True, max_batch=1)
+    try:
+        futures = [await service.block()]
+        futures += [service.send(1, client="busy") for _ in range(5)]
+        await service.wait_until_queued(5)
+        futures.append(service.send(2, client="other"))
+        await service.wait_until_queued(6)
+        service.runtime.release()
+        await gather_results(*futures)
+        assert [2] in service.runtime.batches[:3]
+    finally:
+        service.runtime.release()
+        service.classifier.close()
+
+
+async def test_client_leaves_places_in_the_queue_to_another(tmp_path: Path) -> None:
+    service = Service(tmp_path, concurrent=True, queue_size=4)
+    try:
+        service.runtime.hold()
+        futures = [service.send(1, client="busy") for _ in range(3)]
+        await service.wait_until_queued(2)
+        with pytest.raises(QueueFullError):
+            await service.classify(1, client="busy")
+        futures.append(service.send(2, client="other"))
+        service.runtime.release()
+        assert await gather_results(*futures) == [1, 1, 1, 2]
+    finally:
+        service.runtime.release()
+        service.classifier.close()
+
+
+async def test_large_image_needs_capacity_of_the_queue_of_large_images(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    def reject(_: object, time_limit: float | None, client: str) -> None:
+        asked.append((time_limit, client))
+        raise WorkRejectedError("too_slow", 3.0)
+
+    monkeypatch.setattr(service.classifier._large, "require_capacity", reject)
+    await service.classify(1, 5.0, "a")
+    with pytest.raises(QueueFullError):
+        await service.classifier.classify(gray(1, 2000), 5.0, "a")
+    assert not service.classifier.has_capacity(5.0, "a", gray(1, 2000))
+    assert asked == [(5.0, "a")] * 2
+    assert service.observer.events.count("too_slow") == 1
+
+
+@pytest.mark.parametrize(("side", "count"), [(80, 1), (2000, 0)])
+async def test_only_ordinary_images_in_flight_limit_the_threads_of_large_ones(
+    tmp_path: Path, side: int, count: int
+) -> None:
+    service = Service(tmp_path, concurrent=True, side=side)
+    try:
+        future = await service.block()
+        assert service.classifier._large._ordinary == count
+        service.runtime.release()
+        await gather_results(future)
+        assert service.classifier._large._ordinary == 0
+    finally:
+        service.runtime.release()
+        service.classifier.close()

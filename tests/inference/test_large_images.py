@@ -254,3 +254,12 @@ async def test_closed_queue_accepts_no_image(large: LargeImages, decodings: Deco
     large.close()
     with pytest.raises(ClosedError):
         await large.decode(decodings.work("late"), SMALL)
+
+
+async def test_client_is_charged_for_the_time_that_decoding_took(
+    large: LargeImages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    charged: list[float] = []
+    monkeypatch.setattr(large._batcher, "charge", lambda _, cost: charged.append(cost))
+    await large.decode(lambda _: "done", DecodingCost(100.0, 10))
+    assert charged == [pytest.approx(-100, abs=50)]
