@@ -155,7 +155,8 @@ class WorkerSupervisor:
             is_silent = worker.silent_checks >= limit
             is_suspended = worker.suspended_checks >= policy.silent_checks
             if (is_silent or is_suspended) and not worker.is_killed:
-                log.error("worker %s does not respond: killing it", worker.pid)
+                reason = "is suspended" if worker.suspended_checks else "does not respond"
+                log.error("worker %s %s: killing it", worker.pid, reason)
                 worker.kill()
 
     def _on_signal(self, sig: int, _: FrameType | None) -> None:

@@ -137,7 +137,7 @@ def test_suspended_worker_is_replaced(tmp_path: Path) -> None:
         started = suspend(worker)
         lost = client_ports(worker, backend.port)
         with sending(backend.port) as clients:
-            wait_for(log, f"worker {worker} does not respond: killing it")
+            wait_for(log, f"worker {worker} is suspended: killing it")
             silence = time.monotonic() - started
             wait_for(log, "is ready", 3)
         print(f"killed after {silence:.1f} s, replaced after {time.monotonic() - started:.1f} s")
@@ -152,6 +152,6 @@ def test_worker_that_is_suspended_while_it_starts_is_replaced(tmp_path: Path) ->
     with BackendProcess(log, **ENVIRON) as backend:
         worker = wait_for_workers(backend, 1)[0]
         started = suspend(worker)
-        wait_for(log, f"worker {worker} does not respond: killing it")
+        wait_for(log, f"worker {worker} is suspended: killing it")
         assert time.monotonic() - started < MAX_SILENCE
         wait_for(log, "is ready", 2)

@@ -88,8 +88,9 @@ def fail_until_third_start(_: socket.socket, pipe: Connection) -> None:
     if start in {1, 2, 4}:
         sys.exit(1)
     be_ready(pipe)
-    if start == 5:
-        stop_service()
+    if start == 3:
+        os._exit(0)  # at once
+    stop_service()
 
 
 def test_delay_of_restarts_doubles_until_a_worker_is_ready(
@@ -167,9 +168,10 @@ def test_worker_without_heartbeats_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PRISM_TEST_FAILURE", failure.__name__)
-    assert run(run_failure) == signal.SIGTERM
+    assert run(run_failure, policy=replace(FAST, silent_start_checks=1000)) == signal.SIGTERM
     killed, died = messages(caplog)
-    assert killed.endswith("does not respond: killing it")
+    reason = "does not respond" if failure is be_ready_and_hang else "is suspended"
+    assert killed.endswith(f"{reason}: killing it")
     assert "SIGKILL" in died
 
 
@@ -270,7 +272,8 @@ def test_orphans_are_reaped_by_the_first_process(reap_orphans: bool, starts: Pat
     prctl = ctypes.CDLL(None).prctl
     assert prctl(SUBREAPER, 1) == 0
     try:
-        assert run(leave_orphan, reap_orphans=reap_orphans) == signal.SIGTERM
+        policy = replace(FAST, silent_checks=10_000)
+        assert run(leave_orphan, policy=policy, reap_orphans=reap_orphans) == signal.SIGTERM
         orphan = int(starts.read_text().splitlines()[1])
         is_zombie = Path(f"/proc/{orphan}").exists()
         assert is_zombie is not reap_orphans
