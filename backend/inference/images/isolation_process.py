@@ -11,10 +11,12 @@ bands of its pixels follow.
 """
 
 import json
+import mmap
 import select
 import signal
 import sys
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -25,11 +27,7 @@ from backend.inference.images import completeness, failures, opening
 from backend.inference.images.isolation import BLOBS, MEMORY_STATUS, MODES, rows_of_band
 from backend.inference.images.memory_cost import count_tile_pixels
 
-try:
-    import resource
-except ImportError:  # Windows: no limits
-    resource = None  # type: ignore[assignment]
-
+_HAS_LIMITS: Final = find_spec("resource") is not None  # not on Windows
 IDLE_SECONDS: Final = 20.0
 _PIXELS: Final = "prism_pixels"  # attribute with decoded pixels that are not in the image
 _MAX_BLOB: Final = 4_000_000  # bytes
@@ -137,7 +135,7 @@ def _line(response: dict[str, Any]) -> bytes:
 
 def _is_requested() -> bool:
     """Wait for a request; return whether there is one within IDLE_SECONDS."""
-    if resource is None:  # on Windows, select takes sockets only
+    if not _HAS_LIMITS:  # on Windows, select takes sockets only
         return True
     return bool(select.select([sys.stdin], [], [], IDLE_SECONDS)[0])
 
@@ -147,8 +145,10 @@ def _set_limits(memory: int | None, seconds: float) -> None:
 
     Only time in which a processor works for this process counts; 0 is no limit.
     """
-    if resource is None:
+    if not _HAS_LIMITS:
         return
+    import resource
+
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (hard if memory is None else memory, hard))
     signal.setitimer(signal.ITIMER_PROF, seconds)  # SIGPROF ends the process
@@ -160,7 +160,7 @@ def _address_space() -> int:
         pages = Path("/proc/self/statm").read_text().split()[0]
     except OSError:
         return 0
-    return int(pages) * 4096 if resource is None else int(pages) * resource.getpagesize()
+    return int(pages) * mmap.PAGESIZE
 
 
 if __name__ == "__main__":

@@ -39,10 +39,9 @@ def main() -> None:
         peak = _status("VmHWM") - base
         isolation.close()
         seconds = _seconds() - started
-        try:
+        estimate = 0
+        if error is None:
             estimate = estimate_memory(opening.open_image(data, max_pixels=MAX_PIXELS))
-        except ImageError:
-            estimate = 0
         allowed = min(estimate, MEMORY) + 3 * len(data) + 5_000_000
         line = {"peak": peak, "allowed": allowed, "seconds": seconds, "error": error}
         print(json.dumps({"name": name} | line), flush=True)
