@@ -151,7 +151,8 @@ def report(name: str, backend: Backend, statuses: Counter[int], slowest: float) 
     health = statistics.quantiles(backend.health, n=100)[98] if len(backend.health) > 1 else 0.0
     print(
         f"{name}: {dict(statuses)}, slowest {slowest:.2f} s, /health p99 {health * 1000:.0f} ms, "
-        f"memory {backend.memory / 1e6:.0f} MB"
+        f"memory {backend.memory / 1e6:.0f} MB",
+        flush=True,
     )
 
 
@@ -183,6 +184,7 @@ def test_corpora_and_mutants_are_answered(backend: Backend) -> None:
             slow.append((round(seconds, 1), target, len(data), data[:40]))
         if number % 1000 == 500:
             growth.append(backend.used_memory())
+            report(f"{number} files", backend, statuses, slowest)
     report(f"{len(files)} corpora and mutants", backend, statuses, slowest)
     print("memory every 1000 files, MB:", [used // 1_000_000 for used in growth])
     assert slow == []
