@@ -4,14 +4,14 @@ When all slots are taken, a new connection replaces the one that has kept the se
 the longest time, of the client that holds the most connections. A client is a peer's address.
 """
 
-import ipaddress
 from collections import Counter
 from typing import Final, Protocol
+
+from backend.api.clients import client_at
 
 _STALE_SECONDS: Final = 1.0  # a client that kept the server waiting for less keeps its slot,
 # unless the client holds more connections than the one that replaces it.
 _SCAN_INTERVAL: Final = 0.25  # seconds
-_IPV6_CLIENT_BITS: Final = 64  # a client controls all addresses of its network
 
 
 class LimitedConnection(Protocol):
@@ -45,7 +45,7 @@ class ConnectionLimits:
 
     def admit(self, connection: LimitedConnection, address: str, now: float) -> bool:
         """Return whether a new connection has a slot; replace another connection if necessary."""
-        client = client_of(address) if self._per_client else ""
+        client = client_at(address) if self._per_client else ""
         if len(self._admitted) >= self._max_connections:
             victim = self._find_victim(client, now)
             if victim is None:
@@ -108,16 +108,3 @@ class ConnectionLimits:
         ]
         ranked.sort()
         self._candidates = [connection for *_, connection in ranked]
-
-
-def client_of(address: str) -> str:
-    """Return the client that has an address: the address, or its network for IPv6."""
-    if ":" not in address:
-        return address
-    try:
-        parsed = ipaddress.IPv6Address(address.partition("%")[0])
-    except ValueError:
-        return address
-    if parsed.ipv4_mapped:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((int(parsed), _IPV6_CLIENT_BITS), strict=False))
