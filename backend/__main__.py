@@ -11,7 +11,7 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 if __name__ == "__main__":
     if sys.platform == "win32":
-        sys.exit("error: the backend needs Linux or macOS; on Windows, run it in WSL or a container")
+        sys.exit("error: the backend needs Linux or macOS; on Windows, use WSL or a container")
     from backend.server.entrypoint import main
 
     main()

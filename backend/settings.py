@@ -54,7 +54,8 @@ class Settings(BaseSettings):
         1, validation_alias="WEB_CONCURRENCY", description="number of worker processes, at most 64"
     )
     max_connections: PositiveInt = Field(
-        1000, description="open connections per process; further ones replace the slowest or get a 503"
+        1000,
+        description="open connections per process; further ones replace the slowest or get a 503",
     )
     header_timeout: PositiveFloat = Field(
         10.0, description="seconds to receive a request's headers; then the connection is closed"

@@ -9,8 +9,9 @@ import sys
 from contextlib import suppress
 from typing import Final
 
-# Parameters of mallopt, from malloc.h. The thresholds in bytes, measured in 512 MB, return the memory
-# of large images and keep that of small ones, whose reallocation would cost a fifth of the time.
+# Parameters of mallopt, from malloc.h. The thresholds in bytes, measured in 512 MB, return the
+# memory of large images and keep that of small ones, whose reallocation would cost a fifth of the
+# time.
 _M_TRIM_THRESHOLD: Final = -1
 _M_MMAP_THRESHOLD: Final = -3
 _M_ARENA_MAX: Final = -8

@@ -128,9 +128,7 @@ def _load() -> tuple[Settings, FastAPI]:
         sys.exit(f"error: {error}")
 
 
-def _uvicorn_config(
-    settings: Settings, app: FastAPI, backlog: int = MAX_BACKLOG
-) -> uvicorn.Config:
+def _uvicorn_config(settings: Settings, app: FastAPI, backlog: int = MAX_BACKLOG) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         host=settings.host,

@@ -26,8 +26,8 @@ _FORBIDDEN: Final = frozenset({401, 403})
 _TEMPORARY: Final = frozenset({408, 425, 429})
 # IPv6 addresses of IPv4 hosts behind a NAT64 gateway (RFC 6052).
 _NAT64: Final = ipaddress.ip_network("64:ff9b::/96")
-# All IPv6 addresses that IANA assigns to networks. `is_global` also accepts others, for instance the
-# deprecated site-local fec0::/10.
+# All IPv6 addresses that IANA assigns to networks. `is_global` also accepts others, for instance
+# the deprecated site-local fec0::/10.
 _GLOBAL_UNICAST: Final = ipaddress.ip_network("2000::/3")
 # Accepted by `is_global`, but not hosts of the internet: services of the local gateway (RFC 6890),
 # relays of 6to4 (RFC 7526), documentation (RFC 9637).
