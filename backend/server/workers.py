@@ -41,6 +41,7 @@ class RestartPolicy:
     silent_start_checks: int = 120  # without heartbeats of a worker that starts or loads models
     delay: float = 1.0  # seconds from the first failed start to the next, doubled each time
     max_delay: float = 30.0
+    max_delay_alone: float = 2.0  # while no other worker runs
     failed_starts: int = 5  # of each worker, without any that became ready: the service ends
 
 
@@ -130,7 +131,8 @@ class WorkerSupervisor:
 
     def _on_failed_start(self, failed_starts: int, reason: str) -> None:
         policy = self._policy
-        delay = min(policy.max_delay, policy.delay * 2 ** (failed_starts - 1))
+        max_delay = policy.max_delay if self._workers else policy.max_delay_alone
+        delay = min(max_delay, policy.delay * 2 ** (failed_starts - 1))
         log.error("a worker ended before it was ready (%s): next start in %g s", reason, delay)
         self._starts.append(ScheduledStart(time.monotonic() + delay, failed_starts))
         counts = [one.failed_starts for one in (*self._workers, *self._starts)]

@@ -3,6 +3,7 @@
 import http.client
 import os
 import random
+import re
 import signal
 import socket
 import sys
@@ -102,8 +103,19 @@ def wait_for_workers(backend: BackendProcess, count: int, seconds: float = 60) -
     return workers
 
 
+def choose_worker(backend: BackendProcess, log: Path) -> int:
+    """Wait until a worker serves, and return a random one of the others."""
+    while True:
+        workers = wait_for_workers(backend, 2)
+        served = set(map(int, re.findall(r"Started server process \[(\d+)\]", log.read_text())))
+        others = [one for one in workers if served & set(workers) - {one}]
+        if others:
+            return random.choice(others)
+        time.sleep(0.05)
+
+
 def test_sigkill_of_workers_loses_only_their_own_requests(tmp_path: Path) -> None:
-    """Workers are killed also while they start, and while no other one serves."""
+    """Any worker is killed while another one serves, also one that starts."""
     log = tmp_path / "log"
     lost: set[int] = set()
     with BackendProcess(log, **ENVIRON) as backend:
@@ -111,7 +123,7 @@ def test_sigkill_of_workers_loses_only_their_own_requests(tmp_path: Path) -> Non
         with sending(backend.port) as clients:
             for _ in range(ROUNDS):
                 time.sleep(random.uniform(0, 3))
-                worker = random.choice(wait_for_workers(backend, 1))
+                worker = choose_worker(backend, log)
                 os.kill(worker, signal.SIGSTOP)
                 wait_until_stopped(worker)
                 lost |= client_ports(worker, backend.port)

@@ -76,7 +76,7 @@ def fail(_: socket.socket, __: Connection) -> None:
 def test_service_ends_after_repeated_failed_starts_with_bounded_delay(
     caplog: pytest.LogCaptureFixture, starts: Path
 ) -> None:
-    assert run(fail, policy=replace(FAST, max_delay=0.015, failed_starts=3)) is None
+    assert run(fail, policy=replace(FAST, max_delay_alone=0.015, failed_starts=3)) is None
     assert len(starts.read_text().splitlines()) == 3
     *failures, end = messages(caplog)
     assert [text.split("in ")[1] for text in failures] == ["0.01 s", "0.015 s", "0.015 s"]
@@ -132,9 +132,14 @@ def be_ready_or_fail(_: socket.socket, pipe: Connection) -> None:
         time.sleep(0.01)
 
 
-def test_healthy_worker_is_kept_while_others_fail(starts: Path) -> None:
+def test_healthy_worker_is_kept_while_others_fail(
+    starts: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """It is not stopped although the others failed more often than `failed_starts`."""
-    assert run(be_ready_or_fail, 2, replace(FAST, silent_checks=10_000)) == signal.SIGTERM
+    policy = replace(FAST, silent_checks=10_000, max_delay=0.015, max_delay_alone=0)
+    assert run(be_ready_or_fail, 2, policy) == signal.SIGTERM
+    delays = [text.split("in ")[1] for text in messages(caplog) if "next start" in text]
+    assert delays[:3] == ["0.01 s", "0.015 s", "0.015 s"]
     pids = starts.read_text().splitlines()
     assert pids[0] == pids[-1]  # it wrote the last line at SIGTERM
     assert len(set(pids)) >= 5
