@@ -135,7 +135,8 @@ class WorkerSupervisor:
         delay = min(max_delay, policy.delay * 2 ** (failed_starts - 1))
         log.error("a worker ended before it was ready (%s): next start in %g s", reason, delay)
         self._starts.append(ScheduledStart(time.monotonic() + delay, failed_starts))
-        counts = [one.failed_starts for one in (*self._workers, *self._starts)]
+        counts = [start.failed_starts for start in self._starts]
+        counts += [worker.failed_starts for worker in self._workers]
         if not self._was_ready and min(counts) >= policy.failed_starts:
             self._give_up(f"no worker became ready in {policy.failed_starts} attempts")
 
