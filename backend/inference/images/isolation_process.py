@@ -28,10 +28,10 @@ from backend.inference.images.isolation import BLOBS, MEMORY_STATUS, MODES, rows
 from backend.inference.images.memory_cost import count_tile_pixels
 
 _HAS_LIMITS: Final = find_spec("resource") is not None  # not on Windows
-IDLE_SECONDS: Final = 20.0
+IDLE_SECONDS: Final = 5.0
 _PIXELS: Final = "prism_pixels"  # attribute with decoded pixels that are not in the image
 _MAX_BLOB: Final = 4_000_000  # bytes
-_MAX_GROWTH: Final = 50_000_000  # bytes of address space that are kept for the next file
+_MAX_GROWTH: Final = 10_000_000  # bytes of address space, which the next file lacks
 
 
 def main() -> None:
