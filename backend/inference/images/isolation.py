@@ -33,8 +33,7 @@ PROCESS_BYTES: Final = 25_000_000  # of a process before it decodes
 _MEMORY: Final = 40_000_000  # bytes of address space that any file may take
 _SECONDS: Final = 1.0  # of processor time, for any file
 _SECONDS_PER_PIXEL: Final = 1e-7
-_WALL_FACTOR: Final = 2.5  # times the processor time, as others may use the processors
-_MAX_WALL_SECONDS: Final = 4.0  # below the default deadline of a request
+_WALL_SECONDS: Final = 4.0  # for a process that waits; below the default deadline of a request
 _BAND_PIXELS: Final = 250_000
 _MAX_LINE: Final = 100_000  # bytes
 MEMORY_STATUS: Final = 70  # exit status of a process that has used up its memory
@@ -154,10 +153,9 @@ def _request(
     request = {"form": form, "size": len(data), "halvings": halvings, "seconds": seconds}
     request["memory"] = memory + _MEMORY + 2 * len(data)
     message = json.dumps(request).encode() + b"\n"
-    wall = min(_WALL_FACTOR * seconds, _MAX_WALL_SECONDS)
     response = b""
     while not response:
-        with _processes.borrow() as process, _time_limit(process, wall) as late:
+        with _processes.borrow() as process, _time_limit(process, _WALL_SECONDS) as late:
             try:
                 response = _send(process, message, data)
                 if not response and process.wait() == 0:
