@@ -150,7 +150,7 @@ class Campaign:
     def _save_state(self, name: str, following: int, seconds: float) -> None:
         state = self.state()
         before = state.get(name, {}).get("seconds", 0.0)
-        state[name] = {"next": following, "seconds": round(before + seconds, 1)}
+        state[name] = {"next": following, "seconds": round(before + seconds, 3)}
         draft = self._state_file.with_suffix(".tmp")
         draft.write_text(json.dumps(state, indent=1))
         draft.replace(self._state_file)

@@ -156,7 +156,7 @@ async def test_digit_is_not_cropped_for_the_photo_model(
 
 async def test_images_are_kept_within_the_budget() -> None:
     size = 3 * 400 * 400
-    reader = ImageReader(memory=8 * size)
+    reader = ImageReader(memory=16 * size)
     photos, digits = Decoder(PhotoPreprocess(), reader), Decoder(DigitPreprocess(), reader)
     data = gray(6, 400)
     kept, cropped, cancelled = (SharedImage(data, [digits, photos]) for _ in range(3))

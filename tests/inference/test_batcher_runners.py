@@ -153,6 +153,7 @@ async def start_stuck_batch(
 async def test_runner_whose_batch_does_not_return_is_replaced(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    threads_before = count_runner_threads()
     work = DoublingWork(blocked=True)
     with run_batcher(work) as batcher:
         stuck = await start_stuck_batch(batcher, work, monkeypatch)
@@ -161,10 +162,12 @@ async def test_runner_whose_batch_does_not_return_is_replaced(
         with pytest.raises(DeadlineError, match="took too long"):
             await asyncio.wait_for(stuck, TIMEOUT)
         await wait_until(lambda: len(work.batches) == 2)  # a new runner takes it
-        assert count_runner_threads() == 2
+        assert count_runner_threads() == threads_before + 2
         work.release.set()
         assert await gather_results(second) == [2]
-        await wait_until(lambda: count_runner_threads() == 1)  # the old runner ends
+        await wait_until(
+            lambda: count_runner_threads() == threads_before + 1
+        )  # the old runner ends
         assert await gather_results(*(batcher.submit(i) for i in range(4))) == [0, 2, 4, 6]
         assert not batcher.is_busy
 
@@ -183,6 +186,7 @@ async def test_owner_learns_of_stuck_items(monkeypatch: pytest.MonkeyPatch) -> N
 
 async def test_only_some_stuck_runners_are_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("backend.inference.batcher.MAX_REPLACED", 2)
+    threads_before = count_runner_threads()
     work = DoublingWork(blocked=True)
     with run_batcher(work, max_batch=1) as batcher:
         futures = [await start_stuck_batch(batcher, work, monkeypatch)]
@@ -190,7 +194,7 @@ async def test_only_some_stuck_runners_are_replaced(monkeypatch: pytest.MonkeyPa
             futures.append(batcher.submit(number))
             await wait_until(lambda: len(work.batches) == len(futures))
         futures.append(batcher.submit(4))
-        assert count_runner_threads() == 3
+        assert count_runner_threads() == threads_before + 3
         monkeypatch.undo()
         work.release.set()
         await asyncio.gather(*futures, return_exceptions=True)

@@ -56,10 +56,10 @@ def test_model_that_answered_explains(tmp_path: Path) -> None:
 def test_image_without_an_explanation_in_time_is_classified(
     client: TestClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    limits = []
+    limits: list[object] = []
 
-    async def explain(self: Classifier, data: bytes, result: object, limit: float) -> None:
-        limits.append(limit)
+    async def explain(self: Classifier, *arguments: object) -> None:
+        limits.append(arguments[2])
 
     monkeypatch.setattr(Classifier, "explain", explain)
     answer = client.post(
@@ -67,4 +67,5 @@ def test_image_without_an_explanation_in_time_is_classified(
     )
     assert answer.status_code == 200
     assert answer.json()["explanation"] is None
+    assert isinstance(limits[0], float)
     assert 0 < limits[0] < 5
