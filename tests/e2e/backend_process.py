@@ -20,6 +20,8 @@ from tests.images import encoded, seven
 class BackendProcess:
     """`python -m backend` with the given environment; stderr goes to the file `log`, if given."""
 
+    module = "backend"
+
     def __init__(self, log: Path | None = None, **environ: str) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -33,7 +35,7 @@ class BackendProcess:
         )
         self._log: IO[bytes] | None = log.open("wb") if log else None
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "backend"],
+            [sys.executable, "-m", self.module],
             cwd=ROOT,
             env={**os.environ, "PORT": str(self.port), **environ},
             stderr=self._log,

@@ -4,6 +4,7 @@ PRISM_SOAK_MINUTES=30 python -m pytest -s tests/extended/test_soak.py
 """
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterable
@@ -11,7 +12,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-import httpx
 import pytest
 
 from tests.e2e.backend_process import BackendProcess
@@ -22,6 +22,18 @@ PARTS = 6  # the first one is the warm-up
 IDLE = 15.0  # seconds until expired connections are closed
 MAX_GROWTH = 20.0  # MB
 EXPECTED = {"sent", "closed", "429", "431", "499", "503", "504"}
+
+
+class TrimmingBackend(BackendProcess):
+    """A backend that can be asked to return freed memory to the system."""
+
+    module = "tests.extended.trimming_backend"
+
+    def trim(self) -> None:
+        """Return freed memory, and wait until that is done."""
+        self.process.send_signal(signal.SIGUSR1)
+        time.sleep(2)
+        assert self.get("/health").status_code == 200
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ def proportional_size(pid: int) -> int:
 @pytest.mark.skipif(sys.platform != "linux", reason="requires /proc")
 def test_hostile_traffic_leaves_nothing_behind(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    with BackendProcess(
+    with TrimmingBackend(
         log,
         PRISM_DATA_DIR=str(tmp_path / "data"),
         PRISM_API_KEYS=sha256(KEY.encode()).hexdigest(),
@@ -77,9 +89,10 @@ def test_hostile_traffic_leaves_nothing_behind(tmp_path: Path) -> None:
             for _ in range(PARTS):
                 traffic.run(60 * MINUTES / PARTS)
                 time.sleep(IDLE)
+                print("before freed memory is returned:", measure(backend.process.pid))
+                backend.trim()
                 samples.append(measure(backend.process.pid))
                 print(samples[-1], flush=True)
-                assert httpx.get(f"{backend.url}/health").status_code == 200
         finally:
             traffic.close()
             for (kind, outcome), count in sorted(traffic.outcomes.items()):
