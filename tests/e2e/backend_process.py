@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO
+from typing import IO, Self
 
 import httpx
 
@@ -41,7 +41,7 @@ class BackendProcess:
             stderr=self._log,
         )
 
-    def __enter__(self) -> "BackendProcess":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
