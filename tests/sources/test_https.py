@@ -42,7 +42,13 @@ def test_private_addresses_are_not_public(address: str) -> None:
 
 
 def test_public_addresses_are_public() -> None:
-    for address in ("1.1.1.1", "142.250.185.80", "2606:4700::1111", "64:ff9b::101:101", "::ffff:1.1.1.1"):
+    for address in (
+        "1.1.1.1",
+        "142.250.185.80",
+        "2606:4700::1111",
+        "64:ff9b::101:101",
+        "::ffff:1.1.1.1",
+    ):
         assert is_public(address)
 
 
