@@ -19,8 +19,11 @@ _SECONDS_PER_PIXEL: Final = {
 }
 _OTHER: Final = 20e-9
 _PREPROCESSING: Final = 15e-9  # seconds per decoded pixel, of a digit model
-_PROGRESSIVE: Final = 3  # times the cost of another JPEG
+_PROGRESSIVE: Final = 3  # times the cost of another JPEG, with the ten scans of most files
+_SCANS_PER_PASS: Final = 3  # of a JPEG, even if they contain nothing
 _SECONDS_PER_BYTE: Final = 5e-9
+_SECONDS_PER_RUN_BYTE: Final = 0.4e-6  # of a compressed BMP, which Python decodes
+_COMPRESSED_BMP: Final = (1, 2)  # RLE8, RLE4
 # Of memory; images/memory_cost.py is exact, but needs the opened image.
 _BYTES_PER_PIXEL: Final = {"JPEG": 9, "PNG": 9, "WEBP": 22, "GIF": 14, "BMP": 7, "HEIF": 14}
 _MAX_BYTES_PER_PIXEL: Final = 26
@@ -31,6 +34,7 @@ _MAX_SEGMENTS: Final = 200  # of a JPEG before its size
 _MAX_REDUCTION: Final = 8  # of the sides of a JPEG
 _SOF: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # JPEG markers: start of frame
 _PROGRESSIVE_SOF: Final = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+_SCAN: Final = b"\xff\xda"  # marker of the start of a scan
 _FIRST_BYTES: Final = 65_536  # in which an ISO media file states its sizes
 _IMAGE_SIZES: Final = re.compile(rb"ispe\0\0\0\0(.{4})(.{4})", re.DOTALL)
 # Sizes in other files may not be those of the decoded image.
@@ -69,7 +73,9 @@ def estimate_cost(data: bytes, max_pixels: int, min_side: int | None = None) -> 
         scale = min(_MAX_REDUCTION, max(min(size) // min_side, 1))
         decoded = math.ceil(pixels / 4 ** (scale.bit_length() - 1))
     seconds = passes * _SECONDS_PER_PIXEL.get(form, _OTHER) * pixels
-    seconds += _SECONDS_PER_BYTE * len(data) + _PREPROCESSING * decoded
+    is_compressed_bmp = form == "BMP" and _little(data, 30, 4) in _COMPRESSED_BMP
+    per_byte = _SECONDS_PER_RUN_BYTE if is_compressed_bmp else _SECONDS_PER_BYTE
+    seconds += per_byte * len(data) + _PREPROCESSING * decoded
     memory = _bytes_per_pixel(data, form) * decoded
     if passes > 1:
         memory += _COEFFICIENTS * pixels
@@ -82,7 +88,7 @@ def _bytes_per_pixel(data: bytes, form: str) -> int:
     return _BYTES_PER_PIXEL.get(form, _MAX_BYTES_PER_PIXEL)
 
 
-def find_size(data: bytes, form: str) -> tuple[tuple[int, int], int] | None:
+def find_size(data: bytes, form: str) -> tuple[tuple[int, int], float] | None:
     """Return width and height, and the passes of the decoder over them; None if not found."""
     size = None
     match form:
@@ -106,7 +112,7 @@ def find_size(data: bytes, form: str) -> tuple[tuple[int, int], int] | None:
     return None if size is None else (size, 1)
 
 
-def _jpeg_size(data: bytes) -> tuple[tuple[int, int], int] | None:
+def _jpeg_size(data: bytes) -> tuple[tuple[int, int], float] | None:
     position = 2
     for _ in range(_MAX_SEGMENTS):
         if data[position : position + 1] != b"\xff":
@@ -114,12 +120,17 @@ def _jpeg_size(data: bytes) -> tuple[tuple[int, int], int] | None:
         kind = data[position + 1] if position + 1 < len(data) else 0
         if kind in _SOF:
             size = _big(data, position + 7, 2), _big(data, position + 5, 2)
-            return size, _PROGRESSIVE if kind in _PROGRESSIVE_SOF else 1
+            return size, _count_passes(data) if kind in _PROGRESSIVE_SOF else 1
         if kind == 0xFF:  # fill byte
             position += 1
         else:
             position += 2 + _big(data, position + 2, 2)
     return None
+
+
+def _count_passes(data: bytes) -> float:
+    """Return the passes of a progressive JPEG. Bytes that only look like a scan count too."""
+    return max(_PROGRESSIVE, data.count(_SCAN) / _SCANS_PER_PASS)
 
 
 def _webp_size(data: bytes) -> tuple[int, int] | None:

@@ -77,6 +77,21 @@ def test_progressive_jpeg_costs_more() -> None:
     assert progressive.memory > plain.memory
 
 
+def test_every_scan_of_a_progressive_jpeg_costs_time() -> None:
+    data = encoded(Image.new("L", (1000, 1000)), "JPEG", progressive=True)
+    last_scan = data[data.rindex(b"\xff\xda") : -2]
+    many = data[:-2] + 900 * last_scan + data[-2:]
+    assert estimate_cost(data, MAX_PIXELS, 50).seconds < 0.02
+    assert estimate_cost(many, MAX_PIXELS, 50).seconds > 1
+
+
+def test_compressed_bmp_costs_time_for_its_runs() -> None:
+    plain = bytearray(encoded(Image.new("L", (1000, 1000)), "BMP"))
+    compressed = bytes(plain[:30]) + b"\1" + bytes(plain[31:])
+    assert estimate_cost(bytes(plain), MAX_PIXELS, 50).seconds < 0.03
+    assert estimate_cost(compressed, MAX_PIXELS, 50).seconds > 0.3
+
+
 def test_bmp_stored_from_top_to_bottom_has_its_height() -> None:
     data = bytearray(encoded(OPAQUE, "BMP"))
     data[22:26] = (-SIZE[1]).to_bytes(4, "little", signed=True)
