@@ -3,13 +3,20 @@
 .venv/bin/python -m streamlit run frontend/app.py
 """
 
+import sys
+
 from starlette.middleware import Middleware
 from streamlit.starlette import App
 
 from frontend.server.downloads import ROUTES
 from frontend.server.security_headers import SecurityHeadersMiddleware
 from frontend.server.upload_memory import UploadMemoryMiddleware
+from frontend.service import access
 
+try:
+    access.check_settings()
+except ValueError as error:
+    sys.exit(f"error: {error}")
 app = App(
     "navigation.py",
     routes=ROUTES,

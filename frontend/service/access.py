@@ -12,6 +12,7 @@ Streamlit signs users in if secrets.toml has a section [auth] (OpenID Connect).
 
 import ipaddress
 import os
+import re
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -21,6 +22,22 @@ import streamlit as st
 USERS_SETTING: Final = "PRISM_PAGE_USERS"
 SIGN_IN_SETTING: Final = "PRISM_PAGE_SIGN_IN"
 OPEN_SETTING: Final = "PRISM_PAGE_OPEN"
+
+_TRUE: Final = ("true", "1", "yes", "on")
+_FALSE: Final = ("", "false", "0", "no", "off")
+_USER: Final = re.compile(r"([^@\s;]+@)?[^@\s;]+")  # an e-mail address or a domain
+
+
+def check_settings() -> None:
+    """Raise ValueError if a setting is invalid: a misspelled `true` must not open the page."""
+    for name in (SIGN_IN_SETTING, OPEN_SETTING):
+        if os.environ.get(name, "").strip().lower() not in (*_TRUE, *_FALSE):
+            raise ValueError(f"{name}={os.environ[name]}: must be true or false")
+    if not all(map(_USER.fullmatch, _users())):
+        raise ValueError(
+            f"{USERS_SETTING}={os.environ[USERS_SETTING]}: must be e-mail addresses and domains, "
+            "separated by commas, such as ana@example.com,example.org"
+        )
 
 
 def has_sign_in() -> bool:
@@ -92,4 +109,4 @@ def _users() -> frozenset[str]:
 
 
 def _is_true(name: str) -> bool:
-    return os.environ.get(name, "").strip().lower() in ("true", "1", "yes", "on")
+    return os.environ.get(name, "").strip().lower() in _TRUE

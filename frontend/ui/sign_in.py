@@ -30,7 +30,7 @@ def show_denied(title: str, *, has_sign_in: bool, is_signed_in: bool) -> None:
     else:
         st.info(
             "This page is available to signed-in users only, and this service has no sign-in. Its "
-            "operator can set one up, or set PRISM_PAGE_OPEN=true if only trusted people can reach "
-            "the service.",
+            "operator can set one up, or open the page to everyone: see 'Sign-in' in "
+            "docs/deploy.md.",
             icon=":material/lock:",
         )

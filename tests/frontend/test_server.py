@@ -26,6 +26,18 @@ print(json.dumps({
 """
 
 
+def test_invalid_setting_ends_the_server_with_one_line() -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", "import frontend.app"],
+        cwd=ROOT,
+        env={"HOME": "/nonexistent", "PRISM_PAGE_SIGN_IN": "ture"},
+        capture_output=True,
+        text=True,
+    )
+    assert process.returncode == 1
+    assert process.stderr == "error: PRISM_PAGE_SIGN_IN=ture: must be true or false\n"
+
+
 def test_server_has_headers_downloads_and_an_upload_limit() -> None:
     process = subprocess.run(
         [sys.executable, "-c", CODE],

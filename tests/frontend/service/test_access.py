@@ -1,5 +1,6 @@
 """Who may open the page, see the history and change models."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -109,6 +110,26 @@ def test_page_is_open_on_the_own_machine_only(
         monkeypatch.setenv("PRISM_PAGE_OPEN", setting)
     expected = setting == "true" if setting else is_open
     assert access.may_manage() is expected
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_valid"),
+    [
+        ("PRISM_PAGE_SIGN_IN", "ture", False),
+        ("PRISM_PAGE_OPEN", "everyone", False),
+        ("PRISM_PAGE_USERS", "ana@example.com;example.org", False),
+        ("PRISM_PAGE_USERS", "ana@example.com bo@example.com", False),
+        ("PRISM_PAGE_SIGN_IN", " True ", True),
+        ("PRISM_PAGE_OPEN", "", True),
+        ("PRISM_PAGE_USERS", "Ana@example.com, @example.org,", True),
+    ],
+)
+def test_invalid_setting_is_named(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, is_valid: bool
+) -> None:
+    monkeypatch.setenv(name, value)
+    with nullcontext() if is_valid else pytest.raises(ValueError, match=f"{name}={value}: must be"):
+        access.check_settings()
 
 
 def open_page(
