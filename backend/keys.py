@@ -22,6 +22,7 @@ _HASH: Final = re.compile("[0-9a-f]{64}")
 _NAME: Final = re.compile("[a-z0-9][a-z0-9._-]{0,62}")
 _QUOTA: Final = re.compile("[1-9][0-9]{0,8}")
 _UNNAMED_LENGTH: Final = 8  # hexadecimal digits of the hash that name a key without a name
+_NAME_RULE: Final = "the name must be at most 63 letters, digits, dots, hyphens and underscores"
 _HINT: Final = "`python -m backend.keys` creates a key and its entry"
 
 _ROTATION: Final = """\
@@ -75,9 +76,7 @@ def _parse_entry(entry: str) -> ApiKey:
     if not _HASH.fullmatch(digest):
         raise ValueError(f"must be a SHA-256 hash of 64 hexadecimal digits, or NAME=HASH; {_HINT}")
     if has_name and not _NAME.fullmatch(name):
-        raise ValueError(
-            "the name must consist of at most 63 letters, digits, dots, hyphens and underscores"
-        )
+        raise ValueError(_NAME_RULE)
     values: dict[str, str] = {}
     for option in options:
         key, _, value = option.partition("=")
@@ -135,6 +134,8 @@ def main() -> None:
     key = secrets.token_urlsafe(32)
     name = arguments.pop("name")
     head = f"{name}=" if name else ""
+    if name and not _NAME.fullmatch(name.lower()):
+        parser.error(_NAME_RULE)
     options = [f";{option}={value}" for option, value in arguments.items() if value is not None]
     entry = f"{head}{hash_key(key.encode()).hex()}{''.join(options)}".lower()
     try:

@@ -95,8 +95,15 @@ def test_command_without_options_prints_a_hash_alone() -> None:
     assert entry == hashlib.sha256(key.encode()).hexdigest()
 
 
-def test_command_refuses_invalid_options() -> None:
-    done = run_command("--name", "page", "--scopes", "everything")
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--name", "page", "--scopes", "everything"), "scopes must be some of"),
+        (("--name", "page,admin"), "the name must be at most 63 letters"),
+    ],
+)
+def test_command_refuses_invalid_options(options: tuple[str, ...], message: str) -> None:
+    done = run_command(*options)
     assert done.returncode == 2
-    assert "scopes must be some of" in done.stderr
+    assert message in done.stderr
     assert "key, for the client" not in done.stdout

@@ -95,11 +95,11 @@ def parse_head(data: bytes | bytearray) -> Head:
 
 
 _HEAD_DETAIL: Final = (
-    f"The head of a request may have {MAX_HEAD_BYTES:,} bytes and {MAX_FIELDS} header fields. "
+    f"A request's head may have at most {MAX_HEAD_BYTES:,} bytes and {MAX_FIELDS} header fields. "
     "Send fewer or shorter headers."
 )
 _TARGET_DETAIL: Final = (
-    f"The path and query may have {MAX_TARGET_BYTES:,} bytes. Send the data in the body."
+    f"Path and query may have at most {MAX_TARGET_BYTES:,} bytes. Send the data in the body."
 )
 
 
