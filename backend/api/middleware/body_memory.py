@@ -1,6 +1,9 @@
 """Limit on the memory that all request bodies use together."""
 
+import asyncio
 from collections import Counter
+from contextlib import suppress
+from traceback import clear_frames
 from typing import Final
 
 from starlette.datastructures import Headers
@@ -14,6 +17,7 @@ from backend.inference.errors import QueueFullError
 
 _UNCOUNTED_BYTES: Final = 16_384  # smaller bodies are not counted
 _RETRY_AFTER: Final = 1.0  # seconds
+_DISCARD_SECONDS: Final = 30.0  # for the rest of a refused body
 
 
 class BodyMemoryMiddleware:
@@ -37,26 +41,38 @@ class BodyMemoryMiddleware:
             return
         client = client_of(scope, self._trusted_proxies)
         size = 0
+        incomplete: QueueFullError | None = None  # the refusal, while the client still sends
 
         async def counting_receive() -> Message:
-            nonlocal size
+            nonlocal size, incomplete
             message = await receive()
             chunk_size = len(message.get("body", b""))
-            if self._used > size and not self._fits(client, chunk_size):
+            if chunk_size and self._used > size and not self._fits(client, chunk_size):
                 self._add(client, -size)
                 size = 0
-                if message.get("more_body", False):
-                    await discard_body(receive)
-                raise QueueFullError(
+                error = QueueFullError(
                     "Too many images are being uploaded at the same time. Try again later.",
                     retry_after=_RETRY_AFTER,
                 )
+                incomplete = error if message.get("more_body", False) else None
+                raise error
             size += chunk_size
             self._add(client, chunk_size)
             return message
 
+        async def send_after_body(message: Message) -> None:
+            nonlocal incomplete
+            if incomplete is not None:
+                # The traceback refers to the received part, which may be large and is not counted.
+                clear_frames(incomplete.__traceback__)
+                incomplete = None
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_DISCARD_SECONDS):
+                        await discard_body(receive)
+            await send(message)
+
         try:
-            await self._app(scope, counting_receive, send)
+            await self._app(scope, counting_receive, send_after_body)
         finally:
             self._add(client, -size)
 

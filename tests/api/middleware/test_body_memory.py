@@ -1,10 +1,13 @@
 """Limit on the memory of all request bodies."""
 
+import gc
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from backend import app
+from backend.api import body as body_module
 from tests.api.asgi import DISCONNECT, body, run_service
 from tests.fake_models import GRAY, GrayRuntime, gray, write_model
 from tests.images import encoded, noise
@@ -41,6 +44,51 @@ async def test_body_that_does_not_fit_gets_429(
         first.send(body(IMAGE[HALF:]))
         assert (await first.response())[0] == 200
         assert (await service.post(body(IMAGE), query=query, **headers).response())[0] == 200
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("query", ["", "top_k=1"])
+async def test_refused_body_is_freed_while_the_client_still_sends(
+    gray_models: Path, query: str
+) -> None:
+    async with run_service(gray_models, GrayRuntime()) as service:
+        first = service.post(body(IMAGE[:5_000], more=True), **CHUNKED)
+        await wait_until(lambda: first.receive_calls == 2)
+        gc.disable()
+        tracemalloc.start()
+        try:
+            part = body(IMAGE[:20_000], more=True)
+            second = service.post(part, query=query, **CHUNKED)
+            await wait_until(lambda: second.receive_calls == 2)
+            assert count_bytes_of_bodies() >= 20_000
+            second.send(part)
+            await wait_until(lambda: second.receive_calls == 3)
+            assert count_bytes_of_bodies() < 10_000
+        finally:
+            tracemalloc.stop()
+            gc.enable()
+        assert not second.sent
+        second.send(body(b""))
+        assert (await second.response())[0] == 429
+
+
+def count_bytes_of_bodies() -> int:
+    """Return the bytes that backend/api/body.py has allocated since the start of tracemalloc."""
+    traces = tracemalloc.take_snapshot().filter_traces(
+        [tracemalloc.Filter(True, body_module.__file__)]
+    )
+    return sum(trace.size for trace in traces.traces)
+
+
+@pytest.mark.anyio
+async def test_disconnection_is_not_refused_when_memory_is_full(gray_models: Path) -> None:
+    async with run_service(gray_models, GrayRuntime()) as service:
+        first = service.post(body(IMAGE[:30_000], more=True), **CHUNKED)
+        await wait_until(lambda: first.receive_calls == 2)
+        second = service.post(body(IMAGE[:12_000], more=True), client="127.0.0.2", **CHUNKED)
+        await wait_until(lambda: second.receive_calls == 2)
+        first.send(DISCONNECT)
+        assert (await first.response())[0] == 499
 
 
 @pytest.mark.anyio
