@@ -43,7 +43,8 @@ class Upload:
                 f"The file is larger than {max_bytes:,} bytes. Scale the image down and send it "
                 "again."
             )
-        return bytes(self.data)
+        self.data = bytes(self.data)  # keeps no second copy
+        return self.data
 
 
 def parse_boundary(content_type: str) -> bytes:

@@ -130,6 +130,12 @@ def test_fast_parser_rejects_other_forms(body: bytes) -> None:
     assert parse_single_part(body, BOUNDARY, LIMIT) is None
 
 
+def test_reading_the_data_keeps_no_second_copy() -> None:
+    upload = Upload("file", data=bytearray(b"image"))
+    assert upload.read(LIMIT) == b"image"
+    assert upload.read(LIMIT) is upload.data
+
+
 @pytest.mark.parametrize(("size", "oversized"), [(LIMIT, False), (LIMIT + 1, True)])
 def test_part_over_limit_is_oversized_without_data(size: int, oversized: bool) -> None:
     body = body_of(head_of(), bytes(size))
