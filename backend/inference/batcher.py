@@ -269,6 +269,7 @@ class Batcher(Generic[T, R]):
             with self._changed:
                 is_current = run in self._runs
                 self._runs.discard(run)
+                self._replaced -= not is_current  # it was slow, or the process was suspended
         pairs = list(zip(entries, results, strict=True))
         for loop, group in groupby(pairs, key=lambda pair: pair[0].loop):
             _post_results(loop, list(group))

@@ -200,6 +200,27 @@ async def test_only_some_stuck_runners_are_replaced(monkeypatch: pytest.MonkeyPa
         await asyncio.gather(*futures, return_exceptions=True)
 
 
+async def test_runner_that_returns_late_can_be_replaced_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A process that was suspended returns from all its batches late."""
+    monkeypatch.setattr("backend.inference.batcher.MAX_REPLACED", 1)
+    threads_before = count_runner_threads()
+    work = DoublingWork(blocked=True)
+    with run_batcher(work, max_batch=1) as batcher:
+        for _ in range(3):
+            work.release.clear()
+            with monkeypatch.context() as patch:
+                stuck = await start_stuck_batch(batcher, work, patch)
+                following = batcher.submit(1)
+            with pytest.raises(DeadlineError):
+                await asyncio.wait_for(stuck, TIMEOUT)
+            work.release.set()
+            assert await gather_results(following) == [2]
+            await wait_until(lambda: count_runner_threads() == threads_before + 1)
+            work.batches.clear()
+
+
 async def test_close_does_not_wait_for_a_stuck_runner(monkeypatch: pytest.MonkeyPatch) -> None:
     work = DoublingWork(blocked=True)
     with run_batcher(work) as batcher:
