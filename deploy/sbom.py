@@ -87,6 +87,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"FAILED  {service.image}: {(error.output or '').strip()[-600:]}")
             print("        `make images` builds the images.")
             return 1
+        except FileNotFoundError as error:
+            print(f"FAILED  {error.filename} is not installed; set CONTAINER_ENGINE or --engine")
+            return 1
         except (OSError, LockError) as error:
             print(f"FAILED  {service.image}: {error}")
             return 1

@@ -103,3 +103,10 @@ def test_missing_image_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture
     assert sbom.main(["--engine", script, "--out", str(tmp_path)]) == 1
     assert "no such image" in (output := capsys.readouterr().out)
     assert "make images" in output
+
+
+def test_missing_engine_is_reported(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert sbom.main(["--engine", "no-such-engine", "--out", str(tmp_path)]) == 1
+    assert capsys.readouterr().out == (
+        "FAILED  no-such-engine is not installed; set CONTAINER_ENGINE or --engine\n"
+    )
