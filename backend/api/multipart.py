@@ -125,7 +125,9 @@ class FormParser:
 
     def _on_part_begin(self) -> None:
         if len(self._parts) >= self._max_parts:
-            raise MalformedRequestError(f"The form has more than {self._max_parts:,} parts.")
+            raise MalformedRequestError(
+                f"The form has more than {self._max_parts:,} parts. Send fewer."
+            )
         self._has_disposition = False
         self._parts.append(Upload("", data=bytearray()))
 
