@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
@@ -13,8 +14,10 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from backend.api.body import read_body
+from backend.api.clients import client_of
 from backend.api.deps import CatalogDep, HistoryDep, SettingsDep
 from backend.api.errors import InvalidParameterError
 from backend.api.history_export import MAX_IMAGES, export_csv, export_images, export_ndjson
@@ -31,11 +34,15 @@ from backend.history.errors import (
 )
 from backend.history.history import History
 from backend.history.record import HistoryFilters, make_feedback
+from backend.inference.admission import CLIENT_FACTOR
+from backend.inference.errors import QueueFullError
 
 _ID_PATTERN: Final = "^[0-9A-HJKMNP-TV-Z]{26}$"
 _ID_SCHEMA: Final[dict[str, Any]] = {"pattern": _ID_PATTERN}
 _MAX_NAME: Final = 64  # characters of an unknown filter in an error message
 MAX_COUNT: Final = 100_000  # matching classifications; counting more takes too long
+MAX_EXPORTS: Final = 8  # at a time; each may hold 7 MB for as long as its client reads slowly
+_RETRY_EXPORT: Final = 10.0  # seconds
 _EXPORT_TYPES: Final = {  # suffix and media type
     "ndjson": ("ndjson", "application/x-ndjson"),
     "csv": ("csv", "text/csv"),
@@ -58,6 +65,35 @@ class _IdConvertor(StringConvertor):
 
 
 register_url_convertor("id", _IdConvertor())
+
+
+_exports: Final = Counter[str]()  # running exports by client
+
+
+class _ExportResponse(StreamingResponse):
+    """A response that counts as an export of `client` until it is sent."""
+
+    def __init__(self, client: str, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._client = client
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response.
+
+        Raise QueueFullError if too many exports are running; some are left to other clients.
+        """
+        if _exports[self._client] >= CLIENT_FACTOR * (MAX_EXPORTS - _exports.total()):
+            raise QueueFullError(
+                "Too many exports of the history are running. Try again later.",
+                retry_after=_RETRY_EXPORT,
+            )
+        _exports[self._client] += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            _exports[self._client] -= 1
+            if not _exports[self._client]:
+                del _exports[self._client]
 
 
 async def _require_history(history: HistoryDep) -> History:
@@ -191,6 +227,7 @@ async def delete_all(
 def export(
     request: Request,
     history: RequiredHistoryDep,
+    settings: SettingsDep,
     filters: FiltersDep,
     format: Annotated[  # noqa: A002 (the name in the query)
         Literal["ndjson", "csv", "images"],
@@ -216,7 +253,8 @@ def export(
     headers = {"Content-Disposition": f'attachment; filename="history.{suffix}"'}
     if request.method == "HEAD":
         content = iter(())  # the server would discard the rows
-    return StreamingResponse(content, media_type=media_type, headers=headers)
+    client = client_of(request.scope, settings.trusted_proxies)
+    return _ExportResponse(client, content, media_type=media_type, headers=headers)
 
 
 @router.head("/history/storage", include_in_schema=False)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +19,7 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
+from backend.api.routes import history as routes
 from backend.history.history import History
 from backend.history.store import Store
 from backend.inference.runtimes.fake_runtime import FakeRuntime
@@ -465,6 +467,38 @@ def test_export_contains_same_records_as_list(client: TestClient) -> None:
     lines = client.get("/history/export").text.splitlines()
     assert [json.loads(line) for line in lines] == list_history(client)
     assert client.get("/history/export?format=csv&label=1").text.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("running", "status"),
+    [({"testclient": 6}, 429), ({"testclient": 5}, 200), ({"a": 6}, 200), ({"a": 6, "b": 2}, 429)],
+)
+def test_exports_at_a_time_are_limited(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, running: dict[str, int], status: int
+) -> None:
+    monkeypatch.setattr(routes, "_exports", Counter(running))
+    response = client.get("/history/export")
+    assert response.status_code == status
+    if status == 429:
+        problem(response, 429, "queue_full")
+        assert int(response.headers["retry-after"]) > 1
+    assert client.get("/history").status_code == 200
+
+
+def test_export_counts_until_it_is_sent(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counts = []
+    pages = Store.pages
+
+    def counted_pages(*args: Any) -> Iterator[Any]:
+        counts.append(dict(routes._exports))
+        yield from pages(*args)
+
+    monkeypatch.setattr(Store, "pages", counted_pages)
+    client.get("/history/export")
+    assert counts == [{"testclient": 1}]
+    assert not routes._exports
 
 
 def test_thumbnails_are_stored_only_if_enabled(tmp_path: Path, client: TestClient) -> None:
