@@ -24,9 +24,11 @@ _REQUEST_LINE: Final = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ((?:/|[Hh][Tt][Tt][Pp][Ss]?://|\*(?= ))[!-~]*) "
     rb"HTTP/([0-9]\.[0-9])\r\n"
 )
-_HOST: Final = re.compile(rb"\r\nhost:[ \t]*[\w.~!$&'()*+,;=:%\[\]-]*[ \t]*\r\n")
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:[ \t]*([^\r]*?)[ \t]*(?=\r\n)")
-_ENCODING: Final = re.compile(rb"\r\ntransfer-encoding:[ \t]*([^\r]*?)[ \t]*(?=\r\n)")
+# The values are stripped later: a pattern for blanks around them would take quadratic time.
+_HOST: Final = re.compile(rb"\r\nhost:([^\r]*)")
+_HOST_NAME: Final = re.compile(rb"[\w.~!$&'()*+,;=:%\[\]-]*")
+_LENGTH: Final = re.compile(rb"\r\ncontent-length:([^\r]*)")
+_ENCODING: Final = re.compile(rb"\r\ntransfer-encoding:([^\r]*)")
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
 
 
@@ -81,8 +83,12 @@ def parse_head(data: bytes | bytearray) -> Head:
             "does not end with CR LF."
         )
     lower = data.lower()
-    hosts = lower.count(b"\r\nhost:")
-    if hosts > 1 or (hosts == 0 and version != b"1.0") or (hosts and not _HOST.search(lower)):
+    hosts = _find_values(_HOST, lower)
+    if (
+        len(hosts) > 1
+        or (not hosts and version != b"1.0")
+        or not all(map(_HOST_NAME.fullmatch, hosts))
+    ):
         raise MalformedRequestError("Send exactly one Host header with a valid host name.")
     body = None
     if b"\r\ncontent-length:" in lower or b"\r\ntransfer-encoding:" in lower:
@@ -121,7 +127,7 @@ def _parse_request_line(data: bytes | bytearray) -> tuple[bytes, bytes, bytes]:
 
 def _parse_framing(lower: bytes | bytearray, version: bytes) -> Body | None:
     """Return the framing that the lower-case head declares, if there is exactly one."""
-    lengths, encodings = _LENGTH.findall(lower), _ENCODING.findall(lower)
+    lengths, encodings = _find_values(_LENGTH, lower), _find_values(_ENCODING, lower)
     if len(lengths) + len(encodings) != 1:
         raise MalformedRequestError("Send exactly one Content-Length or Transfer-Encoding.")
     if encodings:
@@ -131,3 +137,8 @@ def _parse_framing(lower: bytes | bytearray, version: bytes) -> Body | None:
     if not lengths[0].isdigit() or len(lengths[0]) > _MAX_LENGTH_DIGITS:
         raise MalformedRequestError("The Content-Length is not a number.")
     return LengthBody(int(lengths[0])) if int(lengths[0]) else None
+
+
+def _find_values(field: re.Pattern[bytes], lower: bytes | bytearray) -> list[bytes]:
+    """Return the values of a header field, without the blanks around them."""
+    return [bytes(value).strip(b" \t") for value in field.findall(lower)]

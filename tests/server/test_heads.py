@@ -1,5 +1,8 @@
 """Limits on the heads of requests, and heads that could be understood in different ways."""
 
+import time
+from contextlib import suppress
+
 import pytest
 
 from backend.api import errors
@@ -181,6 +184,17 @@ def test_framing_of_the_body_is_read() -> None:
     assert isinstance(read(head("content-LENGTH:\t5 ")).body, LengthBody)
     assert isinstance(read(head("Transfer-Encoding: Chunked")).body, ChunkedBody)
     assert read(head("Content-Length: 0")).body is None
+
+
+@pytest.mark.parametrize(
+    "field", ["Host:{}?", "Content-Length: 5{}y", "Transfer-Encoding: chunke{}d", "Upgrade: h{}c"]
+)
+def test_blanks_in_a_value_take_linear_time(field: str) -> None:
+    """Quadratic time would be 6 to 45 seconds, in which the service handles nothing else."""
+    started = time.process_time()
+    with suppress(errors.MalformedRequestError):
+        read(head(field.format(" " * 60_000), host="" if field.startswith("Host") else "Host: a"))
+    assert time.process_time() - started < 2
 
 
 def test_upgrade_is_removed() -> None:
