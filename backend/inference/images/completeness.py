@@ -1,12 +1,14 @@
 """Whether an image file that cannot be decoded ends early, as after an interrupted download."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, Literal
 
 from PIL import Image
 
-from backend.inference.images import media_boxes, png
+from backend.inference.images import failures, media_boxes, png
+
+MAX_JPEG_SEGMENTS: Final = 20_000  # a 100-megapixel photograph with thumbnails has some hundreds
 
 _SOS, _EOI = 0xDA, 0xD9  # JPEG markers: start of scan, end of image
 _SOF: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}  # start of frame
@@ -34,16 +36,13 @@ def scan_jpeg(data: bytes) -> tuple[int, bool]:
     """Return the number of scans of a JPEG, at least 1, and whether it has an end marker.
 
     Bytes inside other segments (a thumbnail) or after the image (the video of a motion photo) do
-    not count.
+    not count. Raise BrokenImageError if the file has too many segments.
     """
-    scans, position = 0, 2
-    while marker := _JPEG_MARKER.search(data, position):
-        kind = data[marker.start() + 1]
+    scans = 0
+    for kind, _ in _jpeg_segments(data):
         if kind == _EOI:
             return max(scans, 1), True
         scans += kind == _SOS
-        length = int.from_bytes(data[marker.end() : marker.end() + 2], "big")
-        position = marker.end() + max(length, 2)
     return max(scans, 1), False
 
 
@@ -57,17 +56,28 @@ def has_partial_scans(data: bytes) -> bool:
 
     libjpeg does so if the image is progressive, or if its first scan lacks a component.
     """
-    position, components = 2, 0
-    while marker := _JPEG_MARKER.search(data, position):
-        kind, start = data[marker.end() - 1], marker.end()
+    components = 0
+    for kind, start in _jpeg_segments(data):
         if kind in _SOF:
             components = data[start + 7] if start + 7 < len(data) else 0
             if kind in _PROGRESSIVE_SOF:
                 return True
         elif kind == _SOS:
             return start + 2 < len(data) and data[start + 2] < components
-        position = start + max(int.from_bytes(data[start : start + 2], "big"), 2)
     return False
+
+
+def _jpeg_segments(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the marker of each segment and where its length stands."""
+    position = 2
+    for _ in range(MAX_JPEG_SEGMENTS):
+        marker = _JPEG_MARKER.search(data, position)
+        if marker is None:
+            return
+        start = marker.end()
+        yield data[start - 1], start
+        position = start + max(int.from_bytes(data[start : start + 2], "big"), 2)
+    raise failures.segments_error()
 
 
 def count_jpeg_2000_halvings(data: bytes) -> int:

@@ -227,17 +227,25 @@ def _size_and_mode(facts: dict[str, Any]) -> tuple[tuple[int, int], str]:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    """Start a process without the service's environment, which holds its secrets."""
+    """Start a process without the service's environment, which holds its secrets.
+
+    Raise QueueFullError if that is not possible.
+    """
     names = ("PATH", "LD_LIBRARY_PATH", "SYSTEMROOT")
     environment = {name: os.environ[name] for name in names if name in os.environ}
-    return subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-m", "backend.inference.images.isolation_process"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        cwd=_ROOT,
-        env=environment | {"PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_ARENA_MAX": "1"},
-    )
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-m", "backend.inference.images.isolation_process"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            cwd=_ROOT,
+            env=environment | {"PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_ARENA_MAX": "1"},
+        )
+    except OSError as error:  # no memory, processes or open files are left
+        raise errors.QueueFullError(
+            "The service has no resources left for this file. Try again in a moment."
+        ) from error
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from backend.inference.errors import BrokenImageError, ImageTooLargeError
+from backend.inference.errors import BrokenImageError, ImageTooLargeError, QueueFullError
 from backend.inference.images import isolation, loading, opening
 from tests.images import encoded, noise
 from tests.inference.images.bombs import DATA
@@ -243,3 +243,12 @@ def test_every_mode_of_a_tiff_survives(mode: str) -> None:
     data = encoded(image, "TIFF")
     here, there = opening.parse_file(data, "TIFF"), opening.open_file(data, "TIFF")
     assert loading.load_rgb(here).tobytes() == loading.load_rgb(there).tobytes()
+
+
+def test_process_that_cannot_be_started_is_no_fault_of_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    isolation.close()
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(QueueFullError, match="Try again"):
+        decode()

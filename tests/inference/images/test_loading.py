@@ -361,10 +361,12 @@ def chunk(name: bytes, body: bytes) -> bytes:
 
 PNG = encoded(seven())
 GIF = encoded(seven(), "GIF")
+JPEG = encoded(seven(), "JPEG")
 SEGMENTED_FILES = {
     "JPEG of comments": b"\xff\xd8" + b"\xff\xfe\x00\x02" * 1_000_000,
     "JPEG of fill bytes": b"\xff\xd8" + b"\xff" * 5_000_000,
     "JPEG of profiles": b"\xff\xd8" + b"\xff\xe2\x00\x10ICC_PROFILE\x00\x01\x01" * 300_000,
+    "JPEG of scans": JPEG[:-2] + b"\xff\xda\x00\x02" * 1_000_000 + b"\xff\xd9",
     "PNG of texts": PNG[:33] + chunk(b"tEXt", b"a\x00b") * 300_000 + PNG[33:],
     "PNG of empty data": PNG[:-12] + chunk(b"IDAT", b"") * 300_000 + PNG[-12:],
     "GIF of comments": GIF[:13] + b"\x21\xfe\x00" * 1_000_000 + GIF[13:],
