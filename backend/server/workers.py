@@ -108,7 +108,8 @@ class WorkerSupervisor:
             try:
                 self._workers.append(Worker(self._work, self._listener, start.failed_starts))
             except OSError as error:  # no memory, processes or file descriptors
-                self._on_failed_start(start.failed_starts + 1, f"not created ({error.strerror})")
+                reason = f"a worker was not created ({error.strerror})"
+                self._on_failed_start(start.failed_starts + 1, reason)
 
     def _reap(self) -> None:
         """Remove the workers that ended and schedule their replacements."""
@@ -125,7 +126,8 @@ class WorkerSupervisor:
             elif worker.process.exitcode == CONFIG_ERROR and not self._was_ready:
                 self._give_up("a worker failed to start")
             else:
-                self._on_failed_start(worker.failed_starts + 1, ending)
+                reason = f"worker {worker.pid} ended before it was ready ({ending})"
+                self._on_failed_start(worker.failed_starts + 1, reason)
         if self._reap_orphans:
             _reap_orphans({worker.pid for worker in self._workers})
 
@@ -133,7 +135,7 @@ class WorkerSupervisor:
         policy = self._policy
         max_delay = policy.max_delay if self._workers else policy.max_delay_alone
         delay = min(max_delay, policy.delay * 2 ** (failed_starts - 1))
-        log.error("a worker ended before it was ready (%s): next start in %g s", reason, delay)
+        log.error("%s: starting a replacement in %g s", reason, delay)
         self._starts.append(ScheduledStart(time.monotonic() + delay, failed_starts))
         counts = [start.failed_starts for start in self._starts]
         counts += [worker.failed_starts for worker in self._workers]

@@ -25,6 +25,7 @@ CONTENT_SECURITY_POLICY: Final = "; ".join(
         "default-src 'self'",
         " ".join(("script-src 'self' blob:", *_inline_script_hashes())),
         "style-src 'self' 'unsafe-inline'",
+        "connect-src 'self' data:",  # Streamlit's camera fetches the photo as a data URL
         "img-src 'self' data: blob:",
         "media-src 'self' data: blob:",
         "font-src 'self' data:",

@@ -75,7 +75,7 @@ def test_both_services_are_ready_and_ctrl_c_stops_them_within_five_seconds() -> 
         run.assert_stopped()
 
 
-@pytest.mark.parametrize("moment", ["backend started", "Uvicorn server started"])
+@pytest.mark.parametrize("moment", ["backend started", "You can now view"])
 def test_ctrl_c_during_startup_stops_both(moment: str) -> None:
     with start_until(moment) as run:
         run.press(CTRL_C)
@@ -99,7 +99,7 @@ def signal_parent_only(number: signal.Signals) -> Callable[[Run], None]:
     ],
 )
 def test_other_ways_to_stop_leave_no_process(stop: Callable[[Run], None]) -> None:
-    with start_until("Uvicorn server started") as run:
+    with start_until("You can now view") as run:
         stop(run)
         assert run.process.wait(timeout=10) == 0
         run.assert_stopped()

@@ -100,7 +100,7 @@ def test_listed_users_see_the_history(
         sign_in(page, "ana", start="stMain")
         expect(page.get_by_test_id("stSidebar")).to_contain_text("Signed in as Ana")
         navigation.get_by_role("link", name="History").click()
-        expect(main(page).get_by_text("first.png").first).to_be_visible()
+        expect(main(page).get_by_text("· first.png").first).to_be_visible()
         sign_out = page.get_by_test_id("stSidebar").get_by_role("button", name="Sign out")
         sign_out.click()
         expect(sign_out).to_have_count(0)

@@ -98,11 +98,12 @@ def test_delay_of_restarts_doubles_until_a_worker_is_ready(
 ) -> None:
     policy = replace(FAST, failed_starts=3)
     assert run(fail_until_third_start, policy=policy) == signal.SIGTERM
-    failed = "a worker ended before it was ready (exit status 1): next start in {} s"
+    failed = "ended before it was ready (exit status 1): starting a replacement in {} s"
     first, second, died, again = messages(caplog)
-    assert (first, second) == (failed.format(0.01), failed.format(0.02))
+    assert first.endswith(failed.format(0.01))
+    assert second.endswith(failed.format(0.02))
     assert died.endswith("died (exit status 0): starting a replacement")
-    assert again == failed.format(0.01)
+    assert again.endswith(failed.format(0.01))
 
 
 def have_invalid_settings(_: socket.socket, __: Connection) -> None:
@@ -138,7 +139,7 @@ def test_healthy_worker_is_kept_while_others_fail(
     """It is not stopped although the others failed more often than `failed_starts`."""
     policy = replace(FAST, silent_checks=10_000, max_delay=0.015, max_delay_alone=0)
     assert run(be_ready_or_fail, 2, policy) == signal.SIGTERM
-    delays = [text.split("in ")[1] for text in messages(caplog) if "next start" in text]
+    delays = [text.split("in ")[1] for text in messages(caplog) if "before it was ready" in text]
     assert delays[:3] == ["0.01 s", "0.015 s", "0.015 s"]
     pids = starts.read_text().splitlines()
     assert pids[0] == pids[-1]  # it wrote the last line at SIGTERM
