@@ -8,18 +8,18 @@ const FINISHED_AFTER = 4000; // ms without a stroke
 const newId = () => Math.random().toString(36).slice(2);
 
 function load() {
-  const empty = { id: newId(), strokes: [] };
+  const empty = { id: newId(), strokes: [], undone: [] };
   try {
     const saved = JSON.parse(sessionStorage.getItem(STORAGE_KEY));
-    return saved?.strokes ? saved : empty;
+    return saved?.strokes ? { ...empty, ...saved } : empty;
   } catch {
     return empty; // the browser may block storage
   }
 }
 
-function save(id, strokes) {
+function save(id, strokes, undone) {
   try {
-    sessionStorage.setItem(STORAGE_KEY, JSON.stringify({ id, strokes }));
+    sessionStorage.setItem(STORAGE_KEY, JSON.stringify({ id, strokes, undone }));
   } catch {}
 }
 
@@ -27,7 +27,7 @@ const STEP = 8; // canvas pixels per arrow key; four times as many with Shift
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 class Pad {
-  constructor(root, { id, strokes }) {
+  constructor(root, { id, strokes, undone }) {
     this.canvas = root.querySelector("canvas");
     this.pen = root.querySelector("input");
     this.live = root.querySelector(".live");
@@ -35,7 +35,7 @@ class Pad {
     this.ink = this.canvas.getContext("2d", { willReadFrequently: true });
     this.id = id;
     this.strokes = strokes;
-    this.undone = []; // removed strokes, the next one to redo last
+    this.undone = undone; // removed strokes, the next one to redo last
     if (strokes.length) this.pen.value = strokes.at(-1).width;
     this.stroke = null; // in progress
     this.pointer = null;
@@ -96,7 +96,7 @@ class Pad {
   update(message) {
     this.paint(); // without the cursor, which is not part of the drawing
     this.live.textContent = message;
-    save(this.id, this.strokes);
+    save(this.id, this.strokes, this.undone);
     const empty = this.strokes.length === 0;
     const drawing = { png: empty ? null : this.canvas.toDataURL("image/png"), id: this.id };
     this.send("drawing", drawing);
