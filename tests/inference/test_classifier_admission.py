@@ -78,10 +78,10 @@ class Service:
             observer=self.observer,
         )
 
-    async def block(self) -> asyncio.Future[object]:
+    async def block(self, client: str = "") -> asyncio.Future[object]:
         """Block the model with an image of 0."""
         self.runtime.hold()
-        first = self.send(0)
+        first = self.send(0, client=client)
         await wait_until(lambda: self.runtime.batches == [[0]])
         return first
 
@@ -281,14 +281,14 @@ async def test_images_of_clients_take_turns(tmp_path: Path) -> None:
 async def test_client_leaves_places_in_the_queue_to_another(tmp_path: Path) -> None:
     service = Service(tmp_path, concurrent=True, queue_size=4)
     try:
-        service.runtime.hold()
-        futures = [service.send(1, client="busy") for _ in range(3)]
+        futures = [await service.block("busy")]
+        futures += [service.send(1, client="busy") for _ in range(2)]
         await service.wait_until_queued(2)
         with pytest.raises(QueueFullError):
             await service.classify(1, client="busy")
         futures.append(service.send(2, client="other"))
         service.runtime.release()
-        assert await gather_results(*futures) == [1, 1, 1, 2]
+        assert await gather_results(*futures) == [0, 1, 1, 2]
     finally:
         service.runtime.release()
         service.classifier.close()
