@@ -51,6 +51,7 @@ class _Entry(Generic[T, R]):
     deadline: float
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[R]
+    is_queued: bool = True
 
 
 @dataclass(slots=True, eq=False)
@@ -146,7 +147,15 @@ class Batcher(Generic[T, R]):
                 raise QueueFullError("The queue is full. Try again in a moment.")
             self._entries.push(entry, client, cost)
             self._changed.notify()
+        entry.future.add_done_callback(lambda _: self._forget(entry))
         return entry.future
+
+    def _forget(self, entry: _Entry[T, R]) -> None:
+        """Free the item of an entry that was cancelled while it was queued, such as an image."""
+        if entry.is_queued:
+            with self._changed:
+                if entry.is_queued:
+                    del entry.item
 
     def charge(self, client: Hashable, cost: float) -> None:
         """Charge a client for an item that cost more than stated, or less if `cost` is negative."""
@@ -249,6 +258,7 @@ class Batcher(Generic[T, R]):
             weight += self._weigh(entry.item)
             if (entries and weight > self._max_batch) or not self._may_start(entry.item):
                 break
+            entry.is_queued = False
             entries.append(self._entries.pop())
         if len(entries) == 1 and not self._runs and not self._entries:
             return entries, "single"

@@ -2,19 +2,21 @@
 
 import gc
 import sys
+import threading
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 
+from backend.inference.batcher import Batch, Batcher
 from backend.inference.classifier import Classifier
 from backend.inference.errors import ImageError
 from backend.inference.models import artifact
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.fake_models import fake_loader, write_model
 from tests.images import encoded, noise
-from tests.inference.helpers import wait_until
+from tests.inference.helpers import TIMEOUT, wait_until
 
 pytestmark = pytest.mark.anyio
 
@@ -47,3 +49,27 @@ async def test_refused_image_is_freed(classifier: Classifier, size: tuple[int, i
     with pytest.raises(ImageError):
         await classifier.classify(data)
     await wait_until(lambda: sys.getrefcount(data) == references)
+
+
+async def test_image_that_was_cancelled_in_the_queue_is_freed() -> None:
+    release = threading.Event()
+
+    def wait(batch: Batch[bytes]) -> list[int]:
+        release.wait(TIMEOUT)
+        return [0] * len(batch.items)
+
+    batcher: Batcher[bytes, int] = Batcher(wait, max_batch=1)
+    try:
+        running = batcher.submit(b"first")
+        await wait_until(lambda: not batcher.queued)
+        data = bytes(1000)
+        references = sys.getrefcount(data)
+        queued = batcher.submit(data)
+        queued.cancel()
+        await wait_until(lambda: sys.getrefcount(data) == references)
+        release.set()
+        assert await running == 0
+        assert await batcher.submit(b"last") == 0
+    finally:
+        release.set()
+        batcher.close()
