@@ -26,7 +26,7 @@ class MemoryShares:
     def from_limit(cls, limit: int) -> "MemoryShares":
         """Return the shares of a process that may use `limit` bytes."""
         inference = min(limit // 8, _MAX_INFERENCE)
-        return cls(decoding=limit // 3, files=limit // 8, inference=inference)
+        return cls(decoding=limit // 3, files=limit // 12, inference=inference)
 
 
 def memory_limit(root: Path = _ROOT) -> int | None:

@@ -48,7 +48,7 @@ def test_limit_is_none_if_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_shares_leave_memory_for_the_process_and_its_models() -> None:
     shares = MemoryShares.from_limit(512 << 20)
-    assert shares.decoding + shares.files <= (512 << 20) - 230_000_000
-    assert shares.inference <= 64 << 20
-    assert shares.files >= 16 * 4_000_000  # photos that one instance receives concurrently
+    # The process with the four models takes 240 MB.
+    assert shares.decoding + shares.files + shares.inference <= (512 << 20) - 240_000_000
+    assert shares.files >= 11 * 4_000_000  # photos that one instance receives concurrently
     assert shares.decoding >= 14 * 4032 * 3024  # a transparent image of a phone's size
