@@ -21,7 +21,7 @@ CHUNKED = {"transfer_encoding": "chunked"}
 @pytest.fixture
 def gray_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of models, in a container with memory for 47 kB of request bodies."""
-    monkeypatch.setattr(app, "memory_limit", lambda: 380_000)
+    monkeypatch.setattr(app, "memory_limit", lambda: 570_000)
     write_model(tmp_path / "gray-models", "gray", preprocess=GRAY)
     return tmp_path / "gray-models"
 
