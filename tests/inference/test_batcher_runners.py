@@ -24,9 +24,9 @@ class BarrierWork:
         return list(batch.items)
 
 
-def count_runner_threads() -> int:
-    """Return the number of runner threads in this process."""
-    return sum(thread.name.startswith("prism-runner-") for thread in threading.enumerate())
+def count_runner_threads(name: str = "prism-runner") -> int:
+    """Return the number of runner threads with this name in this process."""
+    return sum(thread.name.startswith(f"{name}-") for thread in threading.enumerate())
 
 
 async def occupy_runners(
@@ -205,9 +205,8 @@ async def test_runner_that_returns_late_can_be_replaced_again(
 ) -> None:
     """A process that was suspended returns from all its batches late."""
     monkeypatch.setattr("backend.inference.batcher.MAX_REPLACED", 1)
-    threads_before = count_runner_threads()
     work = DoublingWork(blocked=True)
-    with run_batcher(work, max_batch=1) as batcher:
+    with run_batcher(work, max_batch=1, name="late") as batcher:
         for _ in range(3):
             work.release.clear()
             with monkeypatch.context() as patch:
@@ -217,7 +216,7 @@ async def test_runner_that_returns_late_can_be_replaced_again(
                 await asyncio.wait_for(stuck, TIMEOUT)
             work.release.set()
             assert await gather_results(following) == [2]
-            await wait_until(lambda: count_runner_threads() == threads_before + 1)
+            await wait_until(lambda: count_runner_threads("late") == 1)
             work.batches.clear()
 
 
