@@ -23,7 +23,7 @@ _now: Final = time.monotonic
 
 
 class TokenBucket:
-    """`capacity` units per minute. `taken` units may exceed what is left: the rest is a debt."""
+    """`capacity` units per minute. More units than remain may be taken: the rest is a debt."""
 
     def __init__(self, unit: str, capacity: int, now: float) -> None:
         self.unit: Final = unit
@@ -58,7 +58,7 @@ class TokenBucket:
         return f'"{self.unit}";q={self.capacity};w={_WINDOW}{unit}'
 
     def limit(self, now: float) -> str:
-        """Return the bucket's item of RateLimit: what is left, and the seconds until it is full."""
+        """Return the bucket's item of RateLimit: remaining units, seconds until it is full."""
         self._refill(now)
         seconds = math.ceil((self.capacity - self._level) / self._rate)
         return f'"{self.unit}";r={max(0, math.floor(self._level))};t={seconds}'

@@ -1,4 +1,4 @@
-"""Quotas of API keys: counts the requests and reports what is left."""
+"""Quotas of API keys: counts the requests and reports the remaining units."""
 
 from collections.abc import Sequence
 

@@ -32,8 +32,8 @@ class MemoryExceededError(Exception):
 class MemoryBudget:
     """`total` bytes that threads share; a request for more than `total` takes all of them.
 
-    Threads that wait are served in order of arrival, so that small requests do not overtake a
-    large one for ever.
+    Threads that wait are served in order of arrival, so that small requests do not starve a
+    large one.
     """
 
     def __init__(self, total: int) -> None:
