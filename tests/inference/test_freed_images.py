@@ -55,7 +55,7 @@ async def test_image_that_was_cancelled_in_the_queue_is_freed() -> None:
     release = threading.Event()
 
     def wait(batch: Batch[bytes]) -> list[int]:
-        release.wait(TIMEOUT)
+        release.wait(2 * TIMEOUT)  # longer than the test waits
         return [0] * len(batch.items)
 
     batcher: Batcher[bytes, int] = Batcher(wait, max_batch=1)
