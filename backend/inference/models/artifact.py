@@ -4,6 +4,7 @@ models/mnist-cnn/
   manifest.json        see `Manifest`
   weights.safetensors  weights for torch (absent for a model packaged from ONNX)
   model.onnx           the same network for ONNX Runtime; may refer to the tensors in the weights
+  model.int8.onnx      optional: the same network with 8-bit integers
   README.md            model card
 """
 
@@ -25,6 +26,7 @@ from calibration.apply import Calibration, OutputKind
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.safetensors"
 ONNX: Final = "model.onnx"
+INT8: Final = "model.int8.onnx"
 CARD: Final = "README.md"
 FORMAT: Final = 1
 _MAX_CARD: Final = 1_000_000  # bytes
@@ -105,6 +107,11 @@ class Artifact(BaseModel):
         return self.folder / ONNX if ONNX in self.manifest.files else None
 
     @property
+    def int8(self) -> Path | None:
+        """Path of the quantized ONNX graph, if the folder has one."""
+        return self.folder / INT8 if INT8 in self.manifest.files else None
+
+    @property
     def weights(self) -> Path | None:
         """Path of the safetensors file, if the folder has one."""
         return self.folder / WEIGHTS if WEIGHTS in self.manifest.files else None
@@ -181,7 +188,7 @@ def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
     files = {
         path.name: sha256(path)
         for path in sorted(folder.iterdir())
-        if path.is_file() and path.name in {WEIGHTS, ONNX, CARD}
+        if path.is_file() and path.name in {WEIGHTS, ONNX, INT8, CARD}
     }
     elements = count_elements(folder / WEIGHTS) if WEIGHTS in files else None
     manifest = manifest.model_copy(update={"files": files, "elements": elements})

@@ -1,14 +1,19 @@
-"""Runtimes of a network behind one interface: ONNX Runtime, torch, and a fake for tests."""
+"""Runtimes of a network behind one interface: ONNX Runtime, OpenVINO, torch, a fake for tests."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal, Protocol, runtime_checkable
 
 from backend.inference.errors import ArtifactError
-from backend.inference.models.artifact import Artifact
+from backend.inference.models.artifact import INT8, ONNX, Artifact
 from backend.inference.types import Floats
 
-RuntimeName = Literal["auto", "onnx", "torch"]
+RuntimeName = Literal["auto", "onnx", "openvino", "torch"]
+Precision = Literal["fp32", "int8"]
+PrecisionChoice = Literal["auto", "fp32"]
 
 
 class Runtime(Protocol):
@@ -16,7 +21,7 @@ class Runtime(Protocol):
 
     @property
     def name(self) -> str:
-        """`onnx` or `torch`."""
+        """`onnx`, `openvino` or `torch`."""
 
     @property
     def concurrent(self) -> bool:
@@ -41,26 +46,78 @@ class MappingRuntime(Runtime, Protocol):
         """
 
 
-def load(artifact: Artifact, name: RuntimeName = "auto", *, threads: int | None = None) -> Runtime:
-    """Load `artifact` into the runtime `name`; `auto` chooses the fastest available one.
+@dataclass(frozen=True, slots=True)
+class Alternative:
+    """Another way to compute a model's outputs: a runtime, a precision, and how to load it.
 
-    A model packaged from ONNX has no network for torch and always runs in ONNX Runtime. `threads`
-    limits the threads of one forward pass (default: the runtime's choice). Raise ArtifactError for
-    a damaged network, RuntimeMissingError if torch is not installed.
+    `load(threads=…)` returns the network, as `load` of this module does.
+    """
+
+    runtime: str
+    precision: Precision
+    load: Callable[..., Runtime]
+
+
+def load(
+    artifact: Artifact,
+    name: RuntimeName = "auto",
+    *,
+    threads: int | None = None,
+    precision: Precision = "fp32",
+) -> Runtime:
+    """Load `artifact` into the runtime `name`; `auto` chooses torch on a GPU, else ONNX Runtime.
+
+    A model packaged from ONNX has no network for torch and runs in ONNX Runtime instead. `threads`
+    limits the threads of one forward pass (default: the runtime's choice). `int8` loads the
+    quantized graph, which torch cannot run. Raise ArtifactError for a damaged or missing network,
+    RuntimeMissingError if torch or OpenVINO is not installed.
     """
     if name == "auto":
         name = _choose(artifact)
     if name == "torch" and artifact.weights is None:
         name = "onnx"
-    if name == "onnx":
-        from backend.inference.runtimes.onnx_runtime import OnnxRuntime
+    if name == "torch":
+        from backend.inference.runtimes.torch_runtime import TorchRuntime
 
-        if artifact.onnx is None:
-            raise ArtifactError(f"{artifact.folder}: no model.onnx; set PRISM_RUNTIME=torch")
-        return OnnxRuntime(artifact.onnx, threads=threads)
-    from backend.inference.runtimes.torch_runtime import TorchRuntime
+        return TorchRuntime(artifact, threads=threads)
+    path = artifact.onnx if precision == "fp32" else artifact.int8
+    if path is None:
+        missing = ONNX if precision == "fp32" else INT8
+        raise ArtifactError(f"{artifact.folder}: no {missing}; set PRISM_RUNTIME=torch")
+    if name == "openvino":
+        from backend.inference.runtimes.openvino_runtime import OpenVinoRuntime
 
-    return TorchRuntime(artifact, threads=threads)
+        return OpenVinoRuntime(path, threads=threads)
+    from backend.inference.runtimes.onnx_runtime import OnnxRuntime
+
+    return OnnxRuntime(path, threads=threads)
+
+
+def alternatives(
+    artifact: Artifact, name: RuntimeName = "auto", precision: PrecisionChoice = "auto"
+) -> list[Alternative]:
+    """Return what may be faster than `load(artifact, name)` on this machine.
+
+    These are the quantized graph, if the folder has one, unless `precision` is `fp32`; and, if
+    `name` is `auto`, OpenVINO, if it is installed. There are none for torch.
+    """
+    if name == "auto" and _choose(artifact) == "torch":
+        return []
+    if name == "torch" and artifact.weights is not None:
+        return []
+    default = "openvino" if name == "openvino" else "onnx"
+    candidates: list[Literal["onnx", "openvino"]] = [default]
+    if name == "auto" and find_spec("openvino") is not None:
+        candidates.append("openvino")
+    precisions: list[Precision] = ["fp32"]
+    if artifact.int8 is not None and precision == "auto":
+        precisions.append("int8")
+    return [
+        Alternative(runtime, each, partial(load, artifact, runtime, precision=each))
+        for runtime in candidates
+        for each in precisions
+        if (runtime, each) != (default, "fp32")
+    ]
 
 
 def _choose(artifact: Artifact) -> Literal["onnx", "torch"]:
