@@ -1,10 +1,12 @@
 """Photo -> the input of a photo classifier.
 
-The steps and their rounding are those of torchvision's `Resize`, `CenterCrop`, `ToTensor` and
-`Normalize` on PIL images; see `MAX_ASPECT` for the exception.
+The steps are those of torchvision's `Resize`, `CenterCrop`, `ToTensor` and `Normalize` on PIL
+images. Only the crop is resampled, on the grid of the resized image: Pillow rounds its edges to
+float32, so that some values differ from torchvision's by one level of 255 (docs/performance.md).
 """
 
-from typing import Annotated, Final, Literal, Self
+import math
+from typing import Annotated, Final, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +18,30 @@ from backend.inference.types import Region
 Side = Annotated[int, Field(ge=1, le=4096)]
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
-# Only the crop of a longer image is resampled, so that the cost is bounded for any aspect ratio.
-# Pillow rounds the edges of a part to float32 and may exchange the passes of the resampling, which
-# changes values: mostly by one level, up to 50 in noise.
-MAX_ASPECT: Final = 3
+# Pixels of the image, times its reduction, on which a pixel of the resized image depends, on each
+# side of its center.
+_SUPPORT: Final = {"nearest": 1, "bilinear": 1, "bicubic": 2, "lanczos": 3}
+_TALL: Final = 2  # aspect ratio from which Pillow reduces the height first
+# With "nearest", rounding selects another pixel, so only of longer images a part is resampled.
+_MAX_NEAREST_ASPECT: Final = 3
+
+
+class _SourceRange(NamedTuple):
+    """Pixels of one axis of an image: those that a part needs, and in these the part itself."""
+
+    start: int
+    end: int
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, length: int, resized: int, first: int, last: int, support: int) -> Self:
+        """Return the source of the pixels from `first` to `last` of `resized` ones."""
+        scale = length / resized
+        margin = support * max(scale, 1) + 1
+        start = max(math.floor(first * scale - margin), 0)
+        end = min(math.ceil(last * scale + margin), length)
+        return cls(start, end, first * scale - start, min(last * scale - start, end - start))
 
 
 class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
@@ -88,20 +110,44 @@ def crop_photo(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:
     crop_height, crop_width = spec.crop
     top, bottom = _crop_range(height, crop_height)
     left, right = _crop_range(width, crop_width)
-    method = Image.Resampling[spec.interpolation.upper()]
     if (width, height) == image.size:
         cropped = image.crop((left, top, right, bottom))
-    elif max(width, height) <= MAX_ASPECT * min(width, height):
+    elif isinstance(spec.resize, tuple) or (
+        spec.interpolation == "nearest" and max(image.size) <= _MAX_NEAREST_ASPECT * min(image.size)
+    ):
+        method = Image.Resampling[spec.interpolation.upper()]
         cropped = image.resize((width, height), method).crop((left, top, right, bottom))
     else:
-        x, y = image.width / width, image.height / height
-        box = (left * x, top * y, min(right * x, image.width), min(bottom * y, image.height))
-        cropped = image.resize((right - left, bottom - top), method, box)
+        cropped = _resize_part(image, (width, height), (left, top, right, bottom), spec)
     if cropped.size == (crop_width, crop_height):
         return cropped
     padded = Image.new(cropped.mode, (crop_width, crop_height))
     padded.paste(cropped, ((crop_width - cropped.width) // 2, (crop_height - cropped.height) // 2))
     return padded
+
+
+def _resize_part(
+    image: Image.Image,
+    size: tuple[int, int],
+    part: tuple[int, int, int, int],
+    spec: PhotoPreprocess,
+) -> Image.Image:
+    """Return `part` (left, top, right, bottom) of the image resized to `size` (width, height).
+
+    Each axis has its own call, in Pillow's order for the whole image: in one call, Pillow would
+    choose the order by the size of the part, which changes the rounding between the passes.
+    """
+    method, support = Image.Resampling[spec.interpolation.upper()], _SUPPORT[spec.interpolation]
+    left, top, right, bottom = part
+    width, height = right - left, bottom - top
+    x = _SourceRange.of(image.width, size[0], left, right, support)
+    y = _SourceRange.of(image.height, size[1], top, bottom, support)
+    window = image.crop((x.start, y.start, x.end, y.end))
+    if image.height > _TALL * image.width and size[1] < image.height:
+        strip = window.resize((window.width, height), method, (0, y.low, window.width, y.high))
+        return strip.resize((width, height), method, (x.low, 0, x.high, height))
+    strip = window.resize((width, window.height), method, (x.low, 0, x.high, window.height))
+    return strip.resize((width, height), method, (0, y.low, width, y.high))
 
 
 def photo_region(image: Image.Image, spec: PhotoPreprocess) -> Region:

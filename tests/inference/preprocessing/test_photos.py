@@ -1,7 +1,7 @@
-"""Preprocessing of photos equals that of torchvision."""
+"""Preprocessing of photos equals that of torchvision, apart from rounding."""
 
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -38,13 +38,19 @@ def torchvision_input(
     return prepared
 
 
-def max_difference(image: Image.Image, spec: PhotoPreprocess) -> float:
-    """Return the largest difference from torchvision, in levels of 255."""
-    return float(np.abs(prepare_photo(image, spec) - torchvision_input(image, spec)).max() * 255)
+def differences(image: Image.Image, spec: PhotoPreprocess) -> np.ndarray[Any, Any]:
+    """Return the differences from torchvision of all values, in levels of 255."""
+    return np.abs(prepare_photo(image, spec) - torchvision_input(image, spec)) * 255
 
 
 INTERPOLATIONS = get_args(Interpolation)
 EXACT = 0.01  # levels; only the normalization in float32 is rounded differently
+MAX_SHARE = 0.05  # of the values of an image that differ
+
+
+def random_pixels(width: int, height: int) -> Image.Image:
+    pixels = np.random.default_rng(1).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
@@ -52,7 +58,7 @@ EXACT = 0.01  # levels; only the normalization in float32 is rounded differently
     "size", [(500, 375), (375, 500), (224, 224), (80, 60), (351, 974), (974, 351), (47, 53)]
 )
 @pytest.mark.parametrize(("resize", "crop"), [(256, 224), (292, 260), ((120, 90), 64)])
-def test_every_pixel_equals_torchvision(
+def test_pixels_differ_from_torchvision_by_rounding_only(
     size: tuple[int, int],
     interpolation: Interpolation,
     resize: int | tuple[int, int],
@@ -61,13 +67,41 @@ def test_every_pixel_equals_torchvision(
     spec = PhotoPreprocess(
         resize=resize, crop=(crop, crop), interpolation=interpolation, **NO_NORMALIZATION
     )
-    assert max_difference(noise(*size), spec) < EXACT
+    found = differences(random_pixels(*size), spec)
+    is_exact = interpolation == "nearest" or isinstance(resize, tuple)
+    limit = 0 if is_exact else 2  # one level of each pass; two are rare
+    assert found.max() < limit + EXACT
+    assert (found > EXACT).mean() <= MAX_SHARE
 
 
-@pytest.mark.parametrize("size", [(37, 700), (1500, 100)])
-def test_extreme_aspect_ratio_differs_little_from_torchvision(size: tuple[int, int]) -> None:
-    smooth = noise(8, 8).resize(size, Image.Resampling.BICUBIC)
-    assert max_difference(smooth, PhotoPreprocess(**NO_NORMALIZATION)) <= 2
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+@pytest.mark.parametrize("size", [(37, 700), (1500, 100), (300, 600), (300, 601)])
+def test_extreme_aspect_ratio_differs_by_rounding_only(
+    size: tuple[int, int], interpolation: Interpolation
+) -> None:
+    spec = PhotoPreprocess(interpolation=interpolation, **NO_NORMALIZATION)
+    found = differences(random_pixels(*size), spec)
+    # Of two pixels at the same distance, "nearest" may select either one.
+    assert found.max() < 1 + EXACT or interpolation == "nearest"
+    assert (found > EXACT).mean() <= MAX_SHARE
+
+
+@pytest.mark.parametrize("interpolation", INTERPOLATIONS)
+def test_only_the_crop_of_a_long_image_is_resampled(
+    interpolation: Interpolation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    resize = Image.Image.resize
+
+    def record(image: Image.Image, size: tuple[int, int], *args: Any) -> Image.Image:
+        sizes.append(size)
+        return resize(image, size, *args)
+
+    monkeypatch.setattr(Image.Image, "resize", record)
+    for size in ((4000, 20), (20, 4000)):
+        prepare_photo(Image.new("RGB", size), PhotoPreprocess(interpolation=interpolation))
+    assert len(sizes) == 4
+    assert all(width <= 224 and height <= 224 for width, height in sizes)
 
 
 @pytest.mark.parametrize("resize", [None, (100, 300), 200])
@@ -75,15 +109,17 @@ def test_crop_larger_than_the_image_is_padded_as_by_torchvision(
     resize: int | tuple[int, int] | None,
 ) -> None:
     spec = PhotoPreprocess(resize=resize, **NO_NORMALIZATION)
-    assert max_difference(noise(211, 150), spec) < EXACT
+    assert differences(noise(211, 150), spec).max() < EXACT
 
 
-def test_real_photos_equal_torchvision(test_data: Path) -> None:
+def test_real_photos_differ_from_torchvision_by_rounding_only(test_data: Path) -> None:
     paths = sorted((test_data / "imagenet" / "samples").glob("*.JPEG"))[::20]
     assert len(paths) == 10
     for path, interpolation in zip(paths, INTERPOLATIONS * 3, strict=False):
         spec = PhotoPreprocess(interpolation=interpolation, **NO_NORMALIZATION)
-        assert max_difference(decode(path.read_bytes()), spec) < EXACT
+        found = differences(decode(path.read_bytes()), spec)
+        assert found.max() < 1 + EXACT
+        assert (found > EXACT).mean() < 0.01
 
 
 def test_normalization_agrees_with_torchvision() -> None:
