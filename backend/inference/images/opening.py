@@ -92,7 +92,9 @@ def open_image(data: bytes, *, max_pixels: int, min_side: int | None = None) -> 
             f"The image has {width} x {height} pixels{cost}, which exceeds the limit ({limit:,}). "
             "Scale it down and send it again."
         )
-    scans = completeness.count_jpeg_scans(data) if form == "JPEG" else 0
+    # The decoder refuses a second scan of a JPEG whose first scan has all components.
+    is_scanned = form == "JPEG" and completeness.has_partial_scans(data)
+    scans = completeness.count_jpeg_scans(data) if is_scanned else 0
     if scans * width * height > MAX_SCANNED_PIXELS:
         raise ImageTooLargeError(
             "The JPEG has too many scans and would take too long to decode. Save it again and "
