@@ -49,7 +49,7 @@ def create_app(
     settings: Settings | None = None,
     load_runtime: Callable[..., runtimes.Runtime] = runtimes.load,
 ) -> FastAPI:
-    """Create the application; it loads the models in the background once it starts.
+    """Create the application; it loads models in the background once it starts.
 
     Tests replace `load_runtime`. Raises ArtifactError if there is no model to serve.
     """
@@ -97,17 +97,19 @@ def create_app(
             partial(build, large_images),
             max_wait=settings.timeout,
             auto=auto,
+            preload=settings.preload,
         )
         app_history = _create_history(settings, reader)
 
         async def load() -> None:
             async with asyncio.TaskGroup() as group:
-                group.create_task(catalog.load())
+                group.create_task(catalog.start())
                 await catalog.wait_for_default()
                 if app_history is not None:
                     await app_history.start()  # late: its imports would delay the first response
-            await catalog.tune(settings.data_dir / "plans" if settings.measure else None)
             await asyncio.to_thread(resolver.trim)
+            if settings.measure:
+                await catalog.measure(settings.data_dir / "plans")
 
         async def load_or_fail() -> None:
             try:
@@ -129,7 +131,7 @@ def create_app(
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
-            await asyncio.to_thread(catalog.close)
+            await catalog.close()
             await asyncio.to_thread(large_images.close)
             if app_history is not None:
                 await app_history.close()

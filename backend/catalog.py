@@ -1,25 +1,18 @@
-"""The catalog of served models: found at startup, loaded in the background, closed at shutdown."""
+"""The catalog of served models: found and verified at startup, loaded when first asked for."""
 
 import asyncio
 import logging
 import re
-import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 from backend.inference.classifier import Classifier
-from backend.inference.errors import (
-    ArtifactError,
-    ModelError,
-    ModelNotReadyError,
-    UnknownModelError,
-)
+from backend.inference.errors import ArtifactError, ModelNotReadyError, UnknownModelError
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
+from backend.served_model import ServedModel
 from backend.sources.address import Address, parse_address, redact
 
 log = logging.getLogger("prism.catalog")
@@ -27,31 +20,17 @@ log = logging.getLogger("prism.catalog")
 AUTO: Final = "auto"  # instead of a model: the models in PRISM_AUTO_MODELS, in order
 PREFERRED_DEFAULT: Final = "mnist-cnn"
 
-_UNEXPECTED_FAILURE: Final = "could not be loaded; see the log of the service"
 _RESERVED: Final = "the name is reserved for automatic choice; rename the model"
-
-State = Literal["loading", "ready", "failed"]
-
-
-@dataclass(slots=True)
-class Entry:
-    """A served model; `classifier` is set once `state` is ready, `error` once it has failed."""
-
-    name: str
-    address: Address
-    state: State = "loading"
-    classifier: Classifier | None = None
-    error: str | None = None
-    folder: Path | None = None
-    finished_loading: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class Catalog:
     """The served models.
 
     `fetch` returns the local folder of the model at an address, and `build` creates a classifier
-    from it. A request waits at most `max_wait` seconds for a model that is still loading. `auto`
-    are the models that a request for "auto" asks in order; empty: it asks the default model.
+    from it. Every model is fetched and verified at startup. The network of the default model is
+    loaded then too, others when first asked for, or all with `preload`: networks take most of the
+    time and memory. A request waits at most `max_wait` seconds for a model that is still loading.
+    `auto` are the models that a request for "auto" asks in order; empty: it asks the default model.
     """
 
     def __init__(
@@ -62,42 +41,46 @@ class Catalog:
         build: Callable[[Artifact], Classifier],
         max_wait: float = 5.0,
         auto: tuple[str, ...] = (),
+        *,
+        preload: bool = False,
     ) -> None:
         self.default: Final = default
         self.auto: Final = auto
         self._fetch = fetch
-        self._build = build
-        self._max_wait = max_wait
-        self._entries: Final = {name: Entry(name, address) for name, address in addresses.items()}
+        self._models: Final = {
+            name: ServedModel(name, address, build, self._on_loaded, max_wait)
+            for name, address in addresses.items()
+        }
+        self._preloaded: Final = set(self._models) if preload else {self.resolve(None)[0]}
+        self._choosing_plans: Final = set[asyncio.Task[None]]()
+        self._to_measure: Final = asyncio.Queue[tuple[str, Classifier]]()
         self._has_failed = False
 
     @property
     def is_loading(self) -> bool:
-        """Whether a model is still loading."""
-        return any(entry.state == "loading" for entry in self._entries.values())
+        """Whether the start of a model is not finished."""
+        return any(model.state == "loading" for model in self.models())
 
-    async def load(self) -> None:
-        """Load and warm up every model, the default ones first. A failure affects no other model.
+    async def start(self) -> None:
+        """Verify every model, and load the default one first. A failure affects no other model.
 
-        Models are fetched concurrently and loaded one at a time.
+        Models are fetched concurrently, and verified and loaded one at a time.
         """
-        load_lock = asyncio.Lock()
-        defaults = self.resolve(None)
-        default_first = sorted(self._entries.values(), key=lambda e: e.name not in defaults)
+        lock = asyncio.Lock()
+        order = dict.fromkeys((*self.resolve(None), *self._models))
         async with asyncio.TaskGroup() as group:
-            for entry in default_first:
-                group.create_task(self._load_entry(entry, load_lock))
+            for name in order:
+                load = name in self._preloaded
+                group.create_task(self._models[name].start(self._fetch, lock, load=load))
 
     def fail(self) -> None:
-        """Report that the service is not ready, after an unexpected error while it loaded.
+        """Report that the service is not ready, after an unexpected error while it started.
 
         Models that are ready stay usable; those that still load have failed.
         """
         self._has_failed = True
-        for entry in self._entries.values():
-            if entry.state == "loading":
-                entry.state, entry.error = "failed", _UNEXPECTED_FAILURE
-                entry.finished_loading.set()
+        for model in self.models():
+            model.fail()
 
     def resolve(self, name: str | None) -> tuple[str, ...]:
         """Return the models that a request for `name` (None: the default) asks, in order.
@@ -107,103 +90,72 @@ class Catalog:
         name = name or self.default
         if name == AUTO:
             return self.auto or (self.default,)
-        return (self.entry(name).name,)
+        return (self.get(name).name,)
 
-    async def get(self, name: str, max_wait: float | None = None) -> Classifier:
-        """Return the classifier of the model `name`.
-
-        Wait for a model that is still loading, at most `max_wait` seconds. Raises
-        UnknownModelError, and ModelNotReadyError if the model has failed or still loads.
-        """
-        entry = self.entry(name)
-        if entry.classifier is not None:
-            return entry.classifier
-        with suppress(TimeoutError):
-            seconds = self._max_wait if max_wait is None else min(max_wait, self._max_wait)
-            await asyncio.wait_for(entry.finished_loading.wait(), seconds)
-        return self._require_classifier(entry)
-
-    async def tune(self, plans: Path | None) -> None:
-        """Choose each model's plan; with a folder for `plans`, measure plans while idle."""
-        for entry, classifier in self._ready_entries():
-            await self._run_step(entry, classifier.use_default_plan)
-        for entry, classifier in self._ready_entries():
-            if plans is not None:
-                await self._run_step(entry, partial(classifier.autotune, plans, self._activity))
-
-    def entry(self, name: str) -> Entry:
-        """Return the entry of the model `name`; raise UnknownModelError if there is none."""
-        if name not in self._entries:
-            names = ", ".join([*self._entries, *([AUTO] if self.auto else [])])
+    def get(self, name: str) -> ServedModel:
+        """Return the model `name`; raise UnknownModelError if there is none."""
+        if name not in self._models:
+            names = ", ".join([*self._models, *([AUTO] if self.auto else [])])
             raise UnknownModelError(f"The model is not served. Available models: {names}.")
-        return self._entries[name]
+        return self._models[name]
+
+    def models(self) -> list[ServedModel]:
+        """Return all models, sorted by name."""
+        return [self._models[name] for name in sorted(self._models)]
 
     def require_ready(self) -> None:
-        """Raise ModelNotReadyError unless the default model is ready; for "auto", all it asks.
+        """Raise ModelNotReadyError unless the default model is loaded, or after `fail`.
 
-        Raise it also after `fail`.
+        Of the models that "auto" asks, the first one must be loaded, and the others verified.
         """
         if self._has_failed:
             raise ModelNotReadyError("The service failed to start; its log contains the cause.")
         for name in self.resolve(None):
-            self._require_classifier(self._entries[name])
+            if not self._is_started(self._models[name]):
+                raise self._models[name].not_ready()
 
     async def wait_for_default(self) -> None:
-        """Wait until the default model, or all that "auto" asks, have loaded or failed."""
-        for name in self.resolve(None):
-            await self._entries[name].finished_loading.wait()
+        """Wait until the default model, or the first of "auto", is loaded or has failed."""
+        await self._models[self.resolve(None)[0]].finish_loading()
 
-    def entries(self) -> list[Entry]:
-        """Return the entries of all models, sorted by name."""
-        return [self._entries[name] for name in sorted(self._entries)]
+    async def measure(self, plans: Path) -> None:
+        """Measure the plan of each model that is loaded, while idle; store it in the folder.
 
-    def close(self) -> None:
+        This does not return.
+        """
+        while True:
+            name, classifier = await self._to_measure.get()
+            await self._choose_plan(name, partial(classifier.autotune, plans, self._activity))
+
+    async def close(self) -> None:
         """Finish accepted images and stop the threads of all models."""
-        for entry in self._entries.values():
-            if entry.classifier is not None:
-                entry.classifier.close()
+        for model in self.models():
+            await model.close()
 
-    def _ready_entries(self) -> list[tuple[Entry, Classifier]]:
-        return [(entry, entry.classifier) for entry in self._entries.values() if entry.classifier]
+    def _is_started(self, model: ServedModel) -> bool:
+        """Return whether a model is verified, and loaded if it is to be loaded at startup."""
+        is_loaded = model.classifier is not None or model.name not in self._preloaded
+        return model.artifact is not None and is_loaded
 
-    def _activity(self) -> int | None:
-        """Return the number of images so far, of all models; None while some are in flight."""
-        counts = [classifier.activity for _, classifier in self._ready_entries()]
-        return None if None in counts else sum(count or 0 for count in counts)
+    def _on_loaded(self, model: ServedModel, classifier: Classifier) -> None:
+        task = asyncio.create_task(self._use_default_plan(model.name, classifier))
+        self._choosing_plans.add(task)
+        task.add_done_callback(self._choosing_plans.discard)
 
-    async def _run_step(self, entry: Entry, step: Callable[[], None]) -> None:
+    async def _use_default_plan(self, name: str, classifier: Classifier) -> None:
+        await self._choose_plan(name, classifier.use_default_plan)
+        self._to_measure.put_nowait((name, classifier))
+
+    async def _choose_plan(self, name: str, step: Callable[[], None]) -> None:
         try:
             await asyncio.to_thread(step)
         except Exception:
-            log.exception("could not choose a plan for %s; it keeps its current one", entry.name)
+            log.exception("could not choose a plan for %s; it keeps its current one", name)
 
-    async def _load_entry(self, entry: Entry, load_lock: asyncio.Lock) -> None:
-        try:
-            entry.folder = await self._fetch(entry.address)
-            async with load_lock:
-                started = time.perf_counter()
-                entry.classifier = await asyncio.to_thread(self._load, entry.folder, entry.name)
-        except Exception as error:
-            entry.state = "failed"
-            entry.error = _failure_message(error, entry)
-            log.error("%s failed: %s", entry.name, error, exc_info=_is_unexpected(error))
-        else:
-            entry.state = "ready"
-            runtime, seconds = entry.classifier.runtime_name, time.perf_counter() - started
-            log.info("%s is ready (%s, loaded in %.2f s)", entry.name, runtime, seconds)
-        entry.finished_loading.set()
-
-    def _load(self, folder: Path, name: str) -> Classifier:
-        model = artifact.read(folder)
-        # Responses contain the name that the operator chose.
-        manifest = model.manifest.model_copy(update={"name": name})
-        return self._build(model.model_copy(update={"manifest": manifest}))
-
-    def _require_classifier(self, entry: Entry) -> Classifier:
-        if entry.classifier is None:
-            state = "is still loading" if entry.state == "loading" else "could not be loaded"
-            raise ModelNotReadyError(f"The model {entry.name} {state}.")
-        return entry.classifier
+    def _activity(self) -> int | None:
+        """Return the number of images so far, of all models; None while some are in flight."""
+        counts = [model.classifier.activity for model in self.models() if model.classifier]
+        return None if None in counts else sum(count or 0 for count in counts)
 
 
 def discover(models_dir: Path, names: str = "") -> dict[str, Address]:
@@ -282,16 +234,3 @@ def _parse_models(items: Iterable[str], models_dir: Path) -> dict[str, Address]:
         except ArtifactError as error:
             raise ArtifactError(f"PRISM_MODELS: {error}") from error
     return addresses
-
-
-def _is_unexpected(error: Exception) -> bool:
-    return not isinstance(error, ModelError)
-
-
-def _failure_message(error: Exception, entry: Entry) -> str:
-    """Return why a model failed, without local paths, which only the log contains."""
-    if _is_unexpected(error):
-        return _UNEXPECTED_FAILURE
-    reason = str(error).replace(str(entry.folder), entry.name)
-    is_local = entry.address.scheme == "file"
-    return reason.replace(entry.address.location, entry.name) if is_local else reason

@@ -79,6 +79,11 @@ class Settings(BaseSettings):
         description="models that the model name auto asks in order, comma-separated; the first "
         "for which the image is in distribution classifies it, else the last",
     )
+    preload: bool = Field(
+        False,
+        description="true: load all models at startup; false: the default model, of auto the first "
+        "one, and others when first asked for",
+    )
     runtime: RuntimeName = Field(
         "auto", description="auto, onnx or torch; auto: torch on a GPU, else onnx"
     )

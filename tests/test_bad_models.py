@@ -103,7 +103,7 @@ def test_invalid_folder_fails_with_reason_and_others_are_served(
     for name in ("good", "bad"):
         shutil.copytree(SHIPPED, tmp_path / name)
     damage(tmp_path / "bad")
-    settings = Settings(models_dir=tmp_path, default_model="good", runtime=runtime)
+    settings = Settings(models_dir=tmp_path, default_model="good", runtime=runtime, preload=True)
     with TestClient(create_app(settings), base_url=LOCALHOST) as client:
         image = {"file": encoded(seven())}
         assert client.post("/classify", files=image).json()["prediction"] == "7"

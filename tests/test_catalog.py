@@ -120,7 +120,8 @@ def test_plans_of_loaded_models_are_stored(tmp_path: Path) -> None:
         if name != "damaged":
             artifact.write_manifest(folder, artifact.read_manifest(folder))
     end = time.monotonic() + TIMEOUT
-    with serve(tmp_path / "models", GrayRuntime(), measure=True, data_dir=tmp_path / "data"):
+    options = {"measure": True, "preload": True, "data_dir": tmp_path / "data"}
+    with serve(tmp_path / "models", GrayRuntime(), **options):
         while len(list((tmp_path / "data" / "plans").glob("*.json"))) < 2:
             assert time.monotonic() < end
             time.sleep(0.01)
@@ -149,7 +150,8 @@ def test_network_without_batch_support_gets_plan_with_batch_of_one(
         (folder / artifact.ONNX).write_bytes(name.encode())
         artifact.write_manifest(folder, artifact.read_manifest(folder))
     end = time.monotonic() + TIMEOUT
-    with serve(tmp_path / "models", OneByOne(), measure=True, data_dir=tmp_path / "d") as client:
+    options = {"measure": True, "preload": True, "data_dir": tmp_path / "d"}
+    with serve(tmp_path / "models", OneByOne(), **options) as client:
         while not (client.get("/models/bee").json()["plan"] or {}).get("measured"):
             assert time.monotonic() < end
         assert client.get("/models/ant").json()["plan"]["max_batch"] == 1

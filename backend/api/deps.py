@@ -10,8 +10,8 @@ from pydantic_core import PydanticCustomError
 from backend.api.parameters import STRICT_BOOLEAN, STRICT_INTEGER, parse_number
 from backend.catalog import AUTO, Catalog
 from backend.history.history import History
-from backend.inference.classifier import Classifier
 from backend.inference.images.image_reader import ImageReader
+from backend.served_model import ServedModel
 from backend.settings import Settings
 from backend.telemetry.metrics import Metrics
 from calibration.apply import COVERAGES
@@ -46,17 +46,24 @@ ImageReaderDep = Annotated[ImageReader, _from_state("image_reader")]
 RequestIdDep = Annotated[str, _from_state("request_id")]
 
 
-async def get_classifiers(
-    request: Request, catalog: Catalog, name: str | None, max_wait: float
-) -> list[Classifier]:
-    """Return the classifiers to ask in order for the model `name` (None: the default model).
+async def get_models(
+    request: Request, catalog: Catalog, name: str | None, time_limit: float
+) -> tuple[list[ServedModel], float]:
+    """Return the models to ask in order for `name` (None: the default), and the time left.
 
-    Set the request's `model_name`. Wait at most `max_wait` seconds for models that are loading.
+    The first one is loaded, within `time_limit` seconds; others are loaded if they are asked. Set
+    the request's `model_name`. Raise UnknownModelError, and ModelNotReadyError if one has failed.
     """
-    names = catalog.resolve(name)
-    request.state.model_name = names[0] if len(names) == 1 else AUTO
-    end = time.monotonic() + max_wait
-    return [await catalog.get(each, max(0.0, end - time.monotonic())) for each in names]
+    models = [catalog.get(each) for each in catalog.resolve(name)]
+    request.state.model_name = models[0].name if len(models) == 1 else AUTO
+    for each in models:
+        if each.state == "failed" and each.classifier is None:
+            raise each.not_ready()
+    if models[0].classifier is not None:
+        return models, time_limit
+    started = time.monotonic()
+    await models[0].load(time_limit)
+    return models, time_limit - (time.monotonic() - started)
 
 
 def _parse_coverage(text: str) -> float:

@@ -49,7 +49,8 @@ class ModelResolver:
         Raise SourceError with the redacted address and the reason if that fails or takes too long.
         """
         if address.folder is not None:
-            await asyncio.to_thread(_check_pin, address, address.folder)
+            if address.pin is not None:
+                await asyncio.to_thread(_check_pin, address.redacted, address.pin, address.folder)
             return address.folder
         request = self._create_request(address=address, cache=self._folder)
         async with self._process_slots:
@@ -108,14 +109,12 @@ async def _run_process(request: FetchRequest) -> bytes:
     return output
 
 
-def _check_pin(address: Address, folder: Path) -> None:
-    if address.pin is None:
-        return
+def _check_pin(shown: str, pin: str, folder: Path) -> None:
     try:
         digest = artifact.sha256(folder / artifact.MANIFEST)
     except OSError:
         reason = f"no {artifact.MANIFEST} to check the pin against"
-        raise SourceError(f"{address.redacted}: {reason}") from None
-    if digest != address.pin:
+        raise SourceError(f"{shown}: {reason}") from None
+    if digest != pin:
         reason = f"its SHA-256 is {digest}, which does not match the pin"
-        raise SourceError(f"{address.redacted}: {reason}")
+        raise SourceError(f"{shown}: {reason}")

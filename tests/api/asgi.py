@@ -101,5 +101,5 @@ async def run_service(
     async with app.router.lifespan_context(app) as state:
         assert state is not None
         catalog = state["catalog"]
-        await catalog.get(catalog.default)
+        await catalog.get(catalog.default).load()
         yield AsgiService(app, dict(state))

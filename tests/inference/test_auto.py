@@ -1,6 +1,7 @@
 """Automatic choice of the model."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -59,9 +60,26 @@ def classifiers(tmp_path: Path) -> Iterator[list[Classifier]]:
     high.close()
 
 
+@dataclass
+class LazyModel:
+    """A model whose classifier is loaded when it is asked."""
+
+    loadable: Classifier
+    classifier: Classifier | None = None
+
+    async def load(self, max_wait: float | None = None) -> Classifier:
+        """Return the classifier."""
+        self.classifier = self.loadable
+        return self.classifier
+
+
+def loaded(classifiers: list[Classifier]) -> list[LazyModel]:
+    return [LazyModel(each, each) for each in classifiers]
+
+
 async def answer(classifiers: list[Classifier], digit: int) -> tuple[str, str, bool | None]:
     """Return the name of the model that answers, its prediction, and whether it is certain."""
-    classifier, result = await auto.classify(classifiers, gray(digit))
+    classifier, result = await auto.classify(loaded(classifiers), gray(digit))
     return classifier.manifest.name, result.top(1)[0].label, result.in_distribution
 
 
@@ -69,6 +87,15 @@ async def test_first_model_in_distribution_answers(classifiers: list[Classifier]
     assert await answer(classifiers, 3) == ("low", "3", True)
     assert await answer(classifiers, 6) == ("high", "6", True)
     assert await answer([*classifiers[::-1]], 3) == ("low", "3", True)
+
+
+async def test_model_is_loaded_when_it_is_asked(classifiers: list[Classifier]) -> None:
+    models = [LazyModel(each) for each in classifiers]
+    for digit, are_loaded in ((3, [True, False]), (6, [True, True])):
+        classifier, result = await auto.classify(models, gray(digit, 400))
+        assert result.top(1)[0].label == str(digit)
+        assert [model.classifier is not None for model in models] == are_loaded
+        assert classifier is classifiers[digit > 4]
 
 
 async def test_last_model_answers_if_none_knows_the_image(classifiers: list[Classifier]) -> None:
@@ -105,7 +132,7 @@ async def test_timings_include_every_model_asked(classifiers: list[Classifier]) 
             return result
 
     recorded = cast(list[Classifier], [Recording(each) for each in classifiers])
-    _, result = await auto.classify(recorded, gray(6))
+    _, result = await auto.classify(loaded(recorded), gray(6))
     assert result.timings.inference == sum(each.inference for each in asked)
     assert result.timings.decode == sum(each.decode for each in asked)
     assert len(asked) == 2
@@ -113,12 +140,12 @@ async def test_timings_include_every_model_asked(classifiers: list[Classifier]) 
 
 async def test_time_limit_covers_all_models(classifiers: list[Classifier]) -> None:
     with pytest.raises(DeadlineError):
-        await auto.classify(classifiers, gray(6), 1e-9)
+        await auto.classify(loaded(classifiers), gray(6), 1e-9)
 
 
 async def test_unreadable_image_raises(classifiers: list[Classifier]) -> None:
     with pytest.raises(ImageError):
-        await auto.classify(classifiers, b"not an image")
+        await auto.classify(loaded(classifiers), b"not an image")
 
 
 @pytest.mark.parametrize(("side", "readings"), [(300, 2), (400, 1)])
@@ -134,7 +161,7 @@ async def test_large_image_is_decoded_once(
         return load_rgb(*args, **options)
 
     monkeypatch.setattr(loading, "load_rgb", counting_load_rgb)
-    _, result = await auto.classify(classifiers, gray(6, side))
+    _, result = await auto.classify(loaded(classifiers), gray(6, side))
     assert (result.top(1)[0].label, count) == ("6", readings)
 
 
@@ -148,9 +175,9 @@ async def test_digit_is_not_cropped_for_the_photo_model(
         return crop_photo(image, spec)
 
     monkeypatch.setattr(decoder, "crop_photo", recording_crop_photo)
-    await auto.classify(classifiers, gray(2, 400))
+    await auto.classify(loaded(classifiers), gray(2, 400))
     assert not cropped
-    await auto.classify(classifiers, gray(6, 400))
+    await auto.classify(loaded(classifiers), gray(6, 400))
     assert cropped == [400]
 
 

@@ -183,30 +183,35 @@ async def home() -> dict[str, str]:
 async def _find_digit_model(catalog: Catalog) -> str | None:
     """Return the name of the digit model for requests without a model; None if none is served."""
     with suppress(PixelsError):
-        classifier, _ = await _get_digit_model(catalog, None)
-        return classifier.manifest.name
+        name, _ = await _choose_digit_model(catalog, None)
+        return name
     return None
 
 
 async def _get_digit_model(
     catalog: Catalog, name: str | None
 ) -> tuple[Classifier, DigitPreprocess]:
+    """Return the classifier of `_choose_digit_model`; raise its errors."""
+    found, spec = await _choose_digit_model(catalog, name)
+    return await catalog.get(found).load(), spec
+
+
+async def _choose_digit_model(catalog: Catalog, name: str | None) -> tuple[str, DigitPreprocess]:
     """Return the model `name`, or without a name the default or first model for digits.
 
     Of "auto", the first one for digits is returned. Raise ModelNotReadyError if none is found, but
     a model that still loads or has failed may be one.
     """
-    others = () if name else (entry.name for entry in catalog.entries())
+    others = () if name else (each.name for each in catalog.models())
     not_ready: ModelNotReadyError | None = None
     for candidate in dict.fromkeys((*catalog.resolve(name), *others)):
         try:
-            classifier = await catalog.get(candidate)
+            manifest = await catalog.get(candidate).get_manifest()
         except ModelNotReadyError as error:
             not_ready = not_ready or error
             continue
-        spec = classifier.manifest.preprocess
-        if isinstance(spec, DigitPreprocess):
-            return classifier, spec
+        if isinstance(manifest.preprocess, DigitPreprocess):
+            return candidate, manifest.preprocess
     raise not_ready or PixelsError(
         "Raw pixels require a model for digits. Send an image to /classify instead."
     )

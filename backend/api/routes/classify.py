@@ -108,17 +108,18 @@ async def classify(
 ) -> Response:
     """Classify the image in the form field `file` (or `image`), or in the raw body."""
     timeout = deadlines.request_timeout(request, settings.timeout)
-    classifiers = await deps.get_classifiers(request, catalog, model, timeout)
+    models, timeout = await deps.get_models(request, catalog, model, timeout)
     client = client_of(request.scope, settings.trusted_proxies)
-    for each in classifiers:
-        each.require_capacity(timeout, client)  # before reading the body: rejections must be cheap
+    for each in models:  # before reading the body: rejections must be cheap
+        if each.classifier is not None:
+            each.classifier.require_capacity(timeout, client)
     quotas.require_pixels(request.scope)
     upload = await read_image(request, settings.max_bytes)
     content = upload.read(settings.max_bytes)
     quotas.take_image(request.scope, content, settings.max_pixels)
     started = time.perf_counter()
     classifier, result = await deadlines.cancel_on_disconnect(
-        request, auto.classify(classifiers, content, timeout, client)
+        request, auto.classify(models, content, timeout, client)
     )
     request.state.model_name = classifier.manifest.name
     fields = make_classification(
@@ -168,7 +169,7 @@ async def classify_batch(
 ) -> Response:
     """Classify every `file` of the form. An invalid image fails alone."""
     timeout = deadlines.request_timeout(request, settings.timeout)
-    classifiers = await deps.get_classifiers(request, catalog, model, timeout)
+    models, timeout = await deps.get_models(request, catalog, model, timeout)
     client = client_of(request.scope, settings.trusted_proxies)
     quotas.require_pixels(request.scope)
     uploads = await read_images(request, settings.max_bytes, settings.max_batch_bytes)
@@ -181,12 +182,14 @@ async def classify_batch(
                 quotas.take_image(request.scope, content, settings.max_pixels)
                 await deadlines.wait_until(
                     lambda: all(
-                        each.has_capacity(timeout, client, content) for each in classifiers
+                        each.classifier is None
+                        or each.classifier.has_capacity(timeout, client, content)
+                        for each in models
                     ),
                     timeout,
                 )
                 started = time.perf_counter()
-                classifier, result = await auto.classify(classifiers, content, timeout, client)
+                classifier, result = await auto.classify(models, content, timeout, client)
                 fields = make_classification(
                     result, classifier.manifest, upload.filename, top_k, probabilities, coverage
                 )

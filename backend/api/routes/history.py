@@ -372,9 +372,9 @@ def _require_label(catalog: Catalog, model: str, label: str, *, is_stored: bool)
 
     Any label is valid if the classification `is_stored` with this model and it is not served now.
     """
-    served = next((entry for entry in catalog.entries() if entry.name == model), None)
-    if served and served.classifier:
-        if label not in served.classifier.manifest.labels:
+    served = next((each for each in catalog.models() if each.name == model), None)
+    if served and served.manifest:
+        if label not in served.manifest.labels:
             raise UnknownLabelError(
                 f"The model {model} has no such label. GET /models lists its labels. For a label "
                 "of another served model, send its name as correction_model."

@@ -25,7 +25,7 @@ async def list_models(catalog: CatalogDep) -> ModelList:
     return ModelList(
         default=catalog.default,
         auto=list(catalog.auto) or None,
-        models=[model_info(entry) for entry in catalog.entries()],
+        models=[model_info(model) for model in catalog.models()],
     )
 
 
@@ -35,7 +35,7 @@ def get_model(request: Request, name: str, catalog: CatalogDep) -> ModelDetail:
     """Return a served model with its model card; `auto` describes the automatic choice."""
     if name == AUTO and catalog.auto:
         request.state.model_name = AUTO
-        return auto_detail([catalog.entry(each) for each in catalog.auto])
-    entry = catalog.entry(name)
-    request.state.model_name = entry.name
-    return model_detail(entry)
+        return auto_detail([catalog.get(each) for each in catalog.auto])
+    model = catalog.get(name)
+    request.state.model_name = model.name
+    return model_detail(model)

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel, Field
 
-from backend.catalog import AUTO, Entry, State
+from backend.catalog import AUTO
 from backend.inference.autotune import Plan
 from backend.inference.models import artifact
+from backend.served_model import ServedModel, State
 from calibration.apply import Calibration
 
 
@@ -25,6 +26,11 @@ class ModelInfo(BaseModel):
     title: str = ""
     description: str = ""
     state: State
+    loaded: bool = Field(
+        default=False,
+        description="Whether the network is loaded. That of a model that is ready and not loaded "
+        "is loaded by the first request.",
+    )
     error: str | None = None
     runtime: str | None = None
     architecture: str | None = None
@@ -56,39 +62,40 @@ class ModelList(BaseModel):
     models: list[ModelInfo]
 
 
-def auto_detail(entries: Sequence[Entry]) -> ModelDetail:
-    """Return the description of the automatic choice among the models `entries`."""
-    states = [entry.state for entry in entries]
-    last = entries[-1].name
+def auto_detail(models: Sequence[ServedModel]) -> ModelDetail:
+    """Return the description of the automatic choice among `models`."""
+    states = [model.state for model in models]
+    last = models[-1].name
     return ModelDetail(
         name=AUTO,
         title="Automatic",
-        description=f"Asks {', '.join(entry.name for entry in entries)} in this order. The first "
+        description=f"Asks {', '.join(model.name for model in models)} in this order. The first "
         f"model for which the image is in distribution classifies it, else {last}.",
         state=next((state for state in ("failed", "loading") if state in states), "ready"),
-        error=next((f"{entry.name}: {entry.error}" for entry in entries if entry.error), None),
+        loaded=all(model.classifier for model in models),
+        error=next((f"{model.name}: {model.error}" for model in models if model.error), None),
     )
 
 
-def model_detail(entry: Entry) -> ModelDetail:
+def model_detail(model: ServedModel) -> ModelDetail:
     """Return the schema of a model with its card, if its folder contains one."""
-    card = artifact.read_card(entry.folder) if entry.folder and entry.classifier else None
-    plan = entry.classifier.plan if entry.classifier else None
-    return ModelDetail(**model_info(entry).model_dump(), card=card, plan=plan)
+    card = artifact.read_card(model.artifact.folder) if model.artifact else None
+    plan = model.classifier.plan if model.classifier else None
+    return ModelDetail(**model_info(model).model_dump(), card=card, plan=plan)
 
 
-def model_info(entry: Entry) -> ModelInfo:
+def model_info(model: ServedModel) -> ModelInfo:
     """Return the schema of a model; until it is ready only its name, state and error."""
-    if entry.classifier is None:
-        return ModelInfo(name=entry.name, state=entry.state, error=entry.error)
-    manifest = entry.classifier.manifest
+    if model.state != "ready" or (manifest := model.manifest) is None:
+        return ModelInfo(name=model.name, state=model.state, error=model.error)
     return ModelInfo(
-        name=entry.name,
+        name=model.name,
         version=manifest.version,
         title=manifest.title,
         description=manifest.description,
-        state=entry.state,
-        runtime=entry.classifier.runtime_name,
+        state=model.state,
+        loaded=model.classifier is not None,
+        runtime=model.classifier.runtime_name if model.classifier else None,
         architecture=manifest.architecture,
         labels=list(manifest.labels),
         label_ids=list(manifest.label_ids) if manifest.label_ids else None,

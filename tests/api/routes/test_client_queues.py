@@ -75,7 +75,7 @@ async def test_batches_of_one_client_share_their_places_in_the_queue(tmp_path: P
     content, content_type = encode_multipart_formdata(files)
     async with run_service(tmp_path / "models", runtime) as service:
         catalog = service._state["catalog"]
-        classifier = await catalog.get(catalog.default)
+        classifier = await catalog.get(catalog.default).load()
         runtime.hold()
         requests = []
         for clients, in_flight in ((["a"], 16), (["a", "b"], 32)):

@@ -49,7 +49,7 @@ def test_unexpected_error_while_loading_is_logged_and_service_stays_up(
     async def fail(_: Catalog) -> None:
         raise RuntimeError("secret")
 
-    monkeypatch.setattr(Catalog, "load", fail)
+    monkeypatch.setattr(Catalog, "start", fail)
     with serve(models_dir) as client:
         while "failed to start" not in (response := client.get("/ready")).text:
             pass
@@ -68,8 +68,8 @@ def test_unexpected_error_after_loading_is_logged_and_model_stays_usable(
     async def fail(*_: object) -> None:
         raise RuntimeError
 
-    monkeypatch.setattr(Catalog, "tune", fail)
-    with serve(models_dir) as client:
+    monkeypatch.setattr(Catalog, "measure", fail)
+    with serve(models_dir, measure=True) as client:
         while "failed to start" not in client.get("/ready").text:
             pass
         assert client.post("/classify", files={"file": encoded(seven())}).status_code == 200
