@@ -73,6 +73,7 @@ def create_app(
             threads=threads,
             reader=reader,
             large_images=large_images,
+            alternatives=runtimes.alternatives(artifact, settings.runtime, settings.precision),
             max_batch=settings.max_batch,
             queue_size=settings.queue_size,
             scaled_decoding=settings.scaled_decoding,

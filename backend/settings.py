@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_va
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from backend.inference.runtimes import RuntimeName
+from backend.inference.runtimes import PrecisionChoice, RuntimeName
 from backend.keys import ApiKey, parse_keys
 from backend.telemetry import logs
 
@@ -85,7 +85,14 @@ class Settings(BaseSettings):
         "one, and others when first asked for",
     )
     runtime: RuntimeName = Field(
-        "auto", description="auto, onnx or torch; auto: torch on a GPU, else onnx"
+        "auto",
+        description="auto, onnx, openvino or torch; auto: torch on a GPU, else onnx, or openvino "
+        "where it is installed and measured to be faster",
+    )
+    precision: PrecisionChoice = Field(
+        "auto",
+        description="auto: int8 where a model has a quantized graph that is measured to be faster "
+        "and to give the same answers; fp32: never",
     )
     timeout: PositiveFloat = Field(
         5.0,

@@ -42,6 +42,8 @@ BACKEND_LAYERS = (
         "backend.inference.tracking",
         "backend.inference.large_images",
         "backend.inference.autotune",
+        "backend.inference.comparison",
+        "backend.inference.probes",
         "backend.inference.engine",
         "backend.inference.occlusion",
         "backend.inference.explain",

@@ -15,8 +15,9 @@ from typing import Final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveInt, ValidationError
 
+from backend.inference.comparison import Comparison
 from backend.inference.errors import InferenceError
-from backend.inference.runtimes import Runtime
+from backend.inference.runtimes import Precision, Runtime
 
 _BATCH_SIZES: Final = (4, 16)  # smaller batches save less than their overhead
 _ROUNDS: Final = 5
@@ -36,11 +37,28 @@ class Plan(BaseModel):
     decoders: int = 0  # threads that only decode images; 0: each runner decodes its own batch
     max_batch: PositiveInt
     measured: bool = False  # not assumed
+    # What was compared with the default runtime in fp32; at most one comparison is marked as used.
+    comparisons: tuple[Comparison, ...] = ()
+
+    @property
+    def used(self) -> Comparison | None:
+        """The alternative that replaces the default runtime in fp32, if any."""
+        return next((each for each in self.comparisons if each.used), None)
+
+    @property
+    def precision(self) -> Precision:
+        """Precision of the forward passes."""
+        return self.used.precision if self.used else "fp32"
 
     def __str__(self) -> str:
+        compared = "".join(
+            f"; {each.precision} in {each.runtime} {'used' if each.used else 'not used'}: "
+            f"{each.reason}"
+            for each in self.comparisons
+        )
         return (
             f"runners={self.runners}, threads={self.threads} (for a single image: "
-            f"{self.alone_threads}), decoders={self.decoders}, max_batch={self.max_batch}"
+            f"{self.alone_threads}), decoders={self.decoders}, max_batch={self.max_batch}{compared}"
         )
 
 
@@ -113,6 +131,25 @@ class Autotuner:
             max_batch=_smallest_good_batch(wide if is_wide_better else narrow),
             measured=True,
         )
+
+    def compare_speed(self, plan: Plan, wide: Runtime, narrow: Runtime | None) -> float:
+        """Return how many times as fast other networks are with `plan`, in turns.
+
+        It is the lower of the ratios for a single image and for concurrent ones. Raise Interrupted
+        if stopped.
+        """
+        settings = [
+            (plan.threads, plan.runners, plan.max_batch),
+            (plan.alone_threads, 1, 1),
+        ]
+        rates = self._best_rates(
+            [
+                (pair[1] if threads == 1 and pair[1] is not None else pair[0], callers, size)
+                for threads, callers, size in settings
+                for pair in ((self.wide, self.narrow), (wide, narrow))
+            ]
+        )
+        return min(rates[1] / rates[0], rates[3] / rates[2])
 
     def _measure_batches(self, runtime: Runtime, callers: int) -> dict[int, float]:
         """Return images per second by batch size; stop at the first size without a gain."""

@@ -8,8 +8,8 @@ result.top(3)
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from itertools import repeat
 from pathlib import Path
@@ -19,17 +19,19 @@ import numpy as np
 
 from backend.inference.admission import Admission, WorkRejectedError
 from backend.inference.autotune import Interrupted, Plan
-from backend.inference.batcher import NO_DEADLINE, Batch, Batcher
+from backend.inference.batcher import Batch, Batcher
 from backend.inference.decoder import Decoder, Input, SharedImage
 from backend.inference.engine import Engine, InferenceResult, Item, Load
-from backend.inference.errors import DeadlineError
 from backend.inference.explain import Explainer, Explanation
 from backend.inference.images.decoding_cost import DecodingCost
 from backend.inference.images.image_reader import ImageReader, MemoryExceededError
 from backend.inference.large_images import LargeImages
+from backend.inference.loop_batcher import LoopBatcher
 from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.observer import Observer
 from backend.inference.preprocessing import model_input
+from backend.inference.runtimes import Alternative
+from backend.inference.tracking import Tracking, deadline_error
 from backend.inference.types import ClassificationResult, Floats, Timings
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from calibration.apply import SetSize
@@ -60,10 +62,12 @@ class Classifier:
         observer: Observer | None = None,
         memory: int | None = None,
         large_images: LargeImages | None = None,
+        alternatives: Sequence[Alternative] = (),
     ) -> None:
         """Load the network for `threads` (default: the available processors) and warm it up.
 
-        `memory` limits the bytes that forward passes need (default: no limit). Several models may
+        `memory` limits the bytes that forward passes need (default: no limit). A measured plan may
+        replace the network by one of `alternatives`. Several models may
         share `large_images`, which have the same `reader`. Raise ArtifactError if the network does
         not return one finite number per label.
         """
@@ -86,13 +90,14 @@ class Classifier:
             observer=observer,
             memory=memory,
             decoding_memory=self._large.ordinary_memory,
+            alternatives=alternatives,
         )
         # Other than an executor, a batcher replaces threads that do not return.
         self._decoders: Batcher[Callable[[], Any], Any] = Batcher(
             _call, runners=threads, max_batch=1, name="prism-decode"
         )
         self._admission = Admission(queue_size, self._engine.seconds_per_image)
-        self._received = self._in_flight = 0
+        self._tracking: Final = Tracking(observer)
         self._batcher: Batcher[Item, InferenceResult] = Batcher(
             self._engine,
             runners=self.plan.runners,
@@ -100,13 +105,20 @@ class Classifier:
             queue_size=queue_size,
             weigh=_count_rows,
         )
+        self._loop_batcher: LoopBatcher[bytes | SharedImage, Input, InferenceResult] = LoopBatcher(
+            partial(self.decoder.decode, reserved=self._large.ordinary_memory),
+            self._engine.run_quick,
+            lambda: self._engine.quick_seconds or 0.0,
+            max_batch=self._engine.max_batch,
+            queue_size=queue_size,
+        )
         self._explainer: Final = Explainer(
             self._engine, self.decoder, self._batcher, self._in_thread, self._run_decoding
         )
 
     @property
     def runtime_name(self) -> str:
-        """`onnx` or `torch`."""
+        """`onnx`, `openvino` or `torch`."""
         return self._engine.runtime_name
 
     @property
@@ -117,12 +129,12 @@ class Classifier:
     @property
     def queued(self) -> int:
         """Number of images that wait for their forward pass."""
-        return self._batcher.queued
+        return self._batcher.queued + self._loop_batcher.queued
 
     @property
     def activity(self) -> int | None:
         """Number of images received so far; None while images are in flight."""
-        return None if self._in_flight else self._received
+        return None if self._tracking.in_flight else self._tracking.received
 
     def has_capacity(
         self, time_limit: float | None = None, client: str = "", data: bytes | None = None
@@ -142,8 +154,7 @@ class Classifier:
 
         An ordinary image is assumed; `classify` checks what an image costs.
         """
-        with self._counting_rejections():
-            self._require(time_limit, client, None)
+        self._require_or_count(time_limit, client, None)
 
     async def classify(
         self, data: bytes | SharedImage, time_limit: float | None = None, client: str = ""
@@ -156,28 +167,15 @@ class Classifier:
         """
         cost = self.decoder.estimate_cost(data)
         is_large = self._large.is_large(cost)
-        with self._counting_rejections():
-            self._require(time_limit, client, cost)
-        async with self._track(time_limit) as deadline:
-            item: Item = data
-            seconds = self._engine.seconds_per_image
-            if is_large:
-                item = await self._decode_large(data, cost, client, deadline)
+        self._require_or_count(time_limit, client, cost)
+        with self._tracking.track(time_limit) as deadline:
+            if self._engine.quick_seconds and self.decoder.is_quick(data, cost):
+                result, queue = await self._classify_quick(data, cost, client, deadline)
             else:
-                seconds += cost.seconds
-            with self._admission.track(client, seconds), self._large.ordinary_image(not is_large):
-                try:
-                    if not is_large:
-                        item = await self._decode(data)
-                    queued_at = time.perf_counter()
-                    result = await self._batcher.submit(item, deadline, client, seconds)
-                except MemoryExceededError as error:  # the header did not state its size
-                    cost = DecodingCost(_UNKNOWN_SECONDS, error.needed)
-                    item = await self._decode_large(data, cost, client, deadline)
-                    queued_at = time.perf_counter()
-                    result = await self._batcher.submit(item, deadline, client, seconds)
-            elapsed = time.perf_counter() - queued_at
-            queue = elapsed - result.inference - (0 if isinstance(item, Input) else result.decode)
+                async with asyncio.timeout(time_limit):
+                    result, queue = await self._classify_in_threads(
+                        data, cost, client, deadline, is_large=is_large
+                    )
             self._observer.answered(result.decode, queue, result.inference)
             return self._label(result, queue)[0]
 
@@ -191,15 +189,15 @@ class Classifier:
         size = self._engine.max_batch
         parts = [Input(rows[start : start + size]) for start in range(0, len(rows), size)]
         seconds = self._engine.seconds_per_image
-        with self._counting_rejections():
-            self._require(time_limit, client, None)
-        async with self._track(time_limit) as deadline:
+        self._require_or_count(time_limit, client, None)
+        with self._tracking.track(time_limit) as deadline:
+            queued_at = time.perf_counter()
             with self._admission.track(client, seconds * len(rows)):
-                queued_at = time.perf_counter()
-                results = [
-                    await self._batcher.submit(part, deadline, client, seconds * len(part.rows))
-                    for part in parts
-                ]
+                async with asyncio.timeout(time_limit):
+                    results = [
+                        await self._batcher.submit(part, deadline, client, seconds * len(part.rows))
+                        for part in parts
+                    ]
             inference = sum(result.inference for result in results)
             queue = time.perf_counter() - queued_at - inference
             self._observer.answered(0.0, queue, inference)
@@ -231,7 +229,7 @@ class Classifier:
             async with asyncio.timeout(time_limit):
                 return await self._run_decoding(render, data, client)
         except TimeoutError as error:
-            raise _deadline_error(time_limit) from error
+            raise deadline_error(time_limit) from error
 
     def use_default_plan(self) -> None:
         """Use the plan that suits most networks. Blocks."""
@@ -249,6 +247,7 @@ class Classifier:
     def close(self) -> None:
         """Finish queued work and stop the threads; do not wait for images being decoded."""
         self._engine.stop()
+        self._loop_batcher.close()
         self._decoders.close(wait=False)
         if self._owns_large:
             self._large.close()
@@ -262,37 +261,56 @@ class Classifier:
         seconds = self._engine.seconds_per_image + (cost.seconds if cost else 0)
         self._admission.require(time_limit, client, seconds)
 
-    @contextmanager
-    def _counting_rejections(self) -> Iterator[None]:
-        try:
-            yield
-        except WorkRejectedError as error:
-            self._observer.shed(error.reason)
-            raise
+    async def _classify_quick(
+        self, data: bytes | SharedImage, cost: DecodingCost, client: str, deadline: float
+    ) -> tuple[InferenceResult, float]:
+        """Classify an image on the event loop; return the result, and the seconds in the queue."""
+        seconds = self._engine.seconds_per_image + cost.seconds
+        queued_at = time.perf_counter()
+        with self._admission.track(client, seconds), self._large.ordinary_image():
+            result = await self._loop_batcher.submit(data, deadline, client, seconds)
+        elapsed = time.perf_counter() - queued_at
+        return result, elapsed - result.decode - result.inference
 
-    @asynccontextmanager
-    async def _track(self, time_limit: float | None) -> AsyncIterator[float]:
-        """Yield the deadline of an admitted request, and report how it ends to the observer."""
-        self._observer.admitted()
-        started = time.perf_counter()
-        self._received += 1
-        self._in_flight += 1
-        self._observer.depth(self._in_flight)
+    async def _classify_in_threads(
+        self,
+        data: bytes | SharedImage,
+        cost: DecodingCost,
+        client: str,
+        deadline: float,
+        *,
+        is_large: bool,
+    ) -> tuple[InferenceResult, float]:
+        """Classify an image in threads; return the result, and the seconds in the queue."""
+        item: Item = data
+        seconds = self._engine.seconds_per_image
+        if is_large:
+            item = await self._decode_large(data, cost, client, deadline)
+        else:
+            seconds += cost.seconds
+        with self._admission.track(client, seconds), self._large.ordinary_image(not is_large):
+            try:
+                if not is_large:
+                    item = await self._decode(data)
+                queued_at = time.perf_counter()
+                result = await self._batcher.submit(item, deadline, client, seconds)
+            except MemoryExceededError as error:  # the header did not state its size
+                cost = DecodingCost(_UNKNOWN_SECONDS, error.needed)
+                item = await self._decode_large(data, cost, client, deadline)
+                queued_at = time.perf_counter()
+                result = await self._batcher.submit(item, deadline, client, seconds)
+        elapsed = time.perf_counter() - queued_at
+        decode = 0 if isinstance(item, Input) else result.decode
+        return result, elapsed - result.inference - decode
+
+    def _require_or_count(
+        self, time_limit: float | None, client: str, cost: DecodingCost | None
+    ) -> None:
         try:
-            async with asyncio.timeout(time_limit):
-                yield started + time_limit if time_limit else NO_DEADLINE
-        except (TimeoutError, DeadlineError) as error:
-            self._observer.expired()
-            raise _deadline_error(time_limit) from error
-        except asyncio.CancelledError:
-            self._observer.abandoned()
+            self._require(time_limit, client, cost)
+        except WorkRejectedError as error:
+            self._tracking.reject(error)
             raise
-        except Exception as error:
-            self._observer.failed(error)
-            raise
-        finally:
-            self._in_flight -= 1
-            self._observer.depth(self._in_flight)
 
     async def _decode(self, data: bytes | SharedImage) -> Item:
         """Decode a tiny image here, and others in the decoder threads if the plan has any."""
@@ -350,9 +368,3 @@ def _call(batch: Batch[Callable[[], T]]) -> list[T]:
 
 def _count_rows(item: Item) -> int:
     return len(item.rows) if isinstance(item, Input) else 1
-
-
-def _deadline_error(seconds: float | None) -> DeadlineError:
-    return DeadlineError(
-        f"The classification took longer than {seconds:g} s and was cancelled. Try again later."
-    )

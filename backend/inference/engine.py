@@ -12,21 +12,25 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 from filelock import FileLock, Timeout
 
-from backend.inference import autotune
-from backend.inference.autotune import Plan
+from backend.inference import autotune, comparison, probes
+from backend.inference.autotune import Autotuner, Plan
 from backend.inference.batcher import Batch
+from backend.inference.comparison import Comparison
 from backend.inference.decoder import Decoder, Input, SharedImage
 from backend.inference.errors import ArtifactError, ClosedError, InferenceError
 from backend.inference.models.artifact import Artifact
 from backend.inference.observer import Observer
-from backend.inference.runtimes import MappingRuntime, Runtime
+from backend.inference.preprocessing.model_input import preprocess
+from backend.inference.runtimes import Alternative, MappingRuntime, Runtime
 from backend.inference.types import Floats
+from backend.resources.cpus import cpu_model
 from calibration import apply
 
 log = logging.getLogger("prism.engine")
@@ -37,6 +41,11 @@ Item = bytes | SharedImage | Input
 # Memory of a forward pass in ONNX Runtime per image, as a multiple of the input: measured as 28 for
 # EfficientNet-Lite2 and 18 for MobileNetV2. The runtime keeps it.
 _ACTIVATIONS: Final = 30
+
+# Seconds of a forward pass of one image that costs less than a hand-over to a thread.
+_QUICK_SECONDS: Final = 0.001
+_QUICK_PASSES: Final = 5
+_BUSY_SECONDS: Final = 0.1  # between two looks whether the service is idle
 
 # Returns the network whose forward pass uses `threads` threads: `partial(runtimes.load, artifact)`.
 Load = Callable[..., Runtime]
@@ -66,9 +75,11 @@ class Engine:
         observer: Observer,
         memory: int | None = None,
         decoding_memory: int | None = None,
+        alternatives: Sequence[Alternative] = (),
     ) -> None:
         """Load the network and warm it up with a blank input.
 
+        A measured plan may replace the network by one of `alternatives`.
         `memory` limits the bytes that concurrent forward passes in ONNX Runtime need. An image that
         needs more than `decoding_memory` bytes fails with MemoryExceededError (default: it waits
         for the memory). Raise
@@ -85,15 +96,22 @@ class Engine:
         self._decoding_memory = decoding_memory
         self._stopped = threading.Event()
         self._wide = self._narrow = load(threads=threads)
-        if memory is not None and self._wide.name == "onnx":
-            max_batch = min(max_batch, self._affordable_batch(memory))
+        self._alternatives: Final = tuple(alternatives)
+        if memory is not None and self._wide.name != "torch":
+            # While they are compared, two networks hold memory.
+            share = memory // 2 if alternatives else memory
+            max_batch = min(max_batch, self._affordable_batch(share))
         self.max_batch: Final = max_batch
         self.plan = autotune.single_runner_plan(self._wide, threads, max_batch)
-        self.runtime_name: Final = self._wide.name
+        self._default_runtime: Final = self._wide.name
         self._warm_up()
         started = time.perf_counter()
         self._warm_up()
         self.seconds_per_image: Final = time.perf_counter() - started
+        self._quick: Runtime | None = None
+        self.quick_seconds: float | None = None
+        if threads == 1:
+            self._measure_quickness(self._wide)
 
     def __call__(self, batch: Batch[Item]) -> Sequence[InferenceResult | Exception]:
         """Return one result or exception per item; broken images never reach the network."""
@@ -104,6 +122,20 @@ class Engine:
         network = self._wide if batch.is_single else self._narrow
         results = iter(self._run(inputs, network))
         return [next(results) if isinstance(item, Input) else item for item in decoded]
+
+    def run_quick(self, batch: Batch[Input]) -> Sequence[InferenceResult | Exception]:
+        """Return one result or exception per input, from a forward pass in the calling thread.
+
+        Call it only if `quick_seconds` is not None.
+        """
+        assert self._quick is not None  # noqa: S101
+        self._observer.batch(sum(len(item.rows) for item in batch.items), batch.reason)
+        return self._run(batch.items, self._quick)
+
+    @property
+    def runtime_name(self) -> str:
+        """The runtime of the forward passes: `onnx`, `openvino` or `torch`."""
+        return self.plan.used.runtime if self.plan.used else self._default_runtime
 
     def activation_map(self, row: Floats, label: int) -> Floats | None:
         """Return the class activation map (h, w) of one input for the label with the index `label`.
@@ -122,6 +154,7 @@ class Engine:
         """Load the network for concurrent runners if the runtime gains from it; return the plan."""
         if self._threads > 1 and self._wide.concurrent:
             self._narrow = self._load(threads=1)
+            self._measure_quickness(self._narrow)
             self.plan = autotune.multi_runner_plan(self._threads, self.max_batch)
         return self.plan
 
@@ -140,6 +173,7 @@ class Engine:
                     autotune.write_plan(path, plan)
             else:
                 log.info("%s: cached plan: %s", self._artifact.manifest.name, plan)
+                self._use(plan.used)
         if plan.threads > 1:
             self._narrow = self._wide
         elif plan.alone_threads == 1:
@@ -152,14 +186,39 @@ class Engine:
         self._stopped.set()
 
     def _plan_key(self) -> str:
-        """Return a hash of what a plan depends on: model files, runtime, processors."""
+        """Return a hash of what a plan depends on: files, runtime, alternatives, processors."""
         manifest = self._artifact.manifest
-        parts = [*manifest.files.values(), self.runtime_name, self._threads, self.max_batch]
+        parts = [*manifest.files.values(), self._default_runtime, self._threads, self.max_batch]
+        parts += [f"{each.runtime}/{each.precision}" for each in self._alternatives]
+        parts.append(cpu_model())  # another one may round or overflow differently
         return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:32]
 
     def _measure_plan(self, activity: Callable[[], int | None]) -> Plan:
         started = time.perf_counter()
-        plan = autotune.Autotuner(
+        tuner = self._create_autotuner(activity)
+        plan = tuner.choose_plan()
+        compared = [
+            comparison.compare(
+                each,
+                self._artifact.manifest,
+                tuner.wide,
+                self._probe_inputs(activity),
+                partial(tuner.compare_speed, plan),
+                threads=self._threads,
+            )
+            for each in self._alternatives
+        ]
+        compared = comparison.choose(compared)
+        if used := next((each for each in compared if each.used), None):
+            self._use(used)
+            plan = self._create_autotuner(activity).choose_plan()
+        plan = plan.model_copy(update={"comparisons": tuple(compared)})
+        seconds = time.perf_counter() - started
+        log.info("%s: plan measured in %.1f s: %s", self._artifact.manifest.name, seconds, plan)
+        return plan
+
+    def _create_autotuner(self, activity: Callable[[], int | None]) -> Autotuner:
+        return Autotuner(
             self._wide,
             self._narrow if self._narrow is not self._wide else None,
             threads=self._threads,
@@ -167,10 +226,28 @@ class Engine:
             max_batch=self.max_batch,
             activity=activity,
             is_stopped=self._stopped.is_set,
-        ).choose_plan()
-        seconds = time.perf_counter() - started
-        log.info("%s: plan measured in %.1f s: %s", self._artifact.manifest.name, seconds, plan)
-        return plan
+        )
+
+    def _probe_inputs(self, activity: Callable[[], int | None]) -> Iterator[Floats]:
+        """Yield inputs from generated images, each as soon as the service is idle."""
+        spec = self._artifact.manifest.preprocess
+        for image in probes.draw_probes(spec):
+            while activity() is None and not self._stopped.wait(_BUSY_SECONDS):
+                pass
+            if self._stopped.is_set():
+                raise autotune.Interrupted
+            yield preprocess(image, spec)
+
+    def _use(self, used: Comparison | None) -> None:
+        """Load the networks of the alternative that a plan uses, if any."""
+        for each in self._alternatives:
+            if used and (each.runtime, each.precision) == (used.runtime, used.precision):
+                is_single = self._narrow is self._wide
+                wide = each.load(threads=self._threads)
+                self._narrow = wide if is_single else each.load(threads=1)
+                self._wide = wide
+                if self._quick is not None:
+                    self._measure_quickness(self._narrow)
 
     def _decode(
         self, item: Item, is_pending: Callable[[int], bool], index: int
@@ -225,11 +302,31 @@ class Engine:
         image = _ACTIVATIONS * inputs * np.dtype(np.float32).itemsize
         return max(1, memory // (self._threads * image))
 
+    def _measure_quickness(self, network: Runtime) -> None:
+        """Use a network with one thread on the event loop if its forward pass is short enough.
+
+        Only those in ONNX Runtime with small inputs are: a forward pass there cannot be given up.
+        """
+        self._quick = self.quick_seconds = None
+        if network.name != "onnx" or not self._decoder.has_small_input:
+            return
+        blank = self._blank_input()
+        seconds = []
+        for _ in range(_QUICK_PASSES):
+            started = time.perf_counter()
+            network(blank)
+            seconds.append(time.perf_counter() - started)
+        if min(seconds) <= _QUICK_SECONDS:
+            self._quick, self.quick_seconds = network, min(seconds)
+
+    def _blank_input(self) -> Floats:
+        shape = self._artifact.manifest.preprocess.input_shape
+        return np.zeros((1, *shape), dtype=np.float32)
+
     def _warm_up(self) -> None:
         manifest, folder = self._artifact.manifest, self._artifact.folder
-        blank = np.zeros((1, *manifest.preprocess.input_shape), dtype=np.float32)
         try:
-            shape = self._forward(blank, self._wide)[0].shape
+            shape = self._forward(self._blank_input(), self._wide)[0].shape
         except InferenceError as error:
             raise ArtifactError(f"{folder}: the network fails on a blank input") from error
         if shape != (1, len(manifest.labels)):

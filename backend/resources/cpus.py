@@ -1,6 +1,7 @@
 """Processors that this process may use: the container's limit, not the host's cores."""
 
 import os
+import platform
 from pathlib import Path
 
 from backend.resources.cgroup import cpu_quotas
@@ -14,6 +15,16 @@ def cpu_limit(root: Path = _ROOT) -> float:
     It is the smallest of the affinity mask and the quotas of the cgroup and its ancestors.
     """
     return min([_affinity(), *cpu_quotas(root)])
+
+
+def cpu_model(path: Path = Path("/proc/cpuinfo")) -> str:
+    """Return the model and the instruction sets of the processor, as far as the system tells."""
+    try:
+        lines = path.read_text().partition("\n\n")[0].splitlines()
+    except OSError:
+        return platform.processor()
+    names = ("model name", "flags", "Features")  # Features: on ARM
+    return "; ".join(line for line in lines if line.startswith(names))
 
 
 def threads_per_worker(limit: float, workers: int = 1) -> int:

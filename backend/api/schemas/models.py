@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from backend.catalog import AUTO
 from backend.inference.autotune import Plan
 from backend.inference.models import artifact
+from backend.inference.runtimes import Precision
 from backend.served_model import ServedModel, State
 from calibration.apply import Calibration
 
@@ -33,6 +34,9 @@ class ModelInfo(BaseModel):
     )
     error: str | None = None
     runtime: str | None = None
+    precision: Precision | None = Field(
+        default=None, description="fp32 or int8; the plan of the model contains the reason."
+    )
     architecture: str | None = None
     labels: list[str] = []
     label_ids: list[str] | None = Field(
@@ -96,6 +100,7 @@ def model_info(model: ServedModel) -> ModelInfo:
         state=model.state,
         loaded=model.classifier is not None,
         runtime=model.classifier.runtime_name if model.classifier else None,
+        precision=model.classifier.plan.precision if model.classifier else None,
         architecture=manifest.architecture,
         labels=list(manifest.labels),
         label_ids=list(manifest.label_ids) if manifest.label_ids else None,
