@@ -46,7 +46,9 @@ class Batch(Generic[T]):
 
 
 @dataclass(slots=True)
-class _Entry(Generic[T, R]):
+class Entry(Generic[T, R]):
+    """A queued item and the future of its result."""
+
     item: T
     deadline: float
     loop: asyncio.AbstractEventLoop
@@ -60,7 +62,7 @@ class _Run(Generic[T, R]):
 
     number: int
     thread: Thread
-    entries: list[_Entry[T, R]]
+    entries: list[Entry[T, R]]
     started: float
 
 
@@ -100,7 +102,7 @@ class Batcher(Generic[T, R]):
         self._on_stuck = on_stuck
         self._name = name
         self._queue_size: Final = queue_size
-        self._entries: FairQueue[_Entry[T, R]] = FairQueue()
+        self._entries: FairQueue[Entry[T, R]] = FairQueue()
         self._changed = Condition()
         self._closed = False
         self._runs: set[_Run[T, R]] = set()
@@ -136,7 +138,7 @@ class Batcher(Generic[T, R]):
         `queue_size` items are queued, ClosedError after `close`.
         """
         loop = asyncio.get_running_loop()
-        entry = _Entry[T, R](item, deadline, loop, loop.create_future())
+        entry = Entry[T, R](item, deadline, loop, loop.create_future())
         with self._changed:
             if self._closed:
                 raise ClosedError
@@ -144,13 +146,13 @@ class Batcher(Generic[T, R]):
             if len(self._entries) >= self._queue_size:
                 self._entries.discard(lambda each: each.future.done())
             if len(self._entries) >= self._queue_size:
-                raise QueueFullError("The queue is full. Try again in a moment.")
+                raise queue_full_error()
             self._entries.push(entry, client, cost)
             self._changed.notify()
         entry.future.add_done_callback(lambda _: self._forget(entry))
         return entry.future
 
-    def _forget(self, entry: _Entry[T, R]) -> None:
+    def _forget(self, entry: Entry[T, R]) -> None:
         """Free the item of an entry that was cancelled while it was queued, such as an image."""
         if entry.is_queued:
             with self._changed:
@@ -242,18 +244,18 @@ class Batcher(Generic[T, R]):
             self._changed.notify()  # the wake-up may be meant for another runner
             return None
 
-    def _take_batch(self) -> tuple[list[_Entry[T, R]], BatchReason]:
+    def _take_batch(self) -> tuple[list[Entry[T, R]], BatchReason]:
         """Take one runner's share of the queue, which is divided among the idle runners."""
         idle = max(self._runner_count - len(self._runs), 1)
         share = min(-(-len(self._entries) // idle), self._max_batch)
-        entries: list[_Entry[T, R]] = []
+        entries: list[Entry[T, R]] = []
         weight = 0
         now = time.perf_counter()
         while self._entries and len(entries) < share:
             entry = self._entries.peek()
             if entry.future.done() or entry.deadline <= now:
                 self._entries.pop(free=True)
-                _post_results(entry.loop, [(entry, _deadline_error())])
+                _post_results(entry.loop, [(entry, deadline_error())])
                 continue
             weight += self._weigh(entry.item)
             if (entries and weight > self._max_batch) or not self._may_start(entry.item):
@@ -287,13 +289,14 @@ class Batcher(Generic[T, R]):
 
 
 def _post_results(
-    loop: asyncio.AbstractEventLoop, results: Sequence[tuple[_Entry[T, R], R | Exception]]
+    loop: asyncio.AbstractEventLoop, results: Sequence[tuple[Entry[T, R], R | Exception]]
 ) -> None:
     with suppress(RuntimeError):  # the event loop has been closed
-        loop.call_soon_threadsafe(_set_results, results)
+        loop.call_soon_threadsafe(set_results, results)
 
 
-def _set_results(results: Sequence[tuple[_Entry[T, R], R | Exception]]) -> None:
+def set_results(results: Sequence[tuple[Entry[T, R], R | Exception]]) -> None:
+    """Set results and exceptions, on the event loop. Cancelled items are skipped."""
     for entry, result in results:
         if entry.future.done():  # cancelled
             continue
@@ -306,7 +309,13 @@ def _set_results(results: Sequence[tuple[_Entry[T, R], R | Exception]]) -> None:
             entry.future.set_result(result)
 
 
-def _deadline_error() -> DeadlineError:
+def queue_full_error() -> QueueFullError:
+    """Return the error of a full queue."""
+    return QueueFullError("The queue is full. Try again in a moment.")
+
+
+def deadline_error() -> DeadlineError:
+    """Return the error of an item whose deadline passed while it was queued."""
     return DeadlineError("The deadline passed while the image was queued. Try again in a moment.")
 
 

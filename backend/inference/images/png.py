@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final
 
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
@@ -14,6 +15,9 @@ _METADATA: Final = {
     **{b"tRNS": 2, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1},
     **{b"iCCP": 4, b"cICP": 4, b"eXIf": 8},
 }
+# Chunks whose content costs no time to read.
+_PLAIN: Final = frozenset((*_IMAGE, b"tRNS", b"sRGB", b"sBIT", b"bKGD", b"pHYs", b"tIME", b"tEXt"))
+_MAX_PLAIN_CHUNKS: Final = 32
 _CICP_PLACE: Final = 4096  # bytes; the chunk is one of the first
 
 
@@ -37,6 +41,12 @@ def remove_damaged_metadata(data: bytes) -> bytes:
 def is_complete(data: bytes) -> bool:
     """Whether the chunks reach the end of the image. Raise TooManyChunksError."""
     return any(name == b"IEND" for name, _, _ in _chunks(data))
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether the file is complete and has few chunks, none with a profile or compressed text."""
+    names = [name for name, _, _ in islice(_chunks(data), _MAX_PLAIN_CHUNKS)]
+    return names[-1:] == [b"IEND"] and _PLAIN.issuperset(names)
 
 
 def read_cicp(data: bytes) -> tuple[int, int] | None:
