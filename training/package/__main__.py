@@ -4,7 +4,8 @@
         --checkpoint FILE --labels FILE --out DIR
 
 Instead of --checkpoint, --pretrained uses torchvision's published weights. Instead of both,
---onnx FILE packages any ONNX classifier.
+--onnx FILE packages any ONNX classifier. --quantize adds a graph with 8-bit integers; alone, it
+adds one to the model folder OUT/NAME.
 """
 
 import argparse
@@ -18,7 +19,8 @@ from backend.inference.models.artifact import NAME_PATTERN
 from calibration.fit import CalibrationError
 from evaluation.errors import EvaluationError
 from training.package.model_spec import PackageError
-from training.package.packaging import package
+from training.package.packaging import package, quantize_existing
+from training.package.quantization import MIN_IMAGES
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -31,7 +33,7 @@ def main(arguments: list[str] | None = None) -> None:
     option("name", help="model name; the folder is OUT/NAME")
     ours = ", ".join(sorted(networks.ARCHITECTURES))
     option("--architecture", help=f"torchvision/NAME or one of {ours}")
-    source = parser.add_mutually_exclusive_group(required=True)
+    source = parser.add_mutually_exclusive_group()
     source.add_argument("--checkpoint", type=Path, help="state dict: .pt, .pth or .safetensors")
     source.add_argument("--pretrained", action="store_true", help="torchvision's published weights")
     source.add_argument("--onnx", type=Path, help="ONNX classifier; excludes --architecture")
@@ -46,14 +48,27 @@ def main(arguments: list[str] | None = None) -> None:
         help="labeled images that were not used in training: a folder with one subfolder per "
         "class, a zip of such a folder, or a CSV of paths and labels",
     )
+    option(
+        "--quantize",
+        nargs="?",
+        const="",
+        metavar="SOURCE",
+        help="also write a graph with 8-bit integers, with ranges from SOURCE: a folder or zip of "
+        f"at least {MIN_IMAGES} images (default: generated images)",
+    )
     option("--out", type=Path, default=Path("models"), help="target folder (default: models)")
     options = parser.parse_args(arguments)
     if not re.fullmatch(NAME_PATTERN, options.name):
         parser.error("NAME may contain lowercase letters, digits, dots, dashes and underscores")
-    if bool(options.architecture) == bool(options.onnx):
+    is_existing = not (options.checkpoint or options.pretrained or options.onnx)
+    if is_existing and options.quantize is None:
+        parser.error("one of --checkpoint, --pretrained, --onnx and --quantize is required")
+    if is_existing and (options.architecture or options.calibrate):
+        parser.error("--architecture and --calibrate require --checkpoint, --pretrained or --onnx")
+    if not is_existing and bool(options.architecture) == bool(options.onnx):
         parser.error("--checkpoint and --pretrained require --architecture; --onnx excludes it")
     try:
-        print("\n".join(package(options)))
+        print("\n".join(quantize_existing(options) if is_existing else package(options)))
     except (PackageError, ArtifactError, CalibrationError, EvaluationError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -14,6 +14,7 @@ from backend.inference.errors import PrismError
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
 from calibration.apply import OutputKind
+from training.package import float16
 from training.package.model_spec import PackageError
 
 Shape = tuple[int | None, ...]
@@ -45,7 +46,7 @@ def read_graph(path: Path) -> OnnxGraph:
     """Read a classifier; raise OnnxImportError if the file is not one.
 
     Only the scores remain as output. (Converters for scikit-learn put the label first and return
-    the scores as a map, which is removed.)
+    the scores as a map, which is removed.) A graph in float16 becomes one in float32.
     """
     try:
         model = onnx.load(path)
@@ -68,6 +69,7 @@ def read_graph(path: Path) -> OnnxGraph:
     )[1:]
     _remove_zipmap(model)
     _keep_scores(model, path)
+    float16.widen(model)
     return OnnxGraph(model, shape, *_detect_layout(shape, path))
 
 

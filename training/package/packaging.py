@@ -2,6 +2,7 @@
 
 import argparse
 import hashlib
+import shutil
 from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -33,6 +34,7 @@ from training.package.model_spec import (
     spec_from_weights,
 )
 from training.package.onnx_import import OnnxGraph
+from training.package.quantization import quantize_folder
 
 PROBE_COUNT = 8  # inputs that the runtimes are compared on
 
@@ -217,11 +219,38 @@ def package(options: argparse.Namespace) -> list[str]:
         lines: list[str] = []
         if source:
             model, lines = calibrate_folder(model, source)
-        folder = options.out / options.name
-        if folder.exists():
-            folder.rename(Path(temporary) / "before")
-        model.folder.rename(folder)
+        if options.quantize is not None:
+            lines += _quantize(model, options.quantize)
+        folder = _replace_folder(options, model.folder, Path(temporary))
     return [*describe(artifact.read(folder), probe), *lines]
+
+
+def quantize_existing(options: argparse.Namespace) -> list[str]:
+    """Add a quantized graph to the model folder OUT/NAME; return the lines of the report.
+
+    The folder is replaced when the graph is complete.
+    """
+    before = artifact.read(options.out / options.name)
+    with TemporaryDirectory(dir=options.out, prefix=".packaging-") as temporary:
+        copy = Path(shutil.copytree(before.folder, Path(temporary) / options.name))
+        lines = _quantize(artifact.read(copy), options.quantize)
+        _replace_folder(options, copy, Path(temporary))
+    return lines
+
+
+def _quantize(model: Artifact, source: str) -> list[str]:
+    if not source:
+        return quantize_folder(model, None)
+    with open_source(Path(source), labeled=False) as images:
+        return quantize_folder(model, images)
+
+
+def _replace_folder(options: argparse.Namespace, new: Path, temporary: Path) -> Path:
+    """Move the folder `new` to OUT/NAME, and what was there to `temporary`; return its path."""
+    folder: Path = options.out / options.name
+    if folder.exists():
+        folder.rename(temporary / "before")
+    return new.rename(folder)
 
 
 def _build(options: argparse.Namespace, out: Path) -> tuple[Artifact, Floats]:

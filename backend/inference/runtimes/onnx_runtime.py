@@ -31,8 +31,6 @@ class OnnxRuntime:
         options.log_severity_level = _LOG_ERRORS_ONLY
         # Spinning between batches would take processors from decoding and HTTP.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # On processors without VNNI, sums of uint8 * int8 overflow; this option avoids it.
-        options.add_session_config_entry("session.x64quantprecision", "1")
         try:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime has an exception class for each status code
