@@ -12,6 +12,8 @@ UPGRADE ?=
 MINUTES ?= 10
 HOST ?=
 RATE ?=
+# Peers of the benchmark with large installations: gradio, ray, triton.
+PEERS ?= gradio
 CONTAINER_ENGINE ?= docker
 # Index of CPU builds of torch; empty: the default index.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
@@ -78,7 +80,7 @@ load: $(stamps)/dev ## find the saturation point of a backend (HOST=http://... R
 	@$(python) -m benchmarks.load $(if $(HOST),--host "$(HOST)") $(if $(RATE),--rate "$(RATE)") $(ARGS)
 
 # The development environment packages the models; the peers run in an environment of their own.
-bench: $(stamps)/dev $(benchmark_venv)/.stamp ## compare with other servers and with the limits of the machine (ARGS='--only digits'; --help)
+bench: $(stamps)/dev $(benchmark_venv)/.stamp $(PEERS:%=$(benchmark_venv)/peers/%.stamp) ## compare with other servers and with the limits of the machine (ARGS='--only digits' PEERS='gradio ray triton'; --help)
 	@$(peers) -m benchmarks.serving $(ARGS)
 
 images: ## build both container images (CONTAINER_ENGINE=docker)
@@ -109,7 +111,7 @@ $(stamps)/run: requirements/run.txt requirements/serving.txt requirements/evalua
 # torch and torchvision are installed first, alone and without dependencies: only these two are
 # requested from the CPU index, once. If it does not respond, the last step takes them from the
 # default index.
-$(stamps)/dev: $(filter-out requirements/benchmarks.txt,$(wildcard requirements_*.txt requirements/*.txt)) | $(stamps)/venv
+$(stamps)/dev: $(filter-out requirements/benchmarks.txt requirements/peer-%.txt,$(wildcard requirements_*.txt requirements/*.txt)) | $(stamps)/venv
 	@echo "Installing the development dependencies into .venv (some minutes the first time) ..."
 	@: >$(log)
 	@test -z "$(TORCH_INDEX)" || $(pip) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \
@@ -124,6 +126,14 @@ $(benchmark_venv)/.stamp: requirements/benchmarks.txt requirements/serving.txt |
 	@test -z "$(TORCH_INDEX)" || $(install_peers) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \
 		-c requirements_backend.txt torch torchvision >>$(log) 2>&1 || true
 	@$(install_peers) -r requirements/benchmarks.txt >>$(log) 2>&1 || $(report_failure)
+	@touch $@
+
+# Peers whose requirements conflict with Prism's have folders of their own. Without one, it is not measured.
+$(benchmark_venv)/peers/%.stamp: requirements/peer-%.txt $(benchmark_venv)/.stamp
+	@echo "Installing $* into $(benchmark_venv)/peers/$* ..."
+	@mkdir -p $(@D)
+	@$(install_peers) --upgrade --target $(benchmark_venv)/peers/$* -r $< >>$(log) 2>&1 || \
+		echo "$* cannot be installed and is left out (see $(log))" >&2
 	@touch $@
 
 # An existing .venv that works is kept.

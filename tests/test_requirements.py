@@ -25,7 +25,9 @@ FIRST_PARTY = {
 # Imported only for the torch runtime, a bare checkpoint or a gs:// address.
 OPTIONAL = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "google-auth"}
 # Installed only in the environment of the benchmark; distribution and module have the same name.
-PEERS = {"bentoml", "litserve"}
+PEERS = {"bentoml", "litserve", "mosec", "pillow_heif"}
+# Installed in folders of their own beside it, by requirements/peer-NAME.txt.
+SEPARATE_PEERS = {"gradio", "pytriton", "ray"}
 # Imported only if OpenTelemetry's environment variables enable traces.
 TRACING = {
     "opentelemetry-api",
@@ -60,7 +62,7 @@ def requirements(file: str) -> dict[str, str]:
             included = (ROOT / file).parent / text.removeprefix("-r").strip()
             bounds |= requirements(os.path.relpath(included, ROOT))
         elif text:
-            name, rest = re.fullmatch(r"([\w.-]+)(.*)", text).groups()  # type: ignore[union-attr]
+            name, rest = re.fullmatch(r"([\w.-]+)(?:\[\w+\])?(.*)", text).groups()  # type: ignore[union-attr]
             bounds[normalize(name)] = rest
     return bounds
 
@@ -73,8 +75,8 @@ def distribution(module: str, packages: Mapping[str, Sequence[str]]) -> str:
         name = "-".join(module.replace("_", "-").split(".")[:depth])
         name = name.removesuffix("-v2")  # the version of the API
         return "google-auth" if name == "google-oauth2" else name
-    if first in PEERS:
-        return first
+    if first in PEERS | SEPARATE_PEERS:
+        return normalize(first)
     if first == "opentelemetry":
         names = (
             normalize(f"{first}-{'-'.join(rest[:depth])}") for depth in range(len(rest), 0, -1)
@@ -127,7 +129,10 @@ def imported_distributions(files: Iterable[Path]) -> Iterator[str]:
 )
 def test_all_imports_are_listed(file: str, folders: list[str]) -> None:
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
-    optional = OPTIONAL | TRACING if file == "requirements/serving.txt" else set()
+    optional = {
+        "requirements/serving.txt": OPTIONAL | TRACING,
+        "requirements/benchmarks.txt": SEPARATE_PEERS,
+    }.get(file, set())
     assert set(imported_distributions(sources)) - optional <= set(requirements(file))
 
 

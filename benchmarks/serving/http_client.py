@@ -5,14 +5,23 @@ and the length are parsed.
 """
 
 import asyncio
+import base64
+import json
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
-from typing import cast
+from typing import Literal, cast
+
+Protocol = Literal["form", "raw", "gradio", "open_inference"]
 
 BROKEN = 0  # in place of a status: the connection ended before the response
 _BOUNDARY = "prism-bench-d41d8cd98f00b204"
-_CONTENT_TYPES = {".jpg": "image/jpeg", ".png": "image/png"}
+_CONTENT_TYPES = {
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".webp": "image/webp",
+    ".heic": "image/heic",
+}
 
 
 def get_request(path: str) -> bytes:
@@ -20,21 +29,62 @@ def get_request(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n".encode()
 
 
-def upload_request(path: str, image: Path) -> bytes:
-    """Return the bytes of a POST request with `image` as the form field `file`."""
-    content_type = _CONTENT_TYPES[image.suffix]
+def upload_request(path: str, image: Path, protocol: Protocol = "form") -> bytes:
+    """Return the bytes of a POST request with `image`.
+
+    `form` sends the form field `file`, `raw` the file as the body, `gradio` a data URL in JSON,
+    and `open_inference` a BYTES tensor named `image` in the binary form of that protocol.
+    """
+    headers, body = _ENCODERS[protocol](image, image.read_bytes())
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Accept: */*", *headers]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
+
+
+Encoded = tuple[list[str], bytes]  # headers and body
+
+
+def _encode_form(image: Path, content: bytes) -> Encoded:
     form = (
         f"--{_BOUNDARY}\r\n"
         f'Content-Disposition: form-data; name="file"; filename="{image.name}"\r\n'
-        f"Content-Type: {content_type}\r\n\r\n"
+        f"Content-Type: {_CONTENT_TYPES[image.suffix]}\r\n\r\n"
     ).encode()
-    body = form + image.read_bytes() + f"\r\n--{_BOUNDARY}--\r\n".encode()
-    head = (
-        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n"
-        f"Content-Type: multipart/form-data; boundary={_BOUNDARY}\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    )
-    return head.encode() + body
+    body = form + content + f"\r\n--{_BOUNDARY}--\r\n".encode()
+    return [f"Content-Type: multipart/form-data; boundary={_BOUNDARY}"], body
+
+
+def _encode_raw(image: Path, content: bytes) -> Encoded:
+    return [f"Content-Type: {_CONTENT_TYPES[image.suffix]}"], content
+
+
+def _encode_gradio(image: Path, content: bytes) -> Encoded:
+    url = f"data:{_CONTENT_TYPES[image.suffix]};base64,{base64.b64encode(content).decode()}"
+    value = {"url": url, "orig_name": image.name, "meta": {"_type": "gradio.FileData"}}
+    return ["Content-Type: application/json"], json.dumps({"data": [value]}).encode()
+
+
+def _encode_open_inference(image: Path, content: bytes) -> Encoded:
+    tensor = len(content).to_bytes(4, "little") + content
+    description = {
+        "name": "image",
+        "shape": [1, 1],
+        "datatype": "BYTES",
+        "parameters": {"binary_data_size": len(tensor)},
+    }
+    head = json.dumps({"inputs": [description]}).encode()
+    headers = [
+        "Content-Type: application/octet-stream",
+        f"Inference-Header-Content-Length: {len(head)}",
+    ]
+    return headers, head + tensor
+
+
+_ENCODERS: dict[Protocol, Callable[[Path, bytes], Encoded]] = {
+    "form": _encode_form,
+    "raw": _encode_raw,
+    "gradio": _encode_gradio,
+    "open_inference": _encode_open_inference,
+}
 
 
 class Connection(asyncio.Protocol):

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.serving.closed_loop import closed_loop
-from benchmarks.serving.http_client import get_request, upload_request
+from benchmarks.serving.http_client import Protocol, get_request, upload_request
 from benchmarks.serving.open_loop import open_loop
 from benchmarks.serving.stats import Response, RunRecord, quantile
 
@@ -26,7 +26,8 @@ from benchmarks.serving.stats import Response, RunRecord, quantile
 class Job:
     """The requests to send: an open loop if `rate` is set, otherwise a closed loop.
 
-    The measurement of `seconds` follows the warm-up.
+    An open loop sends at a constant rate, or, with a `seed`, as a Poisson process. The measurement
+    of `seconds` follows the warm-up.
     """
 
     port: int
@@ -34,10 +35,12 @@ class Job:
     images: tuple[str, ...] = ()  # files, uploaded in turn; none: GET requests
     clients: int = 1  # connections; of an open loop: their maximum
     rate: float | None = None  # requests per second
+    seed: int | None = None  # of the random times of an open loop
     warmup: float = 1.0
     seconds: float = 5.0
     deadline: float = 5.0  # seconds after which a response does not count as goodput
     cpus: tuple[int, ...] = ()  # cores of the load generator; none: all
+    protocol: Protocol = "form"
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Latency:
     """Latency quantiles in milliseconds; NaN if there were no responses."""
 
     p50: float
+    p90: float
     p99: float
 
 
@@ -64,6 +68,7 @@ class Outcome:
     unanswered: int = 0
     late: float = 0.0  # share of requests that the load generator sent late
     cpu_ms: float = 0.0  # CPU time of the load generator per response
+    total: int = 0  # responses with status 200, those of the warm-up included
 
     @property
     def failures(self) -> dict[str, int]:
@@ -76,12 +81,13 @@ def run(job: Job) -> Outcome:
     if job.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job.cpus)
     get = [] if job.images else [get_request(job.path)]
-    requests = cycle(get + [upload_request(job.path, Path(image)) for image in job.images])
+    uploads = [upload_request(job.path, Path(image), job.protocol) for image in job.images]
+    requests = cycle(get + uploads)
     if job.rate is None:
         loop = closed_loop(job.port, requests, job.clients, job.warmup, job.seconds)
     else:
         times = (job.warmup, job.seconds, job.deadline + 1)
-        loop = open_loop(job.port, requests, job.clients, job.rate, *times)
+        loop = open_loop(job.port, requests, job.clients, job.rate, *times, seed=job.seed)
     before = time.process_time()
     record = _run_loop(loop)
     cpu = time.process_time() - before
@@ -103,12 +109,13 @@ def _summarize(record: RunRecord, deadline: float, cpu: float) -> Outcome:
         unanswered=record.unanswered,
         late=record.late,
         cpu_ms=1000 * cpu / max(1, len(record.responses)),
+        total=sum(response.status == 200 for response in record.responses),
     )
 
 
 def _latency(responses: Sequence[Response]) -> Latency:
     times = [1000 * response.latency for response in responses]
-    return Latency(quantile(times, 0.5), quantile(times, 0.99))
+    return Latency(*(quantile(times, share) for share in (0.5, 0.9, 0.99)))
 
 
 def _run_loop(loop: Coroutine[Any, Any, RunRecord]) -> RunRecord:

@@ -1,16 +1,21 @@
-"""The machine of a measurement: cores, versions, and the memory of the servers' processes."""
+"""The machine of a measurement: cores, versions, and the servers' memory and processor time."""
 
+import math
 import os
 import platform
+import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from benchmarks.serving.assets import ROOT
 
 _PACKAGES = (
     *("onnxruntime", "numpy", "pillow", "uvicorn", "fastapi"),
     *("torch", "torchvision", "litserve", "bentoml"),
 )
 _PROC = Path("/proc")
-_SESSION_FIELD = 3  # index of the session id in `stat`, after the process name in parentheses
+# Indices in `stat`, after the process name in parentheses.
+_PARENT, _SESSION, _CPU = 1, 3, slice(11, 15)
 
 
 def available_cores() -> tuple[int, ...]:
@@ -55,18 +60,36 @@ def _package_versions() -> list[str]:
     return versions
 
 
+def commit() -> str:
+    """Return the checked out commit, abbreviated; `+` marks changes, empty: no repository."""
+    try:
+        result = run_git("describe", "--always", "--abbrev=10", "--exclude=*", "--dirty=+")
+    except OSError:
+        return ""
+    return result.stdout.strip()
+
+
+def run_git(*arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run git in the repository and return its result; raise OSError without git."""
+    return subprocess.run(
+        ["git", *arguments],  # noqa: S607
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
 def session_processes(session: int) -> list[int]:
-    """Return the ids of all processes of a session (Linux)."""
-    pids = []
-    for folder in _PROC.iterdir():
-        if folder.name.isdecimal():
-            try:
-                fields = (folder / "stat").read_text().rpartition(")")[2].split()
-            except OSError:  # the process has just ended
-                continue
-            if int(fields[_SESSION_FIELD]) == session:
-                pids.append(int(folder.name))
-    return pids
+    """Return the ids of the processes of a session and of all their descendants (Linux)."""
+    processes = _read_processes()
+    found = {pid for pid, fields in processes.items() if int(fields[_SESSION]) == session}
+    while children := {
+        pid
+        for pid, fields in processes.items()
+        if int(fields[_PARENT]) in found and pid not in found
+    }:
+        found |= children
+    return sorted(found)
 
 
 def session_memory(session: int) -> float:
@@ -80,3 +103,45 @@ def session_memory(session: int) -> float:
             if line.startswith("Pss:"):
                 total += 1024 * int(line.split()[1])
     return total / 1e6
+
+
+def session_cpu(session: int) -> float:
+    """Return the processor time of a session's processes in seconds, NaN if not on Linux.
+
+    It includes user and system time, and that of ended children whose parent has waited for them.
+    """
+    if not _PROC.exists():
+        return math.nan
+    processes = _read_processes()
+    ticks = sum(
+        int(field) for pid in session_processes(session) for field in processes.get(pid, [])[_CPU]
+    )
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def package_energy() -> float:
+    """Return the energy counter of the processor packages in joules (Intel RAPL), else NaN.
+
+    Virtual machines rarely have it. It counts everything that runs on the machine.
+    """
+    try:
+        counters = [
+            int((zone / "energy_uj").read_text())
+            for zone in Path("/sys/class/powercap").glob("intel-rapl:?")
+        ]
+    except OSError:
+        return math.nan
+    return sum(counters) / 1e6 if counters else math.nan
+
+
+def _read_processes() -> dict[int, list[str]]:
+    """Return the fields of `stat` after the name, by process id."""
+    processes = {}
+    for folder in _PROC.iterdir():
+        if folder.name.isdecimal():
+            try:
+                fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            except OSError:  # the process has just ended
+                continue
+            processes[int(folder.name)] = fields
+    return processes

@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -12,14 +12,16 @@ from benchmarks.serving.load_generator import Job, Outcome, from_json
 from benchmarks.serving.raw_limit import RawLimit
 from benchmarks.serving.servers import Server
 
+Log = Callable[[str], None]
+
 
 @dataclass(frozen=True)
 class Options:
     """The rounds, the measured seconds and the warm-up seconds of each load, and the systems."""
 
-    rounds: int = 3
-    seconds: float = 5.0
-    warmup: float = 2.0
+    rounds: int = 5
+    seconds: float = 2.0
+    warmup: float = 0.5
     systems: frozenset[str] = frozenset()  # names; empty: all
 
     def includes(self, name: str) -> bool:
@@ -28,8 +30,14 @@ class Options:
 
     def job(self, server: Server, files: Sequence[Path], clients: int = 1) -> Job:
         """Return a closed loop of `clients` that upload `files` to `server`."""
-        job = Job(server.port, server.system.path, tuple(map(str, files)), clients)
-        return replace(job, warmup=self.warmup, seconds=self.seconds)
+        system = server.system
+        job = Job(server.port, system.path, tuple(map(str, files)), clients)
+        return replace(job, protocol=system.protocol, warmup=self.warmup, seconds=self.seconds)
+
+
+def with_prefix(log: Log, prefix: str) -> Log:
+    """Return a log whose messages begin with `prefix`."""
+    return lambda text: log(f"{prefix} {text}")
 
 
 def run_load(job: Job) -> Outcome:

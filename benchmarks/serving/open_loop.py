@@ -1,6 +1,7 @@
 """The open loop: requests follow a schedule, independent of the responses."""
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
@@ -21,13 +22,27 @@ async def open_loop(
     warmup: float,
     seconds: float,
     drain_timeout: float,
+    *,
+    seed: int | None = None,
 ) -> RunRecord:
     """Send `rate` requests per second for `warmup + seconds` over at most `connections`.
 
+    They are evenly spaced, or, with a `seed`, follow a Poisson process, as independent users do.
     Wait up to `drain_timeout` seconds for pending responses at the end. A request waits if no
     connection is free; its latency includes this time.
     """
-    return await _Loop(port, requests, connections).run(rate, warmup, seconds, drain_timeout)
+    times = schedule(rate, warmup + seconds, seed)
+    return await _Loop(port, requests, connections).run(times, warmup, seconds, drain_timeout)
+
+
+def schedule(rate: float, seconds: float, seed: int | None) -> list[float]:
+    """Return the times of requests in seconds from the start, ascending, all below `seconds`."""
+    if seed is None:
+        return [number / rate for number in range(int(rate * seconds))]
+    generator, times, now = random.Random(seed), list[float](), 0.0
+    while (now := now + generator.expovariate(rate)) < seconds:
+        times.append(now)
+    return times
 
 
 class _Loop:
@@ -40,12 +55,13 @@ class _Loop:
         self._pending = 0
         self._drained = asyncio.Event()
 
-    async def run(self, rate: float, warmup: float, seconds: float, drain: float) -> RunRecord:
+    async def run(
+        self, times: list[float], warmup: float, seconds: float, drain: float
+    ) -> RunRecord:
         begin, late = perf_counter(), 0
-        total = int(rate * (warmup + seconds))
         self._record = RunRecord(begin + warmup, begin + warmup + seconds)
-        for number in range(total):
-            due = begin + number / rate
+        for number, offset in enumerate(times):
+            due = begin + offset
             ahead = due - perf_counter()
             if ahead > 0:
                 await asyncio.sleep(ahead + _ROUNDING)
@@ -53,7 +69,7 @@ class _Loop:
                 await asyncio.sleep(0)  # behind schedule: responses must still be read
             late += perf_counter() - due > _LATE
             self._send(due)
-        self._record.late = late / max(1, total)
+        self._record.late = late / max(1, len(times))
         with suppress(TimeoutError):
             self._drained.clear()
             if self._pending:

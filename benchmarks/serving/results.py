@@ -1,21 +1,15 @@
-"""Benchmark figures: targets, storage, and the Markdown table of the documentation."""
+"""Benchmark figures: targets, ratios, latency curves, and their storage."""
 
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from benchmarks.serving.stats import spread
 
-BEGIN = "<!-- figures: begin, written by make bench -->"
-END = "<!-- figures: end -->"
-
-_TABLE_HEAD = (
-    "| scenario | figure | min | median | max | target | reached | notes |",
-    "| --- | --- | ---: | ---: | ---: | --- | --- | --- |",
-)
+CPU_UNIT = "CPU s / 1,000 images"
 
 
 @dataclass(frozen=True)
@@ -35,7 +29,7 @@ class Target:
 
 @dataclass(frozen=True)
 class Figure:
-    """One row of the table: a value for each round, in `unit` (empty for a ratio)."""
+    """One row of a table: a value for each round, in `unit` (empty for a ratio)."""
 
     scenario: str
     label: str
@@ -55,15 +49,55 @@ class Figure:
         return "yes" if self.target.is_met(median) else "no"
 
 
+@dataclass
+class CurvePoint:
+    """The latency of a system at `share` of its saturated throughput, a value for each round.
+
+    `rates` are requests per second, `p50`, `p90` and `p99` milliseconds; `failures` counts the
+    responses with another status than 200.
+    """
+
+    scenario: str
+    system: str
+    share: float
+    rates: list[float] = field(default_factory=list)
+    p50: list[float] = field(default_factory=list)
+    p90: list[float] = field(default_factory=list)
+    p99: list[float] = field(default_factory=list)
+    failures: int = 0
+
+    def add(self, rate: float, latency: Any, failures: Mapping[str, int]) -> None:
+        """Add a round; `latency` has the attributes p50, p90 and p99 in milliseconds."""
+        self.rates.append(rate)
+        self.p50.append(latency.p50)
+        self.p90.append(latency.p90)
+        self.p99.append(latency.p99)
+        self.failures += sum(failures.values())
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a scenario measured."""
+
+    figures: list[Figure]
+    curves: list[CurvePoint] = field(default_factory=list)
+
+
 @dataclass(frozen=True)
 class Result:
-    """The figures of one scenario, with the options and the machine of the measurement."""
+    """The figures of one scenario, with the options and the machine of the measurement.
+
+    `profile` holds lines of text: where Prism spent its time, if a target was missed.
+    """
 
     scenario: str
     rounds: int
     seconds: float
     machine: str
     figures: list[Figure] = field(default_factory=list)
+    curves: list[CurvePoint] = field(default_factory=list)
+    commit: str = ""
+    profile: list[str] = field(default_factory=list)
 
 
 def at_least(value: float) -> Target:
@@ -79,7 +113,18 @@ def at_most(value: float) -> Target:
 def save(result: Result, folder: Path) -> None:
     """Write a result to `folder`, in place of the previous one of its scenario."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{result.scenario}.json").write_text(json.dumps(asdict(result), indent=1))
+    fields = _round(asdict(result))
+    text = json.dumps(fields, indent=1, ensure_ascii=False)
+    (folder / f"{result.scenario}.json").write_text(text + "\n")
+
+
+def _round(value: Any) -> Any:
+    """Return `value` with six significant digits in all numbers."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _round(member) for key, member in value.items()}
+    return [_round(member) for member in value] if isinstance(value, (list, tuple)) else value
 
 
 def load(scenarios: Sequence[str], folder: Path) -> list[Result]:
@@ -90,48 +135,11 @@ def load(scenarios: Sequence[str], folder: Path) -> list[Result]:
         if path.exists():
             fields = json.loads(path.read_text())
             figures = [_parse_figure(figure) for figure in fields.pop("figures")]
-            results.append(Result(**fields, figures=figures))
+            curves = [CurvePoint(**point) for point in fields.pop("curves")]
+            results.append(Result(**fields, figures=figures, curves=curves))
     return results
 
 
 def _parse_figure(fields: dict[str, Any]) -> Figure:
     target = fields.pop("target")
     return Figure(**fields, target=Target(**target) if target else None)
-
-
-def render_table(figures: Iterable[Figure]) -> str:
-    """Return a Markdown table with one row for each figure; targets apply to the median."""
-    return "\n".join((*_TABLE_HEAD, *map(_render_row, figures)))
-
-
-def _render_row(figure: Figure) -> str:
-    unit = f", {figure.unit}" if figure.unit else ""
-    rounds = spread(figure.values)
-    cells = (
-        figure.scenario,
-        figure.label + unit,
-        *(format_number(value) for value in (rounds.low, rounds.median, rounds.high)),
-        str(figure.target or ""),
-        figure.verdict,
-        figure.note,
-    )
-    return f"| {' | '.join(cells)} |"
-
-
-def format_number(value: float) -> str:
-    """Return three significant digits with at most two decimals; NaN is a dash."""
-    if math.isnan(value):
-        return "—"
-    if math.isinf(value):
-        return "∞"
-    size = abs(value)
-    return f"{value:,.0f}" if size >= 100 else f"{value:.1f}" if size >= 10 else f"{value:.2f}"
-
-
-def update_document(path: Path, text: str) -> None:
-    """Replace the text between the two markers of `path`; raise ValueError if one is missing."""
-    before, begin, rest = path.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not (begin and end):
-        raise ValueError(f"{path} does not contain the markers {BEGIN} and {END}")
-    path.write_text(f"{before}{BEGIN}\n\n{text}\n\n{END}{after}")

@@ -1,15 +1,36 @@
 """The scenarios and their targets."""
 
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Protocol
 
-from benchmarks.serving.assets import ImageKind, ModelName
-from benchmarks.serving.idle import ColdStart, IdleMemory
-from benchmarks.serving.measurement import Options
+from benchmarks.serving.assets import ModelName
+from benchmarks.serving.comparison import Comparison
+from benchmarks.serving.idle import Start
+from benchmarks.serving.images import ImageKind
+from benchmarks.serving.latency_curve import LatencyCurve
+from benchmarks.serving.measurement import Log, Options
 from benchmarks.serving.overload import Overload
-from benchmarks.serving.results import Figure, Target, at_least
-from benchmarks.serving.systems import BENTOML_ONNX, LITSERVE_ONNX, NOOP, PEERS, PRISM
-from benchmarks.serving.throughput import SingleClient, Throughput
+from benchmarks.serving.results import Measured, Target, at_least, at_most
+from benchmarks.serving.systems import (
+    BENTOML_ONNX,
+    DIGIT_PEERS,
+    GRADIO,
+    LITSERVE_ONNX,
+    NOOP,
+    NOOP_TWO,
+    OTHER_SERVERS,
+    PEERS,
+    PRISM,
+    PRISM_ALL_MODELS,
+    PRISM_NO_HISTORY,
+    PRISM_TWO,
+    RAW,
+    TUTORIAL,
+    TUTORIAL_ONNX,
+    System,
+)
+from benchmarks.serving.throughput import Row, Throughput
 
 
 class Scenario(Protocol):
@@ -19,49 +40,155 @@ class Scenario(Protocol):
     def name(self) -> str:
         """Return the name for `--only`."""
 
-    def run(self, options: Options, log: Callable[[str], None]) -> list[Figure]:
-        """Return the measured figures; call `log` with a message for each step."""
+    def run(self, options: Options, log: Log) -> Measured:
+        """Return what was measured; call `log` with a message for each step."""
 
 
 _MOBILENET: ModelName = "mobilenet_v3_large"
+_ONNX_PEERS = (LITSERVE_ONNX, BENTOML_ONNX)
+_ALONE = frozenset({PRISM.name})
 
 
-def _photos(
-    name: str, title: str, model: ModelName, kind: ImageKind, **targets: float | None
-) -> Throughput:
+def _row(kind: ImageKind, title: str, systems: Sequence[str] = (), **targets: Target | None) -> Row:
+    """Return a row whose comparisons are named by what Prism is compared with."""
+    comparisons = tuple(Comparison(to, target) for to, target in targets.items())
+    return Row(kind, title, comparisons, frozenset(systems))
+
+
+def _large_network(name: str, title: str, model: ModelName, **targets: Target | None) -> Throughput:
     """Return a comparison of Prism with its peers and with the raw limit."""
-    bounds = {key: None if value is None else at_least(value) for key, value in targets.items()}
-    title = f"{title}, 16 clients"
-    return Throughput(name, title, model, kind, (PRISM, *PEERS), bounds, has_raw_limit=True)
+    rows = (_row("photo", f"{title}, photo, 16 clients", **targets),)
+    return Throughput(name, model, rows, (PRISM, *PEERS), has_raw_limit=True)
 
 
-def _digits(name: str, title: str, kind: ImageKind) -> Throughput:
-    """Return a comparison of Prism with the cost of HTTP alone."""
-    targets: dict[str, Target | None] = {"noop": at_least(0.6)}
-    return Throughput(name, f"{title}, 16 clients", "mnist-cnn", kind, (PRISM, NOOP), targets)
+def _digit_row(kind: ImageKind, title: str, target: float, **more: Target | None) -> Row:
+    comparisons = {"peer": at_least(target), "torch": None, "onnx": None, **more}
+    systems = [one.name for one in (PRISM, *DIGIT_PEERS)]
+    systems += [NOOP.name] if "noop" in more else []
+    return _row(kind, f"digits, {title}, 16 clients", systems, **comparisons)
 
+
+_DIGITS = Throughput(
+    "digits",
+    "mnist-cnn",
+    (
+        _digit_row("tiny", "PNG of 28x28", 2.0, noop=at_least(0.4)),
+        _digit_row("clean", "clean PNG of 240x240", 2.0),
+        _digit_row("uneven", "PNG of 240x240 in uneven light", 1.5),
+        _digit_row("sheet", "12-megapixel JPEG of a sheet", 4.0),
+    ),
+    (PRISM, *DIGIT_PEERS, NOOP),
+)
+
+_PHOTOS = Throughput(
+    "photos",
+    "photos",
+    (
+        _row("photo", "photo model, JPEG of 87 kB, 16 clients", onnx=at_least(1.7)),
+        _row("large", "photo model, JPEG of 12 megapixels, 16 clients", onnx=at_least(4)),
+        _row("png", "photo model, PNG of 1.2 megapixels, 16 clients", onnx=None),
+        _row("webp", "photo model, WebP of 12 megapixels, 16 clients", onnx=None),
+        _row("heic", "photo model, HEIC of 12 megapixels, 16 clients", [PRISM.name]),
+    ),
+    (PRISM, *_ONNX_PEERS),
+)
+
+_WORKERS = Throughput(
+    "workers",
+    "mnist-cnn",
+    (
+        Row(
+            "tiny",
+            "digits, PNG of 28x28, 16 clients, two workers",
+            (
+                Comparison(NOOP_TWO.name, at_least(0.4), of=PRISM_TWO.name),
+                Comparison(PRISM.name, of=PRISM_TWO.name),
+                Comparison(NOOP.name, of=NOOP_TWO.name),
+            ),
+        ),
+    ),
+    (PRISM, PRISM_TWO, NOOP, NOOP_TWO),
+)
+
+_HISTORY = Throughput(
+    "history",
+    "mnist-cnn",
+    (_row("tiny", "digits, PNG of 28x28, 16 clients, SQLite", **{PRISM_NO_HISTORY.name: None}),),
+    (PRISM, PRISM_NO_HISTORY),
+)
+
+_OTHER_SERVERS = Throughput(
+    "others",
+    "mnist-cnn",
+    tuple(
+        _row(
+            kind,
+            f"digits, {title}, 16 clients, other servers",
+            **{one.name: None for one in OTHER_SERVERS},
+        )
+        for kind, title in (("tiny", "PNG of 28x28"), ("clean", "PNG of 240x240"))
+    ),
+    (PRISM, *OTHER_SERVERS),
+)
 
 SCENARIOS: tuple[Scenario, ...] = (
-    _photos("resnet50", "ResNet-50, photo", "resnet50", "photo", raw=0.95, torch=2, onnx=1.15),
-    _photos(
-        "mobilenet", "MobileNetV3-large, photo", _MOBILENET, "photo", raw=0.85, torch=3, onnx=1.3
+    _DIGITS,
+    Throughput(
+        "digit-latency",
+        "mnist-cnn",
+        (_row("clean", "digits, clean PNG of 240x240, one client", tutorial=at_most(0.8)),),
+        (PRISM, TUTORIAL, TUTORIAL_ONNX),
+        clients=1,
+        metric="latency",
     ),
-    _photos(
-        "large", "MobileNetV3-large, 12-megapixel photo", _MOBILENET, "large", raw=None, peer=4
+    _WORKERS,
+    _HISTORY,
+    _PHOTOS,
+    _large_network(
+        *("resnet50", "ResNet-50", "resnet50"), raw=at_least(0.95), torch=at_least(1.5), onnx=None
+    ),
+    _large_network(
+        *("mobilenet", "MobileNetV3-large", _MOBILENET),
+        raw=at_least(0.95),
+        torch=at_least(2.8),
+        onnx=None,
     ),
     Throughput(
-        "photos",
-        "bundled photo model, photo, 16 clients",
-        "photos",
-        "photo",
-        (PRISM, LITSERVE_ONNX, BENTOML_ONNX),
-        {"onnx": at_least(1.15)},
+        "single",
+        "resnet50",
+        (_row("photo", "ResNet-50, photo, one client", **{RAW: at_most(1.1)}),),
+        (PRISM,),
+        has_raw_limit=True,
+        clients=1,
+        metric="latency",
     ),
-    _digits("digits", "digits, PNG of 240x240", "digit"),
-    _digits("tiny", "digits, PNG of 28x28", "tiny"),
-    ColdStart("cold", "start to first classification, digits"),
-    SingleClient("single", "ResNet-50, photo, one client", "resnet50", "photo"),
-    Overload("overload50", "overload, ResNet-50, photo", "resnet50", "photo"),
-    Overload("overload", "overload, MobileNetV3-large, photo", _MOBILENET, "photo"),
-    IdleMemory("memory", "idle, digits, memory of all processes"),
+    LatencyCurve("digit-curve", "digits, PNG of 240x240", "mnist-cnn", "clean", (PRISM, TUTORIAL)),
+    LatencyCurve(
+        "photo-curve", "photo model, JPEG of 87 kB", "photos", "photo", (PRISM, LITSERVE_ONNX)
+    ),
+    Overload("overload50", "overload, ResNet-50", "resnet50", "photo", {2: 0.9, 10: 0.9}),
+    Overload("overload", "overload, MobileNetV3-large", _MOBILENET, "photo", {2: 0.9, 10: 0.8}),
+    Start(
+        "start",
+        "start to first digit, Prism with all models",
+        (PRISM_ALL_MODELS, *PEERS[:3], GRADIO),
+        (Comparison(PRISM.name, at_least(4), of=TUTORIAL.name),),
+        at_most(130),
+    ),
+    _OTHER_SERVERS,
 )
+# Not measured by default: its servers are installed only on request.
+OPTIONAL = frozenset({_OTHER_SERVERS.name})
+
+
+def with_systems(scenario: Scenario, systems: tuple[System, ...]) -> Scenario | None:
+    """Return `scenario` with `systems` in place of Prism and its peers, without comparisons.
+
+    Return None if the scenario measures Prism alone.
+    """
+    if isinstance(scenario, Throughput):
+        rows = tuple(replace(row, comparisons=(), systems=frozenset()) for row in scenario.rows)
+        return replace(scenario, rows=rows, systems=systems, has_raw_limit=False)
+    if isinstance(scenario, Start):
+        return replace(scenario, systems=systems, comparisons=())
+    return None

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.serving.assets import CACHE, LOGS, ROOT
+from benchmarks.serving.assets import CACHE, LOGS
 from benchmarks.serving.http_client import upload_request
 from benchmarks.serving.systems import System
 
@@ -55,7 +55,7 @@ def serve(system: System, model: Path, image: Path, cpus: Sequence[int] = ()) ->
         begin = time.perf_counter()
         process = subprocess.Popen(
             system.command_line(port),
-            cwd=ROOT,
+            cwd=system.root,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
@@ -63,7 +63,7 @@ def serve(system: System, model: Path, image: Path, cpus: Sequence[int] = ()) ->
             start_new_session=True,
         )
     try:
-        _wait_for_response(process, port, upload_request(system.path, image), log)
+        _wait_for_response(process, port, upload_request(system.path, image, system.protocol), log)
         startup = time.perf_counter() - begin
         if system.runtime == "prism":
             _wait_for_plan(port, model.name)

@@ -1,129 +1,180 @@
 """Closed-loop scenarios: throughput with many clients, latency with one client."""
 
+import math
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from subprocess import CalledProcessError
 
-from benchmarks.serving import systems
-from benchmarks.serving.assets import ImageKind, ModelName, image_files, model_folder
+from benchmarks.serving.assets import ModelName, model_folder
+from benchmarks.serving.comparison import Comparison, Metric
+from benchmarks.serving.images import ImageKind, image_files
 from benchmarks.serving.load_generator import Outcome
-from benchmarks.serving.measurement import Options, measure_raw_limit, run_load
+from benchmarks.serving.machine import package_energy, session_cpu
+from benchmarks.serving.measurement import Log, Options, measure_raw_limit, run_load, with_prefix
 from benchmarks.serving.raw_limit import RawLimit
-from benchmarks.serving.results import Figure, Target, at_most
-from benchmarks.serving.servers import serve
-from benchmarks.serving.stats import best_per_round, ratios, spread
+from benchmarks.serving.results import CPU_UNIT, Figure, Measured
+from benchmarks.serving.servers import ServerError, serve
+from benchmarks.serving.stats import spread
 from benchmarks.serving.systems import RAW, System
 
-Log = Callable[[str], None]
+UNITS: dict[Metric, str] = {"rate": "1/s", "latency": "ms"}
+
+
+@dataclass(frozen=True)
+class Row:
+    """The images of one comparison; `systems` names those that are measured (empty: all)."""
+
+    kind: ImageKind
+    title: str
+    comparisons: tuple[Comparison, ...] = ()
+    systems: frozenset[str] = frozenset()
+
+    def includes(self, system: System) -> bool:
+        """Return whether `system` is measured with these images."""
+        return not self.systems or system.name in self.systems
+
+
+@dataclass(frozen=True)
+class Run:
+    """One measurement of a system: the outcome, CPU seconds and joules per 1,000 images.
+
+    The joules are those of the whole machine, NaN where it does not report them.
+    """
+
+    outcome: Outcome
+    cpu: float
+    energy: float
+
+    def value(self, metric: Metric) -> float:
+        """Return responses per second, or the median latency in milliseconds."""
+        return self.outcome.rate if metric == "rate" else self.outcome.accepted.p50
+
+
+@dataclass
+class _Rounds:
+    """What was measured so far: by title of the row, then by system."""
+
+    runs: dict[str, dict[str, list[Run]]] = field(default_factory=dict)
+    limits: dict[str, list[RawLimit]] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict)  # reason by system
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Responses per second of each system, measured alternately in each round.
+    """Responses per second of each system, or the median latency, for several kinds of images.
 
-    `targets` bounds the ratio of Prism to the raw limit (`raw`), to the best peer with a runtime
-    (`torch`, `onnx`), to the best of all peers (`peer`), or to the system of that name.
+    Each round starts each system once and measures all rows, in a rotating order of the systems.
+    A peer that fails is left out of the following rounds and of all comparisons.
     """
 
     name: str
-    title: str
     model: ModelName
-    kind: ImageKind
+    rows: tuple[Row, ...]
     systems: tuple[System, ...]
-    targets: dict[str, Target | None]
     has_raw_limit: bool = False
     clients: int = 16
+    metric: Metric = "rate"
 
-    def run(self, options: Options, log: Log) -> list[Figure]:
+    def run(self, options: Options, log: Log) -> Measured:
         """Measure each round: the raw limit first, if requested, then each system."""
         selected = [one for one in self.systems if options.includes(one.name) and one.is_installed]
-        runs: dict[str, list[Outcome]] = {one.name: [] for one in selected}
-        limits: list[RawLimit] = []
+        rounds = _Rounds()
         for number in range(options.rounds):
+            prefix = f"{self.name} {number + 1}/{options.rounds}:"
             if self.has_raw_limit and options.includes(RAW):
-                limits.append(self._measure_limit(options))
-                log(f"{self.name} {number + 1}: raw {limits[-1].rate:.1f}/s")
-            for one in selected:
-                outcome = self._measure_system(one, options)
-                runs[one.name].append(outcome)
-                log(f"{self.name} {number + 1}: {one.name} {outcome.rate:.1f}/s")
-        return self._figures(selected, runs, limits)
+                for row in self.rows:
+                    limit = self._measure_limit(row, options)
+                    rounds.limits.setdefault(row.title, []).append(limit)
+                    log(f"{prefix} raw, {row.kind} {self._limit_value(limit):.1f} {self.unit}")
+            first = number % max(1, len(selected))
+            for one in [*selected[first:], *selected[:first]]:
+                if one.name not in rounds.failed:
+                    self._measure(one, options, rounds, with_prefix(log, prefix))
+        return Measured(self._figures(selected, rounds))
 
-    def _measure_limit(self, options: Options) -> RawLimit:
-        return measure_raw_limit(model_folder(self.model), image_files(self.kind), options.seconds)
+    @property
+    def unit(self) -> str:
+        """Return the unit of the metric."""
+        return UNITS[self.metric]
 
-    def _measure_system(self, system: System, options: Options) -> Outcome:
-        files = image_files(self.kind)
-        with serve(system, model_folder(self.model), files[0]) as server:
-            return run_load(options.job(server, files, self.clients))
+    def _measure(self, one: System, options: Options, rounds: _Rounds, log: Log) -> None:
+        rows = [row for row in self.rows if row.includes(one)]
+        try:
+            measured = self._measure_system(one, rows, options)
+        except (ServerError, CalledProcessError, OSError) as error:
+            if one.runtime == "prism":
+                raise
+            rounds.failed[one.name] = str(error)
+            log(f"{one.name} failed and is left out: {error}")
+            return
+        for row, run in zip(rows, measured, strict=True):
+            rounds.runs.setdefault(row.title, {}).setdefault(one.name, []).append(run)
+            log(f"{one.name}, {row.kind} {run.value(self.metric):.1f} {self.unit}")
 
-    def _figures(
-        self, selected: Sequence[System], runs: dict[str, list[Outcome]], limits: Sequence[RawLimit]
-    ) -> list[Figure]:
+    def _measure_limit(self, row: Row, options: Options) -> RawLimit:
+        folder, files = model_folder(self.model), image_files(row.kind)
+        is_latency = self.metric == "latency"
+        return measure_raw_limit(folder, files, options.seconds, sequential_only=is_latency)
+
+    def _measure_system(self, one: System, rows: Sequence[Row], options: Options) -> list[Run]:
+        """Return the measurement of each row, by one server."""
+        runs = []
+        with serve(one, model_folder(self.model), image_files(rows[0].kind)[0]) as server:
+            for row in rows:
+                cpu, energy = session_cpu(server.pid), package_energy()
+                outcome = run_load(options.job(server, image_files(row.kind), self.clients))
+                thousands = outcome.total / 1000 or math.nan
+                cpu, energy = session_cpu(server.pid) - cpu, package_energy() - energy
+                runs.append(Run(outcome, cpu / thousands, energy / thousands))
+        return runs
+
+    def _limit_value(self, limit: RawLimit) -> float:
+        return limit.rate if self.metric == "rate" else limit.latency_ms
+
+    def _figures(self, selected: Sequence[System], rounds: _Rounds) -> list[Figure]:
         figures = []
-        rates = {name: [run.rate for run in outcomes] for name, outcomes in runs.items()}
-        if limits:
-            fastest = Counter(limit.best for limit in limits).most_common(1)[0][0]
-            rates[RAW] = [limit.rate for limit in limits]
-            figures.append(Figure(self.title, RAW, "1/s", rates[RAW], note=fastest))
-        for name, outcomes in runs.items():
-            figures.append(Figure(self.title, name, "1/s", rates[name], note=_note(outcomes)))
-        for reference, target in self.targets.items():
-            denominator = _denominator(reference, selected, rates)
-            if systems.PRISM.name in rates and denominator is not None:
-                label, values = denominator
-                shares = ratios(rates[systems.PRISM.name], values)
-                figures.append(Figure(self.title, f"prism / {label}", "", shares, target))
+        for row in self.rows:
+            title, measured = row.title, rounds.runs.get(row.title, {})
+            values = {
+                one.name: [run.value(self.metric) for run in measured.get(one.name, ())]
+                for one in selected
+            }
+            for name in rounds.failed:
+                values[name] = []
+            if limits := rounds.limits.get(title):
+                fastest = Counter(limit.best for limit in limits).most_common(1)[0][0]
+                values[RAW] = [self._limit_value(limit) for limit in limits]
+                figures.append(Figure(title, RAW, self.unit, values[RAW], note=fastest))
+            for one in selected:
+                if not row.includes(one):
+                    continue
+                runs = [] if one.name in rounds.failed else measured.get(one.name, [])
+                note = _note(runs) if runs else "failed"
+                figures.append(Figure(title, one.name, self.unit, values[one.name], note=note))
+                if runs:
+                    figures.append(_cpu_figure(title, one, runs))
+            found = [
+                comparison.figure(title, self.metric, selected, values)
+                for comparison in row.comparisons
+            ]
+            figures += [figure for figure in found if figure]
         return figures
 
 
-def _denominator(
-    reference: str, selected: Sequence[System], rates: dict[str, list[float]]
-) -> tuple[str, list[float]] | None:
-    """Return the label and the rates of what Prism is compared with; None if not measured."""
-    if reference in rates:
-        return reference, rates[reference]
-    runtimes = ("torch", "onnx") if reference == "peer" else (reference,)
-    if not (peers := [rates[one.name] for one in selected if one.runtime in runtimes]):
-        return None
-    return f"best {reference} peer".replace("peer peer", "peer"), best_per_round(peers)
+def _cpu_figure(title: str, system: System, runs: Sequence[Run]) -> Figure:
+    energy = spread([run.energy for run in runs]).median
+    note = "" if math.isnan(energy) else f"{energy:.1f} J measured for the whole machine"
+    return Figure(title, system.name, CPU_UNIT, [run.cpu for run in runs], note=note)
 
 
-def _note(runs: Sequence[Outcome]) -> str:
+def _note(runs: Sequence[Run]) -> str:
     """Return the 99th percentile of the latency, the load generator's CPU time, and failures."""
-    cpu = spread([run.cpu_ms for run in runs]).median
-    p99 = spread([run.accepted.p99 for run in runs]).median
+    outcomes = [run.outcome for run in runs]
+    cpu = spread([one.cpu_ms for one in outcomes]).median
+    p99 = spread([one.accepted.p99 for one in outcomes]).median
     failures: Counter[str] = Counter()
-    for run in runs:
-        failures.update(run.failures)
+    for one in outcomes:
+        failures.update(one.failures)
     counts = "".join(f", {count} × {status}" for status, count in sorted(failures.items()))
     return f"p99 {p99:.0f} ms, generator {cpu:.2f} ms/request{counts}"
-
-
-@dataclass(frozen=True)
-class SingleClient:
-    """The latency of a single client, compared with the same work without a server."""
-
-    name: str
-    title: str
-    model: ModelName
-    kind: ImageKind
-    target: Target = field(default_factory=lambda: at_most(1.1))
-
-    def run(self, options: Options, log: Log) -> list[Figure]:
-        """Measure each round."""
-        folder, files = model_folder(self.model), image_files(self.kind)
-        without_server, prism = list[float](), list[float]()
-        for number in range(options.rounds):
-            limit = measure_raw_limit(folder, files, options.seconds, sequential_only=True)
-            without_server.append(limit.latency_ms)
-            with serve(systems.PRISM, folder, files[0]) as server:
-                prism.append(run_load(options.job(server, files)).accepted.p50)
-            durations = f"without server {without_server[-1]:.1f} ms, prism {prism[-1]:.1f} ms"
-            log(f"{self.name} {number + 1}: {durations}")
-        overhead = ratios(prism, without_server)
-        return [
-            Figure(self.title, "without server, median", "ms", without_server),
-            Figure(self.title, "prism, median", "ms", prism),
-            Figure(self.title, "prism / without server", "", overhead, self.target),
-        ]

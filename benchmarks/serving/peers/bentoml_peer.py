@@ -22,10 +22,7 @@ class _Classifier:
     def predict(self, file: list[Image]) -> list[dict[str, object]]:
         """Classify the images of a batch."""
         inputs = [self.transform(image.convert(model.image_mode())) for image in file]
-        return [
-            {"prediction": model.LABELS[int(row.argmax())], "confidence": float(row.max())}
-            for row in self.probabilities(inputs)
-        ]
+        return [model.respond(row) for row in self.probabilities(inputs)]
 
     def probabilities(self, inputs: list[torch.Tensor]) -> Iterable[Any]:
         """Return the probabilities of each input."""

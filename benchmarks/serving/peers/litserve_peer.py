@@ -36,8 +36,7 @@ class Classifier(ls.LitAPI):  # type: ignore[misc]  # not installed where types 
 
     def encode_response(self, output: Any) -> dict[str, object]:
         """Convert the probabilities of one image to the response."""
-        index = int(output.argmax())
-        return {"prediction": model.LABELS[index], "confidence": float(output[index])}
+        return model.respond(output)
 
 
 class OnnxClassifier(Classifier):

@@ -1,14 +1,17 @@
 """Tests of the load generator with a scripted server."""
 
 import asyncio
-from itertools import cycle
+import base64
+import math
+from itertools import cycle, pairwise
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from benchmarks.serving.http_client import get_request, upload_request
+from benchmarks.serving.http_client import Protocol, get_request, upload_request
 from benchmarks.serving.load_generator import Job, from_json, run, to_json
-from benchmarks.serving.open_loop import open_loop
+from benchmarks.serving.open_loop import open_loop, schedule
 from tests.benchmarks.serving.conftest import Script
 
 Scripted = tuple[int, Script]
@@ -146,3 +149,26 @@ def test_outcome_survives_json_round_trip(scripted: Scripted) -> None:
 def test_upload_request_states_the_content_length(tmp_path: Path) -> None:
     head, _, body = upload_request("/classify", Path(create_image(tmp_path))).partition(b"\r\n\r\n")
     assert f"Content-Length: {len(body)}".encode() in head
+
+
+def test_random_schedule_has_the_rate_and_depends_on_the_seed() -> None:
+    times = schedule(100, 50, seed=1)
+    assert times == schedule(100, 50, seed=1) != schedule(100, 50, seed=2)
+    assert times == sorted(times)
+    assert 0 < times[0] < times[-1] < 50
+    assert abs(len(times) / 5000 - 1) < 0.1
+    gaps = [after - before for before, after in pairwise(times)]
+    assert sum(gap > 0.01 for gap in gaps) / len(gaps) == pytest.approx(math.exp(-1), abs=0.05)
+
+
+def test_even_schedule() -> None:
+    assert schedule(10, 0.35, seed=None) == [0, 0.1, 0.2]
+
+
+@pytest.mark.parametrize("protocol", get_args(Protocol))
+def test_every_protocol_sends_the_file(protocol: Protocol, tmp_path: Path) -> None:
+    image = Path(create_image(tmp_path))
+    head, _, body = upload_request("/", image, protocol).partition(b"\r\n\r\n")
+    assert f"Content-Length: {len(body)}".encode() in head
+    content = image.read_bytes()
+    assert (base64.b64encode(content) if protocol == "gradio" else content) in body

@@ -25,9 +25,10 @@ def test_bench_installs_a_separate_environment(checkout: Checkout) -> None:
     result = checkout.make("bench", "ARGS=--only digits")
     assert result.returncode == 0, result.stderr
     assert "-m benchmarks.serving --only digits" in checkout.calls.read_text()
-    first, second = checkout.pip_calls()[-2:]
+    first, second, third = checkout.pip_calls()[-3:]
     assert first.endswith("torch torchvision")
     assert "-r requirements/benchmarks.txt" in second
+    assert "--upgrade --target .venv-bench/peers/gradio -r requirements/peer-gradio.txt" in third
     assert checkout.make("bench").returncode == 0
     assert not checkout.pip_calls()
 
@@ -43,3 +44,11 @@ def test_failed_installation_is_repeated(checkout: Checkout) -> None:
     assert "no such project" in failed.stderr
     assert checkout.make("bench").returncode == 0
     assert checkout.pip_calls()
+
+
+def test_peer_that_cannot_be_installed_is_left_out(checkout: Checkout) -> None:
+    checkout.make("bench", "PEERS=")
+    result = checkout.make("bench", "PEERS=ray", lacks="no-registry")
+    assert result.returncode == 0
+    assert "ray cannot be installed" in result.stderr
+    assert "-m benchmarks.serving" in checkout.calls.read_text()

@@ -10,7 +10,7 @@ import pytest
 from backend.inference.images.loading import decode
 from backend.inference.preprocessing.photos import PhotoPreprocess, prepare_photo
 from benchmarks.serving import raw_limit
-from benchmarks.serving.assets import create_photo
+from benchmarks.serving.images import create_photo
 
 EXAMPLE = Path(__file__).parents[3] / "frontend" / "examples" / "coffee.jpg"
 

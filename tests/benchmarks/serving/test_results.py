@@ -1,23 +1,28 @@
-"""Tests of figures, their storage and their table."""
+"""Tests of figures, their storage and the report."""
 
 import math
 from pathlib import Path
 
 import pytest
 
-from benchmarks.serving.results import (
+from benchmarks.serving.report import (
     BEGIN,
     END,
+    format_number,
+    render_report,
+    render_table,
+    update_document,
+)
+from benchmarks.serving.results import (
+    CPU_UNIT,
+    CurvePoint,
     Figure,
     Result,
     Target,
     at_least,
     at_most,
-    format_number,
     load,
-    render_table,
     save,
-    update_document,
 )
 
 ROOT = Path(__file__).parents[3]
@@ -78,3 +83,22 @@ def test_saved_results_replace_earlier_ones_of_the_same_scenario(tmp_path: Path)
     for result in (first, second, first):
         save(result, tmp_path)
     assert load(["a", "b", "absent"], tmp_path) == [second, first]
+
+
+def test_report_separates_curves_processor_time_and_profile() -> None:
+    point = CurvePoint("Curve", "prism", 0.8, [40.0], [1.0], [2.0], [3.0])
+    figures = [Figure("A", "prism", "1/s", [5.0]), Figure("A", "prism", CPU_UNIT, [2.0, 4.0, 3.0])]
+    result = Result("a", 3, 2.0, "machine", figures, [point], "c0ffee", ["slow (a.py)"])
+    text = render_report([result], watts=5)
+    assert "| A | prism, 1/s | 5.00 |" in text
+    assert "| Curve | prism | 80% | 40.0 | 1.00 | 2.00 | 3.00 | 3.00–3.00 |" in text
+    assert "| A | prism | 2.00 | 3.00 | 4.00 | 15.0 |  |" in text
+    assert "slow (a.py)" in text
+    assert "--only a --rounds 3 --seconds 2'  # c0ffee" in text
+
+
+def test_saved_curves_are_restored(tmp_path: Path) -> None:
+    point = CurvePoint("Curve", "prism", 0.5, [1.0], [1.0], [2.0], [3.0], 4)
+    result = Result("a", 1, 1.0, "m", [], [point], "c0ffee", ["line"])
+    save(result, tmp_path)
+    assert load(["a"], tmp_path) == [result]
