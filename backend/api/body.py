@@ -1,16 +1,21 @@
 """Reading of request bodies, with limits on size and time, and of the images in them."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import closing
 from typing import Final
 
 from starlette.requests import ClientDisconnect, Request
+from starlette.types import Message
 
 from backend.api import errors, multipart
+from backend.api.fields import fields_of
 from backend.api.multipart import MAX_PARTS, FormParser, Upload
 from backend.api.parameters import parse_integer
 from backend.settings import Settings
+
+# Key of a request's state that the server sets once the whole body has arrived.
+BODY_RECEIVED: Final = "body_received"
 
 FILE_FIELDS: Final = ("file", "image", "files")
 
@@ -61,14 +66,14 @@ async def read_form(
 
     A part above `max_part_bytes` is marked `oversized`, and its data is dropped.
     """
-    boundary = multipart.parse_boundary(request.headers.get("content-type", ""))
+    boundary = multipart.parse_boundary(_content_type(request))
     with closing(FormParser(boundary, max_part_bytes, max_parts)) as form:
         async for chunk in _read_chunks(request, max_total_bytes):
             form.write(chunk)
         return form.finish()
 
 
-async def read_body(request: Request, max_bytes: int) -> bytearray:
+async def read_body(request: Request, max_bytes: int) -> bytes | bytearray:
     """Read a whole body of at most `max_bytes`.
 
     Raises BodyTooLargeError if more bytes arrive, or are announced by a client that waits for
@@ -76,8 +81,11 @@ async def read_body(request: Request, max_bytes: int) -> bytearray:
     MalformedRequestError for an invalid Content-Length; and UnsupportedMediaTypeError for a
     compressed body.
     """
+    chunks = _read_chunks(request, max_bytes)
+    if BODY_RECEIVED in request.scope["state"]:
+        return b"".join([chunk async for chunk in chunks])  # one chunk, which is not copied
     body = bytearray()  # a single block: many small ones would fragment the heap
-    async for chunk in _read_chunks(request, max_bytes):
+    async for chunk in chunks:
         body += chunk
     return body  # a copy would need twice the memory
 
@@ -93,7 +101,7 @@ def is_raw_image(request: Request) -> bool:
 
 
 async def _read_single_image_form(request: Request, max_bytes: int) -> Upload:
-    boundary = multipart.parse_boundary(request.headers.get("content-type", ""))
+    boundary = multipart.parse_boundary(_content_type(request))
     body = bytes(await read_body(request, max_bytes + _FORM_OVERHEAD_BYTES))
     if part := multipart.parse_single_part(body, boundary, max_bytes):
         return part
@@ -127,27 +135,25 @@ def _images(parts: list[Upload]) -> list[Upload]:
 
 async def _read_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]:
     """Yield the chunks of a body of at most `max_bytes`; raises the errors of `read_body`."""
-    if request.headers.get("content-encoding", "identity").strip().lower() != "identity":
+    fields = fields_of(request.scope)
+    if fields.get(b"content-encoding", b"identity").strip().lower() != b"identity":
         raise errors.UnsupportedMediaTypeError(
             "The body has a Content-Encoding. Send it uncompressed, without this header."
         )
-    content_length = _content_length(request)
+    content_length = _content_length(fields)
     if content_length > max_bytes and (
-        "expect" in request.headers or content_length > _DISCARD_FACTOR * max_bytes
+        b"expect" in fields or content_length > _DISCARD_FACTOR * max_bytes
     ):
         raise _too_large_error(max_bytes)
-    settings: Settings = request.state.settings
+    state = request.scope["state"]
+    settings: Settings = state["settings"]
     received, has_more = 0, True
     deadline = asyncio.get_running_loop().time() + settings.body_timeout
     while has_more and received <= _DISCARD_FACTOR * max_bytes:
-        try:
-            async with asyncio.timeout_at(deadline):
-                message = await request.receive()
-        except TimeoutError as error:
-            raise errors.BodyTimeoutError(
-                f"The request was incomplete after {settings.body_timeout:g} s. Send it again, or "
-                "send a smaller image."
-            ) from error
+        if BODY_RECEIVED in state:
+            message = await request.receive()  # does not wait
+        else:
+            message = await _receive_until(deadline, request, settings.body_timeout)
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
         has_more = message.get("more_body", False)
@@ -159,9 +165,21 @@ async def _read_chunks(request: Request, max_bytes: int) -> AsyncIterator[bytes]
         raise _too_large_error(max_bytes)
 
 
-def _content_length(request: Request) -> int:
+async def _receive_until(deadline: float, request: Request, seconds: float) -> Message:
+    """Return the next message; raise BodyTimeoutError at the deadline, `seconds` after the head."""
     try:
-        length = parse_integer(request.headers.get("content-length", "0"))
+        async with asyncio.timeout_at(deadline):
+            return await request.receive()
+    except TimeoutError as error:
+        raise errors.BodyTimeoutError(
+            f"The request was incomplete after {seconds:g} s. Send it again, or send a smaller "
+            "image."
+        ) from error
+
+
+def _content_length(fields: Mapping[bytes, bytes]) -> int:
+    try:
+        length = parse_integer(fields.get(b"content-length", b"0").decode("latin-1"))
     except ValueError:
         length = -1
     if length < 0:
@@ -170,7 +188,11 @@ def _content_length(request: Request) -> int:
 
 
 def _media_type(request: Request) -> str:
-    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    return _content_type(request).partition(";")[0].strip().lower()
+
+
+def _content_type(request: Request) -> str:
+    return fields_of(request.scope).get(b"content-type", b"").decode("latin-1")
 
 
 def _too_large_error(max_bytes: int) -> errors.BodyTooLargeError:

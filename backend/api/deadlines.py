@@ -7,12 +7,14 @@ from typing import Final, TypeVar
 from starlette.requests import ClientDisconnect, Request
 
 from backend.api.errors import InvalidParameterError
+from backend.api.fields import fields_of
 from backend.api.parameters import parse_number
 from backend.inference.errors import DeadlineError
 
 T = TypeVar("T")
 
 TIMEOUT_HEADER: Final = "X-Request-Timeout"
+_RAW_TIMEOUT_HEADER: Final = TIMEOUT_HEADER.lower().encode()
 _WATCH_DELAY: Final = 0.02  # seconds; most requests finish earlier and are not watched
 _POLL_INTERVAL: Final = 0.02  # seconds
 
@@ -22,9 +24,9 @@ def request_timeout(request: Request, max_seconds: float) -> float:
 
     Raises InvalidParameterError if the header is not a single positive number.
     """
-    texts = request.headers.getlist(TIMEOUT_HEADER)
-    if not texts:
+    if _RAW_TIMEOUT_HEADER not in fields_of(request.scope):
         return max_seconds
+    texts = request.headers.getlist(TIMEOUT_HEADER)
     try:
         seconds = parse_number(texts[0]) if len(texts) == 1 else 0
     except ValueError:

@@ -11,6 +11,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from backend.api.errors import MalformedRequestError
 from backend.inference.errors import ImageTooLargeError
 
+_PLAIN_CONTENT_TYPE: Final = re.compile(r"multipart/form-data; ?boundary=([A-Za-z0-9_-]{1,70})")
 _EXTENDED_NAME: Final = re.compile(rb"(?i)filename\*\s*=\s*utf-8'[^']*'([!-:<-~]+)")  # RFC 5987
 _PLAIN_HEADERS: Final = re.compile(
     rb'(?i:content-disposition: form-data); name="(file|image)"; filename="([^"\\%*\r\n]*)"'
@@ -49,6 +50,8 @@ class Upload:
 
 def parse_boundary(content_type: str) -> bytes:
     """Return the boundary of a Content-Type; raise MalformedRequestError if there is none."""
+    if plain := _PLAIN_CONTENT_TYPE.fullmatch(content_type):
+        return plain[1].encode()
     is_short = len(content_type) <= _MAX_CONTENT_TYPE
     _, options = parse_options_header(content_type if is_short else None)
     boundary = options.get(b"boundary")

@@ -24,11 +24,10 @@ _REQUEST_LINE: Final = re.compile(
     rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,32}) ((?:/|[Hh][Tt][Tt][Pp][Ss]?://|\*(?= ))[!-~]*) "
     rb"HTTP/([0-9]\.[0-9])\r\n"
 )
-# The values are stripped later: a pattern for blanks around them would take quadratic time.
-_HOST: Final = re.compile(rb"\r\nhost:([^\r]*)")
+_HOST: Final = b"\r\nhost:"
 _HOST_NAME: Final = re.compile(rb"[\w.~!$&'()*+,;=:%\[\]-]*")
-_LENGTH: Final = re.compile(rb"\r\ncontent-length:([^\r]*)")
-_ENCODING: Final = re.compile(rb"\r\ntransfer-encoding:([^\r]*)")
+_LENGTH: Final = b"\r\ncontent-length:"
+_ENCODING: Final = b"\r\ntransfer-encoding:"
 _UPGRADE: Final = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
 
 
@@ -90,9 +89,8 @@ def parse_head(data: bytes | bytearray) -> Head:
         or not all(map(_HOST_NAME.fullmatch, hosts))
     ):
         raise MalformedRequestError("Send exactly one Host header with a valid host name.")
-    body = None
-    if b"\r\ncontent-length:" in lower or b"\r\ntransfer-encoding:" in lower:
-        body = _parse_framing(lower, version)
+    lengths, encodings = _find_values(_LENGTH, lower), _find_values(_ENCODING, lower)
+    body = _parse_framing(lengths, encodings, version) if lengths or encodings else None
     if b"\r\nupgrade:" in lower:
         # The service switches to no other protocol. llhttp would skip the body of the request.
         data = _UPGRADE.sub(b"", data)
@@ -125,9 +123,8 @@ def _parse_request_line(data: bytes | bytearray) -> tuple[bytes, bytes, bytes]:
     return method, target, version
 
 
-def _parse_framing(lower: bytes | bytearray, version: bytes) -> Body | None:
-    """Return the framing that the lower-case head declares, if there is exactly one."""
-    lengths, encodings = _find_values(_LENGTH, lower), _find_values(_ENCODING, lower)
+def _parse_framing(lengths: list[bytes], encodings: list[bytes], version: bytes) -> Body | None:
+    """Return the framing that the values of both header fields declare, if there is exactly one."""
     if len(lengths) + len(encodings) != 1:
         raise MalformedRequestError("Send exactly one Content-Length or Transfer-Encoding.")
     if encodings:
@@ -139,6 +136,13 @@ def _parse_framing(lower: bytes | bytearray, version: bytes) -> Body | None:
     return LengthBody(int(lengths[0])) if int(lengths[0]) else None
 
 
-def _find_values(field: re.Pattern[bytes], lower: bytes | bytearray) -> list[bytes]:
+def _find_values(field: bytes, lower: bytes | bytearray) -> list[bytes]:
     """Return the values of a header field, without the blanks around them."""
-    return [bytes(value).strip(b" \t") for value in field.findall(lower)]
+    values = []
+    start = lower.find(field)
+    while start >= 0:
+        start += len(field)
+        end = lower.find(b"\r", start)
+        values.append(bytes(lower[start:end]).strip(b" \t"))
+        start = lower.find(field, end)
+    return values

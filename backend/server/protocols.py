@@ -5,6 +5,7 @@ import logging
 from typing import Any, Final
 
 import h11
+from starlette.types import Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -42,12 +43,29 @@ class H11Connection(Connection, H11Protocol):
 try:
     import httptools
     from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+    from backend.server.responses import ResponseWriter
 except ImportError:
     DefaultConnection: type[Connection] = H11Connection
 else:
 
     class HttptoolsConnection(Connection, HttpToolsProtocol):
         """Connection with httptools, the C parser."""
+
+        def __init__(
+            self,
+            config: Config,
+            server_state: SharedState,
+            app_state: dict[str, Any],
+            _loop: asyncio.AbstractEventLoop | None = None,
+        ) -> None:
+            super().__init__(config, server_state, app_state, _loop)
+            self._application = self.app
+            self.app = self._run_application  # type: ignore[assignment]
+
+        async def _run_application(self, scope: Scope, receive: Receive, _: Send) -> None:
+            writer = ResponseWriter(self.cycle, self._shared.default_lines())
+            await self._application(scope, receive, writer.send)  # type: ignore[arg-type]
 
         def on_headers_complete(self) -> None:
             """Start the application."""
@@ -59,6 +77,11 @@ else:
             """Record that the body is complete."""
             self._is_parsing_body = False
             super().on_message_complete()
+
+        def _skip(self, data: bytes | bytearray, *, is_last: bool) -> None:
+            if is_last:  # the parser did not see the end of the body
+                self.parser = httptools.HttpRequestParser(self)
+                self._is_parsing_body = False
 
         def _feed(self, data: bytes | bytearray) -> None:
             try:

@@ -13,6 +13,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.server import ServerState
 
+from backend.api.body import BODY_RECEIVED
 from backend.api.errors import (
     ERROR_TABLE,
     MalformedRequestError,
@@ -21,14 +22,15 @@ from backend.api.errors import (
 )
 from backend.api.middleware.draining import ACCEPTED, CONNECTION, DrainState
 from backend.server import heads
-from backend.server.bodies import Body
+from backend.server.bodies import Body, LengthBody
 from backend.server.connection_limits import ConnectionLimits
-from backend.server.refusals import refusal
+from backend.server.refusals import refusal, render_fields
 
 MIN_BODY_RATE: Final = 500  # bytes a second, on average
 
 TOO_MANY: Final = "The service has reached its connection limit. Try again in a moment."
 
+_DEFERRED_BYTES: Final = 16_384  # smaller bodies are parsed at once with their head
 _LINGER_SECONDS: Final = 5.0  # how long a refused client may go on sending
 _AMBIGUOUS: Final = "The length of the body is ambiguous."
 
@@ -48,7 +50,16 @@ class SharedState(ServerState):
         self.limits = limits
         self.header_timeout = header_timeout
         self.write_timeout = write_timeout
+        self._rendered_headers: list[tuple[bytes, bytes]] | None = None
+        self._default_lines = b""
         self.refusals: dict[str, int] = {}  # by error code, since the last log line
+
+    def default_lines(self) -> bytes:
+        """Return the lines of the default headers, which change every second."""
+        if self._rendered_headers is not self.default_headers:
+            self._rendered_headers = self.default_headers
+            self._default_lines = render_fields(self.default_headers)
+        return self._default_lines
 
     def count_refusal(self, code: str) -> None:
         """Count a refusal for the next log line."""
@@ -113,6 +124,10 @@ class RequestStream(asyncio.Protocol):
     def _feed(self, data: bytes | bytearray) -> None:
         """Parse data of one request; raises MalformedRequestError."""
         raise NotImplementedError
+
+    def _skip(self, data: bytes | bytearray, *, is_last: bool) -> None:
+        """Parse data of a body that nobody reads, since its response is complete."""
+        self._feed(data)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Wait for the first request."""
@@ -201,7 +216,7 @@ class RequestStream(asyncio.Protocol):
                 elif self._is_responding() or self.flow.write_paused:
                     self._unset_keepalive_if_required()
                     self.flow.pause_reading()  # until the response is written
-                elif not self._parse_head():
+                elif not self._parse_head() or self._is_body_deferred():
                     break
         except RequestError as error:
             self.refuse(error)
@@ -238,6 +253,16 @@ class RequestStream(asyncio.Protocol):
             self.cycle.keep_alive = False
         return True
 
+    def _is_body_deferred(self) -> bool:
+        """Return whether to start the application before the body that has arrived is parsed.
+
+        If it refuses the request, the body is discarded without being parsed.
+        """
+        is_deferred = isinstance(self._body, LengthBody) and len(self._buffer) > _DEFERRED_BYTES
+        if is_deferred:
+            self.schedule_resume()
+        return is_deferred
+
     def _parse_body(self, body: Body) -> bool:
         """Parse more of the body; return False if a part of a line is missing."""
         data = self._buffer
@@ -246,13 +271,18 @@ class RequestStream(asyncio.Protocol):
             return False
         self._body_due_at = min(self.loop.time(), self._body_due_at + size / MIN_BODY_RATE)
         self._buffer = data[size:]
-        self._feed(data if size == len(data) else data[:size])
+        part = data if size == len(data) else data[:size]
+        if self.cycle.response_complete and isinstance(body, LengthBody):
+            self._skip(part, is_last=body.is_complete)
+        else:
+            self._feed(part)
         if self._lingers_until is not None:
             return False
         if self._is_parsing_body == body.is_complete:
             raise MalformedRequestError(_AMBIGUOUS)
         if body.is_complete:
             self._body = None
+            self.scope["state"][BODY_RECEIVED] = True
         elif self._buffer:  # many small chunks
             self.flow.pause_reading()
             self.schedule_resume()

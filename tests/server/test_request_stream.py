@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from backend.api.body import BODY_RECEIVED
 from backend.server import heads
 from backend.server.bodies import LengthBody
 from backend.server.connections import Connection
@@ -303,3 +304,34 @@ async def test_pipelined_requests_that_arrived_before_the_shutdown_are_accepted(
     connection.data_received(get_request("/3"))
     await run_callbacks()
     assert [scope["state"]["accepted"] for scope in app.scopes] == [True, True, False]
+
+
+async def test_body_of_a_refused_request_is_not_parsed(
+    protocol: type[Connection], app: RecordingApp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection, transport = FakeServer(protocol, app).connect()
+    fed: list[int] = []
+    feed = connection._feed
+    monkeypatch.setattr(connection, "_feed", lambda data: (fed.append(len(data)), feed(data)))
+    head = b"POST /early HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+    connection.data_received(head + b"x" * 60_000)
+    await run_callbacks()
+    assert transport.written.count(b"HTTP/1.1 200") == 1
+    connection.data_received(b"x" * 40_000 + get_request("/next"))
+    await run_callbacks()
+    assert app.paths == ["/early", "/next"]
+    assert transport.written.count(b"HTTP/1.1 200") == 2
+    if protocol is not H11Connection:
+        assert sum(fed) < 1_000
+
+
+async def test_whole_body_is_marked_as_received(server: FakeServer, app: RecordingApp) -> None:
+    app.gate.clear()
+    head = b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\n"
+    connection, _ = server.connect(head, b"hel")
+    assert BODY_RECEIVED not in connection.scope["state"]
+    connection.data_received(b"lo")
+    assert BODY_RECEIVED in connection.scope["state"]
+    app.gate.set()
+    await run_callbacks()
+    assert app.bodies == [b"hello"]
