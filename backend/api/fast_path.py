@@ -38,8 +38,10 @@ class FastPathMiddleware:
         request = Request(scope, receive, send)
         try:
             check_scope(scope, "classify")
-            state = request.state
-            response = await classify(request, state.catalog, state.settings, state.history)
+            state = scope["state"]
+            response = await classify(
+                request, state["catalog"], state["settings"], state["history"]
+            )
         except (PrismError, ClientDisconnect) as error:
-            response = error_response(error, request.state.request_id)
+            response = error_response(error, scope["state"]["request_id"])
         await response(scope, receive, send)

@@ -107,8 +107,15 @@ class Metrics:
             ProcessCollector(registry=self._registry)
         self._request_counters: dict[tuple[str, str, str, int], Callable[[], None]] = {}
         self._timers: dict[str, Callable[[float], None]] = {}
-        self.request_started: Final[Callable[[], None]] = self._in_flight.inc
-        self._request_done: Final[Callable[[], None]] = self._in_flight.dec
+        self._open_requests = 0
+        if not SHARED:
+            self._in_flight.set_function(lambda: self._open_requests)
+
+    def request_started(self) -> None:
+        """Count a request that has begun."""
+        self._open_requests += 1
+        if SHARED:
+            self._in_flight.inc()
 
     def request_finished(
         self, method: str, route: str, model: str, status: int, seconds: float
@@ -120,7 +127,9 @@ class Metrics:
             count = self._add_counter(*key)
         count()
         self._timers[route](seconds)
-        self._request_done()
+        self._open_requests -= 1
+        if SHARED:
+            self._in_flight.dec()
 
     def observer(
         self, model: str, on_answered: Callable[[float, float, float], None] | None = None

@@ -12,11 +12,12 @@ import time
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from ulid import ULID
 
 from backend.api.errors import error_response
+from backend.api.fields import fields_of
+from backend.api.ids import new_id
 from backend.inference.errors import ClosedError
-from backend.telemetry.logs import AccessEntry
+from backend.telemetry.logs import AccessRecord
 from backend.telemetry.metrics import Metrics
 from backend.telemetry.request_context import PROBES, RequestContext, current_request
 
@@ -42,15 +43,15 @@ class AccessLogMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = dict(scope["headers"])
+        headers = fields_of(scope)
         client_id = headers.get(_HEADER, b"")
-        raw_id = client_id if _VALID_ID.fullmatch(client_id) else str(ULID()).encode()
+        raw_id = client_id if _VALID_ID.fullmatch(client_id) else new_id().encode()
         request_id = raw_id.decode()
         trace_headers = headers.get(b"traceparent", b""), headers.get(b"x-cloud-trace-context", b"")
         # Never reset: each request runs in its own task and context, and unexpected errors are
         # logged outside of this middleware.
         current_request.set(RequestContext(request_id, trace_headers))
-        state = scope.setdefault("state", {})
+        state = scope["state"]
         state["request_id"] = request_id
 
         started = time.perf_counter()
@@ -80,15 +81,6 @@ class AccessLogMiddleware:
             path = scope["path"]
             level = logging.DEBUG if path in PROBES else logging.INFO
             if log.isEnabledFor(level):
-                entry = AccessEntry(method, path[:_MAX_LOGGED_PATH], status, seconds, model)
-                log.handle(_create_record(level, entry))
-
-
-def _create_record(level: int, access: AccessEntry) -> logging.LogRecord:
-    """Return the log record of a request, without logging's costly lookup of the caller."""
-    request = current_request.get()
-    request_id = request.id if request else ""
-    values = access.method, access.path, access.status, access.seconds * 1e3, request_id
-    record = logging.LogRecord(log.name, level, __file__, 0, "%s %r %d %.1f ms %s", values, None)
-    record.access = access
-    return record
+                logged = path[:_MAX_LOGGED_PATH]
+                values = method, logged, status, seconds, model, request_id
+                log.handle(AccessRecord(log.name, level, *values))

@@ -2,14 +2,15 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from traceback import clear_frames
 from typing import Final
 
-from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from backend.api.clients import client_of
+from backend.api.fields import fields_of
 from backend.api.middleware.draining import discard_body
 from backend.api.parameters import parse_integer
 from backend.inference.admission import CLIENT_FACTOR
@@ -36,7 +37,7 @@ class BodyMemoryMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on and count the bytes of its body as they arrive."""
-        if scope["type"] != "http" or _is_small(Headers(scope=scope)):
+        if scope["type"] != "http" or _is_small(fields_of(scope)):
             await self._app(scope, receive, send)
             return
         client = client_of(scope, self._trusted_proxies)
@@ -87,11 +88,11 @@ class BodyMemoryMiddleware:
             del self._held[client]
 
 
-def _is_small(headers: Headers) -> bool:
-    length = headers.get("content-length")
+def _is_small(fields: Mapping[bytes, bytes]) -> bool:
+    length = fields.get(b"content-length")
     if length is None:
-        return "transfer-encoding" not in headers
+        return b"transfer-encoding" not in fields
     try:
-        return parse_integer(length) <= _UNCOUNTED_BYTES
+        return parse_integer(length.decode("latin-1")) <= _UNCOUNTED_BYTES
     except ValueError:
         return False

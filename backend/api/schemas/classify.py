@@ -4,8 +4,8 @@ import base64
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from ulid import ULID
 
+from backend.api.ids import new_id
 from backend.inference import explain
 from backend.inference.models.artifact import Manifest
 from backend.inference.types import ClassificationResult
@@ -132,12 +132,13 @@ def make_classification(
 ) -> dict[str, object]:
     """Return the fields of a new `Classification`, with NumPy floats, for orjson; not validated."""
     values = result.probabilities
+    labels = result.labels
     top = [
-        {"label": score.label, "index": score.index, "probability": values[score.index]}
-        for score in result.top(top_k)
+        {"label": labels[index], "index": index, "probability": values[index]}
+        for index in result.ranking[:top_k].tolist()
     ]
     fields: dict[str, object] = {
-        "id": str(ULID()),
+        "id": new_id(),
         "filename": filename,
         "model": {"name": manifest.name, "version": manifest.version},
         "prediction": top[0]["label"],
