@@ -50,7 +50,8 @@ _ERRORS: Final = {
 class IsolatedImage(Image.Image):
     """An image file of which a process has read the header, and which a process will decode.
 
-    `halvings` is how often the sides of a JPEG 2000 image are to be halved.
+    `halvings` is how often the sides are to be halved: by the decoder of JPEG 2000, in other
+    formats by the mean of blocks of pixels. Images with transparency or 16 bits are not reduced.
     """
 
     def __init__(self, data: bytes, form: str) -> None:

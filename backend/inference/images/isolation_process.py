@@ -5,12 +5,14 @@ compute without end, or crash, ends only this process. It exits after IDLE_SECON
 when it holds much more memory than at its start, and when stdin is closed.
 
 A request is a line of JSON, `{"form", "size", "halvings", "memory", "seconds"}`, and the `size`
-bytes of the file. If `halvings` is null, only the header is read. The response is a line of JSON,
+bytes of the file. The sides of the image are halved `halvings` times, if its mode allows that. If
+`halvings` is null, only the header is read. The response is a line of JSON,
 either `{"error", "detail"}` or what `_describe` returns. If the image was loaded, its blobs and the
 bands of its pixels follow.
 """
 
 import json
+import math
 import mmap
 import select
 import signal
@@ -30,6 +32,7 @@ from backend.inference.images.memory_cost import count_tile_pixels
 _HAS_LIMITS: Final = find_spec("resource") is not None  # not on Windows
 IDLE_SECONDS: Final = 5.0
 _PIXELS: Final = "prism_pixels"  # attribute with decoded pixels that are not in the image
+_REDUCED_MODES: Final = ("L", "RGB", "CMYK")
 _MAX_BLOB: Final = 4_000_000  # bytes
 _MAX_GROWTH: Final = 10_000_000  # bytes of address space, which the next file lacks
 
@@ -57,24 +60,29 @@ def _respond(request: dict[str, Any], data: bytes) -> Iterator[bytes]:
     except ImageError as error:
         yield _line({"error": type(error).__name__, "detail": str(error)})
         return
-    yield _line(_describe(image))
     if request["halvings"] is None:
+        yield _line(_describe(image, 1))
         return
+    # The decoder of JPEG 2000 has reduced the image already.
+    is_reduced = request["form"] != "JPEG2000" and image.mode in _REDUCED_MODES
+    factor = 2 ** request["halvings"] if is_reduced else 1
+    yield _line(_describe(image, factor))
     for name in BLOBS:
         yield _blob(image, name)
-    step = rows_of_band(image.width)
+    step = max(factor, rows_of_band(image.width) // factor * factor)
     for top in range(0, image.height, step):
-        yield _band(image, top, min(top + step, image.height))
+        band = _band(image, top, min(top + step, image.height))
+        yield (band.reduce(factor) if factor > 1 else band).tobytes()
 
 
-def _band(image: Image.Image, top: int, bottom: int) -> bytes:
-    """Return the pixels of some rows."""
+def _band(image: Image.Image, top: int, bottom: int) -> Image.Image:
+    """Return some rows."""
     pixels = getattr(image, _PIXELS, None)
     if pixels is None:
-        return image.crop((0, top, image.width, bottom)).tobytes()
+        return image.crop((0, top, image.width, bottom))
     size, stride = (image.width, bottom - top), pixels.stride
     rows = memoryview(pixels.data)[top * stride : bottom * stride].tobytes()
-    return Image.frombytes(image.mode, size, rows, "raw", pixels.mode, stride).tobytes()
+    return Image.frombytes(image.mode, size, rows, "raw", pixels.mode, stride)
 
 
 def _open(data: bytes, form: str, halvings: int | None) -> Image.Image:
@@ -108,9 +116,10 @@ def _load_heif(image: Any) -> Image.Image:
     return cast(Image.Image, image)
 
 
-def _describe(image: Image.Image) -> dict[str, Any]:
+def _describe(image: Image.Image, factor: int) -> dict[str, Any]:
+    """Describe an image whose sides will be divided by `factor`."""
     return {
-        "image_size": image.size,
+        "image_size": [math.ceil(side / factor) for side in image.size],
         "mode": _sent_mode(image),
         "tile_pixels": count_tile_pixels(image),
         "cicp": image.info.get("cicp"),

@@ -73,7 +73,8 @@ def open_image(data: bytes, *, max_pixels: int, min_side: int | None = None) -> 
     With `min_side`, a JPEG is set to be decoded at 1/2, 1/4 or 1/8, with no side shorter than
     `min_side` pixels: the decoder computes the smaller image directly from the frequencies. Then
     the limit applies to the pixels that are decoded, and the full size may be MAX_JPEG_RATIO times
-    as large. The same applies to JPEG 2000, whose limit is MAX_JPEG_2000_PIXELS.
+    as large. The same applies to JPEG 2000, whose limit is MAX_JPEG_2000_PIXELS. Other images that
+    a separate process decodes are reduced there, after they have been decoded.
     """
     if not data:
         raise EmptyImageError("The file is empty. Choose an image and send it again.")
@@ -104,14 +105,16 @@ def open_image(data: bytes, *, max_pixels: int, min_side: int | None = None) -> 
 
 
 def _use_scaled_decoding(image: Image.Image, data: bytes, scale: int) -> None:
-    """Set an opened JPEG or JPEG 2000 to be decoded at 1 / 2^n, at least 1 / `scale`."""
+    """Set an opened image to be decoded at 1 / 2^n, at least 1 / `scale`, if its format allows."""
     if image.format == "JPEG":
         image.info[FULL_SIZE] = image.size
         image.draft(None, (image.width // scale, image.height // scale))
-    elif image.format == "JPEG2000" and isinstance(image, IsolatedImage):
-        image.halvings = min(scale.bit_length() - 1, completeness.count_jpeg_2000_halvings(data))
+    elif isinstance(image, IsolatedImage):
+        image.halvings = scale.bit_length() - 1
         image.info[FULL_SIZE] = image.size
-        image.info[DIVISOR] = 2**image.halvings
+        if image.format == "JPEG2000":
+            image.halvings = min(image.halvings, completeness.count_jpeg_2000_halvings(data))
+            image.info[DIVISOR] = 2**image.halvings
 
 
 def _coefficient_bytes(image: Image.Image, data: bytes) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -74,6 +75,30 @@ def test_isolated_formats_are_decoded_in_another_process(
 ) -> None:
     monkeypatch.setattr(opening, "parse_file", None)
     assert decode(encoded(noise(40, 30), form)).size == (40, 30)
+
+
+def reduced(data: bytes, min_side: int) -> Image.Image:
+    opened = opening.open_image(data, max_pixels=10_000_000, min_side=min_side)
+    return loading.load_rgb(opened, min_side=min_side)
+
+
+@pytest.mark.parametrize("form", ["AVIF", "TIFF"])
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("size", [(1000, 401), (3, 1501), (5000, 100)])
+def test_process_sends_a_reduced_image(form: str, mode: str, size: tuple[int, int]) -> None:
+    data = encoded(noise(*size).convert(mode), form)
+    min_side = max(min(size) // 5, 1)
+    factor = 4 if min(size) > 3 else 2
+    expected = np.asarray(decode(data).reduce(factor), dtype=int)
+    image = reduced(data, min_side)
+    assert image.height >= min_side
+    assert np.abs(np.asarray(image, dtype=int) - expected).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "I;16", "1"])
+def test_image_of_another_mode_is_not_reduced(mode: str) -> None:
+    image = noise(400, 300).convert("L").convert(mode)
+    assert reduced(encoded(image, "TIFF"), 50).size == (400, 300)
 
 
 def test_process_is_used_again() -> None:
