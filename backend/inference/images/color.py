@@ -51,16 +51,26 @@ _transforms: Final[OrderedDict[tuple[bytes, str], Transform | None]] = OrderedDi
 _lock: Final = threading.Lock()
 
 
-def to_srgb(image: Image.Image, profile: bytes, *, brightness_only: bool = False) -> Image.Image:
+def to_srgb(
+    image: Image.Image,
+    profile: bytes,
+    *,
+    min_side: int | None = None,
+    brightness_only: bool = False,
+) -> Image.Image:
     """Convert an RGB or CMYK image from the color space of `profile` to sRGB, in place if it can.
 
-    With `brightness_only`, images whose gray levels would not change are not converted. Without a
-    usable transform, the image is returned unchanged.
+    With `min_side`, an image that has to be converted is reduced before, with no side shorter than
+    `min_side`: the conversion of a pixel costs as much as its decoding. With `brightness_only`,
+    images whose gray levels would not change are not converted. Without a usable transform, the
+    image is returned unchanged.
     """
     transform = _transform(profile, image.mode)
     if transform is None or (brightness_only and not transform.changes_grays):
         return image
     try:
+        if min_side is not None and (factor := min(image.size) // min_side) >= 2:
+            image = image.reduce(factor)
         if image.mode == "RGB":
             ImageCms.applyTransform(image, transform.cms, inPlace=True)
             return image

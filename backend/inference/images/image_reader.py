@@ -129,7 +129,7 @@ class ImageReader:
         """Yield an upright RGB image in sRGB and hold its memory while the block runs.
 
         Blocks until the memory is free, at most _MAX_WAIT seconds. If the caller has `reserved`
-        memory, raise MemoryExceededError if the image needs more. With `min_side`, a JPEG may be
+        memory, raise MemoryExceededError if the image needs more. With `min_side`, an image may be
         decoded at a smaller scale, with no side shorter than `min_side`. With `brightness_only`,
         conversions of color that gray levels do not need are omitted. Raise an ImageError if the
         image cannot be used.
@@ -150,7 +150,7 @@ class ImageReader:
             self._started[ticket] = time.monotonic()
             try:
                 # Rebinding releases the opened image with the pixels before they are turned.
-                image = loading.load_rgb(image, brightness_only=brightness_only)
+                image = loading.load_rgb(image, min_side=min_side, brightness_only=brightness_only)
                 yield image
             finally:
                 del self._started[ticket]

@@ -46,9 +46,12 @@ def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image.Image:
     return load_rgb(open_image(data, max_pixels=max_pixels))
 
 
-def load_rgb(image: Image.Image, *, brightness_only: bool = False) -> Image.Image:
+def load_rgb(
+    image: Image.Image, *, min_side: int | None = None, brightness_only: bool = False
+) -> Image.Image:
     """Decode an opened image into an upright RGB image in sRGB.
 
+    With `min_side`, an image whose colors are converted is reduced, with no side shorter than that.
     With `brightness_only`, colors may stay in the color space of the file where that does not
     change gray levels, and an 8-bit gray image stays one (mode L).
     """
@@ -64,7 +67,7 @@ def load_rgb(image: Image.Image, *, brightness_only: bool = False) -> Image.Imag
             return _upright(image, image)
         rgb = _to_rgb(image)
         if profile is not None:
-            rgb = color.to_srgb(rgb, profile, brightness_only=brightness_only)
+            rgb = color.to_srgb(rgb, profile, min_side=min_side, brightness_only=brightness_only)
         upright = _upright(rgb, image)
         return upright if upright.mode == "RGB" else upright.convert("RGB")
     except DECODE_ERRORS as error:

@@ -164,6 +164,17 @@ def test_scaled_jpeg_is_converted() -> None:
     assert is_close(image.getpixel((20, 20)), ORANGE_OF_P3, 4)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(("profile", "size"), [(DISPLAY_P3, (60, 50)), (SRGB, (300, 250))])
+def test_large_image_is_reduced_before_its_conversion(
+    profile: bytes, size: tuple[int, int]
+) -> None:
+    data = encoded(flat().resize((300, 250)), icc_profile=profile)
+    opened = open_image(data, max_pixels=100_000, min_side=50)
+    image = load_rgb(opened, min_side=50)
+    assert image.size == size
+    assert is_close(image.getpixel((20, 20)), ORANGE_OF_P3 if profile == DISPLAY_P3 else ORANGE)  # type: ignore[arg-type]
+
+
 def test_transparent_image_keeps_its_alpha() -> None:
     image = Image.new("RGBA", (16, 16), (*ORANGE, 0))
     image.paste((*ORANGE, 255), (4, 4, 12, 12))
