@@ -7,6 +7,7 @@ from backend.inference.images import opening
 from backend.inference.images.decoding_cost import estimate_cost
 from backend.inference.images.memory_cost import estimate_memory
 from tests.images import encoded, noise, uniform_webp
+from tests.inference.images.bombs import jpeg_partial_scan
 
 MAX_PIXELS = 50_000_000
 SIZE = 320, 200
@@ -83,6 +84,21 @@ def test_every_scan_of_a_progressive_jpeg_costs_time() -> None:
     many = data[:-2] + 900 * last_scan + data[-2:]
     assert estimate_cost(data, MAX_PIXELS, 50).seconds < 0.02
     assert estimate_cost(many, MAX_PIXELS, 50).seconds > 1
+
+
+@pytest.mark.parametrize("side", [375, 3000])
+def test_scaled_decoding_costs_time_for_bytes_and_decoded_pixels(side: int) -> None:
+    """A photo of 12 megapixels and 3 MB takes about 30 ms if it is decoded at an eighth."""
+    header = encoded(Image.new("RGB", (4000, 3000)), "JPEG")
+    cost = estimate_cost(header + bytes(3_000_000 - len(header)), MAX_PIXELS, side)
+    assert (cost.seconds < 0.05) == (side == 375)
+    assert cost.seconds > 0.025
+
+
+def test_jpeg_whose_first_scan_lacks_a_component_costs_as_much_as_a_progressive_one() -> None:
+    partial = estimate_cost(jpeg_partial_scan(4000), MAX_PIXELS, 50)
+    assert partial.seconds > 0.05
+    assert partial.memory > 4 * 4000 * 4000
 
 
 def test_compressed_bmp_costs_time_for_its_runs() -> None:
