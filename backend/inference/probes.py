@@ -20,10 +20,10 @@ _SCENE: Final = (256, 256)  # width and height
 _SHAPES: Final = (3, 15)  # per scene
 
 
-def draw_probes(spec: Preprocess, count: int = COUNT, seed: int = 0) -> Iterator[Image.Image]:
-    """Yield `count` RGB images that suit the model's kind of preprocessing."""
+def draw_probes(spec: Preprocess, seed: int = 0) -> Iterator[Image.Image]:
+    """Yield COUNT RGB images that suit the model's kind of preprocessing."""
     rng = np.random.default_rng(seed)
-    for index in range(count):
+    for index in range(COUNT):
         if isinstance(spec, DigitPreprocess):
             yield _draw_digit(index % 10, rng)
         else:

@@ -130,6 +130,27 @@ def test_non_concurrent_runtime_gets_one_runner_and_decoders(clock: Clock) -> No
     assert (plan.runners, plan.threads, plan.decoders, plan.measured) == (1, 4, 4, True)
 
 
+@pytest.mark.parametrize(
+    ("single", "under_load", "speed"),
+    [(0.5, 0.25, 2.0), (0.25, 0.5, 2.0), (2.0, 0.25, 0.5)],
+)
+def test_speed_of_other_networks_is_the_lower_of_single_and_concurrent(
+    clock: Clock, single: float, under_load: float, speed: float
+) -> None:
+    """Single images run in the wide network, concurrent ones in the narrow one."""
+    plan = Plan(threads=1, runners=4, alone_threads=4, max_batch=4)
+    wide, narrow = (TimedRuntime(clock, lambda size: 0.010 * size) for _ in range(2))
+    other_wide = TimedRuntime(clock, lambda size: 0.010 * size * single)
+    other_narrow = TimedRuntime(clock, lambda size: 0.010 * size * under_load)
+    tuner = Autotuner(
+        wide, narrow, threads=4, shape=(1,), max_batch=4, activity=lambda: 0,
+        is_stopped=lambda: False,
+    )  # fmt: skip
+    assert tuner.compare_speed(plan, other_wide, other_narrow) == pytest.approx(speed)
+    assert set(other_wide.batches) == {1}
+    assert set(other_narrow.batches) == {4}
+
+
 def test_disturbed_measurement_is_repeated(clock: Clock) -> None:
     """An image arrives in each of the first measurements and makes them slow."""
     disturbed = 5

@@ -1,6 +1,7 @@
 """Engine.autotune: a plan is measured once while idle, cached, and read at the next start."""
 
 import threading
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -9,15 +10,16 @@ from typing import Any
 import pytest
 from filelock import FileLock
 
-from backend.inference import autotune
+from backend.inference import autotune, probes
 from backend.inference import engine as engine_module
-from backend.inference.autotune import Interrupted, Plan
+from backend.inference.autotune import Autotuner, Interrupted, Plan
 from backend.inference.batcher import Batch
 from backend.inference.decoder import Decoder
 from backend.inference.engine import Engine
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
 from backend.inference.observer import BatchReason, Observer
+from backend.inference.runtimes import Alternative
 from tests.fake_models import GRAY, GrayRuntime, gray, write_model
 from tests.inference.helpers import TIMEOUT
 
@@ -35,7 +37,13 @@ class Model:
         self.networks: list[GrayRuntime] = []
 
     def engine(
-        self, *, content: bytes = b"", threads: int = 2, max_batch: int = 4, name: str = "gray"
+        self,
+        *,
+        content: bytes = b"",
+        threads: int = 2,
+        max_batch: int = 4,
+        name: str = "gray",
+        **options: Any,
     ) -> Engine:
         folder = self.folder / (content.decode() or "model")
         if not folder.exists():
@@ -51,7 +59,7 @@ class Model:
 
         engine = Engine(
             artifact.read(folder), load, Decoder(GRAY, ImageReader(10_000)), threads=threads,
-            max_batch=max_batch, observer=Observer(),
+            max_batch=max_batch, observer=Observer(), **options,
         )  # fmt: skip
         engine.use_default_plan()
         for network in self.networks:
@@ -137,6 +145,100 @@ def test_other_model_runtime_or_processors_get_their_own_plan(
     model.engine(**other).autotune(plans, idle)
     assert model.forward_passes > 0
     assert len(cached_plans(plans)) == 2
+
+
+class Alternatives:
+    """An alternative network that is 1.5 times as fast; `networks` are the loaded ones."""
+
+    def __init__(self, patch: pytest.MonkeyPatch, runtime: str = "openvino") -> None:
+        patch.setattr(Autotuner, "compare_speed", lambda *_: 1.5)
+        patch.setattr(probes, "COUNT", 3)
+        self.networks: list[GrayRuntime] = []
+        self.all = (Alternative(runtime, "int8", self._load),)
+
+    def _load(self, *, threads: int) -> GrayRuntime:
+        self.networks.append(GrayRuntime(threads=threads))
+        return self.networks[-1]
+
+
+def test_faster_alternative_with_same_answers_replaces_the_network(
+    model: Model, plans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alternatives = Alternatives(monkeypatch)
+    first = model.engine(alternatives=alternatives.all)
+    assert (first.runtime_name, first.plan.precision) == ("gray", "fp32")
+    plan = first.autotune(plans, idle)
+    assert (first.runtime_name, plan.precision) == ("openvino", "int8")
+    assert plan.comparisons[0].speed == 1.5
+
+    alternatives.networks.clear()
+    second = model.engine(alternatives=alternatives.all)
+    assert second.autotune(plans, idle) == plan
+    assert second.runtime_name == "openvino"
+    assert not any(network.batches for network in alternatives.networks)  # nothing is measured
+    image = Decoder(GRAY, ImageReader(10_000)).decode(gray(1))
+    reasons: list[BatchReason] = ["single", "partial"]
+    for reason in reasons:
+        second(Batch([image], reason))
+    assert sum(len(network.batches) for network in alternatives.networks) == 2
+    assert model.forward_passes == 0
+
+
+def test_slow_alternative_is_reported_and_not_used(
+    model: Model, plans: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    alternatives = Alternatives(monkeypatch)
+    monkeypatch.setattr(Autotuner, "compare_speed", lambda *_: 1.1)
+    engine = model.engine(alternatives=alternatives.all)
+    plan = engine.autotune(plans, idle)
+    assert (engine.runtime_name, plan.precision) == ("gray", "fp32")
+    assert plan.measured
+    assert "1.10 times as fast, less than 1.2 times" in plan.comparisons[0].reason
+    assert "int8 in openvino not used: The answers are the same" in caplog.text
+
+
+def test_models_with_and_without_alternatives_have_their_own_plans(
+    model: Model, plans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.engine().autotune(plans, idle)
+    for runtime in ("onnx", "openvino"):
+        alternatives = Alternatives(monkeypatch, runtime)
+        model.engine(alternatives=alternatives.all).autotune(plans, idle)
+    assert len(cached_plans(plans)) == 3
+
+
+def test_another_processor_has_its_own_plan(
+    model: Model, plans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model.engine().autotune(plans, idle)
+    monkeypatch.setattr(engine_module, "cpu_model", lambda: "another one")
+    model.engine().autotune(plans, idle)
+    assert len(cached_plans(plans)) == 2
+
+
+def test_stop_ends_the_comparison_of_answers(
+    model: Model, plans: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alternatives = Alternatives(monkeypatch)
+    engine = model.engine(alternatives=alternatives.all)
+    monkeypatch.setattr(probes, "COUNT", 10**9)
+    thread = AutotuneThread(engine, plans, idle)
+    while not any(network.batches for network in alternatives.networks):
+        assert thread.is_alive()
+        time.sleep(0.01)
+    engine.stop()
+    assert thread.result() is Interrupted
+    assert cached_plans(plans) == []
+
+
+def test_alternatives_get_half_of_the_memory(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = 16 * engine_module._ACTIVATIONS * 4 * 64 * 2  # 16 images in each of two runners
+    sizes = [
+        model.engine(alternatives=each, memory=memory, name="onnx", max_batch=64).max_batch
+        for each in ((), Alternatives(monkeypatch).all)
+    ]
+    assert sizes == [16, 8]
 
 
 def test_same_files_in_another_folder_share_the_plan(

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from subprocess import run
 
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 
 from backend.inference import runtimes
-from backend.inference.errors import ArtifactError, InferenceError
+from backend.inference.errors import ArtifactError, InferenceError, RuntimeMissingError
 from backend.inference.models import artifact
+from backend.inference.models.artifact import Artifact
 from tests.conftest import ROOT
 from tests.fake_models import write_model
 
@@ -68,6 +70,60 @@ def test_model_without_weights_always_runs_in_onnx(tmp_path: Path) -> None:
     (folder / artifact.ONNX).write_bytes((SHIPPED / artifact.ONNX).read_bytes())
     model = artifact.write_manifest(folder, artifact.read(SHIPPED).manifest)
     assert runtimes.load(model, "torch").name == "onnx"
+
+
+def quantized(tmp_path: Path) -> Artifact:
+    """Return a model folder with a placeholder for a quantized graph."""
+    folder = write_model(tmp_path)
+    (folder / artifact.INT8).write_bytes(b"placeholder")
+    return artifact.write_manifest(folder, artifact.read_manifest(folder))
+
+
+@pytest.mark.parametrize(
+    ("has_openvino", "name", "precision", "expected"),
+    [
+        (False, "auto", "auto", [("onnx", "int8")]),
+        (False, "auto", "fp32", []),
+        (True, "auto", "auto", [("onnx", "int8"), ("openvino", "fp32"), ("openvino", "int8")]),
+        (True, "auto", "fp32", [("openvino", "fp32")]),
+        (True, "onnx", "auto", [("onnx", "int8")]),
+        (True, "openvino", "auto", [("openvino", "int8")]),
+    ],
+)
+def test_alternatives_follow_from_files_runtimes_and_settings(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    has_openvino: bool,
+    name: runtimes.RuntimeName,
+    precision: runtimes.PrecisionChoice,
+    expected: list[tuple[str, str]],
+) -> None:
+    monkeypatch.setattr(runtimes, "find_spec", lambda _: object() if has_openvino else None)
+    found = runtimes.alternatives(quantized(tmp_path), name, precision)
+    assert [(each.runtime, each.precision) for each in found] == expected
+
+
+def test_torch_has_no_alternatives(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert runtimes.alternatives(artifact.read(SHIPPED), "torch") == []
+    monkeypatch.setattr(runtimes, "_has_gpu", lambda: True)
+    assert runtimes.alternatives(artifact.read(SHIPPED)) == []
+
+
+def test_alternative_loads_the_quantized_graph(tmp_path: Path) -> None:
+    (alternative,) = runtimes.alternatives(quantized(tmp_path), "onnx")
+    with pytest.raises(ArtifactError, match=r"model\.int8\.onnx is not a valid ONNX graph"):
+        alternative.load(threads=1)
+
+
+def test_missing_quantized_graph_raises_artifact_error() -> None:
+    with pytest.raises(ArtifactError, match=r"no model\.int8\.onnx"):
+        runtimes.load(artifact.read(SHIPPED), "onnx", precision="int8")
+
+
+@pytest.mark.skipif(find_spec("openvino") is not None, reason="openvino is installed")
+def test_missing_openvino_says_what_to_install() -> None:
+    with pytest.raises(RuntimeMissingError, match=r"requirements/openvino\.txt"):
+        runtimes.load(artifact.read(SHIPPED), "openvino")
 
 
 @pytest.mark.parametrize("name", ["onnx", "torch"])
