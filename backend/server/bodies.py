@@ -5,7 +5,7 @@ a chunked body may contain besides data.
 """
 
 import re
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from backend.api.errors import HeadTooLargeError, MalformedRequestError
 
@@ -21,7 +21,7 @@ class Body(Protocol):
 
     is_complete: bool
 
-    def take(self, data: bytes | bytearray) -> int:
+    def take(self, data: Any) -> int:
         """Return how many bytes at the beginning of `data` to parse as part of the body."""
 
 
@@ -32,7 +32,7 @@ class LengthBody:
         self._remaining = length
         self.is_complete = False
 
-    def take(self, data: bytes | bytearray) -> int:
+    def take(self, data: bytes | bytearray | memoryview) -> int:
         """Return how many bytes at the beginning of `data` belong to the body."""
         size = min(len(data), self._remaining)
         self._remaining -= size

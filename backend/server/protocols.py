@@ -11,7 +11,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from backend.api.errors import MalformedRequestError
 from backend.server.connections import Connection
-from backend.server.request_stream import SharedState
+from backend.server.request_stream import Received, SharedState
 
 _errors_only: Final = logging.getLogger("uvicorn.error.h11")
 _errors_only.setLevel(logging.ERROR)
@@ -35,7 +35,7 @@ class H11Connection(Connection, H11Protocol):
         super().handle_events()
         self._is_parsing_body = self.conn.their_state is h11.SEND_BODY
 
-    def _feed(self, data: bytes | bytearray) -> None:
+    def _feed(self, data: Received) -> None:
         self.conn.receive_data(bytes(data))
         self.handle_events()  # calls send_400_response for malformed data
 
@@ -78,12 +78,12 @@ else:
             self._is_parsing_body = False
             super().on_message_complete()
 
-        def _skip(self, data: bytes | bytearray, *, is_last: bool) -> None:
+        def _skip(self, data: Received, *, is_last: bool) -> None:
             if is_last:  # the parser did not see the end of the body
                 self.parser = httptools.HttpRequestParser(self)
                 self._is_parsing_body = False
 
-        def _feed(self, data: bytes | bytearray) -> None:
+        def _feed(self, data: Received) -> None:
             try:
                 self.parser.feed_data(data)
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:

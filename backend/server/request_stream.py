@@ -35,6 +35,9 @@ _LINGER_SECONDS: Final = 5.0  # how long a refused client may go on sending
 _AMBIGUOUS: Final = "The length of the body is ambiguous."
 
 
+Received = bytes | bytearray | memoryview
+
+
 class SharedState(ServerState):
     """State that all connections of one server share."""
 
@@ -109,7 +112,8 @@ class RequestStream(asyncio.Protocol):
         super().__init__(config, server_state, state, _loop)  # type: ignore[call-arg]
         self._shared = server_state
         self._is_over_limit = False
-        self._buffer: bytes | bytearray = b""  # received and not yet parsed
+        # Received and not yet parsed; a memoryview only while the body has a Content-Length.
+        self._buffer: Received = b""
         self._searched = 0  # bytes of the buffer without the end of the head
         self._head_started_at: float | None = None  # for a new connection, when it was made
         self._body: Body | None = None
@@ -121,11 +125,11 @@ class RequestStream(asyncio.Protocol):
         self._arrived_while_draining = False
         self._is_resume_scheduled = False
 
-    def _feed(self, data: bytes | bytearray) -> None:
+    def _feed(self, data: Received) -> None:
         """Parse data of one request; raises MalformedRequestError."""
         raise NotImplementedError
 
-    def _skip(self, data: bytes | bytearray, *, is_last: bool) -> None:
+    def _skip(self, data: Received, *, is_last: bool) -> None:
         """Parse data of a body that nobody reads, since its response is complete."""
         self._feed(data)
 
@@ -148,7 +152,7 @@ class RequestStream(asyncio.Protocol):
         self._idle_since = self.loop.time()
         self._arrived_while_draining = self._shared.drain_state.is_draining
         if self._buffer:
-            if isinstance(self._buffer, bytes):
+            if not isinstance(self._buffer, bytearray):
                 self._buffer = bytearray(self._buffer)
             self._buffer += data
         else:
@@ -224,6 +228,7 @@ class RequestStream(asyncio.Protocol):
     def _parse_head(self) -> bool:
         """Parse the next head; return False if it is incomplete."""
         data = self._buffer
+        assert not isinstance(data, memoryview)  # noqa: S101
         if data[0] in b"\r\n":
             self._buffer = data = data.lstrip(b"\r\n")
         now = self.loop.time()
@@ -239,7 +244,8 @@ class RequestStream(asyncio.Protocol):
         if self._is_over_limit and not head.is_probe:
             raise TooManyConnectionsError(TOO_MANY)
         self._unset_keepalive_if_required()
-        self._buffer = data[size:]
+        is_length_body = isinstance(head.body, LengthBody)
+        self._buffer = memoryview(data)[size:] if is_length_body else data[size:]
         previous_cycle = self.cycle
         self._feed(head.data)
         if self._lingers_until is not None:
@@ -270,7 +276,8 @@ class RequestStream(asyncio.Protocol):
         if not size:
             return False
         self._body_due_at = min(self.loop.time(), self._body_due_at + size / MIN_BODY_RATE)
-        self._buffer = data[size:]
+        rest = data[size:]
+        self._buffer = bytes(rest) if body.is_complete else rest
         part = data if size == len(data) else data[:size]
         if self.cycle.response_complete and isinstance(body, LengthBody):
             self._skip(part, is_last=body.is_complete)
