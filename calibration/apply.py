@@ -165,9 +165,11 @@ class SetSize:
         """
         if coverage not in self._groups:
             raise _unknown_coverage(coverage)
-        confidence = probabilities.max()
-        threshold = next(p for c, p in self._groups[coverage] if confidence >= c)
-        return int(np.count_nonzero(probabilities >= min(threshold, confidence)))
+        confidence = np.maximum.reduce(probabilities)  # `max` calls this through Python
+        for min_confidence, min_probability in self._groups[coverage]:  # noqa: B007
+            if confidence >= min_confidence:
+                break
+        return int(np.count_nonzero(probabilities >= min(min_probability, confidence)))
 
 
 def _groups(sets: Iterable[SetThreshold], coverage: float) -> list[tuple[np.float32, np.float32]]:

@@ -146,6 +146,8 @@ ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
 
 _INTERNAL_ERROR: Final = (500, "internal_error")
 _HTTP_CODES: Final = {400: "malformed_request", 404: "not_found", 405: "method_not_allowed"}
+_TITLES: Final = {status.value: status.phrase for status in HTTPStatus}
+_BUSY: Final = (inference.QueueFullError, QuotaExceededError)
 _METHODS: Final = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
 _MAX_DETAIL: Final = 1_000  # characters; a detail can contain a name that the client sent
 _MAX_NAME: Final = 100  # characters of a path or of a parameter's location in a detail
@@ -158,7 +160,7 @@ def problem(status: int, code: str, detail: str, request_id: str) -> dict[str, o
     """Return the body of an error response."""
     return {
         "type": f"urn:prism:problem:{code}",
-        "title": HTTPStatus(status).phrase,
+        "title": _TITLES[status],
         "status": status,
         "detail": detail if len(detail) <= _MAX_DETAIL else f"{detail[:_MAX_DETAIL]}…",
         "code": code,
@@ -206,7 +208,7 @@ def error_response(error: Exception, request_id: str) -> Response:
     if isinstance(error, ClientDisconnect):
         return Response(status_code=499)  # as proxies log it; nobody reads this response
     headers = {}
-    if isinstance(error, inference.QueueFullError | QuotaExceededError):
+    if isinstance(error, _BUSY):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     elif _status_and_code(error)[0] == 503:
         headers["Retry-After"] = "1"
