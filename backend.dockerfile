@@ -78,13 +78,13 @@ RUN mkdir /models \
     && for name in ${MODELS:-*}; do test -z "$name" || cp -r "$name" /models/ || exit 1; done \
     && ls /models/*/manifest.json
 
-# ---- targets: packages first, so that a change of code rebuilds only the last layer
+# ---- targets: models last, so that a new model rebuilds neither the packages nor the code
 FROM base AS torch
 COPY --from=packages-torch /opt/prism /opt/prism
-COPY --from=models /models models/
 COPY --from=code /app ./
+COPY --from=models /models models/
 
 FROM base AS serving
 COPY --from=packages /opt/prism /opt/prism
-COPY --from=models /models models/
 COPY --from=code /app ./
+COPY --from=models /models models/

@@ -91,7 +91,6 @@ def serve(
             asyncio.get_running_loop().add_reader(pipe.fileno(), _on_pipe_closed, server, pipe)
 
     return_freed_memory()
-    gc.freeze()  # objects that exist now are permanent; collections skip them
     budget = reserve_descriptors(settings.max_connections)
     limits = ConnectionLimits(
         budget.connections, budget.over_limit, per_client=not settings.trusted_proxies
@@ -117,7 +116,7 @@ def _load() -> tuple[Settings, FastAPI]:
     try:
         settings = Settings()
         logs.configure(settings.log_format, settings.log_level)
-        return settings, create_app(settings)
+        app = create_app(settings)
     except ValidationError as error:
         first = error.errors()[0]
         name = str(first["loc"][0])
@@ -126,6 +125,9 @@ def _load() -> tuple[Settings, FastAPI]:
         sys.exit(f"error: {variable}{value}: {first['msg']}")
     except (ArtifactError, OSError) as error:  # OSError: for instance the metrics folder
         sys.exit(f"error: {error}")
+    gc.freeze()  # objects that exist now are permanent; collections skip them
+    gc.enable()
+    return settings, app
 
 
 def _uvicorn_config(settings: Settings, app: FastAPI, backlog: int = MAX_BACKLOG) -> uvicorn.Config:
