@@ -61,11 +61,11 @@ else:
         ) -> None:
             super().__init__(config, server_state, app_state, _loop)
             self._application = self.app
-            self.app = self._run_application  # type: ignore[assignment]
+            self.app = self._run_application
 
         async def _run_application(self, scope: Scope, receive: Receive, _: Send) -> None:
             writer = ResponseWriter(self.cycle, self._shared.default_lines())
-            await self._application(scope, receive, writer.send)  # type: ignore[arg-type]
+            await self._application(scope, receive, writer.send)
 
         def on_headers_complete(self) -> None:
             """Start the application."""

@@ -357,7 +357,7 @@ def delete(history: RequiredHistoryDep, id: IdDep) -> None:  # noqa: A002
     history.store.delete(id)
 
 
-def _parse_feedback(body: bytearray) -> schemas.Feedback:
+def _parse_feedback(body: bytes | bytearray) -> schemas.Feedback:
     try:
         return schemas.Feedback.model_validate_json(body)
     except ValidationError as error:
