@@ -74,7 +74,11 @@ def start_backend() -> Iterator[Service]:
     Raise ServiceError if it ends or takes too long to start.
     """
     with tempfile.TemporaryDirectory(prefix="prism-load-") as folder:
-        environ = {"PRISM_DATA_DIR": folder, "PRISM_HOST": "127.0.0.1"}
+        environ = {
+            "PRISM_DATA_DIR": folder,
+            "PRISM_HOST": "127.0.0.1",
+            "PRISM_PRELOAD": "true",  # no model is loaded during the test
+        }
         with _start(["-m", "backend"], environ) as service:
             _wait_until_ready(service, "/ready")
             _wait_for_autotuning(service)
