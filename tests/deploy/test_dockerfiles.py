@@ -81,6 +81,24 @@ def test_default_backend_target_has_no_torch() -> None:
     assert "torch" not in last
 
 
+def stage(name: str) -> str:
+    """Return the instructions of a stage of backend.dockerfile."""
+    _, _, rest = read("backend.dockerfile").partition(f" AS {name}\n")
+    return rest.partition("\nFROM ")[0]
+
+
+@pytest.mark.parametrize(
+    ("target", "packages"), [("serving", "packages"), ("torch", "packages-torch")]
+)
+def test_new_model_rebuilds_only_the_last_layer(target: str, packages: str) -> None:
+    """A layer is rebuilt if its input or a layer before it has changed."""
+    assert re.findall(r"^COPY --from=(\S+)", stage(target), re.M) == [packages, "code", "models"]
+    assert "COPY models" in stage("models")
+    for name in ("base", packages, "code"):
+        assert stage(name)
+        assert "COPY models" not in stage(name)
+
+
 def test_copied_folders_are_the_admitted_ones() -> None:
     rules = [line for line in read(".dockerignore").splitlines() if line and line[0] != "#"]
     assert rules[0] == "*"
