@@ -15,7 +15,7 @@ from benchmarks.serving.results import Measured, Target, at_least, at_most
 from benchmarks.serving.systems import (
     BENTOML_ONNX,
     DIGIT_PEERS,
-    GRADIO,
+    LITSERVE,
     LITSERVE_ONNX,
     NOOP,
     NOOP_TWO,
@@ -27,7 +27,6 @@ from benchmarks.serving.systems import (
     PRISM_TWO,
     RAW,
     TUTORIAL,
-    TUTORIAL_ONNX,
     System,
 )
 from benchmarks.serving.throughput import Row, Throughput
@@ -137,7 +136,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "digit-latency",
         "mnist-cnn",
         (_row("clean", "digits, clean PNG of 240x240, one client", tutorial=at_most(0.8)),),
-        (PRISM, TUTORIAL, TUTORIAL_ONNX),
+        (PRISM, TUTORIAL),
         clients=1,
         metric="latency",
     ),
@@ -171,7 +170,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Start(
         "start",
         "start to first digit, Prism with all models",
-        (PRISM_ALL_MODELS, *PEERS[:3], GRADIO),
+        (PRISM_ALL_MODELS, TUTORIAL, LITSERVE),
         (Comparison(PRISM.name, at_least(4), of=TUTORIAL.name),),
         at_most(130),
     ),

@@ -112,7 +112,7 @@ BENTOML_ONNX = System("bentoml-onnx", "onnx", _bentoml("OnnxClassifier"), "bento
 GRADIO = System(
     "gradio",
     "torch",
-    _peer("gradio_peer"),
+    _uvicorn("gradio_peer"),
     "gradio",
     path="/gradio_api/run/predict",
     protocol="gradio",

@@ -18,6 +18,7 @@ from benchmarks.serving.servers import ServerError, serve
 from benchmarks.serving.stats import spread
 from benchmarks.serving.systems import RAW, System
 
+_FAILURES = (ServerError, CalledProcessError, OSError)
 UNITS: dict[Metric, str] = {"rate": "1/s", "latency": "ms"}
 
 
@@ -65,7 +66,7 @@ class Throughput:
     """Responses per second of each system, or the median latency, for several kinds of images.
 
     Each round starts each system once and measures all rows, in a rotating order of the systems.
-    A peer that fails is left out of the following rounds and of all comparisons.
+    A peer that fails twice in a round is left out of the following rounds and all comparisons.
     """
 
     name: str
@@ -102,12 +103,16 @@ class Throughput:
         rows = [row for row in self.rows if row.includes(one)]
         try:
             measured = self._measure_system(one, rows, options)
-        except (ServerError, CalledProcessError, OSError) as error:
-            if one.runtime == "prism":
-                raise
-            rounds.failed[one.name] = str(error)
-            log(f"{one.name} failed and is left out: {error}")
-            return
+        except _FAILURES as error:
+            log(f"{one.name} failed and is started again: {error}")
+            try:
+                measured = self._measure_system(one, rows, options)
+            except _FAILURES as again:
+                if one.runtime == "prism":
+                    raise
+                rounds.failed[one.name] = str(again)
+                log(f"{one.name} failed twice and is left out: {again}")
+                return
         for row, run in zip(rows, measured, strict=True):
             rounds.runs.setdefault(row.title, {}).setdefault(one.name, []).append(run)
             log(f"{one.name}, {row.kind} {run.value(self.metric):.1f} {self.unit}")

@@ -1,14 +1,13 @@
 """Gradio as in its documentation, with the torch network behind an endpoint of its API.
 
-BENCH_MODEL=FOLDER python -m benchmarks.serving.peers.gradio_peer 8000
+BENCH_MODEL=FOLDER python -m uvicorn benchmarks.serving.peers.gradio_peer:app --port 8000
 
 The endpoint bypasses Gradio's queue, which would need two requests for each image.
 """
 
-import sys
-
 import gradio as gr
 import torch
+from fastapi import FastAPI
 from PIL import Image
 
 from benchmarks.serving.peers import model
@@ -31,6 +30,4 @@ with gr.Blocks() as demo:
     button = gr.Button("Classify")
     button.click(predict, image, label, api_name="predict", queue=False)
 
-
-if __name__ == "__main__":
-    demo.launch(server_name="127.0.0.1", server_port=int(sys.argv[1]), quiet=True)
+app = gr.mount_gradio_app(FastAPI(), demo, path="/")
