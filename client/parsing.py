@@ -207,6 +207,7 @@ def _model(value: Any) -> ModelInfo:
         license=optional(obj, "license", as_string),
         calibration=optional(obj, "calibration", _calibration),
         label_ids=optional(obj, "label_ids", as_strings),
+        precision=optional(obj, "precision", as_string),
     )
 
 

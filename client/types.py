@@ -113,7 +113,8 @@ class ModelInfo:
     """A served model. `error` is the reason if `state` is "failed".
 
     `calibration` is None if the model is not calibrated. `label_ids` holds an identifier for each
-    label, such as its WordNet ID, or is None.
+    label, such as its WordNet ID, or is None. `precision` is that of the forward passes, "fp32" or
+    "int8".
     """
 
     name: str
@@ -129,6 +130,7 @@ class ModelInfo:
     license: str | None
     calibration: Calibration | None = None
     label_ids: tuple[str, ...] | None = None
+    precision: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ It must be faster on this machine, and give the same answers to generated images
 import logging
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -68,7 +68,7 @@ def compare(
     Its answers to `inputs`, of shape (*input) each, are compared first, then its speed, with
     `threads` threads and, if there are several, with one.
     """
-    about = {"runtime": alternative.runtime, "precision": alternative.precision}
+    about: dict[str, Any] = {"runtime": alternative.runtime, "precision": alternative.precision}
     try:
         wide = alternative.load(threads=threads)
         agreement = compare_answers(manifest, reference, wide, inputs)

@@ -105,8 +105,8 @@ def alternatives(
         return []
     if name == "torch" and artifact.weights is not None:
         return []
-    default = "openvino" if name == "openvino" else "onnx"
-    candidates: list[Literal["onnx", "openvino"]] = [default]
+    default: Literal["onnx", "openvino"] = "openvino" if name == "openvino" else "onnx"
+    candidates = [default]
     if name == "auto" and find_spec("openvino") is not None:
         candidates.append("openvino")
     precisions: list[Precision] = ["fp32"]
