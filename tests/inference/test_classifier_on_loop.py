@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from backend.inference import engine
 from backend.inference.classifier import Classifier
@@ -116,15 +117,29 @@ async def test_network_with_large_inputs_runs_in_threads(tmp_path: Path) -> None
     assert service.runtime.threads == [RUNNER]
 
 
+def with_texts(count: int, *, compressed: bool) -> bytes:
+    texts = PngInfo()
+    for number in range(count):
+        texts.add_text(f"key {number}", "text", zip=compressed)
+    return encoded(Image.new("L", (8, 8), 60), pnginfo=texts)
+
+
+async def test_image_with_some_text_is_decoded_on_the_event_loop(service: Service) -> None:
+    assert await service.classify(with_texts(3, compressed=False)) == 3
+    assert service.runtime.threads == [LOOP]
+
+
 @pytest.mark.parametrize(
     "data",
     [
         gray(3, 300),
+        with_texts(1, compressed=True),
+        with_texts(40, compressed=False),
         encoded(Image.new("L", (240, 240), 60), "JPEG"),
         encoded(Image.new("L", (80, 80), 60), icc_profile=bytes(200)),
         encoded(Image.new("L", (8, 8), 60), "TIFF"),
     ],
-    ids=["large", "no PNG", "profile", "uncertain size"],
+    ids=["large", "compressed text", "many chunks", "no PNG", "profile", "uncertain size"],
 )
 async def test_image_whose_decoding_may_take_long_is_not_decoded_on_the_event_loop(
     service: Service, data: bytes
