@@ -67,13 +67,19 @@ def create_app(
 
     def build(large_images: LargeImages, artifact: Artifact) -> Classifier:
         name = artifact.manifest.name
+        # Only a measured plan uses them.
+        alternatives = (
+            runtimes.alternatives(artifact, settings.runtime, settings.precision)
+            if settings.measure
+            else []
+        )
         return Classifier(
             artifact,
             partial(load_runtime, artifact, settings.runtime),
             threads=threads,
             reader=reader,
             large_images=large_images,
-            alternatives=runtimes.alternatives(artifact, settings.runtime, settings.precision),
+            alternatives=alternatives,
             max_batch=settings.max_batch,
             queue_size=settings.queue_size,
             scaled_decoding=settings.scaled_decoding,

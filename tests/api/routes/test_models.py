@@ -1,10 +1,15 @@
 """GET /models and GET /models/{name}."""
 
+import time
 from pathlib import Path
 
+import pytest
 from starlette.testclient import TestClient
 
+from backend.inference import autotune, probes, runtimes
 from backend.inference.models import artifact
+from backend.inference.runtimes import Alternative
+from backend.inference.runtimes.fake_runtime import FakeRuntime
 from tests.api.problems import problem
 from tests.fake_models import DIGITS, serve, write_model
 from tests.images import encoded, seven
@@ -23,6 +28,30 @@ def test_ready_model_is_described(client: TestClient) -> None:
     assert (model["state"], model["version"], model["runtime"]) == ("ready", "1", "fake")
     assert model["labels"] == list(DIGITS)
     assert model["input"] == {"kind": "digit", "shape": [1, 28, 28]}
+
+
+@pytest.mark.parametrize(("setting", "expected"), [("auto", "int8"), ("fp32", "fp32")])
+def test_precision_and_its_reason_are_shown(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch, setting: str, expected: str
+) -> None:
+    def alternatives(*arguments: object) -> list[Alternative]:
+        quantized = Alternative("onnx", "int8", lambda *, threads: FakeRuntime(10))
+        return [quantized] if arguments[-1] == "auto" else []
+
+    monkeypatch.setattr(runtimes, "alternatives", alternatives)
+    monkeypatch.setattr(probes, "COUNT", 3)
+    monkeypatch.setattr(autotune, "_PROBE_SECONDS", 0.0)
+    monkeypatch.setattr(autotune.Autotuner, "compare_speed", lambda *_: 1.5)
+    with serve(models_dir, measure=True, precision=setting) as client:
+        wait_until_loaded(client)
+        while not ((model := client.get("/models/fake").json())["plan"] or {}).get("measured"):
+            time.sleep(0.01)
+    assert model["precision"] == expected
+    comparisons = model["plan"]["comparisons"]
+    assert [each["used"] for each in comparisons] == ([True] if expected == "int8" else [])
+    for each in comparisons:
+        assert (each["agreement"], each["speed"]) == (1.0, 1.5)
+        assert each["reason"] == "The answers are the same, and it is 1.50 times as fast."
 
 
 def test_label_ids_are_listed(models_dir: Path) -> None:
