@@ -72,6 +72,7 @@ def _relative(value: float, figure: Figure) -> float:
 def _draw_curves(points: Sequence[CurvePoint]) -> Any:
     """Return a chart of latency by load for each scenario."""
     from matplotlib.figure import Figure as Chart
+    from matplotlib.ticker import LogFormatter
 
     scenarios = list(dict.fromkeys(point.scenario for point in points))
     chart = Chart(figsize=(4.5 * len(scenarios), 3.4), layout="constrained")
@@ -94,6 +95,8 @@ def _draw_curves(points: Sequence[CurvePoint]) -> Any:
         axes.set_xlabel("requests/s, at 50, 80 and 95 % of saturation")
         axes.set_ylabel("latency, ms")
         axes.set_yscale("log")
+        for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            ticks(LogFormatter(minor_thresholds=(2, 0.6)))
         axes.grid(visible=True, alpha=0.3)
         axes.legend(fontsize=8)
     return chart

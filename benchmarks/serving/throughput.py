@@ -80,6 +80,8 @@ class Throughput:
     def run(self, options: Options, log: Log) -> Measured:
         """Measure each round: the raw limit first, if requested, then each system."""
         selected = [one for one in self.systems if options.includes(one.name) and one.is_installed]
+        for row in self.rows:
+            image_files(row.kind)  # created before a server runs
         rounds = _Rounds()
         for number in range(options.rounds):
             prefix = f"{self.name} {number + 1}/{options.rounds}:"
