@@ -186,6 +186,8 @@ def parse_file(data: bytes, form: str) -> Image.Image:
         raise _opening_error(data, form)
     if form == "JPEG":
         image.info[EXTRA_BYTES] = _coefficient_bytes(image, data)
+        # One block, not 64 kB: between blocks, the decoder's thread waits for the interpreter lock.
+        setattr(image, "decodermaxblock", len(data))  # noqa: B010 (only ImageFile declares it)
     elif form == "PPM":
         image.info[EXTRA_BYTES] = _TEXT_COPIES * len(data) if data[1:2] in b"123" else 0
     elif form == "PNG":

@@ -24,7 +24,7 @@ from backend.inference.errors import (
 from backend.inference.images.completeness import count_jpeg_scans
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.images.loading import decode, load_rgb
-from backend.inference.images.opening import open_image
+from backend.inference.images.opening import BoundedFile, open_image
 from tests.conftest import FUZZ_FACTOR, ROOT
 from tests.fuzz.samples import image_samples
 from tests.images import encoded, noise, seven
@@ -334,6 +334,18 @@ def test_pixel_limit_applies_before_decoding() -> None:
     with pytest.raises(ImageTooLargeError):
         decode(encoded(seven(64)), max_pixels=64 * 64 - 1)
     assert decode(encoded(seven(64)), max_pixels=64 * 64).size == (64, 64)
+
+
+def test_jpeg_is_decoded_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (400, 400, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(pixels), "JPEG", quality=100)
+    assert len(data) > 200_000
+    image = open_image(data, max_pixels=1_000_000)
+    reads: list[int] = []
+    read = BoundedFile.read
+    monkeypatch.setattr(BoundedFile, "read", lambda *args: (reads.append(1), read(*args))[1])
+    assert load_rgb(image).size == (400, 400)
+    assert len(reads) == 1
 
 
 def test_jpeg_with_a_thousand_scans_is_rejected() -> None:
