@@ -28,6 +28,8 @@ OPTIONAL = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "
 PEERS = {"bentoml", "litserve", "mosec", "pillow_heif"}
 # Installed in folders of their own beside it, by requirements/peer-NAME.txt.
 SEPARATE_PEERS = {"gradio", "pytriton", "ray"}
+# A runtime that requirements/openvino.txt adds; distribution and module have the same name.
+OPENVINO = {"openvino"}
 # Imported only if OpenTelemetry's environment variables enable traces.
 TRACING = {
     "opentelemetry-api",
@@ -75,7 +77,7 @@ def distribution(module: str, packages: Mapping[str, Sequence[str]]) -> str:
         name = "-".join(module.replace("_", "-").split(".")[:depth])
         name = name.removesuffix("-v2")  # the version of the API
         return "google-auth" if name == "google-oauth2" else name
-    if first in PEERS | SEPARATE_PEERS:
+    if first in PEERS | SEPARATE_PEERS | OPENVINO:
         return normalize(first)
     if first == "opentelemetry":
         names = (
@@ -130,7 +132,8 @@ def imported_distributions(files: Iterable[Path]) -> Iterator[str]:
 def test_all_imports_are_listed(file: str, folders: list[str]) -> None:
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     optional = {
-        "requirements/serving.txt": OPTIONAL | TRACING,
+        "requirements/serving.txt": OPTIONAL | TRACING | OPENVINO,
+        "requirements/dev.txt": OPENVINO,
         "requirements/benchmarks.txt": SEPARATE_PEERS,
     }.get(file, set())
     assert set(imported_distributions(sources)) - optional <= set(requirements(file))

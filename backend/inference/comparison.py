@@ -81,7 +81,7 @@ def compare(
         reason = "It cannot be loaded or run; the log of the service contains the cause."
         return Comparison.model_validate(about | {"reason": reason})
     is_faster = speed >= MIN_SPEED
-    reason = f"The answers are the same, and it is {speed:.2f} times as fast" + (
+    reason = f"Its answers agree, and it is {speed:.2f} times as fast" + (
         "." if is_faster else f", less than {MIN_SPEED:g} times."
     )
     about |= {"speed": round(speed, 3), "used": is_faster, "reason": reason}

@@ -57,7 +57,7 @@ def test_same_answers_and_faster_is_used() -> None:
     assert result.used
     assert (result.agreement, result.confidence_difference, result.speed) == (1, 0, 1.5)
     assert result.in_distribution_agreement == 1
-    assert result.reason == "The answers are the same, and it is 1.50 times as fast."
+    assert result.reason == "Its answers agree, and it is 1.50 times as fast."
 
 
 @pytest.mark.parametrize(("speed", "used"), [(1.19, False), (1.2, True)])

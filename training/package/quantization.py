@@ -53,7 +53,7 @@ CARD: Final = """
 ## Quantized graph
 
 `model.int8.onnx` computes with 8-bit integers. Its ranges were set with {images}. The service
-uses it only where it is faster and its answers are the same (docs/models.md).
+uses it only where it is faster and its answers agree (docs/models.md).
 """
 
 

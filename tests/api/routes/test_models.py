@@ -51,7 +51,7 @@ def test_precision_and_its_reason_are_shown(
     assert [each["used"] for each in comparisons] == ([True] if expected == "int8" else [])
     for each in comparisons:
         assert (each["agreement"], each["speed"]) == (1.0, 1.5)
-        assert each["reason"] == "The answers are the same, and it is 1.50 times as fast."
+        assert each["reason"] == "Its answers agree, and it is 1.50 times as fast."
 
 
 def test_label_ids_are_listed(models_dir: Path) -> None:
