@@ -4,7 +4,7 @@
 # ---- packages: the slow layers, which only a change of the requirements rebuilds.
 # Bytecode is compiled here because the root is read-only later. Some packages contain files for other
 # versions of Python, which fail to compile; this is not an error. Tests, build tools, headers, type stubs
-# and source maps of packages are removed, and Arrow's protocols, query plans and copies of its libraries.
+# and source maps of packages are removed, and Arrow's network protocols and copies of its libraries.
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
@@ -15,7 +15,7 @@ RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile --no-
     && pip --python /opt/prism/bin/python check \
     && find /opt/prism/lib -type d \( -name tests -o -path '*/pydeck/nbextension' \
             -o -path '*/numpy/distutils' -o -path '*/mpl-data/sample_data' \) -prune -exec rm -r {} + \
-    && find /opt/prism/lib -type f -regex '.*\.\(map\|pyi\|pyx\|pxd\|c\|h\|hpp\|a\)\|.*/pyarrow/[^/]*\(flight\|_s3\|substrait\)[^/]*\|.*/pyarrow/libarrow_[^/]*\.so\(\.[0-9]*\.[0-9.]*\)?' -delete \
+    && find /opt/prism/lib -type f -regex '.*\.\(map\|pyi\|pyx\|pxd\|c\|h\|hpp\|a\)\|.*/pyarrow/[^/]*\(flight\|_s3\)[^/]*\|.*/pyarrow/libarrow_[^/]*\.so\(\.[0-9]*\.[0-9.]*\)?' -delete \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 RUN /opt/prism/bin/python -B -c 'import pyarrow.compute, streamlit.web.cli, altair, av, google.cloud.run_v2, matplotlib.pyplot, scipy.stats, sklearn.metrics, pi_heif, authlib.integrations.starlette_client'
 
