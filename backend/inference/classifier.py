@@ -44,9 +44,10 @@ _UNKNOWN_SECONDS: Final = 1.0  # cost of decoding an image whose header hides it
 class Classifier:
     """Decode -> preprocess -> batch -> forward pass -> calibrate -> label, for one model.
 
-    The batcher's threads decode and run images, except large ones, which LargeImages decodes. Tiny
-    images are decoded on the event loop, where a hand-over to a thread would cost more. All queues
-    are fair between clients. Images in flight are counted by the event loop alone.
+    The batcher's threads decode and run images, except large ones, which LargeImages decodes. Small
+    images of a small network are decoded and run on the event loop, and tiny images of another
+    network with small inputs are decoded there, because a hand-over to a thread would cost more.
+    All queues are fair between clients. Images in flight are counted by the event loop alone.
     """
 
     def __init__(
@@ -67,9 +68,9 @@ class Classifier:
         """Load the network for `threads` (default: the available processors) and warm it up.
 
         `memory` limits the bytes that forward passes need (default: no limit). A measured plan may
-        replace the network by one of `alternatives`. Several models may
-        share `large_images`, which have the same `reader`. Raise ArtifactError if the network does
-        not return one finite number per label.
+        replace the network by one of `alternatives`. Several models may share `large_images`, which
+        have the same `reader`. Raise ArtifactError if the network does not return one finite number
+        per label.
         """
         threads = threads or threads_per_worker(cpu_limit())
         self.manifest: Final[Manifest] = artifact.manifest
@@ -169,13 +170,15 @@ class Classifier:
         is_large = self._large.is_large(cost)
         self._require_or_count(time_limit, client, cost)
         with self._tracking.track(time_limit) as deadline:
+            answer = None
             if self._engine.quick_seconds and self.decoder.is_quick(data, cost):
-                result, queue = await self._classify_quick(data, cost, client, deadline)
-            else:
+                answer = await self._classify_quick(data, cost, client, deadline)
+            if answer is None:
                 async with asyncio.timeout(time_limit):
-                    result, queue = await self._classify_in_threads(
+                    answer = await self._classify_in_threads(
                         data, cost, client, deadline, is_large=is_large
                     )
+            result, queue = answer
             self._observer.answered(result.decode, queue, result.inference)
             return self._label(result, queue)[0]
 
@@ -263,12 +266,18 @@ class Classifier:
 
     async def _classify_quick(
         self, data: bytes | SharedImage, cost: DecodingCost, client: str, deadline: float
-    ) -> tuple[InferenceResult, float]:
-        """Classify an image on the event loop; return the result, and the seconds in the queue."""
+    ) -> tuple[InferenceResult, float] | None:
+        """Classify an image on the event loop; return the result, and the seconds in the queue.
+
+        Return None if the image needs more memory than its header says.
+        """
         seconds = self._engine.seconds_per_image + cost.seconds
         queued_at = time.perf_counter()
         with self._admission.track(client, seconds), self._large.ordinary_image():
-            result = await self._loop_batcher.submit(data, deadline, client, seconds)
+            try:
+                result = await self._loop_batcher.submit(data, deadline, client, seconds)
+            except MemoryExceededError:
+                return None
         elapsed = time.perf_counter() - queued_at
         return result, elapsed - result.decode - result.inference
 

@@ -124,13 +124,9 @@ class Engine:
         return [next(results) if isinstance(item, Input) else item for item in decoded]
 
     def run_quick(self, batch: Batch[Input]) -> Sequence[InferenceResult | Exception]:
-        """Return one result or exception per input, from a forward pass in the calling thread.
-
-        Call it only if `quick_seconds` is not None.
-        """
-        assert self._quick is not None  # noqa: S101
+        """Return one result or exception per input, from a forward pass with one thread."""
         self._observer.batch(sum(len(item.rows) for item in batch.items), batch.reason)
-        return self._run(batch.items, self._quick)
+        return self._run(batch.items, self._quick or self._narrow)
 
     @property
     def runtime_name(self) -> str:
@@ -307,17 +303,15 @@ class Engine:
 
         Only those in ONNX Runtime with small inputs are: a forward pass there cannot be given up.
         """
-        self._quick = self.quick_seconds = None
-        if network.name != "onnx" or not self._decoder.has_small_input:
-            return
-        blank = self._blank_input()
-        seconds = []
-        for _ in range(_QUICK_PASSES):
-            started = time.perf_counter()
-            network(blank)
-            seconds.append(time.perf_counter() - started)
-        if min(seconds) <= _QUICK_SECONDS:
-            self._quick, self.quick_seconds = network, min(seconds)
+        best = float("inf")
+        if network.name == "onnx" and self._decoder.has_small_input:
+            blank = self._blank_input()
+            for _ in range(_QUICK_PASSES):
+                started = time.perf_counter()
+                network(blank)
+                best = min(best, time.perf_counter() - started)
+        is_quick = best <= _QUICK_SECONDS
+        self._quick, self.quick_seconds = (network, best) if is_quick else (None, None)
 
     def _blank_input(self) -> Floats:
         shape = self._artifact.manifest.preprocess.input_shape

@@ -164,9 +164,9 @@ def decoding_threads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The kinds of the threads that decode images, in order."""
     load_rgb, threads = loading.load_rgb, []
 
-    def load(image: Image.Image, *, brightness_only: bool) -> Image.Image:
+    def load(image: Image.Image, **options: Any) -> Image.Image:
         threads.append(threading.current_thread().name.rstrip("0123456789_-"))
-        return load_rgb(image, brightness_only=brightness_only)
+        return load_rgb(image, **options)
 
     monkeypatch.setattr(loading, "load_rgb", load)
     return threads

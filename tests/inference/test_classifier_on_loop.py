@@ -13,6 +13,7 @@ from PIL.PngImagePlugin import PngInfo
 from backend.inference import engine
 from backend.inference.classifier import Classifier
 from backend.inference.errors import DeadlineError, ImageError, InferenceError
+from backend.inference.images.image_reader import ImageReader
 from backend.inference.models import artifact
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.types import Floats
@@ -43,12 +44,14 @@ class OnnxGrayRuntime(GrayRuntime):
 class Service:
     """A classifier of gray images, whose forward pass costs less than a hand-over."""
 
-    def __init__(self, folder: Path, spec: PhotoPreprocess = GRAY) -> None:
+    def __init__(
+        self, folder: Path, spec: PhotoPreprocess = GRAY, reader: ImageReader | None = None
+    ) -> None:
         self.runtime = OnnxGrayRuntime()
         self.observer = RecordingObserver()
         model = artifact.read(write_model(folder, preprocess=spec))
         load = partial(fake_loader(self.runtime), model)
-        self.classifier = Classifier(model, load, threads=1, observer=self.observer)
+        self.classifier = Classifier(model, load, threads=1, observer=self.observer, reader=reader)
         self.runtime.threads.clear()
         self.runtime.batches.clear()
 
@@ -146,6 +149,21 @@ async def test_image_whose_decoding_may_take_long_is_not_decoded_on_the_event_lo
 ) -> None:
     assert await service.classify(data) == 3
     assert service.runtime.threads == [RUNNER]
+
+
+@pytest.mark.usefixtures("quick_networks")
+async def test_image_that_needs_more_memory_than_its_header_says_leaves_the_event_loop(
+    tmp_path: Path,
+) -> None:
+    """A PNG with a transparent gray level needs 14 bytes per pixel, and the estimate is 9."""
+    service = Service(tmp_path, reader=ImageReader(memory=32 * 12 * 80 * 80))
+    try:
+        data = encoded(Image.new("L", (80, 80), 60), transparency=1)
+        assert await service.classify(data) == 3
+    finally:
+        service.classifier.close()
+    assert service.runtime.threads == [RUNNER]
+    assert service.observer.endings() == ["answered"]
 
 
 async def test_each_image_on_the_event_loop_ends_in_one_event(service: Service) -> None:
