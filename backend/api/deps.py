@@ -55,7 +55,7 @@ async def get_models(
     the request's `model_name`. Raise UnknownModelError, and ModelNotReadyError if one has failed.
     """
     models = [catalog.get(each) for each in catalog.resolve(name)]
-    request.state.model_name = models[0].name if len(models) == 1 else AUTO
+    request.scope["state"]["model_name"] = models[0].name if len(models) == 1 else AUTO
     for each in models:
         if each.state == "failed" and each.classifier is None:
             raise each.not_ready()

@@ -40,12 +40,13 @@ class BodyMemoryMiddleware:
         if scope["type"] != "http" or _is_small(fields_of(scope)):
             await self._app(scope, receive, send)
             return
-        client = client_of(scope, self._trusted_proxies)
+        client = ""  # known once the application reads the body
         size = 0
         incomplete: QueueFullError | None = None  # the refusal, while the client still sends
 
         async def counting_receive() -> Message:
-            nonlocal size, incomplete
+            nonlocal client, size, incomplete
+            client = client or client_of(scope, self._trusted_proxies)
             message = await receive()
             chunk_size = len(message.get("body", b""))
             if chunk_size and self._used > size and not self._fits(client, chunk_size):
@@ -75,7 +76,8 @@ class BodyMemoryMiddleware:
         try:
             await self._app(scope, counting_receive, send_after_body)
         finally:
-            self._add(client, -size)
+            if size:
+                self._add(client, -size)
 
     def _fits(self, client: str, size: int) -> bool:
         free = self._max_bytes - self._used - size

@@ -48,7 +48,10 @@ class SecurityHeadersMiddleware:
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", ()), policy]
-                if not any(name == _CACHE_CONTROL for name, _ in headers):
+                for name, _ in headers:
+                    if name == _CACHE_CONTROL:
+                        break
+                else:
                     headers.append(_NO_STORE_HEADER)
                 message["headers"] = headers
             await send(message)
