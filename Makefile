@@ -12,7 +12,7 @@ UPGRADE ?=
 MINUTES ?= 10
 HOST ?=
 RATE ?=
-# Peers of the benchmark with large installations: gradio, ray, triton.
+# Peers of the benchmark with large installations: gradio, ray.
 PEERS ?= gradio
 CONTAINER_ENGINE ?= docker
 # Index of CPU builds of torch; empty: the default index.
@@ -80,7 +80,7 @@ load: $(stamps)/dev ## find the saturation point of a backend (HOST=http://... R
 	@$(python) -m benchmarks.load $(if $(HOST),--host "$(HOST)") $(if $(RATE),--rate "$(RATE)") $(ARGS)
 
 # The development environment packages the models; the peers run in an environment of their own.
-bench: $(stamps)/dev $(benchmark_venv)/.stamp $(PEERS:%=$(benchmark_venv)/peers/%.stamp) ## compare with other servers and with the limits of the machine (ARGS='--only digits' PEERS='gradio ray triton'; --help)
+bench: $(stamps)/dev $(benchmark_venv)/.stamp $(PEERS:%=$(benchmark_venv)/peers/%.stamp) ## compare with other servers and with the limits of the machine (ARGS='--only digits' PEERS='gradio ray'; --help)
 	@$(peers) -m benchmarks.serving $(ARGS)
 
 images: ## build both container images (CONTAINER_ENGINE=docker)

@@ -27,7 +27,7 @@ OPTIONAL = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "
 # Installed only in the environment of the benchmark; distribution and module have the same name.
 PEERS = {"bentoml", "litserve", "mosec", "pillow_heif"}
 # Installed in folders of their own beside it, by requirements/peer-NAME.txt.
-SEPARATE_PEERS = {"gradio", "pytriton", "ray"}
+SEPARATE_PEERS = {"gradio", "ray"}
 # A runtime that requirements/openvino.txt adds; distribution and module have the same name.
 OPENVINO = {"openvino"}
 # Imported only if OpenTelemetry's environment variables enable traces.

@@ -12,7 +12,7 @@ from pathlib import Path
 from time import perf_counter
 from typing import Literal, cast
 
-Protocol = Literal["form", "raw", "gradio", "open_inference"]
+Protocol = Literal["form", "raw", "gradio"]
 
 BROKEN = 0  # in place of a status: the connection ended before the response
 _BOUNDARY = "prism-bench-d41d8cd98f00b204"
@@ -32,8 +32,7 @@ def get_request(path: str) -> bytes:
 def upload_request(path: str, image: Path, protocol: Protocol = "form") -> bytes:
     """Return the bytes of a POST request with `image`.
 
-    `form` sends the form field `file`, `raw` the file as the body, `gradio` a data URL in JSON,
-    and `open_inference` a BYTES tensor named `image` in the binary form of that protocol.
+    `form` sends the form field `file`, `raw` the file as the body, `gradio` a data URL in JSON.
     """
     headers, body = _ENCODERS[protocol](image, image.read_bytes())
     lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Accept: */*", *headers]
@@ -63,27 +62,10 @@ def _encode_gradio(image: Path, content: bytes) -> Encoded:
     return ["Content-Type: application/json"], json.dumps({"data": [value]}).encode()
 
 
-def _encode_open_inference(image: Path, content: bytes) -> Encoded:
-    tensor = len(content).to_bytes(4, "little") + content
-    description = {
-        "name": "image",
-        "shape": [1, 1],
-        "datatype": "BYTES",
-        "parameters": {"binary_data_size": len(tensor)},
-    }
-    head = json.dumps({"inputs": [description]}).encode()
-    headers = [
-        "Content-Type: application/octet-stream",
-        f"Inference-Header-Content-Length: {len(head)}",
-    ]
-    return headers, head + tensor
-
-
 _ENCODERS: dict[Protocol, Callable[[Path, bytes], Encoded]] = {
     "form": _encode_form,
     "raw": _encode_raw,
     "gradio": _encode_gradio,
-    "open_inference": _encode_open_inference,
 }
 
 

@@ -112,7 +112,7 @@ def draw_digit(number: int, size: tuple[int, int], *, is_lit_evenly: bool) -> Im
     strokes = _strokes(number, size, rng)[..., np.newaxis]
     paper = rng.uniform(225, 255, 3).astype(np.float32)
     ink = rng.uniform(10, 80, 3).astype(np.float32)
-    levels = paper + (ink - paper) * strokes
+    levels: Levels = paper + (ink - paper) * strokes
     if not is_lit_evenly:
         levels *= _uneven_light(size, rng)[..., np.newaxis]
         levels += rng.normal(0, 3, levels.shape).astype(np.float32)
@@ -152,12 +152,12 @@ def _uneven_light(size: tuple[int, int], rng: np.random.Generator) -> Levels:
     """Return a factor for each pixel, a gradient and a shadow with a soft edge: (H, W)."""
     width, height = size
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    slope_x, slope_y = rng.uniform(-0.25, 0.25, 2).astype(np.float32)
+    slope_x, slope_y = (np.float32(slope) for slope in rng.uniform(-0.25, 0.25, 2))
     angle, middle = rng.uniform(0, 2 * np.pi), rng.uniform(-0.4, 0.4)
     across = np.float32(np.cos(angle)) * x + np.float32(np.sin(angle)) * y - np.float32(middle)
     shadow = 1 / (1 + np.exp(-across / np.float32(rng.uniform(0.02, 0.1))))
-    light: Levels = (0.75 + slope_x * x + slope_y * y) * (1 - np.float32(0.45) * shadow)
-    return light
+    light = (0.75 + slope_x * x + slope_y * y) * (1 - np.float32(0.45) * shadow)
+    return np.asarray(light, np.float32)
 
 
 def _tiny_digits() -> Files:

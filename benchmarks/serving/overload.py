@@ -48,9 +48,9 @@ class Overload:
                 saturated.append(run_load(job).goodput)
                 log(f"{self.name} {number + 1}: saturated {saturated[-1]:.1f}/s")
                 for factor in self.goodput:
-                    outcomes = _run_with_probe(job, factor * saturated[-1])
-                    runs[factor].append(outcomes)
-                    log(f"{self.name} {number + 1}: {factor}x {outcomes[0].statuses}")
+                    load, probe = _run_with_probe(job, factor * saturated[-1])
+                    runs[factor].append((load, probe))
+                    log(f"{self.name} {number + 1}: {factor}x {load.statuses}")
         figures = [Figure(self.title, "saturated goodput", "1/s", saturated)]
         for factor, outcomes in runs.items():
             figures += self._figures(factor, outcomes, saturated)

@@ -1,6 +1,6 @@
 """The scenarios and their targets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol
 
@@ -45,26 +45,26 @@ class Scenario(Protocol):
 
 _MOBILENET: ModelName = "mobilenet_v3_large"
 _ONNX_PEERS = (LITSERVE_ONNX, BENTOML_ONNX)
-_ALONE = frozenset({PRISM.name})
+Targets = Mapping[str, Target | None]
 
 
-def _row(kind: ImageKind, title: str, systems: Sequence[str] = (), **targets: Target | None) -> Row:
-    """Return a row whose comparisons are named by what Prism is compared with."""
+def _row(kind: ImageKind, title: str, targets: Targets, systems: Sequence[str] = ()) -> Row:
+    """Return a row with the targets of the ratios, by what Prism is compared with."""
     comparisons = tuple(Comparison(to, target) for to, target in targets.items())
     return Row(kind, title, comparisons, frozenset(systems))
 
 
-def _large_network(name: str, title: str, model: ModelName, **targets: Target | None) -> Throughput:
+def _large_network(name: str, title: str, model: ModelName, targets: Targets) -> Throughput:
     """Return a comparison of Prism with its peers and with the raw limit."""
-    rows = (_row("photo", f"{title}, photo, 16 clients", **targets),)
+    rows = (_row("photo", f"{title}, photo, 16 clients", targets),)
     return Throughput(name, model, rows, (PRISM, *PEERS), has_raw_limit=True)
 
 
 def _digit_row(kind: ImageKind, title: str, target: float, **more: Target | None) -> Row:
-    comparisons = {"peer": at_least(target), "torch": None, "onnx": None, **more}
+    targets: Targets = {"peer": at_least(target), "torch": None, "onnx": None, **more}
     systems = [one.name for one in (PRISM, *DIGIT_PEERS)]
     systems += [NOOP.name] if "noop" in more else []
-    return _row(kind, f"digits, {title}, 16 clients", systems, **comparisons)
+    return _row(kind, f"digits, {title}, 16 clients", targets, systems)
 
 
 _DIGITS = Throughput(
@@ -83,11 +83,11 @@ _PHOTOS = Throughput(
     "photos",
     "photos",
     (
-        _row("photo", "photo model, JPEG of 87 kB, 16 clients", onnx=at_least(1.7)),
-        _row("large", "photo model, JPEG of 12 megapixels, 16 clients", onnx=at_least(4)),
-        _row("png", "photo model, PNG of 1.2 megapixels, 16 clients", onnx=None),
-        _row("webp", "photo model, WebP of 12 megapixels, 16 clients", onnx=None),
-        _row("heic", "photo model, HEIC of 12 megapixels, 16 clients", [PRISM.name]),
+        _row("photo", "photo model, JPEG of 87 kB, 16 clients", {"onnx": at_least(1.7)}),
+        _row("large", "photo model, JPEG of 12 megapixels, 16 clients", {"onnx": at_least(4)}),
+        _row("png", "photo model, PNG of 1.2 megapixels, 16 clients", {"onnx": None}),
+        _row("webp", "photo model, WebP of 12 megapixels, 16 clients", {"onnx": None}),
+        _row("heic", "photo model, HEIC of 12 megapixels, 16 clients", {}, [PRISM.name]),
     ),
     (PRISM, *_ONNX_PEERS),
 )
@@ -112,20 +112,17 @@ _WORKERS = Throughput(
 _HISTORY = Throughput(
     "history",
     "mnist-cnn",
-    (_row("tiny", "digits, PNG of 28x28, 16 clients, SQLite", **{PRISM_NO_HISTORY.name: None}),),
+    (_row("tiny", "digits, PNG of 28x28, 16 clients, SQLite", {PRISM_NO_HISTORY.name: None}),),
     (PRISM, PRISM_NO_HISTORY),
 )
 
+_OTHERS: Targets = {one.name: None for one in OTHER_SERVERS}
 _OTHER_SERVERS = Throughput(
     "others",
     "mnist-cnn",
-    tuple(
-        _row(
-            kind,
-            f"digits, {title}, 16 clients, other servers",
-            **{one.name: None for one in OTHER_SERVERS},
-        )
-        for kind, title in (("tiny", "PNG of 28x28"), ("clean", "PNG of 240x240"))
+    (
+        _row("tiny", "digits, PNG of 28x28, 16 clients, other servers", _OTHERS),
+        _row("clean", "digits, clean PNG of 240x240, 16 clients, other servers", _OTHERS),
     ),
     (PRISM, *OTHER_SERVERS),
 )
@@ -135,7 +132,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     Throughput(
         "digit-latency",
         "mnist-cnn",
-        (_row("clean", "digits, clean PNG of 240x240, one client", tutorial=at_most(0.8)),),
+        (_row("clean", "digits, clean PNG of 240x240, one client", {TUTORIAL.name: at_most(0.8)}),),
         (PRISM, TUTORIAL),
         clients=1,
         metric="latency",
@@ -144,18 +141,21 @@ SCENARIOS: tuple[Scenario, ...] = (
     _HISTORY,
     _PHOTOS,
     _large_network(
-        *("resnet50", "ResNet-50", "resnet50"), raw=at_least(0.95), torch=at_least(1.5), onnx=None
+        "resnet50",
+        "ResNet-50",
+        "resnet50",
+        {RAW: at_least(0.95), "torch": at_least(1.5), "onnx": None},
     ),
     _large_network(
-        *("mobilenet", "MobileNetV3-large", _MOBILENET),
-        raw=at_least(0.95),
-        torch=at_least(2.8),
-        onnx=None,
+        "mobilenet",
+        "MobileNetV3-large",
+        _MOBILENET,
+        {RAW: at_least(0.95), "torch": at_least(2.8), "onnx": None},
     ),
     Throughput(
         "single",
         "resnet50",
-        (_row("photo", "ResNet-50, photo, one client", **{RAW: at_most(1.1)}),),
+        (_row("photo", "ResNet-50, photo, one client", {RAW: at_most(1.1)}),),
         (PRISM,),
         has_raw_limit=True,
         clients=1,

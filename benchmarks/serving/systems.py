@@ -118,7 +118,7 @@ GRADIO = System(
     protocol="gradio",
     overlay="gradio",
 )
-# Servers with an HTTP front end in Rust or C++, and Ray's, which is installed only on request.
+# A server with an HTTP front end in Rust, and Ray's, which is installed only on request.
 MOSEC = System(
     "mosec-onnx",
     "onnx",
@@ -128,20 +128,9 @@ MOSEC = System(
     protocol="raw",
 )
 RAY = System("ray-onnx", "onnx", _peer("ray_peer"), "ray", overlay="ray")
-TRITON = System(
-    "triton-onnx",
-    "onnx",
-    _peer("triton_peer"),
-    "pytriton",
-    path="/v2/models/classifier/infer",
-    protocol="open_inference",
-    overlay="triton",
-    variables=(("LD_LIBRARY_PATH", str(OVERLAYS / "triton" / "nvidia_pytriton.libs")),),
-)
-
 PEERS = (TUTORIAL, LITSERVE, BENTOML, LITSERVE_ONNX, BENTOML_ONNX)
 DIGIT_PEERS = (TUTORIAL, TUTORIAL_ONNX, LITSERVE, BENTOML, GRADIO)
-OTHER_SERVERS = (MOSEC, RAY, TRITON)
+OTHER_SERVERS = (MOSEC, RAY)
 ALL = (
     *(PRISM, PRISM_TWO, PRISM_NO_HISTORY, *PEERS, TUTORIAL_ONNX, GRADIO),
     *(*OTHER_SERVERS, NOOP, NOOP_TWO),

@@ -14,7 +14,6 @@ from starlette.requests import Request
 from benchmarks.serving.peers import model
 
 
-@serve.deployment(max_ongoing_requests=64)  # type: ignore[untyped-decorator]
 class Classifier:
     """The image classifier with ONNX Runtime."""
 
@@ -36,4 +35,5 @@ class Classifier:
 if __name__ == "__main__":
     ray.init(include_dashboard=False, configure_logging=False)
     serve.start(http_options={"host": "127.0.0.1", "port": int(sys.argv[1])})
-    serve.run(Classifier.bind(), route_prefix="/predict", blocking=True)
+    deployment = serve.deployment(Classifier, max_ongoing_requests=64)
+    serve.run(deployment.bind(), route_prefix="/predict", blocking=True)

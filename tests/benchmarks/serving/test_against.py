@@ -71,7 +71,7 @@ def test_checkout_serves_its_own_code_and_models(
 
     monkeypatch.setattr(against, "_git", git)
     with checkout("main") as base:
-        environment = base.environment(against.PRISM.root / "models" / "photos", 1)
+        environment = base.environment(PRISM.root / "models" / "photos", 1)
         folder = tmp_path / "worktrees" / "0123456789"
         assert base.root == folder
         assert environment["PYTHONPATH"] == str(folder)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving import __main__ as command
+from benchmarks.serving import servers
 from benchmarks.serving.measurement import Log, Options
 from benchmarks.serving.report import BEGIN, END
 from benchmarks.serving.results import CurvePoint, Figure, Measured, Target, at_least, load
@@ -36,7 +37,7 @@ def scenarios(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Simulated
     monkeypatch.setattr(command, "RESULTS", tmp_path / "results")
     monkeypatch.setattr(command, "SCENARIOS", simulated)
     monkeypatch.setattr(command, "_BY_NAME", {one.name: one for one in simulated})
-    monkeypatch.setattr(command.servers, "delete_prism_data", lambda: None)
+    monkeypatch.setattr(servers, "delete_prism_data", lambda: None)
     return simulated
 
 
