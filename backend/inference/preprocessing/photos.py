@@ -22,8 +22,10 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 # side of its center.
 _SUPPORT: Final = {"nearest": 1, "bilinear": 1, "bicubic": 2, "lanczos": 3}
 _TALL: Final = 2  # aspect ratio from which Pillow reduces the height first
-# With "nearest", rounding selects another pixel, so only of longer images a part is resampled.
-_MAX_NEAREST_ASPECT: Final = 3
+# Images that are not longer are resized as a whole if they have more pixels, because resizing a
+# part takes a copy of it, or with "nearest", because rounding would select other pixels.
+_MAX_WHOLE_ASPECT: Final = 3
+_MAX_COPIED: Final = 1_000_000  # pixels
 
 
 class _SourceRange(NamedTuple):
@@ -112,9 +114,7 @@ def crop_photo(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:
     left, right = _crop_range(width, crop_width)
     if (width, height) == image.size:
         cropped = image.crop((left, top, right, bottom))
-    elif isinstance(spec.resize, tuple) or (
-        spec.interpolation == "nearest" and max(image.size) <= _MAX_NEAREST_ASPECT * min(image.size)
-    ):
+    elif isinstance(spec.resize, tuple) or _is_resized_as_a_whole(image, spec):
         method = Image.Resampling[spec.interpolation.upper()]
         cropped = image.resize((width, height), method).crop((left, top, right, bottom))
     else:
@@ -124,6 +124,12 @@ def crop_photo(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:
     padded = Image.new(cropped.mode, (crop_width, crop_height))
     padded.paste(cropped, ((crop_width - cropped.width) // 2, (crop_height - cropped.height) // 2))
     return padded
+
+
+def _is_resized_as_a_whole(image: Image.Image, spec: PhotoPreprocess) -> bool:
+    if max(image.size) > _MAX_WHOLE_ASPECT * min(image.size):
+        return False
+    return spec.interpolation == "nearest" or image.width * image.height > _MAX_COPIED
 
 
 def _resize_part(

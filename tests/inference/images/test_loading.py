@@ -343,7 +343,12 @@ def test_jpeg_is_decoded_in_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
     image = open_image(data, max_pixels=1_000_000)
     reads: list[int] = []
     read = BoundedFile.read
-    monkeypatch.setattr(BoundedFile, "read", lambda *args: (reads.append(1), read(*args))[1])
+
+    def record(file: BoundedFile, size: int) -> bytes:
+        reads.append(size)
+        return read(file, size)
+
+    monkeypatch.setattr(BoundedFile, "read", record)
     assert load_rgb(image).size == (400, 400)
     assert len(reads) == 1
 

@@ -40,7 +40,10 @@ def torchvision_input(
 
 def differences(image: Image.Image, spec: PhotoPreprocess) -> np.ndarray[Any, Any]:
     """Return the differences from torchvision of all values, in levels of 255."""
-    return np.abs(prepare_photo(image, spec) - torchvision_input(image, spec)) * 255
+    found: np.ndarray[Any, Any] = np.abs(
+        prepare_photo(image, spec) - torchvision_input(image, spec)
+    )
+    return found * 255
 
 
 INTERPOLATIONS = get_args(Interpolation)
@@ -84,6 +87,21 @@ def test_extreme_aspect_ratio_differs_by_rounding_only(
     # Of two pixels at the same distance, "nearest" may select either one.
     assert found.max() < 1 + EXACT or interpolation == "nearest"
     assert (found > EXACT).mean() <= MAX_SHARE
+
+
+def test_large_image_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its memory is estimated without a copy."""
+    cropped: list[Image.Image] = []
+    crop = Image.Image.crop
+
+    def record(image: Image.Image, box: tuple[int, int, int, int]) -> Image.Image:
+        cropped.append(image)
+        return crop(image, box)
+
+    image = random_pixels(1250, 900)
+    monkeypatch.setattr(Image.Image, "crop", record)
+    prepare_photo(image, PhotoPreprocess())
+    assert [each.height for each in cropped] == [256]
 
 
 @pytest.mark.parametrize("interpolation", INTERPOLATIONS)
