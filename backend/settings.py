@@ -118,7 +118,9 @@ class Settings(BaseSettings):
         True, description="true: measure the best use of threads and batches while idle"
     )
     scaled_decoding: bool = Field(
-        True, description="true: decode JPEGs at reduced scale if the model's input is small"
+        True,
+        description="true: decode JPEG, HEIC, AVIF, TIFF and JPEG 2000 at reduced scale if the "
+        "model's input is small",
     )
     data_dir: Path = Field(
         default_factory=lambda: user_data_path("prism"),
