@@ -175,7 +175,7 @@ def _report(model: Artifact, rows: Floats, kind: str) -> list[str]:
     reference, quantized = (
         runtimes.load(model, "onnx", precision=each) for each in ("fp32", "int8")
     )
-    lines = [f"wrote {path} ({path.stat().st_size / 1e6:.1f} MB)"]
+    lines = [f"added {path.name} ({path.stat().st_size / 1e6:.1f} MB)"]
     for name, inputs in {kind: rows, "other generated images": _probe(model)}.items():
         agreement = compare_answers(model.manifest, reference, quantized, inputs)
         lines.append(
