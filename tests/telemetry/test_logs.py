@@ -156,7 +156,7 @@ def test_closed_stream_is_ignored() -> None:
     logs.LineHandler(logs.format_text, stream).emit(make_record("x"))
 
 
-@pytest.mark.parametrize("log_format", ["json", "text", "auto"])
+@pytest.mark.parametrize("log_format", ["text", "auto"])
 def test_all_output_has_the_configured_format(
     log_format: str,
 ) -> None:

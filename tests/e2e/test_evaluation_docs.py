@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from evaluation.cli import create_parser
 from tests.conftest import ROOT
 
 TEXT = (ROOT / "docs" / "evaluation.md").read_text()
@@ -44,9 +43,3 @@ def test_commands_and_code_run(checkout: Path, backend_url: str) -> None:
     )
     assert done.stdout.splitlines() == ["1", "2", "3", "4", "5", "1.0"], done.stderr
     assert (checkout / "third" / "report.html").is_file()
-
-
-def test_all_options_are_documented() -> None:
-    options = {option for action in create_parser()._actions for option in action.option_strings}
-    documented = set(re.findall(r"--[a-z][a-z-]+", TEXT))
-    assert options - {"-h", "--help"} == documented
