@@ -44,9 +44,10 @@ help: ## print this list
 run: $(stamps)/run ## start backend and frontend (BACKEND_PORT=8000 FRONTEND_PORT=8501); Ctrl-C stops both
 	@exec $(python) -m deploy.local --backend-port=$(BACKEND_PORT) --frontend-port=$(FRONTEND_PORT)
 
-# The tests of one file share servers, so they run in the same process.
+# The tests of one file share servers, so they run in the same process. Three processes keep two cores
+# busy: many tests wait for deadlines.
 test: $(stamps)/dev ## run the fast tests, under 6 minutes on 2 cores (ARGS=... for pytest)
-	@$(python) -m pytest --numprocesses=2 --dist=loadfile --ignore=tests/e2e --ignore=tests/extended $(ARGS)
+	@$(python) -m pytest --numprocesses=3 --dist=loadfile --ignore=tests/e2e --ignore=tests/extended $(ARGS)
 
 test-e2e: $(stamps)/dev ## run the tests with browsers, several processes, databases and deployments
 	@$(python) -m pytest --numprocesses=2 --dist=loadfile $(ARGS) tests/e2e
