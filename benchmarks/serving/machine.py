@@ -4,6 +4,7 @@ import math
 import os
 import platform
 import subprocess
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -15,7 +16,7 @@ _PACKAGES = (
 )
 _PROC = Path("/proc")
 # Indices in `stat`, after the process name in parentheses.
-_PARENT, _SESSION, _CPU = 1, 3, slice(11, 15)
+_STATE, _PARENT, _SESSION, _CPU, _START = 0, 1, 3, slice(11, 15), 19
 
 
 def available_cores() -> tuple[int, ...]:
@@ -92,6 +93,13 @@ def session_processes(session: int) -> list[int]:
     return sorted(found)
 
 
+def start_times(pids: Iterable[int]) -> dict[int, int]:
+    """Return when each process started, in clock ticks since the boot; ended ones are left out."""
+    processes = _read_processes()
+    running = [pid for pid in pids if pid in processes and processes[pid][_STATE] != "Z"]
+    return {pid: int(processes[pid][_START]) for pid in running}
+
+
 def session_memory(session: int) -> float:
     """Return the proportional set size of a session's processes in MB (10^6 bytes).
 
@@ -135,8 +143,10 @@ def package_energy() -> float:
 
 
 def _read_processes() -> dict[int, list[str]]:
-    """Return the fields of `stat` after the name, by process id."""
-    processes = {}
+    """Return the fields of `stat` after the name, by process id; none if not on Linux."""
+    processes: dict[int, list[str]] = {}
+    if not _PROC.exists():
+        return processes
     for folder in _PROC.iterdir():
         if folder.name.isdecimal():
             try:

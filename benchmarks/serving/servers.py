@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.serving.assets import CACHE, LOGS
 from benchmarks.serving.http_client import upload_request
+from benchmarks.serving.machine import session_processes, start_times
 from benchmarks.serving.systems import System
 
 _START_TIMEOUT = 120.0  # seconds until the first response
@@ -130,13 +131,18 @@ def _pinned(cpus: Sequence[int]) -> Iterator[None]:
 
 
 def _stop(process: Process) -> None:
-    """Stop the process and the rest of its session."""
+    """Stop the process, the rest of its session, and its descendants in other sessions."""
+    started = start_times(session_processes(process.pid))
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(_STOP_TIMEOUT)
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)  # leader of its session
     process.wait()
+    for pid, moment in start_times(started).items():
+        if started[pid] == moment:  # otherwise the id belongs to another process by now
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
 
 def _free_port() -> int:

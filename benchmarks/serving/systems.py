@@ -127,7 +127,14 @@ MOSEC = System(
     path="/inference",
     protocol="raw",
 )
-RAY = System("ray-onnx", "onnx", _peer("ray_peer"), "ray", overlay="ray")
+RAY = System(
+    "ray-onnx",
+    "onnx",
+    _peer("ray_peer"),
+    "ray",
+    overlay="ray",
+    variables=(("RAY_AUTH_MODE", "disabled"), ("RAY_raylet_start_wait_time_s", "100")),
+)
 PEERS = (TUTORIAL, LITSERVE, BENTOML, LITSERVE_ONNX, BENTOML_ONNX)
 DIGIT_PEERS = (TUTORIAL, TUTORIAL_ONNX, LITSERVE, BENTOML, GRADIO)
 OTHER_SERVERS = (MOSEC, RAY)

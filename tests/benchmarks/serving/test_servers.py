@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.serving import servers
-from benchmarks.serving.machine import session_memory, session_processes
+from benchmarks.serving.machine import (
+    session_cpu,
+    session_memory,
+    session_processes,
+    start_times,
+)
 from benchmarks.serving.systems import ALL, NOOP, PRISM, System
 
 ROOT = Path(__file__).parents[3]
@@ -28,6 +33,23 @@ def test_server_starts_and_leaves_no_process_behind(system: System) -> None:
         if sys.platform == "linux":
             assert 1 < session_memory(server.pid) < 10_000
     assert not session_processes(server.pid)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_descendant_in_another_session_is_stopped(tmp_path: Path) -> None:
+    script = (
+        "import subprocess, sys; "
+        "child = subprocess.Popen(['sleep', '60'], start_new_session=True); "
+        f"open({str(tmp_path / 'pid')!r}, 'w').write(str(child.pid)); "
+        "sys.argv = ['uvicorn', 'benchmarks.serving.peers.noop:app', '--port', '{port}']; "
+        "import uvicorn; uvicorn.main()"
+    )
+    system = System("parent", "none", ("-c", script))
+    with servers.serve(system, MODEL, IMAGE) as server:
+        child = int((tmp_path / "pid").read_text())
+        assert child in session_processes(server.pid)
+        assert session_cpu(server.pid) > 0
+    assert not start_times([child])
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
