@@ -92,3 +92,12 @@ async def test_body_of_another_length_is_not_written(
     written, transport = await respond(monkeypatch, start(LENGTH), part(content))
     assert not written
     assert transport.is_closing()
+
+
+async def test_connection_is_closed_if_the_application_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fields = LENGTH, (b"connection", b"close")
+    written, transport = await respond(monkeypatch, start(*fields), part(b"hello"))
+    assert b"".join(written).count(b"connection: close\r\n") == 1
+    assert transport.is_closing()
