@@ -4,6 +4,7 @@ make bench ARGS='--against HEAD~3 --only digits,photos'
 """
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -43,12 +44,14 @@ class Change:
 
     @property
     def verdict(self) -> str:
-        """Return `regression`, `improvement` or `no change`.
+        """Return `regression`, `improvement`, `no change` or `not measured`.
 
         A change is one of more than TOLERANCE, where also the values of all rounds of one
         revision are better than all of the other.
         """
         median = spread(self.speedups).median
+        if math.isnan(median):
+            return "not measured"
         is_separate = max(self.new) < min(self.old) or max(self.old) < min(self.new)
         if not is_separate or 1 - TOLERANCE <= median <= 1 + TOLERANCE:
             return "no change"

@@ -144,7 +144,7 @@ def _strokes(number: int, size: tuple[int, int], rng: np.random.Generator) -> Le
     page.paste(
         square.resize((width, height), Image.Resampling.BICUBIC), ((size[0] - width) // 2, 0)
     )
-    strokes: Levels = np.asarray(page, np.float32) / 255
+    strokes: Levels = np.asarray(page, np.float32) / np.float32(255)
     return strokes
 
 

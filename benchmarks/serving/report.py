@@ -30,7 +30,9 @@ def render_report(results: Sequence[Result], watts: float) -> str:
     `watts` is the power of a busy core, which the energy proxy assumes.
     """
     figures = [figure for result in results for figure in result.figures]
-    parts = [render_table([one for one in figures if one.unit != CPU_UNIT])]
+    parts = []
+    if main := [one for one in figures if one.unit != CPU_UNIT]:
+        parts.append(render_table(main))
     if curves := [point for result in results for point in result.curves]:
         parts += [
             "Latency at shares of the saturated throughput of each system (medians of the rounds):",

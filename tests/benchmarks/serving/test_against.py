@@ -1,5 +1,6 @@
 """Tests of the comparison with another revision."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from benchmarks.serving.systems import PRISM
         ("1/s", [100, 101, 102], [80, 82, 84], "improvement"),
         ("ms", [100, 101, 102], [80, 82, 84], "regression"),
         ("s", [0.5, 0.5, 0.5], [1, 1, 1], "improvement"),
+        ("ms", [math.nan], [1.0], "not measured"),
         ("1/s", [97, 97, 98], [100, 101, 102], "no change"),  # within the tolerance
         ("1/s", [60, 80, 105], [100, 101, 102], "no change"),  # the rounds overlap
     ],
