@@ -93,9 +93,9 @@ def _serve_prism(listener: socket.socket, folder: str, *, is_accepting: bool) ->
         raise WorkRejectedError("queue_full", 1.0)
 
     if is_accepting:
-        auto.classify = classify
+        auto.classify = classify  # type: ignore[assignment]
     else:
-        Classifier.require_capacity = reject  # type: ignore[method-assign]
+        Classifier.require_capacity = reject  # type: ignore[assignment, method-assign]
     settings = Settings(models="mnist-cnn", measure=False, history=False, data_dir=Path(folder))
     logs.configure("json", "info")
     entrypoint.serve(settings, create_app(settings), listener)
