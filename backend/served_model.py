@@ -88,9 +88,7 @@ class ServedModel:
             async with asyncio.timeout(self._shorten(max_wait)):
                 await self._is_verified.wait()
                 await asyncio.wait([self._start_loading()])
-        if self.classifier is None:
-            raise self.not_ready()
-        return self.classifier
+        return self._require_classifier()
 
     async def finish_loading(self) -> None:
         """Wait until the model is verified, and loaded or failed, however long it takes."""
@@ -122,6 +120,11 @@ class ServedModel:
             await self._loading  # its thread cannot be cancelled
         if self.classifier is not None:
             await asyncio.to_thread(self.classifier.close)
+
+    def _require_classifier(self) -> Classifier:
+        if self.classifier is None:
+            raise self.not_ready()
+        return self.classifier
 
     def _shorten(self, max_wait: float | None) -> float:
         return self._max_wait if max_wait is None else min(max_wait, self._max_wait)
