@@ -190,5 +190,5 @@ def test_clutter_around_a_digit_raises_its_ood_score(tmp_path: Path) -> None:
         classifier.close()
     assert on_paper.ood_score is not None
     assert in_scene.ood_score is not None
-    assert in_scene.ood_score > on_paper.ood_score + 1
+    assert in_scene.ood_score > on_paper.ood_score + 0.5
     np.testing.assert_array_equal(in_scene.probabilities, on_paper.probabilities)

@@ -312,7 +312,12 @@ async def test_body_of_a_refused_request_is_not_parsed(
     connection, transport = FakeServer(protocol, app).connect()
     fed: list[int] = []
     feed = connection._feed
-    monkeypatch.setattr(connection, "_feed", lambda data: (fed.append(len(data)), feed(data)))
+
+    def record(data: bytes) -> None:
+        fed.append(len(data))
+        feed(data)
+
+    monkeypatch.setattr(connection, "_feed", record)
     head = b"POST /early HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
     connection.data_received(head + b"x" * 60_000)
     await run_callbacks()

@@ -52,7 +52,7 @@ def change_stroke_width(glyph: Image.Image, rng: Generator) -> Image.Image:
 
 def render_coarse_scan(glyph: Image.Image, rng: Generator) -> Image.Image:
     """Return a binary scan of about 16x16 pixels, enlarged on white paper."""
-    tight = _crop_to_ink(glyph)
+    tight = crop_to_ink(glyph)
     size = 16 if rng.random() < 0.7 else int(rng.integers(11, 25))
     ratio = min(tight.size) / max(tight.size)
     stretch = 1.0 if rng.random() < 0.7 else rng.uniform(0.3, 1.0)
@@ -77,7 +77,7 @@ def render_coarse_scan(glyph: Image.Image, rng: Generator) -> Image.Image:
 def render_pen_on_paper(glyph: Image.Image, rng: Generator) -> Image.Image:
     """Return a pen stroke on paper, scanned or photographed, or a drawing on a screen."""
     kind = rng.random()
-    tight = _crop_to_ink(glyph)
+    tight = crop_to_ink(glyph)
     scale = rng.uniform(0.2, 1.0)
     size = (max(4, round(tight.width * scale)), max(4, round(tight.height * scale)))
     small = tight.resize(size, Image.Resampling.BILINEAR)
@@ -102,7 +102,7 @@ def render_pen_on_paper(glyph: Image.Image, rng: Generator) -> Image.Image:
 
 def render_clipped(glyph: Image.Image, rng: Generator) -> Image.Image:
     """Return a digit that touches the border of the image or extends slightly past it."""
-    tight = _crop_to_ink(glyph)
+    tight = crop_to_ink(glyph)
     cuts = np.maximum(rng.normal(0.0, 0.035, 4), 0)
     box = (
         round(cuts[0] * tight.width),
@@ -115,6 +115,6 @@ def render_clipped(glyph: Image.Image, rng: Generator) -> Image.Image:
     return ImageChops.invert(padded)
 
 
-def _crop_to_ink(glyph: Image.Image) -> Image.Image:
+def crop_to_ink(glyph: Image.Image) -> Image.Image:
     bounds = glyph.point(lambda value: 255 * (value > 90)).getbbox()
     return glyph if bounds is None else glyph.crop(bounds)

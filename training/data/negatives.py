@@ -25,9 +25,19 @@ LETTERS = "EFHKMNTVWXanmvwxÄÖÜΔΛΞΠΣΨΩЖЙЩЮ&%§€@#"
 
 def draw_negative(rng: Generator) -> Image.Image:
     """Return a random image without a digit: mode RGB, 20 to 400 pixels per side."""
+    return finish(choose_kind(rng)(rng), rng)
+
+
+def choose_kind(rng: Generator) -> Callable[[Generator], Image.Image]:
+    """Return one of the functions that draw images without a digit."""
     kinds = list(_KINDS)
     shares = np.array([_KINDS[kind] for kind in kinds])
-    image = kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))](rng).convert("RGB")
+    return kinds[int(rng.choice(len(kinds), p=shares / shares.sum()))]
+
+
+def finish(image: Image.Image, rng: Generator) -> Image.Image:
+    """Return the image in mode RGB, some of them inverted or blurred."""
+    image = image.convert("RGB")
     if rng.random() < 0.2:
         image = ImageOps.invert(image)
     if rng.random() < 0.2:
@@ -196,6 +206,9 @@ _KINDS: dict[Callable[[Generator], Image.Image], float] = {
     draw_shapes: 6,
     draw_specks: 3,
 }
+
+# Images with strokes that resemble those of a digit.
+WITH_STROKES = (print_text, print_letter, draw_strokes, draw_shapes, draw_specks)
 
 
 @cache

@@ -116,12 +116,12 @@ def _write_onnx(network: nn.Module, manifest: Manifest, path: Path) -> None:
             dynamic_shapes=({0: torch.export.Dim("batch")},),
         )
     graph = onnx.load(path)
-    _remove_metadata(graph)
+    remove_metadata(graph)
     add_activation_map(graph)
     onnx.save(graph, path)
 
 
-def _remove_metadata(model: onnx.ModelProto) -> None:
+def remove_metadata(model: onnx.ModelProto) -> None:
     """Remove the exporter's stack traces, which contain paths of this machine."""
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer):
         part.ClearField("metadata_props")

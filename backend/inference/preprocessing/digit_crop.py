@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFilter
 from pydantic import BaseModel, Field, model_validator
 
-from backend.inference.preprocessing.morphology import dilate
-from backend.inference.preprocessing.segmentation import Strokes, find_strokes, gray_pixels
+from backend.inference.preprocessing.segmentation import find_strokes
+from backend.inference.preprocessing.strokes import Strokes
 from backend.inference.types import Region
 
 OVERSAMPLING = 3  # thin strokes are thickened at this multiple of the final resolution
@@ -77,13 +77,15 @@ def find_digit(image: Image.Image, spec: DigitPreprocess) -> NDArray[np.uint8]:
 
     The image may have any size and any colors of ink and paper. A blank image becomes zeros.
     """
-    return find_digit_and_clutter(image, spec)[0]
+    return find_digit_and_penalty(image, spec)[0]
 
 
-def find_digit_and_clutter(
+def find_digit_and_penalty(
     image: Image.Image, spec: DigitPreprocess
 ) -> tuple[NDArray[np.uint8], float]:
-    """Return the field of `find_digit`, and the clutter around the strokes (`Strokes.clutter`)."""
+    """Return the field of `find_digit`, and the log-odds that its surroundings add to the
+    out-of-distribution score (`Strokes.ood_penalty`).
+    """
     field = np.zeros((spec.size, spec.size), dtype=np.uint8)
     strokes = find_strokes(image, spec.min_contrast)
     if strokes is None:
@@ -92,7 +94,7 @@ def find_digit_and_clutter(
     left, top = _offset(pixels, spec.size)
     height, width = pixels.shape
     field[top : top + height, left : left + width] = pixels
-    return field, strokes.clutter
+    return field, strokes.ood_penalty
 
 
 def digit_region(image: Image.Image, spec: DigitPreprocess) -> Region | None:
@@ -103,37 +105,34 @@ def digit_region(image: Image.Image, spec: DigitPreprocess) -> Region | None:
     pixels = _fit(strokes, spec)
     edges = []
     for axis, offset in enumerate(_offset(pixels, spec.size)):  # horizontal, vertical
-        first, last = strokes.area[axis], strokes.area[axis + 2]
         start, end = strokes.box[axis], strokes.box[axis + 2]
-        scale = (last - first) / strokes.ink.shape[1 - axis]  # pixels of the image per pixel of ink
-        step = (end - start) * scale / pixels.shape[1 - axis]  # the same per pixel of the field
-        edge = first + start * scale - offset * step
+        step = (end - start) / pixels.shape[1 - axis]  # pixels of the image per pixel of the field
+        edge = start - offset * step
         edges.append((edge / image.size[axis], (edge + spec.size * step) / image.size[axis]))
     (left, right), (top, bottom) = edges
     return Region(left, top, right, bottom)
 
 
 def _fit(strokes: Strokes, spec: DigitPreprocess) -> NDArray[np.uint8]:
-    """Crop the strokes and scale them to fit the box, with full ink at 255."""
+    """Scale strokes to fit the box of the field, with full ink at 255."""
     left, top, right, bottom = strokes.box
     scale = spec.box / max(right - left, bottom - top)
-    width = max(1, round((right - left) * scale))
-    height = max(1, round((bottom - top) * scale))
-    levels = (strokes.ink[top:bottom, left:right] * 255).astype(np.uint8)
-    size = (right - left, bottom - top)
-    crop = Image.frombuffer("L", size, levels, "raw", "L", 0, 1)
-    small = crop.resize(
-        (width, height), Image.Resampling.BOX if scale < 0.5 else Image.Resampling.HAMMING
+    size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
+    crop = Image.fromarray(strokes.ink)
+    pixels = np.asarray(
+        crop.resize(
+            size,
+            Image.Resampling.BOX if max(crop.size) > 2 * spec.box else Image.Resampling.HAMMING,
+        )
     )
-    pixels = gray_pixels(small)
     stroke_width = _stroke_width(pixels)
     if stroke_width < spec.min_stroke:
         large = crop.resize(
-            (width * OVERSAMPLING, height * OVERSAMPLING), Image.Resampling.BILINEAR
+            (size[0] * OVERSAMPLING, size[1] * OVERSAMPLING), Image.Resampling.BILINEAR
         )
         radius = round((spec.min_stroke - stroke_width) * OVERSAMPLING / 2)
-        dilated = dilate(gray_pixels(large), radius)
-        pixels = gray_pixels(Image.fromarray(dilated).reduce(OVERSAMPLING))
+        dilated = large.filter(ImageFilter.MaxFilter(2 * radius + 1))
+        pixels = np.asarray(dilated.reduce(OVERSAMPLING))
     brightest = max(1, pixels.size // 20)
     full = int(np.partition(pixels, -brightest, axis=None)[-brightest])
     if 0 < full < 255:

@@ -14,14 +14,11 @@ from pydantic import Field
 from backend.inference.preprocessing.digit_crop import (
     DigitPreprocess,
     digit_region,
-    find_digit_and_clutter,
+    find_digit_and_penalty,
     normalize,
 )
 from backend.inference.preprocessing.photos import PhotoPreprocess, photo_region, prepare_photo
 from backend.inference.types import Floats, Region
-
-# Added to the out-of-distribution score of a digit, which is a log-odds, per unit of clutter.
-CLUTTER_WEIGHT = 20.0
 
 Preprocess = Annotated[DigitPreprocess | PhotoPreprocess, Field(discriminator="kind")]
 
@@ -39,8 +36,8 @@ def preprocess_with_penalty(image: Image.Image, spec: Preprocess) -> tuple[Float
     """
     if isinstance(spec, PhotoPreprocess):
         return prepare_photo(image, spec), 0.0
-    field, clutter = find_digit_and_clutter(image, spec)
-    return normalize(field[np.newaxis], spec)[0], CLUTTER_WEIGHT * clutter
+    field, penalty = find_digit_and_penalty(image, spec)
+    return normalize(field[np.newaxis], spec)[0], penalty
 
 
 def input_region(image: Image.Image, spec: Preprocess) -> Region | None:

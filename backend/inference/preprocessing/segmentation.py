@@ -1,117 +1,287 @@
 """Segmentation of the strokes of a digit from paper, for any paper, pen and lighting.
 
-`find_strokes` returns the amount of ink of each pixel (0 paper, 1 full stroke) and the box around
-the strokes.
+A digit on plain paper is found by `plain_paper`. All others are found by a small network, which
+`training/segmentation.py` trains: digits in uneven light, on ruled paper, in a frame, on a sheet on
+a desk, among other marks.
 """
 
 import math
-from dataclasses import dataclass
-from functools import lru_cache, partial
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+import onnxruntime as ort
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageFilter
+from PIL import Image, ImageChops
 
-from backend.inference.preprocessing import morphology
-from backend.inference.preprocessing.morphology import Box, dilate, erode, remove_specks
-from backend.inference.preprocessing.page_detection import MIN_PAGE_SIDE, find_page
-from backend.inference.preprocessing.ruled_lines import remove_ruled_lines
+from backend.inference.preprocessing import plain_paper
+from backend.inference.preprocessing.strokes import Box, Strokes
+
+NETWORK = Path(__file__).with_name("segmentation.onnx")
 
 WORK_SIDE = 192  # longest side of the image that is searched, in pixels
 STRIP_SIDE = 48  # pixels; more would not be needed to find a digit in a wide, low image
-MIN_RULED_SIDE = 64  # smaller images are cropped to the digit and show no ruled paper
-MAX_LIGHT_RESIDUAL = 12.0  # levels of 255 between paper in smooth light and a quadratic surface
-FINE_SIDE = 96  # a digit with fewer pixels is searched again at a higher resolution, if available
-MAX_PAGES = 3  # nested pages: a page in a frame in a photo of a desk
+FINE_SIDE = 56  # a digit with fewer pixels is searched again at a higher resolution, if available
+FINE_MARGIN = 0.3  # around a digit that is searched again, relative to its longer side
 
-_GRAY_LEVELS = np.arange(256)
-_RIDGE = 1e-3 * np.eye(6)  # keeps the fit of the light defined if few pixels are paper
+_NETWORK_SIDE = 96  # of the square that the network searches; other shapes have the same area
+_STEP = 32  # both sides of the network's input are multiples of it
+# The network searches the surroundings of a digit again if its longer side takes less than this
+# share of the image, or less than the second one on clear paper.
+_LARGE_SHARE, _MEDIUM_SHARE = 0.66, 0.48
+_CLEAR_PENALTY = 0.3  # log-odds
+# Share of the contrast that counts as ink, by the amount of strokes at or next to a pixel.
+_GATE = ((np.arange(256, dtype=np.float32) - 48) / 80).clip(0, 1)
+_STROKE = round(255 * plain_paper.INK_THRESHOLD)
+_MIN_PART = 0.06  # share of the strokes; a smaller part beside the digit does not belong to it
+# The network is less certain of the strokes in images without a digit.
+_MIN_CERTAINTY = 0.65  # mean amount of strokes, weighted by itself
+_DOUBT_WEIGHT = 20.0  # in log-odds per unit of certainty that is missing
+_SMALL_DIGIT_PENALTY = 2.0  # in log-odds; what is hardly visible in the whole is rarely a digit
+_FAINT_STROKE = 52  # of 255; enough to find where a digit is
+_MIN_COLOR = 24  # levels between the channels of a colored image
+_PAPER_LEVEL = 215.0  # gray level of the paper in a colored image
+_THUMBNAIL_SIDE = 32
+# Weight of the wider surroundings in the paper of a cell, of 255.
+_PRIOR = np.float32(8)
 
-Field = NDArray[np.float32]
+Levels = NDArray[np.uint8]
+ToGray = Callable[[Image.Image], Image.Image]
 
 
-@dataclass(slots=True)
-class Strokes:
-    """The strokes found in an image."""
-
-    ink: Field  # amount of ink of each pixel, float32 of shape (H, W) in [0, 1]
-    box: Box
-    touches_border: bool  # much of the main stroke lies on the border, as a shadow does
-    has_uneven_light: bool  # which was removed
-    clutter: float  # mean contrast outside the strokes, relative to theirs; 0 on plain paper
-    area: Box = (0, 0, 0, 0)  # of the searched image, in its pixels, that `ink` covers
-
-
-def find_strokes(
-    image: Image.Image, min_contrast: float, max_pages: int = MAX_PAGES
-) -> Strokes | None:
+def find_strokes(image: Image.Image, min_contrast: float) -> Strokes | None:
     """Return the strokes in an image of any size and mode, or None if nothing is written.
 
-    Ink has to differ from its paper by at least `min_contrast` levels of 255. Up to `max_pages`
-    nested sheets or frames are cropped.
+    Ink has to differ from its paper by at least `min_contrast` levels of 255.
     """
-    strokes = _find_at_best_resolution(image, min_contrast)
-    if strokes is None:
+    if image.mode not in ("L", "RGB"):
+        image = image.convert("RGB")
+    reduced = _reduce(image)
+    to_gray = find_gray(reduced)
+    gray = _levels(to_gray(reduced))
+    if int(gray.max()) - int(gray.min()) < min_contrast:
         return None
-    left, top, right, bottom = strokes.box
-    found = None
-    if max_pages and min(right - left, bottom - top) >= MIN_PAGE_SIDE:
-        found = find_page(strokes.ink >= morphology.INK_THRESHOLD, image, strokes.area)
-    is_photo = strokes.has_uneven_light and min(image.size) >= MIN_RULED_SIDE
-    if found is None and max_pages and is_photo:
-        found = find_page(_light_mask(image), image, (0, 0, *image.size))
-    if found is None:
-        return strokes
-    page, box = found
-    on_page = find_strokes(page, min_contrast, max_pages - 1)
-    return strokes if on_page is None else _moved(on_page, box[0], box[1])
-
-
-def _moved(strokes: Strokes, x: int, y: int) -> Strokes:
-    left, top, right, bottom = strokes.area
-    strokes.area = (left + x, top + y, right + x, bottom + y)
-    return strokes
-
-
-def _find_at_best_resolution(image: Image.Image, min_contrast: float) -> Strokes | None:
-    """Return the strokes, from a crop of the image if they are small."""
-    reduced, factor = _reduce(image)
-    strokes = _segment(reduced, min_contrast)
+    strokes = plain_paper.segment(gray, min_contrast)
     if strokes is None:
+        return _search_scene(image, reduced)
+    side = _longer_side(strokes.box)
+    strokes.box = _move(strokes.box, image, reduced.size)
+    if reduced is image or side >= FINE_SIDE:
+        return strokes
+    area = _surroundings(strokes.box, image)
+    part = image.crop(area)
+    reduced = _reduce(part)
+    fine = plain_paper.segment(_levels(to_gray(reduced)), min_contrast)
+    if fine is None:
+        return strokes
+    return Strokes(fine.ink, _move(fine.box, part, reduced.size, area), strokes.ood_penalty)
+
+
+def find_gray(image: Image.Image) -> ToGray:
+    """Return a function that turns an image of mode L or RGB, and parts of it, into mode L.
+
+    Ink and paper differ most in it. Colored ink becomes darker than its paper, and all that is
+    lighter than paper becomes white.
+    """
+    if image.mode == "L":
+        return lambda part: part
+    red, green, blue = image.split()
+    if max(_difference(red, green), _difference(green, blue)) < _MIN_COLOR:
+        return lambda part: part.getchannel("G")
+    thumbnail = image.reduce(-(-max(image.size) // _THUMBNAIL_SIDE))
+    pixels = np.asarray(thumbnail, dtype=np.float32)
+    edge = np.concatenate((pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]))
+    edge.sort(axis=0)
+    paper = edge[len(edge) // 2]
+    from_paper = (pixels - paper).reshape(-1, 3)
+    distance = np.abs(from_paper).max(axis=1)
+    direction = from_paper[distance >= 0.6 * distance.max()].mean(axis=0)
+    length = float(np.linalg.norm(direction))
+    if length < _MIN_COLOR:  # no single direction leads from paper to ink
+        return lambda part: part.convert("L")
+    direction /= -length
+    direction *= min(1.0, -_PAPER_LEVEL / float((from_paper @ direction).min()))
+    matrix = (*direction.tolist(), _PAPER_LEVEL - float(direction @ paper))
+    return lambda part: part.convert("L", matrix)
+
+
+def _search_scene(image: Image.Image, reduced: Image.Image) -> Strokes | None:
+    """Return the strokes that the network finds in an image and its reduced copy."""
+    gray = reduced.convert("L")
+    for side in (_NETWORK_SIDE, 2 * _NETWORK_SIDE):  # a small digit may need the second one
+        size = _network_size(gray, side)
+        levels, strokes = _run(gray, size)
+        box = _box(strokes, strokes, _FAINT_STROKE)
+        if box is not None:
+            break
+    else:
         return None
-    strokes.area = (0, 0, *image.size)
-    if factor == 1:
-        return strokes
-    left, top, right, bottom = strokes.box
-    side = max(right - left, bottom - top)
-    if side >= FINE_SIDE:
-        return strokes
-    margin = max(4, round(0.3 * side))
-    outer = (
-        max(0, left - margin) * factor,
-        max(0, top - margin) * factor,
-        min(image.width, (right + margin) * factor),
-        min(image.height, (bottom + margin) * factor),
+    area, part = (0, 0, *image.size), image
+    ink, penalty = _measure_ink(levels, strokes)
+    share = _longer_side(box) * side / (max(size) * _NETWORK_SIDE)
+    if share < _LARGE_SHARE and not (share >= _MEDIUM_SHARE and penalty < _CLEAR_PENALTY):
+        area = _surroundings(_move(box, image, size), image)
+        part = image.crop(area)
+        gray = _reduce(part).convert("L")
+        size = _network_size(gray, _NETWORK_SIDE)
+        levels, strokes = _run(gray, size)
+        ink, penalty = _measure_ink(levels, strokes)
+    box = _box(ink, strokes, _STROKE)
+    if box is None:
+        return None
+    left, top, right, bottom = box
+    if side > _NETWORK_SIDE:
+        penalty += _SMALL_DIGIT_PENALTY
+    elif min(image.size) < plain_paper.MIN_RULED_SIDE:
+        penalty = 0.0
+    return Strokes(ink[top:bottom, left:right], _move(box, part, size, area), penalty)
+
+
+def _run(gray: Image.Image, size: tuple[int, int]) -> tuple[Levels, Levels]:
+    """Return the levels that the network gets (H, W), and the strokes that it finds, 0-255."""
+    levels = _levels(gray.resize(size, Image.Resampling.BILINEAR))
+    (strokes,) = _session().run(None, {"levels": levels[np.newaxis]})
+    return levels, strokes[0]
+
+
+def _measure_ink(levels: Levels, strokes: Levels) -> tuple[Levels, float]:
+    """Return the amount of ink (H, W) near the strokes that the network found, and the log-odds
+    that they are those of something else than a digit.
+
+    The network knows where the strokes are; the contrast to the paper around them is sharper.
+    """
+    is_stroke = strokes >= 128
+    if not is_stroke.any():
+        return np.zeros_like(strokes), 0.0
+    near = _dilate(strokes)
+    contrast = _paper(levels, near < _STROKE)
+    contrast -= levels
+    inked = contrast[is_stroke]
+    if inked.sum() < 0:
+        np.negative(contrast, out=contrast)
+        np.negative(inked, out=inked)
+    eightieth = int(0.8 * len(inked))
+    full = max(1.0, float(np.partition(inked, eightieth)[eightieth]))
+    outside = contrast[_dilate(near) < _STROKE]
+    clutter = float(np.abs(outside, out=outside).sum()) / (full * levels.size)
+    certainty = float(np.square(strokes, dtype=np.float32).sum()) / (255 * int(strokes.sum()))
+    penalty = plain_paper.CLUTTER_WEIGHT * clutter
+    penalty += _DOUBT_WEIGHT * max(0.0, _MIN_CERTAINTY - certainty)
+    contrast -= np.float32(0.06 * full)
+    contrast *= np.float32(255 / (0.94 * full))
+    contrast *= _GATE.take(near)
+    np.maximum(contrast, 0, out=contrast)
+    np.minimum(contrast, 255, out=contrast)
+    return contrast.astype(np.uint8), penalty
+
+
+def _dilate(values: Levels) -> Levels:
+    """Return the maximum of each pixel and its neighbors (H, W)."""
+    across = values.copy()
+    np.maximum(across[:, 1:], values[:, :-1], out=across[:, 1:])
+    np.maximum(across[:, :-1], values[:, 1:], out=across[:, :-1])
+    down = across.copy()
+    np.maximum(down[1:], across[:-1], out=down[1:])
+    np.maximum(down[:-1], across[1:], out=down[:-1])
+    return down
+
+
+def _paper(levels: Levels, is_paper: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the level of the paper at each pixel (H, W), interpolated below the strokes.
+
+    It is the mean of the paper in cells of 8x8 pixels, and of wider surroundings where a cell shows
+    hardly any.
+    """
+    weights = is_paper.view(np.uint8) * np.uint8(255)
+    shares, sums = (
+        _levels(Image.fromarray(values).reduce(8)).astype(np.float32)
+        for values in (weights, np.minimum(levels, weights))
     )
-    fine_strokes = _segment(_reduce(image.crop(outer))[0], min_contrast)
-    if fine_strokes is None:
-        return strokes
-    fine_strokes.area, fine_strokes.clutter = outer, strokes.clutter
-    return fine_strokes
+    wide_shares, wide_sums = _blocks(shares), _blocks(sums)
+    mean = 255 * wide_sums.sum() / max(float(wide_shares.sum()), 1.0)
+    wide = (255 * wide_sums + 16 * _PRIOR * mean) / (wide_shares + 16 * _PRIOR)
+    paper = (255 * sums + _PRIOR * wide.repeat(4, 0).repeat(4, 1)) / (shares + _PRIOR)
+    height, width = levels.shape
+    return np.array(Image.fromarray(paper).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def _light_mask(image: Image.Image) -> NDArray[np.bool_]:
-    """Return the pixels lighter than the rest, such as a sheet on a dark desk."""
-    gray = np.asarray(_reduce(image)[0].convert("L"), dtype=np.float32)
-    light = gray > _ink_levels(gray)[0]
-    # Paper in a shadow is lighter than this; it belongs to the same page.
-    is_dark = float(np.quantile(gray[~light], 0.75)) < 0.55 * float(gray.max())
-    return light if is_dark else np.zeros_like(light)
+def _blocks(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the sums of blocks of 4x4 values: (H, W) -> (H / 4, W / 4)."""
+    height, width = values.shape
+    sums: NDArray[np.float32] = values.reshape(height // 4, 4, width // 4, 4).sum(axis=(1, 3))
+    return sums
 
 
-def _reduce(image: Image.Image) -> tuple[Image.Image, int]:
-    """Return the image with about WORK_SIDE pixels a side, and the factor of reduction.
+def _box(ink: Levels, strokes: Levels, least: int) -> tuple[int, int, int, int] | None:
+    """Return the box around the ink (H, W) of at `least` this amount, or None if there is none.
+
+    Faint parts beside the digit are left out: an underline, the edge of a sheet. `strokes` (H, W)
+    tells how certain the network is.
+    """
+    inked = ink >= least
+    rows, columns = _span(inked, axis=1), _span(inked, axis=0)
+    if rows is None or columns is None:
+        weights = np.square(strokes, dtype=np.float32)
+        rows = _main_span(inked, weights, axis=1)
+        if rows is None:
+            return None
+        top, bottom = rows
+        columns = _main_span(inked[top:bottom], weights[top:bottom], axis=0)
+        if columns is None:
+            return None
+        # What was left out at the sides may have been all of a row.
+        part = np.s_[top:bottom, columns[0] : columns[1]]
+        kept = _main_span(inked[part], weights[part], axis=1)
+        if kept is None:
+            return None
+        rows = top + kept[0], top + kept[1]
+    return columns[0], rows[0], columns[1], rows[1]
+
+
+def _span(inked: NDArray[np.bool_], axis: int) -> tuple[int, int] | None:
+    """Return the span of the rows or columns with ink; None if there is a gap or no ink."""
+    present = np.logical_or.reduce(inked, axis=axis).tobytes()
+    first, last = present.find(1), present.rfind(1) + 1
+    return None if not last or present.find(0, first, last) >= 0 else (first, last)
+
+
+def _main_span(
+    inked: NDArray[np.bool_], weights: NDArray[np.float32], axis: int
+) -> tuple[int, int] | None:
+    """Return the span of the rows or columns with ink, without faint parts at its ends."""
+    present = np.logical_or.reduce(inked, axis=axis)
+    weights = weights.sum(axis=axis)
+    steps = np.diff(present.astype(np.int8), prepend=0, append=0)
+    starts, ends = (steps == 1).nonzero()[0].tolist(), (steps == -1).nonzero()[0].tolist()
+    if not starts:
+        return None
+    if len(starts) > 1:
+        sums = [float(weights[first:last].sum()) for first, last in zip(starts, ends, strict=True)]
+        kept = [index for index, each in enumerate(sums) if each >= _MIN_PART * sum(sums)]
+        return starts[kept[0]], ends[kept[-1]]
+    return starts[0], ends[0]
+
+
+@cache
+def _session() -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(NETWORK, options, providers=["CPUExecutionProvider"])
+
+
+def _network_size(image: Image.Image, side: int) -> tuple[int, int]:
+    """Return the width and height of the network's input: about the area of a square of `side`."""
+    stretch = math.sqrt(image.width / image.height)
+    width, height = (
+        _STEP * max(1, round(side * factor / _STEP)) for factor in (stretch, 1 / stretch)
+    )
+    return width, height
+
+
+def _reduce(image: Image.Image) -> Image.Image:
+    """Return the image with about WORK_SIDE pixels a side.
 
     A strip keeps STRIP_SIDE pixels of its shorter side, within the same number of pixels.
     """
@@ -121,209 +291,51 @@ def _reduce(image: Image.Image) -> tuple[Image.Image, int]:
         for_area = math.ceil(math.sqrt(shorter * longer) / WORK_SIDE)
         factor = min(factor, max(for_area, shorter // STRIP_SIDE))
     if factor <= 1:
-        return image, 1
+        return image
     # A line of 10,000 x 1 pixels keeps its single pixel of width.
-    return image.reduce((min(factor, image.width), min(factor, image.height))), factor
+    return image.reduce((min(factor, image.width), min(factor, image.height)))
 
 
-def _segment(image: Image.Image, min_contrast: float) -> Strokes | None:
-    gray = _to_gray(image)
-    low, high = int(gray.min()), int(gray.max())
-    if high - low < min_contrast:
-        return None
-    height, width = gray.shape
-    edge = np.concatenate(_edges(gray))
-    edge.sort()
-    quartile = len(edge) // 4
-    paper = int(edge[2 * quartile])
-    spread = int(edge[-1 - quartile]) - int(edge[quartile])
-    is_large = min(height, width) >= 16
-    is_filled = partial(_fills_even_paper, gray, edge, low, high)
-    if is_large and spread > 0.1 * (high - low) and not is_filled():
-        return _threshold(_remove_uneven_light(gray), min_contrast, has_uneven_light=True)
-    if high - paper == paper - low or spread > 0.5 * (high - low):
-        # The edge is ambiguous. Ink covers less than half of the image, so use the median.
-        paper = int(np.median(gray))
-    contrast = np.subtract(gray, paper, dtype=np.float32)
-    if paper - low > high - paper:
-        np.negative(contrast, out=contrast)
-    strokes = _threshold(contrast, min_contrast, has_uneven_light=False)
-    if strokes is not None and strokes.touches_border and is_large and not is_filled():
-        # This may be a shadow or the edge of the sheet.
-        even = _threshold(_remove_uneven_light(gray), min_contrast, has_uneven_light=True)
-        return strokes if even is None or even.touches_border else even
-    return strokes
+def _surroundings(box: Box, image: Image.Image) -> tuple[int, int, int, int]:
+    """Return the box with a margin, within the image."""
+    left, top, right, bottom = box
+    margin = max(4 * image.width / WORK_SIDE, FINE_MARGIN * _longer_side(box))
+    return (
+        max(0, math.floor(left - margin)),
+        max(0, math.floor(top - margin)),
+        min(image.width, math.ceil(right + margin)),
+        min(image.height, math.ceil(bottom + margin)),
+    )
 
 
-def _fills_even_paper(
-    gray: NDArray[np.uint8], edge: NDArray[np.uint8], low: int, high: int
-) -> bool:
-    """Return whether a digit on even paper reaches the edges of the image.
+def _longer_side(box: Box) -> float:
+    left, top, right, bottom = box
+    return max(right - left, bottom - top)
 
-    `edge` is sorted. Even paper has one level, the lightest or the darkest of the image. What
-    reaches the edges has full contrast, unlike a shadow.
+
+def _move(
+    box: Box, image: Image.Image, size: tuple[int, int], place: tuple[int, ...] = (0, 0)
+) -> Box:
+    """Return a box in a copy of `size` of an image, in the pixels of the whole that the image is
+    cropped from at `place`.
     """
-    tolerance = max(1, round(0.02 * (high - low)))
-    farthest = len(edge) // 64
-    for paper, strongest in ((high, edge[farthest]), (low, edge[-1 - farthest])):
-        on_edge = np.count_nonzero(np.abs(edge.astype(np.int16) - paper) <= tolerance)
-        if on_edge >= 0.4 * len(edge):
-            flat = np.count_nonzero(np.abs(gray.astype(np.int16) - paper) <= tolerance)
-            has_ink = abs(int(strongest) - paper) >= 0.8 * (high - low)
-            return has_ink and bool(flat >= 0.25 * gray.size)
-    return False
+    x, y = image.width / size[0], image.height / size[1]
+    left, top, right, bottom = box
+    return (
+        place[0] + left * x,
+        place[1] + top * y,
+        place[0] + right * x,
+        place[1] + bottom * y,
+    )
 
 
-def _threshold(contrast: Field, min_contrast: float, *, has_uneven_light: bool) -> Strokes | None:
-    """Scale paper to 0 and full strokes to 1, and remove ruled lines and specks."""
-    is_large = min(contrast.shape) >= MIN_RULED_SIDE
-    total = -_sum(contrast) if is_large else 0.0
-    np.maximum(contrast, 0, out=contrast)
-    if is_large:
-        # Contrast of both signs: a photograph also has pixels that are lighter than the "paper".
-        darker = _sum(contrast)
-        total += 2 * darker
-        if remove_ruled_lines(contrast, min_contrast):
-            total -= darker - _sum(contrast)
-    cut, full = _ink_levels(contrast)
-    if full < min_contrast:
-        return None
-    floor = 0.06 * full
-    if has_uneven_light:
-        floor = max(floor, _paper_noise(contrast, cut))
-        if full < 2 * floor:
-            return None
-    contrast -= floor
-    contrast *= 1.0 / (full - floor)
-    np.maximum(contrast, 0, out=contrast)
-    np.minimum(contrast, 1, out=contrast)
-    found = remove_specks(contrast)
-    if found is None:
-        return None
-    clutter = (total / full - _sum(found[0])) / contrast.size if is_large else 0.0
-    return Strokes(*found, has_uneven_light, clutter)
-
-
-def _sum(values: Field) -> float:
-    return float(np.add.reduce(values, axis=None))
-
-
-def _to_gray(image: Image.Image) -> NDArray[np.uint8]:
-    """Return one channel in which ink and paper differ most, uint8 (H, W)."""
-    if image.mode == "L":
-        return gray_pixels(image)
-    if image.mode != "RGB":
-        image = image.convert("RGB")
-    data = image.tobytes()
-    red, green, blue = data[::3], data[1::3], data[2::3]
-    if max(_max_difference(red, green), _max_difference(green, blue)) < 24:
-        return np.frombuffer(green, dtype=np.uint8).reshape(image.height, image.width)
-    pixels = np.frombuffer(data, dtype=np.uint8).reshape(image.height, image.width, 3)
-    edge = np.concatenate(_edges(pixels))
-    from_paper = pixels.astype(np.float32) - np.median(edge, axis=0).astype(np.float32)
-    distance = _max_channel(np.abs(from_paper))
-    direction = from_paper[distance >= 0.6 * distance.max()].mean(axis=0)
-    length = float(np.linalg.norm(direction))
-    if length < 24:  # no single direction leads from paper to ink: some is lighter, some darker
-        return gray_pixels(image.convert("L"))
-    projection = from_paper @ (direction / length)
-    # Ink becomes dark; pixels lighter than the median of the paper stay paper.
-    projection *= min(1.0, 215 / float(projection.max()))
-    gray: NDArray[np.uint8] = np.minimum(215 - projection, 255).astype(np.uint8)
-    return gray
-
-
-def gray_pixels(image: Image.Image) -> NDArray[np.uint8]:
+def _levels(image: Image.Image) -> Levels:
     """Return the pixels of an image of mode L, uint8 (H, W), read-only."""
     return np.frombuffer(image.tobytes(), dtype=np.uint8).reshape(image.height, image.width)
 
 
-def _max_difference(one: bytes, other: bytes) -> int:
-    """Return the largest difference between two channels; gray images take a short cut."""
-    if one == other:
-        return 0
-    first, second = np.frombuffer(one, dtype=np.uint8), np.frombuffer(other, dtype=np.uint8)
-    return int((np.maximum(first, second) - np.minimum(first, second)).max())
-
-
-def _max_channel(values: Field) -> Field:
-    """Return the maximum of three channels: (H, W, 3) -> (H, W)."""
-    first, second, third = values.transpose(2, 0, 1)
-    largest: Field = np.maximum(np.maximum(first, second), third)
-    return largest
-
-
-def _remove_uneven_light(gray: NDArray[np.uint8]) -> Field:
-    """Return the contrast to the paper under uneven light, float32 (H, W), ink positive."""
-    image = Image.fromarray(gray)
-    smooth = image.filter(ImageFilter.BoxBlur(max(1, min(gray.shape) / 8)))
-    rise = np.subtract(gray, gray_pixels(smooth), dtype=np.float32)
-    # Strokes are narrow, so they are the longer tail of the distribution.
-    if float((rise * rise * rise).sum()) < 0:
-        image = ImageChops.invert(image)
-    small = image.reduce(max(1, -(-max(gray.shape) // 48)))
-    light = _fit_smooth_light(gray_pixels(small).astype(np.float32))
-    paper = Image.fromarray(light) if light is not None else _estimate_shaded_paper(small)
-    large = paper.resize(image.size, Image.Resampling.BILINEAR)
-    contrast: Field = np.subtract(gray_pixels(image), np.asarray(large), dtype=np.float32)
-    return contrast
-
-
-def _fit_smooth_light(values: Field) -> Field | None:
-    """Fit a quadratic surface to the paper; return None if a shadow has an edge."""
-    terms = _quadratic_terms(*values.shape)
-    flat = values.ravel()
-    is_paper = np.ones(len(flat), dtype=bool)
-    residual = flat
-    for _ in range(5):
-        paper_terms = terms.compress(is_paper, axis=0)
-        fit = np.linalg.solve(paper_terms.T @ paper_terms + _RIDGE, paper_terms.T @ flat[is_paper])
-        residual = flat - terms @ fit.astype(np.float32)
-        is_paper = residual <= max(3.0, 1.5 * float(np.median(np.abs(residual))))
-    shadows = erode(residual.reshape(values.shape), max(values.shape) // 7)
-    tolerance = max(MAX_LIGHT_RESIDUAL, 0.1 * float(np.ptp(values)))
-    if float(shadows.max()) > tolerance or float(np.quantile(residual, 0.02)) < -tolerance:
-        return None
-    return (flat - residual).reshape(values.shape)
-
-
-@lru_cache(maxsize=32)
-def _quadratic_terms(height: int, width: int) -> Field:
-    """Return the terms of a quadratic in x and y from -1 to 1: (H * W, 6)."""
-    y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j].astype(np.float32)
-    return np.stack((np.ones_like(x), x, y, x * x, x * y, y * y), axis=-1).reshape(-1, 6)
-
-
-def _estimate_shaded_paper(small: Image.Image) -> Image.Image:
-    """Return the paper under shadows with edges: an opening, wider than any stroke."""
-    radius = max(small.size) // 8
-    # Dilate by one pixel more than the erosion: soft edges of shadows stay below the paper's level.
-    opened = dilate(erode(gray_pixels(small), radius), radius + 1)
-    return Image.fromarray(opened).filter(ImageFilter.GaussianBlur(0.5))
-
-
-def _edges(values: NDArray[Any]) -> tuple[NDArray[Any], ...]:
-    return values[0], values[-1], values[:, 0], values[:, -1]
-
-
-def _ink_levels(contrast: Field) -> tuple[float, float]:
-    """Return the level that separates paper from ink (Otsu 1979) and that of a full stroke."""
-    counts = np.bincount(contrast.astype(np.uint8).ravel(), minlength=256)
-    present = counts.nonzero()[0]
-    lowest, highest = int(present[0]), int(present[-1])
-    if lowest == highest:
-        return float(lowest), float(lowest)
-    below, mass = counts.cumsum(), (counts * _GRAY_LEVELS).cumsum()
-    total, total_mass = int(below[-1]), int(mass[-1])
-    darker, weight = below[lowest:highest], mass[lowest:highest]
-    variance = np.square(total_mass * darker - total * weight, dtype=np.float64)
-    cut = lowest + int((variance / (darker * (total - darker))).argmax())
-    inked = below[cut + 1 :] - below[cut]
-    full = cut + 1 + int(inked.searchsorted(0.8 * inked[-1]))
-    return float(cut), float(full)
-
-
-def _paper_noise(contrast: Field, cut: float) -> float:
-    """Return the upper bound of the paper's noise, in levels of 255: mean plus 2.5 deviations."""
-    paper = contrast[contrast <= cut]
-    return float(paper.mean() + 2.5 * paper.std()) if paper.size else 0.0
+def _difference(one: Image.Image, other: Image.Image) -> int:
+    """Return the largest difference between two channels."""
+    _, largest = ImageChops.difference(one, other).getextrema()
+    assert isinstance(largest, int | float)  # noqa: S101
+    return int(largest)

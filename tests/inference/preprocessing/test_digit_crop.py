@@ -6,18 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from PIL import Image, ImageChops, ImageDraw, ImageFilter, ImageOps
+from PIL import Image, ImageChops, ImageDraw, ImageOps
 from pydantic import ValidationError
 from sklearn.datasets import load_digits
 
 from backend.inference.preprocessing.digit_crop import (
     DigitPreprocess,
     find_digit,
-    find_digit_and_clutter,
+    find_digit_and_penalty,
     normalize,
 )
 from backend.inference.preprocessing.model_input import preprocess
-from backend.inference.preprocessing.morphology import Box, dilate, erode
 from tests.images import seven
 
 SPEC = DigitPreprocess()
@@ -100,16 +99,6 @@ def test_image_is_not_modified(size: int) -> None:
         assert image.tobytes() == before
 
 
-@pytest.mark.parametrize("radius", [0, 1, 2, 5, 40])
-@pytest.mark.parametrize("size", [(1, 1), (1, 9), (30, 20)])
-def test_dilate_and_erode_use_a_square_window(size: tuple[int, int], radius: int) -> None:
-    values = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
-    image, window = Image.fromarray(values), 2 * radius + 1
-    max_filter, min_filter = ImageFilter.MaxFilter(window), ImageFilter.MinFilter(window)
-    np.testing.assert_array_equal(dilate(values, radius), np.asarray(image.filter(max_filter)))
-    np.testing.assert_array_equal(erode(values, radius), np.asarray(image.filter(min_filter)))
-
-
 def test_detached_stroke_is_kept() -> None:
     image = Image.new("L", (100, 100), 255)
     draw = ImageDraw.Draw(image)
@@ -188,7 +177,7 @@ def test_border_around_the_image_is_removed(ink: str, paper: str, size: int) -> 
 
 @pytest.mark.parametrize("turn", [0, 2])
 @pytest.mark.parametrize("frame", [(10, 10, 289, 289), (55, 45, 245, 265)])
-def test_frame_around_the_digit_is_removed(frame: Box, turn: int) -> None:
+def test_frame_around_the_digit_is_removed(frame: tuple[int, int, int, int], turn: int) -> None:
     page = seven(300)
     expected = find_digit(page.rotate(turn, fillcolor="white"), SPEC)
     ImageDraw.Draw(page).rectangle(frame, outline="black", width=4)
@@ -238,7 +227,9 @@ def test_shadow_larger_than_the_digit_is_removed() -> None:
 def test_underline_is_removed() -> None:
     page = seven(200)
     ImageDraw.Draw(page).line((30, 184, 170, 180), fill="black", width=6)
-    assert correlation(find_digit(page, SPEC), EXPECTED) > 0.95
+    field = find_digit(page, SPEC)
+    # The center of mass may be rounded to the next pixel.
+    assert max(correlation(np.roll(field, shift, 1), EXPECTED) for shift in (-1, 0, 1)) > 0.95
 
 
 def test_detached_foot_of_a_one_is_kept() -> None:
@@ -328,20 +319,21 @@ def test_thin_line_is_found_at_any_angle(width: int, lean: int) -> None:
     assert find_digit(page, SPEC).any()
 
 
-def clutter(image: Image.Image) -> float:
-    return find_digit_and_clutter(image, SPEC)[1]
+def penalty(image: Image.Image) -> float:
+    """Return the log-odds that the surroundings of the digit add to the score."""
+    return find_digit_and_penalty(image, SPEC)[1]
 
 
-def test_plain_ruled_and_unevenly_lit_paper_have_no_clutter() -> None:
+def test_plain_ruled_and_unevenly_lit_paper_have_no_penalty() -> None:
     page = np.asarray(seven(300, paper="#eee"))
     ruled = page.copy()
     ruled[20::40] = np.minimum(ruled[20::40], 160)
     light = np.linspace(1.0, 0.55, 300)[np.newaxis, :, np.newaxis]
     for pixels in (page, ruled, (page * light).astype(np.uint8)):
-        assert clutter(Image.fromarray(pixels)) < 0.02
+        assert penalty(Image.fromarray(pixels)) < 0.4
 
 
-def test_scene_around_the_digit_is_clutter() -> None:
+def test_scene_around_the_digit_adds_a_penalty() -> None:
     scene = seven(300, paper="#999")
     draw = ImageDraw.Draw(scene)
     rng = np.random.default_rng(0)
@@ -349,13 +341,12 @@ def test_scene_around_the_digit_is_clutter() -> None:
         level = int(rng.integers(60, 255))
         draw.ellipse((x, y, x + 25, y + 25), fill=(level, level, level))
     scene.paste(seven(300, ink="#000"), mask=ImageChops.invert(seven(300).convert("L")))
-    assert clutter(scene) > 0.06
+    assert penalty(scene) > 1.2
 
 
-def test_small_images_have_no_clutter() -> None:
-    noise = np.random.default_rng(0).integers(0, 256, (28, 28), dtype=np.uint8)
-    assert clutter(Image.fromarray(noise)) == 0
-    assert clutter(Image.new("RGB", (200, 200), "white")) == 0
+def test_small_and_blank_images_have_no_penalty() -> None:
+    assert penalty(seven(28)) == 0
+    assert penalty(Image.new("RGB", (200, 200), "white")) == 0
 
 
 @pytest.mark.parametrize("is_dark", [False, True])
