@@ -68,7 +68,7 @@ ROWS = {
     "test_set_size_99": ("… labels per 99% prediction set", "{:.3f}"),
     "test_refused": ("… classified as out of distribution", "{:.2%}"),
     "nothing_refused": (
-        "{negatives:,} images without a digit, drawn as in training: out of distribution",
+        "{negatives:,} crops of images without a digit, drawn as in training: out of distribution",
         "{:.2%}",
     ),
     "nothing_auroc": ("… AUROC against the MNIST test digits", "{:.5f}"),
