@@ -8,11 +8,11 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image
 from pydantic import BaseModel, Field, model_validator
 
 from backend.inference.preprocessing.segmentation import find_strokes
-from backend.inference.preprocessing.strokes import Strokes
+from backend.inference.preprocessing.strokes import Strokes, dilate, to_array
 from backend.inference.types import Region
 
 OVERSAMPLING = 3  # thin strokes are thickened at this multiple of the final resolution
@@ -119,20 +119,17 @@ def _fit(strokes: Strokes, spec: DigitPreprocess) -> NDArray[np.uint8]:
     scale = spec.box / max(right - left, bottom - top)
     size = max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale))
     crop = Image.fromarray(strokes.ink)
-    pixels = np.asarray(
-        crop.resize(
-            size,
-            Image.Resampling.BOX if max(crop.size) > 2 * spec.box else Image.Resampling.HAMMING,
-        )
-    )
+    is_large = max(crop.size) > 2 * spec.box
+    filtering = Image.Resampling.BOX if is_large else Image.Resampling.HAMMING
+    pixels = to_array(crop.resize(size, filtering))
     stroke_width = _stroke_width(pixels)
     if stroke_width < spec.min_stroke:
         large = crop.resize(
             (size[0] * OVERSAMPLING, size[1] * OVERSAMPLING), Image.Resampling.BILINEAR
         )
         radius = round((spec.min_stroke - stroke_width) * OVERSAMPLING / 2)
-        dilated = large.filter(ImageFilter.MaxFilter(2 * radius + 1))
-        pixels = np.asarray(dilated.reduce(OVERSAMPLING))
+        dilated = dilate(to_array(large), radius)
+        pixels = to_array(Image.fromarray(dilated).reduce(OVERSAMPLING))
     brightest = max(1, pixels.size // 20)
     full = int(np.partition(pixels, -brightest, axis=None)[-brightest])
     if 0 < full < 255:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageChops
 
 from backend.inference.preprocessing import plain_paper
-from backend.inference.preprocessing.strokes import Box, Strokes
+from backend.inference.preprocessing.strokes import Box, Strokes, dilate, to_array
 
 NETWORK = Path(__file__).with_name("segmentation.onnx")
 
@@ -59,7 +59,7 @@ def find_strokes(image: Image.Image, min_contrast: float) -> Strokes | None:
         image = image.convert("RGB")
     reduced = _reduce(image)
     to_gray = find_gray(reduced)
-    gray = _levels(to_gray(reduced))
+    gray = to_array(to_gray(reduced))
     if int(gray.max()) - int(gray.min()) < min_contrast:
         return None
     strokes = plain_paper.segment(gray, min_contrast)
@@ -72,7 +72,7 @@ def find_strokes(image: Image.Image, min_contrast: float) -> Strokes | None:
     area = _surroundings(strokes.box, image)
     part = image.crop(area)
     reduced = _reduce(part)
-    fine = plain_paper.segment(_levels(to_gray(reduced)), min_contrast)
+    fine = plain_paper.segment(to_array(to_gray(reduced)), min_contrast)
     if fine is None:
         return strokes
     return Strokes(fine.ink, _move(fine.box, part, reduced.size, area), strokes.ood_penalty)
@@ -140,7 +140,7 @@ def _search_scene(image: Image.Image, reduced: Image.Image) -> Strokes | None:
 
 def _run(gray: Image.Image, size: tuple[int, int]) -> tuple[Levels, Levels]:
     """Return the levels that the network gets (H, W), and the strokes that it finds, 0-255."""
-    levels = _levels(gray.resize(size, Image.Resampling.BILINEAR))
+    levels = to_array(gray.resize(size, Image.Resampling.BILINEAR))
     (strokes,) = _session().run(None, {"levels": levels[np.newaxis]})
     return levels, strokes[0]
 
@@ -154,7 +154,7 @@ def _measure_ink(levels: Levels, strokes: Levels) -> tuple[Levels, float]:
     is_stroke = strokes >= 128
     if not is_stroke.any():
         return np.zeros_like(strokes), 0.0
-    near = _dilate(strokes)
+    near = dilate(strokes, 1)
     contrast = _paper(levels, near < _STROKE)
     contrast -= levels
     inked = contrast[is_stroke]
@@ -163,7 +163,7 @@ def _measure_ink(levels: Levels, strokes: Levels) -> tuple[Levels, float]:
         np.negative(inked, out=inked)
     eightieth = int(0.8 * len(inked))
     full = max(1.0, float(np.partition(inked, eightieth)[eightieth]))
-    outside = contrast[_dilate(near) < _STROKE]
+    outside = contrast[dilate(near, 1) < _STROKE]
     clutter = float(np.abs(outside, out=outside).sum()) / (full * levels.size)
     certainty = float(np.square(strokes, dtype=np.float32).sum()) / (255 * int(strokes.sum()))
     penalty = plain_paper.CLUTTER_WEIGHT * clutter
@@ -176,17 +176,6 @@ def _measure_ink(levels: Levels, strokes: Levels) -> tuple[Levels, float]:
     return contrast.astype(np.uint8), penalty
 
 
-def _dilate(values: Levels) -> Levels:
-    """Return the maximum of each pixel and its neighbors (H, W)."""
-    across = values.copy()
-    np.maximum(across[:, 1:], values[:, :-1], out=across[:, 1:])
-    np.maximum(across[:, :-1], values[:, 1:], out=across[:, :-1])
-    down = across.copy()
-    np.maximum(down[1:], across[:-1], out=down[1:])
-    np.maximum(down[:-1], across[1:], out=down[:-1])
-    return down
-
-
 def _paper(levels: Levels, is_paper: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Return the level of the paper at each pixel (H, W), interpolated below the strokes.
 
@@ -195,7 +184,7 @@ def _paper(levels: Levels, is_paper: NDArray[np.bool_]) -> NDArray[np.float32]:
     """
     weights = is_paper.view(np.uint8) * np.uint8(255)
     shares, sums = (
-        _levels(Image.fromarray(values).reduce(8)).astype(np.float32)
+        to_array(Image.fromarray(values).reduce(8)).astype(np.float32)
         for values in (weights, np.minimum(levels, weights))
     )
     wide_shares, wide_sums = _blocks(shares), _blocks(sums)
@@ -327,11 +316,6 @@ def _move(
         place[0] + right * x,
         place[1] + bottom * y,
     )
-
-
-def _levels(image: Image.Image) -> Levels:
-    """Return the pixels of an image of mode L, uint8 (H, W), read-only."""
-    return np.frombuffer(image.tobytes(), dtype=np.uint8).reshape(image.height, image.width)
 
 
 def _difference(one: Image.Image, other: Image.Image) -> int:
