@@ -41,6 +41,7 @@ _DOUBT_WEIGHT = 20.0  # in log-odds per unit of certainty that is missing
 _SMALL_DIGIT_PENALTY = 2.0  # in log-odds; what is hardly visible in the whole is rarely a digit
 _FAINT_STROKE = 52  # of 255; enough to find where a digit is
 _MIN_COLOR = 24  # levels between the channels of a colored image
+_CLEAR_CONTRAST = 160  # levels of green; with so many, another direction shows hardly more
 _PAPER_LEVEL = 215.0  # gray level of the paper in a colored image
 _THUMBNAIL_SIDE = 32
 # Weight of the wider surroundings in the paper of a cell, of 255.
@@ -87,7 +88,9 @@ def find_gray(image: Image.Image) -> ToGray:
     if image.mode == "L":
         return lambda part: part
     red, green, blue = image.split()
-    if max(_difference(red, green), _difference(green, blue)) < _MIN_COLOR:
+    darkest, lightest = _extrema(green)
+    is_clear = lightest - darkest >= _CLEAR_CONTRAST
+    if is_clear or max(_difference(red, green), _difference(green, blue)) < _MIN_COLOR:
         return lambda part: part.getchannel("G")
     thumbnail = image.reduce(-(-max(image.size) // _THUMBNAIL_SIDE))
     pixels = np.asarray(thumbnail, dtype=np.float32)
@@ -320,6 +323,11 @@ def _move(
 
 def _difference(one: Image.Image, other: Image.Image) -> int:
     """Return the largest difference between two channels."""
-    _, largest = ImageChops.difference(one, other).getextrema()
-    assert isinstance(largest, int | float)  # noqa: S101
-    return int(largest)
+    return _extrema(ImageChops.difference(one, other))[1]
+
+
+def _extrema(channel: Image.Image) -> tuple[int, int]:
+    lowest, highest = channel.getextrema()
+    assert isinstance(lowest, int | float)  # noqa: S101  (one channel)
+    assert isinstance(highest, int | float)  # noqa: S101
+    return int(lowest), int(highest)
