@@ -2,7 +2,7 @@
 
     .venv/bin/python -m training.segmentation --data DIR
 
-It writes `backend/inference/preprocessing/segmentation.onnx`. DIR contains MNIST's four .gz files;
+It writes `backend/inference/preprocessing/scene.onnx`. DIR contains MNIST's four .gz files;
 without --data they are downloaded. It takes about an hour on one core.
 """
 
@@ -23,7 +23,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 from tqdm import tqdm
 
-from backend.inference.preprocessing.segmentation import NETWORK
+from backend.inference.preprocessing.scene import NETWORK
 from training.data.digits import DataError, Digits, find_mnist, read_mnist, read_uci
 from training.data.scenes import Scene, draw_scene
 from training.data.sources import MNIST_VALIDATION_COUNT

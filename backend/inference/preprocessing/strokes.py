@@ -6,8 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-# Left, top, right, bottom in pixels; right and bottom are exclusive.
-Box = tuple[float, float, float, float]
+from backend.inference.preprocessing.boxes import Box
 
 
 @dataclass(slots=True)

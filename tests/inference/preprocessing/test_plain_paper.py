@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from backend.inference.preprocessing import plain_paper, segmentation
+from backend.inference.preprocessing import plain_paper, scene
 from backend.inference.preprocessing.digit_crop import DigitPreprocess, find_digit
 from backend.inference.preprocessing.strokes import Strokes
 from tests.images import seven
@@ -102,5 +102,5 @@ def test_scene_around_the_strokes_adds_a_penalty() -> None:
 
 @pytest.mark.parametrize("size", [28, 240, 1500])
 def test_plain_paper_needs_no_network(size: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segmentation, "_run", None)
+    monkeypatch.setattr(scene, "find_in_scene", None)
     assert find_digit(seven(size), DigitPreprocess()).any()
