@@ -21,9 +21,6 @@ from training.data import (
 )
 from training.data.digits import Digits
 
-MIN_CONTRAST = 24.0  # levels between ink and paper
-_THIN_STROKE = 0.6  # a mask whose strokes reach less, because they are thin, is scaled to 1
-
 # The segments of each digit: pairs of points, as the indices of a column and a row.
 _TOP, _MIDDLE, _BOTTOM = ((0, 0), (1, 0)), ((0, 1), (1, 1)), ((0, 2), (1, 2))
 _LEFT, _LEFT_FOOT = ((0, 0), (0, 1)), ((0, 1), (0, 2))
