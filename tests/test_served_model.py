@@ -11,6 +11,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from backend.app import create_app
+from backend.inference import auto
 from backend.inference.classifier import Classifier
 from backend.inference.errors import ArtifactError
 from backend.inference.models.artifact import Artifact
@@ -145,6 +146,22 @@ def test_request_waits_at_most_until_its_deadline_and_loading_continues(models_d
         loader.gate.set()
         assert client.post("/classify?model=ant", files=FILES).status_code == 200
     assert loader.loaded.count("ant") == 1
+
+
+def test_loading_takes_no_time_from_the_images_of_a_batch(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    classify, limits = auto.classify, []
+
+    async def record(models: Any, data: bytes, time_limit: float, owner: str) -> Any:
+        limits.append(time_limit)
+        return await classify(models, data, time_limit, owner)
+
+    monkeypatch.setattr(auto, "classify", record)
+    models_of(client)
+    headers = {"X-Request-Timeout": "2"}
+    client.post("/classify/batch?model=ant", files=FILES, headers=headers)
+    assert limits == [2]
 
 
 def test_network_that_cannot_be_loaded_fails_alone_with_its_reason(models_dir: Path) -> None:

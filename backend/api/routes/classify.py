@@ -169,7 +169,7 @@ async def classify_batch(
 ) -> Response:
     """Classify every `file` of the form. An invalid image fails alone."""
     timeout = deadlines.request_timeout(request, settings.timeout)
-    models, timeout = await deps.get_models(request, catalog, model, timeout)
+    models, _ = await deps.get_models(request, catalog, model, timeout)  # `timeout`: per image
     client = client_of(request.scope, settings.trusted_proxies)
     quotas.require_pixels(request.scope)
     uploads = await read_images(request, settings.max_bytes, settings.max_batch_bytes)
