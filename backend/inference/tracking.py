@@ -68,7 +68,7 @@ class TrackedImage:
 
 def deadline_error(seconds: float | None) -> DeadlineError:
     """Return the error of an image that was not classified within `seconds`."""
-    limit = "" if seconds is None else f" than {seconds:g} s"
+    limit = "" if seconds is None else f" than {round(seconds, 3):g} s"
     return DeadlineError(
         f"The classification took longer{limit} and was cancelled. Try again later."
     )

@@ -85,9 +85,9 @@ async def test_batches_of_one_client_share_their_places_in_the_queue(tmp_path: P
                 )
                 for client in clients
             ]
-            await wait_until(lambda: classifier._in_flight >= in_flight)  # noqa: B023
+            await wait_until(lambda: classifier._tracking.in_flight >= in_flight)  # noqa: B023
             await asyncio.sleep(0.02)
-            assert classifier._in_flight == in_flight
+            assert classifier._tracking.in_flight == in_flight
         runtime.release()
         for request in requests:
             await wait_until(lambda: request.sent[-1].get("more_body") is False)  # noqa: B023
