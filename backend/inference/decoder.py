@@ -193,7 +193,7 @@ class Decoder:
         return self.preprocess(rgb, started)
 
     def is_quick(self, image_file: bytes | SharedImage, cost: DecodingCost) -> bool:
-        """Return whether decoding a file of this cost certainly takes the event loop about 1 ms.
+        """Return whether decoding a file of this cost takes the event loop a few ms at most.
 
         This holds for tiny files, and for a PNG of moderate size without color profile.
         """

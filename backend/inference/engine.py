@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 from filelock import FileLock, Timeout
 
-from backend.inference import autotune, comparison, probes
+from backend.inference import autotune, comparison, probes, runtimes
 from backend.inference.autotune import Autotuner, Plan
 from backend.inference.batcher import Batch
 from backend.inference.comparison import Comparison
@@ -27,7 +27,7 @@ from backend.inference.decoder import Decoder, Input, SharedImage
 from backend.inference.errors import ArtifactError, ClosedError, InferenceError
 from backend.inference.models.artifact import Artifact
 from backend.inference.observer import Observer
-from backend.inference.preprocessing.model_input import preprocess
+from backend.inference.preprocessing.model_input import preprocess, warm_up
 from backend.inference.runtimes import Alternative, MappingRuntime, Runtime
 from backend.inference.types import Floats
 from backend.resources.cpus import cpu_model
@@ -182,9 +182,10 @@ class Engine:
         self._stopped.set()
 
     def _plan_key(self) -> str:
-        """Return a hash of what a plan depends on: files, runtime, alternatives, processors."""
+        """Return a hash of what a plan depends on: manifest, runtimes, processors."""
         manifest = self._artifact.manifest
-        parts = [*manifest.files.values(), self._default_runtime, self._threads, self.max_batch]
+        parts = [manifest.model_dump_json(), self._default_runtime, self._threads, self.max_batch]
+        parts += runtimes.versions()
         parts += [f"{each.runtime}/{each.precision}" for each in self._alternatives]
         parts.append(cpu_model())  # another one may round or overflow differently
         return hashlib.sha256(" ".join(map(str, parts)).encode()).hexdigest()[:32]
@@ -242,7 +243,7 @@ class Engine:
                 wide = each.load(threads=self._threads)
                 self._narrow = wide if is_single else each.load(threads=1)
                 self._wide = wide
-                if self._quick is not None:
+                if not is_single or self._threads == 1:
                     self._measure_quickness(self._narrow)
 
     def _decode(
@@ -319,6 +320,7 @@ class Engine:
 
     def _warm_up(self) -> None:
         manifest, folder = self._artifact.manifest, self._artifact.folder
+        warm_up(manifest.preprocess)
         try:
             shape = self._forward(self._blank_input(), self._wide)[0].shape
         except InferenceError as error:

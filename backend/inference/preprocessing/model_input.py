@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydantic import Field
 
+from backend.inference.preprocessing import scene
 from backend.inference.preprocessing.digit_crop import (
     DigitPreprocess,
     digit_region,
@@ -21,6 +22,12 @@ from backend.inference.preprocessing.photos import PhotoPreprocess, photo_region
 from backend.inference.types import Floats, Region
 
 Preprocess = Annotated[DigitPreprocess | PhotoPreprocess, Field(discriminator="kind")]
+
+
+def warm_up(spec: Preprocess) -> None:
+    """Load what the first image would otherwise have to wait for."""
+    if isinstance(spec, DigitPreprocess):
+        scene.load_network()
 
 
 def preprocess(image: Image.Image, spec: Preprocess) -> Floats:

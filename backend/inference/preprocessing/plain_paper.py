@@ -146,12 +146,9 @@ def _full_contrast(counts: Counts, pixels: int) -> float:
     below += pixels - below[-1]
     mass = (counts[: highest + 1] * _LEVELS[: highest + 1]).cumsum()
     darker, weight = below[:-1], mass[:-1]
-    if not darker[0]:  # there is no pixel of the level of the paper
-        start = int(below.searchsorted(1))
-        darker, weight = darker[start:], weight[start:]
     variance = np.square(mass[-1] * darker - pixels * weight, dtype=np.float64)
     variance /= darker * (pixels - darker)
-    cut = len(below) - 1 - len(darker) + int(variance.argmax())
+    cut = int(variance.argmax())
     inked = below[cut + 1 :] - below[cut]
     return float(cut + 1 + int(inked.searchsorted(0.8 * inked[-1])))
 

@@ -39,6 +39,7 @@ _MIN_PART = 0.06  # share of the strokes; a smaller part beside the digit does n
 _MIN_CERTAINTY = 0.65  # mean amount of strokes, weighted by itself
 _DOUBT_WEIGHT = 20.0  # in log-odds per unit of certainty that is missing
 _SMALL_DIGIT_PENALTY = 2.0  # in log-odds; what is hardly visible in the whole is rarely a digit
+_MAX_STRETCH = 4.0  # of the width or height of the network's input
 _PRIOR = np.float32(8)  # of 255: weight of the wider surroundings in the paper of a cell
 
 Levels = NDArray[np.uint8]
@@ -69,10 +70,10 @@ def find_in_scene(image: Image.Image, reduced: Image.Image) -> Strokes | None:
     if box is None:
         return None
     left, top, right, bottom = box
-    if side > _SIDE:
-        penalty += _SMALL_DIGIT_PENALTY
-    elif min(image.size) < plain_paper.MIN_RULED_SIDE:
+    if min(image.size) < plain_paper.MIN_RULED_SIDE:
         penalty = 0.0
+    elif side > _SIDE:
+        penalty += _SMALL_DIGIT_PENALTY
     return Strokes(ink[top:bottom, left:right], move_box(box, part, size, area), penalty)
 
 
@@ -190,6 +191,11 @@ def _main_span(
     return starts[0], ends[0]
 
 
+def load_network() -> None:
+    """Load the network, which the first scene would otherwise do."""
+    _session()
+
+
 @cache
 def _session() -> ort.InferenceSession:
     options = ort.SessionOptions()
@@ -200,7 +206,8 @@ def _session() -> ort.InferenceSession:
 
 def _network_size(image: Image.Image, side: int) -> tuple[int, int]:
     """Return the width and height of the network's input: about the area of a square of `side`."""
-    stretch = math.sqrt(image.width / image.height)
+    # A very long strip gets no larger input, which would hold its thread for long.
+    stretch = min(max(math.sqrt(image.width / image.height), 1 / _MAX_STRETCH), _MAX_STRETCH)
     width, height = (
         _STEP * max(1, round(side * factor / _STEP)) for factor in (stretch, 1 / stretch)
     )

@@ -1,6 +1,7 @@
 """Runtimes of a network behind one interface: ONNX Runtime, OpenVINO, torch, a fake for tests."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
@@ -118,6 +119,17 @@ def alternatives(
         for each in precisions
         if (runtime, each) != (default, "fp32")
     ]
+
+
+def versions() -> list[str]:
+    """Return the names and versions of the installed runtimes."""
+    from importlib import metadata  # late: it takes 10 ms of the start
+
+    found = []
+    for package in ("onnxruntime", "openvino", "torch"):
+        with suppress(metadata.PackageNotFoundError):
+            found.append(f"{package} {metadata.version(package)}")
+    return found
 
 
 def _choose(artifact: Artifact) -> Literal["onnx", "torch"]:
