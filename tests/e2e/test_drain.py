@@ -25,7 +25,7 @@ PARTIAL_REQUEST = b"\r\n".join(
 MAX_SHUTDOWN = 8  # s from the signal to the exit
 
 
-# Each worker logs once that its model is ready.
+# Each worker logs once that its model is loaded.
 TWO_WORKERS = {"WEB_CONCURRENCY": "2", "PRISM_MODELS": "mnist-cnn"}
 
 
@@ -59,7 +59,7 @@ def backend(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[BackendP
     environ = TWO_WORKERS | {"WEB_CONCURRENCY": request.param, "TMPDIR": str(tmp_path)}
     with BackendProcess(log, **environ) as backend:
         backend.wait_until_ready()
-        wait_for(log, "is ready", int(request.param))
+        wait_for(log, "is loaded", int(request.param))
         yield backend
 
 
@@ -127,11 +127,11 @@ def test_killed_worker_is_replaced_and_temporary_files_are_removed(tmp_path: Pat
     log, scratch = tmp_path / "log", tmp_path / "scratch"
     scratch.mkdir()
     with BackendProcess(log, **TWO_WORKERS, TMPDIR=str(scratch)) as backend:
-        text = wait_for(log, "is ready", 2)
+        text = wait_for(log, "is loaded", 2)
         assert len(list(scratch.glob("prism-metrics-*"))) == 1
         worker = int(re.findall(r"Started server process \[(\d+)\]", text)[0])
         os.kill(worker, signal.SIGKILL)
-        wait_for(log, "is ready", 3)
+        wait_for(log, "is loaded", 3)
         assert backend.get("/ready").status_code == 200
         backend.process.terminate()
         assert backend.process.wait(timeout=MAX_SHUTDOWN) == -signal.SIGTERM
@@ -145,7 +145,7 @@ def test_service_survives_the_end_of_a_worker(sig: signal.Signals, tmp_path: Pat
     log = tmp_path / "log"
     digit = encoded(noise(28, 28), "PNG")
     with BackendProcess(log, **TWO_WORKERS, PRISM_TIMEOUT="30") as backend:
-        text = wait_for(log, "is ready", 2)
+        text = wait_for(log, "is loaded", 2)
         worker = int(re.findall(r"Started server process \[(\d+)\]", text)[0])
         os.kill(worker, sig)
         if sig == signal.SIGKILL:  # its accepted requests are lost
@@ -155,7 +155,7 @@ def test_service_survives_the_end_of_a_worker(sig: signal.Signals, tmp_path: Pat
             assert time.monotonic() < end, "no other worker is ready"
             response = httpx.post(f"{backend.url}/classify", files={"file": digit}, timeout=40)
             assert response.status_code == 200
-            responses += log.read_text().count("is ready") == 3
+            responses += log.read_text().count("is loaded") == 3
         backend.process.terminate()
         assert backend.process.wait(timeout=MAX_SHUTDOWN) == -signal.SIGTERM
 
@@ -172,7 +172,7 @@ def is_listening(backend: BackendProcess) -> bool:
 def test_workers_exit_when_their_parent_is_killed(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with BackendProcess(log, **TWO_WORKERS) as backend:
-        wait_for(log, "is ready", 2)
+        wait_for(log, "is loaded", 2)
         backend.process.kill()
         backend.process.wait()
         end = time.monotonic() + MAX_SHUTDOWN

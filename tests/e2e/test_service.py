@@ -131,6 +131,6 @@ def test_health_responds_at_once_during_16_large_uploads(backend_url: str) -> No
             started = time.perf_counter()
             assert probe.get("/health").status_code == 200
             durations.append(time.perf_counter() - started)
-        assert {done.result() for done in uploads} <= {200, 504}
+        assert {done.result() for done in uploads} <= {200, 429, 504}
     assert len(durations) >= 5
     assert statistics.median(durations) < 0.1  # inference must not block the event loop

@@ -144,14 +144,14 @@ def suspend(worker: int) -> float:
 def test_suspended_worker_is_replaced(tmp_path: Path) -> None:
     log = tmp_path / "log"
     with BackendProcess(log, **ENVIRON) as backend:
-        wait_for(log, "is ready", 2)
+        wait_for(log, "is loaded", 2)
         worker = wait_for_workers(backend, 2)[0]
         started = suspend(worker)
         lost = client_ports(worker, backend.port)
         with sending(backend.port) as clients:
             wait_for(log, f"worker {worker} is suspended: killing it")
             silence = time.monotonic() - started
-            wait_for(log, "is ready", 3)
+            wait_for(log, "is loaded", 3)
         print(f"killed after {silence:.1f} s, replaced after {time.monotonic() - started:.1f} s")
         print(clients.statuses, f"longest {clients.longest:.1f} s")
     assert silence < MAX_SILENCE
@@ -166,4 +166,4 @@ def test_worker_that_is_suspended_while_it_starts_is_replaced(tmp_path: Path) ->
         started = suspend(worker)
         wait_for(log, f"worker {worker} is suspended: killing it")
         assert time.monotonic() - started < MAX_SILENCE
-        wait_for(log, "is ready", 2)
+        wait_for(log, "is loaded", 2)
