@@ -12,7 +12,7 @@ CLUTTER_WEIGHT = 20.0  # of clutter, in log-odds that the image shows something 
 _MIN_SIDE = 16  # pixels; smaller images are crops of a digit
 _MIN_PAGE_SIDE = 20  # pixels; a smaller rectangle is no sheet or frame
 _MAX_HULL = 0.85  # share of its box that the hull of a digit fills; that of a sheet or frame is 1
-_MAX_FILL = 0.6  # share of its box that a digit fills; a sheet fills most of it
+_MAX_FILL = 0.62  # share of its box that a digit fills; a sheet fills most of it
 _MAX_BORDER = 14  # a border takes at most this fraction of a side
 _MAX_INKED = 0.9  # share of a row or column with ink; more is a ruled line
 
