@@ -15,8 +15,6 @@ MAX_TOP: Final = 10  # stored entries of `top`
 THUMBNAIL_SIDE: Final = 256  # pixels of the longer side
 _WEBP_QUALITY: Final = 80  # of 100
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_TIME_LENGTH: Final = 10  # characters of an ID with its time
-_CROCKFORD: Final = str.maketrans("ABCDEFGHJKMNPQRSTVWXYZ", "abcdefghijklmnopqrstuv")
 
 
 class HistoryRecord(TypedDict):
@@ -131,9 +129,8 @@ def make_feedback(
 
 
 def time_of(classification_id: str) -> datetime:
-    """Return the creation time of a ULID, in UTC."""
-    digits = classification_id[:_TIME_LENGTH].translate(_CROCKFORD)
-    return _EPOCH + timedelta(milliseconds=int(digits, 32))
+    """Return the creation time of an id, in UTC."""
+    return _EPOCH + timedelta(milliseconds=ULID.from_str(classification_id).milliseconds)
 
 
 def first_id(time: datetime) -> str:

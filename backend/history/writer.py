@@ -1,14 +1,11 @@
 """A thread that commits records in groups: records that arrive during a commit share the next one.
 
-Groups, not single records, are handed to the thread: waking it costs more than storing a row, and
-each of its steps competes with the event loop for the GIL. While the event loop is busy, a group
-therefore waits for more records.
+Groups, not single records, are handed to the thread: waking it costs more than storing a row.
 """
 
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
@@ -25,8 +22,6 @@ log = logging.getLogger("prism.history")
 COMMIT_TIMEOUT: Final = 0.5  # s that a request waits for its commit
 MAX_EARLY_RECORDS: Final = 1000  # records that wait until the database is open
 _GROUP_SIZE: Final = 32  # records per commit
-_MAX_DELAY: Final = 0.0  # s that a group waits for more records while the event loop is busy
-_IDLE_ITERATION: Final = 2e-4  # s; an iteration of the event loop with other work takes longer
 _RETRY_DELAY: Final = 1.0  # s between two attempts to open or to commit
 _CLOSE_TIMEOUT: Final = 2.0  # s for the last commit
 
@@ -73,7 +68,7 @@ class Writer:
         self._pending.append((record, committed))
         if not self._busy:
             self._busy = True
-            self._collect()
+            self._loop.call_soon(self._hand_over)  # with other records of this iteration
         timer = self._loop.call_later(COMMIT_TIMEOUT, self._time_out, committed)
         try:
             return await committed
@@ -90,21 +85,6 @@ class Writer:
         await asyncio.to_thread(self._thread.join, _CLOSE_TIMEOUT)
         if self._store is not None and not self._thread.is_alive():
             self._store.close()
-
-    def _collect(self, latest: float | None = None) -> None:
-        """Hand the next group over once the event loop is idle, or at the time `latest`."""
-        now = time.perf_counter()
-        latest = latest or now + _MAX_DELAY
-        self._loop.call_soon(self._check_group, now, latest)
-
-    def _check_group(self, before: float, latest: float) -> None:
-        """Hand the group over unless the event loop had other work since `before`."""
-        now = time.perf_counter()
-        is_idle = now - before < _IDLE_ITERATION
-        if is_idle or now >= latest or len(self._pending) >= _GROUP_SIZE:
-            self._hand_over()
-        else:
-            self._collect(latest)
 
     def _hand_over(self) -> None:
         """Hand the next group to the thread."""
@@ -136,7 +116,7 @@ class Writer:
             self._fail(failure)
         else:
             self._recover()
-            self._collect()
+            self._hand_over()
         for committed, is_stored in outcomes:
             if not committed.done():
                 committed.set_result(is_stored)

@@ -4,16 +4,16 @@ from collections.abc import Iterable
 from typing import Final
 
 import orjson
+from ulid import ULID
 
 from backend.api.errors import PROBLEM_TYPE, RequestError, problem_for
-from backend.api.ids import new_id
 
 _RETRY: Final = (b"retry-after", b"1")
 
 
 def refusal(error: RequestError, default_headers: list[tuple[bytes, bytes]]) -> bytes:
     """Return the bytes of the response to an error; the connection is closed after it."""
-    request_id = new_id()
+    request_id = str(ULID())
     problem = problem_for(error, request_id)
     body = orjson.dumps(problem)
     headers = [

@@ -96,32 +96,11 @@ async def test_waiting_records_share_the_next_commit(open_writer: Writer, store:
     assert [len(group) for group in store.groups] == [1, 9]
 
 
-async def test_group_waits_while_the_event_loop_is_busy(
-    open_writer: Writer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+async def test_records_of_one_iteration_of_the_event_loop_share_a_commit(
+    open_writer: Writer, store: FakeStore
 ) -> None:
-    monkeypatch.setattr(writer, "_IDLE_ITERATION", 0)
-    monkeypatch.setattr(writer, "_MAX_DELAY", 1e6)
-    monkeypatch.setattr(writer, "_GROUP_SIZE", 3)
-    waiting = []
-    for _ in range(3):
-        assert store.groups == []
-        waiting.append(asyncio.create_task(open_writer.add(make_record())))
-        for _ in range(9):
-            await asyncio.sleep(0)
-    assert all(await asyncio.gather(*waiting))
-    assert [len(group) for group in store.groups] == [3]
-    monkeypatch.setattr(writer, "_MAX_DELAY", 0)
-    # The group after a commit may still have the old delay: fill it.
     assert all(await asyncio.gather(*(open_writer.add(make_record()) for _ in range(3))))
-
-
-@pytest.mark.parametrize(("idle", "delay"), [(1e6, 1e6), (0, 0.001)])
-async def test_group_is_committed_when_the_event_loop_is_idle_or_after_the_delay(
-    open_writer: Writer, monkeypatch: pytest.MonkeyPatch, idle: float, delay: float
-) -> None:
-    monkeypatch.setattr(writer, "_IDLE_ITERATION", idle)
-    monkeypatch.setattr(writer, "_MAX_DELAY", delay)
-    assert await open_writer.add(make_record())
+    assert [len(group) for group in store.groups] == [3]
 
 
 async def test_rejected_row_is_not_stored(open_writer: Writer, store: FakeStore) -> None:

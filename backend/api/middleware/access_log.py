@@ -12,10 +12,10 @@ import time
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from ulid import ULID
 
 from backend.api.errors import error_response
 from backend.api.fields import fields_of
-from backend.api.ids import new_id
 from backend.inference.errors import ClosedError
 from backend.telemetry.logs import AccessRecord
 from backend.telemetry.metrics import Metrics
@@ -45,7 +45,7 @@ class AccessLogMiddleware:
             return
         headers = fields_of(scope)
         client_id = headers.get(_HEADER, b"")
-        raw_id = client_id if _VALID_ID.fullmatch(client_id) else new_id().encode()
+        raw_id = client_id if _VALID_ID.fullmatch(client_id) else str(ULID()).encode()
         request_id = raw_id.decode()
         trace_headers = headers.get(b"traceparent", b""), headers.get(b"x-cloud-trace-context", b"")
         # Never reset: each request runs in its own task and context, and unexpected errors are

@@ -4,8 +4,8 @@ import base64
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from ulid import ULID
 
-from backend.api.ids import new_id
 from backend.inference import explain
 from backend.inference.models.artifact import Manifest
 from backend.inference.types import ClassificationResult
@@ -138,7 +138,7 @@ def make_classification(
         for index in result.ranking[:top_k].tolist()
     ]
     fields: dict[str, object] = {
-        "id": new_id(),
+        "id": str(ULID()),
         "filename": filename,
         "model": {"name": manifest.name, "version": manifest.version},
         "prediction": top[0]["label"],
