@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm import tqdm
 
-from backend.inference.preprocessing import boxes, plain_paper, scene, segmentation, strokes
 from backend.inference.preprocessing import digit_crop as digit_search
+from backend.inference.preprocessing import plain_paper, scene, segmentation, strokes
 from backend.inference.preprocessing.digit_crop import DigitPreprocess, find_digit
 from training.data import (
     degradation,
@@ -32,7 +32,7 @@ from training.data import (
 from training.data.digits import NEGATIVE, DataError, Digits
 
 CHUNK_SIZE = 500  # images per parallel task
-_PREPROCESSING_MODULES = (segmentation, plain_paper, scene, boxes, strokes, digit_search)
+_PREPROCESSING_MODULES = (segmentation, plain_paper, scene, strokes, digit_search)
 
 Crops = NDArray[np.uint8]
 

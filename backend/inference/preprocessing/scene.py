@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from backend.inference.preprocessing import plain_paper
-from backend.inference.preprocessing.boxes import (
+from backend.inference.preprocessing.strokes import (
+    Strokes,
+    dilate,
     longer_side,
     move_box,
     reduce_image,
     surroundings,
+    to_array,
 )
-from backend.inference.preprocessing.strokes import Strokes, dilate, to_array
 
 NETWORK = Path(__file__).with_name("scene.onnx")
 

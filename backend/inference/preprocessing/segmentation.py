@@ -9,13 +9,14 @@ import numpy as np
 from PIL import Image, ImageChops
 
 from backend.inference.preprocessing import plain_paper, scene
-from backend.inference.preprocessing.boxes import (
+from backend.inference.preprocessing.strokes import (
+    Strokes,
     longer_side,
     move_box,
     reduce_image,
     surroundings,
+    to_array,
 )
-from backend.inference.preprocessing.strokes import Strokes, to_array
 
 FINE_SIDE = 56  # a digit with fewer pixels is searched again at a higher resolution, if available
 
