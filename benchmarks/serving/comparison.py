@@ -54,7 +54,7 @@ class Comparison:
             for one in selected
             if one.runtime in runtimes and len(values[one.name]) == rounds
         ]
-        label = f"best {self.to} peer".replace("peer peer", "peer")
+        label = "best peer" if self.to == "peer" else f"best {self.to} peer"
         if not peers:
             return label, ()
         if metric == "latency":
