@@ -143,10 +143,7 @@ class Batcher(Generic[T, R]):
             if self._closed:
                 raise ClosedError
             self._replace_stuck_runners()
-            if len(self._entries) >= self._queue_size:
-                self._entries.discard(lambda each: each.future.done())
-            if len(self._entries) >= self._queue_size:
-                raise queue_full_error()
+            make_room(self._entries, self._queue_size)
             self._entries.push(entry, client, cost)
             self._changed.notify()
         entry.future.add_done_callback(lambda _: self._forget(entry))
@@ -309,9 +306,12 @@ def set_results(results: Sequence[tuple[Entry[T, R], R | Exception]]) -> None:
             entry.future.set_result(result)
 
 
-def queue_full_error() -> QueueFullError:
-    """Return the error of a full queue."""
-    return QueueFullError("The queue is full. Try again in a moment.")
+def make_room(entries: FairQueue[Entry[T, R]], queue_size: int) -> None:
+    """Discard finished entries from a full queue; raise QueueFullError if it is still full."""
+    if len(entries) >= queue_size:
+        entries.discard(lambda each: each.future.done())
+        if len(entries) >= queue_size:
+            raise QueueFullError("The queue is full. Try again in a moment.")
 
 
 def deadline_error() -> DeadlineError:

@@ -15,7 +15,7 @@ from backend.inference.batcher import (
     Batch,
     Entry,
     deadline_error,
-    queue_full_error,
+    make_room,
     set_results,
 )
 from backend.inference.errors import ClosedError
@@ -77,10 +77,7 @@ class LoopBatcher(Generic[T, P, R]):
         """Queue an item and return the future of its result, as `Batcher.submit` does."""
         if self._closed:
             raise ClosedError
-        if len(self._entries) >= self._queue_size:
-            self._entries.discard(lambda each: each.future.done())
-            if len(self._entries) >= self._queue_size:
-                raise queue_full_error()
+        make_room(self._entries, self._queue_size)
         loop = asyncio.get_running_loop()
         entry = Entry[T, R](item, deadline, loop, loop.create_future())
         self._entries.push(entry, client, cost)
