@@ -29,7 +29,7 @@ BROWSER_FLAGS = [
     "--use-fake-device-for-media-stream",
     "--use-fake-ui-for-media-stream",
 ]
-TIMEOUT_MS = 30_000  # for slow machines: a wait ends as soon as its condition holds
+TIMEOUT_MS = 90_000  # for slow machines: a wait ends as soon as its condition holds
 
 Visit = Callable[..., Page]
 

@@ -71,13 +71,19 @@ def selector(page: Page, label: str) -> Locator:
 
 
 def select_by_keyboard(page: Page, label: str, option: str) -> None:
-    for _ in range(10):  # an open list closes when the page scrolls, as after a previous choice
+    """Select an option; try again if the list closed, as it does while the page scrolls."""
+    combobox = page.get_by_role("combobox", name=re.compile(label))
+    group = main(page).get_by_role("group").filter(has=combobox)
+    selected = group.get_by_role("button", name="Clear value")
+    for _ in range(10):
         selector(page, label).focus()
         selector(page, label).fill(option)
         with suppress(PlaywrightTimeoutError):
             page.get_by_role("option", name=option, exact=True).wait_for(timeout=3_000)
+            selector(page, label).press("Enter")
+            selected.wait_for(timeout=3_000)  # until then the value is only the typed text
             break
-    selector(page, label).press("Enter")
+    expect(selected).to_be_visible()
     expect(selector(page, label)).to_have_value(option)
 
 
