@@ -155,7 +155,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--against",
         metavar="REVISION",
         help="compare Prism with this git revision of it instead of with peers; exit with 1 if "
-        f"it became slower by more than {against.TOLERANCE:.0%} "
+        f"it became slower by more than {100 * against.TOLERANCE:.0f}%% "
         f"(default scenarios: {', '.join(against.DEFAULT)})",
     )
     option(

@@ -78,3 +78,10 @@ def test_figures_are_not_stored_without_write(scenarios: list[Simulated], tmp_pa
     assert command.main([]) == 0
     assert not (tmp_path / "results").exists()
     assert "old" in (tmp_path / "performance.md").read_text()
+
+
+def test_help_lists_the_options(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        command.main(["--help"])
+    assert end.value.code == 0
+    assert "--against REVISION" in capsys.readouterr().out
