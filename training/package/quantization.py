@@ -7,6 +7,7 @@ activation map are computed in float32 from the last quantized features.
 """
 
 import logging
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,7 @@ CARD: Final = """
 `model.int8.onnx` computes with 8-bit integers. Its ranges were set with {images}. The service
 uses it only where it is faster and its answers agree (docs/models.md).
 """
+_CARD_SECTION: Final = re.compile(r"^## Quantized graph\n.*?(?=^## |\Z)", re.DOTALL | re.MULTILINE)
 
 
 def quantize_folder(model: Artifact, source: Source | None) -> list[str]:
@@ -77,8 +79,9 @@ def quantize_folder(model: Artifact, source: Source | None) -> list[str]:
     _quantize(model.onnx, rows, model.folder / artifact.INT8)
     card = model.folder / artifact.CARD
     if card.is_file():
-        text = card.read_text(encoding="utf-8").partition(CARD.partition("\n\n")[0])[0]
-        card.write_text(text + CARD.format(images=f"{len(rows)} {kind}"), encoding="utf-8")
+        before = _CARD_SECTION.sub("", card.read_text(encoding="utf-8"))
+        section = CARD.format(images=f"{len(rows)} {kind}")
+        card.write_text(f"{before.rstrip()}\n{section}", encoding="utf-8")
     model = artifact.write_manifest(model.folder, model.manifest)
     return _report(model, rows, kind)
 

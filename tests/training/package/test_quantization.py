@@ -32,11 +32,11 @@ def few_generated_images() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
-    """A copy of the shipped digit model with a quantized graph."""
+    """A copy of a shipped digit model with a quantized graph."""
     out = tmp_path_factory.mktemp("models")
-    shutil.copytree(ROOT / "models" / "mnist-cnn", out / "mnist-cnn")
-    run("mnist-cnn", "--quantize", "--out", out)
-    return artifact.read(out / "mnist-cnn")
+    shutil.copytree(ROOT / "models" / "mnist-mlp", out / "mnist-mlp")
+    run("mnist-mlp", "--quantize", "--out", out)
+    return artifact.read(out / "mnist-mlp")
 
 
 @pytest.fixture
@@ -65,10 +65,15 @@ def test_existing_folder_gets_a_quantized_graph_with_checksum_and_note(model: Ar
     assert model.manifest.calibration is not None
 
 
-def test_quantizing_again_keeps_one_note_in_the_card(model: Artifact) -> None:
-    before = (model.folder / artifact.CARD).read_text()
-    run("mnist-cnn", "--quantize", "--out", model.folder.parent)
-    assert (model.folder / artifact.CARD).read_text() == before
+def test_quantizing_again_replaces_the_note_and_keeps_what_follows(model: Artifact) -> None:
+    card = model.folder / artifact.CARD
+    section = "\n## Limits\n\nOnly digits.\n"
+    card.write_text(card.read_text() + section)
+    artifact.write_manifest(model.folder, model.manifest)
+    run("mnist-mlp", "--quantize", "--out", model.folder.parent)
+    text = card.read_text()
+    assert section in text
+    assert text.count("## Quantized graph") == 1
 
 
 def test_quantized_graph_computes_with_integers_and_agrees(model: Artifact) -> None:
@@ -108,7 +113,7 @@ def test_too_few_images_are_refused_and_the_folder_stays(
     (photos / "0.png").write_bytes(b"no image")
     before = (model.folder / artifact.MANIFEST).read_bytes()
     message = run_and_fail(
-        "mnist-cnn", "--quantize", photos, "--out", model.folder.parent, capsys=capsys
+        "mnist-mlp", "--quantize", photos, "--out", model.folder.parent, capsys=capsys
     )
     assert "199 images that can be read; --quantize needs at least 200" in message
     assert (model.folder / artifact.MANIFEST).read_bytes() == before
