@@ -3,6 +3,7 @@
 Records with an existing id are skipped: an earlier attempt stored them.
 """
 
+import sqlite3
 from collections.abc import Sequence
 from datetime import UTC
 from functools import lru_cache
@@ -19,6 +20,7 @@ _COLUMNS: Final = [
     column.name for column in answers.c if column.name not in Feedback.__annotations__
 ]
 _NAMES: Final = ", ".join(_COLUMNS)
+_IN_MEMORY: Final = (None, "", ":memory:")
 _JSON: Final = frozenset({"top", "prediction_set", "timings"})
 # The server converts the JSON text to the types of the columns. One value for all rows costs the
 # client less than half of binding each value of each row.
@@ -46,35 +48,85 @@ class PostgresInserter:
             if thumbnails := _thumbnails(records):
                 connection.execute(postgresql.insert(pictures).on_conflict_do_nothing(), thumbnails)
 
+    def prepare(self) -> None:
+        """Do nothing: `insert_now` is not possible."""
+
+    def insert_now(self, records: Sequence[HistoryRecord]) -> bool:
+        """Return False: the server is too far away for the event loop to wait for it."""
+        return False
+
     def close(self) -> None:
         """Do nothing: connections return to the pool after each call."""
 
 
 class SqliteInserter:
-    """Keeps its connection: taking one from the pool costs as much as storing two rows."""
+    """Keeps its connections: taking one from the pool costs as much as storing two rows.
+
+    `__call__` is for a thread, `insert_now` for the event loop.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._raw: PoolProxiedConnection | None = None
+        self._immediate: PoolProxiedConnection | None = None
 
     def __call__(self, records: Sequence[HistoryRecord]) -> None:
-        # Each call of SQLite releases the GIL, and then competes with the event loop for it.
-        # Therefore all rows are one statement, which is a transaction by itself.
-        statement = _insert_rows(len(records))
-        values = tuple(value for one in records for value in _row(one))
         if thumbnails := _thumbnails(records):
             with self._engine.begin() as connection:
-                connection.exec_driver_sql(statement, values)
+                connection.exec_driver_sql(*_statement(records))
                 connection.execute(sqlite.insert(pictures).on_conflict_do_nothing(), thumbnails)
             return
         self._raw = self._raw or self._engine.raw_connection()
-        # Unlike execute(), executemany() does not read the row id, for which it releases the GIL.
-        self._raw.cursor().executemany(statement, (values,))
+        _execute(self._raw, records)
+
+    def prepare(self) -> None:
+        """Open the connection of `insert_now` to the present database."""
+        self._close_immediate()
+        if self._engine.url.database in _IN_MEMORY:
+            return
+        connection = self._engine.raw_connection()
+        connection.detach()  # the pool must not get its settings
+        connection.cursor().execute("PRAGMA busy_timeout=0")
+        # A checkpoint waits for the disk. It is left to the commits of the thread.
+        connection.cursor().execute("PRAGMA wal_autocheckpoint=0")
+        self._immediate = connection
+
+    def insert_now(self, records: Sequence[HistoryRecord]) -> bool:
+        """Commit without waiting for the disk or a lock; return whether that was possible."""
+        if self._immediate is None or any(one["thumbnail"] is not None for one in records):
+            return False
+        try:
+            _execute(self._immediate, records)
+        except sqlite3.Error:
+            return False
+        return True
 
     def close(self) -> None:
+        self._close_immediate()
         if self._raw is not None:
             self._raw.close()
             self._raw = None
+
+    def _close_immediate(self) -> None:
+        if self._immediate is not None:
+            self._immediate.close()
+            self._immediate = None
+
+
+def _execute(connection: PoolProxiedConnection, records: Sequence[HistoryRecord]) -> None:
+    """Insert rows into SQLite.
+
+    Each call of SQLite releases the GIL, and then competes with other threads for it. Therefore
+    all rows are one statement, which is a transaction by itself. Unlike execute(), executemany()
+    does not read the row id, for which it releases the GIL.
+    """
+    statement, values = _statement(records)
+    connection.cursor().executemany(statement, (values,))
+
+
+def _statement(records: Sequence[HistoryRecord]) -> tuple[str, tuple[Any, ...]]:
+    values = tuple(value for one in records for value in _row(one))
+    return _insert_rows(len(records)), values
 
 
 @lru_cache(maxsize=32)  # as many as a group has records; sqlite3 keeps them prepared

@@ -1,4 +1,4 @@
-"""The stored classifications: one thread inserts, any thread reads and updates."""
+"""The stored classifications: the writer inserts, any thread reads and updates."""
 
 import logging
 import re
@@ -57,6 +57,7 @@ class Store:
         """Create or migrate the tables. Idempotent."""
         try:
             database.prepare(self._engine)
+            self._insert.prepare()
         except Exception as error:  # lock file, Alembic or disk
             raise HistoryUnavailableError from error
 
@@ -76,6 +77,13 @@ class Store:
             log.warning("a classification cannot be stored: %s", _message(error))
             return {records[0]["id"]}
         return set()
+
+    def add_now(self, records: Sequence[HistoryRecord]) -> bool:
+        """Commit `records` on the event loop if that takes no waiting; return whether it did.
+
+        It does not with PostgreSQL, with thumbnails, while the database is locked, and on errors.
+        """
+        return self._insert.insert_now(records)
 
     def get(self, classification_id: str) -> StoredRecord:
         """Return one classification; raise UnknownClassificationError."""

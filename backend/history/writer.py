@@ -1,6 +1,7 @@
-"""A thread that commits records in groups: records that arrive during a commit share the next one.
+"""Commits records in groups: records that arrive during a commit share the next one.
 
-Groups, not single records, are handed to the thread: waking it costs more than storing a row.
+SQLite commits a group in less time than it takes to wake a thread and to be woken by it, so the
+event loop does it. A thread does what may have to wait: for PostgreSQL, a lock, or a slow disk.
 """
 
 import asyncio
@@ -22,14 +23,18 @@ log = logging.getLogger("prism.history")
 COMMIT_TIMEOUT: Final = 0.5  # s that a request waits for its commit
 MAX_EARLY_RECORDS: Final = 1000  # records that wait until the database is open
 _GROUP_SIZE: Final = 32  # records per commit
+_MAX_SECONDS: Final = 0.005  # of a commit on the event loop; a disk that needs more is slow
+_SLOW_DISK_PAUSE: Final = 60.0  # s in which the thread commits for a slow disk
+_CHECKPOINT_INTERVAL: Final = 64  # groups after which the thread commits one, with a checkpoint
 _RETRY_DELAY: Final = 1.0  # s between two attempts to open or to commit
 _CLOSE_TIMEOUT: Final = 2.0  # s for the last commit
 
 _Item = tuple[HistoryRecord, asyncio.Future[bool] | None]
+_Outcome = tuple[asyncio.Future[bool], bool]  # of a request: whether its record is stored
 
 
 class Writer:
-    """Commits records in a thread of its own; its methods run on one event loop.
+    """Commits records, on the event loop or in a thread; its methods run on one event loop.
 
     Records that arrive before the database is open are committed later, and their requests do not
     wait. A failed commit is retried until it succeeds; until then further records are rejected.
@@ -45,6 +50,8 @@ class Writer:
         self._queue: SimpleQueue[list[_Item]] = SimpleQueue()  # an empty group ends the thread
         self._busy = True  # a group is in the queue or being committed
         self._failing = False
+        self._groups = 0
+        self._slow_until = 0.0  # time of the event loop
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="prism-history", daemon=True)
         self._thread.start()
@@ -68,7 +75,7 @@ class Writer:
         self._pending.append((record, committed))
         if not self._busy:
             self._busy = True
-            self._loop.call_soon(self._hand_over)  # with other records of this iteration
+            self._loop.call_soon(self._commit_next)  # with other records of this iteration
         timer = self._loop.call_later(COMMIT_TIMEOUT, self._time_out, committed)
         try:
             return await committed
@@ -86,12 +93,28 @@ class Writer:
         if self._store is not None and not self._thread.is_alive():
             self._store.close()
 
-    def _hand_over(self) -> None:
-        """Hand the next group to the thread."""
+    def _commit_next(self) -> None:
+        """Commit the next group, or hand it to the thread."""
         group, self._pending = self._pending[:_GROUP_SIZE], self._pending[_GROUP_SIZE:]
-        self._busy = bool(group)
-        if group:
+        if group and not self._commit_now(group):
             self._queue.put(group)
+            return
+        self._busy = bool(self._pending)
+        if self._busy:
+            self._loop.call_soon(self._commit_next)
+
+    def _commit_now(self, group: list[_Item]) -> bool:
+        """Commit a group on the event loop if that is fast; return whether it is committed."""
+        self._groups += 1
+        started = self._loop.time()
+        if started < self._slow_until or self._groups % _CHECKPOINT_INTERVAL == 0:
+            return False
+        if not self.store.add_now([record for record, _ in group]):
+            return False
+        if self._loop.time() - started > _MAX_SECONDS:
+            self._slow_until = self._loop.time() + _SLOW_DISK_PAUSE
+        _set_results([(committed, True) for _, committed in group if committed])
+        return True
 
     def _time_out(self, committed: asyncio.Future[bool]) -> None:
         if not committed.done():
@@ -108,18 +131,14 @@ class Writer:
             log.warning("classifications are stored again")
         self._failing = False
 
-    def _resolve(
-        self, outcomes: Sequence[tuple[asyncio.Future[bool], bool]], failure: str = ""
-    ) -> None:
+    def _resolve(self, outcomes: Sequence[_Outcome], failure: str = "") -> None:
         """Set the results of waiting requests; `failure` is the reason of a failed commit."""
         if failure:
             self._fail(failure)
         else:
             self._recover()
-            self._hand_over()
-        for committed, is_stored in outcomes:
-            if not committed.done():
-                committed.set_result(is_stored)
+            self._commit_next()
+        _set_results(outcomes)
 
     def _run(self) -> None:
         store = self._open()
@@ -138,7 +157,7 @@ class Writer:
                 self._closing.wait(_RETRY_DELAY)
             else:
                 self._store = store
-                for call in (self._recover, self.opened.set, self.attempted.set, self._hand_over):
+                for call in (self._recover, self.opened.set, self.attempted.set, self._commit_next):
                     self._on_loop(call)
                 return store
         return None
@@ -164,6 +183,12 @@ class Writer:
     def _on_loop(self, callback: Callable[..., None], *args: object) -> None:
         with suppress(RuntimeError):  # the loop has ended
             self._loop.call_soon_threadsafe(callback, *args)
+
+
+def _set_results(outcomes: Sequence[_Outcome]) -> None:
+    for committed, is_stored in outcomes:
+        if not committed.done():
+            committed.set_result(is_stored)
 
 
 def _message(error: BaseException) -> str:

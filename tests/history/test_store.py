@@ -1,6 +1,7 @@
 """The store on SQLite and PostgreSQL."""
 
 import sqlite3
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -53,6 +54,31 @@ def test_stored_record_equals_the_added_one(store: Store) -> None:
         None,
         False,
     )
+
+
+def test_record_is_stored_now_unless_the_database_is_locked(
+    sqlite_store: Store, tmp_path: Path
+) -> None:
+    records = [make_record() for _ in range(3)]
+    assert sqlite_store.add_now(records[:2])
+    with closing(sqlite3.connect(tmp_path / "history.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert not sqlite_store.add_now(records[2:])
+    assert sqlite_store.add_now(records[2:])
+    assert ids(sqlite_store, NO_FILTERS) == [one["id"] for one in reversed(records)]
+
+
+def test_only_sqlite_is_written_now_and_without_thumbnails(store: Store, url: str) -> None:
+    assert not store.add_now([make_record(thumbnail=b"webp")])
+    assert store.add_now([make_record()]) is url.startswith("sqlite")
+
+
+def test_commits_of_the_thread_bound_the_log_of_sqlite(sqlite_store: Store, tmp_path: Path) -> None:
+    for count in range(1, 1000):
+        add = sqlite_store.add if count % 64 == 0 else sqlite_store.add_now
+        add([make_record()])
+    log = next(tmp_path.glob("history.db-wal"))
+    assert log.stat().st_size < 2 * 1000 * 4096  # a checkpoint is due after 1,000 pages
 
 
 def test_numpy_floats_are_stored_as_numbers(store: Store) -> None:

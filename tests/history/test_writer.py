@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import cast
 
@@ -29,6 +30,9 @@ class FakeStore:
         self.can_commit.set()
         self.commits = threading.Semaphore(0)
         self.closed = False
+        self.is_immediate = False  # whether the event loop can commit
+        self.immediate_groups: list[int] = []
+        self.seconds = 0.0  # of a commit on the event loop
 
     def prepare(self) -> None:
         if self.error:
@@ -41,6 +45,12 @@ class FakeStore:
             raise self.error
         self.groups.append([one["id"] for one in records])
         return self.rejected
+
+    def add_now(self, records: Sequence[HistoryRecord]) -> bool:
+        if self.is_immediate:
+            time.sleep(self.seconds)
+            self.immediate_groups.append(len(records))
+        return self.is_immediate
 
     def close(self) -> None:
         self.closed = True
@@ -101,6 +111,32 @@ async def test_records_of_one_iteration_of_the_event_loop_share_a_commit(
 ) -> None:
     assert all(await asyncio.gather(*(open_writer.add(make_record()) for _ in range(3))))
     assert [len(group) for group in store.groups] == [3]
+
+
+async def test_fast_database_is_written_on_the_event_loop(
+    open_writer: Writer, store: FakeStore
+) -> None:
+    store.is_immediate = True
+    assert all(await asyncio.gather(*(open_writer.add(make_record()) for _ in range(40))))
+    assert store.immediate_groups == [32, 8]
+    assert not store.groups
+
+
+async def test_thread_commits_now_and_then_for_the_checkpoints(
+    open_writer: Writer, store: FakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer, "_CHECKPOINT_INTERVAL", 3)
+    store.is_immediate = True
+    for _ in range(6):
+        assert await open_writer.add(make_record())
+    assert (len(store.immediate_groups), len(store.groups)) == (4, 2)
+
+
+async def test_slow_disk_is_left_to_the_thread(open_writer: Writer, store: FakeStore) -> None:
+    store.is_immediate, store.seconds = True, 2 * writer._MAX_SECONDS
+    for _ in range(3):
+        assert await open_writer.add(make_record())
+    assert (len(store.immediate_groups), len(store.groups)) == (1, 2)
 
 
 async def test_rejected_row_is_not_stored(open_writer: Writer, store: FakeStore) -> None:
