@@ -16,9 +16,11 @@ from client.history import (
     StoredClassification,
 )
 from client.types import (
+    Backbone,
     Calibration,
     Classification,
     ClassScore,
+    Embedding,
     Explanation,
     InputSpec,
     ItemError,
@@ -26,6 +28,8 @@ from client.types import (
     ModelInfo,
     ModelRef,
     Models,
+    ModelVersion,
+    ModelVersions,
     ServiceInfo,
     Timings,
 )
@@ -33,9 +37,10 @@ from client.url import base_url
 
 # fmt: off
 __all__ = [
-    "Accuracy", "BackendError", "BackendUnreachable", "Calibration", "ClassScore", "Classification",
-    "Client", "ClientError", "Explanation", "HistoryFilters", "HistoryPage", "HistoryStorage",
-    "InputSpec", "InvalidResponse", "ItemError", "ModelCard", "ModelInfo", "ModelRef", "Models",
-    "ServiceInfo", "StoredClassification", "Timings", "base_url",
+    "Accuracy", "Backbone", "BackendError", "BackendUnreachable", "Calibration", "ClassScore",
+    "Classification", "Client", "ClientError", "Embedding", "Explanation", "HistoryFilters",
+    "HistoryPage", "HistoryStorage", "InputSpec", "InvalidResponse", "ItemError", "ModelCard",
+    "ModelInfo", "ModelRef", "ModelVersion", "ModelVersions", "Models", "ServiceInfo",
+    "StoredClassification", "Timings", "base_url",
 ]
 # fmt: on

@@ -1,36 +1,43 @@
-"""Client of the backend: one session, timeouts and typed responses."""
+"""Client of the backend: one method per request, with typed responses."""
 
-import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from http.cookiejar import DefaultCookiePolicy
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from client.errors import BackendError, BackendUnreachable, InvalidResponse
+from client.errors import BackendError, InvalidResponse
 from client.history import History
 from client.parsing import (
     Object,
     parse_card,
     parse_classification,
+    parse_embedding,
     parse_info,
     parse_item,
     parse_models,
     parse_object,
-    parse_problem,
+    parse_version,
+    parse_versions,
 )
-from client.types import Classification, ItemError, ModelCard, Models, ServiceInfo
-from client.url import base_url, is_loopback
+from client.session import Part, Session, Timeout
+from client.types import (
+    Classification,
+    Embedding,
+    ItemError,
+    ModelCard,
+    Models,
+    ModelVersion,
+    ModelVersions,
+    ServiceInfo,
+)
 
 CONNECT_TIMEOUT = 3.05  # s, just above the 3 s after which TCP retransmits a SYN
 READ_TIMEOUT = 30.0  # s
-MAX_POOLED_CONNECTIONS = 32  # further threads open temporary connections
 
-Part = tuple[str, tuple[str, bytes, str]]
-Timeout = tuple[float, float]  # s to connect, and between two chunks of the response
+T = TypeVar("T")
 
 
 class Client:
@@ -52,23 +59,10 @@ class Client:
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
     ) -> None:
-        self.url = base_url(url)
-        self._timeout = (connect_timeout, read_timeout)
-        self._session = requests.Session()
-        self._session.auth = auth
-        self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, HTTPAdapter(pool_maxsize=MAX_POOLED_CONNECTIONS))
-        if key := (api_key or "").strip():
-            if not re.fullmatch("[!-~]+", key):
-                raise ValueError(
-                    "an API key must consist of printable ASCII characters without spaces"
-                )
-            # Not `Authorization`: `auth` may need that header.
-            self._session.headers["X-API-Key"] = key
-        self.history = History(self._request)
-        # Requests to the local machine must not go through an internet proxy.
-        self._session.trust_env = not is_loopback(self.url)
+        timeout = (connect_timeout, read_timeout)
+        self._session = Session(url, api_key=api_key, auth=auth, timeout=timeout)
+        self.url = self._session.url
+        self.history = History(self._session.request)
 
     def __enter__(self) -> "Client":
         return self
@@ -99,7 +93,7 @@ class Client:
         input of the model, with `explain` a heat map of what decided. Without `store` it is not
         stored in the history.
         """
-        with self._request(
+        with self._session.request(
             "POST",
             "/classify",
             query=_query(model, top_k, coverage, store)
@@ -123,40 +117,23 @@ class Client:
         The result of an invalid image is an ItemError. If the response ends early, raise
         InvalidResponse after the results that arrived.
         """
-        if not images:
-            return
-        names = [name for name, _ in images]
-        with self._request(
-            "POST",
-            "/classify/batch",
-            query=_query(model, top_k, coverage, store),
-            files=[_part(name, content) for name, content in images],
-        ) as response:
-            received = 0
-            for line in response.iter_lines():
-                if not line.strip():
-                    continue
-                if received == len(names):
-                    raise InvalidResponse("more results than images")
-                yield parse_item(parse_object(line), names[received])
-                received += 1
-        if received < len(names):
-            raise InvalidResponse(f"{len(names)} images, but only {received} results")
+        query = _query(model, top_k, coverage, store)
+        return self._results("/classify/batch", query, images, parse_item)
 
     def models(self, *, timeout: Timeout | None = None) -> Models:
         """Return all served models; `timeout` replaces the connect and the read timeout."""
-        with self._request("GET", "/models", timeout=timeout) as response:
+        with self._session.request("GET", "/models", timeout=timeout) as response:
             return parse_models(_json(response))
 
     def model(self, name: str) -> ModelCard:
         """Return a served model with its model card."""
-        with self._request("GET", f"/models/{quote(name, safe='')}") as response:
+        with self._session.request("GET", _path(name)) as response:
             return parse_card(_json(response))
 
     def ready(self) -> bool:
         """Return whether the default model is ready; the backend responds with 503 until it is."""
         try:
-            with self._request("GET", "/ready"):
+            with self._session.request("GET", "/ready"):
                 return True
         except BackendError as error:
             if error.status == requests.codes.service_unavailable:
@@ -165,46 +142,100 @@ class Client:
 
     def info(self) -> ServiceInfo:
         """Return the name and the version of the service."""
-        with self._request("GET", "/") as response:
+        with self._session.request("GET", "/") as response:
             return parse_info(_json(response))
 
-    @contextmanager
-    def _request(
+    def embed(
+        self, files: Sequence[tuple[str, bytes]], model: str = "photos"
+    ) -> Iterator[Embedding | ItemError]:
+        """Embed (file name, content) pairs; yield one result per image, in order.
+
+        `model` is the backbone, or a model taught on it. The result of an invalid image is an
+        ItemError. If the response ends early, raise InvalidResponse after the results that arrived.
+        """
+        return self._results("/embed", {"model": model}, files, parse_embedding)
+
+    def put_model(
         self,
-        method: str,
+        name: str,
+        manifest: Mapping[str, Any],
+        head: bytes,
+        card: str | None = None,
+        reason: str | None = None,
+        activate: bool = True,
+    ) -> ModelVersion:
+        """Upload a version of a taught model: its manifest, `head.safetensors` and model card.
+
+        `reason` is stored with the version. Without `activate` the version is stored but not
+        served. BackendError has the status 401 or 403 without permission, 409 if `name` is not
+        that of a taught model, and 422 if the model is invalid.
+        """
+        parts: list[Part] = [
+            ("manifest", ("manifest.json", json.dumps(manifest).encode(), "application/json")),
+            ("head", ("head.safetensors", head, "application/octet-stream")),
+        ]
+        if card is not None:
+            parts.append(("card", ("README.md", card.encode(), "text/markdown; charset=utf-8")))
+        query = {} if activate else {"activate": "false"}
+        if reason is not None:
+            query["reason"] = reason
+        with self._session.request("PUT", _path(name), query=query, files=parts) as response:
+            return parse_version(_json(response))
+
+    def versions(self, name: str) -> ModelVersions:
+        """Return the stored versions of a taught model."""
+        with self._session.request("GET", f"{_path(name)}/versions") as response:
+            return parse_versions(_json(response))
+
+    def activate(self, name: str, version: int) -> ModelVersion:
+        """Serve a stored version of a taught model from now on."""
+        path = f"{_path(name)}/versions/{version}/activate"
+        with self._session.request("POST", path) as response:
+            return parse_version(_json(response))
+
+    def delete_version(self, name: str, version: int) -> None:
+        """Delete a stored version; BackendError has the status 409 if it is the active one."""
+        with self._session.request("DELETE", f"{_path(name)}/versions/{version}"):
+            pass
+
+    def delete_model(self, name: str) -> None:
+        """Delete a taught model with all its versions."""
+        with self._session.request("DELETE", _path(name)):
+            pass
+
+    def export_model(self, name: str, *, softmax: bool = False, temperature: bool = False) -> bytes:
+        """Return a taught model as a zip with an ONNX graph of the backbone and the head.
+
+        The graph returns logits; with `temperature` calibrated logits, and with `softmax`
+        probabilities.
+        """
+        options = {"softmax": softmax, "temperature": temperature}
+        query = {option: "true" for option, is_set in options.items() if is_set}
+        with self._session.request("GET", f"{_path(name)}/export", query=query) as response:
+            return response.content
+
+    def _results(
+        self,
         path: str,
-        *,
-        query: Mapping[str, str] | None = None,
-        files: Sequence[Part] | None = None,
-        json: object = None,
-        timeout: Timeout | None = None,
-    ) -> Iterator[requests.Response]:
-        """Yield a streaming response; translate the exceptions of requests."""
-        try:
-            with self._session.request(
-                method,
-                self.url + path,
-                params=query,
-                files=files,
-                json=json,
-                timeout=timeout or self._timeout,
-                allow_redirects=False,  # a redirected POST would lose its body
-                stream=True,
-            ) as response:
-                if response.status_code >= requests.codes.multiple_choices:
-                    raise _backend_error(response)
-                yield response
-        except requests.Timeout as exc:
-            raise BackendUnreachable(self.url, timed_out=True) from exc
-        except requests.exceptions.ContentDecodingError as exc:
-            raise InvalidResponse("the response cannot be decompressed") from exc
-        except requests.RequestException as exc:
-            raise BackendUnreachable(self.url, timed_out=_is_read_timeout(exc)) from exc
-
-
-def _is_read_timeout(error: requests.RequestException) -> bool:
-    """Return whether a timeout within the body caused `error`: requests hides its type."""
-    return "read timed out" in str(error).lower()
+        query: Mapping[str, str],
+        files: Sequence[tuple[str, bytes]],
+        parse: Callable[[Object, str | None], T],
+    ) -> Iterator[T]:
+        """Send files in one request; yield a result per line of the response."""
+        if not files:
+            return
+        parts = [_part(name, content) for name, content in files]
+        received = 0
+        with self._session.request("POST", path, query=query, files=parts) as response:
+            for line in response.iter_lines():
+                if not line.strip():
+                    continue
+                if received == len(files):
+                    raise InvalidResponse("more results than images")
+                yield parse(parse_object(line), files[received][0])
+                received += 1
+        if received < len(files):
+            raise InvalidResponse(f"{len(files)} images, but only {received} results")
 
 
 def _query(
@@ -230,21 +261,5 @@ def _json(response: requests.Response) -> Object:
     return parse_object(response.content)
 
 
-def _backend_error(response: requests.Response) -> BackendError:
-    if response.is_redirect:
-        return BackendError(
-            status=response.status_code,
-            title="Redirected",
-            detail=f"The backend redirects to {response.headers.get('Location', '')}",
-        )
-    try:
-        problem = _json(response)
-    except InvalidResponse:
-        problem = {"title": response.reason or ""}
-    problem.setdefault("request_id", response.headers.get("X-Request-ID"))
-    retry_after = response.headers.get("Retry-After", "")
-    return parse_problem(
-        problem,
-        status=response.status_code,
-        retry_after=float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None,
-    )
+def _path(model: str) -> str:
+    return f"/models/{quote(model, safe='')}"

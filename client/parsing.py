@@ -10,9 +10,11 @@ from typing import Any, TypeVar, cast
 
 from client.errors import BackendError, InvalidResponse
 from client.types import (
+    Backbone,
     Calibration,
     Classification,
     ClassScore,
+    Embedding,
     Explanation,
     InputSpec,
     ItemError,
@@ -21,6 +23,8 @@ from client.types import (
     ModelRef,
     Models,
     ModelState,
+    ModelVersion,
+    ModelVersions,
     ServiceInfo,
     Timings,
 )
@@ -122,12 +126,10 @@ def parse_classification(obj: Object, filename: str | None) -> Classification:
 
 def parse_result(obj: Object) -> dict[str, Any]:
     """Parse the fields that `Classification` and `StoredClassification` have in common."""
-    model = as_object(obj.get("model"), "model")
-    name = as_string(model.get("name"), "model.name")
     timings = as_object(obj.get("timings_ms", {}), "timings_ms")
     stages = ("decode", "queue", "inference")
     return {
-        "model": ModelRef(name, str(model.get("version", ""))),
+        "model": _model_ref(obj),
         "prediction": as_string(obj.get("prediction"), "prediction"),
         "confidence": as_fraction(obj.get("confidence"), "confidence"),
         "top": tuple(_class_score(item) for item in as_list(obj.get("top"), "top")),
@@ -144,6 +146,20 @@ def parse_item(obj: Object, filename: str | None) -> Classification | ItemError:
     if "prediction" in obj:
         return parse_classification(obj, filename)
     return ItemError(filename, parse_problem(obj, status=500))
+
+
+def parse_embedding(obj: Object, filename: str | None) -> Embedding | ItemError:
+    """Parse one line of /embed: the features of an image, or the error of that image."""
+    if "embedding" not in obj:
+        return ItemError(filename, parse_problem(obj, status=500))
+    backbone = as_object(obj.get("backbone"), "backbone")
+    features = as_list(obj["embedding"], "embedding")
+    return Embedding(
+        filename=filename,
+        embedding=tuple(as_number(number, "embedding[]") for number in features),
+        model=_model_ref(obj),
+        backbone=Backbone(*(as_string(backbone.get(key), key) for key in ("name", "sha256"))),
+    )
 
 
 def parse_problem(obj: Object, *, status: int, retry_after: float | None = None) -> BackendError:
@@ -174,6 +190,31 @@ def parse_card(obj: Object) -> ModelCard:
     return ModelCard(_model(obj), optional(obj, "card", as_string))
 
 
+def parse_version(obj: Object) -> ModelVersion:
+    """Parse one version of a taught model."""
+    return ModelVersion(
+        name=as_string(obj.get("name"), "name"),
+        version=int(as_number(obj.get("version"), "version")),
+        created=as_datetime(obj.get("created"), "created"),
+        author=optional(obj, "author", as_string),
+        reason=optional(obj, "reason", as_string),
+        active=as_bool(obj.get("active"), "active"),
+        metrics=_metrics(obj),
+        labels=as_strings(obj.get("labels") or [], "labels"),
+    )
+
+
+def parse_versions(obj: Object) -> ModelVersions:
+    """Parse the response of /models/{name}/versions."""
+    active = optional(obj, "active", as_number)
+    versions = as_list(obj.get("versions"), "versions")
+    return ModelVersions(
+        model=as_string(obj.get("model"), "model"),
+        active=None if active is None else int(active),
+        versions=tuple(parse_version(as_object(item, "versions[]")) for item in versions),
+    )
+
+
 def parse_info(obj: Object) -> ServiceInfo:
     """Parse the response of /."""
     links = as_object(obj.get("links", {}), "links")
@@ -192,7 +233,6 @@ def _model(value: Any) -> ModelInfo:
         raise InvalidResponse("state is not one of ready, loading, failed")
     spec = as_object(obj.get("input") or {}, "input")
     shape = tuple(int(as_number(n, "shape")) for n in as_list(spec.get("shape", []), "shape"))
-    metrics = as_object(obj.get("metrics") or {}, "metrics")
     return ModelInfo(
         name=name,
         version=str(obj.get("version", "")),
@@ -203,12 +243,23 @@ def _model(value: Any) -> ModelInfo:
         runtime=optional(obj, "runtime", as_string),
         labels=as_strings(obj.get("labels") or [], "labels"),
         input=InputSpec(string_or_empty(spec.get("kind")) or "image", shape),
-        metrics={key: float(n) for key, n in metrics.items() if is_number(n)},
+        metrics=_metrics(obj),
         license=optional(obj, "license", as_string),
         calibration=optional(obj, "calibration", _calibration),
         label_ids=optional(obj, "label_ids", as_strings),
         precision=optional(obj, "precision", as_string),
     )
+
+
+def _model_ref(obj: Object) -> ModelRef:
+    model = as_object(obj.get("model"), "model")
+    name = as_string(model.get("name"), "model.name")
+    return ModelRef(name, str(model.get("version", "")))
+
+
+def _metrics(obj: Object) -> dict[str, float]:
+    metrics = as_object(obj.get("metrics") or {}, "metrics")
+    return {key: float(n) for key, n in metrics.items() if is_number(n)}
 
 
 def _data_url(value: Any, field: str) -> bytes:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 from client.errors import BackendError
@@ -156,6 +157,47 @@ class Models:
     def get(self, name: str | None) -> ModelInfo | None:
         """Return the model called `name`, or None."""
         return next((model for model in self.models if model.name == name), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Backbone:
+    """The network that features come from; `sha256` is the digest of its weights."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """The L2-normalized features of one image, from `backbone`."""
+
+    filename: str | None
+    embedding: tuple[float, ...]
+    model: ModelRef
+    backbone: Backbone
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """One stored version of a taught model; `author` and `reason` are None if unknown."""
+
+    name: str
+    version: int
+    created: datetime
+    author: str | None
+    reason: str | None
+    active: bool
+    metrics: Mapping[str, float]
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersions:
+    """All stored versions of a taught model; `active` is the served one, None without one."""
+
+    model: str
+    active: int | None
+    versions: tuple[ModelVersion, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,7 @@ class ReceivedRequest:
     path: str
     body: bytes
     headers: Mapping[str, str] = field(default_factory=dict)
+    method: str = ""
 
 
 @contextmanager
@@ -44,7 +45,8 @@ def serving(
 
         def respond(self) -> None:
             body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-            received.append(ReceivedRequest(self.path, body, dict(self.headers.items())))
+            headers = dict(self.headers.items())
+            received.append(ReceivedRequest(self.path, body, headers, self.command))
             sent = others.get(urlsplit(self.path).path.split("/")[1], response)
             time.sleep(sent.delay)
             self.send_response(sent.status)
@@ -54,7 +56,7 @@ def serving(
             self.end_headers()
             self.wfile.write(sent.body)
 
-        do_GET = do_POST = respond  # noqa: N815 (the names that http.server requires)
+        do_GET = do_POST = do_PUT = do_DELETE = respond  # noqa: N815 (the names that http.server requires)
 
         def handle(self) -> None:
             with suppress(BrokenPipeError, ConnectionResetError):  # the client timed out
