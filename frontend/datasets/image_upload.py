@@ -114,7 +114,7 @@ def _empty_uploader() -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def _selections() -> SelectionStore:
+def _selections() -> SelectionStore[ImageSelection]:
     return SelectionStore()
 
 

@@ -4,7 +4,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Final
+from typing import Final, Generic, Protocol, TypeVar
 
 from client import ClientError
 from frontend.datasets.archives import count_open_zips
@@ -51,7 +51,26 @@ class ImageSelection:
         return [image for image in self.images if self.cache.get(image, request) is None]
 
 
-class SelectionStore:
+class Stored(Protocol):
+    """Images that belong together."""
+
+    @property
+    def token(self) -> str:
+        """A random name."""
+
+    @property
+    def size(self) -> int:
+        """The stored bytes."""
+
+    @property
+    def open_zips(self) -> int:
+        """The number of zips that the images keep open."""
+
+
+S = TypeVar("S", bound=Stored)
+
+
+class SelectionStore(Generic[S]):
     """The selections of all sessions. Thread-safe.
 
     The least recently used ones are removed when the limits are exceeded, and unused ones expire.
@@ -62,32 +81,33 @@ class SelectionStore:
     ) -> None:
         self._clock = clock
         self._max_bytes = max_bytes or memory.share(MAX_BYTES)
-        self._selections: dict[str, tuple[ImageSelection, float]] = {}
+        self._selections: dict[str, tuple[S, float]] = {}
         self._lock = threading.Lock()
         self._expiry_timer = ExpiryTimer(self._expire, EXPIRE_AFTER / 4)
 
-    def put(self, selection: ImageSelection) -> None:
+    def put(self, selection: S) -> None:
         """Store a selection."""
         with self._lock:
             self._touch(selection)
             self._evict()
         self._expiry_timer.start()
 
-    def find(self, token: str | None) -> ImageSelection | None:
+    def find(self, token: str | None) -> S | None:
         """Return the selection of that token, or None if there is none (any more)."""
         with self._lock:
             self._evict()
-            selection, _ = self._selections.get(token or "", (None, 0.0))
-            if selection is not None:
-                self._touch(selection)
-            return selection
+            found = self._selections.get(token or "")
+            if found is None:
+                return None
+            self._touch(found[0])
+            return found[0]
 
     def discard(self, token: str | None) -> None:
         """Remove a selection."""
         with self._lock:
             self._selections.pop(token or "", None)
 
-    def _touch(self, selection: ImageSelection) -> None:
+    def _touch(self, selection: S) -> None:
         """Move it to the end: the dict is sorted by the last access."""
         self._selections.pop(selection.token, None)
         self._selections[selection.token] = (selection, self._clock())

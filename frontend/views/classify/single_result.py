@@ -4,12 +4,12 @@ import streamlit as st
 
 from client import Classification, ClientError
 from frontend.datasets.selections import ImageSelection
-from frontend.service import errors, feedback
+from frontend.service import code_examples, errors, feedback
 from frontend.service.predictions import PredictionRequest
 from frontend.service.session import Service
 from frontend.ui import alerts, classification
 from frontend.ui.alerts import Problem
-from frontend.views.classify import code_examples, explanation_switch, next_steps
+from frontend.views.classify import explanation_switch, next_steps
 from frontend.views.classify.results_table import Result
 
 

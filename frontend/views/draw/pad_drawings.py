@@ -125,5 +125,5 @@ def leave() -> None:
 
 
 @st.cache_resource(show_spinner=False)
-def _store() -> SelectionStore:
+def _store() -> SelectionStore[ImageSelection]:
     return SelectionStore()

@@ -18,24 +18,22 @@ _SIMPLE_NAME = re.compile(r"[\w./+-]+")
 
 def show(service: Service, name: str, key: str) -> None:
     """Show code for this backend, the chosen model and the file `name`."""
-    url = service.client.url
-    has_key = bool(os.environ.get("BACKEND_API_KEY", "").strip())
-    has_token = identity.create_auth(url, os.environ) is not None
     with st.expander("Use from code", icon=":material/code:", key=f"code {key}"):
         st.caption("Run it in the folder that contains the image.")
-        model = service.model.name
-        st.code(
-            curl_command(url, model, name, has_key=has_key, has_token=has_token),
-            "bash",
-            wrap_lines=True,
-        )
-        st.code(
-            python_program(url, model, name, has_key=has_key, has_token=has_token),
-            "python",
-            wrap_lines=True,
-        )
-        if has_key:
-            st.caption(f"Set {_KEY_VARIABLE} to your API key.")
+        show_commands(service.client.url, service.model.name, name)
+
+
+def show_commands(url: str, model: str, name: str, *, has_python: bool = True) -> None:
+    """Show a curl command, and a Python program, that classify the file `name`."""
+    has_key = bool(os.environ.get("BACKEND_API_KEY", "").strip())
+    has_token = identity.create_auth(url, os.environ) is not None
+    curl = curl_command(url, model, name, has_key=has_key, has_token=has_token)
+    st.code(curl, "bash", wrap_lines=True)
+    if has_python:
+        python = python_program(url, model, name, has_key=has_key, has_token=has_token)
+        st.code(python, "python", wrap_lines=True)
+    if has_key:
+        st.caption(f"Set {_KEY_VARIABLE} to your API key.")
 
 
 def curl_command(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from frontend.views.classify.code_examples import curl_command, python_program
+from frontend.service.code_examples import curl_command, python_program
 from tests.client.fake_server import FakeResponse, serving
 from tests.frontend.app import CLASSIFICATION_JSON, SEVEN
 
