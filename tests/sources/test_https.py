@@ -11,7 +11,8 @@ import pytest
 from urllib3.util import connection
 
 from backend.inference.errors import SourceError, UnreachableError
-from backend.sources.https import HttpsRemote, is_public, resolve_host
+from backend.sources.http_client import is_public, resolve_host
+from backend.sources.https import HttpsRemote
 from backend.sources.remote import DownloadFile
 from tests.conftest import free_port
 from tests.sources.file_server import FileServer, Handler, serving, write_certificate
