@@ -3,8 +3,10 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
+from pathlib import Path
+from typing import Final
 
 from fastapi import FastAPI
 
@@ -29,6 +31,9 @@ from backend.inference.classifier import Classifier
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.large_images import LargeImages
 from backend.inference.models.artifact import Artifact
+from backend.registry.errors import StoreUnavailableError
+from backend.registry.registry import DEFAULT_MAX_ACTIVE_BYTES, Registry
+from backend.registry.storage import FolderStorage
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from backend.resources.memory import MemoryShares, memory_limit
 from backend.settings import ANY_HOST, Settings
@@ -37,6 +42,10 @@ from backend.telemetry import traces
 from backend.telemetry.metrics import Metrics
 
 log = logging.getLogger("prism.app")
+
+# A change is applied within a second, including the time to read and load it.
+_FOLDER_POLL_SECONDS: Final = 0.25
+_BUCKET_POLL_SECONDS: Final = 0.5
 
 DESCRIPTION = (
     "Classifies images. Errors are RFC 9457 problem details with an error code and a request ID. "
@@ -64,6 +73,8 @@ def create_app(
     shares = MemoryShares.from_limit(limit // settings.workers) if limit else None
     reader = ImageReader(settings.max_pixels, shares.decoding if shares else None)
     threads = settings.threads or threads_per_worker(cpu_limit(), settings.workers)
+
+    registry, is_bucket = _create_registry(settings, limit)
 
     def build(large_images: LargeImages, artifact: Artifact) -> Classifier:
         name = artifact.manifest.name
@@ -105,8 +116,18 @@ def create_app(
             max_wait=settings.timeout,
             auto=auto,
             preload=settings.preload,
+            registry=registry,
+            poll_seconds=_BUCKET_POLL_SECONDS if is_bucket else _FOLDER_POLL_SECONDS,
         )
+        if catalog.taught and not is_bucket:  # a bucket may take long: it is read later
+            with suppress(StoreUnavailableError):  # `run` tries again
+                await catalog.taught.read()
         app_history = _create_history(settings, reader)
+
+        async def follow_registry() -> None:
+            await catalog.wait_for_default()  # taught models must not delay it
+            if catalog.taught is not None:
+                await catalog.taught.run()
 
         async def load() -> None:
             async with asyncio.TaskGroup() as group:
@@ -126,7 +147,7 @@ def create_app(
                 catalog.fail()
 
         # In the background, so that /health responds while the models load.
-        loading = asyncio.create_task(load_or_fail())
+        background = [asyncio.create_task(load_or_fail()), asyncio.create_task(follow_registry())]
         try:
             yield AppState(
                 catalog=catalog,
@@ -136,8 +157,9 @@ def create_app(
                 image_reader=reader,
             )
         finally:
-            loading.cancel()
-            await asyncio.gather(loading, return_exceptions=True)
+            for task in background:
+                task.cancel()
+            await asyncio.gather(*background, return_exceptions=True)
             await catalog.close()
             await asyncio.to_thread(large_images.close)
             if app_history is not None:
@@ -181,6 +203,18 @@ def create_app(
     complete_document(app)
     serve_document(app)
     return app
+
+
+def _create_registry(settings: Settings, memory: int | None) -> tuple[Registry, bool]:
+    """Return the registry of taught models, and whether it is in a bucket."""
+    max_active_bytes = DEFAULT_MAX_ACTIVE_BYTES
+    if memory:
+        max_active_bytes = min(memory // settings.workers // 12, max_active_bytes)
+    storage = FolderStorage(Path(settings.model_store or settings.data_dir / "registry"))
+    registry = Registry(
+        storage, max_bytes=settings.model_store_max_bytes, max_active_bytes=max_active_bytes
+    )
+    return registry, False
 
 
 def _create_history(settings: Settings, reader: ImageReader) -> History | None:

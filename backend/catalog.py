@@ -5,6 +5,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
@@ -12,14 +13,17 @@ from backend.inference.classifier import Classifier
 from backend.inference.errors import ArtifactError, ModelNotReadyError, UnknownModelError
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
+from backend.registry.registry import Registry
 from backend.served_model import ServedModel
 from backend.sources.address import Address, parse_address, redact
+from backend.taught_models import LATEST, TaughtModels
 
 log = logging.getLogger("prism.catalog")
 
 AUTO: Final = "auto"  # instead of a model: the models in PRISM_AUTO_MODELS, in order
 PREFERRED_DEFAULT: Final = "mnist-cnn"
 
+_MAX_LISTED: Final = 50  # models in an error message
 _RESERVED: Final = "the name is reserved for automatic choice; rename the model"
 
 
@@ -31,6 +35,7 @@ class Catalog:
     loaded then too, others when first asked for, or all with `preload`: networks take most of the
     time and memory. A request waits at most `max_wait` seconds for a model that is still loading.
     `auto` are the models that a request for "auto" asks in order; empty: it asks the default model.
+    With a `registry`, its taught models are served, too, as described in `TaughtModels`.
     """
 
     def __init__(
@@ -43,6 +48,8 @@ class Catalog:
         auto: tuple[str, ...] = (),
         *,
         preload: bool = False,
+        registry: Registry | None = None,
+        poll_seconds: float = 0.25,
     ) -> None:
         self.default: Final = default
         self.auto: Final = auto
@@ -51,6 +58,19 @@ class Catalog:
             name: ServedModel(name, address, build, self._on_loaded, max_wait)
             for name, address in addresses.items()
         }
+
+        def create_taught(name: str, version: str) -> ServedModel:
+            # They run on the plan of their backbone, so `on_loaded` has nothing to measure.
+            address = Address(location=f"registry://{name}")
+            return ServedModel(
+                name, address, build, lambda *_: None, max_wait, version=version or None
+            )
+
+        self.taught: Final = (
+            TaughtModels(registry, create_taught, {AUTO, *addresses}, poll_seconds)
+            if registry
+            else None
+        )
         self._preloaded: Final = set(self._models) if preload else {self.resolve(None)[0]}
         self._choosing_plans: Final = set[asyncio.Task[None]]()
         self._to_measure: Final = asyncio.Queue[tuple[str, Classifier]]()
@@ -90,18 +110,37 @@ class Catalog:
         name = name or self.default
         if name == AUTO:
             return self.auto or (self.default,)
-        return (self.get(name).name,)
+        self.get(name)
+        return (name,)
 
     def get(self, name: str) -> ServedModel:
-        """Return the model `name`; raise UnknownModelError if there is none."""
-        if name not in self._models:
-            names = ", ".join([*self._models, *([AUTO] if self.auto else [])])
-            raise UnknownModelError(f"The model is not served. Available models: {names}.")
-        return self._models[name]
+        """Return the model `name`, or `name@version` in that version; `name@latest` is the newest.
+
+        Raise UnknownModelError if there is none, and ModelNotReadyError while taught models are
+        still found.
+        """
+        if name in self._models:
+            return self._models[name]
+        base, at, version = name.partition("@")
+        model: ServedModel | None = None
+        if at and version and base in self._models:
+            model = self._models[base]
+            is_served = version == LATEST or (model.manifest and model.manifest.version == version)
+            model = model if is_served else None
+        elif self.taught and bool(at) == bool(version):
+            model = self.taught.find(base, version)
+        if model is None:
+            raise self._unknown(base)
+        return model
 
     def models(self) -> list[ServedModel]:
         """Return all models, sorted by name."""
-        return [self._models[name] for name in sorted(self._models)]
+        taught = self.taught.models() if self.taught else ()
+        return sorted([*self._models.values(), *taught], key=attrgetter("name"))
+
+    def is_reserved(self, name: str) -> bool:
+        """Return whether a name is `auto` or that of a model of the operator."""
+        return name == AUTO or name in self._models
 
     def require_ready(self) -> None:
         """Raise ModelNotReadyError unless the default model is loaded, or after `fail`.
@@ -129,8 +168,17 @@ class Catalog:
 
     async def close(self) -> None:
         """Finish accepted images and stop the threads of all models."""
-        for model in self.models():
+        if self.taught:
+            await self.taught.close()  # before their backbones
+        for model in self._models.values():
             await model.close()
+
+    def _unknown(self, name: str) -> UnknownModelError:
+        versions = self.taught.describe_versions(name) if self.taught else ""
+        names = [model.name for model in self.models()]
+        more = ", …" if len(names) > _MAX_LISTED else ""
+        listed = ", ".join([*names[:_MAX_LISTED], *([AUTO] if self.auto else [])]) + more
+        return UnknownModelError(f"The model is not served. Available models: {listed}.{versions}")
 
     def _is_started(self, model: ServedModel) -> bool:
         """Return whether a model is verified, and loaded if it is to be loaded at startup."""

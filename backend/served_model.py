@@ -36,10 +36,12 @@ class ServedModel:
         build: Callable[[Artifact], Classifier],
         on_loaded: Callable[["ServedModel", Classifier], None],
         max_wait: float,
+        *,
+        version: str | None = None,
     ) -> None:
         """`build` creates the classifier, in a thread; a caller waits at most `max_wait` seconds.
 
-        `on_loaded` is called on the event loop.
+        `on_loaded` is called on the event loop. `version` replaces that of the manifest.
         """
         self.name: Final = name
         self.state: State = "loading"
@@ -50,6 +52,7 @@ class ServedModel:
         self._build = build
         self._on_loaded = on_loaded
         self._max_wait = max_wait
+        self._version = version
         self._folder: Path | None = None
         self._is_verified = asyncio.Event()  # or has failed
         self._loading: asyncio.Task[None] | None = None
@@ -66,7 +69,9 @@ class ServedModel:
         try:
             self._folder = await fetch(self._address)
             async with lock:
-                self.artifact = await asyncio.to_thread(_read, self._folder, self.name)
+                self.artifact = await asyncio.to_thread(
+                    _read, self._folder, self.name, self._version
+                )
                 self._is_verified.set()
                 if load:
                     await self.finish_loading()
@@ -162,10 +167,11 @@ class ServedModel:
         return reason.replace(self._address.location, self.name) if is_local else reason
 
 
-def _read(folder: Path, name: str) -> Artifact:
+def _read(folder: Path, name: str, version: str | None) -> Artifact:
     model = artifact.read(folder)
-    # Responses contain the name that the operator chose.
-    manifest = model.manifest.model_copy(update={"name": name})
+    # Responses contain the name that the operator chose, and the version that the registry chose.
+    version = version or model.manifest.version
+    manifest = model.manifest.model_copy(update={"name": name, "version": version})
     return model.model_copy(update={"manifest": manifest})
 
 

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Annotated, Final
 
 from platformdirs import user_data_path
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, field_validator
+from pydantic import (
+    Field,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -24,6 +31,8 @@ SECRET_FIELDS: Final = frozenset({"database_url", "api_keys"})  # never shown, e
 _DATABASE_URL: Final = re.compile(
     r"(sqlite:///.+|(postgres(ql)?|postgresql\+psycopg)://.*)", re.DOTALL
 )
+
+_BUCKET_URL: Final = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9._/-]*)?")
 
 ANY_HOST: Final = "*"
 _HOST_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[?[0-9a-f:.]+\]?")
@@ -137,6 +146,19 @@ class Settings(BaseSettings):
     history_days: Days = Field(
         30, description="days after which classifications are deleted; 0: never"
     )
+    models_open: bool = Field(
+        False,
+        description="true: taught models can be added, replaced and deleted without an API key; "
+        "only if PRISM_HOST is a loopback address",
+    )
+    model_store: str = Field(
+        "",
+        description="where versions of taught models are kept: a folder, or gs://BUCKET/PREFIX, "
+        "which several instances can share; empty: the folder registry in PRISM_DATA_DIR",
+    )
+    model_store_max_bytes: PositiveInt = Field(
+        2_000_000_000, description="maximum size of all versions of taught models in bytes"
+    )
     database_url: str = Field(
         "",
         repr=False,
@@ -217,6 +239,25 @@ class Settings(BaseSettings):
         except ValueError as error:
             raise PydanticCustomError("api_keys", "{reason}", {"reason": str(error)}) from error
         return value.strip()
+
+    @field_validator("model_store")
+    @classmethod
+    def _validate_model_store(cls, value: str) -> str:
+        if "://" in value and not _BUCKET_URL.fullmatch(value):
+            raise PydanticCustomError("model_store", "must be a folder or gs://BUCKET/PREFIX")
+        return value.rstrip("/")
+
+    @field_validator("models_open")
+    @classmethod
+    def _validate_models_open(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not is_loopback(info.data.get("host", "")):
+            raise PydanticCustomError(
+                "models_open",
+                "requires that PRISM_HOST is a loopback address, because everyone who reaches the "
+                "service could replace its taught models; create a key with the scope models "
+                "instead: python -m backend.keys --scopes classify+history+models",
+            )
+        return value
 
     @field_validator("database_url")
     @classmethod

@@ -81,9 +81,10 @@ def _parse_coverage(text: str) -> float:
 ModelParam = Annotated[
     str | None,
     Query(
-        max_length=64,
+        max_length=128,
         description="Name of a served model, or `auto`: the first specialized model for which the "
-        "image is in distribution. If omitted, the default model.",
+        "image is in distribution. `name@version` and `name@latest` name a version of a taught "
+        "model. If omitted, the default model.",
     ),
 ]
 TopKParam = Annotated[

@@ -22,6 +22,7 @@ from backend.api.middleware.security_headers import API_POLICY, NO_STORE
 from backend.history import errors as history
 from backend.inference import errors as inference
 from backend.inference.errors import PrismError
+from backend.registry import errors as registry
 
 log = logging.getLogger("prism.api")
 
@@ -136,6 +137,14 @@ ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     history.UnknownLabelError: (422, "unknown_label"),
     history.HistoryUnavailableError: (503, "history_unavailable"),
     inference.UnknownModelError: (404, "unknown_model"),
+    inference.NoFeaturesError: (422, "no_features"),
+    registry.ReservedNameError: (409, "name_reserved"),
+    registry.InvalidModelError: (422, "invalid_model"),
+    registry.UploadTooLargeError: (413, "upload_too_large"),
+    registry.UnknownVersionError: (404, "unknown_version"),
+    registry.ActiveVersionError: (409, "version_active"),
+    registry.StoreFullError: (409, "store_full"),
+    registry.StoreUnavailableError: (503, "store_unavailable"),
     inference.QueueFullError: (429, "queue_full"),
     inference.ModelNotReadyError: (503, "not_ready"),
     inference.StuckError: (503, "stuck"),

@@ -19,7 +19,8 @@ API_KEY: Final = "api_key"
 _HINTS: Final[dict[ScopeName, str]] = {
     "history": " If the service has no keys, its operator can set PRISM_API_KEYS, or "
     "PRISM_HISTORY_OPEN=true to open the history to everyone.",
-    "models": " If the service has no keys, its operator can set PRISM_API_KEYS.",
+    "models": " If the service has no keys, its operator can set PRISM_API_KEYS, or, if it is "
+    "reachable from its own machine only, PRISM_MODELS_OPEN=true.",
 }
 
 
@@ -42,14 +43,18 @@ def require_scope(name: ScopeName) -> Any:
 def check_scope(scope: Scope, name: ScopeName) -> None:
     """Raise ScopeMissingError if the request's API key does not have the scope `name`.
 
-    In a service without keys, everyone may classify, and PRISM_HISTORY_OPEN opens the history;
-    everything else raises KeyMissingError.
+    In a service without keys, everyone may classify, and PRISM_HISTORY_OPEN opens the history,
+    and PRISM_MODELS_OPEN the taught models; everything else raises KeyMissingError.
     """
     state = scope["state"]
     key: ApiKey | None = state.get(API_KEY)
     if key is None:
         settings: Settings = state["settings"]
-        is_open = name == "classify" or (name == "history" and settings.history_open)
+        is_open = {
+            "classify": True,
+            "history": settings.history_open,
+            "models": settings.models_open,
+        }[name]
         if settings.api_keys or not is_open:
             raise missing_key_error(_HINTS.get(name, ""))
     elif name not in key.scopes:

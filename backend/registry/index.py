@@ -1,0 +1,151 @@
+"""The index of the registry: which models and versions exist, and which version is active.
+
+It is one small JSON file, the only one that ever changes: a change of it is atomic, and workers
+poll nothing else.
+"""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from backend.inference.models.artifact import NAME_PATTERN
+from backend.registry.errors import (
+    ActiveVersionError,
+    StoreFullError,
+    StoreUnavailableError,
+    UnknownVersionError,
+)
+
+FORMAT: Final = 1
+MAX_MODELS: Final = 1_000
+MAX_VERSIONS: Final = 5_000  # of one model
+VersionId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+
+
+class VersionRecord(BaseModel):
+    """One version of a model. `id` names its files in the store and is never used again."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int = Field(ge=1)
+    id: VersionId
+    created: datetime
+    author: str | None = None
+    reason: str | None = None
+    bytes: int = Field(ge=0, description="size of all files")
+
+
+class ModelRecord(BaseModel):
+    """The versions of a model, oldest first. `active` is None if none of them is served."""
+
+    model_config = ConfigDict(frozen=True)
+
+    versions: tuple[VersionRecord, ...] = ()
+    active: int | None = None
+    next: int = Field(1, ge=1, description="number of the next version")
+
+    @property
+    def latest(self) -> VersionRecord | None:
+        """The version with the highest number."""
+        return self.versions[-1] if self.versions else None
+
+    def find(self, version: int | None) -> VersionRecord | None:
+        """Return the version of this number, or None."""
+        return next((each for each in self.versions if each.version == version), None)
+
+
+class Index(BaseModel):
+    """All models by name. The methods return changed copies."""
+
+    model_config = ConfigDict(frozen=True)
+
+    format: int = Field(FORMAT, le=FORMAT)
+    models: dict[Annotated[str, Field(pattern=NAME_PATTERN)], ModelRecord] = {}
+
+    @classmethod
+    def parse(cls, content: bytes) -> "Index":
+        """Return the index in a file (empty: no models); raise StoreUnavailableError."""
+        try:
+            return cls.model_validate_json(content) if content else cls()
+        except ValidationError as error:
+            raise StoreUnavailableError(
+                "The index of the model store is damaged, or of a newer version of Prism."
+            ) from error
+
+    def records(self) -> Iterator[VersionRecord]:
+        """Yield all versions of all models."""
+        for model in self.models.values():
+            yield from model.versions
+
+    def active_bytes(self) -> int:
+        """Return the size of all active versions."""
+        active = (model.find(model.active) for model in self.models.values())
+        return sum(each.bytes for each in active if each)
+
+    def get(self, name: str, version: int) -> VersionRecord:
+        """Return a version; raise UnknownVersionError."""
+        record = self.models.get(name, ModelRecord()).find(version)
+        if record is None:
+            raise UnknownVersionError(
+                f"The model has no version {version}. GET /models/NAME/versions lists its versions."
+            )
+        return record
+
+    def add(
+        self,
+        name: str,
+        id: str,  # noqa: A002
+        size: int,
+        author: str | None,
+        reason: str | None,
+        *,
+        activate: bool,
+    ) -> "Index":
+        """Add a version with the next number. Raise StoreFullError beyond the limits."""
+        model = self.models.get(name, ModelRecord())
+        if name not in self.models and len(self.models) >= MAX_MODELS:
+            raise StoreFullError(f"There are {MAX_MODELS:,} taught models. Delete one first.")
+        if len(model.versions) >= MAX_VERSIONS:
+            raise StoreFullError(f"The model has {MAX_VERSIONS:,} versions. Delete some first.")
+        record = VersionRecord(
+            version=model.next,
+            id=id,
+            created=datetime.now(UTC).replace(microsecond=0),
+            author=author,
+            reason=reason,
+            bytes=size,
+        )
+        return self._replace(
+            name,
+            ModelRecord(
+                versions=(*model.versions, record),
+                active=record.version if activate else model.active,
+                next=model.next + 1,
+            ),
+        )
+
+    def activate(self, name: str, version: int) -> "Index":
+        """Make a version the active one; raise UnknownVersionError."""
+        self.get(name, version)
+        return self._replace(name, self.models[name].model_copy(update={"active": version}))
+
+    def remove_version(self, name: str, version: int) -> "Index":
+        """Remove a version. Raise UnknownVersionError, or ActiveVersionError for the active one."""
+        self.get(name, version)
+        model = self.models[name]
+        if model.active == version:
+            raise ActiveVersionError(
+                f"Version {version} is active. Activate another version first, or delete the model."
+            )
+        versions = tuple(each for each in model.versions if each.version != version)
+        return self._replace(name, model.model_copy(update={"versions": versions}))
+
+    def remove_model(self, name: str) -> "Index":
+        """Remove a model with all its versions."""
+        models = {key: model for key, model in self.models.items() if key != name}
+        return self.model_copy(update={"models": models})
+
+    def _replace(self, name: str, model: ModelRecord) -> "Index":
+        return self.model_copy(update={"models": self.models | {name: model}})

@@ -1,0 +1,240 @@
+"""The taught models that are served: kept the same as the registry while the service runs.
+
+A new active version is loaded beside the one that answers, and replaces it once it is loaded.
+Requests in flight keep the version that they have. A version that cannot be loaded replaces none.
+"""
+
+import asyncio
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Coroutine
+from pathlib import Path
+from typing import Final
+from weakref import ref
+
+from backend.inference.errors import ModelNotReadyError
+from backend.registry.errors import InvalidModelError, StoreUnavailableError
+from backend.registry.index import Index, ModelRecord, VersionRecord
+from backend.registry.registry import Registry
+from backend.served_model import ServedModel
+from backend.sources.address import Address
+
+log = logging.getLogger("prism.catalog")
+
+LATEST: Final = "latest"
+
+_RETRY_SECONDS: Final = 5.0  # until a version or a store that failed is tried again
+_CLOSE_SECONDS: Final = 1.0  # between checks whether requests still use a replaced version
+_MAX_LISTED: Final = 10  # versions in an error message
+
+# Return a model that is not loaded yet, for its name and the version that responses contain.
+Create = Callable[[str, str], ServedModel]
+
+
+class TaughtModels:
+    """The taught models of a registry.
+
+    `reserved` are names that belong to the operator. The store is polled every `poll_seconds`, in
+    threads. Used on one event loop.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        create: Create,
+        reserved: Collection[str],
+        poll_seconds: float = 0.25,
+    ) -> None:
+        self.registry: Final = registry
+        self._create = create
+        self._reserved = reserved
+        self._poll_seconds = poll_seconds
+        self._index: Index | None = None  # None until the store is read
+        self._applied = ""  # revision of the index whose active versions are served
+        self._active: dict[str, tuple[VersionRecord, ServedModel]] = {}
+        self._others: OrderedDict[str, tuple[VersionRecord, ServedModel]] = OrderedDict()  # by ID
+        self._lock = asyncio.Lock()
+        self._retry_at: float | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def models(self) -> list[ServedModel]:
+        """Return the active version of each model."""
+        return [model for _, model in self._active.values()]
+
+    def find(self, name: str, version: str = "") -> ServedModel | None:
+        """Return a model in a version: a number, `latest`, or "" for the active one; else None.
+
+        A version that is not active is loaded when it is first asked for. Raise ModelNotReadyError
+        while the model is found or verified.
+        """
+        if name in self._reserved:
+            return None
+        if self._index is None:
+            raise ModelNotReadyError("The taught models are still loading.")
+        model = self._index.models.get(name, ModelRecord())
+        active = self._active.get(name)
+        if not version:
+            if active is None and model.active is not None:
+                raise ModelNotReadyError(f"The model {name} is still loading.")
+            return active[1] if active else None
+        record = _find(model, version)
+        if record is None or (active and active[0].id == record.id):
+            return active[1] if record and active else None
+        return self._get_other(name, record)
+
+    def describe_versions(self, name: str) -> str:
+        """Return for an error message how to name a version of a model; "" if it has none."""
+        model = self._index.models.get(name) if self._index else None
+        if name in self._reserved or model is None or not model.versions:
+            return ""
+        names = ", ".join(f"{name}@{each.version}" for each in model.versions[-_MAX_LISTED:])
+        return f" Its versions are {names}."
+
+    async def read(self) -> None:
+        """Read the index, so that unknown names are known; raise StoreUnavailableError."""
+        self._index = await asyncio.to_thread(self.registry.read)
+
+    async def run(self) -> None:
+        """Serve what the registry contains, and apply its changes. This does not return."""
+        await asyncio.to_thread(self.registry.remove_orphans)
+        is_first = True
+        while True:
+            seconds = self._poll_seconds
+            try:
+                await self.refresh(load=not is_first)
+                is_first = False
+            except StoreUnavailableError as error:
+                log.warning("%s Taught models stay as they are.", error)
+                seconds = _RETRY_SECONDS
+            except Exception:
+                log.exception("the taught models could not be updated")
+                seconds = _RETRY_SECONDS
+            await asyncio.sleep(seconds)
+
+    async def refresh(self, *, load: bool = True) -> None:
+        """Apply the changes of the registry since the last call; raise StoreUnavailableError.
+
+        New versions are loaded now, or without `load` by their first request.
+        """
+        async with self._lock:
+            if self._retry_at is not None and time.monotonic() >= self._retry_at:
+                self._applied, self._retry_at = "", None
+            polled = await asyncio.to_thread(self.registry.poll, self._applied)
+            if polled is None:
+                return
+            self._index, revision = index, _ = polled
+            for name in list(self._active):
+                if index.models.get(name, ModelRecord()).active is None:
+                    self._retire(self._active.pop(name)[1])
+                    log.info("%s is no longer served", name)
+            for name, model in index.models.items():
+                if record := model.find(model.active):
+                    await self._activate(name, record, load=load)
+            ids = {record.id for record in index.records()}
+            for id in [id for id in self._others if id not in ids]:  # noqa: A001
+                self._retire(self._others.pop(id)[1])
+            self._applied = revision
+
+    async def check(self, name: str, folder: Path) -> None:
+        """Load the files of a version once, as every worker will; raise InvalidModelError."""
+        model = self._create(name, "0")
+        await _start(model, folder, load=True)
+        try:
+            if model.classifier is None:
+                raise InvalidModelError(f"The model cannot be loaded: {model.error}.")
+        finally:
+            await model.close()
+
+    async def close(self) -> None:
+        """Finish accepted images and stop the threads of all versions."""
+        await asyncio.sleep(0)  # a task that has not started would not close its model
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for _, model in (*self._active.values(), *self._others.values()):
+            await model.close()
+
+    async def _activate(self, name: str, record: VersionRecord, *, load: bool) -> None:
+        """Serve a version under the name of its model, if it can be loaded."""
+        current = self._active.get(name)
+        is_current = current and current[0].id == record.id and current[1].state != "failed"
+        if is_current or name in self._reserved:
+            return
+        _, model = self._others.pop(record.id, (record, None))
+        if model is None or model.state == "failed":
+            model = self._create(name, str(record.version))
+            folder = await asyncio.to_thread(self.registry.folder, record)
+            await _start(model, folder, load=load)
+        elif load:
+            await model.finish_loading()
+        if model.state == "failed":
+            self._retry_at = time.monotonic() + _RETRY_SECONDS
+            log.error("%s: version %d is not served: %s", name, record.version, model.error)
+            if current and current[1].state != "failed":
+                return
+        else:
+            log.info("%s: version %d is active", name, record.version)
+        self._active[name] = record, model
+        if current:
+            self._retire(current[1])
+
+    def _get_other(self, name: str, record: VersionRecord) -> ServedModel:
+        """Return a version that is not active; start to load it if it is not loaded."""
+        entry = self._others.pop(record.id, None)
+        if entry is None or entry[1].state == "failed":
+            entry = record, self._create(name, str(record.version))
+            self._run(self._start_other(*entry))
+        self._others[record.id] = entry
+        limit = self.registry.max_active_bytes // 4
+        while sum(record.bytes for record, _ in self._others.values()) > limit:
+            if len(self._others) == 1:
+                break
+            self._retire(self._others.popitem(last=False)[1][1])  # not asked for longest
+        return entry[1]
+
+    async def _start_other(self, record: VersionRecord, model: ServedModel) -> None:
+        try:
+            folder = await asyncio.to_thread(self.registry.folder, record)
+        except StoreUnavailableError as error:
+            log.warning("%s: version %d cannot be loaded: %s", model.name, record.version, error)
+            model.fail()
+        else:
+            await _start(model, folder, load=True)
+
+    def _retire(self, model: ServedModel) -> None:
+        self._run(_close_unused(ref(model)))
+
+    def _run(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _start(model: ServedModel, folder: Path, *, load: bool) -> None:
+    """Verify a model in a local folder, and load it; a failure is only stored in the model."""
+
+    async def fetch(_: Address) -> Path:
+        return folder
+
+    await model.start(fetch, asyncio.Lock(), load=load)
+
+
+async def _close_unused(reference: "ref[ServedModel]") -> None:
+    """Close a model's classifier once nothing refers to the model: no request in flight uses it."""
+    classifier = None
+    try:
+        while (model := reference()) is not None:
+            classifier = model.classifier
+            del model
+            await asyncio.sleep(_CLOSE_SECONDS)
+    finally:  # also when the service shuts down
+        if classifier is not None:
+            await asyncio.to_thread(classifier.close)
+
+
+def _find(model: ModelRecord, version: str) -> VersionRecord | None:
+    if version == LATEST:
+        return model.latest
+    is_number = version.isascii() and version.isdecimal() and len(version) < 10
+    return model.find(int(version)) if is_number else None
