@@ -21,7 +21,7 @@ RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile --no-
         ${OTEL:+-r requirements/otel.lock} ${POSTGRES:+-r requirements/postgres.lock} \
     && pip --python /opt/prism/bin/python check \
     && find /opt/prism/lib -type d \( -name tests -o -path '*/sqlalchemy/testing' \
-            -o -path '*/numpy/distutils' -o -path '*/numpy/f2py' \) -prune -exec rm -r {} + \
+            -o -path '*/numpy/distutils' -o -path '*/numpy/f2py' -o -path '*/onnx/backend' \) -prune -exec rm -r {} + \
     && find /opt/prism/lib -type f -regex '.*\.\(pyi\|pyx\|pxd\|c\|h\|hpp\|a\)' -delete \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 

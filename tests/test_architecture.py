@@ -16,7 +16,7 @@ MAY_IMPORT = {
     "client": {"client"},
     "deploy": {"deploy", "client"},
     "evaluation": {"evaluation", "backend", "client"},
-    "frontend": {"frontend", "client", "evaluation"},
+    "frontend": {"frontend", "client", "evaluation", "teach"},
     "training": {"training", "backend", "calibration", "evaluation"},
 }
 PACKAGES = {*MAY_IMPORT, "tests"}
