@@ -9,6 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from pydantic import BaseModel
 
 from backend.inference.errors import ArtifactError
+from backend.sources.registered import RegisteredModel, parse_registered, registry_of
 
 CHECKPOINTS: Final = frozenset({".pt", ".pth", ".safetensors"})
 
@@ -21,8 +22,9 @@ _ARCHITECTURE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9/._-]*")
 class Address(BaseModel, frozen=True):
     """Address of a model.
 
-    `location` is an absolute path or a URL: a bare checkpoint if there is an `architecture`, else a
-    model folder. `pin` is the SHA-256 of the checkpoint, or of the folder's manifest.
+    `location` is an absolute path, a URL or a model in a registry: a bare checkpoint if there is an
+    `architecture`, else a model folder. `pin` is the SHA-256 of the checkpoint, or of the folder's
+    manifest.
     """
 
     location: str
@@ -31,9 +33,15 @@ class Address(BaseModel, frozen=True):
 
     @property
     def scheme(self) -> str:
-        """Scheme of the location: `file`, `https`, `http` or `gs`."""
-        match = _SCHEME.match(self.location)
-        return match[1].lower() if match else "file"
+        """Scheme of the location: `file`, `https`, `http`, `gs`, `mlflow` or `wandb`."""
+        if match := _SCHEME.match(self.location):
+            return match[1].lower()
+        return registry_of(self.location) or "file"
+
+    @property
+    def registered(self) -> RegisteredModel | None:
+        """The model in a registry that the location names, or None for other locations."""
+        return parse_registered(self.location) if registry_of(self.location) else None
 
     @property
     def folder(self) -> Path | None:
@@ -68,11 +76,19 @@ def parse_address(text: str, models_dir: Path) -> Address:
     if match := _PIN.search(text):
         rest, pin = text[: match.start()], match[1].lower()
     location, hash_sign, architecture = rest.rpartition("#") if "#" in rest else (rest, "", "")
+    if location.startswith("models:/"):  # as MLflow writes it
+        location = f"mlflow:{location}"
+    if registry_of(location):
+        parse_registered(location)
     shown = redact(location)
     if "@sha256=" in rest:
         raise ArtifactError(f"{shown}: @sha256= requires 64 hexadecimal digits")
     if hash_sign and not _ARCHITECTURE.fullmatch(architecture):
         raise ArtifactError(f"{shown}: # requires the name of an architecture")
+    if registry_of(location):
+        if hash_sign:
+            raise ArtifactError(f"{shown}: a registry contains model folders; omit #{architecture}")
+        return Address(location=location, pin=pin)
     location = _locate(location, models_dir)
     is_checkpoint = _path(location).suffix.lower() in CHECKPOINTS
     if is_checkpoint and not hash_sign:
@@ -123,7 +139,9 @@ def _locate_path(location: str, models_dir: Path) -> str:
 
 def _check_url(location: str, scheme: str) -> None:
     if scheme not in {"https", "http", "gs"}:
-        raise ArtifactError(f"{scheme}:// is not supported; addresses are paths, https:// or gs://")
+        raise ArtifactError(
+            f"{scheme}:// is not supported; addresses are paths, https://, gs://, mlflow: or wandb:"
+        )
     try:
         parts = urlsplit(location)
         is_valid = bool(parts.hostname) and parts.port != 0

@@ -9,6 +9,7 @@ from backend.inference.errors import ArtifactError, SourceError, UnreachableErro
 from backend.inference.models import artifact
 from backend.sources.address import Address
 from backend.sources.cache import Cache, CacheEntry, CurrentRevision
+from backend.sources.registered import RegisteredModel
 from backend.sources.remote import DownloadFile, LocalFile, Remote
 
 MAX_MANIFEST: Final = 4_000_000  # bytes
@@ -25,9 +26,13 @@ class FetchRequest(BaseModel, frozen=True):
 
 
 class FetchedFolder(BaseModel, frozen=True):
-    """The verified folder; `note` is a warning if it is an earlier copy."""
+    """The verified folder; `note` is a warning if it is an earlier copy.
+
+    `version` is that of the source: of a registered model, what `current_version` returns.
+    """
 
     folder: Path
+    version: str = ""
     note: str = ""
 
 
@@ -49,19 +54,25 @@ def fetch(request: FetchRequest) -> FetchedFolder:
         with cache.lock(address.key, request.seconds) as entry:
             # The pin is part of the key: a copy of this entry matches it.
             pinned = _verified_copy(entry) if address.pin else None
-            return FetchedFolder(folder=pinned or _fetch_remote(entry, request))
+            folder = pinned or _fetch_remote(entry, request)
+            current = entry.current()
+            return FetchedFolder(folder=folder, version=current.version if current else "")
     except UnreachableError as error:
-        if copy := last_copy(request):
-            note = f"{address.redacted}: {error}; using the cached copy"
-            return FetchedFolder(folder=copy, note=note)
+        if copy := last_copy(request, f"{address.redacted}: {error}"):
+            return copy
         raise UnreachableError(f"{address.redacted}: {error}") from error
     except SourceError as error:
         raise SourceError(f"{address.redacted}: {error}") from error
 
 
-def last_copy(request: FetchRequest) -> Path | None:
-    """Return the copy fetched last, or None if it is missing or damaged."""
-    return _verified_copy(Cache(request.cache).entry(request.address.key))
+def last_copy(request: FetchRequest, reason: str) -> FetchedFolder | None:
+    """Return the copy fetched last, with a note, or None if it is missing or damaged."""
+    entry = Cache(request.cache).entry(request.address.key)
+    current, copy = entry.current(), _verified_copy(entry)
+    if current is None or copy is None:
+        return None
+    note = f"{reason}; using the cached copy"
+    return FetchedFolder(folder=copy, version=current.version, note=note)
 
 
 def _verified_copy(entry: CacheEntry) -> Path | None:
@@ -144,6 +155,18 @@ def _open_remote(request: FetchRequest) -> Remote:
         return GcsRemote(address.location)
     if address.scheme == "file":
         return LocalFile(Path(address.location))
+    if model := address.registered:
+        return _open_registered(address.scheme, model, allow_private=request.allow_private)
     from backend.sources.https import HttpsRemote
 
     return HttpsRemote(address.location, allow_private=request.allow_private)
+
+
+def _open_registered(scheme: str, model: RegisteredModel, *, allow_private: bool) -> Remote:
+    if scheme == "mlflow":
+        from backend.sources.mlflow import MlflowRemote
+
+        return MlflowRemote(model, allow_private=allow_private)
+    from backend.sources.wandb import WandbRemote
+
+    return WandbRemote(model, allow_private=allow_private)

@@ -84,10 +84,11 @@ class HttpClient:
             return save_response(response, file)
 
     def request_json(self, url: str, body: object = None) -> tuple[int, Any]:
-        """Return status and document of a GET request, or of a POST request with `body` as JSON.
+        """Return the status of a GET request, or of a POST request with `body` as JSON.
 
-        Raise UnreachableError for temporary failures; raise SourceError if access is denied, or if
-        the response is larger than `MAX_JSON` or no JSON.
+        Also return the document that the response contains, if the status is 200. Raise
+        UnreachableError for temporary failures, and SourceError if the response is not JSON or
+        larger than `MAX_JSON`.
         """
         if body is None:
             response = self.open(url, {"Accept": "application/json"})
@@ -95,15 +96,14 @@ class HttpClient:
             headers = {"Accept": "application/json", "Content-Type": "application/json"}
             response = self._request("POST", urlsplit(url), headers, json.dumps(body).encode())
         with response:
-            _check_access(response.status)
+            _check_availability(response.status)
+            if response.status != 200:
+                return response.status, None
             content = _read_bounded(response)
         try:
             return response.status, json.loads(content)
         except (ValueError, RecursionError):
-            raise SourceError(
-                f"the server responded with status {response.status} and no JSON; "
-                "check the URL of the server"
-            ) from None
+            raise SourceError("the response is not JSON; check the URL of the server") from None
 
     def _request(
         self, method: str, url: SplitResult, headers: dict[str, str], body: bytes | None = None
@@ -200,7 +200,9 @@ def save_response(response: BaseHTTPResponse, file: DownloadFile) -> str:
 
     Raise UnreachableError for a temporary failure; raise SourceError if the status is not 200.
     """
-    _check_access(response.status)
+    _check_availability(response.status)
+    if response.status in _FORBIDDEN:
+        raise SourceError(f"access denied (status {response.status})")
     if response.status in _NOT_FOUND:
         raise SourceError(f"not found (status {response.status})")
     if response.status != 200:
@@ -230,8 +232,6 @@ def _read_bounded(response: BaseHTTPResponse) -> bytes:
     return bytes(content)
 
 
-def _check_access(status: int) -> None:
-    if status in _FORBIDDEN:
-        raise SourceError(f"access denied (status {status})")
+def _check_availability(status: int) -> None:
     if status in _TEMPORARY or status >= 500:
         raise UnreachableError(f"the server responded with status {status}")

@@ -2,11 +2,12 @@
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, TypeVar
 
 from backend.inference.errors import SourceError, UnreachableError
+from backend.inference.models.artifact import MANIFEST
 
 CHUNK: Final = 1 << 16  # bytes
 CONNECT_SECONDS: Final = 5.0
@@ -14,6 +15,8 @@ READ_SECONDS: Final = 20.0
 TOO_LARGE: Final = "larger than PRISM_SOURCE_MAX_BYTES"
 _ATTEMPTS: Final = 3
 _DELAY: Final = 0.2  # s before the second attempt, doubled for the third
+
+Result = TypeVar("Result")
 
 
 class DownloadFile:
@@ -92,14 +95,31 @@ class LocalFile:
         return version
 
 
-def retry_unreachable(attempt: Callable[[], str | None], file: DownloadFile) -> str | None:
-    """Call `attempt` up to three times while it raises UnreachableError."""
+def find_model_folder(names: Collection[str]) -> str:
+    """Return which folder of the files `names` is the model: "" or one that is one level down.
+
+    Raise SourceError if there is none, or more than one.
+    """
+    if MANIFEST in names:
+        return ""
+    parts = [name.split("/") for name in names]
+    folders = sorted(part[0] for part in parts if len(part) == 2 and part[1] == MANIFEST)
+    if not folders:
+        raise SourceError(f"contains no model folder ({MANIFEST})")
+    if len(folders) > 1:
+        raise SourceError(f"contains several model folders: {', '.join(folders)}")
+    return folders[0]
+
+
+def retry_unreachable(attempt: Callable[[], Result], file: DownloadFile | None = None) -> Result:
+    """Call `attempt` up to three times while it raises UnreachableError; restart `file` before."""
     for i in range(_ATTEMPTS):
         try:
             return attempt()
         except UnreachableError:
             if i + 1 == _ATTEMPTS:
                 raise
-            file.restart()
+            if file is not None:
+                file.restart()
             time.sleep(_DELAY * 2**i)
     raise AssertionError

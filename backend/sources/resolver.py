@@ -74,8 +74,8 @@ class ModelResolver:
                 output = await _run_process(request)
         except TimeoutError:
             reason = f"{shown}: not downloaded within PRISM_SOURCE_TIMEOUT={request.seconds:g} s"
-            if copy := await asyncio.to_thread(last_copy, request):
-                return FetchedFolder(folder=copy, note=f"{reason}; using the cached copy")
+            if copy := await asyncio.to_thread(last_copy, request, reason):
+                return copy
             raise UnreachableError(reason) from None
         try:
             result = FetchResult.model_validate_json(output.splitlines()[-1])

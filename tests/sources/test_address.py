@@ -6,6 +6,7 @@ import pytest
 
 from backend.inference.errors import ArtifactError
 from backend.sources.address import Address, parse_address
+from backend.sources.registered import RegisteredModel
 from tests.fake_models import write_model
 
 PIN = "ab" * 32
@@ -29,6 +30,10 @@ def models_dir(tmp_path: Path) -> Path:
         ("gs://bucket/a/b/", "gs", None, None),
         (f"gs://bucket/a.SafeTensors#torchvision/mobilenet_v2@sha256={PIN}",
          "gs", "torchvision/mobilenet_v2", PIN),
+        ("mlflow:models:/pets@champion", "mlflow", None, None),
+        (f"mlflow:models:/my pets/3@sha256={PIN}", "mlflow", None, PIN),
+        ("wandb:team/pets/net:latest", "wandb", None, None),
+        (f"wandb:team/wandb-registry-model/net.pt:v3@sha256={PIN}", "wandb", None, PIN),
         ("ant", "file", None, None),
         (f"ant@sha256={PIN}", "file", None, PIN),
     ],
@@ -73,6 +78,16 @@ def test_absolute_and_dotted_paths_are_accepted(
         ("gs://bucket/a.pt#../x", "name of an architecture"),
         ("gs://bucket/a#mnist-net", "requires a checkpoint"),
         ("gs://bucket/a@sha256=12", "64 hexadecimal digits"),
+        ("mlflow:pets", "write mlflow:models:/NAME@ALIAS"),
+        ("mlflow:models:/pets", "write mlflow:models:/NAME@ALIAS"),
+        ("mlflow:models:/pets@", "write mlflow:models:/NAME@ALIAS"),
+        ("mlflow:models:/pets/Production", "write mlflow:models:/NAME@ALIAS"),
+        ("mlflow:models:/../a@b", "write mlflow:models:/NAME@ALIAS"),
+        ("mlflow:models:/pets@a#mnist-net", "omit #mnist-net"),
+        ("mlflow:models:/pets@sha256=12", "write mlflow:models:/NAME@ALIAS"),
+        ("mlflow:models:/pets@a@sha256=12", "write mlflow:models:/NAME@ALIAS"),
+        ("wandb:team/pets/net", "write wandb:ENTITY/PROJECT/NAME:ALIAS"),
+        ("wandb:pets/net:latest", "write wandb:ENTITY/PROJECT/NAME:ALIAS"),
     ],
 )
 def test_invalid_address_raises_one_line(text: str, message: str, models_dir: Path) -> None:
@@ -82,13 +97,41 @@ def test_invalid_address_raises_one_line(text: str, message: str, models_dir: Pa
 
 
 def test_secrets_are_redacted(models_dir: Path) -> None:
-    for text in ("https://me:secret@host/a?key=secret", "https://me:secret@host/a b?key=secret"):
+    for text in (
+        "https://me:secret@host/a?key=secret",
+        "https://me:secret@host/a b?key=secret",
+    ):
         try:
             message = parse_address(text, models_dir).redacted
         except ArtifactError as error:
             message = str(error)
         assert "secret" not in message
         assert "host/a" in message
+
+
+@pytest.mark.parametrize(
+    ("text", "fields"),
+    [
+        ("mlflow:models:/pets@champion", {"name": "pets", "alias": "champion"}),
+        ("models:/pets@champion", {"name": "pets", "alias": "champion"}),
+        ("mlflow:models:/pets/3", {"name": "pets", "version": "3"}),
+        ("mlflow:models:/pets/latest", {"name": "pets", "alias": "latest"}),
+        ("wandb:team/cats/net:latest",
+         {"entity": "team", "project": "cats", "name": "net", "alias": "latest"}),
+        ("wandb:team/cats/net:v3",
+         {"entity": "team", "project": "cats", "name": "net", "version": "v3"}),
+    ],
+)  # fmt: skip
+def test_location_in_a_registry_names_a_version_or_an_alias(
+    text: str, fields: dict[str, str], tmp_path: Path
+) -> None:
+    assert parse_address(text, tmp_path).registered == RegisteredModel(**fields)
+
+
+def test_malformed_location_in_a_registry_is_not_repeated(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError) as caught:
+        parse_address("mlflow:https://me:secret@host/models", tmp_path)
+    assert "secret" not in str(caught.value)
 
 
 def test_different_addresses_have_different_keys() -> None:
