@@ -138,6 +138,11 @@ class Catalog:
         taught = self.taught.models() if self.taught else ()
         return sorted([*self._models.values(), *taught], key=attrgetter("name"))
 
+    @property
+    def operator_models(self) -> frozenset[str]:
+        """The names of the models that the operator serves: all but taught ones."""
+        return frozenset(self._models)
+
     def is_reserved(self, name: str) -> bool:
         """Return whether a name is `auto` or that of a model of the operator."""
         return name == AUTO or name in self._models

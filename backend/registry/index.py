@@ -24,17 +24,24 @@ MAX_VERSIONS: Final = 5_000  # of one model
 VersionId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 
 
-class VersionRecord(BaseModel):
-    """One version of a model. `id` names its files in the store and is never used again."""
+class NewVersion(BaseModel):
+    """A version without a number. `id` names its files in the store and is never used again."""
 
     model_config = ConfigDict(frozen=True)
 
-    version: int = Field(ge=1)
     id: VersionId
-    created: datetime
+    bytes: int = Field(ge=0, description="size of all files")
+    labels: tuple[str, ...]
+    metrics: dict[str, float] = {}
     author: str | None = None
     reason: str | None = None
-    bytes: int = Field(ge=0, description="size of all files")
+
+
+class VersionRecord(NewVersion):
+    """One version of a model."""
+
+    version: int = Field(ge=1)
+    created: datetime
 
 
 class ModelRecord(BaseModel):
@@ -93,30 +100,15 @@ class Index(BaseModel):
             )
         return record
 
-    def add(
-        self,
-        name: str,
-        id: str,  # noqa: A002
-        size: int,
-        author: str | None,
-        reason: str | None,
-        *,
-        activate: bool,
-    ) -> "Index":
+    def add(self, name: str, new: NewVersion, *, activate: bool) -> "Index":
         """Add a version with the next number. Raise StoreFullError beyond the limits."""
         model = self.models.get(name, ModelRecord())
         if name not in self.models and len(self.models) >= MAX_MODELS:
             raise StoreFullError(f"There are {MAX_MODELS:,} taught models. Delete one first.")
         if len(model.versions) >= MAX_VERSIONS:
             raise StoreFullError(f"The model has {MAX_VERSIONS:,} versions. Delete some first.")
-        record = VersionRecord(
-            version=model.next,
-            id=id,
-            created=datetime.now(UTC).replace(microsecond=0),
-            author=author,
-            reason=reason,
-            bytes=size,
-        )
+        created = datetime.now(UTC).replace(microsecond=0)
+        record = VersionRecord(version=model.next, created=created, **dict(new))
         return self._replace(
             name,
             ModelRecord(

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from backend.registry.errors import ConflictError, StoreFullError, StoreUnavailableError
-from backend.registry.index import Index, VersionRecord
+from backend.registry.index import Index, NewVersion, VersionRecord
 from backend.registry.storage import Storage
 
 log = logging.getLogger("prism.registry")
 
 DEFAULT_MAX_BYTES: Final = 2_000_000_000
 DEFAULT_MAX_ACTIVE_BYTES: Final = 256_000_000
+
+MAX_INDEX_BYTES: Final = 20_000_000
 
 _ATTEMPTS: Final = 20  # of a change while other processes change the index, too
 
@@ -69,30 +71,21 @@ class Registry:
         with suppress(StoreUnavailableError):  # `remove_orphans` tries again
             self._storage.remove(id)
 
-    def publish(
-        self,
-        name: str,
-        id: str,  # noqa: A002
-        size: int,
-        *,
-        author: str | None = None,
-        reason: str | None = None,
-        activate: bool = True,
-    ) -> VersionRecord:
-        """Make the stored files `id`, `size` bytes, the next version of a model.
+    def publish(self, name: str, new: NewVersion, *, activate: bool = True) -> VersionRecord:
+        """Make stored files the next version of a model.
 
         Raise StoreFullError and StoreUnavailableError.
         """
 
         def change(index: Index) -> Index:
-            if any(each.id == id for each in index.records()):  # written, but not confirmed
+            if any(each.id == new.id for each in index.records()):  # written, but not confirmed
                 return index
-            changed = index.add(name, id, size, author, reason, activate=activate)
+            changed = index.add(name, new, activate=activate)
             self._require_space(changed)
             return changed
 
         index = self._change(change)
-        return next(each for each in index.models[name].versions if each.id == id)
+        return next(each for each in index.models[name].versions if each.id == new.id)
 
     def activate(self, name: str, version: int) -> VersionRecord:
         """Make a version the active one.
@@ -144,6 +137,8 @@ class Registry:
             if changed == index:
                 return index
             content = changed.model_dump_json(exclude_none=True).encode()
+            if len(content) > MAX_INDEX_BYTES:
+                raise StoreFullError("The registry has too many versions. Delete some first.")
             with suppress(ConflictError):
                 self._storage.write_index(content, revision)
                 return changed
