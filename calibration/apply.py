@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Floats = NDArray[np.float32]
 OutputKind = Literal["logits", "probabilities"]
-OodMethod = Literal["energy", "generalized_entropy"]
+OodMethod = Literal["energy", "generalized_entropy", "feature_distance"]
 
+NONE_OF_THESE: Final = "None of these"  # label of a taught model: none of the other classes
 COVERAGES: Final = (0.9, 0.95, 0.99)
 
 # The parameters of the generalized entropy, as published for 1,000 classes.
@@ -114,7 +115,11 @@ def ood_scores(
     The generalized entropy is the sum of (p (1 - p))**0.1 over the 100 largest calibrated
     `probabilities` (Liu et al. 2023), which this method requires. It suits networks that were
     trained with label smoothing, whose energy says little.
+
+    The feature distance does not depend on logits; see `feature_distances`.
     """
+    if method == "feature_distance":
+        raise ValueError("the feature distance requires features: call feature_distances")
     if method == "generalized_entropy":
         if probabilities is None:
             raise ValueError("the generalized entropy requires probabilities")
@@ -122,6 +127,23 @@ def ood_scores(
     peaks = logits.max(axis=1)
     scores: Floats = -(peaks + np.log(np.exp(logits - peaks[:, np.newaxis]).sum(axis=1)))
     return scores
+
+
+def normalize(features: Floats) -> Floats:
+    """Return features of shape (N, D) with an L2 norm of 1 each."""
+    norms = np.sqrt(np.einsum("nd,nd->n", features, features))[:, np.newaxis]
+    unit: Floats = features / np.maximum(norms, np.finfo(np.float32).tiny)
+    return unit
+
+
+def feature_distances(features: Floats, centers: Floats) -> Floats:
+    """Return the cosine distance of features to the nearest center of a class, of shape (N,).
+
+    Both `features` (N, D) and `centers` (C, D) have an L2 norm of 1; the distance is in [0, 2], and
+    higher is less like the training data.
+    """
+    distances: Floats = 1 - (features @ centers.T).max(axis=1)
+    return distances
 
 
 def _generalized_entropies(probabilities: Floats) -> Floats:

@@ -22,6 +22,7 @@ from backend.inference.autotune import Interrupted, Plan
 from backend.inference.batcher import Batch, Batcher
 from backend.inference.decoder import Decoder, Input, SharedImage
 from backend.inference.engine import Engine, InferenceResult, Item, Load
+from backend.inference.errors import NoFeaturesError
 from backend.inference.explain import Explainer, Explanation
 from backend.inference.images.decoding_cost import DecodingCost
 from backend.inference.images.image_reader import ImageReader, MemoryExceededError
@@ -34,6 +35,7 @@ from backend.inference.runtimes import Alternative
 from backend.inference.tracking import Tracking, deadline_error
 from backend.inference.types import ClassificationResult, Floats, Timings
 from backend.resources.cpus import cpu_limit, threads_per_worker
+from calibration import apply
 from calibration.apply import SetSize
 
 T = TypeVar("T")
@@ -77,7 +79,7 @@ class Classifier:
         calibration = artifact.manifest.calibration
         self._set_size: Final = SetSize(calibration.sets) if calibration else None
         self._max_ood_score: Final = calibration.max_ood_score if calibration else None
-        self._observer = observer = observer or Observer()
+        observer = observer or Observer()
         reader = reader or ImageReader()
         self.decoder: Final = Decoder(artifact.manifest.preprocess, reader, scaled=scaled_decoding)
         self._large = large_images or LargeImages(reader, threads)
@@ -128,6 +130,11 @@ class Classifier:
         return self._engine.plan
 
     @property
+    def dimensions(self) -> int | None:
+        """Number of features of an image; None if the network returns none."""
+        return self._engine.dimensions
+
+    @property
     def queued(self) -> int:
         """Number of images that wait for their forward pass."""
         return self._batcher.queued + self._loop_batcher.queued
@@ -150,12 +157,23 @@ class Classifier:
             return False
         return True
 
-    def require_capacity(self, time_limit: float | None = None, client: str = "") -> None:
+    def require_capacity(
+        self, time_limit: float | None = None, client: str = "", tracking: Tracking | None = None
+    ) -> None:
         """Raise QueueFullError, and count a rejection, unless there is capacity.
 
-        An ordinary image is assumed; `classify` checks what an image costs.
+        An ordinary image is assumed; `classify` checks what an image costs. `tracking` counts the
+        rejection (default: that of this model).
         """
-        self._require_or_count(time_limit, client, None)
+        self._require_or_count(time_limit, client, None, tracking or self._tracking)
+
+    def require_features(self) -> None:
+        """Raise NoFeaturesError if the network returns no features."""
+        if self.dimensions is None:
+            raise NoFeaturesError(
+                f"The model {self.manifest.name} returns no features. Choose a model whose network "
+                "ends in global pooling and one linear layer, such as photos."
+            )
 
     async def classify(
         self, data: bytes | SharedImage, time_limit: float | None = None, client: str = ""
@@ -166,10 +184,35 @@ class Classifier:
         image that cannot be used, QueueFullError or ClosedError if no work is accepted,
         DeadlineError after `time_limit` seconds, InferenceError if the model fails.
         """
+        result, queue = await self.infer(data, time_limit, client, self._tracking)
+        return self._label(result, queue)[0]
+
+    async def embed(self, data: bytes, time_limit: float | None = None, client: str = "") -> Floats:
+        """Return the L2-normalized features (D,) of one image file.
+
+        Raise NoFeaturesError if the network returns none, and the errors of `classify`.
+        """
+        self.require_features()
+        result, _ = await self.infer(data, time_limit, client, self._tracking)
+        embedding: Floats = unit_features(result)[0]
+        return embedding
+
+    async def infer(
+        self,
+        data: bytes | SharedImage,
+        time_limit: float | None,
+        client: str,
+        tracking: Tracking,
+    ) -> tuple[InferenceResult, float]:
+        """Run one image file through the network; return the result, and the seconds in the queue.
+
+        `tracking` counts the image: that of the model that answers, whose backbone this model may
+        be. Raise the errors of `classify`.
+        """
         cost = self.decoder.estimate_cost(data)
         is_large = self._large.is_large(cost)
-        self._require_or_count(time_limit, client, cost)
-        with self._tracking.track(time_limit) as deadline:
+        self._require_or_count(time_limit, client, cost, tracking)
+        with tracking.track(time_limit) as deadline:
             answer = None
             if self._engine.quick_seconds and self.decoder.is_quick(data, cost):
                 answer = await self._classify_quick(data, cost, client, deadline)
@@ -179,8 +222,8 @@ class Classifier:
                         data, cost, client, deadline, is_large=is_large
                     )
             result, queue = answer
-            self._observer.answered(result.decode, queue, result.inference)
-            return self._label(result, queue)[0]
+            tracking.observer.answered(result.decode, queue, result.inference)
+            return answer
 
     async def classify_inputs(
         self, rows: Floats, time_limit: float | None = None, client: str = ""
@@ -189,11 +232,18 @@ class Classifier:
 
         Raise the same errors as `classify`, except ImageError.
         """
+        results, queue = await self.infer_inputs(rows, time_limit, client, self._tracking)
+        return [each for result in results for each in self._label(result, queue)]
+
+    async def infer_inputs(
+        self, rows: Floats, time_limit: float | None, client: str, tracking: Tracking
+    ) -> tuple[list[InferenceResult], float]:
+        """Run inputs of shape (N, *input) through the network, as `infer` does with an image."""
         size = self._engine.max_batch
         parts = [Input(rows[start : start + size]) for start in range(0, len(rows), size)]
         seconds = self._engine.seconds_per_image
-        self._require_or_count(time_limit, client, None)
-        with self._tracking.track(time_limit) as deadline:
+        self._require_or_count(time_limit, client, None, tracking)
+        with tracking.track(time_limit) as deadline:
             queued_at = time.perf_counter()
             with self._admission.track(client, seconds * len(rows)):
                 async with asyncio.timeout(time_limit):
@@ -203,8 +253,8 @@ class Classifier:
                     ]
             inference = sum(result.inference for result in results)
             queue = time.perf_counter() - queued_at - inference
-            self._observer.answered(0.0, queue, inference)
-            return [each for result in results for each in self._label(result, queue)]
+            tracking.observer.answered(0.0, queue, inference)
+            return results, queue
 
     async def explain(
         self,
@@ -313,12 +363,16 @@ class Classifier:
         return result, elapsed - result.inference - decode
 
     def _require_or_count(
-        self, time_limit: float | None, client: str, cost: DecodingCost | None
+        self,
+        time_limit: float | None,
+        client: str,
+        cost: DecodingCost | None,
+        tracking: Tracking,
     ) -> None:
         try:
             self._require(time_limit, client, cost)
         except WorkRejectedError as error:
-            self._tracking.reject(error)
+            tracking.reject(error)
             raise
 
     async def _decode(self, data: bytes | SharedImage) -> Item:
@@ -368,6 +422,12 @@ class Classifier:
 
     def _apply(self, plan: Plan) -> None:
         self._batcher.resize(plan.runners, plan.max_batch)
+
+
+def unit_features(result: InferenceResult) -> Floats:
+    """Return the features (n, D) of a result with features, each with an L2 norm of 1."""
+    assert result.features is not None  # noqa: S101 (see `Classifier.require_features`)
+    return apply.normalize(result.features)
 
 
 def _call(batch: Batch[Callable[[], T]]) -> list[T]:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict
 
 from backend.inference.errors import InferenceError, ModelError
 from backend.inference.models.artifact import Manifest
-from backend.inference.runtimes import Alternative, Precision, Runtime
+from backend.inference.runtimes import Alternative, Precision, Runtime, has_features
 from backend.inference.types import Floats
 from calibration import apply
 
@@ -71,6 +71,9 @@ def compare(
     about: dict[str, Any] = {"runtime": alternative.runtime, "precision": alternative.precision}
     try:
         wide = alternative.load(threads=threads)
+        if has_features(reference) and not has_features(wide):
+            missing = "It does not return the features from which taught models classify."
+            return Comparison.model_validate(about | {"reason": missing})
         agreement = compare_answers(manifest, reference, wide, inputs)
         about |= _figures(agreement)
         if reason := _difference(agreement):

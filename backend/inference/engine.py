@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -28,7 +28,7 @@ from backend.inference.errors import ArtifactError, ClosedError, InferenceError
 from backend.inference.models.artifact import Artifact
 from backend.inference.observer import Observer
 from backend.inference.preprocessing.model_input import preprocess, warm_up
-from backend.inference.runtimes import Alternative, MappingRuntime, Runtime
+from backend.inference.runtimes import Alternative, FeatureRuntime, MappingRuntime, Runtime
 from backend.inference.types import Floats
 from backend.resources.cpus import cpu_model
 from calibration import apply
@@ -59,6 +59,7 @@ class InferenceResult:
     ood_scores: Floats | None  # shape (n,); None if the model returns probabilities
     decode: float  # seconds of decoding
     inference: float  # seconds of the forward pass
+    features: Floats | None = None  # of the last layer, shape (n, D), if the network returns them
 
 
 class Engine:
@@ -103,6 +104,8 @@ class Engine:
             max_batch = min(max_batch, self._affordable_batch(share))
         self.max_batch: Final = max_batch
         self.plan = autotune.single_runner_plan(self._wide, threads, max_batch)
+        self.dimensions: int | None = None  # of the features; None if the network returns none
+        self._has_features: Final = runtimes.has_features(self._wide)
         self._default_runtime: Final = self._wide.name
         self._warm_up()
         started = time.perf_counter()
@@ -266,7 +269,7 @@ class Engine:
             return []
         started = time.perf_counter()
         try:
-            probabilities, scores = self._forward(_concatenate(inputs), network)
+            probabilities, scores, features = self._forward(_concatenate(inputs), network)
         except Exception as error:
             if len(inputs) == 1:
                 return [error]
@@ -277,21 +280,34 @@ class Engine:
         for item in inputs:
             end = start + len(item.rows)
             ood_scores = None if scores is None else scores[start:end] + item.ood_penalty
+            part = None if features is None else features[start:end]
             results.append(
-                InferenceResult(probabilities[start:end], ood_scores, item.seconds, seconds)
+                InferenceResult(probabilities[start:end], ood_scores, item.seconds, seconds, part)
             )
             start = end
         return results
 
-    def _forward(self, rows: Floats, network: Runtime) -> tuple[Floats, Floats | None]:
-        outputs, kind = network(rows), self._artifact.manifest.output
+    def _forward(
+        self, rows: Floats, network: Runtime
+    ) -> tuple[Floats, Floats | None, Floats | None]:
+        """Return probabilities, out-of-distribution scores and features."""
+        features = None
+        if self._has_features:
+            outputs, features = cast(FeatureRuntime, network).features(rows)
+        else:
+            outputs = network(rows)
+        kind = self._artifact.manifest.output
         try:
             probabilities = apply.probabilities(outputs, kind, self._temperature)
         except apply.OutputError as error:
             raise InferenceError(str(error)) from error
         if kind != "logits":
-            return probabilities, None
-        return probabilities, apply.ood_scores(outputs, probabilities, self._ood_method)
+            return probabilities, None, features
+        return (
+            probabilities,
+            apply.ood_scores(outputs, probabilities, self._ood_method),
+            features,
+        )
 
     def _affordable_batch(self, memory: int) -> int:
         """Return the largest batch that every runner can run within `memory` bytes together."""
@@ -322,9 +338,11 @@ class Engine:
         manifest, folder = self._artifact.manifest, self._artifact.folder
         warm_up(manifest.preprocess)
         try:
-            shape = self._forward(self._blank_input(), self._wide)[0].shape
+            probabilities, _, features = self._forward(self._blank_input(), self._wide)
         except InferenceError as error:
             raise ArtifactError(f"{folder}: the network fails on a blank input") from error
+        self.dimensions = None if features is None else features.shape[1]
+        shape = probabilities.shape
         if shape != (1, len(manifest.labels)):
             raise ArtifactError(
                 f"{folder}: the network returns {shape[-1]} outputs, but the manifest has "

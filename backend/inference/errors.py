@@ -14,6 +14,7 @@ PrismError
 │   │   └── UnreachableError   the source does not respond; a cached copy may be used
 │   ├── RuntimeMissingError    the requested runtime is not installed
 │   ├── UnknownModelError      no model of that name is served
+│   ├── NoFeaturesError        the model returns no features, from which heads classify
 │   ├── ModelNotReadyError     the model is still loading, or failed to load
 │   └── InferenceError         the forward pass failed or returned invalid numbers
 ├── QueueFullError             the queue is full, or the wait would exceed the deadline
@@ -81,6 +82,10 @@ class RuntimeMissingError(ModelError):
 
 class UnknownModelError(ModelError):
     """No model of that name is served."""
+
+
+class NoFeaturesError(ModelError):
+    """The model returns no features, from which the heads of taught models classify."""
 
 
 class ModelNotReadyError(ModelError):

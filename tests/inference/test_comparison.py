@@ -109,6 +109,20 @@ def test_alternative_that_fails_is_not_used(
     assert str(error) in caplog.text
 
 
+def test_alternative_without_features_is_not_used() -> None:
+    class Backbone(Network):
+        has_features = True
+
+        def features(self, batch: Floats) -> tuple[Floats, Floats]:
+            return self(batch), batch
+
+    backbone = Backbone(lambda _: (9, 0))
+    for other, used in ((Network(lambda _: (9, 0)), False), (backbone, True)):
+        alternative = Alternative("onnx", "int8", lambda *, threads, other=other: other)
+        found = compare(alternative, manifest(), backbone, INPUTS, lambda *_: 2, threads=1)
+        assert found.used == used, found.reason
+
+
 def test_single_thread_loads_no_second_network() -> None:
     loaded: list[int] = []
 

@@ -20,12 +20,20 @@ _NEUTRAL_OPERATORS = ("Identity", "Dropout", "Flatten", "Reshape", "Squeeze")
 _Producers = Mapping[str, NodeProto]
 
 
-class _Linear(NamedTuple):
+class Linear(NamedTuple):
     """A linear layer: its input, its weights, and the axis of the labels in the weights."""
 
     input: str
     weights: str
     axis: int
+
+
+class PooledHead(NamedTuple):
+    """The end of a network: its scores, its linear layer, if any, and the pooled feature maps."""
+
+    scores: str
+    linear: Linear | None
+    maps: str
 
 
 def add_activation_map(model: ModelProto) -> bool:
@@ -38,6 +46,19 @@ def add_activation_map(model: ModelProto) -> bool:
     opset = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 0)
     if len(graph.output) != 1 or opset < _MIN_OPSET:
         return False
+    head = find_pooled_head(model)
+    if head is None:
+        return False
+    graph.node.extend(_map_nodes(head.scores, head.maps, head.linear))
+    kind = graph.output[0].type.tensor_type.elem_type
+    graph.output.append(helper.make_tensor_value_info(ACTIVATION_MAP, kind, [None, None, None]))
+    onnx.checker.check_model(model)
+    return True
+
+
+def find_pooled_head(model: ModelProto) -> PooledHead | None:
+    """Return the end of a network that is global pooling and at most one linear layer, or None."""
+    graph = model.graph
     producers = {name: node for node in graph.node for name in node.output}
     scores = _skip(graph.output[0].name, _FINAL_OPERATORS, producers)
     linear = _find_linear(scores, producers)
@@ -45,15 +66,11 @@ def add_activation_map(model: ModelProto) -> bool:
         _skip(linear.input if linear else scores, _NEUTRAL_OPERATORS, producers)
     )
     if pooling is None or not _is_global_pooling(pooling, model):
-        return False
-    graph.node.extend(_map_nodes(scores, pooling.input[0], linear))
-    kind = graph.output[0].type.tensor_type.elem_type
-    graph.output.append(helper.make_tensor_value_info(ACTIVATION_MAP, kind, [None, None, None]))
-    onnx.checker.check_model(model)
-    return True
+        return None
+    return PooledHead(scores, linear, pooling.input[0])
 
 
-def _map_nodes(scores: str, features: str, linear: _Linear | None) -> list[NodeProto]:
+def _map_nodes(scores: str, features: str, linear: Linear | None) -> list[NodeProto]:
     label, weights = f"{ACTIVATION_MAP}_label", f"{ACTIVATION_MAP}_weights"
     if linear is None:  # there is one feature map for each label
         argmax = helper.make_node("ArgMax", [scores], [label], axis=1, keepdims=1)
@@ -74,18 +91,18 @@ def _skip(name: str, operators: tuple[str, ...], producers: _Producers) -> str:
     return name
 
 
-def _find_linear(scores: str, producers: _Producers) -> _Linear | None:
+def _find_linear(scores: str, producers: _Producers) -> Linear | None:
     """Return the linear layer that makes `scores`, or None."""
     node = producers.get(scores)
     if node is None:
         return None
     if node.op_type == "Gemm":
         attributes = _attributes(node)
-        return _Linear(node.input[0], node.input[1], 0 if attributes.get("transB", 0) else 1)
+        return Linear(node.input[0], node.input[1], 0 if attributes.get("transB", 0) else 1)
     for name in node.input if node.op_type == "Add" else [scores]:
         product = producers.get(name)
         if product is not None and product.op_type == "MatMul":
-            return _Linear(product.input[0], product.input[1], 1)
+            return Linear(product.input[0], product.input[1], 1)
     return None
 
 

@@ -19,6 +19,7 @@ from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
 from training.package import external_weights
 from training.package.activation_map import add_activation_map
+from training.package.features import add_features
 
 # Largest difference between PyTorch and ONNX Runtime, relative to max(1, largest output).
 MAX_PARITY_GAP = 1e-4
@@ -62,10 +63,11 @@ def export(
 def export_graph(graph: onnx.ModelProto, manifest: Manifest, folder: Path, card: str) -> Artifact:
     """Write an ONNX graph as the model folder `folder`, without PyTorch weights.
 
-    The graph gets the output `activation_map` if its structure allows one.
+    The graph gets the outputs `activation_map` and `features` if its structure allows them.
     """
     _prepare_folder(folder)
     add_activation_map(graph)
+    add_features(graph)
     onnx.save(graph, folder / artifact.ONNX)
     (folder / artifact.WEIGHTS).unlink(missing_ok=True)
     (folder / artifact.CARD).write_text(card, encoding="utf-8")
@@ -118,6 +120,7 @@ def _write_onnx(network: nn.Module, manifest: Manifest, path: Path) -> None:
     graph = onnx.load(path)
     remove_metadata(graph)
     add_activation_map(graph)
+    add_features(graph)
     onnx.save(graph, path)
 
 

