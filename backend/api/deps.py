@@ -87,6 +87,14 @@ ModelParam = Annotated[
         "model. If omitted, the default model.",
     ),
 ]
+BackboneParam = Annotated[
+    str,
+    Query(
+        max_length=64,
+        description="Name of a served model whose network ends in global pooling and one linear "
+        "layer, such as `photos`, or of a model taught on it.",
+    ),
+]
 TopKParam = Annotated[
     int,
     Query(ge=1, le=10_000, description="Number of most probable classes in `top`."),

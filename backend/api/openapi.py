@@ -9,6 +9,7 @@ from fastapi import FastAPI
 from starlette.requests import Request
 from starlette.responses import Response
 
+from backend.api.schemas.embed import Embedding
 from backend.api.schemas.errors import EVERY_ROUTE, Problem, problems
 
 DOCUMENT_PATH: Final = "/openapi.json"
@@ -41,7 +42,9 @@ def complete_document(app: FastAPI) -> None:
         document = make_document()
         schemas = document.setdefault("components", {}).setdefault("schemas", {})
         if Problem.__name__ not in schemas:  # else the document is complete already
-            schemas[Problem.__name__] = Problem.model_json_schema()
+            for schema in (Problem, Embedding):  # to which FastAPI finds no reference
+                found = schema.model_json_schema(ref_template="#/components/schemas/{model}")
+                schemas |= found.pop("$defs", {}) | {schema.__name__: found}
             common = {str(status): value for status, value in problems(*EVERY_ROUTE).items()}
             for operations in document["paths"].values():
                 for operation in operations.values():

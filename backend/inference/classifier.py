@@ -28,7 +28,7 @@ from backend.inference.images.decoding_cost import DecodingCost
 from backend.inference.images.image_reader import ImageReader, MemoryExceededError
 from backend.inference.large_images import LargeImages
 from backend.inference.loop_batcher import LoopBatcher
-from backend.inference.models.artifact import Artifact, Manifest
+from backend.inference.models.artifact import Artifact, Backbone, Manifest
 from backend.inference.observer import Observer
 from backend.inference.preprocessing import model_input
 from backend.inference.runtimes import Alternative
@@ -78,6 +78,9 @@ class Classifier:
         self.manifest: Final[Manifest] = artifact.manifest
         calibration = artifact.manifest.calibration
         self._set_size: Final = SetSize(calibration.sets) if calibration else None
+        self._backbone: Final = Backbone(
+            name=artifact.manifest.name, sha256=artifact.network_sha256
+        )
         self._max_ood_score: Final = calibration.max_ood_score if calibration else None
         observer = observer or Observer()
         reader = reader or ImageReader()
@@ -128,6 +131,11 @@ class Classifier:
     def plan(self) -> Plan:
         """The current plan: threads, runners and batch size."""
         return self._engine.plan
+
+    @property
+    def backbone(self) -> Backbone:
+        """The network that the features come from: this model's own."""
+        return self._backbone
 
     @property
     def dimensions(self) -> int | None:

@@ -1,20 +1,24 @@
 """POST /classify and POST /classify/batch."""
 
-import asyncio
 import time
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
-from weakref import WeakValueDictionary
 
 import orjson
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import Response, StreamingResponse
+from starlette.responses import Response
 
 from backend.api import deadlines, deps, quotas
 from backend.api.body import read_image, read_images
 from backend.api.clients import client_of
 from backend.api.errors import problem_for
+from backend.api.image_batches import (
+    IMAGES_BODY,
+    NdjsonResponse,
+    lines_of,
+    run_in_order,
+    slots_of,
+    wait_for_capacity,
+)
 from backend.api.multipart import Upload
 from backend.api.parameters import check_query
 from backend.api.schemas.classify import (
@@ -32,16 +36,10 @@ router = APIRouter(
     tags=["classify"], dependencies=[require_scope("classify"), Depends(check_query)]
 )
 
-# Images of all batches of one client that are classified at a time: enough to keep the decoders and
-# the batcher busy, few enough to leave the event loop and the queue to others.
-_BATCH_CONCURRENCY: Final = 16
-_batch_slots: Final = WeakValueDictionary[str, asyncio.Semaphore]()  # by client
-
 # Share of the deadline after which no better explanation is sought, to leave time to draw it.
 _EXPLAIN_SHARE: Final = 0.9
 
-_ANY_FILE_SCHEMA: Final = {"type": "string", "format": "binary"}
-_FILE_SCHEMA: Final = {**_ANY_FILE_SCHEMA, "minLength": 1}
+_FILE_SCHEMA: Final = {"type": "string", "format": "binary", "minLength": 1}
 
 
 def _form_schema(file: object) -> dict[str, object]:
@@ -61,8 +59,6 @@ _SINGLE_IMAGE_BODY: Final[dict[str, Any]] = {
         },
     },
 }
-# Not model_json_schema(): its references to other models are not valid inside the document.
-_CLASSIFICATION_SCHEMA: Final = {"$ref": "#/components/schemas/Classification"}
 _HISTORY_LINKS: Final = {  # what the history does with the ID of a stored classification
     operation: {
         "operationId": f"{operation}_history__id__{suffix}",
@@ -74,14 +70,6 @@ _HISTORY_LINKS: Final = {  # what the history does with the ID of a stored class
         ("give_feedback", "patch"),
         ("delete", "delete"),
     )
-}
-_FILES_SCHEMA: Final = {"type": "array", "items": _ANY_FILE_SCHEMA, "minItems": 1}
-_LINE_SCHEMA: Final = {"anyOf": [_CLASSIFICATION_SCHEMA, {"$ref": "#/components/schemas/Problem"}]}
-_MULTIPLE_IMAGES_BODY: Final[dict[str, Any]] = {
-    "requestBody": {
-        "required": True,
-        "content": {"multipart/form-data": _form_schema(_FILES_SCHEMA)},
-    },
 }
 
 
@@ -143,15 +131,8 @@ async def classify(
 
 @router.post(
     "/classify/batch",
-    responses=problems(*CLASSIFYING)
-    | {
-        200: {
-            "description": "One line per image, in order: a Classification, or a Problem with the "
-            "image's `filename`.",
-            "content": {"application/x-ndjson": {"schema": _LINE_SCHEMA}},
-        }
-    },
-    openapi_extra=_MULTIPLE_IMAGES_BODY,
+    responses=problems(*CLASSIFYING) | lines_of("Classification"),
+    openapi_extra=IMAGES_BODY,
     summary="Classify multiple images",
 )
 @router.post("/classify/batch/", include_in_schema=False)
@@ -173,21 +154,14 @@ async def classify_batch(
     client = client_of(request.scope, settings.trusted_proxies)
     quotas.require_pixels(request.scope)
     uploads = await read_images(request, settings.max_bytes, settings.max_batch_bytes)
-    slots = _batch_slots.setdefault(client, asyncio.Semaphore(_BATCH_CONCURRENCY))
+    slots = slots_of(client)
 
     async def classify_line(upload: Upload) -> bytes:
         try:
             async with slots:
                 content = upload.read(settings.max_bytes)
                 quotas.take_image(request.scope, content, settings.max_pixels)
-                await deadlines.wait_until(
-                    lambda: all(
-                        each.classifier is None
-                        or each.classifier.has_capacity(timeout, client, content)
-                        for each in models
-                    ),
-                    timeout,
-                )
+                await wait_for_capacity(models, content, timeout, client)
                 started = time.perf_counter()
                 classifier, result = await auto.classify(models, content, timeout, client)
                 fields = make_classification(
@@ -199,26 +173,7 @@ async def classify_batch(
             fields = problem_for(error, request_id) | {"filename": upload.filename}
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
-    return StreamingResponse(
-        _run_in_order(uploads, classify_line), media_type="application/x-ndjson"
-    )
-
-
-async def _run_in_order(
-    uploads: list[Upload], classify_line: Callable[[Upload], Awaitable[bytes]]
-) -> AsyncIterator[bytes]:
-    """Classify a few images at a time and yield their lines in order."""
-    running: deque[asyncio.Future[bytes]] = deque()
-    try:
-        for upload in uploads:
-            running.append(asyncio.ensure_future(classify_line(upload)))
-            if len(running) == _BATCH_CONCURRENCY:
-                yield await running.popleft()
-        while running:
-            yield await running.popleft()
-    finally:
-        for task in running:
-            task.cancel()
+    return NdjsonResponse(run_in_order(uploads, classify_line))
 
 
 async def _store(

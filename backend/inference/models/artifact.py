@@ -6,6 +6,9 @@ models/mnist-cnn/
   model.onnx           the same network for ONNX Runtime; may refer to the tensors in the weights
   model.int8.onnx      optional: the same network with 8-bit integers
   README.md            model card
+
+A model that was taught from a few images has no network of its own. Its folder contains
+head.safetensors instead, a linear layer for the features of its backbone, another served model.
 """
 
 import hashlib
@@ -27,7 +30,9 @@ MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.safetensors"
 ONNX: Final = "model.onnx"
 INT8: Final = "model.int8.onnx"
+HEAD: Final = "head.safetensors"
 CARD: Final = "README.md"
+LINEAR_HEAD: Final = "linear-head"  # the architecture of a taught model
 FORMAT: Final = 1
 _MAX_CARD: Final = 1_000_000  # bytes
 
@@ -45,6 +50,15 @@ NAME_PATTERN: Final = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+class Backbone(BaseModel):
+    """The model whose features a taught model classifies."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str = Field(pattern=NAME_PATTERN)
+    sha256: Sha256 = Field(description="of its weights, or of its graph if it has no weights")
+
+
 class Manifest(BaseModel):
     """The content of manifest.json."""
 
@@ -57,9 +71,11 @@ class Manifest(BaseModel):
     description: str = ""
     license: str | None = None
     architecture: str = Field(
-        description="built-in architecture, torchvision/NAME, or onnx for a graph without weights",
-        pattern=rf"^({'|'.join(BUILTIN_ARCHITECTURES)}|torchvision/[a-z0-9_]+|onnx)$",
+        description="built-in architecture, torchvision/NAME, onnx for a graph without weights, or "
+        "linear-head for a taught model",
+        pattern=rf"^({'|'.join(BUILTIN_ARCHITECTURES)}|torchvision/[a-z0-9_]+|onnx|{LINEAR_HEAD})$",
     )
+    backbone: Backbone | None = Field(default=None, description="of a taught model only")
     output: OutputKind = "logits"
     labels: tuple[str, ...] = Field(min_length=2, description="in the order of the outputs")
     label_ids: tuple[str, ...] | None = Field(
@@ -80,6 +96,18 @@ class Manifest(BaseModel):
                 f"label_ids must have one entry for each of the {len(self.labels)} labels, "
                 f"not {len(self.label_ids)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _check_backbone(self) -> "Manifest":
+        is_taught = self.architecture == LINEAR_HEAD
+        if is_taught != (self.backbone is not None):
+            raise ValueError(f"backbone is required with the architecture {LINEAR_HEAD} only")
+        if is_taught and self.output != "logits":
+            raise ValueError(f"output must be logits with the architecture {LINEAR_HEAD}")
+        method = self.calibration.ood_method if self.calibration else None
+        if method == "feature_distance" and not is_taught:
+            raise ValueError(f"calibration.ood_method {method} requires a {LINEAR_HEAD}")
         return self
 
     @model_validator(mode="after")
@@ -110,6 +138,17 @@ class Artifact(BaseModel):
     def int8(self) -> Path | None:
         """Path of the quantized ONNX graph, if the folder has one."""
         return self.folder / INT8 if INT8 in self.manifest.files else None
+
+    @property
+    def head(self) -> Path | None:
+        """Path of the last layer of a taught model; None for other models."""
+        return self.folder / HEAD if HEAD in self.manifest.files else None
+
+    @property
+    def network_sha256(self) -> str:
+        """SHA-256 of the weights, or of the graph if the folder has no weights."""
+        files = self.manifest.files
+        return files.get(WEIGHTS) or files[ONNX]
 
     @property
     def weights(self) -> Path | None:
@@ -188,13 +227,14 @@ def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
     files = {
         path.name: sha256(path)
         for path in sorted(folder.iterdir())
-        if path.is_file() and path.name in {WEIGHTS, ONNX, INT8, CARD}
+        if path.is_file() and path.name in {WEIGHTS, ONNX, INT8, HEAD, CARD}
     }
     elements = count_elements(folder / WEIGHTS) if WEIGHTS in files else None
     manifest = manifest.model_copy(update={"files": files, "elements": elements})
     draft = folder / f".{MANIFEST}.tmp"
     # Older readers of this format do not know these fields.
-    excluded = {name for name in ("calibration", "label_ids") if getattr(manifest, name) is None}
+    optional = ("calibration", "label_ids", "backbone")
+    excluded = {name for name in optional if getattr(manifest, name) is None}
     text = manifest.model_dump_json(indent=2, exclude=excluded)
     draft.write_text(text + "\n", encoding="utf-8")
     draft.replace(folder / MANIFEST)
@@ -205,7 +245,8 @@ def read_manifest(folder: Path) -> Manifest:
     """Read the manifest of `folder`; the files that it lists need not exist yet.
 
     Raise ArtifactError, which names the folder and the reason, if the manifest is missing, damaged
-    or of a newer format, or if it lists no network or a name that is not a plain file name.
+    or of a newer format, or if it lists no network or head, or a name that is not a plain file
+    name.
     """
     path = _inside(folder, MANIFEST)
     try:
@@ -222,7 +263,10 @@ def read_manifest(folder: Path) -> Manifest:
     for name in manifest.files:
         if not PLAIN_FILE_PATTERN.fullmatch(name) or name == MANIFEST:
             raise ArtifactError(f"{folder}: the manifest names {name!r}, which is not a plain file")
-    if not {ONNX, WEIGHTS} & manifest.files.keys():
+    if manifest.backbone is not None:
+        if HEAD not in manifest.files:
+            raise ArtifactError(f"{folder}: the manifest does not list {HEAD}")
+    elif not {ONNX, WEIGHTS} & manifest.files.keys():
         raise ArtifactError(f"{folder}: the manifest lists neither {ONNX} nor {WEIGHTS}")
     return manifest
 

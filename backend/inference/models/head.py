@@ -1,0 +1,84 @@
+"""The head of a taught model: a linear layer for the features of another model, its backbone."""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from backend.inference.errors import ArtifactError
+from backend.inference.models.artifact import HEAD, Artifact
+from backend.inference.types import Floats
+
+MAX_HEAD_BYTES: Final = 16_000_000
+
+_CENTER_TOLERANCE: Final = 1e-3  # of the L2 norm of a center, which is 1
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A linear layer for L2-normalized features (N, D).
+
+    `centers` are the mean features of each label, L2-normalized; they are only kept for a model
+    whose out-of-distribution score is the feature distance.
+    """
+
+    weight: Floats  # shape (C, D)
+    bias: Floats  # shape (C,)
+    centers: Floats | None  # shape (C, D)
+
+    @property
+    def dimensions(self) -> int:
+        """Number of features, D."""
+        return self.weight.shape[1]
+
+    def logits(self, features: Floats) -> Floats:
+        """Map features (N, D) to logits (N, C)."""
+        scores: Floats = features @ self.weight.T + self.bias
+        return scores
+
+
+def read_head(artifact: Artifact) -> Head:
+    """Read and check the head of a taught model.
+
+    Raise ArtifactError, which names the folder and the reason, unless the file is a safetensors
+    file with the finite float32 tensors `weight` (C, D), `bias` (C,) and, if the model's score is
+    the feature distance, `centers` (C, D).
+    """
+    folder, manifest = artifact.folder, artifact.manifest
+    if artifact.head is None:
+        raise ArtifactError(f"{folder}: no {HEAD}")
+    try:
+        size = artifact.head.stat().st_size
+        if size > MAX_HEAD_BYTES:
+            raise ArtifactError(
+                f"{folder}: {HEAD} has {size:,} bytes, more than {MAX_HEAD_BYTES:,}"
+            )
+        tensors = load(artifact.head.read_bytes())
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ArtifactError(f"{folder}: {HEAD} is damaged, or not a safetensors file") from error
+    if not {"weight", "bias"} <= tensors.keys() <= {"weight", "bias", "centers"}:
+        raise ArtifactError(
+            f"{folder}: {HEAD} must contain weight and bias, may contain centers, and no others"
+        )
+    labels = len(manifest.labels)
+    shape = tensors["weight"].shape
+    for name, values in tensors.items():
+        expected = (labels,) if name == "bias" else (labels, *shape[1:2])
+        if len(shape) != 2 or values.shape != expected or values.dtype != np.float32:
+            raise ArtifactError(
+                f"{folder}: {HEAD}: {name} is {values.dtype} of shape {values.shape}; with "
+                f"{labels} labels, weight and centers are float32 of shape ({labels}, D), and bias "
+                f"({labels},)"
+            )
+        if not np.isfinite(values).all():
+            raise ArtifactError(f"{folder}: {HEAD}: {name} is not finite")
+    centers = tensors.get("centers")
+    if manifest.calibration is None or manifest.calibration.ood_method != "feature_distance":
+        centers = None
+    elif centers is None:
+        raise ArtifactError(f"{folder}: {HEAD}: the feature distance requires centers")
+    elif np.abs(np.linalg.norm(centers, axis=1) - 1).max() > _CENTER_TOLERANCE:
+        raise ArtifactError(f"{folder}: {HEAD}: each of the centers must have an L2 norm of 1")
+    return Head(tensors["weight"], tensors["bias"], centers)
