@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 from weakref import ref
 
+from backend.inference.classifier import Classifier
 from backend.inference.errors import ModelNotReadyError
 from backend.registry.errors import InvalidModelError, StoreUnavailableError
 from backend.registry.index import Index, ModelRecord, VersionRecord
@@ -203,7 +204,7 @@ class TaughtModels:
             await _start(model, folder, load=True)
 
     def _retire(self, model: ServedModel) -> None:
-        self._run(_close_unused(ref(model)))
+        self._run(_close_unused(ref(model), model.classifier))
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -220,9 +221,8 @@ async def _start(model: ServedModel, folder: Path, *, load: bool) -> None:
     await model.start(fetch, asyncio.Lock(), load=load)
 
 
-async def _close_unused(reference: "ref[ServedModel]") -> None:
+async def _close_unused(reference: "ref[ServedModel]", classifier: Classifier | None) -> None:
     """Close a model's classifier once nothing refers to the model: no request in flight uses it."""
-    classifier = None
     try:
         while (model := reference()) is not None:
             classifier = model.classifier
