@@ -75,6 +75,25 @@ def last_copy(request: FetchRequest, reason: str) -> FetchedFolder | None:
     return FetchedFolder(folder=copy, version=current.version, note=note)
 
 
+def current_version(address: Address, *, allow_private: bool) -> str:
+    """Return the version that an address in a registry refers to now, with one request.
+
+    The version of an alias may change; other versions are returned without a request. Raise
+    SourceError with the redacted address.
+    """
+    model = address.registered
+    if model is None:
+        raise SourceError(f"{address.redacted}: it is not in a registry")
+    if model.version is not None:
+        return model.version
+    try:
+        return _find_version(address.scheme, model, allow_private=allow_private)
+    except UnreachableError as error:
+        raise UnreachableError(f"{address.redacted}: {error}") from error
+    except SourceError as error:
+        raise SourceError(f"{address.redacted}: {error}") from error
+
+
 def _verified_copy(entry: CacheEntry) -> Path | None:
     current = entry.current()
     return entry.find(current.revision) if current else None
@@ -170,3 +189,13 @@ def _open_registered(scheme: str, model: RegisteredModel, *, allow_private: bool
     from backend.sources.wandb import WandbRemote
 
     return WandbRemote(model, allow_private=allow_private)
+
+
+def _find_version(scheme: str, model: RegisteredModel, *, allow_private: bool) -> str:
+    if scheme == "mlflow":
+        from backend.sources import mlflow
+
+        return mlflow.MlflowRegistry(allow_private=allow_private).find_version(model)
+    from backend.sources import wandb
+
+    return wandb.WandbApi(allow_private=allow_private).find_version(model)

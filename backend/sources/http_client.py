@@ -144,6 +144,15 @@ class HttpClient:
         return scheme, host, port or _PORTS[scheme]
 
 
+def is_http_url(url: str) -> bool:
+    """Return whether a text is a URL with the scheme http or https and a host."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in _PORTS and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
+
+
 def resolve_host(host: str, port: int, *, allow_private: bool) -> list[str]:
     """Return the IP addresses of `host`.
 

@@ -11,12 +11,12 @@ import os
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 from urllib3.util import make_headers
 
 from backend.inference.errors import SourceError
 from backend.inference.models.artifact import MANIFEST
-from backend.sources.http_client import HttpClient
+from backend.sources.http_client import HttpClient, is_http_url
 from backend.sources.registered import RegisteredModel
 from backend.sources.remote import DownloadFile, find_model_folder, retry_unreachable
 
@@ -28,7 +28,7 @@ _MAX_FOLDERS: Final = 20  # of an artifact that are searched for the model
 
 
 class _Version(BaseModel):
-    version: str
+    version: str = Field(pattern=r"^[0-9]{1,9}$")
     status: str = "READY"
 
 
@@ -45,7 +45,7 @@ class MlflowRemote:
 
     def __init__(self, model: RegisteredModel, *, allow_private: bool) -> None:
         """Find the version; raise SourceError if there is none, or no model folder in it."""
-        self._registry: Final = _Registry(allow_private=allow_private)
+        self._registry: Final = MlflowRegistry(allow_private=allow_private)
         self._version, self._folder = retry_unreachable(lambda: self._registry.locate(model))
 
     def download(self, name: str, file: DownloadFile, unless_version: str = "") -> str | None:
@@ -57,24 +57,14 @@ class MlflowRemote:
         return self._version
 
 
-def current_version(model: RegisteredModel, *, allow_private: bool) -> str:
-    """Return the number of the version that the alias refers to now, with one request.
+class MlflowRegistry:
+    """The REST API of the server. Methods raise UnreachableError if it does not respond."""
 
-    Raise UnreachableError for temporary failures, else SourceError.
-    """
-    return model.version or _Registry(allow_private=allow_private).find_version(model)
-
-
-class _Registry:
     def __init__(self, *, allow_private: bool) -> None:
         url = os.environ.get("MLFLOW_TRACKING_URI", "")
-        try:
-            parts = urlsplit(url)
-            is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        except ValueError:
-            is_valid = False
-        if not is_valid:
+        if not is_http_url(url):
             raise SourceError("set MLFLOW_TRACKING_URI to the https:// URL of an MLflow server")
+        parts = urlsplit(url)
         self._url: Final = parts._replace(query="", fragment="", path=parts.path.rstrip("/"))
         self._client: Final = HttpClient(
             url, allow_private=allow_private, authorization=_authorization()
@@ -92,12 +82,14 @@ class _Registry:
         return version, "/".join(filter(None, (root, self._find_folder(root))))
 
     def find_version(self, model: RegisteredModel) -> str:
+        """Return the number of the version that the alias refers to now; raise SourceError."""
         query = {"name": model.name, "alias": str(model.alias)}
         missing = f"no model {model.name!r} with the alias {model.alias!r}"
         document = self._get(f"{_API}/registered-models/alias", query, missing)
         return _parse(_Version, document.get("model_version")).version
 
     def download(self, path: str, file: DownloadFile) -> None:
+        """Write the artifact at `path` into `file`; raise SourceError if there is none."""
         self._client.download(self._at(f"{_ARTIFACTS}/{quote(path)}"), file)
 
     def _find_folder(self, root: str) -> str:

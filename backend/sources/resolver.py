@@ -15,7 +15,13 @@ from backend.inference.errors import SourceError, UnreachableError
 from backend.inference.models import artifact
 from backend.sources.address import Address
 from backend.sources.cache import Cache
-from backend.sources.fetch import FetchedFolder, FetchRequest, FetchResult, last_copy
+from backend.sources.fetch import (
+    FetchedFolder,
+    FetchRequest,
+    FetchResult,
+    current_version,
+    last_copy,
+)
 
 log = logging.getLogger("prism.sources")
 
@@ -40,6 +46,8 @@ class ModelResolver:
         self._create_request = partial(
             FetchRequest, max_bytes=max_bytes, seconds=seconds, allow_private=allow_private
         )
+        self._allow_private = allow_private
+        self._fetched: dict[str, FetchedFolder] = {}
         self._in_use: set[Path] = set()
         self._process_slots = asyncio.Semaphore(_MAX_PROCESSES)
 
@@ -58,7 +66,23 @@ class ModelResolver:
         if fetched.note:
             log.warning("%s", fetched.note)
         self._in_use.add(fetched.folder)
+        self._fetched[address.key] = fetched
         return fetched.folder
+
+    def fetched(self, address: Address) -> FetchedFolder | None:
+        """Return the folder that `resolve` downloaded last for the address, with its version."""
+        return self._fetched.get(address.key)
+
+    async def current_version(self, address: Address) -> str:
+        """Return the version that an address in a registry refers to now; download nothing.
+
+        Raise SourceError with the redacted address and the reason if that fails.
+        """
+        return await asyncio.to_thread(current_version, address, allow_private=self._allow_private)
+
+    def release(self, folder: Path) -> None:
+        """Permit `trim` to remove a downloaded folder, which is no longer served."""
+        self._in_use.discard(folder)
 
     def trim(self) -> None:
         """Remove the least recently used copies beyond the limit, except those in use."""

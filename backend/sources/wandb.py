@@ -7,13 +7,12 @@ are requested without the key.
 
 import os
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 from pydantic import BaseModel, Field, ValidationError
 from urllib3.util import make_headers
 
 from backend.inference.errors import SourceError
-from backend.sources.http_client import HttpClient
+from backend.sources.http_client import HttpClient, is_http_url
 from backend.sources.registered import RegisteredModel
 from backend.sources.remote import DownloadFile, find_model_folder, retry_unreachable
 
@@ -89,7 +88,7 @@ class WandbRemote:
 
     def __init__(self, model: RegisteredModel, *, allow_private: bool) -> None:
         """Find the version; raise SourceError if there is none, or no model folder in it."""
-        api = _Api(allow_private=allow_private)
+        api = WandbApi(allow_private=allow_private)
         self._version: Final = retry_unreachable(lambda: api.find_version(model))
         self._urls: Final = retry_unreachable(lambda: api.list_files(model, self._version))
         folder = find_model_folder(self._urls)
@@ -107,23 +106,12 @@ class WandbRemote:
         return self._version
 
 
-def current_version(model: RegisteredModel, *, allow_private: bool) -> str:
-    """Return the version that the alias refers to now, such as `v3`, with one request.
+class WandbApi:
+    """The GraphQL API of the server. Methods raise UnreachableError if it does not respond."""
 
-    Raise UnreachableError for temporary failures, else SourceError.
-    """
-    return model.version or _Api(allow_private=allow_private).find_version(model)
-
-
-class _Api:
     def __init__(self, *, allow_private: bool) -> None:
         url = os.environ.get("WANDB_BASE_URL") or _DEFAULT_URL
-        try:
-            parts = urlsplit(url)
-            is_valid = parts.scheme in {"http", "https"} and bool(parts.hostname)
-        except ValueError:
-            is_valid = False
-        if not is_valid:
+        if not is_http_url(url):
             raise SourceError("WANDB_BASE_URL must be the https:// URL of a W&B server")
         key = os.environ.get("WANDB_API_KEY")
         if not key:
@@ -136,6 +124,7 @@ class _Api:
         )
 
     def find_version(self, model: RegisteredModel) -> str:
+        """Return the version, such as `v3`, of the artifact; raise SourceError if there is none."""
         name = f"{model.name}:{model.version or model.alias}"
         project = self._query(_VERSION_QUERY, model, name=name)
         found = project.get("artifactCollectionMembership")

@@ -25,6 +25,9 @@ class Handler(BaseHTTPRequestHandler):
     server: "FileServer"
     protocol_version = "HTTP/1.1"
 
+    def do_POST(self) -> None:
+        self.do_GET()
+
     def do_GET(self) -> None:
         path = self.path.partition("?")[0].removeprefix("/")
         self.server.requests.append((self.path, self.headers))

@@ -1,0 +1,74 @@
+"""A model from the registry of a real MLflow server, replaced when its alias moves."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from backend.inference.errors import SourceError
+from backend.inference.models import artifact
+from backend.sources.address import parse_address
+from backend.sources.fetch import FetchRequest, current_version, fetch
+from tests.e2e.tracking_servers import MlflowServer
+from tests.sources.conftest import write_large_model
+
+CHAMPION = "mlflow:models:/pets@champion"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
+    server = MlflowServer(tmp_path_factory.mktemp("mlflow"))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MLFLOW_TRACKING_URI", server.url)
+        try:
+            server.wait_until_healthy()
+            yield server
+        finally:
+            server.kill()
+
+
+def register(folder: Path, artifact_path: str | None, alias: str) -> str:
+    """Log a model folder as docs/models.md describes; return the number of the version."""
+    with mlflow.start_run() as run:
+        mlflow.log_artifacts(str(folder), artifact_path)
+    source = f"{run.info.artifact_uri}/{artifact_path}" if artifact_path else run.info.artifact_uri
+    client = mlflow.MlflowClient()
+    if not client.search_registered_models("name = 'pets'"):
+        client.create_registered_model("pets")
+    version = client.create_model_version("pets", source, run.info.run_id)
+    client.set_registered_model_alias("pets", alias, version.version)
+    return str(version.version)
+
+
+def test_model_of_a_real_mlflow_server_follows_its_alias(
+    server: MlflowServer, tmp_path: Path
+) -> None:
+    mlflow.set_tracking_uri(server.url)
+
+    def load(address: str) -> tuple[str, str]:
+        request = FetchRequest(
+            address=parse_address(address, tmp_path), cache=tmp_path / "cache",
+            max_bytes=10_000_000, seconds=60, allow_private=True,
+        )  # fmt: skip
+        fetched = fetch(request)
+        return fetched.version, artifact.read(fetched.folder).manifest.version
+
+    def version() -> str:
+        return current_version(parse_address(CHAMPION, tmp_path), allow_private=True)
+
+    first = write_large_model(tmp_path / "1", version="a")
+    assert register(first, "model", "champion") == "1"
+    assert load(CHAMPION) == ("1", "a")
+    # The root of the run: the model is one folder below.
+    second = write_large_model(tmp_path / "2", version="b").parent
+    assert register(second, None, "challenger") == "2"
+    assert version() == "1"
+    mlflow.MlflowClient().set_registered_model_alias("pets", "champion", "2")
+    assert version() == "2"
+    assert load(CHAMPION) == ("2", "b")
+    assert load("mlflow:models:/pets/1") == ("1", "a")
+    assert load("mlflow:models:/pets/latest") == ("2", "b")
+    for address in ("mlflow:models:/pets@other", "mlflow:models:/cats@a", "mlflow:models:/pets/9"):
+        with pytest.raises(SourceError, match="the MLflow server has no"):
+            load(address)
