@@ -38,10 +38,12 @@ ENV PATH=/opt/prism/bin:$PATH \
 COPY --from=packages /opt/prism /opt/prism
 WORKDIR /app
 COPY .streamlit/ .streamlit/
+COPY calibration/ calibration/
 COPY client/ client/
 COPY evaluation/ evaluation/
 COPY frontend/ frontend/
-RUN python -m compileall -q --invalidation-mode unchecked-hash client evaluation frontend
+COPY teach/ teach/
+RUN python -m compileall -q --invalidation-mode unchecked-hash calibration client evaluation frontend teach
 USER 10001:10001
 EXPOSE 8501
 HEALTHCHECK --interval=30s --timeout=3s --start-period=20s --retries=3 \

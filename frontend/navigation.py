@@ -19,7 +19,10 @@ SCOPES = {  # of pages that do not offer the automatic choice
     "Evaluate": ModelScope.NAMED,
     "Video": ModelScope.PHOTOS,
 }
-MANAGED_PAGES = ("History",)  # for users who may see the history and change models
+MANAGED_PAGES = (
+    "History",
+    "Teach",
+)  # for users who may see the history and change models
 PAGES_OF_ONE_MODEL = ("Classify", "Draw", "Evaluate", "Video")
 log = logging.getLogger("prism.page")
 
@@ -50,6 +53,13 @@ page = st.navigation(
             default=True,
         ),
         st.Page("views/draw/page.py", url_path="draw", title="Draw", icon=":material/draw:"),
+        st.Page(
+            "views/teach/page.py",
+            url_path="teach",
+            title="Teach",
+            icon=":material/school:",
+            visibility="visible" if access.may_manage() else "hidden",
+        ),
         st.Page(
             "views/compare/page.py", url_path="compare", title="Compare", icon=":material/compare:"
         ),

@@ -28,10 +28,13 @@ _FOLDER = "labeled-folder"
 OnUpload = Callable[[Dataset], None]
 
 
-def show(key: str, on_upload: OnUpload | None) -> None:
+def show(
+    key: str, on_upload: OnUpload | None, *, too_large_message: str = TOO_LARGE_MESSAGE
+) -> None:
     """Show the uploader; `on_upload(dataset)` may raise EvaluationError or BusyError.
 
     If the backend is unavailable, `on_upload` is None and the uploaded files remain.
+    `too_large_message` is shown for a folder that does not fit into one upload.
     """
     kind = st.radio("Labeled images", KINDS, horizontal=True, key=f"{key} kind")
     number = st.session_state.setdefault(f"{key} round", 0)
@@ -46,7 +49,7 @@ def show(key: str, on_upload: OnUpload | None) -> None:
     processed = f"{key} processed"
     if st.session_state.get(processed, ("", ""))[0] != ids:
         with st.spinner("Checking the images…", show_time=False):
-            error = _process(uploads, on_upload)
+            error = _process(uploads, on_upload, too_large_message)
         st.session_state[processed] = (ids, error)
         if not error:
             st.session_state[f"{key} round"] = number + 1  # empties the uploader
@@ -68,12 +71,12 @@ def _show_uploader(kind: str, key: str) -> Sequence[Any]:
     return files
 
 
-def _process(uploads: Sequence[Any], on_upload: OnUpload) -> str:
+def _process(uploads: Sequence[Any], on_upload: OnUpload, too_large_message: str) -> str:
     """Store the upload and pass it on; return an error message, or an empty string."""
     try:
         zips = [upload for upload in uploads if _is_packed(upload.name)]
         if len(zips) > 1:
-            return TOO_LARGE_MESSAGE
+            return too_large_message
         stored = dataset.store_zip(zips[0]) if zips else dataset.store_folder(uploads)
     except EvaluationError as error:
         return as_sentence(error)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+from evaluation.errors import EvaluationError
 from evaluation.thumbnails import create_thumbnail_uri
 from evaluation.types import Sample
 from frontend.datasets.archives import count_open_zips
@@ -20,11 +21,10 @@ MIN_IMAGES: Final = 2  # of each class
 MAX_IMAGES: Final = 5_000  # of all classes
 MAX_BYTES: Final = 500_000_000  # of all images; less in a small container
 MAX_LABEL: Final = 100  # characters
-NONE_OF_THESE: Final = "None of these"
 CACHED_THUMBNAILS: Final = 512
 
 
-class TrainingSetError(Exception):
+class TrainingSetError(EvaluationError):
     """Images or a class cannot be added; the message says why and what to do."""
 
 

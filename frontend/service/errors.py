@@ -108,6 +108,22 @@ def describe_history_error(error: ClientError) -> Problem:
     return problem
 
 
+def describe_model_error(error: ClientError) -> Problem:
+    """Return why a model cannot be taught, stored or changed."""
+    if not isinstance(error, BackendError) or not error.code:
+        return describe(error)
+    if error.status in (401, 403):
+        message = "The frontend does not have permission to change models."
+        if error.code == "scope_missing":
+            return Problem(message, ADD_SCOPE.replace("the scope", "the scope `models`"))
+        opening = "start the backend with `PRISM_MODELS_OPEN=true`"
+        return Problem(message, f"{SET_KEY} Or {opening}, if only trusted people can reach it.")
+    if error.status < 500 and error.status not in (408, 429) and error.detail:
+        message, _, advice = error.detail.partition(". ")
+        return Problem(f"{message.rstrip('.')}.", advice)
+    return describe(error)
+
+
 def unexpected_error() -> Problem:
     """Return the problem of an exception in the page itself, which the log describes."""
     advice = "Try again. Your input was kept. The frontend's log has the details."

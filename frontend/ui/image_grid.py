@@ -36,24 +36,30 @@ def show(
     *,
     page: str | None,
     on_page_change: OnPageChange,
-) -> None:
-    """Show one page of `count` tiles; `tile` is called for the tiles of that page only.
+) -> int | None:
+    """Show one page of `count` tiles; return the index of the one whose button was clicked.
 
-    `page` is a number from 1 on, possibly invalid, and `on_page_change(key, page)` is called with
-    the next one: `url_state.get(key)` and `url_state.put` keep it in the URL.
+    `tile` is called for the tiles of that page only. `page` is a number from 1
+    on, possibly invalid, and `on_page_change(key, page)` is called with the next one:
+    `url_state.get(key)` and `url_state.put` keep it in the URL.
     """
     pages = -(-count // PAGE_SIZE)
     index = _page_index(page, pages)
-    show_few([tile(i) for i in range(index * PAGE_SIZE, min(count, (index + 1) * PAGE_SIZE))])
+    shown = range(index * PAGE_SIZE, min(count, (index + 1) * PAGE_SIZE))
+    clicked = show_few([tile(i) for i in shown], key=f"tiles {key}")
     if pages > 1:
         _show_page_buttons(key, index, pages, on_page_change)
+    return None if clicked is None else shown[clicked]
 
 
-def show_few(tiles: Sequence[Tile]) -> int | None:
-    """Show tiles that fit on one page; return the index of the one whose button was clicked."""
+def show_few(tiles: Sequence[Tile], *, key: str = "tiles") -> int | None:
+    """Show tiles that fit on one page; return the index of the one whose button was clicked.
+
+    `key` starts with "tiles", for which page.css has rules. Two grids need different keys.
+    """
     clicked = None
-    key = "tiles" if any(tile.key for tile in tiles) else None  # page.css has a rule for this key
-    with st.container(horizontal=True, gap="small", key=key):
+    has_buttons = any(tile.key for tile in tiles)
+    with st.container(horizontal=True, gap="small", key=key if has_buttons else None):
         for index, tile in enumerate(tiles):
             if _show_tile(tile):
                 clicked = index

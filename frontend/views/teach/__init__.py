@@ -1,0 +1,1 @@
+"""The Classify page: classify uploaded images and review the results."""

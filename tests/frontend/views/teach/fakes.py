@@ -1,0 +1,105 @@
+"""A backend with a registry of taught models, and training that needs no features."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client import BackendError, Client, ModelVersion, ModelVersions
+from evaluation.intervals import wilson
+from frontend.service import teaching
+from teach.types import Report, Suspect, TaughtModel
+
+MANIFEST = {"name": "letters", "labels": ["a", "b"]}
+
+
+class FakeRegistry:
+    """Replaces the methods of the client that change models."""
+
+    def __init__(self) -> None:
+        self.stored: list[ModelVersion] = []
+        self.active: int | None = None
+        self.error: BackendError | None = None
+
+    def put_model(
+        self, name: str, manifest: Mapping[str, Any], head: bytes, **options: Any
+    ) -> ModelVersion:
+        if self.error:
+            raise self.error
+        number = len(self.stored) + 1
+        labels = tuple(manifest["labels"])
+        created = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+        reason = options["reason"]
+        metrics = {"test_accuracy": 0.875}
+        new = ModelVersion(name, number, created, "ana", reason, True, metrics, labels)
+        self.stored.append(new)
+        self.active = number
+        return new
+
+    def versions(self, name: str) -> ModelVersions:
+        stored = tuple(
+            ModelVersion(
+                one.name,
+                one.version,
+                one.created,
+                one.author,
+                one.reason,
+                one.version == self.active,
+                one.metrics,
+                one.labels,
+            )
+            for one in self.stored
+        )
+        return ModelVersions(name, self.active, stored)
+
+    def activate(self, name: str, version: int) -> ModelVersion:
+        self.active = version
+        return self.stored[version - 1]
+
+    def delete_version(self, name: str, version: int) -> None:
+        self.stored = [one for one in self.stored if one.version != version]
+
+    def delete_model(self, name: str) -> None:
+        self.stored = []
+
+
+@pytest.fixture
+def registry(monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
+    """The registry of every client."""
+    fake = FakeRegistry()
+    for name in ("put_model", "versions", "activate", "delete_version", "delete_model"):
+        method = getattr(fake, name)
+        monkeypatch.setattr(Client, name, lambda _, *args, m=method, **kwargs: m(*args, **kwargs))
+    return fake
+
+
+def fake_teach(
+    client: Client, images: Sequence[Any], cache: dict[str, Any], name: str, job: Any
+) -> TaughtModel:
+    """Return a model of which the first image is probably mislabeled; each image is cached."""
+    labels = tuple(dict.fromkeys(image.label for image in images))
+    for image in images:
+        cache[image.file.digest] = np.ones(2, np.float32)
+    if "broken" in labels:
+        raise teaching.TeachingError("The class “broken” has no readable image. Add some.")
+    confusion = np.diag([sum(image.label == label for image in images) for label in labels])
+    first = images[0]
+    prediction = next(label for label in labels if label != first.label)
+    confusion[labels.index(first.label), labels.index(first.label)] -= 1
+    confusion[labels.index(first.label), labels.index(prediction)] += 1
+    report = Report(
+        labels,
+        tuple(confusion.sum(axis=1).tolist()),
+        1 - 1 / len(images),
+        wilson(len(images) - 1, len(images)),
+        confusion,
+        (Suspect(0, first.file.name, first.label, prediction, 0.04),),
+        ("notes.txt",),
+        ("Too few images for a promise: add at least 20 of each class.",),
+        "feature_distance",
+        0.97,
+        1.2,
+    )
+    return TaughtModel({"name": name, "labels": list(labels)}, b"head", "# Card", report)
