@@ -152,13 +152,12 @@ def parse_embedding(obj: Object, filename: str | None) -> Embedding | ItemError:
     """Parse one line of /embed: the features of an image, or the error of that image."""
     if "embedding" not in obj:
         return ItemError(filename, parse_problem(obj, status=500))
-    backbone = as_object(obj.get("backbone"), "backbone")
     features = as_list(obj["embedding"], "embedding")
     return Embedding(
         filename=filename,
         embedding=tuple(as_number(number, "embedding[]") for number in features),
         model=_model_ref(obj),
-        backbone=Backbone(*(as_string(backbone.get(key), key) for key in ("name", "sha256"))),
+        backbone=_backbone(obj.get("backbone"), "backbone"),
     )
 
 
@@ -187,7 +186,8 @@ def parse_models(obj: Object) -> Models:
 
 def parse_card(obj: Object) -> ModelCard:
     """Parse the response of /models/{name}."""
-    return ModelCard(_model(obj), optional(obj, "card", as_string))
+    card, preprocess = optional(obj, "card", as_string), optional(obj, "preprocess", as_object)
+    return ModelCard(_model(obj), card, preprocess)
 
 
 def parse_version(obj: Object) -> ModelVersion:
@@ -248,7 +248,13 @@ def _model(value: Any) -> ModelInfo:
         calibration=optional(obj, "calibration", _calibration),
         label_ids=optional(obj, "label_ids", as_strings),
         precision=optional(obj, "precision", as_string),
+        backbone=optional(obj, "backbone", _backbone),
     )
+
+
+def _backbone(value: Any, field: str) -> Backbone:
+    obj = as_object(value, field)
+    return Backbone(*(as_string(obj.get(key), key) for key in ("name", "sha256")))
 
 
 def _model_ref(obj: Object) -> ModelRef:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 from client.errors import BackendError
 
@@ -110,12 +110,20 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class Backbone:
+    """The network that features come from; `sha256` is the digest of its weights."""
+
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
 class ModelInfo:
     """A served model. `error` is the reason if `state` is "failed".
 
     `calibration` is None if the model is not calibrated. `label_ids` holds an identifier for each
     label, such as its WordNet ID, or is None. `precision` is that of the forward passes, "fp32" or
-    "int8".
+    "int8". `backbone` is that of a taught model, else None.
     """
 
     name: str
@@ -132,14 +140,19 @@ class ModelInfo:
     calibration: Calibration | None = None
     label_ids: tuple[str, ...] | None = None
     precision: str | None = None
+    backbone: Backbone | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """A served model with its model card in Markdown; `card` is None if it has none."""
+    """A served model with its model card in Markdown; `card` is None if it has none.
+
+    `preprocess` is that field of its manifest, which a model taught on it must have too.
+    """
 
     info: ModelInfo
     card: str | None
+    preprocess: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +170,6 @@ class Models:
     def get(self, name: str | None) -> ModelInfo | None:
         """Return the model called `name`, or None."""
         return next((model for model in self.models if model.name == name), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Backbone:
-    """The network that features come from; `sha256` is the digest of its weights."""
-
-    name: str
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 from backend.catalog import AUTO
 from backend.inference.autotune import Plan
 from backend.inference.models import artifact
+from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.runtimes import Precision
 from backend.served_model import ServedModel, State
 from calibration.apply import Calibration
@@ -38,6 +39,9 @@ class ModelInfo(BaseModel):
         default=None, description="fp32 or int8; the plan of the model contains the reason."
     )
     architecture: str | None = None
+    backbone: artifact.Backbone | None = Field(
+        default=None, description="The model whose features a taught model classifies."
+    )
     labels: list[str] = []
     label_ids: list[str] | None = Field(
         default=None, description="An identifier for each label, such as its WordNet ID."
@@ -52,6 +56,9 @@ class ModelDetail(ModelInfo):
     """A served model with its card."""
 
     card: str | None = Field(default=None, description="Model card, in Markdown.")
+    preprocess: Preprocess | None = Field(
+        default=None, description="How an image becomes the input; a field of the manifest."
+    )
     plan: Plan | None = Field(default=None, description="Current use of threads and batches.")
 
 
@@ -85,7 +92,9 @@ def model_detail(model: ServedModel) -> ModelDetail:
     """Return the schema of a model with its card, if its folder contains one."""
     card = artifact.read_card(model.artifact.folder) if model.artifact else None
     plan = model.classifier.plan if model.classifier else None
-    return ModelDetail(**model_info(model).model_dump(), card=card, plan=plan)
+    preprocess = model.manifest.preprocess if model.state == "ready" and model.manifest else None
+    info = model_info(model).model_dump()
+    return ModelDetail(**info, card=card, preprocess=preprocess, plan=plan)
 
 
 def model_info(model: ServedModel) -> ModelInfo:
@@ -102,6 +111,7 @@ def model_info(model: ServedModel) -> ModelInfo:
         runtime=model.classifier.runtime_name if model.classifier else None,
         precision=model.classifier.plan.precision if model.classifier else None,
         architecture=manifest.architecture,
+        backbone=manifest.backbone,
         labels=list(manifest.labels),
         label_ids=list(manifest.label_ids) if manifest.label_ids else None,
         input=ModelInput(
