@@ -4,6 +4,7 @@ The interface of the pages to the package `teach`, which is imported only when a
 scikit-learn takes a second to import.
 """
 
+import base64
 import hashlib
 import io
 import json
@@ -30,6 +31,9 @@ NAME_PATTERN: Final = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 BATCH_IMAGES: Final = 16
 BATCH_BYTES: Final = 16_000_000
 ACCURACY_METRIC: Final = "test_accuracy"
+_PIXEL: Final = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
+)
 MAX_WAIT: Final = 90.0  # s for a backend that is away or busy
 
 Features = Any  # an array (D,), float32, or None for a file that is no image
@@ -82,11 +86,10 @@ def teach(
         job.advance(round(1000 * share))
 
     try:
-        embed = ServedEmbedding(client, cache, job)
         return train(
             examples,
-            embed,
-            embed.backbone(examples[0].content),
+            ServedEmbedding(client, cache, job),
+            find_backbone(client),
             name=name,
             progress=report,
             is_cancelled=job.is_cancelled,
@@ -95,6 +98,27 @@ def teach(
         raise TeachingCanceledError from error
     except TeachError as error:
         raise TeachingError(str(error)) from error
+
+
+def find_backbone(client: Client) -> "Backbone":
+    """Return the photo model as a backbone; raise TeachingError or ClientError.
+
+    An image without features, one gray pixel, shows the checksum and the number of features.
+    """
+    from teach.types import Backbone
+
+    card = client.model(BACKBONE)
+    result = next(iter(client.embed([("pixel.png", _PIXEL)], BACKBONE)))
+    if not isinstance(result, Embedding):
+        raise result.error
+    if card.preprocess is None:
+        raise TeachingError(
+            "The backend does not say how it prepares images. Update it to the version of this page."
+        )
+    backbone = result.backbone
+    return Backbone(
+        backbone.name, card.info.version, backbone.sha256, card.preprocess, len(result.embedding)
+    )
 
 
 class ServedEmbedding:
@@ -107,7 +131,6 @@ class ServedEmbedding:
         self._client = client
         self._cache = cache
         self._job = job
-        self._last: Embedding | None = None
 
     def __call__(self, contents: Sequence[bytes]) -> list[Features]:
         """Return the L2-normalized features of each file; raise ClientError or TeachCancelled."""
@@ -140,7 +163,6 @@ class ServedEmbedding:
                     raise
         for (digest, _), result in zip(batch, results, strict=True):
             if isinstance(result, Embedding):
-                self._last = result
                 self._cache[digest] = np.asarray(result.embedding, np.float32)
             elif is_permanent(result.error):
                 self._cache[digest] = None
@@ -155,7 +177,7 @@ def taught_models(models: Models) -> list[ModelInfo]:
 
 def is_taught(model: ModelInfo) -> bool:
     """Return whether a model is a head on a backbone."""
-    return getattr(model, "backbone", None) is not None
+    return model.backbone is not None
 
 
 def is_reserved(name: str, models: Models | None) -> bool:

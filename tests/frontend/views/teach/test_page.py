@@ -1,7 +1,5 @@
 """The Teach page without a browser."""
 
-import io
-import zipfile
 from collections.abc import Iterator
 
 import pytest
