@@ -21,6 +21,7 @@ from evaluation.errors import EvaluationError
 from training.package.model_spec import PackageError
 from training.package.packaging import package, quantize_existing
 from training.package.quantization import MIN_IMAGES
+from training.package.versions import PREVIOUS
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -56,6 +57,11 @@ def main(arguments: list[str] | None = None) -> None:
         help="also write a graph with 8-bit integers, with ranges from SOURCE: a folder or zip of "
         f"at least {MIN_IMAGES} images (default: generated images)",
     )
+    option(
+        "--version",
+        help="version of the model (default: that of OUT/NAME counted up, or 1); the folder of the "
+        f"earlier version is kept in OUT/{PREVIOUS}",
+    )
     option("--out", type=Path, default=Path("models"), help="target folder (default: models)")
     options = parser.parse_args(arguments)
     if not re.fullmatch(NAME_PATTERN, options.name):
@@ -63,8 +69,10 @@ def main(arguments: list[str] | None = None) -> None:
     is_existing = not (options.checkpoint or options.pretrained or options.onnx)
     if is_existing and options.quantize is None:
         parser.error("one of --checkpoint, --pretrained, --onnx and --quantize is required")
-    if is_existing and (options.architecture or options.calibrate):
-        parser.error("--architecture and --calibrate require --checkpoint, --pretrained or --onnx")
+    if is_existing and (options.architecture or options.calibrate or options.version):
+        parser.error(
+            "--architecture, --calibrate and --version require --checkpoint, --pretrained or --onnx"
+        )
     if not is_existing and bool(options.architecture) == bool(options.onnx):
         parser.error("--checkpoint and --pretrained require --architecture; --onnx excludes it")
     try:

@@ -35,6 +35,7 @@ from training.package.model_spec import (
 )
 from training.package.onnx_import import OnnxGraph
 from training.package.quantization import quantize_folder
+from training.package.versions import PREVIOUS, next_version, replace_folder
 
 PROBE_COUNT = 8  # inputs that the runtimes are compared on
 
@@ -207,9 +208,12 @@ def _load_pretrained(architecture: str) -> tuple[dict[str, Tensor], tuple[str, .
 def package(options: argparse.Namespace) -> list[str]:
     """Package a classifier as the command line describes; return the lines of the report.
 
-    The folder is built in a temporary directory and moved into place when it is complete.
+    The folder is built in a temporary directory and moved into place when it is complete. An
+    earlier version is kept.
     """
     options.out.mkdir(parents=True, exist_ok=True)
+    folder = options.out / options.name
+    version = next_version(folder, options.version)
     with (
         TemporaryDirectory(dir=options.out, prefix=".packaging-") as temporary,
         ExitStack() as stack,
@@ -221,8 +225,10 @@ def package(options: argparse.Namespace) -> list[str]:
             model, lines = calibrate_folder(model, source)
         if options.quantize is not None:
             lines += _quantize(model, options.quantize)
-        folder = _replace_folder(options, model.folder, Path(temporary))
-    return [*describe(artifact.read(folder), probe), *lines]
+        model = replace_folder(folder, model, version)
+    kept = folder.parent / PREVIOUS
+    note = f"version {version}" + (f"; earlier versions are in {kept}" if kept.exists() else "")
+    return [*describe(model, probe), note, *lines]
 
 
 def quantize_existing(options: argparse.Namespace) -> list[str]:
@@ -234,7 +240,8 @@ def quantize_existing(options: argparse.Namespace) -> list[str]:
     with TemporaryDirectory(dir=options.out, prefix=".packaging-") as temporary:
         copy = Path(shutil.copytree(before.folder, Path(temporary) / options.name))
         lines = _quantize(artifact.read(copy), options.quantize)
-        _replace_folder(options, copy, Path(temporary))
+        before.folder.rename(Path(temporary) / "before")
+        copy.rename(before.folder)
     return lines
 
 
@@ -243,14 +250,6 @@ def _quantize(model: Artifact, source: str) -> list[str]:
         return quantize_folder(model, None)
     with open_source(Path(source), labeled=False) as images:
         return quantize_folder(model, images)
-
-
-def _replace_folder(options: argparse.Namespace, new: Path, temporary: Path) -> Path:
-    """Move the folder `new` to OUT/NAME, and what was there to `temporary`; return its path."""
-    folder: Path = options.out / options.name
-    if folder.exists():
-        folder.rename(temporary / "before")
-    return new.rename(folder)
 
 
 def _build(options: argparse.Namespace, out: Path) -> tuple[Artifact, Floats]:

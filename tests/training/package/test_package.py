@@ -283,3 +283,18 @@ def test_classes_of_safetensors_file_are_counted_in_any_order(tmp_path: Path) ->
     run("own", "--architecture", "torchvision/squeezenet1_0", "--checkpoint", path,
         "--out", tmp_path)  # fmt: skip
     assert artifact.read(tmp_path / "own").manifest.labels == ("0", "1", "2", "3")
+
+
+def test_packaging_again_keeps_the_predecessor_and_counts_the_version_up(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ("net", "--architecture", "mnist-net", "--checkpoint", checkpoint)
+    run(*arguments, "--out", tmp_path)
+    before = artifact.read(tmp_path / "net")
+    run(*arguments, "--out", tmp_path, "--version", "4")
+    assert artifact.read(tmp_path / "net").manifest.version == "4"
+    kept = artifact.read(tmp_path / ".previous" / "net@1")
+    assert kept.manifest == before.manifest
+    assert "version 4; earlier versions are in" in capsys.readouterr().out
+    message = run_and_fail(*arguments, "--out", tmp_path, "--version", "1", capsys=capsys)
+    assert "net has a version 1 already" in message
