@@ -13,6 +13,7 @@ pytestmark = pytest.mark.browser
 PAGES = {
     "/": "Classify",
     "/draw": "Draw",
+    "/teach": "Teach",
     "/compare": "Compare",
     "/evaluate": "Evaluate",
     "/video": "Video",
