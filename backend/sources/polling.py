@@ -80,7 +80,9 @@ class SourcePoller:
                 self._postpone(name, version, None)
 
     async def _update(self, name: str, address: Address, version: str) -> None:
-        served = self._served.get(name) or self._resolver.fetched(address)
+        if name not in self._served and (started := self._resolver.fetched(address)):
+            self._served[name] = started
+        served = self._served.get(name)
         failure = self._failures.get(name)
         if served and served.version == version:
             self._failures.pop(name, None)
