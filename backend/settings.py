@@ -175,6 +175,11 @@ class Settings(BaseSettings):
     source_timeout: PositiveFloat = Field(
         300.0, description="seconds to fetch a model from its address, else it fails"
     )
+    source_poll: NonNegativeFloat = Field(
+        60.0,
+        description="seconds between checks whether an alias of a model in an MLflow or W&B "
+        "registry refers to another version, which then replaces the model; 0: never",
+    )
     source_max_bytes: PositiveInt = Field(
         2_000_000_000, description="maximum size of a fetched model in bytes"
     )
