@@ -6,7 +6,6 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 from fastapi import FastAPI
 
@@ -23,14 +22,16 @@ from backend.api.middleware.draining import DrainingMiddleware, DrainState
 from backend.api.middleware.quotas import QuotaMiddleware
 from backend.api.middleware.security_headers import SecurityHeadersMiddleware
 from backend.api.openapi import complete_document, serve_document
-from backend.api.routes import classify, docs, embed, health, history, metrics, models
+from backend.api.routes import classify, docs, embed, health, history, metrics, models, registry
 from backend.catalog import Catalog, choose_auto, choose_default, discover
 from backend.history.history import History
 from backend.inference import runtimes
 from backend.inference.classifier import Classifier
+from backend.inference.head_classifier import HeadClassifier
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.large_images import LargeImages
 from backend.inference.models.artifact import Artifact
+from backend.inference.observer import Observer
 from backend.registry.errors import StoreUnavailableError
 from backend.registry.registry import DEFAULT_MAX_ACTIVE_BYTES, Registry
 from backend.registry.storage import FolderStorage
@@ -42,10 +43,6 @@ from backend.telemetry import traces
 from backend.telemetry.metrics import Metrics
 
 log = logging.getLogger("prism.app")
-
-# A change is applied within a second, including the time to read and load it.
-_FOLDER_POLL_SECONDS: Final = 0.25
-_BUCKET_POLL_SECONDS: Final = 0.5
 
 DESCRIPTION = (
     "Classifies images. Errors are RFC 9457 problem details with an error code and a request ID. "
@@ -74,10 +71,12 @@ def create_app(
     reader = ImageReader(settings.max_pixels, shares.decoding if shares else None)
     threads = settings.threads or threads_per_worker(cpu_limit(), settings.workers)
 
-    registry, is_bucket = _create_registry(settings, limit)
+    taught = _create_registry(settings, limit)
+
+    def observe(name: str) -> Observer:
+        return counts.observer(name, tracing.stage_spans(name) if tracing else None)
 
     def build(large_images: LargeImages, artifact: Artifact) -> Classifier:
-        name = artifact.manifest.name
         # Only a measured plan uses them.
         alternatives = (
             runtimes.alternatives(artifact, settings.runtime, settings.precision)
@@ -95,8 +94,11 @@ def create_app(
             queue_size=settings.queue_size,
             scaled_decoding=settings.scaled_decoding,
             memory=shares.inference if shares else None,
-            observer=counts.observer(name, tracing.stage_spans(name) if tracing else None),
+            observer=observe(artifact.manifest.name),
         )
+
+    def build_head(artifact: Artifact, backbone: Classifier) -> HeadClassifier:
+        return HeadClassifier(artifact, backbone, observer=observe(artifact.manifest.name))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[AppState]:
@@ -113,13 +115,13 @@ def create_app(
             default,
             resolver.resolve,
             partial(build, large_images),
+            build_head=build_head,
             max_wait=settings.timeout,
             auto=auto,
             preload=settings.preload,
-            registry=registry,
-            poll_seconds=_BUCKET_POLL_SECONDS if is_bucket else _FOLDER_POLL_SECONDS,
+            registry=taught,
         )
-        if catalog.taught and not is_bucket:  # a bucket may take long: it is read later
+        if catalog.taught and not taught.is_remote:  # a bucket may take long: it is read later
             with suppress(StoreUnavailableError):  # `run` tries again
                 await catalog.taught.read()
         app_history = _create_history(settings, reader)
@@ -198,23 +200,21 @@ def create_app(
     # The outermost middleware, so that all others can use the request ID.
     app.add_middleware(AccessLogMiddleware, metrics=counts)
     errors.install_handlers(app)
-    for module in (classify, embed, models, history, health, metrics, docs, pixels):
+    for module in (classify, embed, models, registry, history, health, metrics, docs, pixels):
         app.include_router(module.router)
     complete_document(app)
     serve_document(app)
     return app
 
 
-def _create_registry(settings: Settings, memory: int | None) -> tuple[Registry, bool]:
-    """Return the registry of taught models, and whether it is in a bucket."""
+def _create_registry(settings: Settings, memory: int | None) -> Registry:
     max_active_bytes = DEFAULT_MAX_ACTIVE_BYTES
     if memory:
         max_active_bytes = min(memory // settings.workers // 12, max_active_bytes)
     storage = FolderStorage(Path(settings.model_store or settings.data_dir / "registry"))
-    registry = Registry(
+    return Registry(
         storage, max_bytes=settings.model_store_max_bytes, max_active_bytes=max_active_bytes
     )
-    return registry, False
 
 
 def _create_history(settings: Settings, reader: ImageReader) -> History | None:

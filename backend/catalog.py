@@ -11,8 +11,9 @@ from typing import Final
 
 from backend.inference.classifier import Classifier
 from backend.inference.errors import ArtifactError, ModelNotReadyError, UnknownModelError
+from backend.inference.head_classifier import AnyClassifier, HeadClassifier, check_backbone
 from backend.inference.models import artifact
-from backend.inference.models.artifact import Artifact
+from backend.inference.models.artifact import Artifact, Backbone
 from backend.registry.registry import Registry
 from backend.served_model import ServedModel
 from backend.sources.address import Address, parse_address, redact
@@ -43,19 +44,27 @@ class Catalog:
         addresses: Mapping[str, Address],
         default: str,
         fetch: Callable[[Address], Awaitable[Path]],
-        build: Callable[[Artifact], Classifier],
+        build: Callable[[Artifact], AnyClassifier],
         max_wait: float = 5.0,
         auto: tuple[str, ...] = (),
         *,
         preload: bool = False,
         registry: Registry | None = None,
-        poll_seconds: float = 0.25,
+        build_head: Callable[[Artifact, Classifier], AnyClassifier] = HeadClassifier,
     ) -> None:
         self.default: Final = default
         self.auto: Final = auto
         self._fetch = fetch
         self._models: Final = {
-            name: ServedModel(name, address, build, self._on_loaded, max_wait)
+            name: ServedModel(
+                name,
+                address,
+                build,
+                self._on_loaded,
+                max_wait,
+                find_backbone=self._find_backbone,
+                build_head=build_head,
+            )
             for name, address in addresses.items()
         }
 
@@ -63,17 +72,22 @@ class Catalog:
             # They run on the plan of their backbone, so `on_loaded` has nothing to measure.
             address = Address(location=f"registry://{name}")
             return ServedModel(
-                name, address, build, lambda *_: None, max_wait, version=version or None
+                name,
+                address,
+                build,
+                lambda *_: None,
+                max_wait,
+                version=version or None,
+                find_backbone=self._find_backbone,
+                build_head=build_head,
             )
 
         self.taught: Final = (
-            TaughtModels(registry, create_taught, {AUTO, *addresses}, poll_seconds)
-            if registry
-            else None
+            TaughtModels(registry, create_taught, {AUTO, *addresses}) if registry else None
         )
         self._preloaded: Final = set(self._models) if preload else {self.resolve(None)[0]}
         self._choosing_plans: Final = set[asyncio.Task[None]]()
-        self._to_measure: Final = asyncio.Queue[tuple[str, Classifier]]()
+        self._to_measure: Final = asyncio.Queue[tuple[str, AnyClassifier]]()
         self._has_failed = False
 
     @property
@@ -138,11 +152,6 @@ class Catalog:
         taught = self.taught.models() if self.taught else ()
         return sorted([*self._models.values(), *taught], key=attrgetter("name"))
 
-    @property
-    def operator_models(self) -> frozenset[str]:
-        """The names of the models that the operator serves: all but taught ones."""
-        return frozenset(self._models)
-
     def is_reserved(self, name: str) -> bool:
         """Return whether a name is `auto` or that of a model of the operator."""
         return name == AUTO or name in self._models
@@ -185,17 +194,39 @@ class Catalog:
         listed = ", ".join([*names[:_MAX_LISTED], *([AUTO] if self.auto else [])]) + more
         return UnknownModelError(f"The model is not served. Available models: {listed}.{versions}")
 
+    async def _find_backbone(self, taught: Artifact) -> ServedModel:
+        """Return the verified backbone of a taught model; raise ArtifactError if it does not fit.
+
+        Only the models of the operator can be backbones.
+        """
+        assert taught.manifest.backbone is not None  # noqa: S101
+        name = taught.manifest.backbone.name
+        model = self._models.get(name)
+        if model is None:
+            raise ArtifactError(
+                f"{taught.folder}: the backbone {name} is not served; serve it, too, for example "
+                f"with {name} in PRISM_MODELS"
+            )
+        if not model.is_taught:  # else two of them could wait for each other
+            await model.wait_until_verified()
+        if model.is_taught or model.artifact is None:
+            reason = "is a taught model itself" if model.is_taught else "could not be verified"
+            raise ArtifactError(f"{taught.folder}: the backbone {name} {reason}")
+        served = Backbone(name=name, sha256=model.artifact.network_sha256)
+        check_backbone(taught, model.artifact.manifest.preprocess, served)
+        return model
+
     def _is_started(self, model: ServedModel) -> bool:
         """Return whether a model is verified, and loaded if it is to be loaded at startup."""
         is_loaded = model.classifier is not None or model.name not in self._preloaded
         return model.artifact is not None and is_loaded
 
-    def _on_loaded(self, model: ServedModel, classifier: Classifier) -> None:
+    def _on_loaded(self, model: ServedModel, classifier: AnyClassifier) -> None:
         task = asyncio.create_task(self._use_default_plan(model.name, classifier))
         self._choosing_plans.add(task)
         task.add_done_callback(self._choosing_plans.discard)
 
-    async def _use_default_plan(self, name: str, classifier: Classifier) -> None:
+    async def _use_default_plan(self, name: str, classifier: AnyClassifier) -> None:
         await self._choose_plan(name, classifier.use_default_plan)
         self._to_measure.put_nowait((name, classifier))
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 from backend.inference.classifier import Classifier
-from backend.inference.errors import ModelError, ModelNotReadyError
+from backend.inference.errors import ArtifactError, ModelError, ModelNotReadyError
+from backend.inference.head_classifier import AnyClassifier, HeadClassifier
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact, Manifest
 from backend.sources.address import Address
@@ -33,26 +34,33 @@ class ServedModel:
         self,
         name: str,
         address: Address,
-        build: Callable[[Artifact], Classifier],
-        on_loaded: Callable[["ServedModel", Classifier], None],
+        build: Callable[[Artifact], AnyClassifier],
+        on_loaded: Callable[["ServedModel", AnyClassifier], None],
         max_wait: float,
         *,
         version: str | None = None,
+        find_backbone: Callable[[Artifact], Awaitable["ServedModel"]] | None = None,
+        build_head: Callable[[Artifact, Classifier], AnyClassifier] = HeadClassifier,
     ) -> None:
         """`build` creates the classifier, in a thread; a caller waits at most `max_wait` seconds.
 
+        `find_backbone` returns the verified backbone of a taught model, or raises ArtifactError;
+        `build_head` creates the classifier of a taught model.
         `on_loaded` is called on the event loop. `version` replaces that of the manifest.
         """
         self.name: Final = name
         self.state: State = "loading"
         self.artifact: Artifact | None = None
-        self.classifier: Classifier | None = None
+        self.is_taught = False  # until its manifest is read
+        self.classifier: AnyClassifier | None = None
         self.error: str | None = None
         self._address = address
         self._build = build
         self._on_loaded = on_loaded
         self._max_wait = max_wait
         self._version = version
+        self._find_backbone = find_backbone
+        self._build_head = build_head
         self._folder: Path | None = None
         self._is_verified = asyncio.Event()  # or has failed
         self._loading: asyncio.Task[None] | None = None
@@ -65,22 +73,26 @@ class ServedModel:
     async def start(
         self, fetch: Callable[[Address], Awaitable[Path]], lock: asyncio.Lock, *, load: bool
     ) -> None:
-        """Fetch the model, and with the `lock` verify its files and, if requested, load it."""
+        """Fetch the model, and with the `lock` verify its files and, if requested, load it.
+
+        A taught model is loaded without the lock, which its backbone may need.
+        """
         try:
             self._folder = await fetch(self._address)
             async with lock:
-                self.artifact = await asyncio.to_thread(
-                    _read, self._folder, self.name, self._version
-                )
-                self._is_verified.set()
-                if load:
-                    await self.finish_loading()
+                found = await asyncio.to_thread(_read, self._folder, self.name, self._version)
+                if found.manifest.backbone is None:
+                    await self._set_verified(found, load=load)
+            if found.manifest.backbone is not None:
+                self.is_taught = True
+                await self._get_backbone(found)
+                await self._set_verified(found, load=load)
             if self.state == "loading":
                 self.state = "ready"
         except Exception as error:
             self._set_failed(error)
 
-    async def load(self, max_wait: float | None = None) -> Classifier:
+    async def load(self, max_wait: float | None = None) -> AnyClassifier:
         """Return the classifier; load the network if it is not loaded yet.
 
         Wait at most `max_wait` seconds. Concurrent callers wait for the same network. Loading
@@ -99,6 +111,10 @@ class ServedModel:
         """Wait until the model is verified, and loaded or failed, however long it takes."""
         await self._is_verified.wait()
         await asyncio.wait([self._start_loading()])
+
+    async def wait_until_verified(self) -> None:
+        """Wait until the model is verified or has failed, however long it takes."""
+        await self._is_verified.wait()
 
     async def get_manifest(self) -> Manifest:
         """Return the manifest; wait for a model that is not verified yet, as `load` does."""
@@ -126,7 +142,28 @@ class ServedModel:
         if self.classifier is not None:
             await asyncio.to_thread(self.classifier.close)
 
-    def _require_classifier(self) -> Classifier:
+    async def _set_verified(self, model: Artifact, *, load: bool) -> None:
+        self.artifact = model
+        self._is_verified.set()
+        if load:
+            await self.finish_loading()
+
+    async def _get_backbone(self, model: Artifact) -> "ServedModel":
+        """Return the verified backbone of a taught model; raise ArtifactError if there is none."""
+        if self._find_backbone is None:
+            raise ArtifactError(f"{model.folder}: a taught model needs its backbone")
+        return await self._find_backbone(model)
+
+    async def _create_classifier(self, model: Artifact) -> AnyClassifier:
+        if model.manifest.backbone is None:
+            return await asyncio.to_thread(self._build, model)
+        backbone = await self._get_backbone(model)
+        await backbone.finish_loading()
+        if not isinstance(backbone.classifier, Classifier):
+            raise ArtifactError(f"{model.folder}: the backbone {backbone.name} cannot be loaded")
+        return await asyncio.to_thread(self._build_head, model, backbone.classifier)
+
+    def _require_classifier(self) -> AnyClassifier:
         if self.classifier is None:
             raise self.not_ready()
         return self.classifier
@@ -144,7 +181,7 @@ class ServedModel:
             return
         started = time.perf_counter()
         try:
-            classifier = await asyncio.to_thread(self._build, self.artifact)
+            classifier = await self._create_classifier(self.artifact)
         except Exception as error:
             self._set_failed(error)
             return

@@ -6,9 +6,9 @@ from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from typing import Protocol
 
-from backend.inference.classifier import Classifier
 from backend.inference.decoder import SharedImage
 from backend.inference.errors import DeadlineError
+from backend.inference.head_classifier import AnyClassifier
 from backend.inference.types import ClassificationResult, Timings
 
 
@@ -16,10 +16,10 @@ class Model(Protocol):
     """A model that may still have to be loaded."""
 
     @property
-    def classifier(self) -> Classifier | None:
+    def classifier(self) -> AnyClassifier | None:
         """The classifier, once it is loaded."""
 
-    async def load(self, max_wait: float | None = None) -> Classifier:
+    async def load(self, max_wait: float | None = None) -> AnyClassifier:
         """Return the classifier; load it, and wait at most `max_wait` seconds, if necessary."""
 
 
@@ -28,7 +28,7 @@ async def classify(
     data: bytes,
     time_limit: float | None = None,
     client: str = "",
-) -> tuple[Classifier, ClassificationResult]:
+) -> tuple[AnyClassifier, ClassificationResult]:
     """Classify an image file; return the classifier that answers, and its result.
 
     The first model for which the image is in distribution answers, else the last one. A model

@@ -11,11 +11,9 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
-from itertools import repeat
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, TypeVar
-
-import numpy as np
 
 from backend.inference.admission import Admission, WorkRejectedError
 from backend.inference.autotune import Interrupted, Plan
@@ -26,6 +24,7 @@ from backend.inference.errors import NoFeaturesError
 from backend.inference.explain import Explainer, Explanation
 from backend.inference.images.decoding_cost import DecodingCost
 from backend.inference.images.image_reader import ImageReader, MemoryExceededError
+from backend.inference.labeling import Labeler
 from backend.inference.large_images import LargeImages
 from backend.inference.loop_batcher import LoopBatcher
 from backend.inference.models.artifact import Artifact, Backbone, Manifest
@@ -36,7 +35,6 @@ from backend.inference.tracking import Tracking, deadline_error
 from backend.inference.types import ClassificationResult, Floats, Timings
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from calibration import apply
-from calibration.apply import SetSize
 
 T = TypeVar("T")
 
@@ -76,12 +74,10 @@ class Classifier:
         """
         threads = threads or threads_per_worker(cpu_limit())
         self.manifest: Final[Manifest] = artifact.manifest
-        calibration = artifact.manifest.calibration
-        self._set_size: Final = SetSize(calibration.sets) if calibration else None
+        self._label: Final = Labeler(artifact.manifest)
         self._backbone: Final = Backbone(
             name=artifact.manifest.name, sha256=artifact.network_sha256
         )
-        self._max_ood_score: Final = calibration.max_ood_score if calibration else None
         observer = observer or Observer()
         reader = reader or ImageReader()
         self.decoder: Final = Decoder(artifact.manifest.preprocess, reader, scaled=scaled_decoding)
@@ -118,8 +114,8 @@ class Classifier:
             max_batch=self._engine.max_batch,
             queue_size=queue_size,
         )
-        self._explainer: Final = Explainer(
-            self._engine, self.decoder, self._batcher, self._in_thread, self._run_decoding
+        self._explainer: Final = self.create_explainer(
+            self._engine.activation_map, attrgetter("probabilities")
         )
 
     @property
@@ -150,7 +146,7 @@ class Classifier:
     @property
     def activity(self) -> int | None:
         """Number of images received so far; None while images are in flight."""
-        return None if self._tracking.in_flight else self._tracking.received
+        return self._tracking.activity
 
     def has_capacity(
         self, time_limit: float | None = None, client: str = "", data: bytes | None = None
@@ -193,7 +189,8 @@ class Classifier:
         DeadlineError after `time_limit` seconds, InferenceError if the model fails.
         """
         result, queue = await self.infer(data, time_limit, client, self._tracking)
-        return self._label(result, queue)[0]
+        timings = make_timings(result, queue)
+        return self._label(result.probabilities, result.ood_scores, timings)[0]
 
     async def embed(self, data: bytes, time_limit: float | None = None, client: str = "") -> Floats:
         """Return the L2-normalized features (D,) of one image file.
@@ -241,7 +238,13 @@ class Classifier:
         Raise the same errors as `classify`, except ImageError.
         """
         results, queue = await self.infer_inputs(rows, time_limit, client, self._tracking)
-        return [each for result in results for each in self._label(result, queue)]
+        return [
+            each
+            for result in results
+            for each in self._label(
+                result.probabilities, result.ood_scores, make_timings(result, queue)
+            )
+        ]
 
     async def infer_inputs(
         self, rows: Floats, time_limit: float | None, client: str, tracking: Tracking
@@ -273,6 +276,28 @@ class Classifier:
     ) -> Explanation | None:
         """Explain the most probable label of an image file's `result`; see `Explainer.explain`."""
         return await self._explainer.explain(data, result.top(1)[0], time_limit, client)
+
+    def create_explainer(
+        self,
+        activation_map: Callable[[Floats, int], Floats | None],
+        to_probabilities: Callable[[InferenceResult], Floats],
+    ) -> Explainer:
+        """Return an explainer of labels whose probabilities are made from this model's results."""
+
+        async def predict(client: str, rows: Floats) -> Floats:
+            cost = len(rows) * self._engine.seconds_per_image
+            return to_probabilities(
+                await self._batcher.submit(Input(rows), client=client, cost=cost)
+            )
+
+        return Explainer(
+            self.decoder,
+            activation_map,
+            predict,
+            lambda: self.plan.max_batch,
+            self._in_thread,
+            self._run_decoding,
+        )
 
     async def model_input_png(
         self, data: bytes, time_limit: float | None = None, client: str = ""
@@ -412,24 +437,13 @@ class Classifier:
         result: T = await self._decoders.submit(work)
         return result
 
-    def _label(self, result: InferenceResult, queue: float) -> list[ClassificationResult]:
-        timings = Timings(result.decode * 1e3, queue * 1e3, result.inference * 1e3)
-        ranking = np.argsort(-result.probabilities, axis=1, kind="stable")
-        scores = repeat(None) if result.ood_scores is None else result.ood_scores.tolist()
-        rows = zip(result.probabilities, ranking, scores, strict=False)
-        labels, fits, size = self.manifest.labels, self._is_in_distribution, self._set_size
-        return [
-            ClassificationResult(labels, row, order, timings, score, fits(score), size)
-            for row, order, score in rows
-        ]
-
-    def _is_in_distribution(self, ood_score: float | None) -> bool | None:
-        if ood_score is None or self._max_ood_score is None:
-            return None
-        return ood_score <= self._max_ood_score
-
     def _apply(self, plan: Plan) -> None:
         self._batcher.resize(plan.runners, plan.max_batch)
+
+
+def make_timings(result: InferenceResult, queue: float) -> Timings:
+    """Return the timings of a result that waited `queue` seconds."""
+    return Timings(result.decode * 1e3, queue * 1e3, result.inference * 1e3)
 
 
 def unit_features(result: InferenceResult) -> Floats:

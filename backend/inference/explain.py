@@ -17,9 +17,7 @@ import numpy as np
 from PIL import Image
 
 from backend.inference import occlusion
-from backend.inference.batcher import Batcher
-from backend.inference.decoder import Decoder, Input, LocatedInput
-from backend.inference.engine import Engine, InferenceResult
+from backend.inference.decoder import Decoder, LocatedInput
 from backend.inference.errors import QueueFullError
 from backend.inference.types import Floats, LabelScore, Region
 
@@ -47,22 +45,26 @@ class Explanation:
 class Explainer:
     """Explains classifications of one model, one at a time. Use it from one event loop.
 
-    `decode(work, data, client)` runs the decoding of an image file. The masked inputs of occlusion
-    pass through `batcher`, one batch at a time, so they take turns with the images of other
-    requests.
+    `activation_map(row, label)` returns the class activation map (h, w) of an input (*input) for
+    the label with the index `label`, or None. `predict(client, rows)` returns the probabilities
+    (N, C) of the masked inputs (N, *input) of occlusion; it gets `batch_size()` of them at a time,
+    so that they take turns with the images of other requests. `in_thread(work)` runs work in a
+    thread, and `decode(work, data, client)` the decoding of an image file.
     """
 
     def __init__(
         self,
-        engine: Engine,
         decoder: Decoder,
-        batcher: Batcher[Any, InferenceResult],
+        activation_map: Callable[[Floats, int], Floats | None],
+        predict: Callable[[str, Floats], Awaitable[Floats]],
+        batch_size: Callable[[], int],
         in_thread: Callable[[Callable[[], Any]], Awaitable[Any]],
         decode: Decode,
     ) -> None:
-        self._engine = engine
         self._decoder = decoder
-        self._batcher = batcher
+        self._activation_map = activation_map
+        self._predict = predict
+        self._batch_size = batch_size
         self._in_thread = in_thread
         self._decode = decode
         self._turn = asyncio.Semaphore()
@@ -90,7 +92,7 @@ class Explainer:
                 row = located.row
                 async with self._turn:
                     heat = await self._in_thread(
-                        partial(self._engine.activation_map, row, prediction.index)
+                        partial(self._activation_map, row, prediction.index)
                     )
                     if heat is None:
                         method = "occlusion"
@@ -99,7 +101,7 @@ class Explainer:
                             self._decoder.spec,
                             prediction.index,
                             partial(self._predict, client),
-                            self._batch_size,
+                            self._batch_size(),
                         )
                         async for each in maps:
                             heat = each
@@ -107,15 +109,6 @@ class Explainer:
             return None
         png = await self._in_thread(partial(render, heat, located.region, located.size))
         return Explanation(method, prediction.label, png)
-
-    @property
-    def _batch_size(self) -> int:
-        return self._engine.plan.max_batch
-
-    async def _predict(self, client: str, rows: Floats) -> Floats:
-        cost = len(rows) * self._engine.seconds_per_image
-        result = await self._batcher.submit(Input(rows), client=client, cost=cost)
-        return result.probabilities
 
 
 def render(heat: Floats, region: Region | None, size: tuple[int, int]) -> bytes:

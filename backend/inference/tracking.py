@@ -18,6 +18,11 @@ class Tracking:
         self.in_flight = 0
         self.observer = observer
 
+    @property
+    def activity(self) -> int | None:
+        """Number of images received so far; None while images are in flight."""
+        return None if self.in_flight else self.received
+
     def track(self, time_limit: float | None) -> "TrackedImage":
         """Return the context of an admitted image, whose value is its deadline.
 

@@ -12,6 +12,7 @@ from backend.inference.models.artifact import HEAD, Artifact
 from backend.inference.types import Floats
 
 MAX_HEAD_BYTES: Final = 16_000_000
+MAX_VALUE: Final = 1e6  # of a tensor; logits could overflow with larger ones
 
 _CENTER_TOLERANCE: Final = 1e-3  # of the L2 norm of a center, which is 1
 
@@ -64,7 +65,7 @@ def read_head(artifact: Artifact) -> Head:
         )
     labels = len(manifest.labels)
     shape = tensors["weight"].shape
-    for name, values in tensors.items():
+    for name, values in sorted(tensors.items(), reverse=True):  # the weight first
         expected = (labels,) if name == "bias" else (labels, *shape[1:2])
         if len(shape) != 2 or values.shape != expected or values.dtype != np.float32:
             raise ArtifactError(
@@ -72,8 +73,11 @@ def read_head(artifact: Artifact) -> Head:
                 f"{labels} labels, weight and centers are float32 of shape ({labels}, D), and bias "
                 f"({labels},)"
             )
-        if not np.isfinite(values).all():
-            raise ArtifactError(f"{folder}: {HEAD}: {name} is not finite")
+        if not (np.abs(values) <= MAX_VALUE).all():  # also for NaN
+            raise ArtifactError(
+                f"{folder}: {HEAD}: {name} contains a value that is not finite or above "
+                f"{MAX_VALUE:,.0f}"
+            )
     centers = tensors.get("centers")
     if manifest.calibration is None or manifest.calibration.ood_method != "feature_distance":
         centers = None
