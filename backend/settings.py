@@ -9,6 +9,7 @@ from typing import Annotated, Final
 from platformdirs import user_data_path
 from pydantic import (
     Field,
+    NonNegativeFloat,
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
