@@ -22,7 +22,17 @@ from backend.api.middleware.draining import DrainingMiddleware, DrainState
 from backend.api.middleware.quotas import QuotaMiddleware
 from backend.api.middleware.security_headers import SecurityHeadersMiddleware
 from backend.api.openapi import complete_document, serve_document
-from backend.api.routes import classify, docs, embed, health, history, metrics, models, registry
+from backend.api.routes import (
+    classify,
+    docs,
+    embed,
+    export,
+    health,
+    history,
+    metrics,
+    models,
+    registry,
+)
 from backend.catalog import Catalog, choose_auto, choose_default, discover
 from backend.history.history import History
 from backend.inference import runtimes
@@ -200,7 +210,18 @@ def create_app(
     # The outermost middleware, so that all others can use the request ID.
     app.add_middleware(AccessLogMiddleware, metrics=counts)
     errors.install_handlers(app)
-    for module in (classify, embed, models, registry, history, health, metrics, docs, pixels):
+    for module in (
+        classify,
+        embed,
+        models,
+        registry,
+        export,
+        history,
+        health,
+        metrics,
+        docs,
+        pixels,
+    ):
         app.include_router(module.router)
     complete_document(app)
     serve_document(app)

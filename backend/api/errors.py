@@ -138,6 +138,8 @@ ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     history.HistoryUnavailableError: (503, "history_unavailable"),
     inference.UnknownModelError: (404, "unknown_model"),
     inference.NoFeaturesError: (422, "no_features"),
+    inference.NotTaughtError: (422, "not_taught"),
+    inference.RuntimeMissingError: (501, "not_installed"),
     registry.ReservedNameError: (409, "name_reserved"),
     registry.InvalidModelError: (422, "invalid_model"),
     registry.UploadTooLargeError: (413, "upload_too_large"),

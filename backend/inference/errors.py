@@ -15,6 +15,7 @@ PrismError
 │   ├── RuntimeMissingError    the requested runtime is not installed
 │   ├── UnknownModelError      no model of that name is served
 │   ├── NoFeaturesError        the model returns no features, from which heads classify
+│   ├── NotTaughtError         the model is not a taught one
 │   ├── ModelNotReadyError     the model is still loading, or failed to load
 │   └── InferenceError         the forward pass failed or returned invalid numbers
 ├── QueueFullError             the queue is full, or the wait would exceed the deadline
@@ -86,6 +87,10 @@ class UnknownModelError(ModelError):
 
 class NoFeaturesError(ModelError):
     """The model returns no features, from which the heads of taught models classify."""
+
+
+class NotTaughtError(ModelError):
+    """The model is not a taught one: it has no head on a backbone."""
 
 
 class ModelNotReadyError(ModelError):
