@@ -27,7 +27,7 @@ from backend.inference.decoder import Decoder, Input, SharedImage
 from backend.inference.errors import ArtifactError, ClosedError, InferenceError
 from backend.inference.models.artifact import Artifact
 from backend.inference.observer import Observer
-from backend.inference.preprocessing.model_input import preprocess, warm_up
+from backend.inference.preprocessing.model_input import mean_brightness, preprocess, warm_up
 from backend.inference.runtimes import Alternative, FeatureRuntime, MappingRuntime, Runtime
 from backend.inference.types import Floats
 from backend.resources.cpus import cpu_model
@@ -60,6 +60,7 @@ class InferenceResult:
     decode: float  # seconds of decoding
     inference: float  # seconds of the forward pass
     features: Floats | None = None  # of the last layer, shape (n, D), if the network returns them
+    brightness: float | None = None  # mean of the input, in [0, 1]
 
 
 class Engine:
@@ -281,8 +282,11 @@ class Engine:
             end = start + len(item.rows)
             ood_scores = None if scores is None else scores[start:end] + item.ood_penalty
             part = None if features is None else features[start:end]
+            brightness = mean_brightness(item.rows, self._decoder.spec)
             results.append(
-                InferenceResult(probabilities[start:end], ood_scores, item.seconds, seconds, part)
+                InferenceResult(
+                    probabilities[start:end], ood_scores, item.seconds, seconds, part, brightness
+                )
             )
             start = end
         return results

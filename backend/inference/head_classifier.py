@@ -140,7 +140,8 @@ class HeadClassifier:
             scores = apply.feature_distances(features, self._head.centers)
         else:
             scores = apply.ood_scores(logits, probabilities, self._ood_method)
-        return self._label(probabilities, scores, make_timings(result, queue))
+        timings = make_timings(result, queue)
+        return self._label(probabilities, scores, timings, result.brightness)
 
     def _probabilities(self, result: InferenceResult) -> Floats:
         return self._apply(unit_features(result))[1]

@@ -22,7 +22,11 @@ class Labeler:
         self._none_index: Final = labels.index(NONE_OF_THESE) if NONE_OF_THESE in labels else None
 
     def __call__(
-        self, probabilities: Floats, ood_scores: Floats | None, timings: Timings
+        self,
+        probabilities: Floats,
+        ood_scores: Floats | None,
+        timings: Timings,
+        brightness: float | None = None,
     ) -> list[ClassificationResult]:
         """Return one classification for each row of `probabilities` (N, C) and `ood_scores` (N,).
 
@@ -33,7 +37,9 @@ class Labeler:
         rows = zip(probabilities, ranking, scores, strict=False)
         labels, fits, size = self._labels, self._is_in_distribution, self._set_size
         return [
-            ClassificationResult(labels, row, order, timings, score, fits(score, order[0]), size)
+            ClassificationResult(
+                labels, row, order, timings, score, fits(score, order[0]), size, brightness
+            )
             for row, order, score in rows
         ]
 

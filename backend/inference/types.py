@@ -56,6 +56,7 @@ class ClassificationResult:
     ood_score: float | None = None
     in_distribution: bool | None = None  # `ood_score` is within the limit; None if not calibrated
     set_size: Callable[[Floats, float], int] | None = None  # None if not calibrated
+    brightness: float | None = None  # mean of the model input, in [0, 1]
 
     def top(self, k: int) -> list[LabelScore]:
         """Return the `k` most probable labels, or all of them if the model has fewer."""

@@ -13,6 +13,8 @@ from calibration.apply import (
     OutputError,
     SetSize,
     SetThreshold,
+    feature_distances,
+    normalize,
     ood_scores,
     prediction_sets,
     probabilities,
@@ -189,3 +191,20 @@ SETS = CALIBRATION["sets"]
 def test_invalid_calibration_raises_validation_error(fields: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         Calibration.model_validate(CALIBRATION | fields)
+
+
+def test_normalized_features_have_the_norm_one_or_are_zero() -> None:
+    result = normalize(rows([3, 4], [0, 0], [1e-3, 0]))
+    np.testing.assert_allclose(result, rows([0.6, 0.8], [0, 0], [1, 0]))
+    assert result.dtype == np.float32
+
+
+def test_feature_distance_is_one_minus_the_cosine_of_the_nearest_center() -> None:
+    centers = rows([1, 0], [0.6, 0.8])
+    result = feature_distances(rows([0.6, 0.8], [0, 1], [-1, 0]), centers)
+    np.testing.assert_allclose(result, [0, 0.2, 1.6], atol=1e-6)
+
+
+def test_feature_distance_does_not_come_from_logits() -> None:
+    with pytest.raises(ValueError, match="requires features"):
+        ood_scores(rows([1, 2]), method="feature_distance")

@@ -23,8 +23,8 @@ from backend.api.routes.classify import classify
 from backend.api.schemas.errors import CLASSIFYING, problems
 from backend.api.scopes import require_scope
 from backend.catalog import Catalog
-from backend.inference.classifier import Classifier
 from backend.inference.errors import ImageTooLargeError, ModelNotReadyError, PixelsError
+from backend.inference.head_classifier import AnyClassifier
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.types import ClassificationResult
 
@@ -190,7 +190,7 @@ async def _find_digit_model(catalog: Catalog) -> str | None:
 
 async def _get_digit_model(
     catalog: Catalog, name: str | None
-) -> tuple[Classifier, DigitPreprocess]:
+) -> tuple[AnyClassifier, DigitPreprocess]:
     """Return the classifier of `_choose_digit_model`; raise its errors."""
     found, spec = await _choose_digit_model(catalog, name)
     return await catalog.get(found).load(), spec

@@ -86,6 +86,16 @@ def estimate_cost(data: bytes, max_pixels: int, min_side: int | None = None) -> 
     return DecodingCost(seconds, memory, found is not None and form in _SIZE_IN_HEADER)
 
 
+def image_size(data: bytes) -> tuple[int, int] | None:
+    """Return width and height of a file as its header states them, before it is turned upright.
+
+    Return None if they are not where they are looked for.
+    """
+    form = file_types.detect(data)
+    found = None if form is None else find_size(data, form)
+    return found and found[0]
+
+
 def _seconds_per_byte(data: bytes, form: str) -> float:
     if form == "JPEG":
         return _SECONDS_PER_JPEG_BYTE

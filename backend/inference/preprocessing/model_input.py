@@ -21,6 +21,8 @@ from backend.inference.preprocessing.digit_crop import (
 from backend.inference.preprocessing.photos import PhotoPreprocess, photo_region, prepare_photo
 from backend.inference.types import Floats, Region
 
+_SAMPLING = 4
+
 Preprocess = Annotated[DigitPreprocess | PhotoPreprocess, Field(discriminator="kind")]
 
 
@@ -52,6 +54,21 @@ def input_region(image: Image.Image, spec: Preprocess) -> Region | None:
     if isinstance(spec, PhotoPreprocess):
         return photo_region(image, spec)
     return digit_region(image, spec)
+
+
+def mean_brightness(rows: Floats, spec: Preprocess) -> float:
+    """Return the mean of inputs of shape (n, *spec.input_shape), in [0, 1].
+
+    Of large inputs, every fourth row and column is read.
+    """
+    if isinstance(spec, DigitPreprocess):
+        return float(rows.mean()) * spec.std + spec.mean
+    if spec.layout == "NCHW":
+        means = rows[:, :, ::_SAMPLING, ::_SAMPLING].mean(axis=(0, 2, 3))
+    else:
+        means = rows[:, ::_SAMPLING, ::_SAMPLING].mean(axis=(0, 1, 2))
+    shares = means * np.array(spec.std) + np.array(spec.mean)
+    return float(shares.mean())
 
 
 def to_png(row: Floats, spec: Preprocess) -> bytes:
