@@ -19,7 +19,7 @@ _CARD: Final = """\
 
 ## Use
 
-`model.onnx` contains the backbone `{backbone}` and the head. Its input is a batch of images, of type
+`model.onnx` contains the backbone `{backbone}` and the head. Its input is a batch of images of type
 float32 and shape (N, {shape}). Its output `{output}` has one {unit} for each line of `labels.txt`.
 {example}
 The folder is also a model of Prism: unpack it as `models/{name}`.

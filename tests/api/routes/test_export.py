@@ -138,7 +138,7 @@ def test_unpacked_zip_is_a_model_with_the_same_answers(
 def test_card_of_the_model_is_kept(client: TestClient, tmp_path: Path) -> None:
     card = (unpack(client, tmp_path / "colors").folder / artifact.CARD).read_text()
     assert card.startswith("# Colors\n")
-    assert "of type\nfloat32 and shape (N, 3, 64, 64)" in card
+    assert "float32 and shape (N, 3, 64, 64)" in card
     assert "one logit for each line of `labels.txt`" in card
 
 
