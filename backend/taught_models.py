@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Final
 from weakref import ref
 
-from backend.inference.classifier import Classifier
 from backend.inference.errors import ModelNotReadyError
+from backend.inference.head_classifier import AnyClassifier
 from backend.registry.errors import InvalidModelError, StoreUnavailableError
 from backend.registry.index import Index, ModelRecord, VersionRecord
 from backend.registry.registry import Registry
@@ -26,6 +26,7 @@ log = logging.getLogger("prism.catalog")
 LATEST: Final = "latest"
 
 _RETRY_SECONDS: Final = 5.0  # until a version or a store that failed is tried again
+_MAX_RETRY_SECONDS: Final = 300.0  # the time doubles with each failure
 _CLOSE_SECONDS: Final = 1.0  # between checks whether requests still use a replaced version
 _MAX_LISTED: Final = 10  # versions in an error message
 
@@ -36,27 +37,21 @@ Create = Callable[[str, str], ServedModel]
 class TaughtModels:
     """The taught models of a registry.
 
-    `reserved` are names that belong to the operator. The store is polled every `poll_seconds`, in
-    threads. Used on one event loop.
+    `reserved` are names that belong to the operator. Used on one event loop; the store is polled in
+    threads.
     """
 
-    def __init__(
-        self,
-        registry: Registry,
-        create: Create,
-        reserved: Collection[str],
-        poll_seconds: float = 0.25,
-    ) -> None:
+    def __init__(self, registry: Registry, create: Create, reserved: Collection[str]) -> None:
         self.registry: Final = registry
         self._create = create
         self._reserved = reserved
-        self._poll_seconds = poll_seconds
         self._index: Index | None = None  # None until the store is read
         self._applied = ""  # revision of the index whose active versions are served
         self._active: dict[str, tuple[VersionRecord, ServedModel]] = {}
         self._others: OrderedDict[str, tuple[VersionRecord, ServedModel]] = OrderedDict()  # by ID
         self._lock = asyncio.Lock()
         self._retry_at: float | None = None
+        self._retry_seconds = _RETRY_SECONDS
         self._tasks: set[asyncio.Task[None]] = set()
 
     def models(self) -> list[ServedModel]:
@@ -76,8 +71,6 @@ class TaughtModels:
         model = self._index.models.get(name, ModelRecord())
         active = self._active.get(name)
         if not version:
-            if active is None and model.active is not None:
-                raise ModelNotReadyError(f"The model {name} is still loading.")
             return active[1] if active else None
         record = _find(model, version)
         if record is None or (active and active[0].id == record.id):
@@ -93,15 +86,19 @@ class TaughtModels:
         return f" Its versions are {names}."
 
     async def read(self) -> None:
-        """Read the index, so that unknown names are known; raise StoreUnavailableError."""
+        """Find the models, so that requests for them wait; raise StoreUnavailableError."""
         self._index = await asyncio.to_thread(self.registry.read)
+        for name, model in self._index.models.items():
+            record = model.find(model.active)
+            if record and name not in self._reserved:
+                self._register(name, record)
 
     async def run(self) -> None:
         """Serve what the registry contains, and apply its changes. This does not return."""
         await asyncio.to_thread(self.registry.remove_orphans)
         is_first = True
         while True:
-            seconds = self._poll_seconds
+            seconds = self.registry.poll_seconds
             try:
                 await self.refresh(load=not is_first)
                 is_first = False
@@ -120,7 +117,7 @@ class TaughtModels:
         """
         async with self._lock:
             if self._retry_at is not None and time.monotonic() >= self._retry_at:
-                self._applied, self._retry_at = "", None
+                self._applied = ""
             polled = await asyncio.to_thread(self.registry.poll, self._applied)
             if polled is None:
                 return
@@ -129,9 +126,12 @@ class TaughtModels:
                 if index.models.get(name, ModelRecord()).active is None:
                     self._retire(self._active.pop(name)[1])
                     log.info("%s is no longer served", name)
+            has_failed = False
             for name, model in index.models.items():
-                if record := model.find(model.active):
-                    await self._activate(name, record, load=load)
+                record = model.find(model.active)
+                if record and name not in self._reserved:
+                    has_failed |= not await self._activate(name, record, load=load)
+            self._schedule_retry(has_failed=has_failed)
             ids = {record.id for record in index.records()}
             for id in [id for id in self._others if id not in ids]:  # noqa: A001
                 self._retire(self._others.pop(id)[1])
@@ -139,8 +139,12 @@ class TaughtModels:
 
     async def check(self, name: str, folder: Path) -> None:
         """Load the files of a version once, as every worker will; raise InvalidModelError."""
+
+        async def fetch(_: Address) -> Path:
+            return folder
+
         model = self._create(name, "0")
-        await _start(model, folder, load=True)
+        await model.start(fetch, asyncio.Lock(), load=True)
         try:
             if model.classifier is None:
                 raise InvalidModelError(f"The model cannot be loaded: {model.error}.")
@@ -156,36 +160,52 @@ class TaughtModels:
         for _, model in (*self._active.values(), *self._others.values()):
             await model.close()
 
-    async def _activate(self, name: str, record: VersionRecord, *, load: bool) -> None:
-        """Serve a version under the name of its model, if it can be loaded."""
-        current = self._active.get(name)
-        is_current = current and current[0].id == record.id and current[1].state != "failed"
-        if is_current or name in self._reserved:
-            return
-        _, model = self._others.pop(record.id, (record, None))
-        if model is None or model.state == "failed":
-            model = self._create(name, str(record.version))
-            folder = await asyncio.to_thread(self.registry.folder, record)
-            await _start(model, folder, load=load)
-        elif load:
-            await model.finish_loading()
-        if model.state == "failed":
-            self._retry_at = time.monotonic() + _RETRY_SECONDS
-            log.error("%s: version %d is not served: %s", name, record.version, model.error)
-            if current and current[1].state != "failed":
-                return
-        else:
-            log.info("%s: version %d is active", name, record.version)
+    def _schedule_retry(self, *, has_failed: bool) -> None:
+        self._retry_at = time.monotonic() + self._retry_seconds if has_failed else None
+        doubled = min(2 * self._retry_seconds, _MAX_RETRY_SECONDS)
+        self._retry_seconds = doubled if has_failed else _RETRY_SECONDS
+
+    def _register(self, name: str, record: VersionRecord) -> ServedModel:
+        """Serve a model that is not started yet: requests for it wait."""
+        model = self._create(name, str(record.version))
         self._active[name] = record, model
-        if current:
-            self._retire(current[1])
+        return model
+
+    async def _activate(self, name: str, record: VersionRecord, *, load: bool) -> bool:
+        """Serve a version under the name of its model; return whether it can be loaded."""
+        current, model = self._active.get(name, (record, None))
+        if model is None or (model.state == "failed" and current.id != record.id):
+            current, model = record, self._register(name, record)
+        if current.id == record.id:
+            if model.state == "failed":
+                model = self._register(name, record)
+            elif model.state == "ready":
+                return True
+            await self._start(model, record, load=load)
+        else:
+            replaced = model
+            _, model = self._others.get(record.id, (record, None))
+            if model is None or model.state != "ready":
+                model = self._create(name, str(record.version))
+                await self._start(model, record, load=load)
+            elif load:
+                await model.finish_loading()
+            if model.state == "ready":
+                self._others.pop(record.id, None)
+                self._active[name] = record, model
+                self._retire(replaced)
+        if model.state != "ready":
+            log.error("%s: version %d is not served: %s", name, record.version, model.error)
+            return False
+        log.info("%s: version %d is active", name, record.version)
+        return True
 
     def _get_other(self, name: str, record: VersionRecord) -> ServedModel:
         """Return a version that is not active; start to load it if it is not loaded."""
         entry = self._others.pop(record.id, None)
         if entry is None or entry[1].state == "failed":
             entry = record, self._create(name, str(record.version))
-            self._run(self._start_other(*entry))
+            self._run(self._start(entry[1], record))
         self._others[record.id] = entry
         limit = self.registry.max_active_bytes // 4
         while sum(record.bytes for record, _ in self._others.values()) > limit:
@@ -194,14 +214,13 @@ class TaughtModels:
             self._retire(self._others.popitem(last=False)[1][1])  # not asked for longest
         return entry[1]
 
-    async def _start_other(self, record: VersionRecord, model: ServedModel) -> None:
-        try:
-            folder = await asyncio.to_thread(self.registry.folder, record)
-        except StoreUnavailableError as error:
-            log.warning("%s: version %d cannot be loaded: %s", model.name, record.version, error)
-            model.fail()
-        else:
-            await _start(model, folder, load=True)
+    async def _start(self, model: ServedModel, record: VersionRecord, *, load: bool = True) -> None:
+        """Fetch and verify a version, and load it; a failure is only stored in the model."""
+
+        async def fetch(_: Address) -> Path:
+            return await asyncio.to_thread(self.registry.folder, record)
+
+        await model.start(fetch, asyncio.Lock(), load=load)
 
     def _retire(self, model: ServedModel) -> None:
         self._run(_close_unused(ref(model), model.classifier))
@@ -212,16 +231,7 @@ class TaughtModels:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _start(model: ServedModel, folder: Path, *, load: bool) -> None:
-    """Verify a model in a local folder, and load it; a failure is only stored in the model."""
-
-    async def fetch(_: Address) -> Path:
-        return folder
-
-    await model.start(fetch, asyncio.Lock(), load=load)
-
-
-async def _close_unused(reference: "ref[ServedModel]", classifier: Classifier | None) -> None:
+async def _close_unused(reference: "ref[ServedModel]", classifier: AnyClassifier | None) -> None:
     """Close a model's classifier once nothing refers to the model: no request in flight uses it."""
     try:
         while (model := reference()) is not None:

@@ -179,8 +179,7 @@ async def test_failed_version_is_tried_again(
     builder: Builder,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("backend.taught_models._RETRY_SECONDS", 0)
-    real = Builder.__call__
+    monkeypatch.setattr(taught(catalog), "_retry_seconds", 0)
 
     def fail(*_: object) -> Classifier:
         raise ArtifactError("out of memory")
@@ -190,7 +189,6 @@ async def test_failed_version_is_tried_again(
         add("first")
         await taught(catalog).refresh()
         assert catalog.get("bugs").state == "failed"
-    assert Builder.__call__ is real
     await taught(catalog).refresh()
     assert await title(catalog) == "first"
 
@@ -283,17 +281,18 @@ async def test_model_of_the_operator_hides_a_taught_model_of_its_name(
     assert len(catalog.models()) == 1
 
 
-async def test_models_that_are_not_found_yet_are_not_ready_instead_of_unknown(
+async def test_requests_wait_for_a_model_that_is_not_verified_yet(
     catalog: Catalog, add: Callable[..., int]
 ) -> None:
     with pytest.raises(ModelNotReadyError):
         catalog.get("bugs")
     add("first")
     await taught(catalog).read()
-    with pytest.raises(ModelNotReadyError):
-        catalog.get("bugs")
+    loading = asyncio.create_task(title(catalog))
     with pytest.raises(UnknownModelError):
         catalog.get("birds")
+    await taught(catalog).refresh(load=False)
+    assert await loading == "first"
 
 
 async def test_check_refuses_a_model_that_cannot_be_loaded(

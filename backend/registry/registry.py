@@ -37,6 +37,8 @@ class Registry:
     ) -> None:
         """`max_bytes` limits all versions, `max_active_bytes` the active ones: those in memory."""
         self._storage: Final = storage
+        self.poll_seconds: Final = storage.poll_seconds
+        self.is_remote: Final = storage.is_remote
         self._max_bytes = max_bytes
         self.max_active_bytes: Final = max_active_bytes
 

@@ -32,7 +32,14 @@ _LOCK_SECONDS: Final = 10.0
 
 
 class Storage(Protocol):
-    """The files of a registry. The methods block; they raise StoreUnavailableError."""
+    """The files of a registry. The methods block; they raise StoreUnavailableError.
+
+    A change takes effect within a second: `poll_seconds` leave time to read and load it. A store
+    that `is_remote` may take seconds to respond.
+    """
+
+    poll_seconds: float
+    is_remote: bool
 
     def read_index(self, known: str = "") -> tuple[bytes, str] | None:
         """Return the index and its revision; None if the revision is still `known`.
@@ -58,6 +65,9 @@ class Storage(Protocol):
 
 class FolderStorage:
     """A registry in the folder `root`, which is created by the first change."""
+
+    poll_seconds = 0.25
+    is_remote = False
 
     def __init__(self, root: Path) -> None:
         self._root: Final = root.absolute()
