@@ -145,7 +145,7 @@ def test_error_of_training_is_shown_and_images_are_kept(start: OpenPage, backend
 
 def test_result_is_found_again_after_a_reload(start: OpenPage, backend: str) -> None:
     app = taught(start, backend)
-    query = {name: app.query_params[name][0] for name in ("classes", "teaching")}
+    query = {name: app.query_params[name] for name in ("classes", "teaching")}
     text = page_text(open_page(start, backend, **query))
     assert "Report of my-model" in text
     assert "2 classes, 6 images." in text
