@@ -16,7 +16,8 @@ from calibration.apply import normalize
 from calibration.apply import probabilities as to_probabilities
 
 RNG = np.random.default_rng(0)
-WEIGHT, BIAS = (RNG.normal(size=shape).astype(np.float32) for shape in [(3, 4), 3])
+WEIGHT = RNG.normal(size=(3, 4)).astype(np.float32)
+BIAS = RNG.normal(size=3).astype(np.float32)
 IMAGES = RNG.random((2, 4, 5, 5), dtype=np.float32)
 
 

@@ -28,7 +28,7 @@ _ZIP: Final = {"application/zip": {"schema": {"type": "string", "format": "binar
 @router.get(
     "/models/{name}/export",
     response_class=Response,
-    responses={200: {"content": _ZIP, "description": "The zip."}} | problems(404, 422, 501),
+    responses={**problems(404, 422, 501), 200: {"content": _ZIP, "description": "The zip."}},
     summary="Export a taught model",
 )
 async def export(
