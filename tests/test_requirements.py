@@ -19,6 +19,7 @@ FIRST_PARTY = {
     "deploy",
     "evaluation",
     "frontend",
+    "teach",
     "tests",
     "training",
 }
@@ -112,6 +113,7 @@ def imported_distributions(files: Iterable[Path]) -> Iterator[str]:
         ("requirements_frontend.txt", ["frontend", "client"]),
         ("requirements/run.txt", ["deploy"]),
         ("requirements/evaluation.txt", ["evaluation"]),
+        ("requirements/teach.txt", ["teach", "calibration", "client"]),
         ("requirements/benchmarks.txt", ["benchmarks/serving"]),
         (
             "requirements/dev.txt",
@@ -123,6 +125,7 @@ def imported_distributions(files: Iterable[Path]) -> Iterator[str]:
                 "deploy",
                 "evaluation",
                 "frontend",
+                "teach",
                 "tests",
                 "training",
             ],
