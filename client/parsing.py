@@ -181,6 +181,7 @@ def parse_models(obj: Object) -> Models:
         default=default if isinstance(default, str) else None,
         models=tuple(_model(item) for item in as_list(obj.get("models"), "models")),
         auto=tuple(as_string(name, "auto[]") for name in as_list(obj.get("auto") or [], "auto")),
+        store_is_temporary=obj.get("store_is_temporary") is True,
     )
 
 
@@ -249,6 +250,7 @@ def _model(value: Any) -> ModelInfo:
         label_ids=optional(obj, "label_ids", as_strings),
         precision=optional(obj, "precision", as_string),
         backbone=optional(obj, "backbone", _backbone),
+        taught=obj.get("taught") is True,
     )
 
 

@@ -123,7 +123,8 @@ class ModelInfo:
 
     `calibration` is None if the model is not calibrated. `label_ids` holds an identifier for each
     label, such as its WordNet ID, or is None. `precision` is that of the forward passes, "fp32" or
-    "int8". `backbone` is that of a taught model, else None.
+    "int8". `backbone` is that of a head on another model, else None. A `taught` model has versions
+    in the registry, and clients can replace or delete it.
     """
 
     name: str
@@ -141,6 +142,7 @@ class ModelInfo:
     label_ids: tuple[str, ...] | None = None
     precision: str | None = None
     backbone: Backbone | None = None
+    taught: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +162,13 @@ class Models:
     """All served models; `default` is used for requests that name no model.
 
     `auto` names the models that a request for the model "auto" asks in order; it is empty if there
-    are none.
+    are none. `store_is_temporary` is whether taught models are lost with the backend's container.
     """
 
     default: str | None
     models: tuple[ModelInfo, ...]
     auto: tuple[str, ...] = ()
+    store_is_temporary: bool = False
 
     def get(self, name: str | None) -> ModelInfo | None:
         """Return the model called `name`, or None."""

@@ -4,40 +4,28 @@ The interface of the pages to the package `teach`, which is imported only when a
 scikit-learn takes a second to import.
 """
 
-import base64
-import hashlib
 import io
 import json
-import threading
 import zipfile
 from collections.abc import Iterator, MutableMapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
-from client import Client, ClientError, Embedding, ModelInfo, Models, ModelVersion
-from client.batches import split_batches
-from client.retry import Retry
-from frontend.service.errors import describe_model_state, is_permanent
+from client import Client, ModelInfo, Models, ModelVersion
+from frontend.service.errors import describe_model_state
 from frontend.service.model_choice import AUTO
+from frontend.service.predictions import ImageFile
+from frontend.state.jobs import Job
 from frontend.ui.alerts import Problem
 
 if TYPE_CHECKING:
-    from teach.types import Backbone, TaughtModel
+    from teach.types import TaughtModel
 
-NONE_OF_THESE: Final = "None of these"
+NONE_OF_THESE: Final = "None of these"  # teach.types.NONE_OF_THESE
 BACKBONE: Final = "photos"
 NAME_PATTERN: Final = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
-BATCH_IMAGES: Final = 16
-BATCH_BYTES: Final = 16_000_000
-ACCURACY_METRIC: Final = "test_accuracy"
-_PIXEL: Final = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="
-)
-MAX_WAIT: Final = 90.0  # s for a backend that is away or busy
+STEPS: Final = 1000  # of the progress
 
-Features = Any  # an array (D,), float32, or None for a file that is no image
-Cache = MutableMapping[str, Features]  # by SHA-256 of the file
+Cache = MutableMapping[str, Any]  # features by the SHA-256 of the image file
 
 
 class TeachingError(Exception):
@@ -48,51 +36,33 @@ class TeachingCanceledError(TeachingError):
     """The user stopped the job."""
 
 
-class Progress(Protocol):
-    """A job that shows its progress and can be canceled."""
-
-    note: str
-    stop: threading.Event
-
-    def advance(self, done: int, total: int | None = None) -> None:
-        """Report `done` of `total` steps."""
-
-    def is_cancelled(self) -> bool:
-        """Return whether to stop."""
-
-
-class LabeledFile(Protocol):
-    """An image file with its class."""
-
-    label: str
-    file: Any
-
-
 def teach(
-    client: Client, images: Sequence[LabeledFile], cache: Cache, name: str, job: Progress
+    client: Client, images: Sequence[tuple[str, ImageFile]], cache: Cache, name: str, job: Job
 ) -> "TaughtModel":
-    """Return a model that is taught on the images, in order.
+    """Return a model that is taught on (label, file) pairs; the report refers to their order.
 
     Raise TeachingError, TeachingCanceledError or ClientError.
     """
     from teach.errors import TeachCancelled, TeachError
+    from teach.served_embedding import ServedEmbedding
     from teach.train import train
     from teach.types import Example
 
-    examples = [Example(one.label, one.file.content, one.file.name) for one in images]
-
     def report(step: str, share: float) -> None:
         job.note = step
-        job.advance(round(1000 * share))
+        job.advance(round(STEPS * share), STEPS)
 
+    report("Connecting", 0)
     try:
+        embed = ServedEmbedding(client, BACKBONE, job.stop)
         return train(
-            examples,
-            ServedEmbedding(client, cache, job),
-            find_backbone(client),
+            [Example(label, file.content, file.name) for label, file in images],
+            embed,
+            embed.backbone,
             name=name,
             progress=report,
             is_cancelled=job.is_cancelled,
+            cache=cache,
         )
     except TeachCancelled as error:
         raise TeachingCanceledError from error
@@ -100,90 +70,15 @@ def teach(
         raise TeachingError(str(error)) from error
 
 
-def find_backbone(client: Client) -> "Backbone":
-    """Return the photo model as a backbone; raise TeachingError or ClientError.
-
-    An image without features, one gray pixel, shows the checksum and the number of features.
-    """
-    from teach.types import Backbone
-
-    card = client.model(BACKBONE)
-    result = next(iter(client.embed([("pixel.png", _PIXEL)], BACKBONE)))
-    if not isinstance(result, Embedding):
-        raise result.error
-    if card.preprocess is None:
-        raise TeachingError(
-            "The backend does not say how it prepares images. Update it to the version of this page."
-        )
-    backbone = result.backbone
-    return Backbone(
-        backbone.name, card.info.version, backbone.sha256, card.preprocess, len(result.embedding)
-    )
-
-
-class ServedEmbedding:
-    """Features of image files from the backend, in batches; each content is sent once.
-
-    It has the signature of `teach.types.Embed`.
-    """
-
-    def __init__(self, client: Client, cache: Cache, job: Progress) -> None:
-        self._client = client
-        self._cache = cache
-        self._job = job
-
-    def __call__(self, contents: Sequence[bytes]) -> list[Features]:
-        """Return the L2-normalized features of each file; raise ClientError or TeachCancelled."""
-        digests = [hashlib.sha256(content).hexdigest() for content in contents]
-        missing = {
-            digest: content
-            for digest, content in zip(digests, contents, strict=True)
-            if digest not in self._cache
-        }
-        batches = split_batches(
-            missing.items(),
-            max_items=BATCH_IMAGES,
-            max_bytes=BATCH_BYTES,
-            size=lambda item: len(item[1]),
-        )
-        for batch in batches:
-            self._embed(batch)
-        return [self._cache[digest] for digest in digests]
-
-    def _embed(self, batch: Sequence[tuple[str, bytes]]) -> None:
-        retry = Retry(self._job.stop, max_seconds=MAX_WAIT, max_retry_after=MAX_WAIT)
-        while True:
-            if self._job.is_cancelled():
-                raise TeachingCanceledError
-            try:
-                results = list(self._client.embed(batch, BACKBONE))
-                break
-            except ClientError as error:
-                if not retry.wait(error):
-                    raise
-        for (digest, _), result in zip(batch, results, strict=True):
-            if isinstance(result, Embedding):
-                self._cache[digest] = np.asarray(result.embedding, np.float32)
-            elif is_permanent(result.error):
-                self._cache[digest] = None
-            else:
-                raise result.error
-
-
 def taught_models(models: Models) -> list[ModelInfo]:
     """Return the served models that were taught."""
-    return [model for model in models.models if is_taught(model)]
-
-
-def is_taught(model: ModelInfo) -> bool:
-    """Return whether a model is a head on a backbone."""
-    return model.backbone is not None
+    return [model for model in models.models if model.taught]
 
 
 def is_reserved(name: str, models: Models | None) -> bool:
     """Return whether a model that was not taught has this name."""
     served = models.get(name) if models else None
-    return name == AUTO or (served is not None and not is_taught(served))
+    return name == AUTO or (served is not None and not served.taught)
 
 
 def missing_backbone(models: Models) -> Problem | None:
@@ -208,8 +103,8 @@ def export(client: Client, name: str) -> Iterator[bytes]:
 
 
 def accuracy(version: ModelVersion) -> float | None:
-    """Return the measured accuracy of a version in [0, 1], or None."""
-    return version.metrics.get(ACCURACY_METRIC)
+    """Return the accuracy that was measured when a version was taught, in [0, 1], or None."""
+    return version.metrics.get("test_accuracy")
 
 
 def zip_folder(name: str, model: "TaughtModel") -> bytes:

@@ -31,7 +31,9 @@ COFFEE = ROOT / "frontend" / "examples" / "coffee.jpg"
 def backend(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BackendProcess]:
     """A backend whose taught models everyone on this machine may change."""
     folder = str(tmp_path_factory.mktemp("registry"))
-    with BackendProcess(PRISM_DATA_DIR=folder, PRISM_MODELS_OPEN="true", PRISM_HOST="127.0.0.1") as one:
+    with BackendProcess(
+        PRISM_DATA_DIR=folder, PRISM_MODELS_OPEN="true", PRISM_HOST="127.0.0.1"
+    ) as one:
         one.wait_until_ready()
         yield one
 

@@ -13,8 +13,6 @@ from frontend.ui.alerts import Problem
 if TYPE_CHECKING:
     from teach.types import TaughtModel
 
-STEPS = 1000  # of the progress
-
 
 @dataclass
 class TeachingRun:
@@ -36,9 +34,9 @@ def teach_model(client: Client, images: TrainingSet, name: str, job: Job) -> Tea
     """Embed the images through the backend and teach a model."""
     run = TeachingRun(name, tuple(images.images()))
     start = time.monotonic()
-    job.advance(0, STEPS)
     try:
-        run.model = teaching.teach(client, run.images, images.embeddings, name, job)
+        files = [(image.label, image.file) for image in run.images]
+        run.model = teaching.teach(client, files, images.embeddings, name, job)
     except teaching.TeachingCanceledError:
         run.is_canceled = True
     except teaching.TeachingError as error:
@@ -51,4 +49,4 @@ def teach_model(client: Client, images: TrainingSet, name: str, job: Job) -> Tea
 
 def progress_text(job: Job) -> str:
     """Return what the job is doing."""
-    return job.note or "Starting…"
+    return f"{job.note or 'Starting'}…"

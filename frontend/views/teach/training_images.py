@@ -151,9 +151,10 @@ def _take_files(key: str, label: str) -> None:
     if not uploads:
         return
     if problem := archives.reject_many_zips(upload.name for upload in uploads):
-        files, problems = [], [problem]
+        extracted: archives.Extraction = [], [problem]
     else:
-        files, problems = archives.combine([archives.extract(upload) for upload in uploads])
+        extracted = archives.combine([archives.extract(upload) for upload in uploads])
+    files, problems = extracted
     release_memory(uploads)
     st.session_state[_ROUND] += 1
     errors = [f"{problem.message} {problem.advice}" for problem in problems]

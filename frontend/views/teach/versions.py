@@ -32,6 +32,13 @@ def show(service: Service) -> None:
         alerts.show(problem, key="versions")
     if not names:
         return
+    if service.models.store_is_temporary:
+        st.warning(
+            "This backend keeps taught models in a temporary folder: they are lost when it "
+            "restarts. Download the models that you need, or ask the operator to set "
+            "PRISM_MODEL_STORE.",
+            icon=":material/warning:",
+        )
     name: str = st.selectbox("Taught model", names, key=_MODEL)
     try:
         versions = service.client.versions(name)

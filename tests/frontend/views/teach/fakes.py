@@ -10,6 +10,7 @@ import pytest
 from client import BackendError, Client, ModelVersion, ModelVersions
 from evaluation.intervals import wilson
 from frontend.service import teaching
+from frontend.service.predictions import ImageFile
 from teach.types import Report, Suspect, TaughtModel
 
 MANIFEST = {"name": "letters", "labels": ["a", "b"]}
@@ -76,26 +77,30 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
 
 
 def fake_teach(
-    client: Client, images: Sequence[Any], cache: dict[str, Any], name: str, job: Any
+    client: Client,
+    images: Sequence[tuple[str, ImageFile]],
+    cache: dict[str, Any],
+    name: str,
+    job: Any,
 ) -> TaughtModel:
     """Return a model of which the first image is probably mislabeled; each image is cached."""
-    labels = tuple(dict.fromkeys(image.label for image in images))
-    for image in images:
-        cache[image.file.digest] = np.ones(2, np.float32)
+    labels = tuple(dict.fromkeys(label for label, _ in images))
+    for _, file in images:
+        cache[file.digest] = np.ones(2, np.float32)
     if "broken" in labels:
         raise teaching.TeachingError("The class “broken” has no readable image. Add some.")
-    confusion = np.diag([sum(image.label == label for image in images) for label in labels])
-    first = images[0]
-    prediction = next(label for label in labels if label != first.label)
-    confusion[labels.index(first.label), labels.index(first.label)] -= 1
-    confusion[labels.index(first.label), labels.index(prediction)] += 1
+    confusion = np.diag([sum(label == other for label, _ in images) for other in labels])
+    truth, first = images[0]
+    prediction = next(label for label in labels if label != truth)
+    confusion[labels.index(truth), labels.index(truth)] -= 1
+    confusion[labels.index(truth), labels.index(prediction)] += 1
     report = Report(
         labels,
         tuple(confusion.sum(axis=1).tolist()),
         1 - 1 / len(images),
         wilson(len(images) - 1, len(images)),
         confusion,
-        (Suspect(0, first.file.name, first.label, prediction, 0.04),),
+        (Suspect(0, first.name, truth, prediction, 0.04),),
         ("notes.txt",),
         ("Too few images for a promise: add at least 20 of each class.",),
         "feature_distance",
