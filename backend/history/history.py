@@ -14,6 +14,7 @@ from backend.history.errors import HistoryUnavailableError
 from backend.history.record import HistoryFilters, digest, make_record, make_thumbnail
 from backend.history.storage import HistoryStorage, sqlite_file
 from backend.history.writer import Writer
+from backend.inference.images.decoding_cost import image_size
 from backend.inference.images.image_reader import ImageReader
 
 if TYPE_CHECKING:
@@ -63,10 +64,16 @@ class History:
         return self._writer.store
 
     async def add(
-        self, classification: dict[str, Any], content: bytes, seconds: float = math.inf
+        self,
+        classification: dict[str, Any],
+        content: bytes,
+        seconds: float = math.inf,
+        *,
+        brightness: float | None = None,
     ) -> bool:
         """Store a `Classification` of the image file `content`; return whether it is committed.
 
+        `brightness` is the mean of the model input, in [0, 1].
         The thumbnail is omitted if it is not made within `seconds`, the rest of the deadline.
         """
         if self._writer is None:
@@ -76,7 +83,10 @@ class History:
             sha256 = await asyncio.to_thread(digest, content)
         else:
             sha256 = digest(content)
-        return await self._writer.add(make_record(classification, sha256, thumbnail))
+        record = make_record(
+            classification, sha256, thumbnail, size=image_size(content), brightness=brightness
+        )
+        return await self._writer.add(record)
 
     async def close(self) -> None:
         """Commit pending records and close the database."""

@@ -3,10 +3,12 @@
 from typing import Any, Final
 
 from sqlalchemy import (
+    BigInteger,
     ColumnElement,
     Select,
     and_,
     case,
+    cast,
     exists,
     false,
     func,
@@ -77,6 +79,38 @@ def accuracy_query(filters: HistoryFilters, dialect: str) -> Select[Any]:
         .where(_HAS_FEEDBACK, *_conditions(filters))
         .group_by(literal_column("minute"))
     )
+
+
+def observations_query(
+    filters: HistoryFilters, version: str, limit: int, *, oldest: bool = False
+) -> Select[Any]:
+    """Select the newest or oldest `limit` classifications of a version as `Observation`."""
+    order = answers.c.id if oldest else answers.c.id.desc()
+    return (
+        select(
+            answers.c.id,
+            answers.c.time,
+            answers.c.prediction,
+            answers.c.confidence,
+            func.json_array_length(answers.c.prediction_set).label("set_size"),
+            answers.c.coverage,
+            answers.c.in_distribution,
+            answers.c.ood_score,
+            answers.c.brightness,
+            (cast(answers.c.width, BigInteger) * answers.c.height).label("pixels"),
+            answers.c.corrected_at,
+            case((_HAS_FEEDBACK, _IS_CONFIRMED)).label("is_confirmed"),
+        )
+        .where(answers.c.version == version, *_conditions(filters))
+        .order_by(order)
+        .limit(limit)
+    )
+
+
+def version_query(filters: HistoryFilters) -> Select[Any]:
+    """Select the version of the newest classification."""
+    conditions = _conditions(filters)
+    return select(answers.c.version).where(*conditions).order_by(answers.c.id.desc()).limit(1)
 
 
 def _conditions(filters: HistoryFilters) -> list[ColumnElement[bool]]:

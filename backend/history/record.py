@@ -14,6 +14,7 @@ from backend.inference.images.image_reader import ImageReader
 MAX_TOP: Final = 10  # stored entries of `top`
 THUMBNAIL_SIDE: Final = 256  # pixels of the longer side
 _WEBP_QUALITY: Final = 80  # of 100
+_MAX_SIDE: Final = 2**31 - 1
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,7 +23,8 @@ class HistoryRecord(TypedDict):
 
     `time` is UTC and taken from the id, in milliseconds. `top` is a list of {label, index,
     probability}, which may be NumPy floats; `timings` are milliseconds per stage; `thumbnail` is a
-    WebP file.
+    WebP file. `width` and `height` are pixels of the file, before it is turned upright;
+    `brightness` is the mean of the model input, in [0, 1].
     """
 
     id: str
@@ -39,6 +41,9 @@ class HistoryRecord(TypedDict):
     timings: dict[str, float]
     sha256: str
     filename: str | None
+    width: int | None
+    height: int | None
+    brightness: float | None
     thumbnail: bytes | None
 
 
@@ -91,10 +96,17 @@ class DailyAccuracy:
 
 
 def make_record(
-    classification: dict[str, Any], sha256: str, thumbnail: bytes | None
+    classification: dict[str, Any],
+    sha256: str,
+    thumbnail: bytes | None,
+    *,
+    size: tuple[int, int] | None = None,
+    brightness: float | None = None,
 ) -> HistoryRecord:
-    """Return the record of a `Classification`."""
+    """Return the record of a `Classification` of an image of `size` (width, height)."""
     filename = classification["filename"]
+    # A header may state any number; the columns hold 32 bits.
+    width, height = size if size and max(size) <= _MAX_SIDE else (None, None)
     return {
         "id": classification["id"],
         "time": time_of(classification["id"]),
@@ -111,6 +123,9 @@ def make_record(
         "sha256": sha256,
         # PostgreSQL rejects text that contains NUL.
         "filename": filename and filename.replace("\0", "\ufffd"),
+        "width": width,
+        "height": height,
+        "brightness": brightness,
         "thumbnail": thumbnail,
     }
 

@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Row, delete, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
 
 from backend.history import database
+from backend.history.drift import MAX_REFERENCE, Observation
 from backend.history.errors import HistoryUnavailableError, NoImageError, UnknownClassificationError
 from backend.history.inserts import make_inserter
 from backend.history.queries import (
@@ -21,8 +22,10 @@ from backend.history.queries import (
     batch_query,
     count_query,
     image_query,
+    observations_query,
     page_query,
     stored_query,
+    version_query,
 )
 from backend.history.record import (
     DailyAccuracy,
@@ -148,6 +151,29 @@ class Store:
             day[1] += int(wrong)
         return [DailyAccuracy(day, *counts) for day, counts in sorted(days.items(), reverse=True)]
 
+    def newest_version(self, model: str) -> str | None:
+        """Return the version of the newest classification of a model; None without any."""
+        with self._connection() as connection:
+            version: str | None = connection.scalar(version_query(HistoryFilters(model=model)))
+        return version
+
+    def observations(
+        self, model: str, version: str, limit: int, until: datetime | None = None
+    ) -> list[Observation]:
+        """Return the newest `limit` classifications of a version before `until`, oldest first.
+
+        If there are more, the reference, the first `MAX_REFERENCE` of all, precedes them.
+        """
+        filters = HistoryFilters(model=model, until=until)
+        with self._connection() as connection:
+            newest = connection.execute(observations_query(filters, version, limit)).all()[::-1]
+            first: Sequence[Row[Any]] = []
+            if len(newest) == limit:
+                query = observations_query(filters, version, MAX_REFERENCE, oldest=True)
+                first = connection.execute(query).all()
+        rows = [*(row for row in first if row.id < newest[0].id), *newest]
+        return [_observation(row) for row in rows]
+
     def set_feedback(self, classification_id: str, feedback: Feedback) -> StoredRecord:
         """Replace the feedback; raise UnknownClassificationError."""
         _check_id(classification_id)
@@ -191,6 +217,11 @@ def _translate_errors() -> Iterator[None]:
 
 def _stored(row: Row[Any]) -> StoredRecord:
     return cast(StoredRecord, row._asdict())
+
+
+def _observation(row: Row[Any]) -> Observation:
+    *values, is_confirmed = row
+    return Observation(*values, None if is_confirmed is None else bool(is_confirmed))
 
 
 def _check_id(classification_id: str) -> None:

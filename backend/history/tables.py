@@ -6,7 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import Column
 
-NEWEST: Final = "0002"  # revision of the newest migration
+NEWEST: Final = "0003"  # revision of the newest migration
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -46,6 +46,9 @@ answers: Final = sa.Table(
     Column("timings", sa.JSON, nullable=False),
     Column("sha256", sa.String(64), nullable=False),
     Column("filename", sa.Text),
+    Column("width", sa.Integer),
+    Column("height", sa.Integer),
+    Column("brightness", sa.Float),
     Column("correction", sa.Text),
     Column("corrected_at", Utc),  # time of the feedback of any kind
     Column("correction_model", sa.Text),  # null: the model of the classification

@@ -114,7 +114,11 @@ async def classify(
         result, classifier.manifest, upload.filename, top_k, probabilities, coverage
     )
     await _store(
-        history if store else None, fields, content, timeout - (time.perf_counter() - started)
+        history if store else None,
+        fields,
+        content,
+        result.brightness,
+        timeout - (time.perf_counter() - started),
     )
     if model_input:
         png = await classifier.model_input_png(content, timeout, client)
@@ -168,7 +172,9 @@ async def classify_batch(
                     result, classifier.manifest, upload.filename, top_k, probabilities, coverage
                 )
                 seconds = timeout - (time.perf_counter() - started)
-                await _store(history if store else None, fields, content, seconds)
+                await _store(
+                    history if store else None, fields, content, result.brightness, seconds
+                )
         except Exception as error:
             fields = problem_for(error, request_id) | {"filename": upload.filename}
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
@@ -177,11 +183,15 @@ async def classify_batch(
 
 
 async def _store(
-    history: History | None, fields: dict[str, object], content: bytes, seconds: float
+    history: History | None,
+    fields: dict[str, object],
+    content: bytes,
+    brightness: float | None,
+    seconds: float,
 ) -> None:
     """Store the classification, if there is a history, and set its field `stored`.
 
-    `seconds` remain until the deadline.
+    `brightness` is that of the image, in [0, 1]; `seconds` remain until the deadline.
     """
     if history is not None:
-        fields["stored"] = await history.add(fields, content, seconds)
+        fields["stored"] = await history.add(fields, content, seconds, brightness=brightness)
