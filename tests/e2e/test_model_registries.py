@@ -1,5 +1,8 @@
-"""A model from the registry of a real MLflow server, replaced when its alias moves."""
+"""A model from a real MLflow server, and a check of the fake of Weights & Biases."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from backend.sources.address import parse_address
 from backend.sources.fetch import FetchRequest, current_version, fetch
 from tests.e2e.tracking_servers import MlflowServer
 from tests.sources.conftest import write_large_model
+from tests.sources.fake_wandb import ARTIFACT, KEY, serving_wandb
 
 CHAMPION = "mlflow:models:/pets@champion"
 
@@ -72,3 +76,27 @@ def test_model_of_a_real_mlflow_server_follows_its_alias(
     for address in ("mlflow:models:/pets@other", "mlflow:models:/cats@a", "mlflow:models:/pets/9"):
         with pytest.raises(SourceError, match="the MLflow server has no"):
             load(address)
+
+
+DOWNLOAD = """
+import sys, wandb
+wandb.Api().artifact(sys.argv[1]).download(root=sys.argv[2])
+"""
+
+
+def test_client_of_wandb_downloads_from_the_fake(tmp_path: Path) -> None:
+    """The fake of `tests/sources/test_wandb.py` speaks the protocol of the real client."""
+    model = write_large_model(tmp_path)
+    folders = ("WANDB_DIR", "WANDB_CACHE_DIR", "WANDB_CONFIG_DIR", "WANDB_DATA_DIR")
+    with serving_wandb() as fake:
+        fake.log_artifact(model, "best")
+        environment = {
+            "HOME": str(tmp_path), "PATH": os.environ["PATH"], "WANDB_ERROR_REPORTING": "false",
+            "WANDB_BASE_URL": fake.url, "WANDB_API_KEY": KEY,
+        }  # fmt: skip
+        subprocess.run(
+            [sys.executable, "-c", DOWNLOAD, f"{ARTIFACT}:best", str(tmp_path / "out")],
+            env=environment | dict.fromkeys(folders, str(tmp_path / "wandb")),
+            cwd=tmp_path, check=True, timeout=120,
+        )  # fmt: skip
+    assert artifact.read(tmp_path / "out").manifest == artifact.read(model).manifest

@@ -1,10 +1,12 @@
 """A server with the part of the GraphQL API of Weights & Biases that downloads artifacts.
 
-The schema has the fields that the queries of wandb's client use, and graphql-core validates and
-executes the queries, so a query that the real API would reject fails here, too.
+The schema has the types and fields that the queries of wandb's client use, and graphql-core
+validates and executes the queries. The client itself can download from this server
+(`tests/e2e/test_model_registries.py`).
 """
 
 import base64
+import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +25,16 @@ scalar DateTime
 scalar JSON
 scalar JSONString
 scalar Int64
-type Query { project(name: String, entityName: String): Project }
+type Query {
+  project(name: String, entityName: String): Project
+  artifact(id: ID!): Artifact
+  viewer: User
+}
+type User {
+  id: ID! entity: String username: String email: String flags: JSONString teams: EntityConnection
+}
+type EntityConnection { edges: [EntityEdge!]! }
+type EntityEdge { node: Entity }
 type Entity { id: ID! name: String! }
 type Project {
   id: ID! internalId: ID! name: String! entity: Entity!
@@ -48,8 +59,9 @@ type Artifact {
   description: String metadata: JSONString ttlDurationSeconds: Int64 ttlIsInherited: Boolean!
   tags: [Tag!]! historyStep: Int64 state: ArtifactState! size: Int64! digest: String!
   digestAlgorithm: String commitHash: String fileCount: Int64! createdAt: DateTime!
-  updatedAt: DateTime aliases: [ArtifactAlias!]!
+  updatedAt: DateTime aliases: [ArtifactAlias!]! currentManifest: ArtifactManifest
 }
+type ArtifactManifest { file: File! }
 enum ArtifactState { PENDING COMMITTED DELETED }
 type ArtifactType { id: ID! name: String! }
 type ArtifactAlias { id: ID! alias: String! artifactCollection: ArtifactCollection }
@@ -80,6 +92,7 @@ class FakeWandb:
         index = len(self.versions)
         self.versions.append(files)
         self.server.files |= {f"signed/{index}/{name}": data for name, data in files.items()}
+        self.server.files[f"manifests/{index}"] = json.dumps(_describe(files)).encode()
         self.aliases |= dict.fromkeys((f"v{index}", "latest", *aliases), index)
 
     def _respond(self, handler: Handler) -> None:
@@ -90,9 +103,15 @@ class FakeWandb:
             return
         handler.respond(200, json.dumps(self.execute(**json.loads(body))).encode())
 
-    def execute(self, query: str, variables: dict[str, Any]) -> dict[str, Any]:
+    def execute(
+        self, query: str, variables: dict[str, Any] | None = None, **_: object
+    ) -> dict[str, Any]:
         """Return the response to a query."""
-        root = {"project": self._project}
+        root = {
+            "project": self._project,
+            "artifact": lambda _, id: self._artifact(int(id), {}),  # noqa: A006
+            "viewer": {"id": "0", "entity": "team", "username": "me", "flags": "{}"},
+        }
         return graphql_sync(SCHEMA, query, root, variable_values=variables).formatted  # type: ignore[return-value]
 
     def _project(self, _: object, name: str, entityName: str) -> dict[str, Any] | None:  # noqa: N803
@@ -116,13 +135,18 @@ class FakeWandb:
             "artifactCollection": lambda _, name: sequence if name == collection else None,
         }
 
-    def _membership(self, index: int, sequence: dict[str, Any]) -> dict[str, Any]:
-        artifact = {
-            "id": f"artifact {index}", "artifactSequence": sequence, "versionIndex": index,
-            "artifactType": {"id": "5", "name": "model"}, "ttlIsInherited": True, "tags": [],
+    def _artifact(self, index: int, sequence: dict[str, Any]) -> dict[str, Any]:
+        url = f"{self.url}/manifests/{index}"
+        return {
+            "id": str(index), "artifactSequence": sequence, "versionIndex": index,
+            "artifactType": {"id": "5", "name": "model"}, "ttlIsInherited": True,
+            "ttlDurationSeconds": -2, "tags": [],
             "state": self.state, "size": 1, "digest": f"digest {index}", "fileCount": 3,
             "createdAt": "2026-01-01T00:00:00", "aliases": [],
+            "currentManifest": {"file": {"id": "6", "name": "manifest", "directUrl": url}},
         }  # fmt: skip
+
+    def _membership(self, index: int, sequence: dict[str, Any]) -> dict[str, Any]:
         nodes = [
             {"id": name, "name": name, "displayName": name,
              "directUrl": f"{self.url}/signed/{index}/{name}?signature=secret"}
@@ -135,9 +159,22 @@ class FakeWandb:
         }
         return {
             "id": f"membership {index}", "versionIndex": index, "aliases": [],
-            "createdAt": "2026-01-01T00:00:00", "artifact": artifact,
+            "createdAt": "2026-01-01T00:00:00", "artifact": self._artifact(index, sequence),
             "artifactCollection": sequence, "files": files,
         }  # fmt: skip
+
+
+def _describe(files: dict[str, bytes]) -> dict[str, Any]:
+    """Return the manifest of an artifact, which only wandb's client reads."""
+    contents = {
+        name: {
+            "digest": base64.b64encode(hashlib.md5(data, usedforsecurity=False).digest()).decode(),
+            "size": len(data),
+        }
+        for name, data in files.items()
+    }
+    policy = {"storagePolicy": "wandb-storage-policy-v1", "storagePolicyConfig": {}}
+    return {"version": 1, "contents": contents} | policy
 
 
 @contextmanager
