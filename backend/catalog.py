@@ -77,7 +77,7 @@ class Catalog:
                 build,
                 lambda *_: None,
                 max_wait,
-                version=version or None,
+                version=version,
                 find_backbone=self._find_backbone,
                 build_head=build_head,
             )

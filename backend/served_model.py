@@ -52,6 +52,9 @@ class ServedModel:
         self.state: State = "loading"
         self.artifact: Artifact | None = None
         self.is_taught = False  # until its manifest is read
+        # Of a taught model that is loaded. This reference keeps the backbone in use after another
+        # version has replaced it.
+        self.backbone: ServedModel | None = None
         self.classifier: AnyClassifier | None = None
         self.error: str | None = None
         self._address = address
@@ -64,6 +67,11 @@ class ServedModel:
         self._folder: Path | None = None
         self._is_verified = asyncio.Event()  # or has failed
         self._loading: asyncio.Task[None] | None = None
+
+    @property
+    def is_registered(self) -> bool:
+        """Whether the model is from the registry."""
+        return self._version is not None
 
     @property
     def manifest(self) -> Manifest | None:
@@ -161,7 +169,9 @@ class ServedModel:
         await backbone.finish_loading()
         if not isinstance(backbone.classifier, Classifier):
             raise ArtifactError(f"{model.folder}: the backbone {backbone.name} cannot be loaded")
-        return await asyncio.to_thread(self._build_head, model, backbone.classifier)
+        classifier = await asyncio.to_thread(self._build_head, model, backbone.classifier)
+        self.backbone = backbone
+        return classifier
 
     def _require_classifier(self) -> AnyClassifier:
         if self.classifier is None:

@@ -38,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "PRISM_HISTORY_OPEN": "true",
         "PRISM_HISTORY_IMAGES": "true",
     }
+    if "PRISM_HOST" not in os.environ:
+        defaults["PRISM_MODELS_OPEN"] = "true"
     environ = {**defaults, **common, "PORT": str(ports.backend_port)}
     services.add_process("backend", _command("-m", "backend"), env=environ, cwd=ROOT)
     command = _command(

@@ -39,6 +39,7 @@ class Registry:
         self._storage: Final = storage
         self.poll_seconds: Final = storage.poll_seconds
         self.is_remote: Final = storage.is_remote
+        self.is_temporary: Final = storage.is_temporary
         self._max_bytes = max_bytes
         self.max_active_bytes: Final = max_active_bytes
 

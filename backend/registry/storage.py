@@ -35,11 +35,13 @@ class Storage(Protocol):
     """The files of a registry. The methods block; they raise StoreUnavailableError.
 
     A change takes effect within a second: `poll_seconds` leave time to read and load it. A store
-    that `is_remote` may take seconds to respond.
+    that `is_remote` may take seconds to respond. One that `is_temporary` is lost with a container,
+    or when the machine restarts.
     """
 
     poll_seconds: float
     is_remote: bool
+    is_temporary: bool
 
     def read_index(self, known: str = "") -> tuple[bytes, str] | None:
         """Return the index and its revision; None if the revision is still `known`.
@@ -73,6 +75,7 @@ class FolderStorage:
         self._root: Final = root.absolute()
         self._index: Final = self._root / INDEX
         self._versions: Final = self._root / VERSIONS
+        self.is_temporary = _is_temporary(self._root)
 
     def read_index(self, known: str = "") -> tuple[bytes, str] | None:
         """See `Storage.read_index`."""
@@ -127,12 +130,8 @@ class FolderStorage:
                         shutil.rmtree(path, ignore_errors=True)
 
 
-def is_temporary(root: Path) -> bool:
-    """Return whether a folder is lost with a container, or when this machine restarts.
-
-    It is below the folder for temporary files, in memory, or in a container's own layer.
-    """
-    root = root.absolute()
+def _is_temporary(root: Path) -> bool:
+    """Return whether a folder is for temporary files, in memory, or in a container's layer."""
     if root.is_relative_to(tempfile.gettempdir()):
         return True
     try:

@@ -25,6 +25,7 @@ async def list_models(catalog: CatalogDep) -> ModelList:
     return ModelList(
         default=catalog.default,
         auto=list(catalog.auto) or None,
+        store_is_temporary=bool(catalog.taught and catalog.taught.registry.is_temporary),
         models=[model_info(model) for model in catalog.models()],
     )
 

@@ -25,6 +25,10 @@ class ModelInfo(BaseModel):
 
     name: str
     version: str | None = None
+    taught: bool = Field(
+        default=False,
+        description="Whether the model has versions, and clients can replace or delete it.",
+    )
     title: str = ""
     description: str = ""
     state: State
@@ -70,6 +74,10 @@ class ModelList(BaseModel):
         description="Models that `model=auto` asks in order: the first for which the image is in "
         "distribution classifies it, else the last. Null unless at least two are served."
     )
+    store_is_temporary: bool = Field(
+        description="Whether taught models are lost when the service is replaced or restarted, "
+        "because PRISM_MODEL_STORE is a folder in a container or for temporary files."
+    )
     models: list[ModelInfo]
 
 
@@ -100,10 +108,13 @@ def model_detail(model: ServedModel) -> ModelDetail:
 def model_info(model: ServedModel) -> ModelInfo:
     """Return the schema of a model; until it is ready only its name, state and error."""
     if model.state != "ready" or (manifest := model.manifest) is None:
-        return ModelInfo(name=model.name, state=model.state, error=model.error)
+        return ModelInfo(
+            name=model.name, taught=model.is_registered, state=model.state, error=model.error
+        )
     return ModelInfo(
         name=model.name,
         version=manifest.version,
+        taught=model.is_registered,
         title=manifest.title,
         description=manifest.description,
         state=model.state,
