@@ -1,0 +1,198 @@
+"""Examples -> features with class indices, after all checks."""
+
+import hashlib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from calibration.apply import NONE_OF_THESE
+from evaluation.escaping import escape_unprintable
+from teach.errors import TeachCancelled, TeachError
+from teach.types import Embed, Example, Floats, Indices
+
+MIN_CLASSES: Final = 2
+MAX_CLASSES: Final = 100
+MIN_IMAGES: Final = 2  # per class
+MAX_IMAGES: Final = 20_000
+MAX_LABEL: Final = 100  # characters
+BATCH_IMAGES: Final = 32  # of one call of `embed`
+BATCH_BYTES: Final = 8_000_000
+_MAX_NAMES: Final = 3  # in a message
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Usable examples: L2-normalized features (N, D) and class indices (N,).
+
+    `indices` are the positions of the images in the examples. `unusable` names the files that are
+    no images, `repeated` is the number of further copies of images, which are left out.
+    """
+
+    labels: tuple[str, ...]
+    features: Floats
+    truth: Indices
+    indices: tuple[int, ...]
+    names: tuple[str, ...]
+    unusable: tuple[str, ...]
+    repeated: int
+
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """Number of images of each class."""
+        return tuple(np.bincount(self.truth, minlength=len(self.labels)).tolist())
+
+    @property
+    def none_index(self) -> int | None:
+        """Index of the class of images of none of the other classes."""
+        return self.labels.index(NONE_OF_THESE) if NONE_OF_THESE in self.labels else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Image:
+    index: int
+    label: str
+    name: str
+    digest: str
+
+
+def embed_examples(
+    examples: Collection[Example],
+    embed: Embed,
+    dimensions: int,
+    *,
+    cache: MutableMapping[str, Floats],
+    progress: Callable[[float], None],
+    is_cancelled: Callable[[], bool],
+) -> Dataset:
+    """Return the features of the examples, computed in batches unless `cache` has them.
+
+    The keys of `cache` are SHA-256 digests in hexadecimal. Raise TeachError if the examples cannot
+    be used, and TeachCancelled if `is_cancelled` returns true.
+    """
+    images: list[_Image] = []
+    batch: dict[str, bytes] = {}
+    failed: set[str] = set()
+
+    def run() -> None:
+        if is_cancelled():
+            raise TeachCancelled("The training was stopped.")
+        for digest, features in zip(batch, embed(list(batch.values())), strict=True):
+            if features is None:
+                failed.add(digest)
+            else:
+                cache[digest] = _check(features, dimensions)
+        batch.clear()
+
+    total = len(examples)
+    if total > MAX_IMAGES:
+        raise TeachError(f"There are {total:,} images; the limit is {MAX_IMAGES:,}.")
+    for index, example in enumerate(examples):
+        digest = hashlib.sha256(example.content).hexdigest()
+        images.append(_Image(index, clean_label(example.label), example.name, digest))
+        if digest not in cache and digest not in failed:
+            if example.content:
+                batch[digest] = example.content
+            else:
+                failed.add(digest)
+        if len(batch) == BATCH_IMAGES or sum(map(len, batch.values())) > BATCH_BYTES:
+            run()
+        progress((index + 1) / total)
+    if batch:
+        run()
+    usable = [image for image in images if image.digest not in failed]
+    return _build(usable, cache, [image.name for image in images if image.digest in failed])
+
+
+def clean_label(label: str) -> str:
+    """Return a label in Unicode's composed form, without blanks at the ends.
+
+    Raise TeachError if it is empty, too long or has characters that cannot be displayed.
+    """
+    text = unicodedata.normalize("NFC", label).strip()
+    shown = escape_unprintable(text)[:MAX_LABEL]
+    if not text:
+        raise TeachError("A class has no name; give each class a name.")
+    if len(text) > MAX_LABEL:
+        raise TeachError(
+            f"The class name {shown}… has {len(text)} characters; shorten it to {MAX_LABEL}."
+        )
+    if not text.isprintable():
+        raise TeachError(
+            f"The class name {shown} has characters that cannot be displayed; rename the class."
+        )
+    return text
+
+
+def check_counts(labels: Iterable[str]) -> tuple[str, ...]:
+    """Return the classes of the images' `labels`, numbers in their order, NONE_OF_THESE last.
+
+    Raise TeachError if there are too few or too many classes, or too few images of one.
+    """
+    counts = Counter(labels)
+    if len(counts) < MIN_CLASSES:
+        raise TeachError(
+            f"All images are of one class, {next(iter(counts), 'which is empty')}: add images of "
+            f"another class, or a class named “{NONE_OF_THESE}” with images of other things."
+        )
+    if len(counts) > MAX_CLASSES:
+        raise TeachError(f"There are {len(counts)} classes; the limit is {MAX_CLASSES}.")
+    small = [label for label, count in counts.items() if count < MIN_IMAGES]
+    if small:
+        raise TeachError(
+            f"{list_names(small)} {'has' if len(small) == 1 else 'have'} fewer than {MIN_IMAGES} "
+            "usable images; add images, or remove the class."
+        )
+    return tuple(sorted(counts, key=lambda label: (label == NONE_OF_THESE, _natural_key(label))))
+
+
+def _build(images: list[_Image], cache: MutableMapping[str, Floats], failed: list[str]) -> Dataset:
+    if not images:
+        raise TeachError("None of the files is an image that can be used.")
+    firsts: dict[str, _Image] = {}
+    conflicts = [
+        (first, image)
+        for image in images
+        if (first := firsts.setdefault(image.digest, image)).label != image.label
+    ]
+    if conflicts:
+        a, b = conflicts[0]
+        others = f" {len(conflicts) - 1:,} more images have two classes." if conflicts[1:] else ""
+        raise TeachError(
+            f"The same image has two classes: {a.name} ({a.label}) and {b.name} ({b.label}); "
+            f"remove one of them.{others}"
+        )
+    kept = list(firsts.values())
+    labels = check_counts(image.label for image in kept)
+    positions = {label: position for position, label in enumerate(labels)}
+    return Dataset(
+        labels=labels,
+        features=np.stack([cache[image.digest] for image in kept]),
+        truth=np.array([positions[image.label] for image in kept], np.intp),
+        indices=tuple(image.index for image in kept),
+        names=tuple(image.name for image in kept),
+        unusable=tuple(failed),
+        repeated=len(images) - len(kept),
+    )
+
+
+def _check(features: Floats, dimensions: int) -> Floats:
+    if features.shape != (dimensions,) or not np.isfinite(features).all():
+        raise TeachError(f"The backbone did not return {dimensions} finite numbers for an image.")
+    return features.astype(np.float32, copy=False)
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return the first names, and how many more there are."""
+    more = f" and {len(names) - _MAX_NAMES} more" if len(names) > _MAX_NAMES else ""
+    return ", ".join(names[:_MAX_NAMES]) + more
+
+
+def _natural_key(label: str) -> list[tuple[int, str]]:
+    """Sort 2 before 10, and words without regard to case."""
+    parts = re.split(r"(\d+)", label.casefold())
+    return [(int(part) if part.isdecimal() else -1, part) for part in parts if part]
