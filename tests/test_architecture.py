@@ -17,7 +17,8 @@ MAY_IMPORT = {
     "deploy": {"deploy", "client"},
     "evaluation": {"evaluation", "backend", "client"},
     "frontend": {"frontend", "client", "evaluation", "teach"},
-    "training": {"training", "backend", "calibration", "evaluation"},
+    "teach": {"teach", "backend", "calibration", "client", "evaluation"},
+    "training": {"training", "backend", "calibration", "evaluation", "teach"},
 }
 PACKAGES = {*MAY_IMPORT, "tests"}
 
@@ -82,6 +83,8 @@ FRONTEND_LAYERS = (
 
 # In evaluation only the predictors import the backend and the client, each its own.
 PREDICTORS = {"backend": "evaluation.predictors.local", "client": "evaluation.predictors.served"}
+
+CLIENTS_OF_TEACH = {"teach.cli", "teach.served_embedding"}
 
 WEB_FRAMEWORKS = {"fastapi", "starlette", "uvicorn", "pydantic_settings"}
 TORCH_FOLDERS = ("backend.inference.models", "backend.inference.runtimes.torch_runtime")
@@ -180,6 +183,15 @@ def test_evaluation_imports_backend_and_client_only_in_its_predictors() -> None:
         assert not packages(found) & {"torch", "torchvision"}, name
         for package, predictor in PREDICTORS.items():
             assert package not in packages(found) or name == predictor, f"{name} imports {package}"
+
+
+def test_teach_imports_backend_and_client_only_in_its_embeddings() -> None:
+    for name, path in modules("teach"):
+        found = imports(path)
+        assert not packages(found) & {"torch", "torchvision"}, name
+        assert "backend" not in packages(found) or name == "teach.local_embedding", name
+        assert "client" not in packages(found) or name in CLIENTS_OF_TEACH, name
+        assert "teach.local_embedding" not in imports(path, top_level=True), name
 
 
 def test_backend_access_of_the_frontend_imports_no_streamlit() -> None:
