@@ -98,8 +98,11 @@ def upload(client: Client, name: str, model: "TaughtModel", reason: str | None) 
 
 
 def export(client: Client, name: str) -> Iterator[bytes]:
-    """Yield the zip with the ONNX graph of a taught model; raise ClientError."""
-    yield client.export_model(name)
+    """Yield the zip with the ONNX graph of a taught model; raise ClientError.
+
+    The graph returns the calibrated probabilities of the service.
+    """
+    yield client.export_model(name, softmax=True, temperature=True)
 
 
 def accuracy(version: ModelVersion) -> float | None:
