@@ -21,6 +21,7 @@ SCOPES = {  # of pages that do not offer the automatic choice
 }
 MANAGED_PAGES = (
     "History",
+    "Monitor",
     "Teach",
 )  # for users who may see the history and change models
 PAGES_OF_ONE_MODEL = ("Classify", "Draw", "Evaluate", "Video")
@@ -75,6 +76,13 @@ page = st.navigation(
             url_path="history",
             title="History",
             icon=":material/history:",
+            visibility="visible" if access.may_manage() else "hidden",
+        ),
+        st.Page(
+            "views/monitor/page.py",
+            url_path="monitor",
+            title="Monitor",
+            icon=":material/monitoring:",
             visibility="visible" if access.may_manage() else "hidden",
         ),
         st.Page(

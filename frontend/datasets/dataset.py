@@ -6,7 +6,7 @@ validated like any other.
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -33,6 +33,18 @@ class Upload(Protocol):
 
     def getbuffer(self) -> memoryview:
         """Return its content."""
+
+
+@dataclass(slots=True)
+class MemoryFile:
+    """A file that was not uploaded."""
+
+    name: str
+    content: bytes
+
+    def getbuffer(self) -> memoryview:
+        """Return its content."""
+        return memoryview(self.content)
 
 
 class Dataset:

@@ -1,7 +1,6 @@
 """The example dataset: handwritten digits in class folders, drawn by a program."""
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import streamlit as st
@@ -9,7 +8,7 @@ import streamlit as st
 from client import ModelInfo
 from frontend import examples
 from frontend.datasets import dataset
-from frontend.datasets.dataset import Dataset
+from frontend.datasets.dataset import Dataset, MemoryFile
 from frontend.ui.formatting import escape
 
 LABELS: Final = frozenset("0123456789")
@@ -19,18 +18,9 @@ _FILE: Final = examples.FOLDER / "digits.zip"  # training/data/example_dataset.p
 OnStart = Callable[..., Any]
 
 
-@dataclass(slots=True)
-class _ExampleFile:
-    name: str
-    content: bytes
-
-    def getbuffer(self) -> memoryview:
-        return memoryview(self.content)
-
-
 def load() -> Dataset:
     """Return the dataset; raise SourceError if it cannot be stored."""
-    return dataset.store_zip(_ExampleFile(NAME, _FILE.read_bytes()))
+    return dataset.store_zip(MemoryFile(NAME, _FILE.read_bytes()))
 
 
 def choose_models(

@@ -31,17 +31,19 @@ def count_chart(rows: Sequence[tuple[str, int, str]]) -> alt.LayerChart:
     return chart
 
 
-def pair_chart(rows: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
-    """Return two bars for each (label, probability by A, probability by B)."""
-    names = unique_names([label for label, _, _ in rows])
+def pair_chart(
+    rows: Sequence[tuple[str, float, float]], names: tuple[str, str] = ("A", "B")
+) -> alt.LayerChart:
+    """Return two bars for each (label, first share, second share), named by `names`."""
+    labels = unique_names([label for label, _, _ in rows])
     frame = pd.DataFrame(
         {"label": name, "model": model, "number": number, "text": f"{model} {percent(number)}"}
-        for name, (_, a, b) in zip(names, rows, strict=True)
-        for model, number in (("A", a), ("B", b))
+        for name, (_, a, b) in zip(labels, rows, strict=True)
+        for model, number in ((names[0], a), (names[1], b))
     )
     base = alt.Chart(frame).encode(
-        y=alt.Y("label:N", sort=names, title=None, axis=label_axis(14, 120)),
-        yOffset=alt.YOffset("model:N", sort=["A", "B"]),
+        y=alt.Y("label:N", sort=labels, title=None, axis=label_axis(14, 120)),
+        yOffset=alt.YOffset("model:N", sort=list(names)),
         x=alt.X(
             "number:Q",
             title=None,
@@ -50,10 +52,10 @@ def pair_chart(rows: Sequence[tuple[str, float, float]]) -> alt.LayerChart:
         ),
         tooltip=[alt.Tooltip("label:N", title="Label"), alt.Tooltip("text:N", title="Probability")],
     )
-    colors = alt.Scale(domain=["A", "B"], range=[INDIGO, ORANGE])
+    colors = alt.Scale(domain=list(names), range=[INDIGO, ORANGE])
     color = alt.Color("model:N", scale=colors, legend=None)
     bars = base.mark_bar(cornerRadiusEnd=3).encode(color=color)
-    height = 2 * ROW_HEIGHT * len(names) + AXIS_HEIGHT
+    height = 2 * ROW_HEIGHT * len(labels) + AXIS_HEIGHT
     chart: alt.LayerChart = (bars + _text_beside(base)).properties(height=height)
     return chart
 

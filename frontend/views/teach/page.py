@@ -54,7 +54,7 @@ def page() -> None:
     if images is None and job is None and isinstance(service, Service):
         _show_example(service)
     st.header("Images", anchor=False)
-    training_images.show(images)
+    training_images.show(service, images)
     if images is None:
         with st.expander("Expected layout of a zip or folder"):
             st.markdown(LAYOUT)

@@ -1,4 +1,4 @@
-"""Collect training images: one class at a time, class folders, or the camera."""
+"""Collect training images: one class at a time, class folders, the camera, or the history."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -12,16 +12,23 @@ from frontend.datasets.image_upload import TYPES, release_memory
 from frontend.datasets.selections import SelectionStore
 from frontend.datasets.training_set import TrainingSet, TrainingSetError, add_dataset
 from frontend.service.predictions import ImageFile
+from frontend.service.session import Service
 from frontend.service.teaching import NONE_OF_THESE
 from frontend.state import url_state
 from frontend.ui import image_grid
+from frontend.ui.alerts import Problem
 from frontend.ui.components import image_sources
 from frontend.ui.formatting import count, escape, shorten
 from frontend.ui.image_grid import Tile
-from frontend.views.teach import recorder
+from frontend.views.teach import history_images, recorder
 
 SET_PARAM, PAGE, CLASSES_PAGE = URL_PARAMS = ("classes", "images-page", "classes-page")
-ONE, FOLDERS, CAMERA = SOURCES = ("One class at a time", "Zip or folder", "Camera")
+ONE, FOLDERS, CAMERA, HISTORY = SOURCES = (
+    "One class at a time",
+    "Zip or folder",
+    "Camera",
+    "History",
+)
 TOO_LARGE: Final = (
     "This folder is too large for a single upload. Upload part of it, or teach the model with "
     "python -m teach."
@@ -55,11 +62,13 @@ def replace(images: TrainingSet | None) -> None:
         st.session_state.pop(key, None)
 
 
-def show(images: TrainingSet | None) -> None:
+def show(service: Service | Problem, images: TrainingSet | None) -> None:
     """Show the sources of images, and the classes."""
     source = st.segmented_control("Source", SOURCES, default=ONE, required=True, key=_SOURCE)
     if source == FOLDERS:
         dataset_upload.show("teach", _add_dataset, too_large_message=TOO_LARGE)
+    elif source == HISTORY:
+        history_images.show(service, _add_dataset)
     else:
         label = _show_class_choice(images)
         if source == CAMERA:

@@ -6,6 +6,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from client import BackendError
+from client.history import History
 from frontend.service import teaching
 from tests.client.fake_server import serving
 from tests.frontend.app import SEVEN, click, models_response, page_text, wait_for_jobs
@@ -98,6 +99,17 @@ def test_images_are_added_class_by_class(start: OpenPage, backend: str) -> None:
     assert "2 classes, 4 images." in text
     assert "bee: 2 images" in text
     assert not app.button(key="teach").disabled
+
+
+def test_checked_images_of_the_history_are_added(
+    start: OpenPage, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exported = {"unlabeled/x.png": SEVEN}
+    monkeypatch.setattr(History, "export", lambda *_, **__: iter([zipped(exported)]))
+    app = click(choose_source(open_page(start, backend), "History"), "Add checked images")
+    assert "The history has no checked images of photos." in page_text(app)
+    exported |= IMAGES
+    assert "Added 6 images from the history" in page_text(click(app, "Add checked images"))
 
 
 def test_missing_images_are_named(start: OpenPage, backend: str) -> None:
