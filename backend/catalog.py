@@ -8,6 +8,7 @@ from functools import partial
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
+from weakref import ref
 
 from backend.inference.classifier import Classifier
 from backend.inference.errors import ArtifactError, ModelNotReadyError, UnknownModelError
@@ -17,7 +18,7 @@ from backend.inference.models.artifact import Artifact, Backbone
 from backend.registry.registry import Registry
 from backend.served_model import ServedModel
 from backend.sources.address import Address, parse_address, redact
-from backend.taught_models import LATEST, TaughtModels
+from backend.taught_models import LATEST, TaughtModels, close_unused
 
 log = logging.getLogger("prism.catalog")
 
@@ -55,8 +56,9 @@ class Catalog:
         self.default: Final = default
         self.auto: Final = auto
         self._fetch = fetch
-        self._models: Final = {
-            name: ServedModel(
+
+        def create(name: str, address: Address) -> ServedModel:
+            return ServedModel(
                 name,
                 address,
                 build,
@@ -65,8 +67,13 @@ class Catalog:
                 find_backbone=self._find_backbone,
                 build_head=build_head,
             )
-            for name, address in addresses.items()
-        }
+
+        self._create = create
+        self._models: Final = {name: create(name, each) for name, each in addresses.items()}
+        self._replacing: Final = asyncio.Lock()
+        self._retiring: Final = set[asyncio.Task[None]]()
+
+        self._reserved: Final = {AUTO, *addresses}
 
         def create_taught(name: str, version: str) -> ServedModel:
             # They run on the plan of their backbone, so `on_loaded` has nothing to measure.
@@ -83,7 +90,7 @@ class Catalog:
             )
 
         self.taught: Final = (
-            TaughtModels(registry, create_taught, {AUTO, *addresses}) if registry else None
+            TaughtModels(registry, create_taught, self._reserved) if registry else None
         )
         self._preloaded: Final = set(self._models) if preload else {self.resolve(None)[0]}
         self._choosing_plans: Final = set[asyncio.Task[None]]()
@@ -178,14 +185,54 @@ class Catalog:
         """
         while True:
             name, classifier = await self._to_measure.get()
-            await self._choose_plan(name, partial(classifier.autotune, plans, self._activity))
+            if any(model.classifier is classifier for model in self._models.values()):
+                await self._choose_plan(name, partial(classifier.autotune, plans, self._activity))
+
+    async def replace(self, name: str, folder: Path) -> None:
+        """Serve the model in `folder` under the name of a model of the operator, or a new name.
+
+        It is verified and loaded beside the current one, which finishes its requests and is then
+        closed. If that fails, the current one stays; raise ArtifactError with the reason.
+        """
+        if name not in self._models and (name == AUTO or self._is_taught(name)):
+            raise ArtifactError(f"{name}: the name is reserved, or that of a taught model")
+
+        async def fetch(_: Address) -> Path:
+            return folder
+
+        async with self._replacing:  # at most one network more than usual is in memory
+            model = self._create(name, Address(location=str(folder)))
+            try:
+                await model.start(fetch, asyncio.Lock(), load=True)
+            except asyncio.CancelledError:
+                await model.close()
+                raise
+            if model.classifier is None:
+                raise ArtifactError(model.error or f"{name}: the model cannot be loaded")
+            replaced = self._models.get(name)
+            self._models[name] = model
+            self._reserved.add(name)
+        if replaced is None:
+            return
+        task = asyncio.create_task(
+            close_unused(ref(replaced), replaced.classifier, self._is_backbone)
+        )
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
 
     async def close(self) -> None:
         """Finish accepted images and stop the threads of all models."""
         if self.taught:
             await self.taught.close()  # before their backbones
+        await asyncio.sleep(0)  # a task that has not started would not close its model
+        for task in self._retiring:
+            task.cancel()
+        await asyncio.gather(*self._retiring, return_exceptions=True)
         for model in self._models.values():
             await model.close()
+
+    def _is_taught(self, name: str) -> bool:
+        return self.taught is not None and any(each.name == name for each in self.taught.models())
 
     def _unknown(self, name: str) -> UnknownModelError:
         versions = self.taught.describe_versions(name) if self.taught else ""
@@ -193,6 +240,14 @@ class Catalog:
         more = ", …" if len(names) > _MAX_LISTED else ""
         listed = ", ".join([*names[:_MAX_LISTED], *([AUTO] if self.auto else [])]) + more
         return UnknownModelError(f"The model is not served. Available models: {listed}.{versions}")
+
+    def _is_backbone(self, classifier: AnyClassifier) -> bool:
+        """Return whether a taught model that is in memory uses the network of `classifier`."""
+        models = (*self._models.values(), *(self.taught.in_memory() if self.taught else ()))
+        return any(
+            isinstance(model.classifier, HeadClassifier) and model.classifier.network is classifier
+            for model in models
+        )
 
     async def _find_backbone(self, taught: Artifact) -> ServedModel:
         """Return the verified backbone of a taught model; raise ArtifactError if it does not fit.
@@ -259,6 +314,21 @@ def discover(models_dir: Path, names: str = "") -> dict[str, Address]:
     if AUTO in folders:
         raise ArtifactError(f"PRISM_MODELS_DIR: {folders[AUTO]}: {_RESERVED}")
     return {name: Address(location=str(folder)) for name, folder in sorted(folders.items())}
+
+
+def find_folders(models_dir: Path, names: str, addresses: Mapping[str, Address]) -> dict[str, Path]:
+    """Return the local folders to serve by name: those at `addresses`, and new ones.
+
+    With `names`, as in `discover`, there are no new ones.
+    """
+    folders = {
+        name: each.folder for name, each in addresses.items() if each.folder and not each.pin
+    }
+    if not names:
+        for path in models_dir.glob(f"*/{artifact.MANIFEST}"):
+            if re.fullmatch(artifact.NAME_PATTERN, path.parent.name):
+                folders.setdefault(path.parent.name, path.parent)
+    return folders
 
 
 def choose_auto(names: Mapping[str, object], setting: str, *, strict: bool) -> tuple[str, ...]:

@@ -58,6 +58,10 @@ class TaughtModels:
         """Return the active version of each model."""
         return [model for _, model in self._active.values()]
 
+    def in_memory(self) -> list[ServedModel]:
+        """Return the active version of each model, and others that were asked for."""
+        return [model for _, model in (*self._active.values(), *self._others.values())]
+
     def find(self, name: str, version: str = "") -> ServedModel | None:
         """Return a model in a version: a number, `latest`, or "" for the active one; else None.
 
@@ -218,12 +222,12 @@ class TaughtModels:
         """Fetch and verify a version, and load it; a failure is only stored in the model."""
 
         async def fetch(_: Address) -> Path:
-            return await asyncio.to_thread(self.registry.folder, record)
+            return await asyncio.to_thread(self.registry.folder, record.id)
 
         await model.start(fetch, asyncio.Lock(), load=load)
 
     def _retire(self, model: ServedModel) -> None:
-        self._run(_close_unused(ref(model), model.classifier))
+        self._run(close_unused(ref(model), model.classifier))
 
     def _run(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.create_task(work)
@@ -231,11 +235,21 @@ class TaughtModels:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _close_unused(reference: "ref[ServedModel]", classifier: AnyClassifier | None) -> None:
-    """Close a model's classifier once nothing refers to the model: no request in flight uses it."""
+async def close_unused(
+    reference: "ref[ServedModel]",
+    classifier: AnyClassifier | None,
+    is_used: Callable[[AnyClassifier], bool] = lambda _: False,
+) -> None:
+    """Close a model's classifier once nothing refers to the model: no request in flight uses it.
+
+    Wait until `is_used` returns false, too.
+    """
     try:
-        while (model := reference()) is not None:
-            classifier = model.classifier
+        while True:
+            if (model := reference()) is not None:
+                classifier = model.classifier
+            elif classifier is None or not is_used(classifier):
+                break
             del model
             await asyncio.sleep(_CLOSE_SECONDS)
     finally:  # also when the service shuts down

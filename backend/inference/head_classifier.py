@@ -58,6 +58,11 @@ class HeadClassifier:
         return self._network.plan
 
     @property
+    def network(self) -> Classifier:
+        """The classifier of the backbone, which must stay open as long as this one."""
+        return self._network
+
+    @property
     def backbone(self) -> Backbone:
         """The network that the features come from."""
         return self._network.backbone
