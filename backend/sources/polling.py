@@ -70,6 +70,9 @@ class SourcePoller:
                     log.warning("%s: cannot check for a new version: %s", name, error)
                 self._silent.add(name)
                 continue
+            except Exception:
+                log.exception("%s: cannot check for a new version", name)
+                continue
             self._silent.discard(name)
             try:
                 await self._update(name, address, version)

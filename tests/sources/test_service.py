@@ -18,7 +18,8 @@ from backend.settings import Settings
 from tests.api.routes.test_models import wait_until_loaded
 from tests.fake_models import LOCALHOST, serve, write_model
 from tests.images import encoded, seven
-from tests.sources.conftest import wait_until
+from tests.sources.conftest import wait_until, write_large_model
+from tests.sources.fake_mlflow import ARTIFACTS, FakeMlflow
 from tests.sources.file_server import FileServer
 
 
@@ -124,3 +125,38 @@ def test_cache_is_trimmed_once_all_models_are_loaded(
 def _networks(folder: Path) -> list[Path]:
     """Return the folders with a network; unlike rglob, os.walk ignores concurrent removals."""
     return [Path(path) for path, _, files in os.walk(folder) if "model.onnx" in files]
+
+
+@pytest.mark.parametrize("is_valid", [True, False])
+def test_moved_alias_replaces_the_model_without_failed_requests(
+    models_dir: Path,
+    server: FileServer,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_valid: bool,
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server.url)
+    mlflow = FakeMlflow(server)
+    mlflow.log_model(write_large_model(tmp_path / "1"), "champion")
+    address = "pets=mlflow:models:/pets@champion"
+    with served(models_dir, address, source_poll=0.1, cache_max_bytes=0) as client:
+        assert states(client)["pets"]["version"] == "1"
+        mlflow.log_model(write_large_model(tmp_path / "2", version="2"), "champion")
+        damaged = f"{ARTIFACTS}/1/2/model.onnx"
+        if not is_valid:
+            mlflow.server.files[damaged] = b"damaged"
+        versions = []
+
+        def classify() -> bool:
+            response = client.post("/classify", files={"file": encoded(seven())})
+            assert response.status_code == 200
+            versions.append(response.json()["model"]["version"])
+            downloaded = any(path == damaged for path in mlflow.server.paths)
+            return versions[-1] == "2" if is_valid else downloaded and len(versions) > 20
+
+        wait_until(classify)
+        assert states(client)["pets"]["state"] == "ready"
+        if is_valid:  # the replaced network is closed, and its copy removed
+            wait_until(lambda: len(_networks(models_dir.parent / "data")) == 1)
+    assert versions[0] == "1"
+    assert versions[-1] == ("2" if is_valid else "1")
