@@ -120,7 +120,9 @@ def open_model(address: str, options: Options, stop: threading.Event) -> Iterato
             yield served
     else:
         folder = find_model(address, options.models_dir)
-        with LocalPredictor(folder, coverage=options.coverage) as local:
+        with LocalPredictor(
+            folder, coverage=options.coverage, models_dir=options.models_dir
+        ) as local:
             yield local
 
 

@@ -190,9 +190,7 @@ class Classifier:
         """
         result, queue = await self.infer(data, time_limit, client, self._tracking)
         timings = make_timings(result, queue)
-        return self._label(
-            result.probabilities, result.ood_scores, timings, result.brightness
-        )[0]
+        return self._label(result.probabilities, result.ood_scores, timings, result.brightness)[0]
 
     async def embed(self, data: bytes, time_limit: float | None = None, client: str = "") -> Floats:
         """Return the L2-normalized features (D,) of one image file.

@@ -29,13 +29,16 @@ def get_request(path: str) -> bytes:
     return f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: */*\r\n\r\n".encode()
 
 
-def upload_request(path: str, image: Path, protocol: Protocol = "form") -> bytes:
-    """Return the bytes of a POST request with `image`.
+def upload_request(
+    path: str, image: Path, protocol: Protocol = "form", *, number: int = 0
+) -> bytes:
+    """Return the bytes of a POST request with `image`; `number` replaces {number} in the path.
 
     `form` sends the form field `file`, `raw` the file as the body, `gradio` a data URL in JSON.
     """
     headers, body = _ENCODERS[protocol](image, image.read_bytes())
-    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Accept: */*", *headers]
+    target = path.replace("{number}", str(number))
+    lines = [f"POST {target} HTTP/1.1", "Host: localhost", "Accept: */*", *headers]
     return "\r\n".join([*lines, f"Content-Length: {len(body)}", "", ""]).encode() + body
 
 

@@ -31,7 +31,7 @@ class Job:
     """
 
     port: int
-    path: str
+    path: str  # may contain {number}, which is 0 to `numbers` - 1 in turn
     images: tuple[str, ...] = ()  # files, uploaded in turn; none: GET requests
     clients: int = 1  # connections; of an open loop: their maximum
     rate: float | None = None  # requests per second
@@ -41,6 +41,7 @@ class Job:
     deadline: float = 5.0  # seconds after which a response does not count as goodput
     cpus: tuple[int, ...] = ()  # cores of the load generator; none: all
     protocol: Protocol = "form"
+    numbers: int = 1
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,15 @@ def run(job: Job) -> Outcome:
     if job.cpus and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, job.cpus)
     get = [] if job.images else [get_request(job.path)]
-    uploads = [upload_request(job.path, Path(image), job.protocol) for image in job.images]
+    uploads = [
+        upload_request(
+            job.path,
+            Path(job.images[index % len(job.images)]),
+            job.protocol,
+            number=index % job.numbers,
+        )
+        for index in range(max(len(job.images), job.numbers) if job.images else 0)
+    ]
     requests = cycle(get + uploads)
     if job.rate is None:
         loop = closed_loop(job.port, requests, job.clients, job.warmup, job.seconds)

@@ -32,7 +32,8 @@ class Options:
         """Return a closed loop of `clients` that upload `files` to `server`."""
         system = server.system
         job = Job(server.port, system.path, tuple(map(str, files)), clients)
-        return replace(job, protocol=system.protocol, warmup=self.warmup, seconds=self.seconds)
+        job = replace(job, protocol=system.protocol, numbers=max(1, system.heads))
+        return replace(job, warmup=self.warmup, seconds=self.seconds)
 
 
 def with_prefix(log: Log, prefix: str) -> Log:

@@ -23,6 +23,7 @@ from benchmarks.serving.systems import (
     PEERS,
     PRISM,
     PRISM_ALL_MODELS,
+    PRISM_HEADS,
     PRISM_NO_HISTORY,
     PRISM_TWO,
     RAW,
@@ -117,6 +118,19 @@ _HISTORY = Throughput(
     (PRISM, PRISM_NO_HISTORY),
 )
 
+_HEADS = Throughput(
+    "heads",
+    "photos",
+    (
+        Row(
+            "photo",
+            "photo model and 100 models taught on it, JPEG of 87 kB, 16 clients",
+            (Comparison(PRISM.name, at_least(0.95), of=PRISM_HEADS.name),),
+        ),
+    ),
+    (PRISM, PRISM_HEADS),
+)
+
 _OTHERS: Targets = {one.name: None for one in OTHER_SERVERS}
 _OTHER_SERVERS = Throughput(
     "others",
@@ -141,6 +155,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     _WORKERS,
     _HISTORY,
     _PHOTOS,
+    _HEADS,
     _large_network(
         "resnet50",
         "ResNet-50",

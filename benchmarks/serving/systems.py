@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Literal
 
 from benchmarks.serving.assets import BUNDLED_MODELS, CACHE, ROOT
+from benchmarks.serving.heads import create_heads
 from benchmarks.serving.http_client import Protocol
 
 Runtime = Literal["prism", "torch", "onnx", "none"]
@@ -21,8 +22,9 @@ RAW = "raw"  # the limit without a server, selectable like a system
 class System:
     """A server that runs as a process; `command` contains the placeholder {port}.
 
-    `variables` are added to its environment, `overlay` is the folder below OVERLAYS whose packages
-    it uses first, and `root` is the checkout that it runs.
+    `heads` is the number of models taught on the model that are served, too; {number} in the path
+    stands for the number of one. `variables` are added to its environment, `overlay` is the folder
+    below OVERLAYS whose packages it uses first, and `root` is the checkout that it runs.
     """
 
     name: str
@@ -33,6 +35,7 @@ class System:
     protocol: Protocol = "form"
     variables: tuple[tuple[str, str], ...] = ()
     overlay: str = ""
+    heads: int = 0
     root: Path = ROOT
 
     @property
@@ -67,6 +70,10 @@ class System:
                 "GRADIO_ANALYTICS_ENABLED": "False",
                 "RAY_USAGE_STATS_ENABLED": "0",
             }
+        if self.heads:
+            heads = create_heads(self._model_folder(model), self.heads)
+            models = [model.name, *(f"{head.name}={head}" for head in heads)]
+            environment["PRISM_MODELS"] = ",".join(models)
         return environment | dict(self.variables)
 
     def _model_folder(self, model: Path) -> Path:
@@ -100,6 +107,7 @@ PRISM = System("prism", "prism", ("-m", "backend"), path="/classify")
 PRISM_TWO = variant(PRISM, "prism-2", WEB_CONCURRENCY="2")
 PRISM_NO_HISTORY = variant(PRISM, "prism-no-history", PRISM_HISTORY="false")
 PRISM_ALL_MODELS = variant(PRISM, "prism", PRISM_MODELS="")  # every bundled model
+PRISM_HEADS = replace(PRISM, name="prism-heads", path="/classify?model=head-{number}", heads=100)
 NOOP = System("noop", "none", _uvicorn("noop", "--no-access-log"))
 NOOP_TWO = variant(NOOP, "noop-2", "--workers", "2")
 
@@ -139,6 +147,6 @@ PEERS = (TUTORIAL, LITSERVE, BENTOML, LITSERVE_ONNX, BENTOML_ONNX)
 DIGIT_PEERS = (TUTORIAL, TUTORIAL_ONNX, LITSERVE, BENTOML, GRADIO)
 OTHER_SERVERS = (MOSEC, RAY)
 ALL = (
-    *(PRISM, PRISM_TWO, PRISM_NO_HISTORY, *PEERS, TUTORIAL_ONNX, GRADIO),
+    *(PRISM, PRISM_TWO, PRISM_NO_HISTORY, PRISM_HEADS, *PEERS, TUTORIAL_ONNX, GRADIO),
     *(*OTHER_SERVERS, NOOP, NOOP_TWO),
 )

@@ -12,8 +12,9 @@ from typing import Final
 from backend.inference import runtimes
 from backend.inference.classifier import Classifier
 from backend.inference.errors import ImageError, InferenceError, ModelError
+from backend.inference.head_classifier import AnyClassifier, HeadClassifier
 from backend.inference.models import artifact
-from backend.inference.models.artifact import MANIFEST
+from backend.inference.models.artifact import MANIFEST, Artifact
 from backend.inference.types import ClassificationResult
 from evaluation.errors import PredictorError
 from evaluation.types import Failure, ModelOutput
@@ -25,16 +26,20 @@ MAX_PENDING_BYTES: Final = 64_000_000
 class LocalPredictor:
     """Runs the model in `folder`; prediction sets have the given coverage.
 
-    Close it, or use it as a context manager. Raise PredictorError if it cannot be loaded.
+    `models_dir` contains the backbone of a taught model (default: the folder that contains
+    `folder`). Close it, or use it as a context manager. Raise PredictorError if it cannot be
+    loaded.
     """
 
-    def __init__(self, folder: Path, *, coverage: float = 0.95) -> None:
+    def __init__(
+        self, folder: Path, *, coverage: float = 0.95, models_dir: Path | None = None
+    ) -> None:
         try:
             model = artifact.read(folder)
-            self._classifier = Classifier(model, partial(runtimes.load, model))
+            self._network, self._classifier = _load(model, models_dir or folder.parent)
         except ModelError as error:
             raise PredictorError(str(error)) from error
-        self._classifier.use_default_plan()
+        self._network.use_default_plan()
         self.name: Final = model.manifest.name
         self.version: Final = model.manifest.version
         self.labels: Final = model.manifest.labels
@@ -52,7 +57,7 @@ class LocalPredictor:
 
     def close(self) -> None:
         """Stop all threads."""
-        self._classifier.close()
+        self._network.close()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -78,6 +83,21 @@ class LocalPredictor:
         except (ImageError, InferenceError) as error:
             return Failure(str(error))
         return _to_output(result, self._coverage)
+
+
+def _load(model: Artifact, models_dir: Path) -> tuple[Classifier, AnyClassifier]:
+    """Return the network, and the classifier, which is another one for a taught model."""
+    backbone = model.manifest.backbone
+    if backbone is None:
+        network = Classifier(model, partial(runtimes.load, model))
+        return network, network
+    base = artifact.read(find_model(backbone.name, models_dir))
+    network = Classifier(base, partial(runtimes.load, base))
+    try:
+        return network, HeadClassifier(model, network)
+    except ModelError:
+        network.close()
+        raise
 
 
 def find_model(name: str, models_dir: Path) -> Path:

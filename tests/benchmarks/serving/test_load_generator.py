@@ -151,6 +151,12 @@ def test_upload_request_states_the_content_length(tmp_path: Path) -> None:
     assert f"Content-Length: {len(body)}".encode() in head
 
 
+def test_number_replaces_the_placeholder_in_the_path(tmp_path: Path) -> None:
+    image = Path(create_image(tmp_path))
+    request = upload_request("/classify?model=head-{number}", image, number=7)
+    assert request.startswith(b"POST /classify?model=head-7 HTTP/1.1\r\n")
+
+
 def test_random_schedule_has_the_rate_and_depends_on_the_seed() -> None:
     times = schedule(100, 50, seed=1)
     assert times == schedule(100, 50, seed=1) != schedule(100, 50, seed=2)

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
+from PIL import Image
 
 from backend.inference.types import ClassificationResult, Timings
 from evaluation.errors import PredictorError
@@ -15,6 +16,7 @@ from evaluation.types import Failure, ModelOutput
 from tests.conftest import ROOT
 from tests.fake_models import write_model
 from tests.images import encoded, noise, seven
+from tests.inference.heads import write_backbone, write_head
 
 MODELS = ROOT / "models"
 
@@ -112,3 +114,18 @@ def test_output_of_an_uncalibrated_model() -> None:
     )
     output = local._to_output(result, 0.95)
     assert (output.prediction_set, output.coverage, output.in_distribution) == (None, None, None)
+
+
+def test_taught_model_is_run_with_its_backbone(tmp_path: Path) -> None:
+    backbone = write_backbone(tmp_path / "models")
+    folder = write_head(tmp_path, backbone=backbone)
+    with LocalPredictor(folder, models_dir=tmp_path / "models") as predictor:
+        (result,) = predictor(iter([encoded(Image.new("RGB", (64, 64), "red"))]))
+    assert isinstance(result, ModelOutput)
+    assert predictor.labels[int(result.probabilities.argmax())] == "red"
+    with pytest.raises(PredictorError, match="'photos' is not a model folder"):
+        LocalPredictor(folder)
+    other = {"name": "photos", "sha256": "0" * 64}
+    folder = write_head(tmp_path / "models", backbone=backbone, backbone_of=other)
+    with pytest.raises(PredictorError, match="taught with other weights"):
+        LocalPredictor(folder)

@@ -14,7 +14,9 @@ from backend.inference.models.head import read_head
 from tests.fake_models import CALIBRATION, write_model
 from tests.inference.heads import CENTERS, TENSORS, WEIGHT, write_backbone, write_head
 
-DISTANCE: dict[str, Any] = {"calibration": CALIBRATION | {"ood_method": "feature_distance", "max_ood_score": 0.5}}
+DISTANCE: dict[str, Any] = {
+    "calibration": CALIBRATION | {"ood_method": "feature_distance", "max_ood_score": 0.5}
+}
 
 
 @pytest.fixture(scope="module")

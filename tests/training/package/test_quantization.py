@@ -90,7 +90,7 @@ def test_quantized_graph_computes_with_integers_and_agrees(model: Artifact) -> N
     assert 0 < agreement.confidence_difference < 0.05
 
 
-def test_new_model_is_quantized_with_images_and_keeps_its_activation_map(
+def test_new_model_is_quantized_with_images_and_keeps_its_other_outputs(
     network: Path, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run("colors", "--onnx", network, "--preprocess", tmp_path / "spec.json",
@@ -99,12 +99,16 @@ def test_new_model_is_quantized_with_images_and_keeps_its_activation_map(
     model = artifact.read(tmp_path / "colors")
     assert "200 calibration images" in (model.folder / artifact.CARD).read_text()
     rows = np.random.default_rng(0).normal(0, 1, (2, 3, 12, 16)).astype(np.float32)
+    features = []
     for precision in ("fp32", "int8"):
         runtime = runtimes.load(model, "onnx", precision=precision)
         assert isinstance(runtime, MappingRuntime)
         maps = runtime.activation_maps(rows)
         assert maps is not None
         assert maps[1].shape == (2, 3, 4)
+        assert runtimes.has_features(runtime)
+        features.append(runtime.features(rows)[1])
+    np.testing.assert_allclose(*features, atol=0.05)
 
 
 def test_too_few_images_are_refused_and_the_folder_stays(
