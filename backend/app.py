@@ -25,6 +25,7 @@ from backend.api.openapi import complete_document, serve_document
 from backend.api.routes import (
     classify,
     docs,
+    drift,
     embed,
     export,
     health,
@@ -33,21 +34,25 @@ from backend.api.routes import (
     models,
     registry,
 )
-from backend.catalog import Catalog, choose_auto, choose_default, discover
+from backend.catalog import Catalog, choose_auto, choose_default, discover, find_folders
 from backend.history.history import History
+from backend.history.monitor import DriftMonitor
 from backend.inference import runtimes
 from backend.inference.classifier import Classifier
+from backend.inference.errors import ArtifactError, SourceError
 from backend.inference.head_classifier import HeadClassifier
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.large_images import LargeImages
 from backend.inference.models.artifact import Artifact
 from backend.inference.observer import Observer
+from backend.models_folder import ModelsFolder
 from backend.registry.errors import StoreUnavailableError
 from backend.registry.registry import DEFAULT_MAX_ACTIVE_BYTES, Registry
-from backend.registry.storage import FolderStorage
+from backend.registry.storage import FolderStorage, Storage
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from backend.resources.memory import MemoryShares, memory_limit
 from backend.settings import ANY_HOST, Settings
+from backend.sources.polling import SourcePoller
 from backend.sources.resolver import ModelResolver
 from backend.telemetry import traces
 from backend.telemetry.metrics import Metrics
@@ -131,10 +136,17 @@ def create_app(
             preload=settings.preload,
             registry=taught,
         )
+        models_folder = ModelsFolder(
+            partial(find_folders, settings.models_dir, settings.models, addresses), catalog.replace
+        )
+        poller = SourcePoller(addresses, resolver, catalog.replace, settings.source_poll)
         if catalog.taught and not taught.is_remote:  # a bucket may take long: it is read later
             with suppress(StoreUnavailableError):  # `run` tries again
                 await catalog.taught.read()
         app_history = _create_history(settings, reader)
+        drift_monitor = (
+            DriftMonitor(lambda: app_history.store, counts.set_drift) if app_history else None
+        )
 
         async def follow_registry() -> None:
             await catalog.wait_for_default()  # taught models must not delay it
@@ -148,8 +160,11 @@ def create_app(
                 if app_history is not None:
                     await app_history.start()  # late: its imports would delay the first response
             await asyncio.to_thread(resolver.trim)
-            if settings.measure:
-                await catalog.measure(settings.data_dir / "plans")
+            async with asyncio.TaskGroup() as group:
+                group.create_task(poller.run())
+                group.create_task(models_folder.run())
+                if settings.measure:
+                    group.create_task(catalog.measure(settings.data_dir / "plans"))
 
         async def load_or_fail() -> None:
             try:
@@ -166,6 +181,7 @@ def create_app(
                 settings=settings,
                 metrics=counts,
                 history=app_history,
+                drift_monitor=drift_monitor,
                 image_reader=reader,
             )
         finally:
@@ -217,6 +233,7 @@ def create_app(
         registry,
         export,
         history,
+        drift,
         health,
         metrics,
         docs,
@@ -232,7 +249,16 @@ def _create_registry(settings: Settings, memory: int | None) -> Registry:
     max_active_bytes = DEFAULT_MAX_ACTIVE_BYTES
     if memory:
         max_active_bytes = min(memory // settings.workers // 12, max_active_bytes)
-    storage = FolderStorage(Path(settings.model_store or settings.data_dir / "registry"))
+    storage: Storage
+    if settings.model_store.startswith("gs://"):
+        try:
+            from backend.registry.bucket import BucketStorage
+        except SourceError as error:  # google-cloud-storage is not installed
+            raise ArtifactError(f"PRISM_MODEL_STORE: {error}") from error
+
+        storage = BucketStorage(settings.model_store, settings.data_dir / "registry-copies")
+    else:
+        storage = FolderStorage(Path(settings.model_store or settings.data_dir / "registry"))
     return Registry(
         storage, max_bytes=settings.model_store_max_bytes, max_active_bytes=max_active_bytes
     )

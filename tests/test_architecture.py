@@ -59,6 +59,7 @@ BACKEND_LAYERS = (
         "backend.catalog",
         "backend.history",
         "backend.keys",
+        "backend.models_folder",
         "backend.served_model",
         "backend.settings",
         "backend.taught_models",

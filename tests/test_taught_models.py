@@ -82,8 +82,7 @@ def add(registry: Registry, tmp_path: Path) -> Callable[..., int]:
     def publish(title: str, name: str = "bugs", *, activate: bool = True) -> int:
         folder = write_model(tmp_path / str(next(numbers)), name, title=title)
         files = {path.name: path.read_bytes() for path in folder.iterdir()}
-        id, _ = registry.store(files)  # noqa: A001
-        new = NewVersion(id=id, bytes=1000, labels=("a", "b"))
+        new = NewVersion(id=registry.store(files), bytes=1000, labels=("a", "b"))
         return registry.publish(name, new, activate=activate).version
 
     return publish

@@ -5,7 +5,9 @@ another process was faster. Files are stored before the index mentions them, and
 """
 
 import logging
+import random
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ DEFAULT_MAX_ACTIVE_BYTES: Final = 256_000_000
 MAX_INDEX_BYTES: Final = 20_000_000
 
 _ATTEMPTS: Final = 20  # of a change while other processes change the index, too
+_DELAY: Final = 0.02  # s at most before the second attempt, longer before further ones
 
 
 class Registry:
@@ -56,18 +59,18 @@ class Registry:
         read = self.poll()
         return read[0] if read else Index()
 
-    def folder(self, record: VersionRecord) -> Path:
-        """Return a local folder with the files of a version; raise StoreUnavailableError."""
-        return self._storage.folder(record.id)
+    def folder(self, id: str) -> Path:  # noqa: A002
+        """Return a local folder with the stored files `id`; raise StoreUnavailableError."""
+        return self._storage.folder(id)
 
-    def store(self, files: Mapping[str, bytes]) -> tuple[str, Path]:
-        """Store files that `publish` can make a version of; return their ID and a local folder.
+    def store(self, files: Mapping[str, bytes]) -> str:
+        """Store files that `publish` can make a version of, and return their ID.
 
         Raise StoreUnavailableError.
         """
         id = secrets.token_hex(8)  # noqa: A001
         self._storage.add(id, files)
-        return id, self._storage.folder(id)
+        return id
 
     def discard(self, id: str) -> None:  # noqa: A002
         """Remove stored files that will not be published."""
@@ -134,7 +137,8 @@ class Registry:
             log.warning("abandoned files of the model store were not removed: %s", error)
 
     def _change(self, change: Callable[[Index], Index]) -> Index:
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
+            time.sleep(random.random() * _DELAY * attempt)
             index, revision = self.poll() or (Index(), "")
             changed = change(index)
             if changed == index:

@@ -8,6 +8,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from backend.inference.models import artifact
+from tests.conftest import ROOT
 from tests.inference.heads import PHOTO
 
 LABELS = ("red", "green")
@@ -41,3 +42,23 @@ def form(document: object, weights: bytes | None = None, **parts: bytes) -> dict
     """Return the argument `files` of a request that uploads a model."""
     contents = {"manifest": json.dumps(document).encode(), "head": weights or head()}
     return {name: (name, content) for name, content in (contents | parts).items()}
+
+
+def photo_upload(seed: int = 0, **fields: Any) -> tuple[dict[str, Any], bytes]:
+    """Return the manifest and the head of a model with random weights on the shipped `photos`.
+
+    Its labels are `a SEED` and `b SEED`.
+    """
+    backbone = artifact.read_manifest(ROOT / "models" / "photos")
+    document = {
+        "name": "letters",
+        "version": "1",
+        "architecture": "linear-head",
+        "labels": [f"a {seed}", f"b {seed}"],
+        "preprocess": backbone.preprocess.model_dump(mode="json"),
+        "backbone": {"name": "photos", "sha256": backbone.files[artifact.WEIGHTS]},
+        "metrics": {"accuracy": 0.5},
+        "files": {},
+    } | fields
+    weight = np.random.default_rng(seed).normal(size=(2, 1280)).astype(np.float32)
+    return document, save({"weight": weight, "bias": np.zeros(2, np.float32)})

@@ -1,5 +1,6 @@
 """Versions of invented models."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from backend.registry.index import NewVersion
@@ -9,8 +10,14 @@ FILES = {"manifest.json": b"{}", "head.safetensors": b"weights"}
 LABELS = ("ant", "bee")
 
 
-def add(registry: Registry, name: str = "bugs", *, activate: bool = True, **fields: Any) -> int:
+def add(
+    registry: Registry,
+    name: str = "bugs",
+    *,
+    activate: bool = True,
+    files: Mapping[str, bytes] = FILES,
+    **fields: Any,
+) -> int:
     """Store and publish a version; return its number."""
-    id, _ = registry.store(FILES)  # noqa: A001
-    new = NewVersion(**{"id": id, "bytes": 100, "labels": LABELS} | fields)
+    new = NewVersion(**{"id": registry.store(files), "bytes": 100, "labels": LABELS} | fields)
     return registry.publish(name, new, activate=activate).version

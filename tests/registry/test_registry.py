@@ -48,7 +48,7 @@ def test_versions_are_numbered_and_described(registry: Registry) -> None:
     assert (model.active, [each.version for each in model.versions]) == (3, [1, 2, 3])
     record = model.versions[0]
     assert (record.author, record.reason, record.labels) == ("ann", "more images", ("ant", "bee"))
-    assert registry.folder(record).joinpath("head.safetensors").read_bytes() == b"weights"
+    assert registry.folder(record.id).joinpath("head.safetensors").read_bytes() == b"weights"
 
 
 def test_number_of_a_deleted_version_is_not_used_again(registry: Registry) -> None:

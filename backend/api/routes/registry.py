@@ -113,7 +113,7 @@ async def put_model(
     files = await asyncio.to_thread(uploads.make_files, manifest, parts["head"], parts.get("card"))
     registry = taught.registry
     key: ApiKey | None = request.scope["state"].get(API_KEY)
-    version_id, folder = await asyncio.to_thread(registry.store, files)
+    version_id = await asyncio.to_thread(registry.store, files)
     new = NewVersion(
         id=version_id,
         bytes=sum(map(len, files.values())),
@@ -123,7 +123,7 @@ async def put_model(
         reason=reason,
     )
     try:
-        await taught.check(name, folder)
+        await taught.check(name, await asyncio.to_thread(registry.folder, version_id))
         record = await asyncio.to_thread(registry.publish, name, new, activate=activate)
     except BaseException:
         await asyncio.to_thread(registry.discard, version_id)
@@ -170,7 +170,7 @@ async def activate_version(
     """
     registry = taught.registry
     record = (await asyncio.to_thread(registry.read)).get(name, version)
-    await taught.check(name, await asyncio.to_thread(registry.folder, record))
+    await taught.check(name, await asyncio.to_thread(registry.folder, record.id))
     record = await asyncio.to_thread(registry.activate, name, version)
     await taught.refresh()
     return model_version(name, record, version)
