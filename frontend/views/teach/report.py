@@ -91,10 +91,10 @@ def _show_suspects(images: TrainingSet, run: TeachingRun, report: "Report") -> N
     ]
     if not remaining:
         return
-    st.subheader("Probably mislabeled images", anchor=False)
+    st.subheader("Probably mislabeled or hard images", anchor=False)
     st.markdown(
-        "The model disagrees with the class of these images. Choose the right class, or remove "
-        "images that do not show the class clearly. Images that are right can stay."
+        "The model is not sure of the class of these images, the least sure first. Choose the "
+        "right class, or remove images that do not show it clearly. Images that are right can stay."
     )
     if error := st.session_state.pop(_ERROR, None):
         st.error(escape(error), icon=":material/error:")
@@ -129,7 +129,8 @@ def _show_suspect(images: TrainingSet, suspect: "Suspect", image: TrainingImage)
                 args=(images, digest, key),
             )
             with st.container(horizontal=True, vertical_alignment="center"):
-                if image.label == suspect.label and suspect.prediction in labels:
+                is_unchanged = image.label == suspect.label != suspect.prediction
+                if is_unchanged and suspect.prediction in labels:
                     st.button(
                         f"It is {escape(suspect.prediction)}",
                         icon=":material/check:",

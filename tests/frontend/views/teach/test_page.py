@@ -134,7 +134,7 @@ def test_relabeled_image_is_used_when_taught_again(start: OpenPage, backend: str
 def test_suspect_is_removed(start: OpenPage, backend: str) -> None:
     app = click(taught(start, backend), "Remove")
     assert "2 classes, 5 images." in page_text(app)
-    assert "Probably mislabeled images" not in page_text(app)
+    assert "Probably mislabeled" not in page_text(app)
 
 
 def test_class_is_renamed_and_removed(start: OpenPage, backend: str) -> None:
