@@ -10,6 +10,7 @@ from frontend.state.downloads import Download, downloads
 
 FileFormat = Literal["csv", "ndjson", "images"]
 
+TEACH = "views/teach/page.py"
 MAX_IMAGES = 100_000  # that the backend exports in one zip
 
 _URLS = "download URLs"
@@ -43,6 +44,12 @@ def show(client: Client, filters: HistoryFilters, total: int | None, *, has_imag
             if not is_too_large
             else f"The images of at most {MAX_IMAGES:,} classifications can be downloaded: narrow "
             "the filters."
+        )
+        st.page_link(
+            TEACH,
+            label="Teach a model with the checked images",
+            icon=":material/school:",
+            help="On Teach, choose the source History.",
         )
 
 
