@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
 from backend.inference.models import artifact, networks
 from backend.inference.models.artifact import Artifact, Manifest
@@ -26,9 +27,13 @@ def use_tiny_scale(patch: pytest.MonkeyPatch) -> None:
 def write_backbone(models: Path, architecture: str = ARCHITECTURE) -> Artifact:
     """Write the folder of a network with random weights for ten classes."""
     torch.manual_seed(0)
+    network = networks.build(architecture, 10)
+    for parameter in network.parameters():
+        if parameter.ndim > 1:  # else there is no signal after some layers
+            nn.init.kaiming_normal_(parameter)
     folder = models / "photos"
     folder.mkdir(parents=True)
-    save_file(networks.build(architecture, 10).state_dict(), folder / artifact.WEIGHTS)
+    save_file(network.state_dict(), folder / artifact.WEIGHTS)
     manifest = Manifest(
         name="photos",
         version="1",

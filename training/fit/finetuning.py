@@ -34,23 +34,21 @@ class Schedule:
     seed: int = 0
 
 
-@dataclass(frozen=True)
 class Photographs(Dataset[tuple[Tensor, int]]):
     """RGB images and their class indices, randomly cropped, mirrored and recolored at each access.
 
     The images are little larger than the crop of `spec`.
     """
 
-    images: Sequence[Image.Image]
-    truth: NDArray[np.intp]
-    spec: PhotoPreprocess
-
-    def __post_init__(self) -> None:
+    def __init__(
+        self, images: Sequence[Image.Image], truth: NDArray[np.intp], spec: PhotoPreprocess
+    ) -> None:
+        self._images, self._truth, self._spec = images, truth, spec
         transforms: Any = torchvision_compat.load("transforms")
-        augment = transforms.Compose(
+        self._augment: Any = transforms.Compose(
             [
                 transforms.RandomResizedCrop(
-                    self.spec.crop,
+                    spec.crop,
                     scale=(0.5, 1.0),
                     interpolation=transforms.InterpolationMode.BICUBIC,
                 ),
@@ -58,14 +56,13 @@ class Photographs(Dataset[tuple[Tensor, int]]):
                 transforms.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2),
             ]
         )
-        object.__setattr__(self, "_augment", augment)
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self._images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        crop = self._augment(self.images[index])  # type: ignore[attr-defined]
-        return torch.from_numpy(normalize_photo(crop, self.spec)), int(self.truth[index])
+        crop = self._augment(self._images[index])
+        return torch.from_numpy(normalize_photo(crop, self._spec)), int(self._truth[index])
 
 
 def find_device() -> torch.device:
@@ -79,7 +76,9 @@ def embed(network: EfficientNetLite, rows: Floats, device: torch.device) -> Floa
     with torch.inference_mode():
         parts = [
             network.embed(part.to(device)).float().cpu().numpy()
-            for part in tqdm(torch.from_numpy(rows).split(BATCH), desc="features", disable=None)
+            for part in tqdm(
+                torch.split(torch.from_numpy(rows), BATCH), desc="features", disable=None
+            )
         ]
     return np.concatenate(parts)
 
