@@ -52,9 +52,6 @@ class ServedModel:
         self.state: State = "loading"
         self.artifact: Artifact | None = None
         self.is_taught = False  # until its manifest is read
-        # Of a taught model that is loaded. This reference keeps the backbone in use after another
-        # version has replaced it.
-        self.backbone: ServedModel | None = None
         self.classifier: AnyClassifier | None = None
         self.error: str | None = None
         self._address = address
@@ -169,9 +166,7 @@ class ServedModel:
         await backbone.finish_loading()
         if not isinstance(backbone.classifier, Classifier):
             raise ArtifactError(f"{model.folder}: the backbone {backbone.name} cannot be loaded")
-        classifier = await asyncio.to_thread(self._build_head, model, backbone.classifier)
-        self.backbone = backbone
-        return classifier
+        return await asyncio.to_thread(self._build_head, model, backbone.classifier)
 
     def _require_classifier(self) -> AnyClassifier:
         if self.classifier is None:
