@@ -7,6 +7,7 @@ print(classification.prediction, classification.confidence)
 """
 
 from client.client import Client
+from client.drift import Drift, DriftDay, DriftStatistic, LabelChange
 from client.errors import BackendError, BackendUnreachable, ClientError, InvalidResponse
 from client.history import (
     Accuracy,
@@ -38,9 +39,10 @@ from client.url import base_url
 # fmt: off
 __all__ = [
     "Accuracy", "Backbone", "BackendError", "BackendUnreachable", "Calibration", "ClassScore",
-    "Classification", "Client", "ClientError", "Embedding", "Explanation", "HistoryFilters",
-    "HistoryPage", "HistoryStorage", "InputSpec", "InvalidResponse", "ItemError", "ModelCard",
-    "ModelInfo", "ModelRef", "ModelVersion", "ModelVersions", "Models", "ServiceInfo",
-    "StoredClassification", "Timings", "base_url",
+    "Classification", "Client", "ClientError", "Drift", "DriftDay", "DriftStatistic", "Embedding",
+    "Explanation", "HistoryFilters", "HistoryPage", "HistoryStorage", "InputSpec",
+    "InvalidResponse", "ItemError", "LabelChange", "ModelCard", "ModelInfo", "ModelRef",
+    "ModelVersion", "ModelVersions", "Models", "ServiceInfo", "StoredClassification", "Timings",
+    "base_url",
 ]
 # fmt: on

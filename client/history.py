@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import requests
 
+from client.drift import Drift, parse_drift
 from client.parsing import (
     Object,
     as_bool,
@@ -201,6 +202,22 @@ class History:
         by_day = {as_string(day.get("day"), "day"): Accuracy(*_counts(day), {}) for day in days}
         total = optional(obj, "total", as_number)
         return Accuracy(*_counts(obj), by_day, None if total is None else int(total))
+
+    def drift(
+        self,
+        model: str,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        time_zone: str = "UTC",
+    ) -> Drift:
+        """Return how the images and answers of `model` (NAME or NAME@VERSION) have changed.
+
+        Its days start at `since` (default: the last 30 days), in `time_zone` (IANA name).
+        """
+        query = {"model": model, "time_zone": time_zone}
+        query |= HistoryFilters(since=since, until=until).query()
+        return parse_drift(self._object("GET", "/history/drift", query=query))
 
     def export(
         self,

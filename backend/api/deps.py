@@ -10,6 +10,7 @@ from pydantic_core import PydanticCustomError
 from backend.api.parameters import STRICT_BOOLEAN, STRICT_INTEGER, parse_number
 from backend.catalog import AUTO, Catalog
 from backend.history.history import History
+from backend.history.monitor import DriftMonitor
 from backend.inference.images.image_reader import ImageReader
 from backend.served_model import ServedModel
 from backend.settings import Settings
@@ -26,6 +27,7 @@ class AppState(TypedDict):
     settings: Settings
     metrics: Metrics
     history: History | None
+    drift_monitor: DriftMonitor | None
     image_reader: ImageReader
 
 
@@ -42,6 +44,7 @@ CatalogDep = Annotated[Catalog, _from_state("catalog")]
 SettingsDep = Annotated[Settings, _from_state("settings")]
 MetricsDep = Annotated[Metrics, _from_state("metrics")]
 HistoryDep = Annotated[History | None, _from_state("history")]
+DriftMonitorDep = Annotated[DriftMonitor | None, _from_state("drift_monitor")]
 ImageReaderDep = Annotated[ImageReader, _from_state("image_reader")]
 RequestIdDep = Annotated[str, _from_state("request_id")]
 

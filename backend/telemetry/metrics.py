@@ -22,6 +22,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.values import ValueClass
 
+from backend.history.drift import Drift
 from backend.inference.observer import BatchReason, Observer, ShedReason
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the size of a scrape
@@ -103,6 +104,20 @@ class Metrics:
             "Admitted images that could not be classified.",
             ("model", "code"),
         )
+        newest = partial(Gauge, registry=self._registry, multiprocess_mode="livemostrecent")
+        statistic = ("model", "statistic")
+        self._drift_alert = newest(
+            "prism_drift_alert", "1 if the images or answers of the model have changed.", model
+        )
+        self._drift_evidence = newest(
+            "prism_drift_evidence", "Evidence of a change, as log10.", statistic
+        )
+        self._drift_value = newest(
+            "prism_drift_value", "Mean of the statistic over the recent images.", statistic
+        )
+        self._drift_reference = newest(
+            "prism_drift_reference", "Mean of the statistic over the reference.", statistic
+        )
         if not SHARED:
             ProcessCollector(registry=self._registry)
         self._request_counters: dict[tuple[str, str, str, int], Callable[[], None]] = {}
@@ -130,6 +145,18 @@ class Metrics:
         self._open_requests -= 1
         if SHARED:
             self._in_flight.dec()
+
+    def set_drift(self, model: str, drift: Drift) -> None:
+        """Set the gauges of the drift of a model; those of unknown statistics are absent."""
+        self._drift_alert.labels(model).set(drift.alert)
+        for one in drift.statistics:
+            for gauge, value in (
+                (self._drift_evidence, one.evidence),
+                (self._drift_value, one.value),
+                (self._drift_reference, one.reference),
+            ):
+                if value is not None:
+                    gauge.labels(model, one.name).set(value)
 
     def observer(
         self, model: str, on_answered: Callable[[float, float, float], None] | None = None

@@ -30,7 +30,14 @@ def make_classification(time: datetime = NOON, **fields: Any) -> dict[str, Any]:
 
 
 def make_record(
-    time: datetime = NOON, thumbnail: bytes | None = None, **fields: Any
+    time: datetime = NOON,
+    thumbnail: bytes | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    brightness: float | None = None,
+    **fields: Any,
 ) -> HistoryRecord:
     """Return the record of a classification at `time`."""
-    return record.make_record(make_classification(time, **fields), "ab" * 32, thumbnail)
+    return record.make_record(
+        make_classification(time, **fields), "ab" * 32, thumbnail, size=size, brightness=brightness
+    )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from backend.history.drift import Drift, Statistic
 from backend.telemetry.metrics import Metrics
 from tests.conftest import ROOT
 
@@ -109,6 +110,7 @@ def test_format_follows_the_accept_header() -> None:
 
 WORKER = """
 import sys
+from backend.history.drift import Drift, Statistic
 from backend.telemetry.metrics import Metrics
 metrics = Metrics()
 model = metrics.observer("cat")
@@ -181,6 +183,7 @@ def test_documentation_lists_all_metrics() -> None:
     model.failed("x")
     metrics.request_started()
     metrics.request_finished("GET", "/", "", 200, 0.1)
+    metrics.set_drift("cat", Drift(0, 0, None, (Statistic("pixels", 1, 2.0, 3.0, 4.0),), ()))
     families = list(text_string_to_metric_families(metrics.expose()[0].decode()))
     ours = [family for family in families if family.name.startswith("prism_")]
     assert rows == {

@@ -153,8 +153,8 @@ def _get_filters(
         corrected=corrected,
         wrong=wrong,
         in_distribution=in_distribution,
-        since=_as_utc(since),
-        until=_as_utc(until),
+        since=as_utc(since),
+        until=as_utc(until),
     )
 
 
@@ -283,7 +283,7 @@ def accuracy(
     """Count the classifications that feedback confirms and contradicts, by their day."""
     days = [
         schemas.DayAccuracy(**asdict(day), accuracy=day.confirmed / (day.confirmed + day.corrected))
-        for day in history.store.accuracy(filters, _parse_zone(time_zone))
+        for day in history.store.accuracy(filters, parse_zone(time_zone))
     ]
     confirmed, corrected = sum(day.confirmed for day in days), sum(day.corrected for day in days)
     share = confirmed / (confirmed + corrected) if days else None
@@ -395,7 +395,7 @@ def _reject_unknown_filters(request: Request) -> None:
         )
 
 
-def _parse_zone(name: str) -> ZoneInfo:
+def parse_zone(name: str) -> ZoneInfo:
     """Return the zone of an IANA name; raise InvalidParameterError."""
     try:
         return ZoneInfo(name)
@@ -403,7 +403,7 @@ def _parse_zone(name: str) -> ZoneInfo:
         raise InvalidParameterError("time_zone: This is not the name of a time zone.") from error
 
 
-def _as_utc(moment: datetime | None) -> datetime | None:
+def as_utc(moment: datetime | None) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment and moment.tzinfo is None else moment
 
 
