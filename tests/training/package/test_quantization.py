@@ -108,7 +108,7 @@ def test_new_model_is_quantized_with_images_and_keeps_its_other_outputs(
         assert maps[1].shape == (2, 3, 4)
         assert runtimes.has_features(runtime)
         features.append(runtime.features(rows)[1])
-    np.testing.assert_allclose(*features, atol=0.05)
+    np.testing.assert_allclose(features[0], features[1], atol=0.05)
 
 
 def test_too_few_images_are_refused_and_the_folder_stays(
