@@ -37,9 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ClientError as error:
         message = f"{args.url}: {error}"
     except OSError as error:
-        message = f"{error.filename} cannot be written: {error.strerror}"
+        message = f"{error.filename or args.out} cannot be written: {error.strerror or error}"
     except KeyboardInterrupt:
-        print("Stopped; nothing was written.", file=sys.stderr)
+        print("Stopped.", file=sys.stderr)
         return INTERRUPTED
     print(f"error: {escape_unprintable(message)}", file=sys.stderr)
     return 1

@@ -62,9 +62,9 @@ def cross_validate(
         if splits is None:
             is_optimistic = True
             splits = list(_split(truth, folds, repetition))
-        held_out = np.random.default_rng(repetition).permutation(len(background)) % folds
+        held_out = np.random.default_rng(repetition).permutation(len(background)) % len(splits)
         for fold, (train, test) in enumerate(splits):
-            progress((repetition * folds + fold) / (repetitions * folds))
+            progress((repetition + fold / len(splits)) / repetitions)
             is_other = held_out == fold
             trained = head.fit(
                 features[train], truth[train], classes, background[~is_other], none_index
@@ -92,9 +92,10 @@ def find_near_duplicates(features: Floats, truth: Indices) -> Indices:
 
 def _split_groups(truth: Indices, groups: Indices, folds: int, seed: int) -> list[Split] | None:
     """Return the folds, or None if a group cannot be kept in one fold."""
-    if len(np.unique(groups)) == len(groups):
+    count = len(np.unique(groups))
+    if count == len(groups):
         return list(_split(truth, folds, seed))
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    splitter = StratifiedGroupKFold(min(folds, count), shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a class with fewer images than folds
         splits = [split for split in splitter.split(truth, truth, groups) if len(split[1])]

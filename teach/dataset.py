@@ -192,7 +192,12 @@ def list_names(names: Sequence[str]) -> str:
     return ", ".join(names[:_MAX_NAMES]) + more
 
 
-def _natural_key(label: str) -> list[tuple[int, str]]:
-    """Sort 2 before 10, and words without regard to case."""
-    parts = re.split(r"(\d+)", label.casefold())
-    return [(int(part) if part.isdecimal() else -1, part) for part in parts if part]
+def _natural_key(label: str) -> list[tuple[bool, int, str]]:
+    """Sort 2 before 10, numbers before words, and words without regard to case."""
+    parts = re.split(r"([0-9]+)", label.casefold())
+    is_number = [index % 2 == 1 for index in range(len(parts))]
+    return [
+        (not number, int(part) if number else 0, part)
+        for number, part in zip(is_number, parts, strict=True)
+        if part
+    ]

@@ -63,8 +63,11 @@ def fit(
     means = np.stack([features[truth == label].mean(axis=0) for label in range(classes)])
     if none_index is not None:
         means[none_index] = -np.delete(means, none_index, axis=0).mean(axis=0)
-    weight, bias = np.float32(weight), np.float32(bias)
-    return Head(np.ascontiguousarray(weight), bias, apply.normalize(np.float32(means)))
+    return Head(
+        np.ascontiguousarray(weight, np.float32),
+        bias.astype(np.float32),
+        apply.normalize(means.astype(np.float32, copy=False)),
+    )
 
 
 def _row_space(rows: Doubles) -> Doubles | None:
