@@ -114,6 +114,7 @@ class Classifier:
             max_batch=self._engine.max_batch,
             queue_size=queue_size,
         )
+        self._turn_to_explain: Final = asyncio.Semaphore()
         self._explainer: Final = self.create_explainer(
             self._engine.activation_map, attrgetter("probabilities")
         )
@@ -297,6 +298,7 @@ class Classifier:
             lambda: self.plan.max_batch,
             self._in_thread,
             self._run_decoding,
+            self._turn_to_explain,
         )
 
     async def model_input_png(

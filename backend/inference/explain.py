@@ -43,13 +43,14 @@ class Explanation:
 
 
 class Explainer:
-    """Explains classifications of one model, one at a time. Use it from one event loop.
+    """Explains classifications of one model. Use it from one event loop.
 
     `activation_map(row, label)` returns the class activation map (h, w) of an input (*input) for
     the label with the index `label`, or None. `predict(client, rows)` returns the probabilities
     (N, C) of the masked inputs (N, *input) of occlusion; it gets `batch_size()` of them at a time,
     so that they take turns with the images of other requests. `in_thread(work)` runs work in a
-    thread, and `decode(work, data, client)` the decoding of an image file.
+    thread, and `decode(work, data, client)` the decoding of an image file. `turn` is shared by all
+    models of a network, which explain one classification at a time.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Explainer:
         batch_size: Callable[[], int],
         in_thread: Callable[[Callable[[], Any]], Awaitable[Any]],
         decode: Decode,
+        turn: asyncio.Semaphore,
     ) -> None:
         self._decoder = decoder
         self._activation_map = activation_map
@@ -67,7 +69,7 @@ class Explainer:
         self._batch_size = batch_size
         self._in_thread = in_thread
         self._decode = decode
-        self._turn = asyncio.Semaphore()
+        self._turn = turn
 
     async def explain(
         self,
