@@ -99,7 +99,7 @@ def test_invalid_queries_are_rejected(client: TestClient) -> None:
 
 def test_drift_needs_the_history(tmp_path: Path) -> None:
     write_model(tmp_path / "models")
-    with serve(tmp_path / "models", FakeRuntime(10), history=False) as client:
+    with serve(tmp_path / "models", FakeRuntime(10), history=False, history_open=True) as client:
         assert client.get("/history/drift?model=fake").status_code == 404
 
 
