@@ -57,8 +57,8 @@ def test_example_becomes_a_model_that_curl_and_classify_can_use(
 ) -> None:
     page = visit("/teach")
     teach_example(page)
-    button(page, "It is Zero").click()
-    expect(main(page).get_by_text("Moved to Zero.")).to_be_visible()
+    button(page, "It is One").click()
+    expect(main(page).get_by_text("Moved to One.")).to_be_visible()
     button(page, "Teach again").click()
     expect(announcement(page, "The model example is taught: ")).to_have_count(1)
     button(page, "Serve this model").click()
@@ -72,7 +72,9 @@ def test_example_becomes_a_model_that_curl_and_classify_can_use(
     button(page, "Try it on Classify").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Classify")
     upload(page, {"name": "coffee.jpg", "mimeType": "image/jpeg", "buffer": COFFEE.read_bytes()})
-    expect(main(page).get_by_text("Not one of the model's classes").first).to_be_visible()
+    expect(
+        main(page).get_by_text("This image does not show one of the model's classes").first
+    ).to_be_visible()
 
 
 def test_versions_are_activated_and_deleted(visit: Visit) -> None:
@@ -98,8 +100,8 @@ def test_page_is_accessible(visit: Visit, scheme: str) -> None:
     page = visit("/teach", scheme=scheme)
     expect_accessible(page)
     teach_example(page)
-    main(page).get_by_role("button", name="Zero").first.click()
-    expect(main(page).get_by_role("heading", name="Zero: ")).to_be_visible()
+    main(page).get_by_role("button", name="One").first.click()
+    expect(main(page).get_by_role("heading", name="One: ")).to_be_visible()
     expect_accessible(page)
 
 

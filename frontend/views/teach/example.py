@@ -9,10 +9,10 @@ from frontend.service.predictions import ImageFile
 
 NAME: Final = "example"
 DESCRIPTION: Final = (
-    "Thirty drawings of three digits, ten of each. One is in the wrong class, so that you can find "
-    "and correct it."
+    "Twenty drawings of the digits 1 and 6, ten of each. One is in the wrong class, so that you "
+    "can find and correct it."
 )
-LABELS: Final = {"0": "Zero", "1": "One", "4": "Four"}
+LABELS: Final = {"1": "One", "6": "Six"}
 IMAGES: Final = 10  # of each class
 _FILE: Final = examples.FOLDER / "digits.zip"  # training/data/example_dataset.py draws it
 
@@ -24,6 +24,6 @@ def load() -> TrainingSet:
         for digit, label in LABELS.items():
             names = sorted(name for name in archive.namelist() if name.startswith(f"{digit}/"))
             images.add(label, [ImageFile(name, archive.read(name)) for name in names[:IMAGES]])
-    first, second, *_ = LABELS.values()
+    first, second = LABELS.values()
     images.relabel(images.images(first)[-1].file.digest, second)
     return images

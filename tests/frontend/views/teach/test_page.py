@@ -69,7 +69,7 @@ def test_example_becomes_a_served_model_with_a_curl_command(
     app = wait_for_jobs(click(open_page(start, backend), "Try with example images"))
     assert "Report of example" in page_text(app)
     app = click(app, "Serve this model")
-    assert "The model example is served: version 1, 3 classes." in app.success[0].value.replace(
+    assert "The model example is served: version 1, 2 classes." in app.success[0].value.replace(
         "\\", ""
     )
     assert f"'{backend}/classify?model=example&probabilities=false'" in app.code[0].value
