@@ -4,7 +4,6 @@ from typing import TYPE_CHECKING, Final
 
 import streamlit as st
 
-from evaluation.metrics import restrict_confusion_matrix
 from frontend.datasets.training_set import TrainingImage, TrainingSet, TrainingSetError
 from frontend.ui.charts.matrix import confusion_frame, matrix_chart
 from frontend.ui.formatting import count, escape, percent
@@ -62,6 +61,8 @@ def _show_metrics(run: TeachingRun, report: "Report") -> None:
 
 
 def _show_matrix(report: "Report") -> None:
+    from evaluation.metrics import restrict_confusion_matrix  # imports scikit-learn
+
     st.subheader("Confusion matrix", anchor=False)
     matrix, labels = restrict_confusion_matrix(report.confusion, report.labels, MAX_MATRIX_LABELS)
     if len(labels) < len(report.labels):
