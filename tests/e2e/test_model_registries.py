@@ -13,8 +13,11 @@ from backend.inference.errors import SourceError
 from backend.inference.models import artifact
 from backend.sources.address import parse_address
 from backend.sources.fetch import FetchRequest, current_version, fetch
+from tests.api.routes.test_models import wait_until_loaded
 from tests.e2e.tracking_servers import MlflowServer
-from tests.sources.conftest import write_large_model
+from tests.fake_models import serve
+from tests.images import encoded, seven
+from tests.sources.conftest import wait_until, write_large_model
 from tests.sources.fake_wandb import ARTIFACT, KEY, serving_wandb
 
 CHAMPION = "mlflow:models:/pets@champion"
@@ -32,16 +35,16 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
             server.kill()
 
 
-def register(folder: Path, artifact_path: str | None, alias: str) -> str:
+def register(folder: Path, artifact_path: str | None, alias: str, name: str = "pets") -> str:
     """Log a model folder as docs/models.md describes; return the number of the version."""
     with mlflow.start_run() as run:
         mlflow.log_artifacts(str(folder), artifact_path)
     source = f"{run.info.artifact_uri}/{artifact_path}" if artifact_path else run.info.artifact_uri
     client = mlflow.MlflowClient()
-    if not client.search_registered_models("name = 'pets'"):
-        client.create_registered_model("pets")
-    version = client.create_model_version("pets", source, run.info.run_id)
-    client.set_registered_model_alias("pets", alias, version.version)
+    if not client.search_registered_models(f"name = '{name}'"):
+        client.create_registered_model(name)
+    version = client.create_model_version(name, source, run.info.run_id)
+    client.set_registered_model_alias(name, alias, version.version)
     return str(version.version)
 
 
@@ -73,9 +76,29 @@ def test_model_of_a_real_mlflow_server_follows_its_alias(
     assert load(CHAMPION) == ("2", "b")
     assert load("mlflow:models:/pets/1") == ("1", "a")
     assert load("mlflow:models:/pets/latest") == ("2", "b")
-    for address in ("mlflow:models:/pets@other", "mlflow:models:/cats@a", "mlflow:models:/pets/9"):
+    for address in ("mlflow:models:/pets@other", "mlflow:models:/dogs@a", "mlflow:models:/pets/9"):
         with pytest.raises(SourceError, match="the MLflow server has no"):
             load(address)
+
+
+def test_service_replaces_the_model_when_the_alias_moves(
+    server: MlflowServer, tmp_path: Path
+) -> None:
+    mlflow.set_tracking_uri(server.url)
+    register(write_large_model(tmp_path / "1", version="a"), "model", "live", "cats")
+    later = register(write_large_model(tmp_path / "2", version="b"), "model", "next", "cats")
+    settings = {"source_poll": 0.2, "data_dir": tmp_path / "data", "allow_private_sources": True}
+    with serve(tmp_path, models="cats=mlflow:models:/cats@live", **settings) as client:
+
+        def classify() -> str:
+            response = client.post("/classify", files={"file": encoded(seven())})
+            assert response.status_code == 200
+            return str(response.json()["model"]["version"])
+
+        wait_until_loaded(client)
+        assert classify() == "a"
+        mlflow.MlflowClient().set_registered_model_alias("cats", "live", later)
+        wait_until(lambda: classify() == "b")
 
 
 DOWNLOAD = """
