@@ -20,7 +20,7 @@ from training.finetune import main
 
 
 def run(source: Path, folder: Path, *options: str) -> None:
-    main([str(source), "--models", str(folder), "--out", str(folder), *options])
+    main([str(source), "--models", str(folder), "--out", str(folder), "--threads", "1", *options])
 
 
 def test_folder_with_figures_is_written(
