@@ -32,7 +32,7 @@ class Head:
     @property
     def dimensions(self) -> int:
         """Number of features, D."""
-        return int(self.weight.shape[1])
+        return len(self.weight[0])
 
     def logits(self, features: Floats) -> Floats:
         """Map features (N, D) to logits (N, C)."""
