@@ -1,6 +1,6 @@
 """Examples with invented features: each class is a cluster around an axis."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -16,7 +16,8 @@ def features(axis: int, seed: int, noise: float = 0.1) -> Floats:
     rng = np.random.default_rng([axis, seed])
     vector = rng.normal(0, noise, (1, DIMENSIONS)).astype(np.float32)
     vector[0, axis] += 1
-    return apply.normalize(vector)[0]
+    unit: Floats = apply.normalize(vector)[0]
+    return unit
 
 
 def example(label: str, axis: int, seed: int) -> Example:
@@ -53,8 +54,3 @@ class CountingEmbed:
     def __call__(self, contents: Sequence[bytes]) -> list[Floats | None]:
         self.count += len(contents)
         return embed(contents)
-
-
-def names(examples: Iterable[Example]) -> list[str]:
-    """Return the names of the examples."""
-    return [each.name for each in examples]
