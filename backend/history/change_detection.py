@@ -123,6 +123,11 @@ def bet_on_labels(labels: Numbers, min_share: float) -> Bet:
     return bet
 
 
+def combine(*bets: Bet) -> Bet:
+    """Return all of the bets as one."""
+    return lambda reference, values: np.hstack([bet(reference, values) for bet in bets])
+
+
 def bet_on_errors(min_rate: float) -> Bet:
     """Return a bet on values of 1; a rate below `min_rate` counts as `min_rate`."""
 

@@ -144,10 +144,13 @@ def find_drift(observations: Sequence[Observation]) -> Drift:
         "brightness": _twice([one.brightness for one in observations]),
         "pixels": _twice([one.pixels for one in observations]),
     }
-    bet_on_labels = change_detection.bet_on_labels(codes[:MIN_REFERENCE], _MIN_LABEL_SHARE)
+    bets = {
+        "labels": change_detection.bet_on_labels(codes[:MIN_REFERENCE], _MIN_LABEL_SHARE),
+        "pixels": bet_on_sizes(columns["pixels"][0]),
+    }
     found, labels, size = [], (), 0
     for name, (tested, averaged) in columns.items():
-        bet = bet_on_labels if name == "labels" else change_detection.bet_on_tails
+        bet = bets.get(name, change_detection.bet_on_tails)
         statistic, recent, reference = _test(
             name, tested, averaged, days, bet, MIN_REFERENCE, RECENT
         )
@@ -165,6 +168,16 @@ def find_drift(observations: Sequence[Observation]) -> Drift:
     bet = change_detection.bet_on_errors(_MIN_ERROR_RATE)
     found.append(_test("error_rate", wrong, wrong, times, bet, MIN_FEEDBACK, RECENT_FEEDBACK)[0])
     return Drift(len(observations), size, coverage, tuple(found), labels)
+
+
+def bet_on_sizes(pixels: Numbers) -> Bet:
+    """Return bets on small and large images, on frequent sizes, and on all other sizes.
+
+    Images of another camera often have one size, which may be between those of the reference.
+    """
+    known = pixels[~np.isnan(pixels)][:MIN_REFERENCE]
+    on_values = change_detection.bet_on_labels(known, _MIN_LABEL_SHARE)
+    return change_detection.combine(change_detection.bet_on_tails, on_values)
 
 
 def usual_coverage(observations: Sequence[Observation]) -> float | None:

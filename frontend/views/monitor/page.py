@@ -94,7 +94,7 @@ def _show_charts(drift: Drift) -> None:
 
 def _show_chart(drift: Drift, one: DriftStatistic) -> None:
     kind = KINDS[one.name]
-    st.subheader(kind.name, anchor=False)
+    st.header(kind.name, anchor=False)
     st.markdown(describe(one))
     days = []
     for day in reversed(drift.days):
@@ -114,7 +114,7 @@ def _show_labels(drift: Drift) -> None:
     labels = next((one for one in drift.statistics if one.name == "labels"), None)
     if labels is None:
         return
-    st.subheader("Labels", anchor=False)
+    st.header("Labels", anchor=False)
     st.markdown(describe(labels))
     rows = [(one.label, one.reference, one.value) for one in drift.labels[:MAX_CHANGED_LABELS]]
     if not rows:
