@@ -11,7 +11,7 @@ from typing import Final
 from safetensors.numpy import save
 
 from calibration.apply import Calibration
-from teach import card
+from teach.card import render as render_card
 from teach.errors import TeachError
 from teach.head import Head
 from teach.types import Backbone, Report, TaughtModel
@@ -46,7 +46,7 @@ def build(
     if calibration.ood_method == "feature_distance":
         tensors["centers"] = head.centers
     content = save(tensors)
-    text = card.render(name, title, backbone, calibration, report, created)
+    text = render_card(name, title, backbone, calibration, report, created)
     metrics = {
         "test_accuracy": report.accuracy,
         "test_accuracy_low": report.interval.low,
