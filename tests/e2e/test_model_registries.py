@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pytest
@@ -87,7 +88,11 @@ def test_service_replaces_the_model_when_the_alias_moves(
     mlflow.set_tracking_uri(server.url)
     register(write_large_model(tmp_path / "1", version="a"), "model", "live", "cats")
     later = register(write_large_model(tmp_path / "2", version="b"), "model", "next", "cats")
-    settings = {"source_poll": 0.2, "data_dir": tmp_path / "data", "allow_private_sources": True}
+    settings: dict[str, Any] = {
+        "source_poll": 0.2,
+        "data_dir": tmp_path / "data",
+        "allow_private_sources": True,
+    }
     with serve(tmp_path, models="cats=mlflow:models:/cats@live", **settings) as client:
 
         def classify() -> str:
