@@ -39,7 +39,7 @@ from backend.history.history import History
 from backend.history.monitor import DriftMonitor
 from backend.inference import runtimes
 from backend.inference.classifier import Classifier
-from backend.inference.errors import ArtifactError, SourceError
+from backend.inference.errors import ArtifactError
 from backend.inference.head_classifier import HeadClassifier
 from backend.inference.images.image_reader import ImageReader
 from backend.inference.large_images import LargeImages
@@ -253,8 +253,11 @@ def _create_registry(settings: Settings, memory: int | None) -> Registry:
     if settings.model_store.startswith("gs://"):
         try:
             from backend.registry.bucket import BucketStorage
-        except SourceError as error:  # google-cloud-storage is not installed
-            raise ArtifactError(f"PRISM_MODEL_STORE: {error}") from error
+        except ModuleNotFoundError as error:
+            raise ArtifactError(
+                "PRISM_MODEL_STORE: gs:// needs google-cloud-storage; run "
+                "`pip install -r requirements/gcs.txt`"
+            ) from error
 
         storage = BucketStorage(settings.model_store, settings.data_dir / "registry-copies")
     else:

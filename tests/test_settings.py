@@ -36,6 +36,18 @@ def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert (settings.max_bytes, settings.runtime, settings.port) == (123, "torch", 9000)
 
 
+def test_taught_models_are_open_on_the_loopback_interface_only() -> None:
+    assert Settings(models_open=True).models_open
+    with pytest.raises(ValidationError, match="loopback"):
+        Settings(models_open=True, host="0.0.0.0")
+
+
+@pytest.mark.parametrize("value", ["s3://bucket", "gs://", "gs://bucket/a b"])
+def test_model_store_is_a_folder_or_a_bucket(value: str) -> None:
+    with pytest.raises(ValidationError, match="gs://BUCKET/PREFIX"):
+        Settings(model_store=value)
+
+
 def test_settings_are_immutable() -> None:
     with pytest.raises(ValidationError):
         Settings().port = 1  # type: ignore[misc]

@@ -14,11 +14,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+import google.cloud.storage as storage
+from google.api_core import exceptions as api
+
 from backend.inference.errors import ArtifactError, SourceError
 from backend.inference.models import artifact
 from backend.registry.errors import ConflictError, StoreUnavailableError
 from backend.registry.storage import INDEX, NO_INDEX, ORPHAN_SECONDS, VERSIONS
-from backend.sources.gcs import TIMEOUT, api, gcs_errors, open_bucket, storage
+from backend.sources.gcs import TIMEOUT, gcs_errors, open_bucket
 
 _ATTEMPTS: Final = 4  # to write an object: a bucket permits one change of an object a second
 _DELAY: Final = 0.4  # s before the second attempt, doubled for each further one
