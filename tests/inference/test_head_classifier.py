@@ -23,7 +23,7 @@ from tests.inference.heads import CENTERS, TENSORS, write_backbone, write_head
 pytestmark = pytest.mark.anyio
 
 RED, GREEN, BLUE = (
-    encoded(Image.new("RGB", (64, 64), color)) for color in ("red", (0, 255, 0), "blue")
+    encoded(Image.new("RGB", (64, 64), color)) for color in ((96, 0, 0), (0, 96, 0), (0, 0, 96))
 )
 
 
