@@ -1,5 +1,7 @@
 """Fine-tuning starts at a head, and improves the loss."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -17,12 +19,15 @@ TRUTH = np.array([0, 1] * 8)
 
 
 @pytest.fixture
-def network(monkeypatch: pytest.MonkeyPatch) -> EfficientNetLite:
+def network(monkeypatch: pytest.MonkeyPatch) -> Iterator[EfficientNetLite]:
     use_tiny_scale(monkeypatch)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more would only wait for each other
     torch.manual_seed(0)
     network = networks.build(ARCHITECTURE, 10)
     assert isinstance(network, EfficientNetLite)
-    return network
+    yield network
+    torch.set_num_threads(threads)
 
 
 def test_network_starts_with_the_logits_of_the_head(network: EfficientNetLite) -> None:
@@ -40,13 +45,13 @@ def test_network_starts_with_the_logits_of_the_head(network: EfficientNetLite) -
 def test_loss_decreases_and_depends_on_the_seed_only(network: EfficientNetLite) -> None:
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     data = Photographs(IMAGES, TRUTH, SPEC)
-    losses = finetune(network, data, Schedule(epochs=6, rate=1e-3), CPU)
+    losses = finetune(network, data, Schedule(epochs=3, rate=1e-3), CPU)
     assert losses[-1] < losses[0]
     assert not network.training
     first = next(iter(before))
     assert not torch.equal(before[first], network.state_dict()[first])
     network.load_state_dict(before)
-    assert finetune(network, data, Schedule(epochs=6, rate=1e-3), CPU) == losses
+    assert finetune(network, data, Schedule(epochs=3, rate=1e-3), CPU) == losses
 
 
 def test_images_are_augmented_at_each_access() -> None:
