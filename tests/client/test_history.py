@@ -162,3 +162,15 @@ def test_malformed_history_raises_invalid_response(body: bytes) -> None:
         pytest.raises(InvalidResponse),
     ):
         client.history.page()
+
+
+def test_drift_of_a_model_is_returned(client: Client) -> None:
+    classified = client.classify(SEVEN, filename="seven.png")
+    drift = client.history.drift(classified.model.name, time_zone="Europe/Berlin")
+    assert (drift.model, drift.version) == (classified.model.name, classified.model.version)
+    assert (drift.images, drift.alert, drift.labels) == (1, False, ())
+    (day,) = drift.days
+    assert (day.images, dict(day.labels)) == (1, {classified.prediction: 1})
+    assert day.brightness is not None
+    assert {one.name for one in drift.statistics} >= {"labels", "confidence", "error_rate"}
+    assert not client.history.drift(drift.model, until=datetime(2020, 1, 1, tzinfo=UTC)).images
