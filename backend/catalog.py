@@ -12,6 +12,7 @@ from backend.inference.classifier import Classifier
 from backend.inference.errors import ArtifactError, ModelNotReadyError, UnknownModelError
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
+from backend.resources.allocator import release_freed_memory
 from backend.served_model import ServedModel
 from backend.sources.address import Address, parse_address, redact
 
@@ -126,6 +127,8 @@ class Catalog:
         while True:
             name, classifier = await self._to_measure.get()
             await self._choose_plan(name, partial(classifier.autotune, plans, self._activity))
+            # Networks that were compared and not chosen are freed.
+            await asyncio.to_thread(release_freed_memory)
 
     async def close(self) -> None:
         """Finish accepted images and stop the threads of all models."""
