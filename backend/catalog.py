@@ -16,6 +16,7 @@ from backend.inference.head_classifier import AnyClassifier, HeadClassifier, che
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact, Backbone
 from backend.registry.registry import Registry
+from backend.resources.allocator import release_freed_memory
 from backend.served_model import ServedModel
 from backend.sources.address import Address, parse_address, redact
 from backend.taught_models import LATEST, TaughtModels, close_unused
@@ -187,6 +188,8 @@ class Catalog:
             name, classifier = await self._to_measure.get()
             if any(model.classifier is classifier for model in self._models.values()):
                 await self._choose_plan(name, partial(classifier.autotune, plans, self._activity))
+                # Networks that were compared and not chosen are freed.
+                await asyncio.to_thread(release_freed_memory)
 
     async def replace(self, name: str, folder: Path) -> None:
         """Serve the model in `folder` under the name of a model of the operator, or a new name.

@@ -31,3 +31,10 @@ def return_freed_memory() -> bool:
         results = [mallopt(parameter, value) for parameter, value in _SETTINGS.items()]
         return 0 not in results
     return False
+
+
+def release_freed_memory() -> None:
+    """Return the freed memory that is below the thresholds, too. It takes some milliseconds."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # musl has no malloc_trim
+            ctypes.CDLL(None).malloc_trim(0)

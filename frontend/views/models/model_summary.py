@@ -65,6 +65,14 @@ def calibration_text(calibration: Calibration) -> str:
     return f"Calibrated on {images}{source}."
 
 
+def runtime_text(model: ModelInfo) -> str | None:
+    """Return the runtime of a loaded model, with its precision if it is not the usual fp32."""
+    if not model.runtime:
+        return None
+    is_quantized = model.precision not in (None, "fp32")
+    return f"Runtime: {model.runtime}" + (f" ({model.precision})" if is_quantized else "")
+
+
 def input_text(spec: InputSpec) -> str:
     """Return the input and its shape."""
     content = "the digit found in the image" if spec.kind == "digit" else "the image"

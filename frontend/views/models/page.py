@@ -79,7 +79,7 @@ def _show_details(service: Service, model: ModelInfo) -> None:
         for column, (name, value) in zip(st.columns(len(metrics)), metrics, strict=True):
             column.metric(name, value)
     facts = [model_summary.input_text(model.input)]
-    facts += [f"Runtime: {model.runtime}"] if model.runtime else []
+    facts += [text] if (text := model_summary.runtime_text(model)) else []
     facts += [f"License: {model.license}"] if model.license else []
     st.caption(escape(" · ".join(facts)))
     with st.expander(formatting.count(len(model.labels), "class", "classes")):

@@ -117,7 +117,7 @@ def test_alternative_loads_the_quantized_graph(tmp_path: Path) -> None:
 
 def test_missing_quantized_graph_raises_artifact_error() -> None:
     with pytest.raises(ArtifactError, match=r"no model\.int8\.onnx"):
-        runtimes.load(artifact.read(SHIPPED), "onnx", precision="int8")
+        runtimes.load(artifact.read(SHIPPED.with_name("mnist-mlp")), "onnx", precision="int8")
 
 
 @pytest.mark.skipif(find_spec("openvino") is not None, reason="openvino is installed")

@@ -72,3 +72,19 @@ def test_card_has_no_external_images_and_lower_headings() -> None:
 
 def test_calibration_text_is_singular_for_one_image() -> None:
     assert model_summary.calibration_text(CALIBRATION) == ("Calibrated on 1 image: mnist.")
+
+
+@pytest.mark.parametrize(
+    ("runtime", "precision", "text"),
+    [
+        ("onnx", "int8", "Runtime: onnx (int8)"),
+        ("onnx", "fp32", "Runtime: onnx"),
+        ("torch", None, "Runtime: torch"),
+        (None, None, None),
+    ],
+)
+def test_runtime_text_names_a_reduced_precision(
+    runtime: str | None, precision: str | None, text: str | None
+) -> None:
+    model = replace(MODEL, runtime=runtime, precision=precision)
+    assert model_summary.runtime_text(model) == text
