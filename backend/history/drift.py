@@ -148,7 +148,9 @@ def find_drift(observations: Sequence[Observation]) -> Drift:
         "labels": change_detection.bet_on_labels(codes[:MIN_REFERENCE], _MIN_LABEL_SHARE),
         "pixels": bet_on_sizes(columns["pixels"][0]),
     }
-    found, labels, size = [], (), 0
+    found: list[Statistic] = []
+    labels: tuple[LabelShare, ...] = ()
+    size = 0
     for name, (tested, averaged) in columns.items():
         bet = bets.get(name, change_detection.bet_on_tails)
         statistic, recent, reference = _test(

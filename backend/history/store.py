@@ -220,8 +220,10 @@ def _stored(row: Row[Any]) -> StoredRecord:
 
 
 def _observation(row: Row[Any]) -> Observation:
-    *values, is_confirmed = row
-    return Observation(*values, None if is_confirmed is None else bool(is_confirmed))
+    observation = Observation(*row)
+    if observation.is_confirmed is None:
+        return observation
+    return observation._replace(is_confirmed=bool(observation.is_confirmed))
 
 
 def _check_id(classification_id: str) -> None:

@@ -57,7 +57,7 @@ SERIES = {
     "confidence": Series(_confidence, lambda rng, size: rng.uniform(0.1, 0.5, size)),
     "set_size": Series(
         lambda rng, size: rng.geometric(0.6, size).astype(float),
-        lambda rng, size: rng.geometric(0.6, size) + 3.0,
+        lambda rng, size: rng.geometric(0.6, size).astype(float) + 3,
     ),
     "out_of_distribution": Series(
         lambda rng, size: rng.normal(size=size), lambda rng, size: rng.normal(2, 1, size)
