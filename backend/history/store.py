@@ -220,7 +220,7 @@ def _stored(row: Row[Any]) -> StoredRecord:
 
 
 def _observation(row: Row[Any]) -> Observation:
-    observation = Observation(*row)
+    observation = Observation._make(row)
     if observation.is_confirmed is None:
         return observation
     return observation._replace(is_confirmed=bool(observation.is_confirmed))

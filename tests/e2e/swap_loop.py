@@ -112,7 +112,7 @@ def main() -> None:
             upload(backend.url, seed)
         load = Load(backend.url)
         time.sleep(5)
-        figures = {"memory_before": memory(backend)}
+        figures: dict[str, float] = {"memory_before": memory(backend)}
         started = time.monotonic()
         with Client(backend.url) as client:
             for number in range(swaps):

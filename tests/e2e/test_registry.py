@@ -15,7 +15,7 @@ ROUNDS = 3
 
 
 def test_every_worker_applies_changes_and_no_request_fails(tmp_path: Path) -> None:
-    with BackendProcess(PRISM_DATA_DIR=str(tmp_path), **ENVIRON) as backend:
+    with BackendProcess(None, PRISM_DATA_DIR=str(tmp_path), **ENVIRON) as backend:
         backend.wait_until_ready()
         for seed in (1, 2):
             upload(backend.url, seed)
@@ -33,7 +33,7 @@ def test_every_worker_applies_changes_and_no_request_fails(tmp_path: Path) -> No
 def test_kill_during_activations_leaves_a_version_that_works(tmp_path: Path) -> None:
     environ = ENVIRON | {"PRISM_DATA_DIR": str(tmp_path), "WEB_CONCURRENCY": "1"}
     for number in range(ROUNDS):
-        with BackendProcess(**environ) as backend:
+        with BackendProcess(None, **environ) as backend:
             backend.wait_until_ready()
             if number == 0:
                 for seed in (1, 2):
@@ -47,7 +47,7 @@ def test_kill_during_activations_leaves_a_version_that_works(tmp_path: Path) -> 
                     url = f"{backend.url}/models/letters/versions/{version}/activate"
                     httpx.post(url, trust_env=False).raise_for_status()
             killer.join()
-    with BackendProcess(**environ) as backend:
+    with BackendProcess(None, **environ) as backend:
         backend.wait_until_ready()
         assert active_labels(backend.url, 1) <= {"a 1", "a 2"}
         assert upload(backend.url, 3) == 3

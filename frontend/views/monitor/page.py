@@ -39,8 +39,6 @@ def show_page() -> None:
         period = st.selectbox(
             "Days", list(PERIODS), index=1, key="monitored-days", bind="query-params"
         )
-    if model is None:
-        return
     since = datetime.now(UTC) - timedelta(days=PERIODS[period])
     try:
         drift = service.client.history.drift(model, since=since, time_zone=_time_zone().key)

@@ -106,7 +106,7 @@ def test_drift_needs_the_history(tmp_path: Path) -> None:
 def test_gauges_have_the_state_of_the_model(client: TestClient, tmp_path: Path) -> None:
     store_drift(tmp_path)
     assert "prism_drift_alert{" not in client.get("/metrics").text
-    client.app_state["drift_monitor"].wait()  # type: ignore[attr-defined]
+    client.app_state["drift_monitor"].wait()
     assert value(client, "prism_drift_alert", model="fake") == 1
     labels = {"model": "fake", "statistic": "confidence"}
     assert value(client, "prism_drift_evidence", **labels) >= THRESHOLD

@@ -12,6 +12,7 @@ from starlette.testclient import TestClient
 from backend.app import create_app
 from backend.inference import runtimes
 from backend.inference.models.artifact import Artifact
+from backend.inference.models.head import MAX_HEAD_BYTES
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.keys import hash_key
 from backend.registry import uploads
@@ -239,7 +240,7 @@ def test_head_of_another_format_is_refused(
 @pytest.mark.parametrize(
     ("part", "size"),
     [
-        ("head", uploads.MAX_HEAD_BYTES + 1),
+        ("head", MAX_HEAD_BYTES + 1),
         ("manifest", uploads.MAX_MANIFEST_BYTES + 1),
         ("card", uploads.MAX_CARD_BYTES + 1),
     ],

@@ -30,7 +30,7 @@ def select(size: int = 1) -> ImageSelection:
 
 
 def test_selection_is_found_by_its_token_until_it_is_discarded() -> None:
-    store, selection = SelectionStore(), select()
+    store, selection = SelectionStore[ImageSelection](), select()
     store.put(selection)
     assert store.find(selection.token) is selection
     assert store.find("another") is None
@@ -41,7 +41,7 @@ def test_selection_is_found_by_its_token_until_it_is_discarded() -> None:
 
 def test_selection_without_access_expires() -> None:
     clock = Clock()
-    store, accessed, unused = SelectionStore(clock), select(), select()
+    store, accessed, unused = SelectionStore[ImageSelection](clock), select(), select()
     store.put(accessed)
     store.put(unused)
     clock.now = selections.EXPIRE_AFTER - 1
@@ -55,7 +55,7 @@ def test_selection_expires_on_an_idle_server(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(selections, "EXPIRE_AFTER", 0.1)
-    store, unused = SelectionStore(), select()
+    store, unused = SelectionStore[ImageSelection](), select()
     store.put(unused)
     finalized = threading.Event()
     weakref.finalize(unused, finalized.set)
@@ -64,7 +64,10 @@ def test_selection_expires_on_an_idle_server(
 
 
 def test_least_recently_used_selection_is_evicted() -> None:
-    store, first, second, third = SelectionStore(max_bytes=100), *(select(40) for _ in range(3))
+    store, first, second, third = (
+        SelectionStore[ImageSelection](max_bytes=100),
+        *(select(40) for _ in range(3)),
+    )
     store.put(first)
     store.put(second)
     store.find(first.token)
@@ -73,14 +76,14 @@ def test_least_recently_used_selection_is_evicted() -> None:
 
 
 def test_latest_selection_may_exceed_the_limit() -> None:
-    store, large = SelectionStore(max_bytes=100), select(400)
+    store, large = SelectionStore[ImageSelection](max_bytes=100), select(400)
     store.put(large)
     assert store.find(large.token) is large
 
 
 def test_default_limit_is_a_share_of_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "memory_limit", lambda _: 400)
-    store, first, second = SelectionStore(), select(60), select(60)
+    store, first, second = SelectionStore[ImageSelection](), select(60), select(60)
     store.put(first)
     store.put(second)
     assert [store.find(one.token) for one in (first, second)] == [None, second]
@@ -90,7 +93,7 @@ def test_selections_with_too_many_open_zips_are_evicted(monkeypatch: pytest.Monk
     monkeypatch.setattr(selections, "MAX_OPEN_ZIPS", 1)
     file = File("mine.zip", zipped(**{"a.png": b"a", "b.png": b"b"}))
     first, second = (ImageSelection(archives.extract(file)[0]) for _ in range(2))
-    store = SelectionStore()
+    store = SelectionStore[ImageSelection]()
     store.put(first)
     store.put(second)
     assert [store.find(one.token) for one in (first, second)] == [None, second]
