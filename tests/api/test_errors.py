@@ -22,7 +22,7 @@ def leaf_classes(kind: type[PrismError]) -> set[type[PrismError]]:
 
 
 def test_every_error_that_clients_receive_has_a_code() -> None:
-    operator_errors = {errors.ArtifactError, errors.UnreachableError, errors.RuntimeMissingError}
+    operator_errors = {errors.ArtifactError, errors.UnreachableError}
     error_classes = {
         kind for kind in leaf_classes(PrismError) if kind.__module__.startswith("backend")
     }

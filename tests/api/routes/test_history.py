@@ -256,7 +256,9 @@ def test_thumbnail_has_the_rest_of_the_deadline(
 ) -> None:
     given: list[float] = []
 
-    async def add(_: History, fields: object, content: bytes, seconds: float) -> bool:
+    async def add(
+        _: History, fields: object, content: bytes, seconds: float, *, brightness: object
+    ) -> bool:
         given.append(seconds)
         return True
 
