@@ -86,7 +86,7 @@ def _serve_prism(listener: socket.socket, folder: str, *, is_accepting: bool) ->
         model = models[-1].classifier
         labels, timings = model.manifest.labels, Timings(0.1, 0.1, 0.1)
         return model, ClassificationResult(
-            labels, probabilities, ranking, timings, -3.0, True, model._set_size
+            labels, probabilities, ranking, timings, -3.0, True, model._label._set_size
         )
 
     def reject(*_: object) -> None:

@@ -141,13 +141,15 @@ def _choose_class() -> None:
 
 
 def _show_uploader(label: str | None) -> None:
+    if label is None:
+        st.caption("Name the class first; then add its images.")
+        return
     key = f"teach files {st.session_state.setdefault(_ROUND, 0)}"
     with st.container(key=_UPLOADER):
         st.file_uploader(
-            f"Images of {escape(label)}" if label else "Images (name the class first)",
+            f"Images of {escape(label)}",
             accept_multiple_files=True,
             key=key,
-            disabled=label is None,
             on_change=_take_files,
             args=(key, label),
         )
