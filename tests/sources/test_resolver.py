@@ -64,15 +64,20 @@ def start(folder: Path, address: Address) -> subprocess.Popen[str]:
 
 
 def fetch_processes() -> set[int]:
-    """Return the ids of all processes that download a model."""
+    """Return the ids of all processes that download a model for the current test.
+
+    Other tests, which run at the same time, have such processes, too.
+    """
+    test = f"PYTEST_CURRENT_TEST={os.environ['PYTEST_CURRENT_TEST']}".encode()
     processes = set()
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             arguments = path.read_bytes().split(b"\0")
             state = (path.parent / "stat").read_text().rpartition(")")[2].split()[0]
+            environ = (path.parent / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if b"backend.sources" in arguments and state != "Z":
+        if b"backend.sources" in arguments and state != "Z" and test in environ:
             processes.add(int(path.parent.name))
     return processes
 
