@@ -102,7 +102,9 @@ def test_listed_users_see_the_history(
         navigation.get_by_role("link", name="History").click()
         expect(main(page).get_by_text("· first.png").first).to_be_visible()
         sign_out = page.get_by_test_id("stSidebar").get_by_role("button", name="Sign out")
-        sign_out.click()
+        # The provider's page must be open, else its navigation would interrupt the next one.
+        with page.expect_event("framenavigated", lambda frame: "end_session" in frame.url):
+            sign_out.click()
         expect(sign_out).to_have_count(0)
         page.goto(f"{url}/history")
         expect(main(page).get_by_text("Sign in to open this page.")).to_be_visible()
