@@ -73,6 +73,13 @@ def test_only_sqlite_is_written_now_and_without_thumbnails(store: Store, url: st
     assert store.add_now([make_record()]) is url.startswith("sqlite")
 
 
+def test_unusable_row_is_left_to_the_thread(sqlite_store: Store) -> None:
+    record, unusable = make_record(), make_record(filename="\udc80.png")
+    assert not sqlite_store.add_now([record, unusable])
+    assert sqlite_store.add([record, unusable]) == {unusable["id"]}
+    assert ids(sqlite_store) == [record["id"]]
+
+
 def test_commits_of_the_thread_bound_the_log_of_sqlite(sqlite_store: Store, tmp_path: Path) -> None:
     for count in range(1, 1000):
         add = sqlite_store.add if count % 64 == 0 else sqlite_store.add_now
