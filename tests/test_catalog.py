@@ -1,10 +1,12 @@
 """The catalog: which models are served, and their plans."""
 
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
+from backend import catalog
 from backend.catalog import choose_auto, choose_default, discover
 from backend.inference.errors import ArtifactError, InferenceError
 from backend.inference.models import artifact
@@ -125,6 +127,17 @@ def test_plans_of_loaded_models_are_stored(tmp_path: Path) -> None:
         while len(list((tmp_path / "data" / "plans").glob("*.json"))) < 2:
             assert time.monotonic() < end
             time.sleep(0.01)
+
+
+def test_memory_is_released_after_each_measured_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    released = threading.Semaphore(0)
+    monkeypatch.setattr(catalog, "release_freed_memory", released.release)
+    write_model(tmp_path / "models", preprocess=GRAY)
+    with serve(tmp_path / "models", GrayRuntime(), measure=True, data_dir=tmp_path / "data"):
+        assert released.acquire(timeout=TIMEOUT)
+    assert len(list((tmp_path / "data" / "plans").glob("*.json"))) == 1
 
 
 def test_measure_false_measures_nothing(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 Records with an existing id are skipped: an earlier attempt stored them.
 """
 
-import sqlite3
 from collections.abc import Sequence
 from datetime import UTC
 from functools import lru_cache
@@ -97,7 +96,7 @@ class SqliteInserter:
             return False
         try:
             _execute(self._immediate, records)
-        except sqlite3.Error:
+        except Exception:  # the thread tries again, and reports or retries what fails there, too
             return False
         return True
 

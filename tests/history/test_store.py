@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 import numpy as np
 import pytest
 
+from backend.history.database import open_engine, prepare
 from backend.history.errors import HistoryUnavailableError, NoImageError, UnknownClassificationError
+from backend.history.inserts import SqliteInserter
 from backend.history.record import (
     DailyAccuracy,
     Feedback,
@@ -68,9 +70,29 @@ def test_record_is_stored_now_unless_the_database_is_locked(
     assert ids(sqlite_store, NO_FILTERS) == [one["id"] for one in reversed(records)]
 
 
+def test_event_loop_waits_for_no_lock_and_no_checkpoint(tmp_path: Path) -> None:
+    engine = open_engine("", tmp_path)
+    prepare(engine)
+    inserter = SqliteInserter(engine)
+    inserter.prepare()
+    assert inserter._immediate is not None
+    cursor = inserter._immediate.cursor()
+    for pragma in ("busy_timeout", "wal_autocheckpoint"):
+        assert cursor.execute(f"PRAGMA {pragma}").fetchone() == (0,)
+    inserter.close()
+    engine.dispose()
+
+
 def test_only_sqlite_is_written_now_and_without_thumbnails(store: Store, url: str) -> None:
     assert not store.add_now([make_record(thumbnail=b"webp")])
     assert store.add_now([make_record()]) is url.startswith("sqlite")
+
+
+def test_unusable_row_is_left_to_the_thread(sqlite_store: Store) -> None:
+    record, unusable = make_record(), make_record(filename="\udc80.png")
+    assert not sqlite_store.add_now([record, unusable])
+    assert sqlite_store.add([record, unusable]) == {unusable["id"]}
+    assert ids(sqlite_store) == [record["id"]]
 
 
 def test_commits_of_the_thread_bound_the_log_of_sqlite(sqlite_store: Store, tmp_path: Path) -> None:
