@@ -16,6 +16,7 @@ from client.history import (
     HistoryStorage,
     StoredClassification,
 )
+from client.shadow import Shadow, ShadowAgreement, ShadowCorrected, ShadowMedians
 from client.types import (
     Backbone,
     Calibration,
@@ -42,7 +43,7 @@ __all__ = [
     "Classification", "Client", "ClientError", "Drift", "DriftDay", "DriftStatistic", "Embedding",
     "Explanation", "HistoryFilters", "HistoryPage", "HistoryStorage", "InputSpec",
     "InvalidResponse", "ItemError", "LabelChange", "ModelCard", "ModelInfo", "ModelRef",
-    "ModelVersion", "ModelVersions", "Models", "ServiceInfo", "StoredClassification", "Timings",
-    "base_url",
+    "ModelVersion", "ModelVersions", "Models", "ServiceInfo", "Shadow", "ShadowAgreement",
+    "ShadowCorrected", "ShadowMedians", "StoredClassification", "Timings", "base_url",
 ]
 # fmt: on

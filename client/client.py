@@ -23,6 +23,7 @@ from client.parsing import (
     parse_versions,
 )
 from client.session import Part, Session, Timeout
+from client.shadow import Shadow, parse_shadow
 from client.types import (
     Classification,
     Embedding,
@@ -196,6 +197,32 @@ class Client:
     def delete_version(self, name: str, version: int) -> None:
         """Delete a stored version; BackendError has the status 409 if it is the active one."""
         with self._session.request("DELETE", f"{_path(name)}/versions/{version}"):
+            pass
+
+    def shadow(self, name: str) -> Shadow | None:
+        """Return the shadow of a taught model with its results; None if it has none."""
+        try:
+            with self._session.request("GET", f"{_path(name)}/shadow") as response:
+                return parse_shadow(_json(response))
+        except BackendError as error:
+            if error.code == "no_shadow":
+                return None
+            raise
+
+    def set_shadow(self, name: str, version: int, share: float = 1.0) -> Shadow:
+        """Let a version that is not active classify a `share` of the images, and return nothing.
+
+        `share` is in (0, 1]. If the version is the shadow already, only the share changes.
+        BackendError has the status 404 if there is no such version, and 409 if it is active or the
+        backend has no history.
+        """
+        body = {"version": version, "share": share}
+        with self._session.request("PUT", f"{_path(name)}/shadow", json=body) as response:
+            return parse_shadow(_json(response))
+
+    def remove_shadow(self, name: str) -> None:
+        """End the shadow of a taught model; do nothing if it has none."""
+        with self._session.request("DELETE", f"{_path(name)}/shadow"):
             pass
 
     def delete_model(self, name: str) -> None:
