@@ -1,14 +1,14 @@
 """Repeated activation of two versions under load: does a request fail, does memory grow?
 
-python -m tests.e2e.swap_loop 1000
+python -m tests.e2e.swap_loop 1000 --workers 2
 
-Starts a backend with two workers and clients that classify without pause, on the active version and
-on named ones. Every activation must be seen by every worker.
+Starts a backend and clients that classify without pause, on the active version and on named ones.
+Every activation must be seen by every worker. The memory of all workers is printed on the way.
 """
 
+import argparse
 import json
 import resource
-import sys
 import tempfile
 import threading
 import time
@@ -92,37 +92,43 @@ def seconds_until_active(url: str, label: str) -> float:
 
 
 def memory(backend: BackendProcess) -> int:
-    """Return the bytes that the workers use."""
+    """Return the bytes that the workers, or a service without workers, use."""
+    pid = backend.process.pid
     pages = (
-        int(Path(f"/proc/{pid}/statm").read_text().split()[1])
-        for pid in child_workers(backend.process.pid)
+        int(Path(f"/proc/{each}/statm").read_text().split()[1])
+        for each in child_workers(pid) or [pid]
     )
     return sum(pages) * resource.getpagesize()
 
 
 def main() -> None:
     """Activate versions, and print the statuses and the memory."""
-    swaps = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
+    parser = argparse.ArgumentParser(description="Activate two versions in turn under load.")
+    parser.add_argument("swaps", type=int, nargs="?", default=1000)
+    parser.add_argument("--workers", default="2")
+    options = parser.parse_args()
     with (
         tempfile.TemporaryDirectory() as folder,
-        BackendProcess(None, PRISM_DATA_DIR=folder, **ENVIRON) as backend,
+        BackendProcess(
+            None, **ENVIRON | {"PRISM_DATA_DIR": folder, "WEB_CONCURRENCY": options.workers}
+        ) as backend,
     ):
         backend.wait_until_ready()
         for seed in (1, 2):
             upload(backend.url, seed)
         load = Load(backend.url)
         time.sleep(5)
-        figures: dict[str, float] = {"memory_before": memory(backend)}
         started = time.monotonic()
         with Client(backend.url) as client:
-            for number in range(swaps):
+            for number in range(options.swaps):
+                if number in (0, 100) or number % 500 == 0:
+                    print(number, "swaps:", memory(backend) >> 20, "MiB", flush=True)
                 client.activate("letters", 1 + number % 2)
-        figures["seconds"] = round(time.monotonic() - started, 1)
-        figures["memory_after"] = memory(backend)
+        figures = {"seconds": round(time.monotonic() - started, 1), "MiB": memory(backend) >> 20}
         statuses = load.stop()
-        label = f"a {1 + (swaps - 1) % 2}"
-        seconds = seconds_until_active(backend.url, label)
-        print(json.dumps({"swaps": swaps, "statuses": statuses, "seen_after": seconds} | figures))
+        seconds = seconds_until_active(backend.url, f"a {1 + (options.swaps - 1) % 2}")
+        figures |= {"swaps": options.swaps, "seen_after": round(seconds, 2)}
+        print(json.dumps(figures | {"statuses": statuses}))
         assert set(statuses) == {200}
 
 
