@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 # Polled by machines: not logged at INFO, not traced.
-PROBES: Final = frozenset(("/health", "/ready", "/metrics"))
+PROBES: Final = frozenset(
+    ("/health", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready")
+)
 
 _TRACEPARENT: Final = re.compile(
     rb"[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"

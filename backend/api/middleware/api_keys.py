@@ -12,7 +12,7 @@ from backend.api.scopes import API_KEY, missing_key_error
 from backend.keys import ApiKey, hash_key
 
 # Compared with the whole path, as the router does: a part of a path can be spelled in many ways.
-_PUBLIC_PATHS: Final = frozenset({"/health", "/ready"})
+_PUBLIC_PATHS: Final = frozenset({"/health", "/ready", "/v2/health/live", "/v2/health/ready"})
 _PUBLIC_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -20,7 +20,7 @@ class ApiKeyMiddleware:
     """ASGI middleware that refuses requests without one of `keys`.
 
     It sets `api_key` and `key_name` in the state of accepted requests; the routes check the scopes
-    of the key. Only GET and HEAD of /health and /ready need no key.
+    of the key. Only GET and HEAD of the probes need no key.
     """
 
     def __init__(self, app: ASGIApp, keys: Sequence[ApiKey]) -> None:

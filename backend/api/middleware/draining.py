@@ -13,7 +13,7 @@ from backend.inference.errors import ClosedError
 ACCEPTED: Final = "accepted"
 CONNECTION: Final = "connection"
 
-_ALWAYS_SERVED: Final = ("/health", "/metrics", "/")
+_ALWAYS_SERVED: Final = ("/health", "/v2/health/live", "/metrics", "/")
 
 
 class DrainState:
