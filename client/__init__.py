@@ -6,18 +6,18 @@ classification = Client("http://localhost:8000").classify(content, filename="sev
 print(classification.prediction, classification.confidence)
 """
 
-from client.client import Client
-from client.drift import Drift, DriftDay, DriftStatistic, LabelChange
-from client.errors import BackendError, BackendUnreachable, ClientError, InvalidResponse
-from client.history import (
+from .client import Client
+from .drift import Drift, DriftDay, DriftStatistic, LabelChange
+from .errors import BackendError, BackendUnreachable, ClientError, InvalidResponse
+from .history import (
     Accuracy,
     HistoryFilters,
     HistoryPage,
     HistoryStorage,
     StoredClassification,
 )
-from client.shadow import Shadow, ShadowAgreement, ShadowCorrected, ShadowMedians
-from client.types import (
+from .shadow import Shadow, ShadowAgreement, ShadowCorrected, ShadowMedians
+from .types import (
     Backbone,
     Calibration,
     Classification,
@@ -35,7 +35,7 @@ from client.types import (
     ServiceInfo,
     Timings,
 )
-from client.url import base_url
+from .url import base_url
 
 # fmt: off
 __all__ = [

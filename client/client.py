@@ -1,30 +1,29 @@
 """Client of the backend: one method per request, with typed responses."""
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
-from urllib.parse import quote
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from time import sleep
+from typing import Any
 
 import requests
 from requests.auth import AuthBase
 
-from client.errors import BackendError, InvalidResponse
-from client.history import History
-from client.parsing import (
-    Object,
-    parse_card,
-    parse_classification,
-    parse_embedding,
-    parse_info,
-    parse_item,
-    parse_models,
-    parse_object,
-    parse_version,
-    parse_versions,
+from . import calls
+from .errors import BackendError, ClientError
+from .files import (
+    MAX_ATTEMPTS,
+    FileResult,
+    OnWait,
+    PendingBatch,
+    find_images,
+    ignore_wait,
+    read_batches,
+    require_folder,
 )
-from client.session import Part, Session, Timeout
-from client.shadow import Shadow, parse_shadow
-from client.types import (
+from .history import History
+from .session import Session, Timeout
+from .shadow import Shadow
+from .types import (
     Classification,
     Embedding,
     ItemError,
@@ -38,17 +37,16 @@ from client.types import (
 CONNECT_TIMEOUT = 3.05  # s, just above the 3 s after which TCP retransmits a SYN
 READ_TIMEOUT = 30.0  # s
 
-T = TypeVar("T")
-
 
 class Client:
     """Client of the backend at `url`, safe to share between threads.
 
     `connect_timeout` and `read_timeout` are in seconds; the latter bounds the time between two
     chunks of a response. `api_key` is the key of the backend; `auth` authenticates against a proxy
-    in front of it, for example Cloud Run. Raise ValueError if `url` is not an http(s) URL or
-    `api_key` has invalid characters. All methods raise only BackendUnreachable, BackendError and
-    InvalidResponse.
+    in front of it, for example Cloud Run. A request is sent up to `max_attempts` times while it
+    fails temporarily, after the backend's Retry-After; those of `classify_batch`, `embed` and
+    `history` are sent once. Raise ValueError if `url` is not an http(s) URL or `api_key` has
+    invalid characters. All methods raise only BackendUnreachable, BackendError and InvalidResponse.
     """
 
     def __init__(
@@ -59,9 +57,15 @@ class Client:
         auth: AuthBase | None = None,
         connect_timeout: float = CONNECT_TIMEOUT,
         read_timeout: float = READ_TIMEOUT,
+        max_attempts: int = 1,
     ) -> None:
-        timeout = (connect_timeout, read_timeout)
-        self._session = Session(url, api_key=api_key, auth=auth, timeout=timeout)
+        self._session = Session(
+            url,
+            api_key=api_key,
+            auth=auth,
+            timeout=(connect_timeout, read_timeout),
+            max_attempts=max_attempts,
+        )
         self.url = self._session.url
         self.history = History(self._session.request)
 
@@ -94,15 +98,18 @@ class Client:
         input of the model, with `explain` a heat map of what decided. Without `store` it is not
         stored in the history.
         """
-        with self._session.request(
-            "POST",
-            "/classify",
-            query=_query(model, top_k, coverage, store)
-            | ({"model_input": "true"} if model_input else {})
-            | ({"explain": "true"} if explain else {}),
-            files=[_part(filename, image)],
-        ) as response:
-            return parse_classification(_json(response), filename)
+        return self._session.send(
+            calls.classify(
+                image,
+                filename,
+                model=model,
+                top_k=top_k,
+                coverage=coverage,
+                model_input=model_input,
+                explain=explain,
+                store=store,
+            )
+        )
 
     def classify_batch(
         self,
@@ -118,18 +125,59 @@ class Client:
         The result of an invalid image is an ItemError. If the response ends early, raise
         InvalidResponse after the results that arrived.
         """
-        query = _query(model, top_k, coverage, store)
-        return self._results("/classify/batch", query, images, parse_item)
+        return self._session.stream(
+            calls.classify_batch(images, model=model, top_k=top_k, coverage=coverage, store=store)
+        )
+
+    def classify_files(
+        self,
+        paths: Iterable[Path],
+        *,
+        model: str | None = None,
+        top_k: int | None = None,
+        coverage: float | None = None,
+        store: bool = True,
+        max_attempts: int = MAX_ATTEMPTS,
+        on_wait: OnWait = ignore_wait,
+    ) -> Iterator[FileResult]:
+        """Classify image files; yield each path with its classification or error, in order.
+
+        At most 16 files and 8 MB, or one larger file, are in memory. Images and requests that fail
+        temporarily are sent up to `max_attempts` times, after the backend's Retry-After; `on_wait`
+        is called with the error and the seconds before each wait. A file that cannot be read or
+        classified has an error; without a backend that classifies, the errors of Client are raised.
+        """
+        for batch in read_batches(paths):
+            pending = PendingBatch(batch, max_attempts, on_wait)
+            while files := pending.next_request():
+                results: list[Classification | ItemError] = []
+                error: ClientError | None = None
+                try:
+                    for result in self.classify_batch(
+                        files, model=model, top_k=top_k, coverage=coverage, store=store
+                    ):
+                        results.append(result)  # noqa: PERF402 (keeps what arrives before an error)
+                except ClientError as exc:
+                    error = exc
+                sleep(pending.update(results, error))
+            yield from pending.results()
+
+    def classify_folder(self, folder: Path, **options: Any) -> Iterator[FileResult]:
+        """Classify all images below `folder`, sorted by name; `options` of `classify_files`.
+
+        Images are files whose names end as those of images do; names that start with a dot, and
+        links to folders, are left out. Raise NotADirectoryError if `folder` is none.
+        """
+        require_folder(folder)
+        return self.classify_files(find_images(folder), **options)
 
     def models(self, *, timeout: Timeout | None = None) -> Models:
         """Return all served models; `timeout` replaces the connect and the read timeout."""
-        with self._session.request("GET", "/models", timeout=timeout) as response:
-            return parse_models(_json(response))
+        return self._session.send(calls.models(), timeout)
 
     def model(self, name: str) -> ModelCard:
         """Return a served model with its model card."""
-        with self._session.request("GET", _path(name)) as response:
-            return parse_card(_json(response))
+        return self._session.send(calls.model(name))
 
     def ready(self) -> bool:
         """Return whether the default model is ready; the backend responds with 503 until it is."""
@@ -143,8 +191,7 @@ class Client:
 
     def info(self) -> ServiceInfo:
         """Return the name and the version of the service."""
-        with self._session.request("GET", "/") as response:
-            return parse_info(_json(response))
+        return self._session.send(calls.info())
 
     def embed(
         self, files: Sequence[tuple[str, bytes]], model: str = "photos"
@@ -154,7 +201,7 @@ class Client:
         `model` is the backbone, or a model taught on it. The result of an invalid image is an
         ItemError. If the response ends early, raise InvalidResponse after the results that arrived.
         """
-        return self._results("/embed", {"model": model}, files, parse_embedding)
+        return self._session.stream(calls.embed(files, model))
 
     def put_model(
         self,
@@ -171,39 +218,24 @@ class Client:
         served. BackendError has the status 401 or 403 without permission, 409 if `name` is not
         that of a taught model, and 422 if the model is invalid.
         """
-        parts: list[Part] = [
-            ("manifest", ("manifest.json", json.dumps(manifest).encode(), "application/json")),
-            ("head", ("head.safetensors", head, "application/octet-stream")),
-        ]
-        if card is not None:
-            parts.append(("card", ("README.md", card.encode(), "text/markdown; charset=utf-8")))
-        query = {} if activate else {"activate": "false"}
-        if reason is not None:
-            query["reason"] = reason
-        with self._session.request("PUT", _path(name), query=query, files=parts) as response:
-            return parse_version(_json(response))
+        return self._session.send(calls.put_model(name, manifest, head, card, reason, activate))
 
     def versions(self, name: str) -> ModelVersions:
         """Return the stored versions of a taught model."""
-        with self._session.request("GET", f"{_path(name)}/versions") as response:
-            return parse_versions(_json(response))
+        return self._session.send(calls.versions(name))
 
     def activate(self, name: str, version: int) -> ModelVersion:
         """Serve a stored version of a taught model from now on."""
-        path = f"{_path(name)}/versions/{version}/activate"
-        with self._session.request("POST", path) as response:
-            return parse_version(_json(response))
+        return self._session.send(calls.activate(name, version))
 
     def delete_version(self, name: str, version: int) -> None:
         """Delete a stored version; BackendError has the status 409 if it is the active one."""
-        with self._session.request("DELETE", f"{_path(name)}/versions/{version}"):
-            pass
+        self._session.send(calls.delete_version(name, version))
 
     def shadow(self, name: str) -> Shadow | None:
         """Return the shadow of a taught model with its results; None if it has none."""
         try:
-            with self._session.request("GET", f"{_path(name)}/shadow") as response:
-                return parse_shadow(_json(response))
+            return self._session.send(calls.shadow(name))
         except BackendError as error:
             if error.code == "no_shadow":
                 return None
@@ -216,19 +248,15 @@ class Client:
         BackendError has the status 404 if there is no such version, and 409 if it is active or the
         backend has no history.
         """
-        body = {"version": version, "share": share}
-        with self._session.request("PUT", f"{_path(name)}/shadow", json=body) as response:
-            return parse_shadow(_json(response))
+        return self._session.send(calls.set_shadow(name, version, share))
 
     def remove_shadow(self, name: str) -> None:
         """End the shadow of a taught model; do nothing if it has none."""
-        with self._session.request("DELETE", f"{_path(name)}/shadow"):
-            pass
+        self._session.send(calls.remove_shadow(name))
 
     def delete_model(self, name: str) -> None:
         """Delete a taught model with all its versions."""
-        with self._session.request("DELETE", _path(name)):
-            pass
+        self._session.send(calls.delete_model(name))
 
     def export_model(self, name: str, *, softmax: bool = False, temperature: bool = False) -> bytes:
         """Return a taught model as a zip with an ONNX graph of the backbone and the head.
@@ -236,57 +264,6 @@ class Client:
         The graph returns logits; with `temperature` calibrated logits, and with `softmax`
         probabilities.
         """
-        options = {"softmax": softmax, "temperature": temperature}
-        query = {option: "true" for option, is_set in options.items() if is_set}
-        with self._session.request("GET", f"{_path(name)}/export", query=query) as response:
-            return response.content
-
-    def _results(
-        self,
-        path: str,
-        query: Mapping[str, str],
-        files: Sequence[tuple[str, bytes]],
-        parse: Callable[[Object, str | None], T],
-    ) -> Iterator[T]:
-        """Send files in one request; yield a result per line of the response."""
-        if not files:
-            return
-        parts = [_part(name, content) for name, content in files]
-        received = 0
-        with self._session.request("POST", path, query=query, files=parts) as response:
-            for line in response.iter_lines():
-                if not line.strip():
-                    continue
-                if received == len(files):
-                    raise InvalidResponse("more results than images")
-                yield parse(parse_object(line), files[received][0])
-                received += 1
-        if received < len(files):
-            raise InvalidResponse(f"{len(files)} images, but only {received} results")
-
-
-def _query(
-    model: str | None, top_k: int | None, coverage: float | None, store: bool
-) -> dict[str, str]:
-    query = {
-        "model": model,
-        "top_k": top_k,
-        "coverage": coverage,
-        "store": None if store else "false",
-    }
-    return {key: str(value) for key, value in query.items() if value is not None}
-
-
-def _part(filename: str, content: bytes) -> Part:
-    """Return a form part; the backend detects the media type from the content."""
-    printable = "".join(c if c.isprintable() else "_" for c in filename)
-    name = printable.encode("utf-8", "replace").decode("utf-8") or "image"
-    return ("file", (name, content, "application/octet-stream"))
-
-
-def _json(response: requests.Response) -> Object:
-    return parse_object(response.content)
-
-
-def _path(model: str) -> str:
-    return f"/models/{quote(model, safe='')}"
+        return self._session.send(
+            calls.export_model(name, softmax=softmax, temperature=temperature)
+        )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from client.parsing import (
+from .parsing import (
     Object,
     as_bool,
     as_datetime,

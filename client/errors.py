@@ -3,7 +3,8 @@
 ClientError
 ├── BackendUnreachable   no response: the connection failed or timed out
 ├── BackendError         a response with a status of 300 or more, and its problem document
-└── InvalidResponse      a response that does not follow the API, or ends early
+├── InvalidResponse      a response that does not follow the API, or ends early
+└── UnreadableFile       a file that was not sent; only a result of classify_files
 """
 
 
@@ -48,3 +49,7 @@ class BackendError(ClientError):
 
 class InvalidResponse(ClientError):  # noqa: N818 (names the cause)
     """A response that does not follow the API: the URL may belong to another service."""
+
+
+class UnreadableFile(ClientError):  # noqa: N818 (names the cause)
+    """A file that cannot be read; the message continues a sentence that starts with its name."""

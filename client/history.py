@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 import requests
 
-from client.drift import Drift, parse_drift
-from client.parsing import (
+from .drift import Drift, parse_drift
+from .parsing import (
     Object,
     as_bool,
     as_datetime,
@@ -22,7 +22,7 @@ from client.parsing import (
     parse_object,
     parse_result,
 )
-from client.types import ClassScore, ModelRef, Timings
+from .types import ClassScore, ModelRef, Timings
 
 SendRequest = Callable[..., AbstractContextManager[requests.Response]]
 

@@ -4,12 +4,13 @@ import base64
 import binascii
 import json
 import math
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar, cast
 
-from client.errors import BackendError, InvalidResponse
-from client.types import (
+from .errors import BackendError, InvalidResponse
+from .types import (
     Backbone,
     Calibration,
     Classification,
@@ -172,6 +173,36 @@ def parse_problem(obj: Object, *, status: int, retry_after: float | None = None)
         request_id=request_id if isinstance(request_id, str) else None,
         retry_after=retry_after,
     )
+
+
+def parse_error(status: int, reason: str, headers: Mapping[str, str], body: bytes) -> BackendError:
+    """Parse a response with a status of 300 or more; `headers` ignore the case of their names."""
+    if status < 400:
+        return BackendError(
+            status=status,
+            title="Redirected",
+            detail=f"The backend redirects to {headers.get('Location', '')}",
+        )
+    try:
+        problem = parse_object(body)
+    except InvalidResponse:
+        problem = {"title": reason}
+    problem.setdefault("request_id", headers.get("X-Request-ID"))
+    retry_after = _retry_after(headers.get("Retry-After", ""))
+    return parse_problem(problem, status=status, retry_after=retry_after)
+
+
+def _retry_after(text: str) -> float | None:
+    """Return the seconds in a Retry-After header, which has a number or a date."""
+    if text.isascii() and text.isdigit():
+        return float(text)
+    try:
+        date = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    if date.tzinfo is None:
+        return None
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 def parse_models(obj: Object) -> Models:

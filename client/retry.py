@@ -8,11 +8,11 @@ while (error := attempt()) is not None and retry.wait(error):
 import math
 import threading
 from collections.abc import Callable, Set
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from time import monotonic
 from typing import Final
 
-from client.errors import BackendError, BackendUnreachable, ClientError, InvalidResponse
+from .errors import BackendError, BackendUnreachable, ClientError, InvalidResponse
 
 TEMPORARY_STATUSES: Final = frozenset({408, 429, 502, 503, 504})
 
@@ -40,7 +40,7 @@ class Retry:
     replaces the doubled delay.
     """
 
-    stop: threading.Event  # cancels the waiting
+    stop: threading.Event = field(default_factory=threading.Event)  # cancels the waiting
     _: KW_ONLY
     on_wait: Callable[[ClientError, float], None] = lambda error, seconds: None
     max_attempts: float = math.inf  # in total, the first included
@@ -64,6 +64,14 @@ class Retry:
 
         Return False if `error` is not temporary, a limit is reached, or `stop` is set.
         """
+        delay = self.next_delay(error)
+        return delay is not None and not self.stop.wait(delay)
+
+    def next_delay(self, error: ClientError) -> float | None:
+        """Return the seconds to wait before the next attempt.
+
+        Return None if `error` is not temporary or a limit is reached.
+        """
         now = monotonic()
         self._failures += 1
         if self._first_failure is None:
@@ -72,10 +80,10 @@ class Retry:
         is_late = now - self._first_failure > self.max_seconds
         can_retry = is_temporary(error, self.statuses, self.invalid_response)
         if not can_retry or is_exhausted or is_late:
-            return False
+            return None
         delay = self._delay(error)
         self.on_wait(error, delay)
-        return not self.stop.wait(delay)
+        return delay
 
     def _delay(self, error: ClientError) -> float:
         if isinstance(error, BackendError) and error.retry_after:

@@ -1,54 +1,85 @@
 """HTTP session of the client: connections, timeouts, and exceptions as errors of the client."""
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
+from typing import TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
-from client.errors import BackendError, BackendUnreachable, InvalidResponse
-from client.parsing import parse_object, parse_problem
-from client.url import base_url, is_loopback
+from .calls import BatchCall, BatchReader, Call, Part
+from .errors import BackendUnreachable, ClientError, InvalidResponse
+from .parsing import parse_error
+from .retry import Retry
+from .url import base_url, is_loopback, key_headers
 
 MAX_POOLED_CONNECTIONS = 32  # further threads open temporary connections
 
-Part = tuple[str, tuple[str, bytes, str]]
+T = TypeVar("T")
 Timeout = tuple[float, float]  # s to connect, and between two chunks of the response
 
 
 class Session:
     """Connections to the backend at `url`, safe to share between threads.
 
-    `timeout` is used for requests without one of their own. Raise ValueError if `url` is not an
-    http(s) URL or `api_key` has invalid characters.
+    `timeout` is used for requests without one of their own. A call is sent up to `max_attempts`
+    times. Raise ValueError if `url` is not an http(s) URL or `api_key` has invalid characters.
     """
 
     def __init__(
-        self, url: str, *, api_key: str | None, auth: AuthBase | None, timeout: Timeout
+        self,
+        url: str,
+        *,
+        api_key: str | None,
+        auth: AuthBase | None,
+        timeout: Timeout,
+        max_attempts: int = 1,
     ) -> None:
         self.url = base_url(url)
         self._timeout = timeout
+        self._max_attempts = max_attempts
         self._session = requests.Session()
         self._session.auth = auth
         self._session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         for scheme in ("http://", "https://"):
             self._session.mount(scheme, HTTPAdapter(pool_maxsize=MAX_POOLED_CONNECTIONS))
-        if key := (api_key or "").strip():
-            if not re.fullmatch("[!-~]+", key):
-                raise ValueError(
-                    "an API key must consist of printable ASCII characters without spaces"
-                )
-            # Not `Authorization`: `auth` may need that header.
-            self._session.headers["X-API-Key"] = key
+        self._session.headers.update(key_headers(api_key))
         # Requests to the local machine must not go through an internet proxy.
         self._session.trust_env = not is_loopback(self.url)
 
     def close(self) -> None:
         """Close all connections."""
         self._session.close()
+
+    def send(self, call: Call[T], timeout: Timeout | None = None) -> T:
+        """Send a call and return its result; retry it after temporary errors."""
+        retry = Retry(max_attempts=self._max_attempts)
+        while True:
+            try:
+                with self.request(
+                    call.method,
+                    call.path,
+                    query=call.query,
+                    files=call.files,
+                    json=call.json,
+                    timeout=timeout,
+                ) as response:
+                    return call.parse(response.content)
+            except ClientError as error:
+                if not retry.wait(error):
+                    raise
+
+    def stream(self, call: BatchCall[T]) -> Iterator[T]:
+        """Send a batch; yield its results as they arrive."""
+        if not call.files:
+            return
+        reader = BatchReader(call)
+        with self.request("POST", call.path, query=call.query, files=call.parts) as response:
+            for chunk in response.iter_content(None):
+                yield from reader.feed(chunk)
+        yield from reader.finish()
 
     @contextmanager
     def request(
@@ -73,8 +104,9 @@ class Session:
                 allow_redirects=False,  # a redirected POST would lose its body
                 stream=True,
             ) as response:
-                if response.status_code >= requests.codes.multiple_choices:
-                    raise _backend_error(response)
+                if (status := response.status_code) >= requests.codes.multiple_choices:
+                    reason = response.reason or ""
+                    raise parse_error(status, reason, response.headers, response.content)
                 yield response
         except requests.Timeout as exc:
             raise BackendUnreachable(self.url, timed_out=True) from exc
@@ -87,23 +119,3 @@ class Session:
 def _is_read_timeout(error: requests.RequestException) -> bool:
     """Return whether a timeout within the body caused `error`: requests hides its type."""
     return "read timed out" in str(error).lower()
-
-
-def _backend_error(response: requests.Response) -> BackendError:
-    if response.is_redirect:
-        return BackendError(
-            status=response.status_code,
-            title="Redirected",
-            detail=f"The backend redirects to {response.headers.get('Location', '')}",
-        )
-    try:
-        problem = parse_object(response.content)
-    except InvalidResponse:
-        problem = {"title": response.reason or ""}
-    problem.setdefault("request_id", response.headers.get("X-Request-ID"))
-    retry_after = response.headers.get("Retry-After", "")
-    return parse_problem(
-        problem,
-        status=response.status_code,
-        retry_after=float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None,
-    )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
-from client.parsing import (
+from .parsing import (
     Object,
     as_datetime,
     as_fraction,

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from client.errors import BackendError
+from .errors import BackendError
 
 ModelState = Literal["ready", "loading", "failed"]
 

@@ -1,6 +1,7 @@
-"""Validation and normalization of the backend's URL."""
+"""Validation of the backend's URL and of the API key."""
 
 import ipaddress
+import re
 from urllib.parse import urlsplit
 
 
@@ -41,3 +42,13 @@ def is_loopback(url: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def key_headers(api_key: str | None) -> dict[str, str]:
+    """Return the headers that contain an API key; raise ValueError if it has invalid characters."""
+    key = (api_key or "").strip()
+    if not key:
+        return {}
+    if not re.fullmatch("[!-~]+", key):
+        raise ValueError("an API key must consist of printable ASCII characters without spaces")
+    return {"X-API-Key": key}  # not `Authorization`, which a proxy may need
