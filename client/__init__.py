@@ -1,5 +1,7 @@
 """A typed HTTP client of the Prism backend; imports nothing else of the project.
 
+It is installed as the package `prism_client` of the distribution `prism-classify-client`.
+
 from client import Client
 
 classification = Client("http://localhost:8000").classify(content, filename="seven.jpg")
@@ -8,7 +10,13 @@ print(classification.prediction, classification.confidence)
 
 from .client import Client
 from .drift import Drift, DriftDay, DriftStatistic, LabelChange
-from .errors import BackendError, BackendUnreachable, ClientError, InvalidResponse
+from .errors import (
+    BackendError,
+    BackendUnreachable,
+    ClientError,
+    InvalidResponse,
+    UnreadableFile,
+)
 from .history import (
     Accuracy,
     HistoryFilters,
@@ -37,6 +45,8 @@ from .types import (
 )
 from .url import base_url
 
+__version__ = "0.1.0"
+
 # fmt: off
 __all__ = [
     "Accuracy", "Backbone", "BackendError", "BackendUnreachable", "Calibration", "ClassScore",
@@ -44,6 +54,7 @@ __all__ = [
     "Explanation", "HistoryFilters", "HistoryPage", "HistoryStorage", "InputSpec",
     "InvalidResponse", "ItemError", "LabelChange", "ModelCard", "ModelInfo", "ModelRef",
     "ModelVersion", "ModelVersions", "Models", "ServiceInfo", "Shadow", "ShadowAgreement",
-    "ShadowCorrected", "ShadowMedians", "StoredClassification", "Timings", "base_url",
+    "ShadowCorrected", "ShadowMedians", "StoredClassification", "Timings", "UnreadableFile",
+    "base_url",
 ]
 # fmt: on

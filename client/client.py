@@ -182,12 +182,12 @@ class Client:
     def ready(self) -> bool:
         """Return whether the default model is ready; the backend responds with 503 until it is."""
         try:
-            with self._session.request("GET", "/ready"):
-                return True
+            self._session.send_once(calls.ready())
         except BackendError as error:
             if error.status == requests.codes.service_unavailable:
                 return False
             raise
+        return True
 
     def info(self) -> ServiceInfo:
         """Return the name and the version of the service."""

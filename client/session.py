@@ -58,18 +58,22 @@ class Session:
         retry = Retry(max_attempts=self._max_attempts)
         while True:
             try:
-                with self.request(
-                    call.method,
-                    call.path,
-                    query=call.query,
-                    files=call.files,
-                    json=call.json,
-                    timeout=timeout,
-                ) as response:
-                    return call.parse(response.content)
+                return self.send_once(call, timeout)
             except ClientError as error:
                 if not retry.wait(error):
                     raise
+
+    def send_once(self, call: Call[T], timeout: Timeout | None = None) -> T:
+        """Send a call and return its result."""
+        with self.request(
+            call.method,
+            call.path,
+            query=call.query,
+            files=call.files,
+            json=call.json,
+            timeout=timeout,
+        ) as response:
+            return call.parse(response.content)
 
     def stream(self, call: BatchCall[T]) -> Iterator[T]:
         """Send a batch; yield its results as they arrive."""

@@ -1,0 +1,90 @@
+"""Output of the command `prism`: a table, or JSON Lines. Each result is printed at once."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Protocol
+
+from .errors import BackendError, ClientError
+from .types import Classification
+
+
+class Output(Protocol):
+    """Prints results; `count` is their number."""
+
+    count: int
+
+    def write(self, path: Path, result: Classification | ClientError) -> None:
+        """Print the result of one file."""
+
+
+class Table:
+    """A table with a row for each classification; its columns widen as rows need it."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._widths = [24, 10, 0]
+
+    def write(self, path: Path, result: Classification | ClientError) -> None:
+        """Print the row of one file; an error has none."""
+        if not self.count:
+            self._print_row("FILE", "CONFIDENCE", "PREDICTION")
+        self.count += 1
+        if isinstance(result, Classification):
+            others = "".join(
+                f", {printable(score.label)} {score.probability:.1%}" for score in result.top[1:]
+            )
+            unsure = "" if result.in_distribution is not False else "  (not one of the classes?)"
+            prediction = f"{printable(result.prediction)}{others}{unsure}"
+            self._print_row(printable(path), f"{result.confidence:.1%}", prediction)
+
+    def _print_row(self, *cells: str) -> None:
+        self._widths = [max(w, len(cell)) for w, cell in zip(self._widths[:2], cells, strict=False)]
+        row = [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=False)]
+        print("  ".join([*row, cells[-1]]).rstrip(), flush=True)
+
+
+class JsonLines:
+    """One JSON object per file, with an `error` if it was not classified."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def write(self, path: Path, result: Classification | ClientError) -> None:
+        """Print the object of one file."""
+        self.count += 1
+        fields = _fields(result) if isinstance(result, Classification) else _error_fields(result)
+        # ASCII, so that a name that is not valid UTF-8 keeps its bytes as lone surrogates.
+        sys.stdout.write(json.dumps({"file": str(path)} | fields) + "\n")
+        sys.stdout.flush()
+
+
+def printable(value: Path | str) -> str:
+    """Return text in which characters that a terminal does not show are escaped."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _fields(result: Classification) -> dict[str, Any]:
+    return {
+        "model": {"name": result.model.name, "version": result.model.version},
+        "prediction": result.prediction,
+        "confidence": result.confidence,
+        "top": [
+            {"label": score.label, "index": score.index, "probability": score.probability}
+            for score in result.top
+        ],
+        "prediction_set": result.prediction_set,
+        "coverage": result.coverage,
+        "in_distribution": result.in_distribution,
+        "id": result.id,
+    }
+
+
+def _error_fields(error: ClientError) -> dict[str, Any]:
+    if isinstance(error, BackendError):
+        reason = error.detail or error.title
+        return {"error": {"status": error.status, "code": error.code, "detail": reason}}
+    return {"error": {"status": None, "code": "unreadable_file", "detail": str(error)}}
