@@ -11,7 +11,7 @@ from fastapi import FastAPI
 
 from backend import __version__
 from backend.api import errors
-from backend.api.compat import pixels
+from backend.api.compat import pixels, protocol
 from backend.api.deps import AppState
 from backend.api.fast_path import FastPathMiddleware
 from backend.api.middleware.access_log import AccessLogMiddleware
@@ -19,6 +19,7 @@ from backend.api.middleware.allowed_hosts import AllowedHostsMiddleware
 from backend.api.middleware.api_keys import ApiKeyMiddleware
 from backend.api.middleware.body_memory import BodyMemoryMiddleware
 from backend.api.middleware.draining import DrainingMiddleware, DrainState
+from backend.api.middleware.protocol_errors import ProtocolErrorsMiddleware
 from backend.api.middleware.quotas import QuotaMiddleware
 from backend.api.middleware.security_headers import SecurityHeadersMiddleware
 from backend.api.openapi import complete_document, serve_document
@@ -222,10 +223,14 @@ def create_app(
         names = settings.allowed_host_names or (() if settings.is_local else None)
         app.add_middleware(AllowedHostsMiddleware, hosts=names, is_local=settings.is_local)
     app.add_middleware(DrainingMiddleware, state=app.state.drain_state)
+    protocols = protocol.load(settings)
+    if protocols:
+        app.add_middleware(ProtocolErrorsMiddleware, protocols=protocols)
     app.add_middleware(SecurityHeadersMiddleware)
     # The outermost middleware, so that all others can use the request ID.
     app.add_middleware(AccessLogMiddleware, metrics=counts)
     errors.install_handlers(app)
+    protocol.install(app, protocols)  # first: AIP_PREDICT_ROUTE can be /predict
     for module in (
         classify,
         embed,

@@ -35,14 +35,25 @@ _DATABASE_URL: Final = re.compile(
 
 _BUCKET_URL: Final = re.compile(r"gs://[a-z0-9][a-z0-9._-]{1,220}[a-z0-9](/[A-Za-z0-9._/-]*)?")
 
+# Protocols of other services, each a module of backend.api.compat; all but the last are on.
+PROTOCOLS: Final = (
+    "open-inference",
+    "vertex",
+    "tensorflow-serving",
+    "torchserve",
+    "huggingface",
+    "mcp",
+)
+
 ANY_HOST: Final = "*"
+_ROUTE: Final = re.compile(r"(/[A-Za-z0-9._~:-]+)+/?")
 _HOST_NAME: Final = re.compile(r"[a-z0-9_]([a-z0-9_.-]*[a-z0-9_])?|\[?[0-9a-f:.]+\]?")
 
 
 class Settings(BaseSettings):
     """Settings, read from variables named PRISM_ plus the field's name in capitals.
 
-    PORT and WEB_CONCURRENCY have the names that cloud platforms use.
+    PORT, WEB_CONCURRENCY and the names that begin with AIP_ are those that cloud platforms use.
     """
 
     model_config = SettingsConfigDict(env_prefix="PRISM_", frozen=True, populate_by_name=True)
@@ -72,6 +83,26 @@ class Settings(BaseSettings):
     )
     write_timeout: PositiveFloat = Field(
         30.0, description="seconds without progress of a response that is sent, then it is cut off"
+    )
+    protocols: str = Field(
+        ",".join(PROTOCOLS[:-1]),
+        description="protocols of other services that clients can use, comma-separated: "
+        f"{', '.join(PROTOCOLS[:-1])} or {PROTOCOLS[-1]}; empty: none",
+    )
+    aip_http_port: Port = Field(
+        0,
+        validation_alias="AIP_HTTP_PORT",
+        description="port to listen on instead of PORT, set by Vertex AI; 0: PORT",
+    )
+    aip_health_route: str = Field(
+        "",
+        validation_alias="AIP_HEALTH_ROUTE",
+        description="path of the health check of Vertex AI, which sets it; empty: none",
+    )
+    aip_predict_route: str = Field(
+        "",
+        validation_alias="AIP_PREDICT_ROUTE",
+        description="path of the predictions of Vertex AI, which sets it; empty: none",
     )
     models_dir: Path = Field(Path("models"), description="folder with the model folders")
     models: str = Field(
@@ -200,6 +231,16 @@ class Settings(BaseSettings):
     )
 
     @property
+    def http_port(self) -> int:
+        """The port to listen on."""
+        return self.aip_http_port or self.port
+
+    @property
+    def enabled_protocols(self) -> tuple[str, ...]:
+        """The names in `protocols`."""
+        return tuple(filter(None, self.protocols.split(",")))
+
+    @property
     def accepted_keys(self) -> tuple[ApiKey, ...]:
         """The keys in `api_keys`."""
         return parse_keys(self.api_keys)
@@ -236,6 +277,26 @@ class Settings(BaseSettings):
                 "prism.example.com, or * alone",
             )
         return ",".join(names)
+
+    @field_validator("protocols")
+    @classmethod
+    def _validate_protocols(cls, value: str) -> str:
+        names = [part.strip().lower() for part in value.split(",") if part.strip()]
+        for name in names:
+            if name not in PROTOCOLS:
+                raise PydanticCustomError(
+                    "protocols",
+                    "{name} is not a protocol; use {known}, comma-separated",
+                    {"name": name[:100], "known": ", ".join(PROTOCOLS)},
+                )
+        return ",".join(dict.fromkeys(names))
+
+    @field_validator("aip_health_route", "aip_predict_route")
+    @classmethod
+    def _validate_route(cls, value: str) -> str:
+        if value and not _ROUTE.fullmatch(value):
+            raise PydanticCustomError("route", "must be a path such as /v1/predict")
+        return value
 
     @field_validator("api_keys")
     @classmethod

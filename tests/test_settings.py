@@ -126,3 +126,39 @@ def test_postgresql_without_driver_names_requirements(
     monkeypatch.setattr("backend.settings.find_spec", lambda _: None)
     with pytest.raises(ValidationError, match=r"requirements/postgres\.txt"):
         Settings(database_url="postgres://me@here/prism")
+
+
+def test_all_http_protocols_but_mcp_are_enabled() -> None:
+    assert Settings().enabled_protocols == (
+        "open-inference",
+        "vertex",
+        "tensorflow-serving",
+        "torchserve",
+        "huggingface",
+    )
+
+
+@pytest.mark.parametrize(
+    ("value", "names"), [("", ()), (" Vertex, huggingface ,vertex", ("vertex", "huggingface"))]
+)
+def test_protocols_are_a_list_of_names(value: str, names: tuple[str, ...]) -> None:
+    assert Settings(protocols=value).enabled_protocols == names
+
+
+def test_unknown_protocol_is_refused_with_the_known_names() -> None:
+    with pytest.raises(ValidationError, match="triton is not a protocol; use open-inference, "):
+        Settings(protocols="vertex,triton")
+
+
+def test_vertex_ai_sets_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PORT", "9000")
+    assert Settings().http_port == 9000
+    monkeypatch.setenv("AIP_HTTP_PORT", "8080")
+    assert Settings().http_port == 8080
+
+
+@pytest.mark.parametrize("route", ["predict", "/pre dict", "/{name}", "//x"])
+def test_routes_of_vertex_ai_are_paths(monkeypatch: pytest.MonkeyPatch, route: str) -> None:
+    monkeypatch.setenv("AIP_PREDICT_ROUTE", route)
+    with pytest.raises(ValidationError, match="must be a path"):
+        Settings()

@@ -134,7 +134,7 @@ def _uvicorn_config(settings: Settings, app: FastAPI, backlog: int = MAX_BACKLOG
     return uvicorn.Config(
         app,
         host=settings.host,
-        port=settings.port,
+        port=settings.http_port,
         http=DefaultConnection,
         ws="none",
         workers=1,  # otherwise uvicorn reads WEB_CONCURRENCY
