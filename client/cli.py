@@ -4,6 +4,7 @@ prism classify seven.jpg photos/ --url http://localhost:8000
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     It is 0 if all images were classified, 1 if any was not, and 2 for invalid arguments.
     """
     options = _create_parser().parse_args(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a label or a name may not fit the encoding
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         status = _classify(options)
         sys.stdout.flush()

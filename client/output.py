@@ -8,6 +8,8 @@ from typing import Any, Protocol
 from .errors import BackendError, ClientError
 from .types import Classification
 
+OUT_OF_DISTRIBUTION = "not one of the model's classes"
+
 
 class Output(Protocol):
     """Prints results; `count` is their number."""
@@ -19,29 +21,26 @@ class Output(Protocol):
 
 
 class Table:
-    """A table with a row for each classification; its columns widen as rows need it."""
+    """A table with a row for each label of a classification; errors have no row."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._widths = [24, 10, 0]
+        self._label_width = len("PREDICTION")
 
     def write(self, path: Path, result: Classification | ClientError) -> None:
-        """Print the row of one file; an error has none."""
+        """Print the rows of one file."""
         if not self.count:
-            self._print_row("FILE", "CONFIDENCE", "PREDICTION")
+            self._print_row("CONFIDENCE", "PREDICTION", "FILE")
         self.count += 1
         if isinstance(result, Classification):
-            others = "".join(
-                f", {printable(score.label)} {score.probability:.1%}" for score in result.top[1:]
-            )
-            unsure = "" if result.in_distribution is not False else "  (not one of the classes?)"
-            prediction = f"{printable(result.prediction)}{others}{unsure}"
-            self._print_row(printable(path), f"{result.confidence:.1%}", prediction)
+            note = "" if result.in_distribution is not False else f"  ({OUT_OF_DISTRIBUTION})"
+            for score in result.top:
+                label = printable(score.label)
+                self._print_row(f"{score.probability:.1%}", label, printable(path) + note)
 
-    def _print_row(self, *cells: str) -> None:
-        self._widths = [max(w, len(cell)) for w, cell in zip(self._widths[:2], cells, strict=False)]
-        row = [cell.ljust(width) for cell, width in zip(cells, self._widths, strict=False)]
-        print("  ".join([*row, cells[-1]]).rstrip(), flush=True)
+    def _print_row(self, confidence: str, label: str, file: str) -> None:
+        self._label_width = max(self._label_width, len(label))  # earlier rows are printed already
+        print(f"{confidence:>10}  {label:<{self._label_width}}  {file}", flush=True)
 
 
 class JsonLines:
