@@ -1,0 +1,162 @@
+"""Tools of the MCP endpoint: `classify_image` and `list_models`."""
+
+import re
+from base64 import b64decode
+from binascii import Error as Base64Error
+from typing import Annotated, Any, Final, TypeVar
+
+from fastapi import Request
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from backend.api import deadlines, deps, json_body, quotas
+from backend.api.clients import client_of
+from backend.api.errors import InvalidParameterError, MalformedRequestError
+from backend.api.schemas.classify import ClassScore, ModelRef, make_classification
+from backend.api.schemas.models import model_info
+from backend.catalog import Catalog
+from backend.inference import auto
+from backend.inference.errors import ImageTooLargeError
+from backend.served_model import State
+from backend.settings import Settings
+
+Arguments = TypeVar("Arguments", bound=BaseModel)
+
+# Key of a request's state: the image in base64, which `mcp` has taken out of the arguments.
+IMAGE: Final = "mcp_image"
+
+_MAX_LISTED_LABELS: Final = 100  # longer lists would fill the context of an assistant
+_DATA_URL: Final = re.compile(r"data:[^,]{0,200};base64,", re.ASCII)
+_SPACE: Final = re.compile(r"\s+", re.ASCII)
+
+
+class ClassifyArguments(BaseModel):
+    """Arguments of `classify_image`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    image: str = Field(
+        min_length=1,
+        description="Content of the image file, in base64. JPEG, PNG, WebP, GIF, BMP, HEIC, AVIF, "
+        "TIFF, JPEG 2000, ICO or PPM. Paths and URLs are not accepted.",
+    )
+    model: Annotated[str, Field(max_length=128)] | None = Field(
+        None, description="Name of a model from list_models; if omitted, the default model."
+    )
+    top_k: int = Field(5, ge=1, le=10_000, description="Number of most probable labels in `top`.")
+
+
+class ListArguments(BaseModel):
+    """Arguments of `list_models`: none."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class ClassifyResult(BaseModel):
+    """Result of `classify_image`."""
+
+    model: ModelRef
+    prediction: str = Field(description="The most probable label.")
+    confidence: float = Field(description="Calibrated probability of the prediction, 0 to 1.")
+    top: list[ClassScore] = Field(description="The most probable labels.")
+    prediction_set: list[str] | None = Field(
+        description="Labels that include the right one with the probability `coverage`, or null."
+    )
+    coverage: float | None
+    in_distribution: bool | None = Field(
+        description="False if the image shows none of the model's classes. Null if not known."
+    )
+
+
+class ListedModel(BaseModel):
+    """A served model."""
+
+    name: str
+    version: str | None
+    title: str
+    description: str
+    state: State
+    label_count: int
+    labels: list[str] = Field(
+        description=f"The labels; of more than {_MAX_LISTED_LABELS}, the first ones."
+    )
+
+
+class ListResult(BaseModel):
+    """Result of `list_models`."""
+
+    default: str = Field(description="Model for calls that name none; a name, or `auto`.")
+    auto: list[str] = Field(
+        description="Models that `auto` asks in order: the first for which the image is in "
+        "distribution classifies it, else the last."
+    )
+    models: list[ListedModel]
+
+
+async def classify_image(request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Classify an image as POST /classify does, without storing it; return a ClassifyResult."""
+    image: str | None = request.scope["state"].pop(IMAGE, None)
+    parsed = _parse(ClassifyArguments, arguments)
+    state = request.state
+    catalog: Catalog = state.catalog
+    settings: Settings = state.settings
+    timeout = deadlines.request_timeout(request, settings.timeout)
+    models, timeout = await deps.get_models(request, catalog, parsed.model, timeout)
+    client = client_of(request.scope, settings.trusted_proxies)
+    for each in models:
+        if each.classifier is not None:
+            each.classifier.require_capacity(timeout, client)
+    quotas.require_pixels(request.scope)
+    deadline = deadlines.Deadline(timeout)
+    decoding = json_body.run_in_parser(_decode, image or parsed.image)
+    content = await deadline.limit(decoding)
+    if len(content) > settings.max_bytes:
+        raise ImageTooLargeError(f"The image is larger than {settings.max_bytes:,} bytes.")
+    quotas.take_image(request.scope, content, settings.max_pixels)
+    classifier, result = await auto.classify(models, content, deadline.remaining(), client)
+    state.model_name = classifier.manifest.name
+    fields = make_classification(
+        result, classifier.manifest, None, parsed.top_k, False, deps.DEFAULT_COVERAGE
+    )
+    return {name: fields[name] for name in ClassifyResult.model_fields}
+
+
+async def list_models(request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return a ListResult."""
+    _parse(ListArguments, arguments)
+    catalog: Catalog = request.state.catalog
+    infos = [model_info(model) for model in catalog.models()]
+    models = [
+        ListedModel(
+            name=info.name,
+            version=info.version,
+            title=info.title,
+            description=info.description,
+            state=info.state,
+            label_count=len(info.labels),
+            labels=info.labels[:_MAX_LISTED_LABELS],
+        )
+        for info in infos
+    ]
+    found = ListResult(default=catalog.default, auto=list(catalog.auto), models=models)
+    return found.model_dump(mode="json")
+
+
+def _parse(kind: type[Arguments], arguments: dict[str, Any]) -> Arguments:
+    try:
+        return kind.model_validate(arguments)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        location = ".".join(str(part) for part in first["loc"])
+        raise InvalidParameterError(f"{location[:100]}: {first['msg']}.") from error
+
+
+def _decode(image: str) -> bytes:
+    """Decode base64, also with line breaks or as a data URL."""
+    prefix = _DATA_URL.match(image)
+    payload = _SPACE.sub("", image[prefix.end() if prefix else 0 :])
+    try:
+        return b64decode(payload, validate=True)
+    except (Base64Error, ValueError) as error:
+        raise MalformedRequestError(
+            "image: must be the content of an image file in base64, not a path or a URL."
+        ) from error
