@@ -72,6 +72,8 @@ lock: $(stamps)/dev ## update the lock files of the images (UPGRADE=1: to the ne
 	@$(compile) requirements/gcs.txt -c requirements/serving.lock -o requirements/gcs.lock
 	@$(compile) requirements/otel.txt -c requirements/serving.lock -c requirements/gcs.lock -o requirements/otel.lock
 	@$(compile) requirements/postgres.txt -c requirements/serving.lock -o requirements/postgres.lock
+	@$(compile) requirements/grpc.txt -c requirements/serving.lock -c requirements/gcs.lock -c requirements/otel.lock -o requirements/grpc.lock
+	@$(compile) requirements/mcp.txt -c requirements/serving.lock -c requirements/gcs.lock -c requirements/otel.lock -c requirements/grpc.lock -o requirements/mcp.lock
 	@$(compile) requirements_frontend.txt -o requirements/frontend.lock
 
 train: $(stamps)/dev ## train MODEL=mnist-cnn into models/ (DATA=folder of the MNIST files; default: download)

@@ -10,15 +10,19 @@
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
-# GCS=1 adds support for gs:// addresses, OTEL=1 for traces, POSTGRES=1 for PostgreSQL.
+# GCS=1 adds support for gs:// addresses, OTEL=1 for traces, POSTGRES=1 for PostgreSQL,
+# GRPC=1 for PRISM_GRPC_PORT, MCP=1 for mcp in PRISM_PROTOCOLS.
 ARG GCS=
 ARG OTEL=
 ARG POSTGRES=
+ARG GRPC=
+ARG MCP=
 # Only wheels with the recorded hashes are installed; `make lock` updates the lock files.
-COPY requirements/serving.lock requirements/gcs.lock requirements/otel.lock requirements/postgres.lock requirements/
+COPY requirements/serving.lock requirements/gcs.lock requirements/otel.lock requirements/postgres.lock requirements/grpc.lock requirements/mcp.lock requirements/
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes --only-binary :all: \
         -r requirements/serving.lock ${GCS:+-r requirements/gcs.lock} \
         ${OTEL:+-r requirements/otel.lock} ${POSTGRES:+-r requirements/postgres.lock} \
+        ${GRPC:+-r requirements/grpc.lock} ${MCP:+-r requirements/mcp.lock} \
     && pip --python /opt/prism/bin/python check \
     && find /opt/prism/lib -type d \( -name tests -o -path '*/sqlalchemy/testing' \
             -o -path '*/numpy/distutils' -o -path '*/numpy/f2py' -o -path '*/onnx/backend' \) -prune -exec rm -r {} + \

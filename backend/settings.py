@@ -89,6 +89,9 @@ class Settings(BaseSettings):
         description="protocols of other services that clients can use, comma-separated: "
         f"{', '.join(PROTOCOLS[:-1])} or {PROTOCOLS[-1]}; empty: none",
     )
+    grpc_port: Port = Field(
+        0, description="port of the Open Inference Protocol over gRPC; 0: not served"
+    )
     aip_http_port: Port = Field(
         0,
         validation_alias="AIP_HTTP_PORT",
@@ -289,7 +292,22 @@ class Settings(BaseSettings):
                     "{name} is not a protocol; use {known}, comma-separated",
                     {"name": name[:100], "known": ", ".join(PROTOCOLS)},
                 )
+        if "mcp" in names and find_spec("mcp") is None:
+            raise PydanticCustomError(
+                "protocols", "mcp requires its SDK: pip install -r requirements/mcp.txt"
+            )
         return ",".join(dict.fromkeys(names))
+
+    @field_validator("grpc_port")
+    @classmethod
+    def _validate_grpc_port(cls, value: int, info: ValidationInfo) -> int:
+        if value and "open-inference" not in info.data.get("protocols", ""):
+            raise PydanticCustomError("grpc_port", "requires open-inference in PRISM_PROTOCOLS")
+        if value and (find_spec("grpc") is None or find_spec("grpc_health") is None):
+            raise PydanticCustomError(
+                "grpc_port", "requires gRPC: pip install -r requirements/grpc.txt"
+            )
+        return value
 
     @field_validator("aip_health_route", "aip_predict_route")
     @classmethod

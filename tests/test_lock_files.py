@@ -17,6 +17,8 @@ SOURCES = {
     "gcs": "requirements/gcs.txt",
     "otel": "requirements/otel.txt",
     "postgres": "requirements/postgres.txt",
+    "grpc": "requirements/grpc.txt",
+    "mcp": "requirements/mcp.txt",
     "frontend": "requirements_frontend.txt",
 }
 

@@ -38,6 +38,12 @@ TRACING = {
     "opentelemetry-sdk",
     "opentelemetry-exporter-otlp-proto-http",
 }
+# Imported only if PRISM_GRPC_PORT is set.
+GRPC = {"grpcio", "grpcio-health-checking", "protobuf"}
+# Imported only if PRISM_PROTOCOLS contains mcp.
+MCP = {"mcp", "mcp-types"}
+# Imported only by the asynchronous client.
+ASYNC_CLIENT = {"httpx2"}
 NAMESPACES = {"google", "google.cloud", "opentelemetry"}
 MINIMUM_VERSIONS = {  # without known vulnerabilities
     "starlette": "1.6",
@@ -74,6 +80,8 @@ def requirements(file: str) -> dict[str, str]:
 def distribution(module: str, packages: Mapping[str, Sequence[str]]) -> str:
     """Return the distribution of `module`; several share `google` and `opentelemetry`."""
     first, *rest = module.split(".")
+    if module.startswith("google.protobuf"):
+        return "protobuf"
     if first == "google":
         depth = 3 if rest[:1] == ["cloud"] else 2
         name = "-".join(module.replace("_", "-").split(".")[:depth])
@@ -136,7 +144,9 @@ def imported_distributions(files: Iterable[Path]) -> Iterator[str]:
 def test_all_imports_are_listed(file: str, folders: list[str]) -> None:
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     optional = {
-        "requirements/serving.txt": OPTIONAL | TRACING | OPENVINO,
+        "requirements/serving.txt": OPTIONAL | TRACING | OPENVINO | GRPC | MCP,
+        "requirements_frontend.txt": ASYNC_CLIENT,
+        "requirements/teach.txt": ASYNC_CLIENT,
         "requirements/dev.txt": OPENVINO | PART_OF_MLFLOW,
         "requirements/benchmarks.txt": SEPARATE_PEERS,
     }.get(file, set())
@@ -151,6 +161,10 @@ def test_serving_and_running_do_not_require_torch() -> None:
 
 def test_tracing_requirements_are_listed() -> None:
     assert set(requirements("requirements/otel.txt")) == TRACING
+
+
+def test_grpc_requirements_are_listed() -> None:
+    assert set(requirements("requirements/grpc.txt")) == GRPC
 
 
 @pytest.mark.parametrize(

@@ -16,11 +16,12 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
+from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
 from backend import __version__
-from backend.api import deadlines, json_body
+from backend.api import json_body
 from backend.api.body import read_body
 from backend.api.compat.mcp_tools import (
     IMAGE,
@@ -101,7 +102,7 @@ def create(settings: Settings) -> Protocol:
         rest, image = await json_body.run_in_parser(_take_image, body)
         if image is not None:
             request.scope["state"][IMAGE] = image
-        return _MessageResponse(managers[0], request, rest)
+        return _MessageResponse(managers[0], rest)
 
     return Protocol(router, paths=(PATH,), error_body=_error_body)
 
@@ -109,23 +110,19 @@ def create(settings: Settings) -> Protocol:
 class _MessageResponse(Response):
     """The response of the SDK to the message `body`."""
 
-    def __init__(
-        self, manager: StreamableHTTPSessionManager, request: Request, body: bytes
-    ) -> None:
+    def __init__(self, manager: StreamableHTTPSessionManager, body: bytes) -> None:
         super().__init__()
         self._manager = manager
-        self._request = request
         self._message: Message | None = {"type": "http.request", "body": body, "more_body": False}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let the SDK handle the message, until the client disconnects."""
+        """Let the SDK handle the message."""
 
         async def receive_message() -> Message:
             message, self._message = self._message, None
             return message or await receive()
 
-        work = self._manager.handle_request(scope, receive_message, send)
-        await deadlines.cancel_on_disconnect(self._request, work)
+        await self._manager.handle_request(scope, receive_message, send)
 
 
 def _create_server() -> Server[Any]:
@@ -158,6 +155,8 @@ async def _call_tool(
     assert isinstance(request, Request)  # noqa: S101
     try:
         result = await handler(request, params.arguments or {})
+    except ClientDisconnect:
+        return _tool_result("The client disconnected.", is_error=True)  # nobody reads it
     except Exception as error:
         problem = problem_for(error, request.state.request_id)
         return _tool_result(str(problem["detail"]), is_error=True)

@@ -8,16 +8,13 @@ from typing import Annotated, Any, Final, TypeVar
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from backend.api import deadlines, deps, json_body, quotas
-from backend.api.clients import client_of
+from backend.api.compat.calls import Call
+from backend.api.deps import DEFAULT_COVERAGE
 from backend.api.errors import InvalidParameterError, MalformedRequestError
 from backend.api.schemas.classify import ClassScore, ModelRef, make_classification
 from backend.api.schemas.models import model_info
 from backend.catalog import Catalog
-from backend.inference import auto
-from backend.inference.errors import ImageTooLargeError
 from backend.served_model import State
-from backend.settings import Settings
 
 Arguments = TypeVar("Arguments", bound=BaseModel)
 
@@ -96,26 +93,11 @@ async def classify_image(request: Request, arguments: dict[str, Any]) -> dict[st
     """Classify an image as POST /classify does, without storing it; return a ClassifyResult."""
     image: str | None = request.scope["state"].pop(IMAGE, None)
     parsed = _parse(ClassifyArguments, arguments)
-    state = request.state
-    catalog: Catalog = state.catalog
-    settings: Settings = state.settings
-    timeout = deadlines.request_timeout(request, settings.timeout)
-    models, timeout = await deps.get_models(request, catalog, parsed.model, timeout)
-    client = client_of(request.scope, settings.trusted_proxies)
-    for each in models:
-        if each.classifier is not None:
-            each.classifier.require_capacity(timeout, client)
-    quotas.require_pixels(request.scope)
-    deadline = deadlines.Deadline(timeout)
-    decoding = json_body.run_in_parser(_decode, image or parsed.image)
-    content = await deadline.limit(decoding)
-    if len(content) > settings.max_bytes:
-        raise ImageTooLargeError(f"The image is larger than {settings.max_bytes:,} bytes.")
-    quotas.take_image(request.scope, content, settings.max_pixels)
-    classifier, result = await auto.classify(models, content, deadline.remaining(), client)
-    state.model_name = classifier.manifest.name
+    call = await Call.open(request, parsed.model)
+    content = await call.parse(_decode, image or parsed.image)
+    (answer,) = await call.classify_images([content], store=False)
     fields = make_classification(
-        result, classifier.manifest, None, parsed.top_k, False, deps.DEFAULT_COVERAGE
+        answer.result, answer.manifest, None, parsed.top_k, False, DEFAULT_COVERAGE
     )
     return {name: fields[name] for name in ClassifyResult.model_fields}
 
