@@ -1,12 +1,153 @@
-"""REST protocol of TensorFlow Serving."""
+"""REST protocol of TensorFlow Serving: https://www.tensorflow.org/tfx/serving/api_rest.
 
-from fastapi import APIRouter
+A model has one signature, `serving_default`, with one input and one output: the probabilities.
+`versions/{v}` is the version in the model's manifest, or a version of a taught model.
+"""
 
+from collections.abc import Mapping
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from backend.api import deps
+from backend.api.compat import instances
+from backend.api.compat.calls import Call
+from backend.api.compat.inference_outputs import Answer
 from backend.api.compat.protocol import Protocol
+from backend.api.errors import MalformedRequestError
+from backend.api.parameters import check_query
+from backend.api.scopes import require_scope
 from backend.settings import Settings
 
+PATH: Final = "/v1/models"
 
-def create(settings: Settings) -> Protocol:
+_SIGNATURE: Final = "serving_default"
+_STATES: Final = {"ready": "AVAILABLE", "loading": "LOADING", "failed": "END"}
+_STRING, _FLOAT = "DT_STRING", "DT_FLOAT"
+
+router = APIRouter(
+    prefix=PATH + "/{model}", dependencies=[require_scope("classify"), Depends(check_query)]
+)
+
+
+def create(_: Settings) -> Protocol:
     """Return the routes of the protocol."""
-    router = APIRouter()
-    return Protocol(router, paths=())
+    return Protocol(router, (PATH,))
+
+
+@router.get("")
+@router.get("/versions/{version}")
+async def status(catalog: deps.CatalogDep, model: str, version: str | None = None) -> Response:
+    """Return the state of the model, or of each model that `auto` asks."""
+    found = [catalog.get(name) for name in catalog.resolve(_versioned(model, version))]
+    states = [
+        {
+            "version": each.manifest.version if each.manifest else version or "",
+            "state": _STATES[each.state],
+            "status": {
+                "error_code": "UNKNOWN" if each.error else "OK",
+                "error_message": each.error or "",
+            },
+        }
+        for each in found
+    ]
+    return _json({"model_version_status": states})
+
+
+@router.get("/metadata")
+@router.get("/versions/{version}/metadata")
+async def metadata(catalog: deps.CatalogDep, model: str, version: str | None = None) -> Response:
+    """Return the signature of the model: encoded images in, probabilities out."""
+    names = catalog.resolve(_versioned(model, version))
+    manifests = [await catalog.get(name).get_manifest() for name in names]
+    labels = len(manifests[0].labels) if len(manifests) == 1 else -1
+    signature = {
+        "inputs": {"image": _tensor("image:0", _STRING, [-1])},
+        "outputs": {"probabilities": _tensor("probabilities:0", _FLOAT, [-1, labels])},
+        "method_name": "tensorflow/serving/predict",
+        "defaults": {},
+    }
+    spec = {
+        "name": model,
+        "signature_name": "",
+        "version": manifests[0].version if len(manifests) == 1 else "",
+    }
+    signatures = {"signature_def": {_SIGNATURE: signature}}
+    return _json({"model_spec": spec, "metadata": {"signature_def": signatures}})
+
+
+@router.post(":predict")
+@router.post("/versions/{version}:predict")
+async def predict(
+    request: Request, model: str, version: str | None = None, store: deps.StoreParam = True
+) -> Response:
+    """Return the probabilities of `instances` as rows, or of `inputs` as a column."""
+    call = await Call.open(request, _versioned(model, version))
+    fields = await call.parse(instances.parse_object, await call.read())
+    _check_signature(fields)
+    if ("instances" in fields) == ("inputs" in fields):
+        raise MalformedRequestError("Send either instances (rows) or inputs (columns).")
+    name = "instances" if "instances" in fields else "inputs"
+    values = instances.get_list(fields, name) if name == "instances" else _read_column(fields[name])
+    answers = await _classify(call, values, name, store=store)
+    rows = [each.result.probabilities for each in answers]
+    return _json({"predictions" if name == "instances" else "outputs": rows})
+
+
+@router.post(":classify")
+@router.post("/versions/{version}:classify")
+async def classify(
+    request: Request, model: str, version: str | None = None, store: deps.StoreParam = True
+) -> Response:
+    """Return the labels of `examples` with their probabilities, the most probable first."""
+    call = await Call.open(request, _versioned(model, version))
+    fields = await call.parse(instances.parse_object, await call.read())
+    _check_signature(fields)
+    values = instances.get_list(fields, "examples")
+    answers = await _classify(call, values, "examples", store=store)
+    return _json({"results": [_label_scores(each) for each in answers]})
+
+
+async def _classify(call: Call, values: list[Any], name: str, *, store: bool) -> list[Answer]:
+    manifest = await call.manifest()
+    images, rows = await call.parse(instances.read_instances, values, name, manifest)
+    if rows is None:
+        return await call.classify_images(images, name, store=store)
+    return await call.classify_rows(rows)
+
+
+def _read_column(value: object) -> list[Any]:
+    """Return the values of the only input: a list, one image, or an object that names the input."""
+    if isinstance(value, dict) and "b64" not in value:
+        if len(value) != 1:
+            raise MalformedRequestError("inputs: the model has one input. Send its values only.")
+        (value,) = value.values()
+    if isinstance(value, str | dict):
+        return [value]
+    return instances.get_list({"inputs": value}, "inputs")
+
+
+def _check_signature(fields: Mapping[str, Any]) -> None:
+    if fields.get("signature_name", _SIGNATURE) not in (_SIGNATURE, ""):
+        raise MalformedRequestError(f"signature_name: must be {_SIGNATURE}, or be omitted.")
+
+
+def _label_scores(answer: Answer) -> list[tuple[str, float]]:
+    result = answer.result
+    return [(each.label, each.probability) for each in result.top(len(result.labels))]
+
+
+def _tensor(name: str, dtype: str, sizes: list[int]) -> dict[str, Any]:
+    shape = {"dim": [{"size": str(size), "name": ""} for size in sizes], "unknown_rank": False}
+    return {"dtype": dtype, "tensor_shape": shape, "name": name}
+
+
+def _versioned(model: str, version: str | None) -> str:
+    return model if version is None else f"{model}@{version}"
+
+
+def _json(value: object) -> Response:
+    content = orjson.dumps(value, option=orjson.OPT_SERIALIZE_NUMPY)
+    return Response(content, media_type="application/json")
