@@ -174,17 +174,19 @@ def create_app(
                 log.exception("loading failed: the service stays up and is not ready")
                 catalog.fail()
 
+        state = AppState(
+            catalog=catalog,
+            settings=settings,
+            metrics=counts,
+            history=app_history,
+            drift_monitor=drift_monitor,
+            image_reader=reader,
+        )
         # In the background, so that /health responds while the models load.
         background = [asyncio.create_task(load_or_fail()), asyncio.create_task(follow_registry())]
         try:
-            yield AppState(
-                catalog=catalog,
-                settings=settings,
-                metrics=counts,
-                history=app_history,
-                drift_monitor=drift_monitor,
-                image_reader=reader,
-            )
+            async with _serve_grpc(app, settings, state, shares):
+                yield state
         finally:
             for task in background:
                 task.cancel()
@@ -248,6 +250,27 @@ def create_app(
     complete_document(app)
     serve_document(app)
     return app
+
+
+@asynccontextmanager
+async def _serve_grpc(
+    app: FastAPI, settings: Settings, state: AppState, shares: MemoryShares | None
+) -> AsyncIterator[None]:
+    """Serve the Open Inference Protocol over gRPC in the block, if its port is set."""
+    if not settings.grpc_port:
+        yield
+        return
+    from backend.api.compat.grpc_server import GrpcServer  # gRPC is optional, and imports slowly
+
+    budget = shares.files if shares else None
+    server = GrpcServer(app, settings, dict(state), app.state.drain_state, budget)
+    log.info("gRPC on port %d", await server.start())
+    running = asyncio.create_task(server.run())
+    try:
+        yield
+    finally:
+        running.cancel()
+        await server.stop()
 
 
 def _create_registry(settings: Settings, memory: int | None) -> Registry:

@@ -184,6 +184,11 @@ def code_of(error: BaseException) -> str:
     return _status_and_code(error)[1]
 
 
+def status_of(error: BaseException) -> int:
+    """Return the status of the response to an exception."""
+    return _status_and_code(error)[0]
+
+
 def problem_for(error: Exception, request_id: str) -> dict[str, object]:
     """Return the body of the response to an exception; log an unexpected one."""
     status, code = _status_and_code(error)

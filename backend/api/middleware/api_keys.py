@@ -7,12 +7,14 @@ from typing import Final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from backend.api.clients import KEY_NAME
-from backend.api.errors import KeyWrongError, error_response
+from backend.api.errors import KeyMissingError, KeyWrongError, error_response
 from backend.api.scopes import API_KEY, missing_key_error
 from backend.keys import ApiKey, hash_key
 
 # Compared with the whole path, as the router does: a part of a path can be spelled in many ways.
-_PUBLIC_PATHS: Final = frozenset({"/health", "/ready", "/v2/health/live", "/v2/health/ready"})
+_PUBLIC_PATHS: Final = frozenset(
+    {"/health", "/ready", "/ping", "/v2/health/live", "/v2/health/ready"}
+)
 _PUBLIC_METHODS: Final = frozenset({"GET", "HEAD"})
 
 
@@ -30,23 +32,27 @@ class ApiKeyMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or refuse it."""
         if scope["type"] == "http" and not is_probe(scope):
-            sent = list(_read_keys(scope))
-            accepted = self._find(sent)
-            if accepted is None:
-                error = _wrong_key_error() if sent else missing_key_error()
+            try:
+                accepted = authenticate(scope, self._keys)
+            except (KeyMissingError, KeyWrongError) as error:
                 await error_response(error, scope["state"]["request_id"])(scope, receive, send)
                 return
             scope["state"][API_KEY] = accepted
             scope["state"][KEY_NAME] = accepted.name
         await self._app(scope, receive, send)
 
-    def _find(self, sent: Sequence[bytes]) -> ApiKey | None:
-        found = None
-        for digest in map(hash_key, sent):
-            for key in self._keys:  # always all of them, so that timing reveals nothing
-                if hmac.compare_digest(digest, key.digest):
-                    found = key
-        return found
+
+def authenticate(scope: Scope, keys: Sequence[ApiKey]) -> ApiKey:
+    """Return the key of a request; raise KeyMissingError, or KeyWrongError if it is none of `keys`."""
+    sent = list(_read_keys(scope))
+    found = None
+    for digest in map(hash_key, sent):
+        for key in keys:  # always all of them, so that timing reveals nothing
+            if hmac.compare_digest(digest, key.digest):
+                found = key
+    if found is None:
+        raise _wrong_key_error() if sent else missing_key_error()
+    return found
 
 
 def is_probe(scope: Scope) -> bool:

@@ -1,0 +1,328 @@
+"""Open Inference Protocol over gRPC: each call becomes a request of the protocol over HTTP.
+
+The application answers it in this process, so that keys, scopes, quotas, limits, admission,
+metrics, logs and the history are those of HTTP. Streaming is not supported.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import Any, Final, NoReturn
+from urllib.parse import unquote
+from weakref import WeakValueDictionary
+
+import grpc
+from grpc_health.v1 import health_pb2
+from starlette.types import ASGIApp, Message, Scope
+
+from backend.api import json_body
+from backend.api.body import BODY_RECEIVED
+from backend.api.clients import KEY_NAME, client_of
+from backend.api.compat import grpc_messages as messages
+from backend.api.compat import grpc_predict_v2_pb2 as pb
+from backend.api.compat.grpc_messages import HttpRequest, HttpResponse
+from backend.api.compat.protocol import canonical_code
+from backend.api.deadlines import TIMEOUT_HEADER
+from backend.api.errors import BodyTimeoutError, status_of
+from backend.api.middleware.api_keys import authenticate
+from backend.api.middleware.draining import ACCEPTED, DrainState
+from backend.inference.errors import PrismError
+from backend.settings import Settings
+
+SERVICE: Final = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
+HEALTH_SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
+LIVE_PATH: Final = "/v2/health/live"
+READY_PATH: Final = "/v2/health/ready"
+
+_OVERHEAD: Final = 65_536  # bytes of a message besides an image of the maximum size
+_MAX_CALLS: Final = 512  # at a time
+_MAX_STREAMS: Final = 128  # calls of one connection at a time
+_MAX_CONNECTIONS: Final = 256
+_DEFAULT_BUDGET: Final = 500_000_000  # bytes of messages that arrive, if the memory is unknown
+_DRAIN_SECONDS: Final = 5.5  # for accepted calls to finish
+_DRAIN_POLL: Final = 0.1  # seconds
+_LOOP_BYTES: Final = 1_000_000  # of a message that the event loop converts
+_IDENTITY_ONLY: Final = 1  # a bit set: no compressed messages, whose size is unknown
+_PASSED_ON: Final = frozenset(
+    {"authorization", "x-api-key", "x-request-id", "traceparent", "x-cloud-trace-context",
+     "x-forwarded-for"}
+)  # fmt: skip
+
+Answer = Callable[["_Call", bytes], Awaitable[bytes]]
+
+
+class GrpcServer:
+    """A gRPC server on the running event loop that passes calls on to `app`.
+
+    Parameters
+    ----------
+    app : the application
+    settings : its settings, with the port
+    state : what the application's lifespan yields
+    drain_state : when it is draining, accepted calls finish and no further ones are accepted
+    budget : bytes that messages may use while they arrive
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        state: Mapping[str, Any],
+        drain_state: DrainState,
+        budget: int | None = None,
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._state = state
+        self._drain_state = drain_state
+        self._keys = settings.accepted_keys
+        max_message = settings.max_bytes + _OVERHEAD
+        arriving = max((budget or _DEFAULT_BUDGET) // max_message, 2)
+        self._arriving = asyncio.Semaphore(arriving)
+        self._share = max(arriving * 3 // 4, 1)  # of one client
+        self._client_arriving = WeakValueDictionary[str, asyncio.Semaphore]()
+        self._tasks = set[asyncio.Task[None]]()
+        self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=_MAX_CALLS,
+            options=[
+                ("grpc.max_receive_message_length", max_message),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.max_concurrent_streams", _MAX_STREAMS),
+                ("grpc.max_allowed_incoming_connections", _MAX_CONNECTIONS),
+                ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
+                ("grpc.so_reuseport", int(settings.workers > 1)),
+                ("grpc.server_handshake_timeout_ms", round(settings.header_timeout * 1000)),
+                ("grpc.keepalive_time_ms", 60_000),
+                ("grpc.keepalive_timeout_ms", 20_000),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+            ],
+        )
+        for service, methods in (
+            (SERVICE, _INFERENCE_METHODS),
+            (HEALTH_SERVICE, {"Check": _Call.check_health}),
+        ):
+            handlers = {name: self._handler(answer) for name, answer in methods.items()}
+            self._server.add_generic_rpc_handlers(
+                (grpc.method_handlers_generic_handler(service, handlers),)
+            )
+
+    async def start(self) -> int:
+        """Listen, and return the port; raise OSError if the address is in use."""
+        host = self._settings.host
+        address = f"[{host}]" if ":" in host else host
+        try:
+            port: int = self._server.add_insecure_port(f"{address}:{self._settings.grpc_port}")
+        except RuntimeError as error:
+            raise OSError(
+                f"PRISM_GRPC_PORT={self._settings.grpc_port}: the port of {host} is in use, or "
+                "may not be used"
+            ) from error
+        await self._server.start()
+        return port
+
+    async def run(self) -> None:
+        """Wait until the service drains; then finish accepted calls."""
+        while not self._drain_state.is_draining:  # noqa: ASYNC110 (a signal handler sets it)
+            await asyncio.sleep(_DRAIN_POLL)
+        await self._server.stop(_DRAIN_SECONDS)
+
+    async def stop(self) -> None:
+        """Finish accepted calls, and close the connections."""
+        await self._server.stop(_DRAIN_SECONDS)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=1)
+
+    def _handler(self, answer: Answer) -> Any:
+        async def handle(requests: AsyncIterator[bytes], context: Any) -> bytes:
+            call = _Call(self, context)
+            try:
+                return await answer(call, await self._receive(requests, call.scope()))
+            except PrismError as error:
+                await _abort(context, status_of(error), str(error))
+
+        # The request is read as a stream of one message: only then can a call be refused, or wait
+        # for memory, before its message is received. On the wire, both are the same.
+        return grpc.stream_unary_rpc_method_handler(handle)
+
+    async def _receive(self, requests: AsyncIterator[bytes], scope: Scope) -> bytes:
+        """Return the only message of a call, once there is memory for it.
+
+        Raise KeyMissingError, KeyWrongError, and BodyTimeoutError if it does not arrive in time.
+        """
+        if self._keys:
+            key = authenticate(scope, self._keys)
+            scope["state"][KEY_NAME] = key.name
+        client = client_of(scope, self._settings.trusted_proxies)
+        share = self._client_arriving.setdefault(client, asyncio.Semaphore(self._share))
+        try:
+            async with asyncio.timeout(self._settings.body_timeout), share, self._arriving:
+                async for message in requests:
+                    return message
+        except TimeoutError as error:
+            raise BodyTimeoutError(
+                f"The message did not arrive within {self._settings.body_timeout:g} s. Send it "
+                "again."
+            ) from error
+        return b""
+
+    async def request(self, http: HttpRequest, scope: Scope) -> HttpResponse:
+        """Return the application's response; cancelling the call counts as a disconnect."""
+        scope |= {"method": http.method, "path": http.path, "raw_path": http.path.encode()}
+        length = str(len(http.body)).encode()
+        scope["headers"] = [*scope["headers"], *http.headers, (b"content-length", length)]
+        is_gone = asyncio.Event()
+        is_read = False
+        start: Message = {}
+        body = bytearray()
+
+        async def receive() -> Message:
+            nonlocal is_read
+            if not is_read:
+                is_read = True
+                return {"type": "http.request", "body": http.body, "more_body": False}
+            await is_gone.wait()
+            return {"type": "http.disconnect"}
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                start.update(message)
+            else:
+                body.extend(message.get("body", b""))
+
+        async def run() -> None:
+            with suppress(Exception):  # Starlette has sent the response, and logs the error
+                await self._app(scope, receive, send)
+
+        task = asyncio.create_task(run())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            is_gone.set()
+            raise
+        headers = {name.lower(): value for name, value in start.get("headers", ())}
+        return HttpResponse(start.get("status", 500), headers, bytes(body))
+
+
+class _Call:
+    """One call of a client."""
+
+    def __init__(self, server: GrpcServer, context: Any) -> None:
+        self._server = server
+        self._context = context
+
+    def scope(self) -> Scope:
+        """Return the ASGI scope of the call, without path and method."""
+        headers = [
+            (name.encode(), value.encode())
+            for name, value in self._context.invocation_metadata() or ()
+            if name in _PASSED_ON and isinstance(value, str)
+        ]
+        seconds = self._context.time_remaining()
+        if seconds is not None:
+            limit = f"{max(seconds, 0.001):.3f}".encode()
+            headers.append((TIMEOUT_HEADER.lower().encode(), limit))
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "2",
+            "scheme": "http",
+            "method": "POST",
+            "path": "/",
+            "root_path": "",
+            "query_string": b"",
+            "headers": headers,
+            "client": _parse_peer(self._context.peer()),
+            "server": None,
+            # The server itself refuses new calls while the service drains.
+            "state": {**self._server._state, BODY_RECEIVED: True, ACCEPTED: True},
+        }
+
+    async def live(self, _: bytes) -> bytes:
+        is_live = await self._probe(LIVE_PATH)
+        return pb.ServerLiveResponse(live=is_live).SerializeToString()
+
+    async def ready(self, _: bytes) -> bytes:
+        is_ready = await self._probe(READY_PATH)
+        return pb.ServerReadyResponse(ready=is_ready).SerializeToString()
+
+    async def check_health(self, message: bytes) -> bytes:
+        """Answer grpc.health.v1.Health/Check: of the server, or of one of its services."""
+        request = messages.parse(message, health_pb2.HealthCheckRequest)
+        if request.service not in ("", SERVICE, HEALTH_SERVICE):
+            await _abort(self._context, 404, "The service is unknown.")
+        kinds = health_pb2.HealthCheckResponse
+        status = kinds.SERVING if await self._probe(READY_PATH) else kinds.NOT_SERVING
+        return bytes(kinds(status=status).SerializeToString())
+
+    async def model_ready(self, message: bytes) -> bytes:
+        request = messages.parse(message, pb.ModelReadyRequest)
+        path = messages.model_path(request.name, request.version, "/ready")
+        response = await self._request(HttpRequest("GET", path), accepted=(200, 503))
+        return pb.ModelReadyResponse(ready=response.status == 200).SerializeToString()
+
+    async def server_metadata(self, _: bytes) -> bytes:
+        fields = (await self._request(HttpRequest("GET", "/v2"))).json()
+        return pb.ServerMetadataResponse(**fields).SerializeToString()
+
+    async def model_metadata(self, message: bytes) -> bytes:
+        request = messages.parse(message, pb.ModelMetadataRequest)
+        path = messages.model_path(request.name, request.version)
+        response = await self._request(HttpRequest("GET", path))
+        return messages.metadata_from_http(response).SerializeToString()
+
+    async def infer(self, message: bytes) -> bytes:
+        if len(message) <= _LOOP_BYTES:
+            http = _to_http(message)
+        else:
+            http = await json_body.run_in_parser(_to_http, message)
+        del message  # its content is in the body
+        return messages.from_http(await self._request(http)).SerializeToString()
+
+    async def _probe(self, path: str) -> bool:
+        response = await self._server.request(HttpRequest("GET", path), self.scope())
+        return response.status == 200
+
+    async def _request(self, http: HttpRequest, accepted: tuple[int, ...] = (200,)) -> HttpResponse:
+        """Return the response if its status is accepted; else end the call with its error."""
+        response = await self._server.request(http, self.scope())
+        if response.status not in accepted:
+            detail = response.json()["error"] if response.body else "The call was cancelled."
+            await _abort(self._context, response.status, detail, response.headers)
+        return response
+
+
+_INFERENCE_METHODS: Final[dict[str, Answer]] = {
+    "ServerLive": _Call.live,
+    "ServerReady": _Call.ready,
+    "ModelReady": _Call.model_ready,
+    "ServerMetadata": _Call.server_metadata,
+    "ModelMetadata": _Call.model_metadata,
+    "ModelInfer": _Call.infer,
+}
+
+
+def _to_http(message: bytes) -> HttpRequest:
+    return messages.to_http(messages.parse(message, pb.ModelInferRequest))
+
+
+async def _abort(
+    context: Any, status: int, detail: str, headers: Mapping[bytes, bytes] | None = None
+) -> NoReturn:
+    """End a call with the error that corresponds to an HTTP status."""
+    sent = headers or {}
+    names = (b"retry-after", b"x-request-id")
+    metadata = tuple((name.decode(), sent[name].decode()) for name in names if name in sent)
+    await context.abort(getattr(grpc.StatusCode, canonical_code(status)), detail, metadata)
+    raise AssertionError("abort does not return")
+
+
+def _parse_peer(peer: str) -> tuple[str, int] | None:
+    """Return the address and port in `ipv4:127.0.0.1:50051`, or `ipv6:[::1]:50051`."""
+    kind, _, rest = unquote(peer).partition(":")
+    host, _, port = rest.rpartition(":")
+    if kind not in ("ipv4", "ipv6") or not port.isdecimal():
+        return None
+    return host.strip("[]"), int(port)
