@@ -8,6 +8,7 @@ result.top(3)
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
@@ -259,14 +260,30 @@ class Classifier:
             queued_at = time.perf_counter()
             with self._admission.track(client, seconds * len(rows)):
                 async with asyncio.timeout(time_limit):
-                    results = [
-                        await self._batcher.submit(part, deadline, client, seconds * len(part.rows))
-                        for part in parts
-                    ]
+                    results = await self._run_parts(parts, deadline, client)
             inference = sum(result.inference for result in results)
             queue = time.perf_counter() - queued_at - inference
             tracking.observer.answered(0.0, queue, inference)
             return results, queue
+
+    async def _run_parts(
+        self, parts: Sequence[Input], deadline: float, client: str
+    ) -> list[InferenceResult]:
+        """Run several inputs; queue only as many at a time as keep the runners busy."""
+        waiting: deque[asyncio.Future[InferenceResult]] = deque()
+        results = []
+        try:
+            for part in parts:
+                if len(waiting) > self.plan.runners:
+                    results.append(await waiting.popleft())
+                cost = self._engine.seconds_per_image * len(part.rows)
+                waiting.append(self._batcher.submit(part, deadline, client, cost))
+            while waiting:
+                results.append(await waiting.popleft())
+        finally:
+            for future in waiting:
+                future.cancel()
+        return results
 
     async def explain(
         self,
