@@ -1,6 +1,7 @@
 """Model folders, fake runtimes and applications for tests that need no real network."""
 
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -150,3 +151,11 @@ def serve(
     app = create_app(settings_for(models_dir, **settings), fake_loader(runtime))
     with TestClient(app, LOCALHOST, raise_server_exceptions=False) as client:
         yield client
+
+
+def wait_until_ready(client: TestClient, seconds: float = 30) -> None:
+    """Wait until the default model is loaded."""
+    end = time.monotonic() + seconds
+    while client.get("/ready").status_code != 200:
+        assert time.monotonic() < end
+        time.sleep(0.01)

@@ -14,7 +14,7 @@ MAX_HEAD_BYTES: Final = 65_536
 MAX_FIELDS: Final = 100
 MAX_TARGET_BYTES: Final = 8192
 
-_PROBES: Final = (b"/health", b"/ready", b"/v2/health/live", b"/v2/health/ready")
+_PROBES: Final = (b"/health", b"/ready", b"/ping", b"/v2/health/live", b"/v2/health/ready")
 _END: Final = b"\r\n\r\n"
 _CONTROLS: Final = bytes(set(range(32)) - set(b"\t\r\n")) + b"\x7f"
 _MAX_METHOD: Final = 32  # bytes

@@ -7,7 +7,7 @@ from typing import Final
 
 # Polled by machines: not logged at INFO, not traced.
 PROBES: Final = frozenset(
-    ("/health", "/ready", "/metrics", "/v2/health/live", "/v2/health/ready")
+    ("/health", "/ready", "/ping", "/metrics", "/v2/health/live", "/v2/health/ready")
 )
 
 _TRACEPARENT: Final = re.compile(

@@ -46,6 +46,7 @@ def read_instances(
     `manifest` is None for `auto`, which takes image files only. Raise MalformedRequestError for the
     first invalid value, which it names by its position.
     """
+    _require_count(values, MAX_ROWS, name)
     found = [_unwrap(value, f"{name}[{number}]") for number, value in enumerate(values)]
     inputs = sum(isinstance(value, list) for value in found)
     if inputs == 0:
@@ -60,7 +61,6 @@ def read_instances(
             f"{name}: arrays of numbers are preprocessed inputs, which need a named model. Send "
             'images as {"b64": …} instead.'
         )
-    _require_count(found, MAX_ROWS, name)
     shape = manifest.preprocess.input_shape
     rows = [_read_row(value, f"{name}[{number}]", shape) for number, value in enumerate(found)]
     return [], np.concatenate(rows)
