@@ -168,7 +168,7 @@ class GrpcServer:
 
     async def request(self, http: HttpRequest, scope: Scope) -> HttpResponse:
         """Return the application's response; cancelling the call counts as a disconnect."""
-        scope |= {"method": http.method, "path": http.path, "raw_path": http.path.encode()}
+        scope.update(method=http.method, path=http.path, raw_path=http.path.encode())
         length = str(len(http.body)).encode()
         scope["headers"] = [*scope["headers"], *http.headers, (b"content-length", length)]
         is_gone = asyncio.Event()
@@ -242,11 +242,11 @@ class _Call:
 
     async def live(self, _: bytes) -> bytes:
         is_live = await self._probe(LIVE_PATH)
-        return pb.ServerLiveResponse(live=is_live).SerializeToString()
+        return _dump(pb.ServerLiveResponse(live=is_live))
 
     async def ready(self, _: bytes) -> bytes:
         is_ready = await self._probe(READY_PATH)
-        return pb.ServerReadyResponse(ready=is_ready).SerializeToString()
+        return _dump(pb.ServerReadyResponse(ready=is_ready))
 
     async def check_health(self, message: bytes) -> bytes:
         """Answer grpc.health.v1.Health/Check: of the server, or of one of its services."""
@@ -255,23 +255,23 @@ class _Call:
             await _abort(self._context, 404, "The service is unknown.")
         kinds = health_pb2.HealthCheckResponse
         status = kinds.SERVING if await self._probe(READY_PATH) else kinds.NOT_SERVING
-        return bytes(kinds(status=status).SerializeToString())
+        return _dump(kinds(status=status))
 
     async def model_ready(self, message: bytes) -> bytes:
         request = messages.parse(message, pb.ModelReadyRequest)
         path = messages.model_path(request.name, request.version, "/ready")
-        response = await self._request(HttpRequest("GET", path), accepted=(200, 503))
-        return pb.ModelReadyResponse(ready=response.status == 200).SerializeToString()
+        response = await self._request(HttpRequest("GET", path), accepted=(200, 404, 503))
+        return _dump(pb.ModelReadyResponse(ready=response.status == 200))
 
     async def server_metadata(self, _: bytes) -> bytes:
         fields = (await self._request(HttpRequest("GET", "/v2"))).json()
-        return pb.ServerMetadataResponse(**fields).SerializeToString()
+        return _dump(pb.ServerMetadataResponse(**fields))
 
     async def model_metadata(self, message: bytes) -> bytes:
         request = messages.parse(message, pb.ModelMetadataRequest)
         path = messages.model_path(request.name, request.version)
         response = await self._request(HttpRequest("GET", path))
-        return messages.metadata_from_http(response).SerializeToString()
+        return _dump(messages.metadata_from_http(response))
 
     async def infer(self, message: bytes) -> bytes:
         if len(message) <= _LOOP_BYTES:
@@ -279,7 +279,7 @@ class _Call:
         else:
             http = await json_body.run_in_parser(_to_http, message)
         del message  # its content is in the body
-        return messages.from_http(await self._request(http)).SerializeToString()
+        return _dump(messages.from_http(await self._request(http)))
 
     async def _probe(self, path: str) -> bool:
         response = await self._server.request(HttpRequest("GET", path), self.scope())
@@ -302,6 +302,11 @@ _INFERENCE_METHODS: Final[dict[str, Answer]] = {
     "ModelMetadata": _Call.model_metadata,
     "ModelInfer": _Call.infer,
 }
+
+
+def _dump(message: Any) -> bytes:
+    data: bytes = message.SerializeToString()
+    return data
 
 
 def _to_http(message: bytes) -> HttpRequest:

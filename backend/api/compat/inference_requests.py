@@ -136,7 +136,9 @@ def _parse_input(
             f"{shown(name)}: {BINARY_SIZE} must be the size of its data; {len(binary) - start:,} "
             "bytes are left of the body."
         )
-    return Tensor(name, datatype, tuple(shape), raw=binary[start : start + size]), start + size
+    end = start + size
+    is_base64 = parameters.get("content_type") == "base64"
+    return Tensor(name, datatype, tuple(shape), binary[start:end], is_base64=is_base64), end
 
 
 def _parse_output(fields: Mapping[str, Any], is_binary: bool) -> RequestedOutput:

@@ -34,13 +34,17 @@ _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An input of a request: `raw` bytes, or the `values` of its JSON."""
+    """An input of a request: `raw` bytes, or the `values` of its JSON.
+
+    `is_base64`: the elements of raw BYTES are in base64, as MLServer's client sends them.
+    """
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     raw: memoryview | None = None
     values: object = None
+    is_base64: bool = False
 
 
 def accepted_datatypes(*, takes_pixels: bool) -> list[str]:
@@ -103,10 +107,11 @@ def read_images(tensor: Tensor, max_bytes: int) -> list[bytes]:
             f"{name}: the shape must be [N], the number of image files, not {_show(shape)}."
         )
     _require_count(tensor, MAX_IMAGES, "image files")
-    if tensor.raw is not None:
-        return [bytes(each[: max_bytes + 1]) for each in _split(tensor, tensor.raw)]
-    values = _flatten(tensor, shape[0])
-    return [_decode_base64(name, value) for value in values]
+    if tensor.raw is None:
+        return [_decode_base64(name, value) for value in _flatten(tensor, shape[0])]
+    if tensor.is_base64:
+        return [_decode_base64(name, bytes(each)) for each in _split(tensor, tensor.raw)]
+    return [bytes(each[: max_bytes + 1]) for each in _split(tensor, tensor.raw)]
 
 
 def encode_strings(texts: Iterable[str]) -> bytes:
@@ -156,7 +161,7 @@ def _split(tensor: Tensor, raw: memoryview) -> list[memoryview]:
 
 
 def _decode_base64(name: str, value: object) -> bytes:
-    if not isinstance(value, str):
+    if not isinstance(value, str | bytes):
         raise MalformedRequestError(f"{name}: each element must be a string, an image in base64.")
     try:
         return b64decode(value, validate=True)

@@ -45,9 +45,8 @@ _PLATFORM: Final = "prism_classifier"
 _STATES: Final = {"ready": "READY", "loading": "LOADING", "failed": "UNAVAILABLE"}
 _BASE64: Final = 4 / 3  # characters per byte
 _JSON_OVERHEAD: Final = 1_048_576  # bytes of a body besides an image in base64
-# Bodies that the event loop parses, in about 1 ms: of at most so many bytes, mostly binary.
-_INLINE_BYTES: Final = 1_048_576
-_INLINE_DIGITS: Final = 4  # of the length of their JSON
+_INLINE_BYTES: Final = 1_048_576  # of a body that the event loop parses, in about 1 ms
+_INLINE_DIGITS: Final = 4  # of the length of its JSON
 _TOP_K: Final = 5  # labels in a stored classification
 
 probes = APIRouter()
@@ -210,12 +209,13 @@ class _Call:
         manifest = None
         if len(self._models) == 1:
             manifest = (await self._models[0].load(self._deadline.remaining())).manifest
-        work = self._parse, body, header_length, manifest
-        is_binary = header_length is not None and len(header_length) <= _INLINE_DIGITS
-        if is_binary and len(body) <= _INLINE_BYTES:
-            parsed, rows, images = work[0](*work[1:])
+        # A length of a few digits: the body is mostly binary, which costs little to parse.
+        is_quick = header_length is not None and len(header_length) <= _INLINE_DIGITS
+        if is_quick and len(body) <= _INLINE_BYTES:
+            parsed, rows, images = self._parse(body, header_length, manifest)
         else:
-            parsed, rows, images = await self._deadline.limit(json_body.run_in_parser(*work))
+            parsing = json_body.run_in_parser(self._parse, body, header_length, manifest)
+            parsed, rows, images = await self._deadline.limit(parsing)
         if rows is not None:
             return await self._classify_rows(rows), parsed
         return await self._classify_images(images, history if parsed.store else None), parsed
