@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.cookiejar import DefaultCookiePolicy
+from time import sleep
 from typing import TypeVar
 
 import requests
@@ -60,8 +61,10 @@ class Session:
             try:
                 return self.send_once(call, timeout)
             except ClientError as error:
-                if not retry.wait(error):
+                delay = retry.next_delay(error)
+                if delay is None:
                     raise
+                sleep(delay)
 
     def send_once(self, call: Call[T], timeout: Timeout | None = None) -> T:
         """Send a call and return its result."""
