@@ -65,10 +65,13 @@ class Call:
         quotas.require_pixels(request.scope)
         return cls(request, models, client, timeout)
 
-    async def read(self) -> bytes | bytearray:
-        """Return the body, of at most an image of PRISM_MAX_BYTES in base64, and start the time."""
+    async def read(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """Return the body, of at most `max_bytes`, and start the time.
+
+        By default, an image of PRISM_MAX_BYTES in base64 fits.
+        """
         limit = round(_BASE64 * self._settings.max_bytes) + _JSON_OVERHEAD
-        body = await read_body(self.request, limit)
+        body = await read_body(self.request, max_bytes or limit)
         self.start()
         return body
 

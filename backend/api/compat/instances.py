@@ -1,13 +1,12 @@
 """Images and preprocessed inputs in JSON, as Vertex AI, TensorFlow Serving and others send them."""
 
-import binascii
 import math
-from base64 import b64decode
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
+from backend.api.compat.data_urls import decode_data_url
 from backend.api.compat.inference_tensors import MAX_IMAGES, MAX_ROWS, Tensor, read_rows
 from backend.api.errors import MalformedRequestError
 from backend.api.json_body import parse_json
@@ -70,10 +69,9 @@ def decode_image(value: object, name: str) -> bytes:
     """Return the image file in a base64 string or data URL; raise MalformedRequestError."""
     if not isinstance(value, str) or not value:
         raise _value_error(name)
-    payload = value.partition(",")[2] if value[:5].lower() == "data:" else value
     try:
-        data = b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
+        data = decode_data_url(value)
+    except ValueError as error:
         raise MalformedRequestError(f"{name}: the image is not valid base64.") from error
     if not data:
         raise MalformedRequestError(f"{name}: the image is empty.")

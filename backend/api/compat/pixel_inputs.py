@@ -1,7 +1,5 @@
-"""Request formats of the digit tutorials: JSON with raw pixels, and drawings as data URLs."""
+"""Request formats of the digit tutorials: JSON with raw pixels or images, and data URLs."""
 
-import base64
-import binascii
 import re
 from collections.abc import Sequence
 from itertools import chain
@@ -13,6 +11,7 @@ import orjson
 from numpy.typing import NDArray
 from PIL import Image
 
+from backend.api.compat import data_urls, instances
 from backend.api.errors import MalformedRequestError, MissingFileError
 from backend.api.json_body import parse_json
 from backend.api.parameters import parse_number
@@ -35,8 +34,13 @@ _MAX_NUMBER: Final = 400  # bytes in which a number that is not finite is recogn
 _NOT_FINITE: Final = re.compile(rb"(?i)nan|inf|\d[\d.]*e\+?\d{3,}")
 
 
-def parse_pixels(body: bytes | bytearray, spec: DigitPreprocess) -> tuple[PixelField, Floats]:
+def parse_pixels(
+    body: bytes | bytearray, spec: DigitPreprocess
+) -> tuple[PixelField, Floats | list[bytes]]:
     """Return the field of a JSON body, and its model inputs: float32, shape (N, 1, H, W).
+
+    Return image files instead for `instances` that are objects with an image in base64, and for an
+    `image` that is a data URL.
 
     Raises PixelsError for the first missing field, wrong shape, type or range, with no part of the
     body in its message; BodyTooLargeError for more than 400,000 values or 100,000 arrays; and
@@ -50,9 +54,21 @@ def parse_pixels(body: bytes | bytearray, spec: DigitPreprocess) -> tuple[PixelF
         raise
     for field in get_args(PixelField):
         if isinstance(fields, dict) and field in fields:
+            if images := _find_images(fields[field], field):
+                return field, images
             parse = _parse_string if field == "image" else _parse_lists
             return field, _normalize(parse(fields[field], field, spec.size), field, spec)
     raise PixelsError("Send a JSON object with 'input', 'features', 'image' or 'instances'.")
+
+
+def _find_images(value: object, field: PixelField) -> list[bytes]:
+    """Return the image files in the value of a field; empty: it consists of pixels."""
+    if field == "image" and isinstance(value, str) and value[:5].lower().startswith("data"):
+        return [instances.decode_image(value, field)]
+    if field == "instances" and isinstance(value, list) and isinstance(next(iter(value), 0), dict):
+        images, _ = instances.read_instances(value, field, None)
+        return images
+    return []
 
 
 def _starts_not_finite(body: bytes | bytearray, error: BaseException | None) -> bool:
@@ -81,15 +97,9 @@ def find_data_url(body: bytes | bytearray) -> str:
 
 def decode_data_url(text: str) -> bytes:
     """Decode a data URL or bare base64; raise MalformedRequestError for anything else."""
-    _, _, payload = text.rpartition(",")
-    # An unescaped plus sign in a query arrives as a space. Some clients wrap lines, omit the
-    # padding, or use the URL-safe alphabet.
-    payload = payload.strip().replace(" ", "+").replace("\n", "").replace("\r", "")
-    payload = payload.replace("-", "+").replace("_", "/")
-    payload += "=" * (-len(payload.rstrip("=")) % 4) if not payload.endswith("=") else ""
     try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError) as error:
+        return data_urls.decode_data_url(text)
+    except ValueError as error:
         raise MalformedRequestError(
             f"{DRAWING_FIELD} is not a data URL. Send data:image/png;base64, followed by the image "
             "in base64."

@@ -13,11 +13,14 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from backend.api import deadlines, json_body, quotas
-from backend.api.body import is_form, is_raw_image, read_body, read_form
+from backend.api.body import FILE_FIELDS, is_form, is_raw_image, read_body, read_form
 from backend.api.clients import client_of
 from backend.api.compat import pixel_inputs
+from backend.api.compat.calls import Call
 from backend.api.compat.pixel_inputs import DRAWING_FIELD, PixelField
 from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep
+from backend.api.errors import BodyTooLargeError
+from backend.api.multipart import Upload
 from backend.api.parameters import check_query
 from backend.api.routes.classify import classify
 from backend.api.schemas.errors import CLASSIFYING, problems
@@ -104,26 +107,22 @@ async def predict(
 ) -> Response:
     """Classify the pixels in `input`, `features`, `image` or `instances`.
 
-    Each field has its own response format. A form or a raw image is handled as by /classify, but
-    without `model`, a model for digits classifies it.
+    Each field has its own response format. `image` can also be an image as data URL, and
+    `instances` images in base64, as `{"b64": …}`. A form or a raw image is
+    handled as by /classify, but without `model`, a model for digits classifies it.
     """
     if is_form(request) or is_raw_image(request):
         model = model or await _find_digit_model(catalog)
         return await classify(request, catalog, settings, history, model)
-    timeout = deadlines.request_timeout(request, settings.timeout)
-    classifier, spec = await _get_digit_model(catalog, model)
-    request.state.model_name = classifier.manifest.name
-    client = client_of(request.scope, settings.trusted_proxies)
-    classifier.require_capacity(timeout, client)
-    quotas.require_pixels(request.scope)
-    body = await read_body(request, pixel_inputs.MAX_BYTES)
-    deadline = deadlines.Deadline(timeout)
-    parsing = json_body.run_in_parser(pixel_inputs.parse_pixels, body, spec)
-    field, inputs = await deadline.limit(parsing)
-    quotas.take_pixels(request.scope, inputs.size)
-    work = classifier.classify_inputs(inputs, deadline.remaining(), client)
-    results = await deadlines.cancel_on_disconnect(request, work)
-    return _json_response(_format_response(field, results))
+    name, spec = await _choose_digit_model(catalog, model)
+    call = await Call.open(request, name)
+    body = await call.read(pixel_inputs.MAX_BYTES)
+    field, inputs = await call.parse(pixel_inputs.parse_pixels, body, spec)
+    if isinstance(inputs, list):
+        answers = await call.classify_images(inputs, field)
+    else:
+        answers = await call.classify_rows(inputs)
+    return _json_response(_format_response(field, [each.result for each in answers]))
 
 
 @router.post(
@@ -144,6 +143,8 @@ async def predict_nn(
 ) -> Response:
     """Classify the data URL `drawing_data` from the query, a form, JSON, or the raw body.
 
+    A form can also contain an image file, in `drawing_data`, `file` or `image`.
+
     In the response, `result` is 1, which means success, and `data` holds the 10 probabilities.
     """
     timeout = deadlines.request_timeout(request, settings.timeout)
@@ -152,13 +153,18 @@ async def predict_nn(
     client = client_of(request.scope, settings.trusted_proxies)
     classifier.require_capacity(timeout, client)
     quotas.require_pixels(request.scope)
-    body = b"" if drawing_data else await _read_drawing(request)
+    upload = Upload(DRAWING_FIELD)
+    if drawing_data is None:
+        upload = await _read_drawing(request, settings.max_bytes)
     deadline = deadlines.Deadline(timeout)
-    url = drawing_data
-    if url is None:
-        finding = json_body.run_in_parser(pixel_inputs.find_data_url, body)
-        url = await deadline.limit(finding)
-    data = await deadline.limit(json_body.run_in_parser(pixel_inputs.decode_data_url, url))
+    data = upload.read(settings.max_bytes)
+    if not _is_image_file(upload):
+        url = drawing_data
+        if len(data) > json_body.MAX_BYTES:
+            raise BodyTooLargeError(f"The data URL exceeds {json_body.MAX_BYTES:,} bytes.")
+        if url is None:
+            url = await deadline.limit(json_body.run_in_parser(pixel_inputs.find_data_url, data))
+        data = await deadline.limit(json_body.run_in_parser(pixel_inputs.decode_data_url, url))
     if len(data) > settings.max_bytes:
         raise ImageTooLargeError(f"The image is larger than {settings.max_bytes:,} bytes.")
     quotas.take_image(request.scope, data, settings.max_pixels)
@@ -236,12 +242,17 @@ def _json_response(value: object) -> Response:
     return Response(orjson.dumps(value), media_type="application/json")
 
 
-async def _read_drawing(request: Request) -> bytes | bytearray:
-    """Return the body, or the part of a multipart form that contains the data URL."""
+async def _read_drawing(request: Request, max_bytes: int) -> Upload:
+    """Return the body, or the part of a multipart form that contains the drawing."""
     if not is_form(request):
-        return await read_body(request, json_body.MAX_BYTES)
-    parts = await read_form(request, json_body.MAX_BYTES, json_body.MAX_BYTES, max_parts=100)
+        return Upload(DRAWING_FIELD, None, await read_body(request, json_body.MAX_BYTES))
+    parts = await read_form(request, max_bytes + json_body.MAX_BYTES, max_bytes, max_parts=100)
     for part in parts:
-        if part.name == DRAWING_FIELD and part.data:
-            return bytes(part.data)
+        if part.name in (DRAWING_FIELD, *FILE_FIELDS) and (part.data or part.oversized):
+            return part
     raise pixel_inputs.missing_drawing_error()
+
+
+def _is_image_file(part: Upload) -> bool:
+    """Return whether a part of a form is an image file, and not text with a data URL."""
+    return part.filename is not None and not bytes(part.data).isascii()

@@ -45,6 +45,11 @@ def make_row(digit: int) -> list[int]:
     return [int(value) for value in row]
 
 
+def encoded_gray(digit: int) -> str:
+    """Return a PNG of 28x28 pixels in base64."""
+    return base64.b64encode(encoded(Image.new("L", (28, 28), 25 * digit))).decode()
+
+
 def argmax(row: list[float]) -> int:
     return int(np.argmax(row))
 
@@ -339,3 +344,55 @@ def test_excessive_form_is_refused(client: TestClient, form: str, reason: str) -
 def test_empty_drawing_in_the_query_is_refused(client: TestClient) -> None:
     response = client.post("/predict_nn/?drawing_data=", content=b"AAAA")
     problem(response, 422, "invalid_parameter")
+
+
+@pytest.mark.parametrize(
+    ("body", "digits"),
+    [
+        ({"instances": [{"b64": encoded_gray(3)}, {"image": {"b64": encoded_gray(8)}}]}, [3, 8]),
+        ({"image": f"data:image/png;base64,{encoded_gray(3)}"}, [3]),
+        ({"image": quote(f"data:image/png;base64,{encoded_gray(3)}", safe="")}, [3]),
+    ],
+)
+def test_json_may_contain_images(
+    client: TestClient, body: dict[str, Any], digits: list[int]
+) -> None:
+    response = client.post("/predict", json=body)
+    assert response.status_code == 200
+    if "image" in body:
+        assert response.json()["prediction"] in set("0123456789")
+    else:
+        assert len(response.json()["predictions"]) == len(digits)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"instances": [{"b64": "?"}]},
+        {"instances": [{"b64": encoded_gray(3)}, make_row(3)]},
+        {"instances": [{"b64": encoded_gray(3)}, {}]},
+        {"instances": [{}]},
+        {"image": "data:image/png;base64,?"},
+        {"image": "data:"},
+    ],
+)
+def test_invalid_image_in_json_is_malformed(client: TestClient, body: dict[str, Any]) -> None:
+    problem(client.post("/predict", json=body), 400, "malformed_request")
+
+
+@pytest.mark.parametrize("safe", ["/", ":;,/", ""])
+def test_data_url_may_be_percent_encoded(client: TestClient, safe: str) -> None:
+    expected = client.post("/predict_nn/", content=DRAWING).json()
+    assert client.post("/predict_nn/", content=quote(DRAWING, safe=safe)).json() == expected
+    body = {"drawing_data": quote(DRAWING, safe=safe)}
+    assert client.post("/predict_nn/", json=body).json() == expected
+    raw = f"data:image/png,{quote(SEVEN)}"
+    assert client.post("/predict_nn/", json={"drawing_data": raw}).json() == expected
+
+
+@pytest.mark.parametrize("field", ["drawing_data", "file", "image"])
+def test_drawing_may_be_a_file(client: TestClient, field: str) -> None:
+    expected = client.post("/predict_nn/", content=DRAWING).json()
+    assert client.post("/predict_nn/", files={field: ("a.png", SEVEN)}).json() == expected
+    text = client.post("/predict_nn/", files={field: ("a.txt", DRAWING.encode())})
+    assert text.json() == expected

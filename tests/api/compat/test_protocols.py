@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -177,6 +178,8 @@ def test_classifications_are_stored_unless_the_client_says_no(tmp_path: Path) ->
     with serve(
         tmp_path, GrayRuntime(), history=True, history_open=True, aip_predict_route=PREDICT
     ) as client:
+        while client.get("/history").status_code != 200:
+            time.sleep(0.01)
         for path, body in JSON_ROUTES.values():
             client.post(path, json=body)
             client.post(path, json=body, params={"store": "false"})
