@@ -5,9 +5,6 @@ one: `input`, its preprocessed tensor, or `image`, encoded image files as BYTES.
 parsed whatever their Content-Type says, because clients send none or a wrong one.
 """
 
-import asyncio
-import time
-from collections.abc import Sequence
 from typing import Any, Final
 
 import orjson
@@ -15,27 +12,20 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from backend import __version__
-from backend.api import deadlines, deps, json_body, quotas
+from backend.api import deps, json_body
 from backend.api.body import read_body
-from backend.api.clients import client_of
 from backend.api.compat import inference_outputs as outputs
-from backend.api.compat.inference_outputs import IMAGE, TENSOR, Answer
+from backend.api.compat.calls import Call
+from backend.api.compat.inference_outputs import IMAGE, TENSOR
 from backend.api.compat.inference_requests import HEADER_LENGTH, InferRequest, parse_request
 from backend.api.compat.inference_tensors import read_images, read_rows, shown
 from backend.api.compat.protocol import Protocol
 from backend.api.errors import MalformedRequestError
-from backend.api.image_batches import slots_of, wait_for_capacity
 from backend.api.parameters import check_query
-from backend.api.schemas.classify import make_classification
 from backend.api.scopes import require_scope
 from backend.catalog import AUTO
-from backend.history.history import History
-from backend.inference import auto
-from backend.inference.errors import ImageError, ImageTooLargeError
 from backend.inference.models.artifact import Manifest
-from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.types import Floats
-from backend.served_model import ServedModel
 from backend.settings import Settings
 
 PATH: Final = "/v2"
@@ -43,11 +33,8 @@ EXTENSIONS: Final = ("binary_tensor_data", "classification")
 
 _PLATFORM: Final = "prism_classifier"
 _STATES: Final = {"ready": "READY", "loading": "LOADING", "failed": "UNAVAILABLE"}
-_BASE64: Final = 4 / 3  # characters per byte
-_JSON_OVERHEAD: Final = 1_048_576  # bytes of a body besides an image in base64
 _INLINE_BYTES: Final = 1_048_576  # of a body that the event loop parses, in about 1 ms
 _INLINE_DIGITS: Final = 4  # of the length of its JSON
-_TOP_K: Final = 5  # labels in a stored classification
 
 probes = APIRouter()
 router = APIRouter(dependencies=[require_scope("classify"), Depends(check_query)])
@@ -149,35 +136,27 @@ async def load_or_unload(model: str) -> None:
 @router.post("/v2/models/{model}/infer")
 @router.post("/v2/models/{model}/versions/{version}/infer")
 async def infer(
-    request: Request,
-    catalog: deps.CatalogDep,
-    settings: deps.SettingsDep,
-    history: deps.HistoryDep,
-    model: str,
-    version: str | None = None,
+    request: Request, settings: deps.SettingsDep, model: str, version: str | None = None
 ) -> Response:
     """Classify the rows of a tensor, or image files."""
-    name = _versioned(model, version)
-    timeout = deadlines.request_timeout(request, settings.timeout)
-    models, timeout = await deps.get_models(request, catalog, name, timeout)
-    client = client_of(request.scope, settings.trusted_proxies)
-    for each in models:  # before reading the body: rejections must be cheap
-        if each.classifier is not None:
-            each.classifier.require_capacity(timeout, client)
-    quotas.require_pixels(request.scope)
+    call = await Call.open(request, _versioned(model, version))
     header_length = _header_length(request)
-    limit = round(_BASE64 * settings.max_bytes) + _JSON_OVERHEAD  # an image of the maximum size
-    if header_length is not None:
-        limit = max(limit, settings.max_batch_bytes)
-    body = await read_body(request, limit)
-    call = _Call(request, models, client, deadlines.Deadline(timeout), settings)
-    answers, parsed = await deadlines.cancel_on_disconnect(
-        request, call.run(body, header_length, history)
-    )
-    if len({each.manifest.name for each in answers}) == 1:
-        request.state.model_name = answers[0].manifest.name
+    max_bytes = max(settings.max_batch_bytes, settings.max_bytes) if header_length else None
+    body = await call.read(max_bytes)
+    manifest = await call.manifest()
+    arguments = body, header_length, manifest, settings.max_bytes
+    # A length of a few digits: the body is mostly binary, which costs little to parse.
+    if header_length and len(header_length) <= _INLINE_DIGITS and len(body) <= _INLINE_BYTES:
+        parsed, rows, images = _parse(*arguments)
+    else:
+        parsed, rows, images = await call.parse(_parse, *arguments)
+    if rows is not None:
+        answers = await call.classify_rows(rows)
+    else:
+        name = IMAGE if len(images) > 1 else ""
+        answers = await call.classify_images(images, name, store=parsed.store)
     content, json_length = outputs.make_response(
-        parsed, AUTO if len(models) > 1 else models[0].name, answers
+        parsed, AUTO if manifest is None else manifest.name, answers
     )
     if json_length is None:
         return Response(content, media_type="application/json")
@@ -185,124 +164,25 @@ async def infer(
     return Response(content, headers=headers, media_type="application/octet-stream")
 
 
-class _Call:
-    """One call of `infer`."""
-
-    def __init__(
-        self,
-        request: Request,
-        models: Sequence[ServedModel],
-        client: str,
-        deadline: deadlines.Deadline,
-        settings: Settings,
-    ) -> None:
-        self._scope = request.scope
-        self._models = models
-        self._client = client
-        self._deadline = deadline
-        self._settings = settings
-
-    async def run(
-        self, body: bytes | bytearray, header_length: str | None, history: History | None
-    ) -> tuple[list[Answer], InferRequest]:
-        """Parse the body and classify what it contains."""
-        manifest = None
-        if len(self._models) == 1:
-            manifest = (await self._models[0].load(self._deadline.remaining())).manifest
-        # A length of a few digits: the body is mostly binary, which costs little to parse.
-        is_quick = header_length is not None and len(header_length) <= _INLINE_DIGITS
-        if is_quick and len(body) <= _INLINE_BYTES:
-            parsed, rows, images = self._parse(body, header_length, manifest)
-        else:
-            parsing = json_body.run_in_parser(self._parse, body, header_length, manifest)
-            parsed, rows, images = await self._deadline.limit(parsing)
-        if rows is not None:
-            return await self._classify_rows(rows), parsed
-        return await self._classify_images(images, history if parsed.store else None), parsed
-
-    def _parse(
-        self, body: bytes | bytearray, header_length: str | None, manifest: Manifest | None
-    ) -> tuple[InferRequest, Floats | None, list[bytes]]:
-        """Return the request with its rows or its images; `manifest`: None for `auto`."""
-        parsed = parse_request(body, header_length)
-        outputs.require_outputs(
-            parsed, [each["name"] for each in outputs.describe_outputs(manifest)]
-        )
-        names = [each["name"] for each in outputs.describe_inputs(manifest)]
-        for tensor in parsed.inputs:
-            if tensor.name not in names:
-                raise MalformedRequestError(
-                    f"{shown(tensor.name)}: the model has no such input. Send {' or '.join(names)}."
-                )
-        if len(parsed.inputs) > 1:
-            raise MalformedRequestError(f"Send only one of the inputs {TENSOR} and {IMAGE}.")
-        (tensor,) = parsed.inputs
-        if tensor.name == IMAGE or manifest is None:
-            return parsed, None, read_images(tensor, self._settings.max_bytes)
-        shape = manifest.preprocess.input_shape
-        pixels = outputs.takes_pixels(manifest)
-        return parsed, read_rows(tensor, shape, takes_pixels=pixels), []
-
-    async def _classify_rows(self, rows: Floats) -> list[Answer]:
-        classifier = await self._models[0].load(self._deadline.remaining())
-        spec = classifier.manifest.preprocess
-        channels = spec.channels if isinstance(spec, PhotoPreprocess) else 1
-        quotas.take_pixels(self._scope, rows.size // channels)
-        results = await classifier.classify_inputs(rows, self._deadline.remaining(), self._client)
-        return [Answer(result, classifier.manifest) for result in results]
-
-    async def _classify_images(
-        self, images: Sequence[bytes], history: History | None
-    ) -> list[Answer]:
-        max_bytes, max_pixels = self._settings.max_bytes, self._settings.max_pixels
-        for number, content in enumerate(images):
-            if len(content) > max_bytes:
-                raise _at(
-                    number,
-                    images,
-                    ImageTooLargeError(f"The image is larger than {max_bytes:,} bytes."),
-                )
-        for content in images:
-            quotas.take_image(self._scope, content, max_pixels)
-        slots = slots_of(self._client)
-
-        async def classify(number: int) -> Answer:
-            content = images[number]
-            async with slots:
-                try:
-                    return await self._classify_image(content, history)
-                except ImageError as error:
-                    raise _at(number, images, error) from error
-
-        if len(images) == 1:
-            return [await classify(0)]
-        tasks = [asyncio.create_task(classify(number)) for number in range(len(images))]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-
-    async def _classify_image(self, content: bytes, history: History | None) -> Answer:
-        seconds = self._deadline.remaining()
-        await wait_for_capacity(self._models, content, seconds, self._client)
-        started = time.perf_counter()
-        seconds = self._deadline.remaining()
-        classifier, result = await auto.classify(self._models, content, seconds, self._client)
-        if history is not None:
-            fields = make_classification(
-                result, classifier.manifest, None, _TOP_K, True, deps.DEFAULT_COVERAGE
+def _parse(
+    body: bytes | bytearray, header_length: str | None, manifest: Manifest | None, max_bytes: int
+) -> tuple[InferRequest, Floats | None, list[bytes]]:
+    """Return the request with its rows or its images; `manifest`: None for `auto`."""
+    parsed = parse_request(body, header_length)
+    outputs.require_outputs(parsed, [each["name"] for each in outputs.describe_outputs(manifest)])
+    names = [each["name"] for each in outputs.describe_inputs(manifest)]
+    for tensor in parsed.inputs:
+        if tensor.name not in names:
+            raise MalformedRequestError(
+                f"{shown(tensor.name)}: the model has no such input. Send {' or '.join(names)}."
             )
-            left = seconds - (time.perf_counter() - started)
-            await history.add(fields, content, left, brightness=result.brightness)
-        return Answer(result, classifier.manifest)
-
-
-def _at(number: int, images: Sequence[bytes], error: ImageError) -> ImageError:
-    """Return the error of an image with its position, if there are several."""
-    if len(images) == 1:
-        return error
-    return type(error)(f"Image {number} of {len(images)}, counted from 0: {error}")
+    if len(parsed.inputs) > 1:
+        raise MalformedRequestError(f"Send only one of the inputs {TENSOR} and {IMAGE}.")
+    (tensor,) = parsed.inputs
+    if tensor.name == IMAGE or manifest is None:
+        return parsed, None, read_images(tensor, max_bytes)
+    shape = manifest.preprocess.input_shape
+    return parsed, read_rows(tensor, shape, takes_pixels=outputs.takes_pixels(manifest)), []
 
 
 def _header_length(request: Request) -> str | None:
