@@ -36,7 +36,7 @@ has_venv := import ensurepip, venv
 report_failure := { printf 'The installation failed: %s (see $(log))\n' \
 	"$$(grep -m1 -i '^error' $(log) || tail -n1 $(log))" >&2; exit 1; }
 
-.PHONY: help run test test-e2e test-extended check setup lock train load bench images containers sbom fuzz screenshots force
+.PHONY: help run test test-e2e test-extended check setup lock train load bench images containers sbom fuzz screenshots wheel force
 
 help: ## print this list
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{printf "%-20s %s\n", $$1, $$2}'
@@ -97,6 +97,9 @@ containers: $(stamps)/dev ## build both images and run them read-only with littl
 
 sbom: $(stamps)/dev ## write CycloneDX SBOMs of both images to sbom/ and compare them with the lock files
 	@$(python) -m deploy.sbom --engine "$(CONTAINER_ENGINE)" $(ARGS)
+
+wheel: $(stamps)/dev ## build the wheel of the client, prism-classify-client, into dist/
+	@$(python) -m build --no-isolation --outdir dist client
 
 fuzz: $(stamps)/dev ## fuzz the parsers; continues where the last run stopped (MINUTES=10 ARGS=...; --help)
 	@$(python) -m tests.fuzz --minutes "$(MINUTES)" $(ARGS)
