@@ -43,6 +43,7 @@ _DRAIN_SECONDS: Final = 5.5  # for accepted calls to finish
 _DRAIN_POLL: Final = 0.1  # seconds
 _LOOP_BYTES: Final = 1_000_000  # of a message that the event loop converts
 _IDENTITY_ONLY: Final = 1  # a bit set: no compressed messages, whose size is unknown
+_PROBES: Final = frozenset({"ServerLive", "ServerReady", "Check"})
 _PASSED_ON: Final = frozenset(
     {"authorization", "x-api-key", "x-request-id", "traceparent", "x-cloud-trace-context",
      "x-forwarded-for"}
@@ -102,7 +103,10 @@ class GrpcServer:
             (SERVICE, _INFERENCE_METHODS),
             (HEALTH_SERVICE, {"Check": _Call.check_health}),
         ):
-            handlers = {name: self._handler(answer) for name, answer in methods.items()}
+            handlers = {
+                name: self._handler(answer, needs_key=name not in _PROBES)
+                for name, answer in methods.items()
+            }
             self._server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(service, handlers),)
             )
@@ -133,11 +137,14 @@ class GrpcServer:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)
 
-    def _handler(self, answer: Answer) -> Any:
+    def _handler(self, answer: Answer, *, needs_key: bool) -> Any:
         async def handle(requests: AsyncIterator[bytes], context: Any) -> bytes:
             call = _Call(self, context)
+            scope = call.scope()
             try:
-                return await answer(call, await self._receive(requests, call.scope()))
+                if needs_key and self._keys:
+                    scope["state"][KEY_NAME] = authenticate(scope, self._keys).name
+                return await answer(call, await self._receive(requests, scope))
             except PrismError as error:
                 await _abort(context, status_of(error), str(error))
 
@@ -148,11 +155,8 @@ class GrpcServer:
     async def _receive(self, requests: AsyncIterator[bytes], scope: Scope) -> bytes:
         """Return the only message of a call, once there is memory for it.
 
-        Raise KeyMissingError, KeyWrongError, and BodyTimeoutError if it does not arrive in time.
+        Raise BodyTimeoutError if it does not arrive in time.
         """
-        if self._keys:
-            key = authenticate(scope, self._keys)
-            scope["state"][KEY_NAME] = key.name
         client = client_of(scope, self._settings.trusted_proxies)
         share = self._client_arriving.setdefault(client, asyncio.Semaphore(self._share))
         try:
