@@ -25,7 +25,7 @@ class Table:
 
     def __init__(self) -> None:
         self.count = 0
-        self._label_width = len("PREDICTION")
+        self._label_width = 16
 
     def write(self, path: Path, result: Classification | ClientError) -> None:
         """Print the rows of one file."""

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import sysconfig
@@ -121,6 +122,19 @@ def test_command_classifies_with_a_backend(
                 "--model", "mnist-cnn", "--url", backend_url)  # fmt: skip
     assert found.returncode == 0, found.stderr
     assert json.loads(found.stdout)["model"]["name"] == "mnist-cnn"
+
+
+def test_example_of_the_documentation_prints_its_table(environment: Path, backend_url: str) -> None:
+    page = (ROOT / "docs" / "clients.md").read_text()
+    example = page.partition("## The command `prism`")[2]
+    command = re.findall(r"```bash\n(prism .*)\n```", example)[0].split()
+    (table,) = re.findall(r"```text\n(.*?)```", example, re.S)
+    command[command.index("--url") + 1] = backend_url
+    found = subprocess.run(
+        [environment / "prism", *command[1:]], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert found.returncode == 0, found.stderr
+    assert found.stdout == table
 
 
 def test_command_ends_silently_when_its_reader_does(
