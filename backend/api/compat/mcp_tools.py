@@ -1,14 +1,12 @@
 """Tools of the MCP endpoint: `classify_image` and `list_models`."""
 
-import re
-from base64 import b64decode
-from binascii import Error as Base64Error
 from typing import Annotated, Any, Final, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from backend.api.compat.calls import Call
+from backend.api.compat.data_urls import decode_data_url
 from backend.api.deps import DEFAULT_COVERAGE
 from backend.api.errors import InvalidParameterError, MalformedRequestError
 from backend.api.schemas.classify import ClassScore, ModelRef, make_classification
@@ -22,8 +20,6 @@ Arguments = TypeVar("Arguments", bound=BaseModel)
 IMAGE: Final = "mcp_image"
 
 _MAX_LISTED_LABELS: Final = 100  # longer lists would fill the context of an assistant
-_DATA_URL: Final = re.compile(r"data:[^,]{0,200};base64,", re.ASCII)
-_SPACE: Final = re.compile(r"\s+", re.ASCII)
 
 
 class ClassifyArguments(BaseModel):
@@ -133,12 +129,9 @@ def _parse(kind: type[Arguments], arguments: dict[str, Any]) -> Arguments:
 
 
 def _decode(image: str) -> bytes:
-    """Decode base64, also with line breaks or as a data URL."""
-    prefix = _DATA_URL.match(image)
-    payload = _SPACE.sub("", image[prefix.end() if prefix else 0 :])
     try:
-        return b64decode(payload, validate=True)
-    except (Base64Error, ValueError) as error:
+        return decode_data_url(image)
+    except ValueError as error:
         raise MalformedRequestError(
             "image: must be the content of an image file in base64, not a path or a URL."
         ) from error

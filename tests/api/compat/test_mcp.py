@@ -104,7 +104,7 @@ def test_image_is_classified(client: TestClient, image: str) -> None:
         ({"image": None}, "image: Input should be a valid string."),
         ({"image": ""}, "image: String should have at least 1 character."),
         ({"image": [IMAGE]}, "image: Input should be a valid string."),
-        ({"image": "AAA="[:3]}, "in base64"),
+        ({"image": "AAAAA"}, "in base64"),
         ({"image": "\u0661AAA"}, "in base64"),
         ({"image": IMAGE, "top_k": "3"}, "top_k: Input should be a valid integer."),
         ({"image": IMAGE, "top_k": 0}, "top_k: "),
