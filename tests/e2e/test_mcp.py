@@ -2,7 +2,10 @@
 
 import asyncio
 import json
+import re
 import socket
+import subprocess
+import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -16,6 +19,7 @@ from mcp.shared.exceptions import MCPError
 
 from backend.keys import hash_key
 from client import Client as PrismClient
+from tests.conftest import ROOT
 from tests.e2e.backend_process import BackendProcess
 from tests.images import encoded, seven
 
@@ -144,6 +148,24 @@ def test_client_sees_why_its_request_is_refused(backend: BackendProcess, mode: C
     assert "The API key is not valid" in connection_error(backend, mode, Authorization="Bearer no")
     assert "another website" in connection_error(backend, mode, Origin="https://evil.example")
     assert "host name" in connection_error(backend, mode, Host="evil.example")
+
+
+def test_example_of_the_documentation_prints_a_classification(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    page = (ROOT / "docs" / "protocols.md").read_text()
+    section = page.partition("\n## Model Context Protocol\n")[2].partition("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.S)
+    (configuration,) = re.findall(r"```json\n(.*?)```", section, re.S)
+    assert json.loads(configuration)["mcpServers"]["prism"]["url"] == "http://localhost:8000/mcp"
+    data_dir = str(tmp_path_factory.mktemp("data"))
+    with BackendProcess(PRISM_DATA_DIR=data_dir, PRISM_PROTOCOLS="mcp") as backend:
+        backend.wait_until_ready()
+        code = code.replace("http://localhost:8000", backend.url)
+        command = [sys.executable, "-c", code]
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert found.returncode == 0, found.stderr
+    assert "'prediction': 'Egyptian Mau'" in found.stdout
 
 
 def test_body_of_2_gb_is_refused_from_its_head(backend: BackendProcess) -> None:

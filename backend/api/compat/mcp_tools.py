@@ -87,10 +87,10 @@ class ListResult(BaseModel):
 
 async def classify_image(request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
     """Classify an image as POST /classify does, without storing it; return a ClassifyResult."""
-    image: str | None = request.scope["state"].pop(IMAGE, None)
     parsed = _parse(ClassifyArguments, arguments)
     call = await Call.open(request, parsed.model)
-    content = await call.parse(_decode, image or parsed.image)
+    # Popped, so that the text is not kept while the image is classified.
+    content = await call.parse(_decode, request.scope["state"].pop(IMAGE, parsed.image))
     (answer,) = await call.classify_images([content], store=False)
     fields = make_classification(
         answer.result, answer.manifest, None, parsed.top_k, False, DEFAULT_COVERAGE
