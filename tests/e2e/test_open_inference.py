@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -156,6 +157,18 @@ def test_grpc_client_gets_the_probabilities_of_classify(service: Service, tmp_pa
     assert found["top"][0].endswith(":7:7")
     assert found["unknown"][0] == "StatusCode.NOT_FOUND"
     assert found["broken"][0] == "StatusCode.INVALID_ARGUMENT"
+
+
+def test_example_of_the_documentation_runs(service: Service) -> None:
+    text = (ROOT / "docs" / "protocols.md").read_text()
+    section = text.split("\n## Open Inference Protocol over gRPC\n")[1].split("\n## ")[0]
+    (code,) = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    code = code.replace("localhost:8001", service.address)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("[b'7'] [[")
 
 
 def test_no_accepted_grpc_call_is_lost_at_shutdown(service: Service) -> None:

@@ -156,7 +156,7 @@ def test_rows_of_tensors_are_the_input_of_the_model(url: str) -> None:
     assert np.shape(found) == (3, 10)
 
 
-SECTIONS = ["Vertex AI", "TensorFlow Serving", "TorchServe", "Hugging Face"]
+SECTIONS = ["Open Inference Protocol", "Vertex AI", "TensorFlow Serving", "TorchServe", "Hugging Face"]
 
 
 @pytest.mark.parametrize("section", SECTIONS)

@@ -136,7 +136,11 @@ async def load_or_unload(model: str) -> None:
 @router.post("/v2/models/{model}/infer")
 @router.post("/v2/models/{model}/versions/{version}/infer")
 async def infer(
-    request: Request, settings: deps.SettingsDep, model: str, version: str | None = None
+    request: Request,
+    settings: deps.SettingsDep,
+    model: str,
+    version: str | None = None,
+    store: deps.StoreParam = True,
 ) -> Response:
     """Classify the rows of a tensor, or image files."""
     call = await Call.open(request, _versioned(model, version))
@@ -154,7 +158,7 @@ async def infer(
         answers = await call.classify_rows(rows)
     else:
         name = IMAGE if len(images) > 1 else ""
-        answers = await call.classify_images(images, name, store=parsed.store)
+        answers = await call.classify_images(images, name, store=store and parsed.store)
     content, json_length = outputs.make_response(
         parsed, AUTO if manifest is None else manifest.name, answers
     )
