@@ -22,6 +22,7 @@ from tritonclient.utils import InferenceServerException
 
 from backend.api.compat import grpc_predict_v2_pb2 as pb
 from backend.api.compat.grpc_server import SERVICE
+from benchmarks import open_inference
 from tests.conftest import ROOT, free_port
 from tests.e2e.backend_process import BackendProcess
 from tests.images import encoded, seven
@@ -209,3 +210,13 @@ def test_no_accepted_grpc_call_is_lost_at_shutdown(service: Service) -> None:
     assert set(codes) <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
     assert codes.count(grpc.StatusCode.UNAVAILABLE) <= len(threads)
     assert status == -signal.SIGTERM
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_benchmark_reports_the_ratio_to_the_network_alone(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    open_inference.main(["--rounds", "1", "--seconds", "0.2", "--rows", "16", "--clients", "1"])
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.partition(":")[0] for line in lines[:2]] == ["prism", "one session on all cores"]
+    assert re.fullmatch(r"ratio to '.+', median of 1 rounds: \d+\.\d\d", lines[-2])
