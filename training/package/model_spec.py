@@ -6,12 +6,16 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from backend.inference.models import torchvision_compat
+from backend.inference.errors import ArtifactError
+from backend.inference.models import networks, torchvision_compat
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
 
 IMAGENET_CLASSES = 1000
+# With published weights, torchvision builds these with `transform_input=True`: the network turns
+# values normalized for ImageNet into (x - 0.5) / 0.5. `networks.build` returns them without it.
+TRANSFORMS_INPUT = ("googlenet", "inception_v3")
 PRESETS = ("imagenet", "digit")
 _SPECS: TypeAdapter[Preprocess] = TypeAdapter(Preprocess)
 
@@ -75,7 +79,24 @@ def read_spec(name: str, side: int | None = None) -> Preprocess:
         raise PackageError(f"{name}: {where}: {first['msg']}") from error
 
 
-def spec_from_weights(weights: Any) -> PhotoPreprocess:
+def architecture_spec(architecture: str) -> Preprocess:
+    """Return the preprocessing of an architecture's published weights, or of Prism's own networks.
+
+    Raise ArtifactError for an unknown architecture.
+    """
+    if architecture in networks.DIGIT_ARCHITECTURES:
+        return read_spec("digit")
+    family, _, name = architecture.partition("/")
+    if family != "torchvision":
+        return read_spec("imagenet")
+    try:
+        weights = torchvision_compat.load("models").get_model_weights(name).DEFAULT
+    except ValueError as error:
+        raise ArtifactError(f"torchvision has no classifier named {name!r}") from error
+    return spec_from_weights(name, weights)
+
+
+def spec_from_weights(architecture: str, weights: Any) -> PhotoPreprocess:
     """Return the spec of a torchvision `WeightsEnum` member, from its transforms.
 
     Raise PackageError if it is not an image classifier.
@@ -83,10 +104,13 @@ def spec_from_weights(weights: Any) -> PhotoPreprocess:
     transforms = weights.transforms()
     if not hasattr(transforms, "crop_size"):
         raise PackageError(f"{weights} are not the weights of an image classifier")
+    mean, std = tuple(transforms.mean), tuple(transforms.std)
+    if architecture in TRANSFORMS_INPUT:
+        mean = std = (0.5, 0.5, 0.5)
     return PhotoPreprocess(
         resize=int(transforms.resize_size[0]),
         crop=(int(transforms.crop_size[0]), int(transforms.crop_size[0])),
         interpolation=transforms.interpolation.value,
-        mean=tuple(transforms.mean),
-        std=tuple(transforms.std),
+        mean=mean,
+        std=std,
     )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from backend.inference.models import artifact, networks, torchvision_compat
 from backend.inference.models.artifact import Artifact, Manifest
-from backend.inference.models.checkpoint import read_state_dict, remove_shared_prefix
+from backend.inference.models.checkpoint import read_state_dict, select_tensors
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess, preprocess
 from backend.inference.types import Floats
@@ -28,6 +28,7 @@ from training.package.export import describe, export, export_graph
 from training.package.model_spec import (
     PRESETS,
     PackageError,
+    architecture_spec,
     default_labels,
     read_labels,
     read_spec,
@@ -65,9 +66,10 @@ def package_network(
     Return the model and the inputs (N, *input) that both runtimes were compared on.
     Raise PackageError if weights, labels and architecture do not match.
     """
+    tensors = networks.rename_tensors(architecture, tensors)
     classes = len(labels) if labels else _count_classes(architecture, tensors)
     network = networks.build(architecture, classes).eval()
-    tensors = remove_shared_prefix(tensors, network.state_dict())
+    tensors = select_tensors(tensors, network.state_dict())
     _load_weights(network, tensors, architecture)
     labels = labels or default_labels(classes)
     probe = make_probe(spec)
@@ -131,8 +133,14 @@ def _count_classes(architecture: str, tensors: dict[str, Tensor]) -> int:
     The order of the checkpoint does not help: safetensors files are sorted by name.
     """
     known = networks.build(architecture).state_dict()
-    last = remove_shared_prefix(tensors, known).get(list(known)[-1])
-    return 1 if last is None or not last.ndim else len(last)  # loading reports the error
+    last = select_tensors(tensors, known).get(list(known)[-1])
+    classes = 2 if last is None or not last.ndim else len(last)  # loading reports the error
+    if classes < 2:
+        raise PackageError(
+            "the checkpoint has one output; train a network with one output for each of two or "
+            "more classes"
+        )
+    return classes
 
 
 def _load_weights(network: nn.Module, tensors: dict[str, Tensor], architecture: str) -> None:
@@ -194,7 +202,7 @@ def _load_pretrained(architecture: str) -> tuple[dict[str, Tensor], tuple[str, .
         raise PackageError("--pretrained requires an architecture torchvision/NAME")
     networks.build(architecture)
     weights = torchvision_compat.load("models").get_model_weights(name).DEFAULT
-    spec = spec_from_weights(weights)
+    spec = spec_from_weights(name, weights)
     try:
         tensors = weights.get_state_dict(progress=False, check_hash=True)
     except (URLError, OSError, RuntimeError) as error:
@@ -274,8 +282,11 @@ def _build(options: argparse.Namespace, out: Path) -> tuple[Artifact, Floats]:
     else:
         digest = _verify_checksum(options.checkpoint, options.sha256)
         tensors = read_state_dict(options.checkpoint)
-        is_digit = options.architecture in networks.DIGIT_ARCHITECTURES
-        spec = read_spec(options.preprocess or ("digit" if is_digit else "imagenet"))
+        spec = (
+            read_spec(options.preprocess)
+            if options.preprocess
+            else architecture_spec(options.architecture)
+        )
         origin = (
             f"The architecture `{options.architecture}` with the weights of the checkpoint "
             f"`{options.checkpoint.name}` (SHA-256 `{digest}`)."

@@ -1,6 +1,6 @@
 """Checkpoint files: reading tensors without unpickling, and conversion to a model folder."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from pathlib import Path
 
 from backend.inference.errors import ArtifactError, RuntimeMissingError
@@ -21,15 +21,33 @@ except ModuleNotFoundError as error:
         "`pip install -r requirements_backend.txt`, or package the checkpoint as a model folder"
     ) from error
 
-NESTED_KEYS = ("state_dict", "model_state_dict")
+# Where training programs nest a state dict, averaged weights first, because they are the result
+# of the training: timm, torchvision's references, Lightning, ultralytics and common loops.
+NESTED_KEYS = (
+    "state_dict_ema",
+    "model_ema",
+    "ema_state_dict",
+    "ema",
+    "state_dict",
+    "model_state_dict",
+    "model",
+    "net",
+    "network",
+)
+# What wrappers put before names: DataParallel, `torch.compile`, and averaging.
+_WRAPPERS = ("module.", "_orig_mod.")
+# Tensors beside the network's own: of SWA and EMA, and of thop's profiler.
+_FOREIGN = ("n_averaged", "total_ops", "total_params")
+_COUNTER = "num_batches_tracked"  # which torch before 0.4.1 did not save
 
 
 def read_state_dict(path: Path, expected: Collection[str] = ()) -> dict[str, Tensor]:
     """Read tensors by name from a `.safetensors` file or torch's format, without unpickling.
 
-    Supports state dicts nested under `state_dict` (Lightning) or `model_state_dict`, and names that
-    begin with `module.` (DataParallel). A prefix that all names share, such as Lightning's
-    `model.`, is removed if that yields the `expected` names. Raise ArtifactError for other files.
+    Supports state dicts nested under one of NESTED_KEYS, and names that begin with `module.`
+    (DataParallel) or `_orig_mod.` (`torch.compile`). With the `expected` names, only these are
+    returned if all exist after a prefix such as Lightning's `model.`; see `select_tensors`. Raise
+    ArtifactError for other files.
     """
     content: object
     try:
@@ -43,15 +61,27 @@ def read_state_dict(path: Path, expected: Collection[str] = ()) -> dict[str, Ten
         raise ArtifactError(
             f"{path} contains more than tensors and is not loaded; save model.state_dict() instead"
         ) from error
-    for key in NESTED_KEYS:
-        if isinstance(content, dict) and isinstance(content.get(key), dict):
-            content = content[key]
-    if not isinstance(content, dict) or not all(
-        isinstance(key, str) and isinstance(value, Tensor) for key, value in content.items()
-    ):
+    tensors = _find_state_dict(content)
+    if tensors is None:
         raise ArtifactError(f"{path} contains no state dict; save model.state_dict()")
-    tensors = {key.removeprefix("module."): value for key, value in content.items()}
-    return remove_shared_prefix(tensors, expected)
+    named = {_unwrap(key): value for key, value in tensors.items()}
+    return select_tensors(named, expected)
+
+
+def _find_state_dict(content: object) -> dict[str, Tensor] | None:
+    """Return the state dict in the content of a checkpoint; None if there is none."""
+    if not isinstance(content, dict):
+        return None
+    if content and all(isinstance(value, Tensor) for value in content.values()):
+        return content if all(isinstance(key, str) for key in content) else None
+    nested = (_find_state_dict(content.get(key)) for key in NESTED_KEYS)
+    return next((tensors for tensors in nested if tensors), None)
+
+
+def _unwrap(name: str) -> str:
+    while name.startswith(_WRAPPERS):
+        name = name.partition(".")[2]
+    return name
 
 
 def write_folder(path: Path, architecture: str, folder: Path, title: str) -> Artifact:
@@ -86,23 +116,27 @@ def write_folder(path: Path, architecture: str, folder: Path, title: str) -> Art
     return artifact.write_manifest(folder, manifest)
 
 
-def remove_shared_prefix(
-    tensors: dict[str, Tensor], expected: Collection[str]
-) -> dict[str, Tensor]:
-    """Remove a prefix that all names share, if that yields the `expected` names."""
-    expected = set(expected)
-    if expected and tensors and tensors.keys() != expected:
-        for prefix in _prefixes(next(iter(tensors))):
-            if not all(name.startswith(prefix) for name in tensors):
-                continue
-            if {name.removeprefix(prefix) for name in tensors} == expected:
-                return {name.removeprefix(prefix): tensor for name, tensor in tensors.items()}
+def select_tensors(tensors: dict[str, Tensor], expected: Collection[str]) -> dict[str, Tensor]:
+    """Return the tensors of a network with the `expected` names.
+
+    They may share a prefix. Beside a prefix of one attribute, such as Lightning's `model.`, there
+    may be other tensors, such as those of a loss. Return all `tensors` unless exactly the expected
+    names follow a prefix: a network with other layers is another network.
+    """
+    tensors = {k: v for k, v in tensors.items() if not k.endswith(_FOREIGN)}
+    required = {name for name in expected if not name.endswith(_COUNTER)}
+    if not required:
+        return tensors
+    first = min(required)
+    prefixes = (name.removesuffix(first) for name in tensors if name.endswith(first))
+    for prefix in sorted(prefixes, key=len):
+        names = {name.removeprefix(prefix) for name in tensors if name.startswith(prefix)}
+        is_attribute = len([part for part in prefix.split(".") if f"{part}." not in _WRAPPERS]) <= 2
+        if len(names) < len(tensors) and not is_attribute:
+            continue
+        if {name for name in names if not name.endswith(_COUNTER)} == required:
+            return {name: tensors[prefix + name] for name in names}
     return tensors
-
-
-def _prefixes(name: str) -> Iterator[str]:
-    """Yield the prefixes of a name: `a.b.weight` -> `a.`, `a.b.`."""
-    return (name[: i + 1] for i, letter in enumerate(name) if letter == ".")
 
 
 def _require_digits(network: nn.Module, architecture: str) -> None:

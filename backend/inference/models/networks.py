@@ -5,6 +5,7 @@ The digit networks map normalized fields of shape (N, 1, 28, 28), float32, to lo
 them.
 """
 
+import re
 from collections.abc import Callable
 
 import torch
@@ -121,7 +122,11 @@ DIGIT_ARCHITECTURES: dict[str, Callable[[], nn.Module]] = {
 }
 ARCHITECTURES = (*DIGIT_ARCHITECTURES, *SCALES)
 
-_SLOW_INITIALIZATION = ("googlenet", "inception_v3")
+# Their random initialization is slow. Their auxiliary outputs are used in training only.
+_WITH_AUXILIARY_OUTPUTS = ("googlenet", "inception_v3")
+_AUXILIARY_NAME = re.compile(r"(^|\.)(AuxLogits|aux1|aux2)\.")
+# densenet before torchvision 0.2.1: `denselayer1.norm.1.weight` is now `denselayer1.norm1.weight`
+_OLD_DENSENET_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12])\.")
 
 
 def build(architecture: str, classes: int = 10) -> nn.Module:
@@ -144,6 +149,19 @@ def build(architecture: str, classes: int = 10) -> nn.Module:
     return DIGIT_ARCHITECTURES[architecture]()
 
 
+def rename_tensors(architecture: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint as `build` names them.
+
+    Tensors of auxiliary outputs, which only training uses, are left out.
+    """
+    _, _, name = architecture.partition("/")
+    if name.startswith("densenet"):
+        return {_OLD_DENSENET_NAME.sub(r"\1\2.", key): value for key, value in tensors.items()}
+    if name in _WITH_AUXILIARY_OUTPUTS:
+        return {k: v for k, v in tensors.items() if not _AUXILIARY_NAME.search(k)}
+    return tensors
+
+
 def _from_torchvision(name: str, classes: int) -> nn.Module:
     try:
         models = torchvision_compat.load("models")
@@ -153,7 +171,8 @@ def _from_torchvision(name: str, classes: int) -> nn.Module:
         ) from error
     if name not in models.list_models(module=models):
         raise ArtifactError(f"torchvision has no classifier named {name!r}")
-    # Skip the slow random initialization: the weights come from the model folder.
-    options = {"init_weights": False} if name in _SLOW_INITIALIZATION else {}
+    options = {}
+    if name in _WITH_AUXILIARY_OUTPUTS:
+        options = {"init_weights": False, "aux_logits": False}
     network: nn.Module = models.get_model(name, weights=None, num_classes=classes, **options)
     return network

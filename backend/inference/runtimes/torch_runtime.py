@@ -39,7 +39,8 @@ class TorchRuntime:
         manifest = artifact.manifest
         network = networks.build(manifest.architecture, len(manifest.labels))
         try:
-            network.load_state_dict(load_file(artifact.weights))
+            tensors = networks.rename_tensors(manifest.architecture, load_file(artifact.weights))
+            network.load_state_dict(tensors)
         except (RuntimeError, SafetensorError, OSError) as error:
             raise ArtifactError(
                 f"{artifact.folder}: {artifact.weights.name} does not fit the architecture "

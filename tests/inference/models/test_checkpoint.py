@@ -42,6 +42,37 @@ def test_safetensors_are_read(plain: dict[str, Tensor], tmp_path: Path) -> None:
     assert have_same_tensors(read_state_dict(tmp_path / "model.safetensors"), plain)
 
 
+@pytest.mark.parametrize("key", ["model", "net", "network", "ema", "state_dict_ema", "model_ema"])
+@pytest.mark.parametrize("prefix", ["", "_orig_mod.", "module._orig_mod.", "model._orig_mod."])
+def test_state_dicts_of_common_training_programs_are_read(
+    plain: dict[str, Tensor], prefix: str, key: str, tmp_path: Path
+) -> None:
+    named = {f"{prefix}{name}": tensor for name, tensor in plain.items()}
+    torch.save({"epoch": 3, "optimizer": {"lr": 0.1}, key: named}, tmp_path / "last.pt")
+    assert have_same_tensors(read_state_dict(tmp_path / "last.pt", plain), plain)
+
+
+def test_averaged_weights_precede_the_others(plain: dict[str, Tensor], tmp_path: Path) -> None:
+    averaged = {"n_averaged": torch.tensor(3)} | {f"module.{k}": v for k, v in plain.items()}
+    others = {name: torch.zeros_like(tensor) for name, tensor in plain.items()}
+    torch.save({"model": others, "model_ema": averaged}, tmp_path / "last.pt")
+    assert have_same_tensors(read_state_dict(tmp_path / "last.pt", plain), plain)
+
+
+def test_tensors_beside_the_network_are_left_out(plain: dict[str, Tensor], tmp_path: Path) -> None:
+    lightning = {f"model.{name}": tensor for name, tensor in plain.items()}
+    lightning["criterion.weight"] = torch.ones(10)
+    torch.save({"state_dict": lightning}, tmp_path / "last.ckpt")
+    assert have_same_tensors(read_state_dict(tmp_path / "last.ckpt", plain), plain)
+
+
+def test_additional_layer_is_not_left_out(plain: dict[str, Tensor], tmp_path: Path) -> None:
+    lightning = {f"model.{name}": tensor for name, tensor in plain.items()}
+    lightning["model.fc3.weight"] = torch.ones(10, 10)
+    torch.save({"state_dict": lightning}, tmp_path / "last.ckpt")
+    assert "model.fc3.weight" in read_state_dict(tmp_path / "last.ckpt", plain)
+
+
 def test_prefix_stays_if_removing_it_does_not_give_the_names(
     plain: dict[str, Tensor], tmp_path: Path
 ) -> None:

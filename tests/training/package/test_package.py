@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import socket
 import warnings
 from pathlib import Path
@@ -10,14 +11,18 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
 from backend.inference import runtimes
 from backend.inference.models import artifact, networks, torchvision_compat
 from backend.inference.models.artifact import Artifact
+from backend.inference.preprocessing.model_input import preprocess
+from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.types import Floats
 from training.package.__main__ import main
+from training.package.model_spec import architecture_spec
 
 
 @pytest.fixture
@@ -89,6 +94,54 @@ def test_checkpoint_with_1000_classes_gets_imagenet_labels(test_data: Path, tmp_
         "--out", tmp_path)  # fmt: skip
     labels = artifact.read(tmp_path / "squeeze").manifest.labels
     assert (len(labels), labels[1]) == (1000, "goldfish")
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_transformed_input_is_part_of_the_preprocessing(name: str) -> None:
+    """Published weights expect ImageNet's normalization, which `transform_input` undoes."""
+    spec = architecture_spec(f"torchvision/{name}")
+    assert isinstance(spec, PhotoPreprocess)
+    assert (spec.mean, spec.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    published = torchvision_compat.load("models").get_model_weights(name).DEFAULT.transforms()
+    assert (spec.resize, spec.crop[0]) == (published.resize_size[0], published.crop_size[0])
+    models = torchvision_compat.load("models")
+    network = models.get_model(name, init_weights=False, transform_input=True).eval()
+    image = Image.effect_noise((400, 360), 90).convert("RGB")
+    with torch.inference_mode():
+        ours = networks.build(f"torchvision/{name}", 1000).eval()
+        ours.load_state_dict(networks.rename_tensors(f"torchvision/{name}", network.state_dict()))
+        expected = network(published(image)[None])
+        outputs = ours(torch.from_numpy(preprocess(image, spec))[None])
+    torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_published_densenet_checkpoint_with_old_names_is_packaged(tmp_path: Path) -> None:
+    tensors = networks.build("torchvision/densenet121", 3).state_dict()
+    old = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name): tensor
+        for name, tensor in tensors.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    torch.save(old, tmp_path / "densenet121.pth")
+    run("dense", "--architecture", "torchvision/densenet121", "--checkpoint",
+        tmp_path / "densenet121.pth", "--out", tmp_path)  # fmt: skip
+    assert artifact.read(tmp_path / "dense").manifest.labels == ("0", "1", "2")
+
+
+def test_checkpoint_gets_the_preprocessing_of_its_architecture() -> None:
+    spec = architecture_spec("torchvision/efficientnet_b0")
+    assert isinstance(spec, PhotoPreprocess)
+    assert (spec.resize, spec.crop, spec.interpolation) == (256, (224, 224), "bicubic")
+
+
+def test_checkpoint_with_one_output_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = networks.build("torchvision/squeezenet1_0", 1)
+    torch.save(network.state_dict(), tmp_path / "one.pth")
+    message = run_and_fail("one", "--architecture", "torchvision/squeezenet1_0", "--checkpoint",
+        tmp_path / "one.pth", "--out", tmp_path, capsys=capsys)  # fmt: skip
+    assert "has one output" in message
 
 
 def test_pretrained_without_network_suggests_checkpoint(
