@@ -12,12 +12,14 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from backend.inference.errors import ArtifactError
 from backend.inference.models import networks
 from backend.inference.models.artifact import NAME_PATTERN
 from calibration.fit import CalibrationError
 from evaluation.errors import EvaluationError
+from training.package import torchserve_archive
 from training.package.model_spec import PackageError
 from training.package.packaging import package, quantize_existing
 from training.package.quantization import MIN_IMAGES
@@ -35,7 +37,11 @@ def main(arguments: list[str] | None = None) -> None:
     ours = ", ".join(sorted(networks.ARCHITECTURES))
     option("--architecture", help=f"torchvision/NAME or one of {ours}")
     source = parser.add_mutually_exclusive_group()
-    source.add_argument("--checkpoint", type=Path, help="state dict: .pt, .pth or .safetensors")
+    source.add_argument(
+        "--checkpoint",
+        type=Path,
+        help="state dict: .pt, .pth or .safetensors; or an archive of TorchServe, .mar",
+    )
     source.add_argument("--pretrained", action="store_true", help="torchvision's published weights")
     source.add_argument("--onnx", type=Path, help="ONNX classifier; excludes --architecture")
     option("--labels", type=Path, help="file with one label per line, or a JSON list")
@@ -73,10 +79,14 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error(
             "--architecture, --calibrate and --version require --checkpoint, --pretrained or --onnx"
         )
-    if not is_existing and bool(options.architecture) == bool(options.onnx):
+    is_archive = options.checkpoint and options.checkpoint.suffix == torchserve_archive.SUFFIX
+    if not (is_existing or is_archive) and bool(options.architecture) == bool(options.onnx):
         parser.error("--checkpoint and --pretrained require --architecture; --onnx excludes it")
     try:
-        print("\n".join(quantize_existing(options) if is_existing else package(options)))
+        with TemporaryDirectory() as folder:
+            if is_archive:
+                torchserve_archive.unpack(options, Path(folder))
+            print("\n".join(quantize_existing(options) if is_existing else package(options)))
     except (PackageError, ArtifactError, CalibrationError, EvaluationError, OSError) as error:
         sys.exit(f"error: {error}")
 

@@ -1,0 +1,162 @@
+"""Archives of TorchServe (`.mar`) whose handler is `image_classifier`, without running their code.
+
+An archive is a zip with MAR-INF/MANIFEST.json, the weights, often the network as a Python file,
+and the labels in index_to_name.json. Source: https://github.com/pytorch/serve, model-archiver and
+ts/torch_handler/image_classifier.py.
+"""
+
+import argparse
+import hashlib
+import json
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Final
+from zipfile import BadZipFile, ZipFile, is_zipfile
+
+from training.package.model_spec import PackageError
+from training.package.versions import VERSION_PATTERN
+
+SUFFIX: Final = ".mar"
+
+_MANIFEST: Final = "MAR-INF/MANIFEST.json"
+_LABELS: Final = "index_to_name.json"
+_HANDLER: Final = "image_classifier"
+_PREPROCESS: Final = "imagenet"  # the handler's: 256 pixels, crop 224, ImageNet mean and deviation
+_WEIGHTS: Final = (".pth", ".pt", ".bin", ".safetensors")
+_MAX_TEXT_BYTES: Final = 10_000_000  # of the manifest and of the labels
+
+# The text that follows each refusal, with the names of the archive, its weights and the model.
+_RECIPE: Final = """
+    unzip {archive} '{weights}' {labels}
+    .venv/bin/python -m training.package {name} --checkpoint '{weights}' \\
+        --architecture torchvision/ARCHITECTURE --labels {labels} --preprocess FILE.json"""
+_SCRIPT_RECIPE: Final = """
+    unzip {archive} '{weights}' {labels}
+    python -c "import torch; torch.onnx.export(torch.jit.load('{weights}').eval(), \\
+        (torch.zeros(1, 3, 224, 224),), 'model.onnx', dynamo=False, input_names=['image'], \\
+        dynamic_axes={{'image': {{0: 'n'}}}})"
+    .venv/bin/python -m training.package {name} --onnx model.onnx --labels {labels} \\
+        --preprocess imagenet"""
+
+
+def unpack(options: argparse.Namespace, folder: Path) -> None:
+    """Replace an archive in `options.checkpoint` by its weights, which are written to `folder`.
+
+    Its labels, the handler's preprocessing and the version are set, unless the options have others.
+    Nothing of the archive is executed, and no name in it becomes a path. Raise PackageError for
+    another handler, TorchScript and an archive that is incomplete, with what to type instead.
+    """
+    path: Path = options.checkpoint
+    try:
+        _verify_checksum(path, options)
+        with ZipFile(path) as archive:
+            _unpack(archive, options, folder)
+    except BadZipFile as error:
+        raise PackageError(
+            f"{path} is not a zip; create it by torch-model-archiver with --archive-format default"
+        ) from error
+    except OSError as error:
+        raise PackageError(f"{path} cannot be read") from error
+
+
+def _unpack(archive: ZipFile, options: argparse.Namespace, folder: Path) -> None:
+    path: Path = options.checkpoint
+    manifest = _read_json(archive, _MANIFEST, path)
+    model = manifest.get("model") if isinstance(manifest, dict) else None
+    if not isinstance(model, dict):
+        raise PackageError(f"{path}: {_MANIFEST} describes no model")
+    weights, handler = model.get("serializedFile"), model.get("handler")
+    if not isinstance(weights, str) or weights not in archive.namelist():
+        raise PackageError(f"{path} contains no serialized file, and thus no weights")
+    names = {
+        "archive": path,
+        "weights": weights,
+        "name": options.name,
+        "labels": _LABELS,
+    }
+    if handler != _HANDLER:
+        raise PackageError(
+            f"{path} has the handler {str(handler)[:100]!r}, whose code is not executed. If the "
+            "model classifies images, describe the handler's preprocessing in a JSON file "
+            "(docs/models.md) and type:" + _RECIPE.format(**names)
+        )
+    suffix = Path(weights).suffix.lower()
+    target = folder / f"{path.stem}{suffix if suffix in _WEIGHTS else '.pth'}"
+    with archive.open(weights) as source, target.open("wb") as file:
+        shutil.copyfileobj(source, file)
+    if _is_torchscript(target):
+        raise PackageError(
+            f"{path} contains TorchScript, which is a program and is not executed. If you trust "
+            "it, type:" + _SCRIPT_RECIPE.format(**names)
+        )
+    if not options.architecture:
+        raise PackageError(
+            f"{path} contains the weights of a network whose code is not executed; pass "
+            f"{_suggest_architecture(weights)}"
+        )
+    if not options.labels and _LABELS in archive.namelist():
+        options.labels = folder / "labels.json"
+        options.labels.write_text(json.dumps(_read_labels(archive, path)))
+    options.preprocess = options.preprocess or _PREPROCESS
+    version = model.get("modelVersion")
+    is_new = not (options.out / options.name).exists()
+    if is_new and isinstance(version, str) and re.fullmatch(VERSION_PATTERN, version):
+        options.version = options.version or version
+    options.checkpoint = target
+
+
+def _verify_checksum(path: Path, options: argparse.Namespace) -> None:
+    """Check --sha256 against the archive instead of the weights in it."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if options.sha256 and digest != options.sha256.lower():
+        raise PackageError(f"{path} has SHA-256 {digest}, which differs from --sha256")
+    options.sha256 = None
+
+
+def _read_labels(archive: ZipFile, path: Path) -> list[str]:
+    """Return the labels in index_to_name.json: texts, or lists that end in the text.
+
+    The first text of a list, such as a WordNet ID, tells labels apart that are equal.
+    """
+    found = _read_json(archive, _LABELS, path)
+    if isinstance(found, dict) and isinstance(found.get("object_classes"), dict):
+        found = found["object_classes"]
+    rows = [found.get(str(index)) for index in range(len(found))] if isinstance(found, dict) else []
+    texts = [row if isinstance(row, list) else [row] for row in rows]
+    if not texts or not all(row and all(isinstance(each, str) for each in row) for row in texts):
+        raise PackageError(
+            f"{path}: {_LABELS} does not name every class from 0; pass a file with one label per "
+            "line as --labels"
+        )
+    labels = [row[-1] for row in texts]
+    return [
+        f"{label} ({row[0]})" if labels.count(label) > 1 and len(row) > 1 else label
+        for label, row in zip(labels, texts, strict=True)
+    ]
+
+
+def _read_json(archive: ZipFile, name: str, path: Path) -> Any:
+    try:
+        if archive.getinfo(name).file_size > _MAX_TEXT_BYTES:
+            raise PackageError(f"{path}: {name} is larger than {_MAX_TEXT_BYTES:,} bytes")
+        return json.loads(archive.read(name))
+    except KeyError as error:
+        raise PackageError(f"{path} contains no {name}, and is no archive of TorchServe") from error
+    except (ValueError, RecursionError) as error:
+        raise PackageError(f"{path}: {name} is not valid JSON") from error
+
+
+def _is_torchscript(path: Path) -> bool:
+    if not is_zipfile(path):
+        return False
+    with ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _suggest_architecture(weights: str) -> str:
+    """Return the option --architecture for weights whose name begins like torchvision's files."""
+    found = re.match(r"[a-z][a-z0-9_]*", weights)
+    example = f", for instance --architecture torchvision/{found[0]}" if found else ""
+    return f"the architecture as --architecture torchvision/NAME{example}"
