@@ -129,7 +129,7 @@ def test_assistant_gets_the_same_probabilities_as_other_clients(
     [
         ({"image": "no base64!"}, "image: must be the content of an image file in base64"),
         ({"image": "https://example.com/seven.png"}, "not a path or a URL"),
-        ({"image": "/etc/passwd"}, "not a path or a URL"),
+        ({"image": "/images/cat.jpg"}, "not a path or a URL"),
         ({"image": base64(b"plain text")}, "not an image"),
         ({"image": base64(b"x" * (MAX_BYTES + 1))}, "larger than 3,000,000 bytes"),
         ({"image": base64(SEVEN), "model": "unknown"}, "Available models: mnist-cnn"),
