@@ -48,7 +48,7 @@ def service(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Service]
     port = free_port()
     settings = {"PRISM_GRPC_PORT": str(port), "PRISM_DATA_DIR": str(tmp_path)}
     settings |= getattr(request, "param", {})
-    with BackendProcess(**settings) as process:
+    with BackendProcess(None, **settings) as process:
         process.wait_until_ready()
         yield Service(process, port)
 

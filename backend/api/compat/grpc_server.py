@@ -5,8 +5,10 @@ metrics, logs and the history are those of HTTP. Streaming is not supported.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import suppress
+import logging
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from typing import Any, Final, NoReturn
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
@@ -21,13 +23,17 @@ from backend.api.clients import KEY_NAME, client_of
 from backend.api.compat import grpc_messages as messages
 from backend.api.compat import grpc_predict_v2_pb2 as pb
 from backend.api.compat.grpc_messages import HttpRequest, HttpResponse
+from backend.api.compat.grpc_sizes import check_sizes
 from backend.api.compat.protocol import canonical_code
 from backend.api.deadlines import TIMEOUT_HEADER
 from backend.api.errors import BodyTimeoutError, status_of
 from backend.api.middleware.api_keys import authenticate
 from backend.api.middleware.draining import ACCEPTED, DrainState
-from backend.inference.errors import PrismError
+from backend.inference.admission import CLIENT_FACTOR
+from backend.inference.errors import PrismError, QueueFullError
 from backend.settings import Settings
+
+log = logging.getLogger("prism.grpc")
 
 SERVICE: Final = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
 HEALTH_SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
@@ -82,9 +88,10 @@ class GrpcServer:
         self._arriving = asyncio.Semaphore(arriving)
         self._share = max(arriving * 3 // 4, 1)  # of one client
         self._client_arriving = WeakValueDictionary[str, asyncio.Semaphore]()
+        self._calls = Counter[str]()  # by client
         self._tasks = set[asyncio.Task[None]]()
         self._server = grpc.aio.server(
-            maximum_concurrent_rpcs=_MAX_CALLS,
+            maximum_concurrent_rpcs=2 * _MAX_CALLS,  # those above _MAX_CALLS are refused at once
             options=[
                 ("grpc.max_receive_message_length", max_message),
                 ("grpc.max_send_message_length", -1),
@@ -93,6 +100,7 @@ class GrpcServer:
                 ("grpc.compression_enabled_algorithms_bitset", _IDENTITY_ONLY),
                 ("grpc.so_reuseport", int(settings.workers > 1)),
                 ("grpc.server_handshake_timeout_ms", round(settings.header_timeout * 1000)),
+                ("grpc.max_connection_idle_ms", 600_000),
                 ("grpc.keepalive_time_ms", 60_000),
                 ("grpc.keepalive_timeout_ms", 20_000),
                 ("grpc.keepalive_permit_without_calls", 1),
@@ -144,13 +152,32 @@ class GrpcServer:
             try:
                 if needs_key and self._keys:
                     scope["state"][KEY_NAME] = authenticate(scope, self._keys).name
-                return await answer(call, await self._receive(requests, scope))
+                with self._count(client_of(scope, self._settings.trusted_proxies)):
+                    return await answer(call, await self._receive(requests, scope))
+            except grpc.aio.AbortError:  # the call has ended with an error
+                raise
             except PrismError as error:
                 await _abort(context, status_of(error), str(error))
+            except Exception:
+                log.exception("a gRPC call failed")
+                await _abort(context, 500, "An internal error occurred.")
 
         # The request is read as a stream of one message: only then can a call be refused, or wait
         # for memory, before its message is received. On the wire, both are the same.
         return grpc.stream_unary_rpc_method_handler(handle)
+
+    @contextmanager
+    def _count(self, client: str) -> Iterator[None]:
+        """Count a call of a client; raise QueueFullError unless calls of others still fit."""
+        if self._calls[client] >= CLIENT_FACTOR * (_MAX_CALLS - self._calls.total()):
+            raise QueueFullError("There are too many calls at the same time. Try again later.")
+        self._calls[client] += 1
+        try:
+            yield
+        finally:
+            self._calls[client] -= 1
+            if not self._calls[client]:
+                del self._calls[client]
 
     async def _receive(self, requests: AsyncIterator[bytes], scope: Scope) -> bytes:
         """Return the only message of a call, once there is memory for it.
@@ -314,6 +341,7 @@ def _dump(message: Any) -> bytes:
 
 
 def _to_http(message: bytes) -> HttpRequest:
+    check_sizes(message)
     return messages.to_http(messages.parse(message, pb.ModelInferRequest))
 
 

@@ -35,7 +35,7 @@ def binary_body(
     raw: bytes, shape: list[int], name: str = "input", datatype: str = "FP32", **fields: Any
 ) -> tuple[bytes, dict[str, str]]:
     """Return a body with one binary input, and its headers."""
-    described = {"name": name, "datatype": datatype, "shape": shape}
+    described: dict[str, Any] = {"name": name, "datatype": datatype, "shape": shape}
     described["parameters"] = {BINARY_SIZE: len(raw)}
     header = orjson.dumps({"inputs": [described]} | fields)
     return header + raw, {HEADER_LENGTH: str(len(header))}

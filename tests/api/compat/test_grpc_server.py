@@ -129,7 +129,9 @@ def test_tensors_and_images_are_classified_as_over_http(served: GrpcClient) -> N
         probabilities = np.frombuffer(answer.raw_output_contents[0], "<f4").reshape(2, 10)
         assert np.abs(probabilities[0] - expected).max() < 1e-6
         assert answer.raw_output_contents[1] == length_prefixed(b"4", b"7")
-    output = Output(name="probabilities", parameters={"classification": {"int64_param": 1}})
+    output = Output(
+        name="probabilities", parameters={"classification": pb.InferParameter(int64_param=1)}
+    )
     answer = served.infer(rows(4), raw=(gray_rows(4).tobytes(),), outputs=[output])
     assert answer.raw_output_contents[0][4:].endswith(b":4:4")
 
@@ -147,7 +149,7 @@ def test_tensors_and_images_are_classified_as_over_http(served: GrpcClient) -> N
         (rows(1, shape=[10**9, 1, 8, 8]), {"raw": (raw,)}),
         (rows(1, shape=[-1, 1, 8, 8]), {"raw": (raw,)}),
         (rows(1, shape=[2**62, 2**62, 2**62, 8]), {"raw": (raw,)}),
-        (rows(1, shape=[1] * 10_000), {"raw": (raw,)}),
+        (rows(1, shape=[1] * 1_000), {"raw": (raw,)}),
         (rows(1, datatype="FP16"), {}),
         (rows(1, datatype="INT8"), {"raw": (raw,)}),
         (rows(1), {"raw": (raw,), "model_name": ""}),
@@ -160,6 +162,14 @@ def test_tensors_and_images_are_classified_as_over_http(served: GrpcClient) -> N
         code, text = error(served.infer, tensor, **fields)
         assert code == grpc.StatusCode.INVALID_ARGUMENT, (tensor, text)
         assert text.endswith((".", ".]"))
+    in_contents = Tensor(contents={"bytes_contents": [b""] * 40_000})
+    for message in (
+        b"\x2a\x00" * 40_000,  # empty inputs
+        pb.ModelInferRequest(model_name="gray", inputs=[in_contents]).SerializeToString(),
+        pb.ModelInferRequest(model_name="x" * 50_000).SerializeToString(),
+    ):
+        code, _ = error(served.call, "ModelInfer", message, pb.ModelInferResponse)
+        assert code == grpc.StatusCode.RESOURCE_EXHAUSTED
     many = rows(1, contents={"fp32_contents": [0] * (MAX_VALUES + 1)})
     no_message = error(served.call, "ModelInfer", b"\xff" * 10, pb.ModelInferResponse)
     assert no_message[0] == grpc.StatusCode.INVALID_ARGUMENT
