@@ -6,7 +6,6 @@ import re
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -73,7 +72,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def images(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with an image and a file that is none."""
     folder = tmp_path_factory.mktemp("images")
     (folder / "seven.png").write_bytes(encoded(seven()))
@@ -142,7 +141,7 @@ def test_command_ends_silently_when_its_reader_does(
 ) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    command = [environment / "prism", "classify", images / "seven.png", "--url", backend_url]
+    command = [f"{environment}/prism", "classify", f"{images}/seven.png", "--url", backend_url]
     result = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, timeout=120)
     os.close(writer)
     assert (result.returncode, result.stderr) == (141, b"")
