@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Final, ParamSpec, TypeVar
 
+import numpy as np
 from fastapi import Request
 
 from backend.api import deadlines, deps, json_body, quotas
@@ -15,7 +16,12 @@ from backend.api.image_batches import slots_of, wait_for_capacity
 from backend.api.schemas.classify import make_classification
 from backend.history.history import History
 from backend.inference import auto
-from backend.inference.errors import ImageError, ImageTooLargeError
+from backend.inference.errors import (
+    ImageError,
+    ImageTooLargeError,
+    InferenceError,
+    PixelsError,
+)
 from backend.inference.models.artifact import Manifest
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.types import Floats
@@ -26,6 +32,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _STORED_LABELS: Final = 5  # in a stored classification
+_LARGE: Final = 1e5  # more than any preprocessed pixel
 _BASE64: Final = 4 / 3  # characters per byte
 _JSON_OVERHEAD: Final = 1_048_576  # bytes of a body besides an image in base64
 
@@ -89,6 +96,14 @@ class Call:
             return None
         return (await self._models[0].load(self._deadline.remaining())).manifest
 
+    async def classify(
+        self, inputs: Sequence[bytes] | Floats, name: str = "", *, store: bool = True
+    ) -> list[Answer]:
+        """Classify image files as `classify_images` does, or inputs as `classify_rows` does."""
+        if isinstance(inputs, np.ndarray):
+            return await self.classify_rows(inputs)
+        return await self.classify_images(inputs, name, store=store)
+
     async def classify_images(
         self, images: Sequence[bytes], name: str = "", *, store: bool = True
     ) -> list[Answer]:
@@ -120,7 +135,15 @@ class Call:
         channels = spec.channels if isinstance(spec, PhotoPreprocess) else 1
         quotas.take_pixels(self.request.scope, rows.size // channels)
         work = classifier.classify_inputs(rows, self._deadline.remaining(), self._client)
-        results = await deadlines.cancel_on_disconnect(self.request, work)
+        try:
+            results = await deadlines.cancel_on_disconnect(self.request, work)
+        except InferenceError as error:
+            if np.abs(rows).max() < _LARGE:
+                raise
+            raise PixelsError(
+                "The model returns no finite numbers for these inputs, which are much larger than "
+                "those of images. Preprocess them as the model requires."
+            ) from error
         return [Answer(result, classifier.manifest) for result in results]
 
     async def _classify_image(self, content: bytes, name: str, store: bool) -> Answer:

@@ -15,6 +15,7 @@ from backend.api.compat.inference_requests import BINARY_SIZE, HEADER_LENGTH
 from backend.api.compat.inference_tensors import MAX_IMAGES, MAX_ROWS
 from backend.app import create_app
 from backend.inference.preprocessing.photos import PhotoPreprocess
+from backend.inference.types import Floats
 from tests.api.compat.oip import (
     binary_body,
     gray_rows,
@@ -379,6 +380,19 @@ def test_compressed_and_oversized_bodies_are_refused(client: TestClient) -> None
     assert "uncompressed" in error(response, 415)
     response = post_binary(client, bytes(2_000_000), [1, 1, 8, 8])
     assert "larger" in error(response, 413)
+
+
+def test_numbers_for_which_the_model_returns_none_are_refused(tmp_path: Path) -> None:
+    class Overflowing(GrayRuntime):
+        def __call__(self, batch: Floats) -> Floats:
+            with np.errstate(over="ignore"):
+                outputs: Floats = batch.reshape(len(batch), -1)[:, :10] * np.float32(1e38)
+            return outputs
+
+    write_model(tmp_path / "models", "gray", preprocess=GRAY)
+    with serve(tmp_path / "models", Overflowing()) as client:
+        large = tensor(np.full((1, 1, 8, 8), 1e38, np.float32))
+        assert "much larger than those of images" in error(infer(client, "gray", large), 422)
 
 
 def test_tensors_need_a_named_model(auto: TestClient) -> None:
