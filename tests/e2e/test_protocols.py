@@ -55,9 +55,8 @@ def probabilities(url: str, model: str, image: Path) -> Mapping[str, float]:
 
 
 def by_vertex(url: str, model: str, image: Path) -> Mapping[str, float]:
-    parameters = {"maxPredictions": 10_000, "model": model}
-    body = {"instances": [{"b64": b64(image)}], "parameters": parameters}
-    (prediction,) = post(f"{url}{PREDICT}", json=body)["predictions"]
+    body = {"instances": [{"b64": b64(image)}], "parameters": {"maxPredictions": 10_000}}
+    (prediction,) = post(f"{url}{PREDICT}?model={model}", json=body)["predictions"]
     return dict(zip(prediction["displayNames"], prediction["confidences"], strict=True))
 
 
@@ -98,6 +97,14 @@ def by_huggingface_json(url: str, model: str, image: Path) -> Mapping[str, float
     return {each.label: each.score for each in found}
 
 
+def by_open_inference(url: str, model: str, image: Path) -> Mapping[str, float]:
+    tensor = {"name": "image", "datatype": "BYTES", "shape": [1], "data": [b64(image)]}
+    found = post(f"{url}/v2/models/{model}/infer", json={"inputs": [tensor]})["outputs"]
+    labels = requests.get(f"{url}/models/{model}", timeout=60).json()["labels"]
+    (row,) = (each["data"] for each in found if each["name"] == "probabilities")
+    return dict(zip(labels, row, strict=True))
+
+
 Door = Callable[[str, str, Path], Mapping[str, float]]
 DOORS: list[Door] = [  # each returns probabilities by label, at least the most probable ones
     by_vertex,
@@ -107,6 +114,7 @@ DOORS: list[Door] = [  # each returns probabilities by label, at least the most 
     by_torchserve_form,
     by_huggingface,
     by_huggingface_json,
+    by_open_inference,
 ]
 
 
@@ -143,7 +151,7 @@ def test_client_of_huggingface_reports_the_message(url: str) -> None:
 def test_request_of_the_vertex_sdk_is_answered_in_order(url: str) -> None:
     # Endpoint.predict of google-cloud-aiplatform with a dedicated endpoint sends this body.
     instances = [{"b64": b64(SEVEN)}, {"b64": b64(EXAMPLES / "three.png")}] * 20
-    body = {"instances": instances, "parameters": {"maxPredictions": 1, "model": "mnist-cnn"}}
+    body = {"instances": instances, "parameters": {"maxPredictions": 1}}
     predictions = post(f"{url}{PREDICT}", json=body)["predictions"]
     assert [each["displayNames"] for each in predictions] == [["7"], ["3"]] * 20
     assert requests.get(f"{url}/vertex/health", timeout=10).status_code == 200
@@ -156,7 +164,13 @@ def test_rows_of_tensors_are_the_input_of_the_model(url: str) -> None:
     assert np.shape(found) == (3, 10)
 
 
-SECTIONS = ["Open Inference Protocol", "Vertex AI", "TensorFlow Serving", "TorchServe", "Hugging Face"]
+SECTIONS = [
+    "Open Inference Protocol",
+    "Vertex AI",
+    "TensorFlow Serving",
+    "TorchServe",
+    "Hugging Face",
+]
 
 
 @pytest.mark.parametrize("section", SECTIONS)

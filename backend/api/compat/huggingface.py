@@ -37,12 +37,9 @@ async def image_classification(
 ) -> list[dict[str, Any]]:
     """Classify the image in the body, or in the field `inputs` of a JSON body."""
     call = await Call.open(request, model)
-    body = await call.read()
-    top_k = _TOP_K
-    if body.lstrip()[:1] == b"{":  # no image file starts with it; some clients send no Content-Type
-        image, top_k = await call.parse(_parse, body)
-    else:
-        image = bytes(body)
+    image, top_k = bytes(await call.read()), _TOP_K
+    if image[:100].lstrip()[:1] == b"{":  # no image file starts so; not all send a Content-Type
+        image, top_k = await call.parse(_parse, image)
     (answer,) = await call.classify_images([image], store=store)
     return [{"label": each.label, "score": each.probability} for each in answer.result.top(top_k)]
 

@@ -37,7 +37,7 @@ def get_list(fields: dict[str, Any], name: str) -> list[Any]:
 
 def read_instances(
     values: Sequence[object], name: str, manifest: Manifest | None
-) -> tuple[list[bytes], Floats | None]:
+) -> list[bytes] | Floats:
     """Return the image files in `values`, or the preprocessed inputs: float32 (N, *input).
 
     An image is a string in base64, a data URL, `{"b64": string}`, or one of these in an object of
@@ -50,9 +50,7 @@ def read_instances(
     inputs = sum(isinstance(value, list) for value in found)
     if inputs == 0:
         _require_count(found, MAX_IMAGES, name)
-        return [
-            decode_image(value, f"{name}[{number}]") for number, value in enumerate(found)
-        ], None
+        return [decode_image(value, f"{name}[{number}]") for number, value in enumerate(found)]
     if inputs < len(found):
         raise MalformedRequestError(f"{name}: send either images or arrays of numbers, not both.")
     if manifest is None:
@@ -62,7 +60,14 @@ def read_instances(
         )
     shape = manifest.preprocess.input_shape
     rows = [_read_row(value, f"{name}[{number}]", shape) for number, value in enumerate(found)]
-    return [], np.concatenate(rows)
+    return np.concatenate(rows)
+
+
+def read_images(values: Sequence[object], name: str) -> list[bytes]:
+    """Return the image files in `values`, as `read_instances` does; arrays are refused."""
+    found = read_instances(values, name, None)
+    assert isinstance(found, list)  # noqa: S101
+    return found
 
 
 def decode_image(value: object, name: str) -> bytes:

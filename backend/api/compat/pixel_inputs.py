@@ -66,8 +66,7 @@ def _find_images(value: object, field: PixelField) -> list[bytes]:
     if field == "image" and isinstance(value, str) and value[:5].lower().startswith("data"):
         return [instances.decode_image(value, field)]
     if field == "instances" and isinstance(value, list) and isinstance(next(iter(value), 0), dict):
-        images, _ = instances.read_instances(value, field, None)
-        return images
+        return instances.read_images(value, field)
     return []
 
 

@@ -118,10 +118,7 @@ async def predict(
     call = await Call.open(request, name)
     body = await call.read(pixel_inputs.MAX_BYTES)
     field, inputs = await call.parse(pixel_inputs.parse_pixels, body, spec)
-    if isinstance(inputs, list):
-        answers = await call.classify_images(inputs, field)
-    else:
-        answers = await call.classify_rows(inputs)
+    answers = await call.classify(inputs, field)
     return _json_response(_format_response(field, [each.result for each in answers]))
 
 

@@ -19,12 +19,16 @@ from backend.api.compat.protocol import Protocol
 from backend.api.errors import MalformedRequestError
 from backend.api.parameters import check_query
 from backend.api.scopes import require_scope
+from backend.inference.models.artifact import Manifest
+from backend.inference.types import Floats
 from backend.settings import Settings
 
 PATH: Final = "/v1/models"
 
 _SIGNATURE: Final = "serving_default"
 _STATES: Final = {"ready": "AVAILABLE", "loading": "LOADING", "failed": "END"}
+_OUTPUTS: Final = {"instances": "predictions", "inputs": "outputs"}
+_EXAMPLES: Final = "examples"
 _STRING, _FLOAT = "DT_STRING", "DT_FLOAT"
 
 router = APIRouter(
@@ -85,15 +89,9 @@ async def predict(
 ) -> Response:
     """Return the probabilities of `instances` as rows, or of `inputs` as a column."""
     call = await Call.open(request, _versioned(model, version))
-    fields = await call.parse(instances.parse_object, await call.read())
-    _check_signature(fields)
-    if ("instances" in fields) == ("inputs" in fields):
-        raise MalformedRequestError("Send either instances (rows) or inputs (columns).")
-    name = "instances" if "instances" in fields else "inputs"
-    values = instances.get_list(fields, name) if name == "instances" else _read_column(fields[name])
-    answers = await _classify(call, values, name, store=store)
-    rows = [each.result.probabilities for each in answers]
-    return _json({"predictions" if name == "instances" else "outputs": rows})
+    name, inputs = await call.parse(_parse_predict, await call.read(), await call.manifest())
+    answers = await call.classify(inputs, name, store=store)
+    return _json({_OUTPUTS[name]: [each.result.probabilities for each in answers]})
 
 
 @router.post(":classify")
@@ -103,19 +101,30 @@ async def classify(
 ) -> Response:
     """Return the labels of `examples` with their probabilities, the most probable first."""
     call = await Call.open(request, _versioned(model, version))
-    fields = await call.parse(instances.parse_object, await call.read())
-    _check_signature(fields)
-    values = instances.get_list(fields, "examples")
-    answers = await _classify(call, values, "examples", store=store)
+    inputs = await call.parse(_parse_classify, await call.read(), await call.manifest())
+    answers = await call.classify(inputs, _EXAMPLES, store=store)
     return _json({"results": [_label_scores(each) for each in answers]})
 
 
-async def _classify(call: Call, values: list[Any], name: str, *, store: bool) -> list[Answer]:
-    manifest = await call.manifest()
-    images, rows = await call.parse(instances.read_instances, values, name, manifest)
-    if rows is None:
-        return await call.classify_images(images, name, store=store)
-    return await call.classify_rows(rows)
+def _parse_predict(
+    body: bytes | bytearray, manifest: Manifest | None
+) -> tuple[str, list[bytes] | Floats]:
+    """Return the field of the body, `instances` or `inputs`, and its values."""
+    fields = instances.parse_object(body)
+    _check_signature(fields)
+    names = [name for name in _OUTPUTS if name in fields]
+    if len(names) != 1:
+        raise MalformedRequestError("Send either instances (rows) or inputs (columns).")
+    (name,) = names
+    values = _read_column(fields[name]) if name == "inputs" else instances.get_list(fields, name)
+    return name, instances.read_instances(values, name, manifest)
+
+
+def _parse_classify(body: bytes | bytearray, manifest: Manifest | None) -> list[bytes] | Floats:
+    fields = instances.parse_object(body)
+    _check_signature(fields)
+    values = instances.get_list(fields, _EXAMPLES)
+    return instances.read_instances(values, _EXAMPLES, manifest)
 
 
 def _read_column(value: object) -> list[Any]:

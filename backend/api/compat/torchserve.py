@@ -71,10 +71,9 @@ async def predictions(
         image = await _read_form(request, settings.max_bytes)
         call.start()
     else:
-        body = await call.read()
-        image = bytes(body)
-        if body[:1] in (b"{", b"[", b'"'):  # no image file starts with one of these
-            image = await call.parse(_parse_json, body)
+        image = bytes(await call.read())
+        if image[:1] in (b"{", b"[", b'"'):  # no image file starts with one of these
+            image = await call.parse(_parse_json, image)
     (answer,) = await call.classify_images([image], store=store)
     scores: dict[str, float] = {}
     for each in answer.result.top(_TOP_K):
@@ -95,8 +94,8 @@ async def _read_form(request: Request, max_bytes: int) -> bytes:
 
 def _parse_json(body: bytes | bytearray) -> bytes:
     """Return the image in JSON: in base64, alone or as the field `data` or `body`."""
-    images, _ = instances.read_instances([parse_json(body)], "data", None)
-    return images[0]
+    (image,) = instances.read_images([parse_json(body)], "data")
+    return image
 
 
 def _error_body(problem: Problem) -> dict[str, Any]:

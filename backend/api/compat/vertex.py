@@ -2,7 +2,7 @@
 
 https://cloud.google.com/vertex-ai/docs/predictions/custom-container-requirements. The platform sets
 AIP_HEALTH_ROUTE and AIP_PREDICT_ROUTE. Predictions have the fields of Vertex AI's own image
-classification models. The default model answers, unless `parameters` names a `model`.
+classification models.
 """
 
 from typing import Any, Final
@@ -17,6 +17,8 @@ from backend.api.compat.protocol import Problem, Protocol, canonical_code
 from backend.api.errors import MalformedRequestError
 from backend.api.parameters import check_query
 from backend.api.scopes import require_scope
+from backend.inference.models.artifact import Manifest
+from backend.inference.types import Floats
 from backend.settings import Settings
 
 _DEFAULT_PREDICTIONS: Final = 10  # of an image, as of Vertex AI's own models
@@ -45,22 +47,24 @@ async def health(catalog: deps.CatalogDep) -> dict[str, str]:
     return {"status": "ready"}
 
 
-async def predict(request: Request, store: deps.StoreParam = True) -> dict[str, Any]:
+async def predict(
+    request: Request, model: deps.ModelParam = None, store: deps.StoreParam = True
+) -> dict[str, Any]:
     """Classify the images, or preprocessed inputs, in `instances`; if one is invalid, fail."""
-    call = await Call.open(request, None)
-    fields = await call.parse(instances.parse_object, await call.read())
-    threshold, count, model = _read_parameters(fields.get("parameters"))
-    if model is not None:
-        call = await Call.open(request, model)
-    values = instances.get_list(fields, "instances")
-    images, rows = await call.parse(
-        instances.read_instances, values, "instances", await call.manifest()
-    )
-    if rows is None:
-        answers = await call.classify_images(images, "instances", store=store)
-    else:
-        answers = await call.classify_rows(rows)
+    call = await Call.open(request, model)
+    inputs, threshold, count = await call.parse(_parse, await call.read(), await call.manifest())
+    answers = await call.classify(inputs, "instances", store=store)
     return {"predictions": [_make_prediction(each, threshold, count) for each in answers]}
+
+
+def _parse(
+    body: bytes | bytearray, manifest: Manifest | None
+) -> tuple[list[bytes] | Floats, float, int]:
+    """Return the instances, `confidenceThreshold` and `maxPredictions`."""
+    fields = instances.parse_object(body)
+    threshold, count = _read_parameters(fields.get("parameters"))
+    values = instances.get_list(fields, "instances")
+    return instances.read_instances(values, "instances", manifest), threshold, count
 
 
 def _make_prediction(answer: Answer, threshold: float, count: int) -> dict[str, list[Any]]:
@@ -72,8 +76,8 @@ def _make_prediction(answer: Answer, threshold: float, count: int) -> dict[str, 
     }
 
 
-def _read_parameters(value: object) -> tuple[float, int, str | None]:
-    """Return `confidenceThreshold`, `maxPredictions` and `model`; other parameters are ignored."""
+def _read_parameters(value: object) -> tuple[float, int]:
+    """Return `confidenceThreshold` and `maxPredictions`; other parameters are ignored."""
     fields = {} if value is None else value
     if not isinstance(fields, dict):
         raise MalformedRequestError("parameters: must be an object.")
@@ -86,10 +90,7 @@ def _read_parameters(value: object) -> tuple[float, int, str | None]:
         raise MalformedRequestError(
             f"parameters.maxPredictions: must be an integer from 1 to {_MAX_PREDICTIONS:,}."
         )
-    model = fields.get("model")
-    if model is not None and not isinstance(model, str):
-        raise MalformedRequestError("parameters.model: must be the name of a model.")
-    return threshold, int(count), model
+    return threshold, int(count)
 
 
 def _error_body(problem: Problem) -> dict[str, Any]:
