@@ -32,7 +32,7 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "AIP_HEALTH_ROUTE": "/vertex/health",
         "AIP_PREDICT_ROUTE": PREDICT,
     }
-    with BackendProcess(**environ) as backend:
+    with BackendProcess(None, **environ) as backend:
         backend.wait_until_ready()
         yield backend.url
 

@@ -86,6 +86,8 @@ def main(arguments: list[str] | None = None) -> None:
         with TemporaryDirectory() as folder:
             if is_archive:
                 torchserve_archive.unpack(options, Path(folder))
+            if options.labels and options.labels.suffix == torchserve_archive.SUFFIX:
+                torchserve_archive.unpack_labels(options, Path(folder))
             print("\n".join(quantize_existing(options) if is_existing else package(options)))
     except (PackageError, ArtifactError, CalibrationError, EvaluationError, OSError) as error:
         sys.exit(f"error: {error}")

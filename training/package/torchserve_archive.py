@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import re
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any, Final
@@ -26,18 +27,17 @@ _PREPROCESS: Final = "imagenet"  # the handler's: 256 pixels, crop 224, ImageNet
 _WEIGHTS: Final = (".pth", ".pt", ".bin", ".safetensors")
 _MAX_TEXT_BYTES: Final = 10_000_000  # of the manifest and of the labels
 
-# The text that follows each refusal, with the names of the archive, its weights and the model.
+# What follows a refusal; names of the archive are quoted, because they are typed into a shell.
 _RECIPE: Final = """
-    unzip {archive} '{weights}' {labels}
-    .venv/bin/python -m training.package {name} --checkpoint '{weights}' \\
-        --architecture torchvision/ARCHITECTURE --labels {labels} --preprocess FILE.json"""
+    unzip -p {archive} {weights} > weights{suffix}
+    .venv/bin/python -m training.package {name} --checkpoint weights{suffix} \\
+        --architecture torchvision/ARCHITECTURE --preprocess FILE.json{labels}"""
 _SCRIPT_RECIPE: Final = """
-    unzip {archive} '{weights}' {labels}
-    python -c "import torch; torch.onnx.export(torch.jit.load('{weights}').eval(), \\
+    unzip -p {archive} {weights} > script.pt
+    python -c "import torch; torch.onnx.export(torch.jit.load('script.pt').eval(), \\
         (torch.zeros(1, 3, 224, 224),), 'model.onnx', dynamo=False, input_names=['image'], \\
         dynamic_axes={{'image': {{0: 'n'}}}})"
-    .venv/bin/python -m training.package {name} --onnx model.onnx --labels {labels} \\
-        --preprocess imagenet"""
+    .venv/bin/python -m training.package {name} --onnx model.onnx --preprocess imagenet{labels}"""
 
 
 def unpack(options: argparse.Namespace, folder: Path) -> None:
@@ -60,6 +60,19 @@ def unpack(options: argparse.Namespace, folder: Path) -> None:
         raise PackageError(f"{path} cannot be read") from error
 
 
+def unpack_labels(options: argparse.Namespace, folder: Path) -> None:
+    """Replace an archive in `options.labels` by a file in `folder` with its labels.
+
+    Raise PackageError if it contains none.
+    """
+    path: Path = options.labels
+    try:
+        with ZipFile(path) as archive:
+            options.labels = _write_labels(archive, path, folder)
+    except (BadZipFile, OSError) as error:
+        raise PackageError(f"{path} cannot be read as an archive of TorchServe") from error
+
+
 def _unpack(archive: ZipFile, options: argparse.Namespace, folder: Path) -> None:
     path: Path = options.checkpoint
     manifest = _read_json(archive, _MANIFEST, path)
@@ -67,13 +80,17 @@ def _unpack(archive: ZipFile, options: argparse.Namespace, folder: Path) -> None
     if not isinstance(model, dict):
         raise PackageError(f"{path}: {_MANIFEST} describes no model")
     weights, handler = model.get("serializedFile"), model.get("handler")
-    if not isinstance(weights, str) or weights not in archive.namelist():
+    known = archive.namelist()
+    if not isinstance(weights, str) or weights not in known or not weights.isprintable():
         raise PackageError(f"{path} contains no serialized file, and thus no weights")
+    suffix = Path(weights).suffix.lower()
+    suffix = suffix if suffix in _WEIGHTS else ".pth"
     names = {
-        "archive": path,
-        "weights": weights,
+        "archive": shlex.quote(str(path)),
+        "weights": shlex.quote(weights),
+        "suffix": suffix,
         "name": options.name,
-        "labels": _LABELS,
+        "labels": f" --labels {shlex.quote(str(path))}" if _LABELS in known else "",
     }
     if handler != _HANDLER:
         raise PackageError(
@@ -81,8 +98,7 @@ def _unpack(archive: ZipFile, options: argparse.Namespace, folder: Path) -> None
             "model classifies images, describe the handler's preprocessing in a JSON file "
             "(docs/models.md) and type:" + _RECIPE.format(**names)
         )
-    suffix = Path(weights).suffix.lower()
-    target = folder / f"{path.stem}{suffix if suffix in _WEIGHTS else '.pth'}"
+    target = folder / f"{path.stem}{suffix}"
     with archive.open(weights) as source, target.open("wb") as file:
         shutil.copyfileobj(source, file)
     if _is_torchscript(target):
@@ -95,9 +111,8 @@ def _unpack(archive: ZipFile, options: argparse.Namespace, folder: Path) -> None
             f"{path} contains the weights of a network whose code is not executed; pass "
             f"{_suggest_architecture(weights)}"
         )
-    if not options.labels and _LABELS in archive.namelist():
-        options.labels = folder / "labels.json"
-        options.labels.write_text(json.dumps(_read_labels(archive, path)))
+    if not options.labels and _LABELS in known:
+        options.labels = _write_labels(archive, path, folder)
     options.preprocess = options.preprocess or _PREPROCESS
     version = model.get("modelVersion")
     is_new = not (options.out / options.name).exists()
@@ -115,6 +130,12 @@ def _verify_checksum(path: Path, options: argparse.Namespace) -> None:
     options.sha256 = None
 
 
+def _write_labels(archive: ZipFile, path: Path, folder: Path) -> Path:
+    file = folder / "labels.json"
+    file.write_text(json.dumps(_read_labels(archive, path)))
+    return file
+
+
 def _read_labels(archive: ZipFile, path: Path) -> list[str]:
     """Return the labels in index_to_name.json: texts, or lists that end in the text.
 
@@ -124,7 +145,7 @@ def _read_labels(archive: ZipFile, path: Path) -> list[str]:
     if isinstance(found, dict) and isinstance(found.get("object_classes"), dict):
         found = found["object_classes"]
     rows = [found.get(str(index)) for index in range(len(found))] if isinstance(found, dict) else []
-    texts = [row if isinstance(row, list) else [row] for row in rows]
+    texts: list[list[Any]] = [row if isinstance(row, list) else [row] for row in rows]
     if not texts or not all(row and all(isinstance(each, str) for each in row) for row in texts):
         raise PackageError(
             f"{path}: {_LABELS} does not name every class from 0; pass a file with one label per "

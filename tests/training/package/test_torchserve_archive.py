@@ -96,6 +96,21 @@ def test_architecture_is_suggested(tmp_path: Path) -> None:
     assert "--architecture torchvision/squeezenet1_1" in message
 
 
+def test_labels_of_an_archive_can_be_used_alone(tmp_path: Path) -> None:
+    options = Namespace(labels=write_archive(tmp_path))
+    torchserve_archive.unpack_labels(options, tmp_path)
+    assert read_labels(options.labels) == ("crane (n01)", "crane (n02)", "owl")
+    options.labels = tmp_path / "missing.mar"
+    with pytest.raises(PackageError, match="cannot be read"):
+        torchserve_archive.unpack_labels(options, tmp_path)
+
+
+def test_names_in_a_recipe_are_quoted(tmp_path: Path) -> None:
+    name = "$(reboot).pt"
+    path = write_archive(tmp_path, name=name, handler="birds.py")
+    assert f" '{name}' > weights.pt" in error_of(path)
+
+
 @pytest.mark.parametrize("handler", ["birds.py", "my_handler.py:Handler", "object_detector"])
 def test_other_handler_is_refused_with_a_recipe(tmp_path: Path, handler: str) -> None:
     message = error_of(write_archive(tmp_path, handler=handler), *ARCHITECTURE)
