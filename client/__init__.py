@@ -17,7 +17,7 @@ from .errors import (
     InvalidResponse,
     UnreadableFile,
 )
-from .history import (
+from .history_types import (
     Accuracy,
     HistoryFilters,
     HistoryPage,

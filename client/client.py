@@ -45,7 +45,7 @@ class Client:
     chunks of a response. `api_key` is the key of the backend; `auth` authenticates against a proxy
     in front of it, for example Cloud Run. A request is sent up to `max_attempts` times while it
     fails temporarily, after the backend's Retry-After; those of `classify_batch`, `embed` and
-    `history` are sent once. Raise ValueError if `url` is not an http(s) URL or `api_key` has
+    `history.export` are sent once. Raise ValueError if `url` is not an http(s) URL or `api_key` has
     invalid characters. All methods raise only BackendUnreachable, BackendError and InvalidResponse.
     """
 
@@ -67,7 +67,7 @@ class Client:
             max_attempts=max_attempts,
         )
         self.url = self._session.url
-        self.history = History(self._session.request)
+        self.history = History(self._session)
 
     def __enter__(self) -> "Client":
         return self

@@ -15,11 +15,14 @@ from client import (
     Classification,
     Client,
     ClientError,
+    HistoryFilters,
     InvalidResponse,
     ItemError,
     UnreadableFile,
 )
 from client.aio import AsyncClient
+from client.aio_history import AsyncHistory
+from client.history import History
 from tests.client.fake_server import FakeResponse, serving
 from tests.client.responses import BROKEN, BUSY, CLASSIFICATION, MODELS, batch, problem
 from tests.conftest import free_port
@@ -29,8 +32,6 @@ T = TypeVar("T")
 
 SEVEN = encoded(seven())
 OK = FakeResponse(json.dumps(CLASSIFICATION).encode())
-# What only Client has.
-SYNC_ONLY = {"history", "shadow", "set_shadow", "remove_shadow"}
 
 
 def run(url: str, use: Callable[[AsyncClient], Awaitable[T]], **options: Any) -> T:
@@ -45,18 +46,44 @@ def classify(url: str, **options: Any) -> Classification:
     return run(url, lambda client: client.classify(SEVEN, filename="x.png"), **options)
 
 
-def test_methods_and_parameters_are_those_of_client() -> None:
+@pytest.mark.parametrize(("kind", "other"), [(Client, AsyncClient), (History, AsyncHistory)])
+def test_methods_and_parameters_are_those_of_the_synchronous_client(
+    kind: type, other: type
+) -> None:
     def public(kind: type) -> dict[str, Any]:
         methods = inspect.getmembers(kind, inspect.isfunction)
         return {name: method for name, method in methods if not name.startswith("_")}
 
-    methods = public(Client)
-    assert set(public(AsyncClient)) == set(methods) - SYNC_ONLY
-    for name, method in public(AsyncClient).items():
+    methods = public(kind)
+    assert set(public(other)) == set(methods)
+    for name, method in public(other).items():
         expected = dict(inspect.signature(methods[name]).parameters)
         if name == "models":
-            del expected["timeout"]
+            del expected["timeout"]  # asyncio.timeout does the same
         assert dict(inspect.signature(method).parameters) == expected, name
+
+
+def test_history_is_listed_corrected_exported_and_deleted(backend_url: str) -> None:
+    async def use(client: AsyncClient) -> None:
+        while not (await client.classify(SEVEN, filename="first.png")).stored:
+            pass  # the history starts after the models
+        classified = await client.classify(SEVEN, filename="async.png")
+        filters = HistoryFilters(search="async")
+        assert (await client.history.get(classified.id)).prediction == "7"
+        (stored,) = (await client.history.page(filters)).items
+        assert stored.id == classified.id
+        assert (await client.history.image(classified.id))[8:12] == b"WEBP"
+        assert (await client.history.correct(classified.id, "1")).correction == "1"
+        assert (await client.history.accuracy(filters)).corrected == 1
+        exported = b"".join([chunk async for chunk in client.history.export(filters)])
+        assert json.loads(exported)["id"] == classified.id
+        assert (await client.history.storage()).images
+        assert await client.history.clear(filters) == 1
+        with pytest.raises(BackendError) as caught:
+            await client.history.get(classified.id)
+        assert caught.value.status == 404
+
+    run(backend_url, use)
 
 
 @pytest.mark.parametrize("name", ["ü 日本.png", 'a"b\\c.png', "two\r\nlines\x00.png", "\udcff", ""])
@@ -157,7 +184,7 @@ def test_request_is_sent_again_after_retry_after(monkeypatch: pytest.MonkeyPatch
         waits.append(seconds)
         response.status, response.body = 200, OK.body
 
-    monkeypatch.setattr("client.aio.asyncio.sleep", recover)
+    monkeypatch.setattr("client.aio_session.asyncio.sleep", recover)
     with serving(response) as (url, received):
         assert classify(url, max_attempts=2).prediction == "7"
     assert (waits, len(received)) == ([7.0], 2)
