@@ -149,10 +149,11 @@ def test_client_of_huggingface_reports_the_message(url: str) -> None:
 
 
 def test_request_of_the_vertex_sdk_is_answered_in_order(url: str) -> None:
-    # Endpoint.predict of google-cloud-aiplatform with a dedicated endpoint sends this body.
+    # As the REST transport of google-cloud-aiplatform 2.7 sends it.
     instances = [{"b64": b64(SEVEN)}, {"b64": b64(EXAMPLES / "three.png")}] * 20
     body = {"instances": instances, "parameters": {"maxPredictions": 1}}
-    predictions = post(f"{url}{PREDICT}", json=body)["predictions"]
+    query = {"$alt": "json;enum-encoding=int"}
+    predictions = post(f"{url}{PREDICT}", json=body, params=query)["predictions"]
     assert [each["displayNames"] for each in predictions] == [["7"], ["3"]] * 20
     assert requests.get(f"{url}/vertex/health", timeout=10).status_code == 200
 

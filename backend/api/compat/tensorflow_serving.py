@@ -145,7 +145,8 @@ def _check_signature(fields: Mapping[str, Any]) -> None:
 
 def _label_scores(answer: Answer) -> list[tuple[str, float]]:
     result = answer.result
-    return [(each.label, each.probability) for each in result.top(len(result.labels))]
+    labels = [result.labels[index] for index in result.ranking.tolist()]
+    return list(zip(labels, result.probabilities[result.ranking].tolist(), strict=True))
 
 
 def _tensor(name: str, dtype: str, sizes: list[int]) -> dict[str, Any]:
