@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from tritonclient.utils import InferenceServerException
 
 from backend.api.compat import grpc_predict_v2_pb2 as pb
-from backend.api.compat.grpc_server import SERVICE
+from backend.api.compat.grpc_methods import SERVICE
 from benchmarks import open_inference
 from tests.conftest import ROOT, free_port
 from tests.e2e.backend_process import BackendProcess

@@ -13,6 +13,7 @@ import orjson
 from google.protobuf.message import DecodeError
 
 from backend.api.compat import grpc_predict_v2_pb2 as pb
+from backend.api.compat.grpc_split import split_request
 from backend.api.compat.inference_requests import BINARY_SIZE, HEADER_LENGTH
 from backend.api.compat.inference_tensors import shown
 from backend.api.errors import BodyTooLargeError, MalformedRequestError
@@ -73,40 +74,43 @@ def model_path(name: str, version: str, suffix: str = "") -> str:
     return f"/v2/models/{name}{middle}{suffix}"
 
 
-def to_http(request: pb.ModelInferRequest) -> HttpRequest:
-    """Return a ModelInfer request as its equivalent over HTTP, all tensors in binary.
+def to_http(message: bytes) -> HttpRequest:
+    """Return the bytes of a ModelInfer request as its equivalent over HTTP, tensors in binary.
 
     Raise MalformedRequestError if its contents contradict each other, and BodyTooLargeError for
     more than MAX_VALUES values that are not raw.
     """
+    split = split_request(message)
+    request = parse(bytes(split.rest), pb.ModelInferRequest)
     path = model_path(request.model_name, request.model_version, "/infer")
     if max(len(request.inputs), len(request.outputs)) > _MAX_TENSORS:
         raise MalformedRequestError(f"There are more than {_MAX_TENSORS} inputs or outputs.")
-    has_raw = len(request.raw_input_contents) > 0
-    if has_raw and len(request.raw_input_contents) != len(request.inputs):
+    if split.raw and len(split.raw) != len(request.inputs):
         raise MalformedRequestError(
             "raw_input_contents: needs one element for each input, in the same order."
         )
-    inputs, binary = [], []
-    for number, tensor in enumerate(request.inputs):
+    inputs: list[dict[str, Any]] = []
+    binary: list[bytes | memoryview] = []
+    for number, (tensor, strings) in enumerate(zip(request.inputs, split.strings, strict=True)):
         if len(tensor.shape) > _MAX_DIMENSIONS:
             raise MalformedRequestError(
                 f"{shown(tensor.name)}: the shape has more than {_MAX_DIMENSIONS} dimensions."
             )
-        if has_raw and tensor.HasField("contents"):
+        if split.raw and tensor.HasField("contents"):
             raise MalformedRequestError(
                 f"{shown(tensor.name)}: has contents besides raw_input_contents."
             )
-        data = request.raw_input_contents[number] if has_raw else _encode(tensor)
+        pieces = [split.raw[number]] if split.raw else _encode(tensor, strings)
+        size = sum(len(piece) for piece in pieces)
         inputs.append(
             {
                 "name": tensor.name,
                 "datatype": tensor.datatype,
                 "shape": list(tensor.shape),
-                "parameters": _parameters(tensor.parameters) | {BINARY_SIZE: len(data)},
+                "parameters": _parameters(tensor.parameters) | {BINARY_SIZE: size},
             }
         )
-        binary.append(data)
+        binary += pieces
     fields = {
         "inputs": inputs,
         "outputs": [
@@ -166,25 +170,26 @@ def metadata_from_http(response: HttpResponse) -> pb.ModelMetadataResponse:
     )
 
 
-def _encode(tensor: pb.ModelInferRequest.InferInputTensor) -> bytes:
-    """Return the typed contents of a tensor as binary data."""
+def _encode(
+    tensor: pb.ModelInferRequest.InferInputTensor, strings: Sequence[memoryview]
+) -> list[bytes | memoryview]:
+    """Return the typed contents of a tensor as pieces of binary data; `strings` are its BYTES."""
     contents, name = tensor.contents, shown(tensor.name)
     match tensor.datatype:
         case "BYTES":
-            parts = _limit(contents.bytes_contents, name)
-            return b"".join(piece for each in parts for piece in (_LENGTH.pack(len(each)), each))
+            return [piece for each in strings for piece in (_LENGTH.pack(len(each)), each)]
         case "FP32":
-            return np.array(_limit(contents.fp32_contents, name), dtype="<f4").tobytes()
+            return [np.array(_limit(contents.fp32_contents, name), dtype="<f4").tobytes()]
         case "FP64":
-            return np.array(_limit(contents.fp64_contents, name), dtype="<f8").tobytes()
+            return [np.array(_limit(contents.fp64_contents, name), dtype="<f8").tobytes()]
         case "UINT8":
             values = np.array(_limit(contents.uint_contents, name), dtype=np.uint32)
             if values.size and values.max() > 255:
                 raise MalformedRequestError(f"{name}: a number is outside 0 to 255.")
-            return values.astype(np.uint8).tobytes()
+            return [values.astype(np.uint8).tobytes()]
         case "FP16":
             raise MalformedRequestError(f"{name}: send FP16 in raw_input_contents.")
-    return b""  # the route refuses the datatype
+    return []  # the route refuses the datatype
 
 
 def _limit(values: Sequence[T], name: str) -> Sequence[T]:

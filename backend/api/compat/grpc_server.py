@@ -7,26 +7,24 @@ metrics, logs and the history are those of HTTP. Streaming is not supported.
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from typing import Any, Final, NoReturn
+from dataclasses import dataclass, field
+from typing import Any, Final
 from urllib.parse import unquote
 from weakref import WeakValueDictionary
 
 import grpc
-from grpc_health.v1 import health_pb2
 from starlette.types import ASGIApp, Message, Scope
 
 from backend.api import json_body
 from backend.api.body import BODY_RECEIVED
 from backend.api.clients import KEY_NAME, client_of
-from backend.api.compat import grpc_messages as messages
-from backend.api.compat import grpc_predict_v2_pb2 as pb
 from backend.api.compat.grpc_messages import HttpRequest, HttpResponse
-from backend.api.compat.grpc_sizes import check_sizes
+from backend.api.compat.grpc_methods import METHODS, Method
 from backend.api.compat.protocol import canonical_code
 from backend.api.deadlines import TIMEOUT_HEADER
-from backend.api.errors import BodyTimeoutError, status_of
+from backend.api.errors import BodyTimeoutError, MalformedRequestError, status_of
 from backend.api.middleware.api_keys import authenticate
 from backend.api.middleware.draining import ACCEPTED, DrainState
 from backend.inference.admission import CLIENT_FACTOR
@@ -35,27 +33,33 @@ from backend.settings import Settings
 
 log = logging.getLogger("prism.grpc")
 
-SERVICE: Final = pb.DESCRIPTOR.services_by_name["GRPCInferenceService"].full_name
-HEALTH_SERVICE: Final = health_pb2.DESCRIPTOR.services_by_name["Health"].full_name
-LIVE_PATH: Final = "/v2/health/live"
-READY_PATH: Final = "/v2/health/ready"
-
 _OVERHEAD: Final = 65_536  # bytes of a message besides an image of the maximum size
 _MAX_CALLS: Final = 512  # at a time
 _MAX_STREAMS: Final = 128  # calls of one connection at a time
 _MAX_CONNECTIONS: Final = 256
-_DEFAULT_BUDGET: Final = 500_000_000  # bytes of messages that arrive, if the memory is unknown
+_COPIES: Final = 2  # of a message in memory, while it becomes a request over HTTP
+_DEFAULT_BUDGET: Final = 500_000_000  # bytes of arriving messages, if the memory is unknown
 _DRAIN_SECONDS: Final = 5.5  # for accepted calls to finish
 _DRAIN_POLL: Final = 0.1  # seconds
 _LOOP_BYTES: Final = 1_000_000  # of a message that the event loop converts
 _IDENTITY_ONLY: Final = 1  # a bit set: no compressed messages, whose size is unknown
-_PROBES: Final = frozenset({"ServerLive", "ServerReady", "Check"})
-_PASSED_ON: Final = frozenset(
-    {"authorization", "x-api-key", "x-request-id", "traceparent", "x-cloud-trace-context",
-     "x-forwarded-for"}
-)  # fmt: skip
+_PASSED_ON: Final = (
+    "authorization",
+    "x-api-key",
+    "x-request-id",
+    "traceparent",
+    "x-cloud-trace-context",
+    "x-forwarded-for",
+)
 
-Answer = Callable[["_Call", bytes], Awaitable[bytes]]
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """The error of a call, with the HTTP status and headers of the response."""
+
+    status: int
+    detail: str
+    headers: Mapping[bytes, bytes] = field(default_factory=dict)
 
 
 class GrpcServer:
@@ -84,7 +88,7 @@ class GrpcServer:
         self._drain_state = drain_state
         self._keys = settings.accepted_keys
         max_message = settings.max_bytes + _OVERHEAD
-        arriving = max((budget or _DEFAULT_BUDGET) // max_message, 2)
+        arriving = max((budget or _DEFAULT_BUDGET) // (_COPIES * max_message), 2)
         self._arriving = asyncio.Semaphore(arriving)
         self._share = max(arriving * 3 // 4, 1)  # of one client
         self._client_arriving = WeakValueDictionary[str, asyncio.Semaphore]()
@@ -107,14 +111,8 @@ class GrpcServer:
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
             ],
         )
-        for service, methods in (
-            (SERVICE, _INFERENCE_METHODS),
-            (HEALTH_SERVICE, {"Check": _Call.check_health}),
-        ):
-            handlers = {
-                name: self._handler(answer, needs_key=name not in _PROBES)
-                for name, answer in methods.items()
-            }
+        for service, methods in METHODS.items():
+            handlers = {name: self._handler(method) for name, method in methods.items()}
             self._server.add_generic_rpc_handlers(
                 (grpc.method_handlers_generic_handler(service, handlers),)
             )
@@ -145,26 +143,67 @@ class GrpcServer:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=1)
 
-    def _handler(self, answer: Answer, *, needs_key: bool) -> Any:
+    def _handler(self, method: Method) -> Any:
         async def handle(requests: AsyncIterator[bytes], context: Any) -> bytes:
-            call = _Call(self, context)
-            scope = call.scope()
             try:
-                if needs_key and self._keys:
-                    scope["state"][KEY_NAME] = authenticate(scope, self._keys).name
-                with self._count(client_of(scope, self._settings.trusted_proxies)):
-                    return await answer(call, await self._receive(requests, scope))
-            except grpc.aio.AbortError:  # the call has ended with an error
-                raise
+                response = await self._answer(method, requests, context)
+                if response.status in method.accepted:
+                    data: bytes = method.finish(response).SerializeToString()
+                    return data
+                detail = response.json()["error"] if response.body else "The call was cancelled."
+                failure = _Failure(response.status, detail, response.headers)
             except PrismError as error:
-                await _abort(context, status_of(error), str(error))
+                failure = _Failure(status_of(error), str(error))
             except Exception:
                 log.exception("a gRPC call failed")
-                await _abort(context, 500, "An internal error occurred.")
+                failure = _Failure(500, "An internal error occurred.")
+            # Outside of the block: gRPC keeps the exception that this raises, and with it the
+            # traceback of the other one, whose frames refer to the message.
+            await _abort(context, failure)
+            return b""
 
         # The request is read as a stream of one message: only then can a call be refused, or wait
         # for memory, before its message is received. On the wire, both are the same.
         return grpc.stream_unary_rpc_method_handler(handle)
+
+    async def _answer(
+        self, method: Method, requests: AsyncIterator[bytes], context: Any
+    ) -> HttpResponse:
+        """Receive the message of a call, and return the application's response."""
+        scope = self._create_scope(context)
+        if self._keys and not method.is_probe:
+            scope["state"][KEY_NAME] = authenticate(scope, self._keys).name
+        client = client_of(scope, self._settings.trusted_proxies)
+        with self._count(client):
+            if method.reads:
+                http = await self._receive(method, requests, client)
+            else:
+                http = method.prepare(b"")
+            if (seconds := context.time_remaining()) is not None:
+                limit = f"{max(seconds, 0.001):.3f}".encode()
+                scope["headers"].append((TIMEOUT_HEADER.lower().encode(), limit))
+            return await self._request(http, scope)
+
+    def _create_scope(self, context: Any) -> Scope:
+        """Return the ASGI scope of a call, without path and method."""
+        headers = [
+            (name.encode(), value.encode())
+            for name, value in context.invocation_metadata() or ()
+            if name in _PASSED_ON and isinstance(value, str)
+        ]
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0"},
+            "http_version": "2",
+            "scheme": "http",
+            "root_path": "",
+            "query_string": b"",
+            "headers": headers,
+            "client": _parse_peer(context.peer()),
+            "server": None,
+            # The server itself refuses new calls while the service drains.
+            "state": {**self._state, BODY_RECEIVED: True, ACCEPTED: True},
+        }
 
     @contextmanager
     def _count(self, client: str) -> Iterator[None]:
@@ -179,25 +218,34 @@ class GrpcServer:
             if not self._calls[client]:
                 del self._calls[client]
 
-    async def _receive(self, requests: AsyncIterator[bytes], scope: Scope) -> bytes:
-        """Return the only message of a call, once there is memory for it.
+    async def _receive(
+        self, method: Method, requests: AsyncIterator[bytes], client: str
+    ) -> HttpRequest:
+        """Receive the only message of a call once there is memory for it, and prepare the request.
 
-        Raise BodyTimeoutError if it does not arrive in time.
+        Raise BodyTimeoutError if it does not arrive in time, and the errors of `prepare`.
         """
-        client = client_of(scope, self._settings.trusted_proxies)
         share = self._client_arriving.setdefault(client, asyncio.Semaphore(self._share))
+        messages: list[bytes] = []
         try:
             async with asyncio.timeout(self._settings.body_timeout), share, self._arriving:
-                async for message in requests:
-                    return message
+                async for message in requests:  # to the end: the iterator keeps the last message
+                    messages.append(message)
+                    if len(messages) > 1:
+                        raise MalformedRequestError("The call has more than one message.")
+                del message
+                if not messages:
+                    raise MalformedRequestError("The call has no message.")
+                if len(messages[0]) <= _LOOP_BYTES:
+                    return method.prepare(messages.pop())
+                return await json_body.run_in_parser(method.prepare, messages.pop())
         except TimeoutError as error:
             raise BodyTimeoutError(
                 f"The message did not arrive within {self._settings.body_timeout:g} s. Send it "
                 "again."
             ) from error
-        return b""
 
-    async def request(self, http: HttpRequest, scope: Scope) -> HttpResponse:
+    async def _request(self, http: HttpRequest, scope: Scope) -> HttpResponse:
         """Return the application's response; cancelling the call counts as a disconnect."""
         scope.update(method=http.method, path=http.path, raw_path=http.path.encode())
         length = str(len(http.body)).encode()
@@ -237,123 +285,13 @@ class GrpcServer:
         return HttpResponse(start.get("status", 500), headers, bytes(body))
 
 
-class _Call:
-    """One call of a client."""
-
-    def __init__(self, server: GrpcServer, context: Any) -> None:
-        self._server = server
-        self._context = context
-
-    def scope(self) -> Scope:
-        """Return the ASGI scope of the call, without path and method."""
-        headers = [
-            (name.encode(), value.encode())
-            for name, value in self._context.invocation_metadata() or ()
-            if name in _PASSED_ON and isinstance(value, str)
-        ]
-        seconds = self._context.time_remaining()
-        if seconds is not None:
-            limit = f"{max(seconds, 0.001):.3f}".encode()
-            headers.append((TIMEOUT_HEADER.lower().encode(), limit))
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0"},
-            "http_version": "2",
-            "scheme": "http",
-            "method": "POST",
-            "path": "/",
-            "root_path": "",
-            "query_string": b"",
-            "headers": headers,
-            "client": _parse_peer(self._context.peer()),
-            "server": None,
-            # The server itself refuses new calls while the service drains.
-            "state": {**self._server._state, BODY_RECEIVED: True, ACCEPTED: True},
-        }
-
-    async def live(self, _: bytes) -> bytes:
-        is_live = await self._probe(LIVE_PATH)
-        return _dump(pb.ServerLiveResponse(live=is_live))
-
-    async def ready(self, _: bytes) -> bytes:
-        is_ready = await self._probe(READY_PATH)
-        return _dump(pb.ServerReadyResponse(ready=is_ready))
-
-    async def check_health(self, message: bytes) -> bytes:
-        """Answer grpc.health.v1.Health/Check: of the server, or of one of its services."""
-        request = messages.parse(message, health_pb2.HealthCheckRequest)
-        if request.service not in ("", SERVICE, HEALTH_SERVICE):
-            await _abort(self._context, 404, "The service is unknown.")
-        kinds = health_pb2.HealthCheckResponse
-        status = kinds.SERVING if await self._probe(READY_PATH) else kinds.NOT_SERVING
-        return _dump(kinds(status=status))
-
-    async def model_ready(self, message: bytes) -> bytes:
-        request = messages.parse(message, pb.ModelReadyRequest)
-        path = messages.model_path(request.name, request.version, "/ready")
-        response = await self._request(HttpRequest("GET", path), accepted=(200, 404, 503))
-        return _dump(pb.ModelReadyResponse(ready=response.status == 200))
-
-    async def server_metadata(self, _: bytes) -> bytes:
-        fields = (await self._request(HttpRequest("GET", "/v2"))).json()
-        return _dump(pb.ServerMetadataResponse(**fields))
-
-    async def model_metadata(self, message: bytes) -> bytes:
-        request = messages.parse(message, pb.ModelMetadataRequest)
-        path = messages.model_path(request.name, request.version)
-        response = await self._request(HttpRequest("GET", path))
-        return _dump(messages.metadata_from_http(response))
-
-    async def infer(self, message: bytes) -> bytes:
-        if len(message) <= _LOOP_BYTES:
-            http = _to_http(message)
-        else:
-            http = await json_body.run_in_parser(_to_http, message)
-        del message  # its content is in the body
-        return _dump(messages.from_http(await self._request(http)))
-
-    async def _probe(self, path: str) -> bool:
-        response = await self._server.request(HttpRequest("GET", path), self.scope())
-        return response.status == 200
-
-    async def _request(self, http: HttpRequest, accepted: tuple[int, ...] = (200,)) -> HttpResponse:
-        """Return the response if its status is accepted; else end the call with its error."""
-        response = await self._server.request(http, self.scope())
-        if response.status not in accepted:
-            detail = response.json()["error"] if response.body else "The call was cancelled."
-            await _abort(self._context, response.status, detail, response.headers)
-        return response
-
-
-_INFERENCE_METHODS: Final[dict[str, Answer]] = {
-    "ServerLive": _Call.live,
-    "ServerReady": _Call.ready,
-    "ModelReady": _Call.model_ready,
-    "ServerMetadata": _Call.server_metadata,
-    "ModelMetadata": _Call.model_metadata,
-    "ModelInfer": _Call.infer,
-}
-
-
-def _dump(message: Any) -> bytes:
-    data: bytes = message.SerializeToString()
-    return data
-
-
-def _to_http(message: bytes) -> HttpRequest:
-    check_sizes(message)
-    return messages.to_http(messages.parse(message, pb.ModelInferRequest))
-
-
-async def _abort(
-    context: Any, status: int, detail: str, headers: Mapping[bytes, bytes] | None = None
-) -> NoReturn:
-    """End a call with the error that corresponds to an HTTP status."""
-    sent = headers or {}
+async def _abort(context: Any, failure: _Failure) -> None:
+    """End a call with an error, which this raises."""
     names = (b"retry-after", b"x-request-id")
+    sent = failure.headers
     metadata = tuple((name.decode(), sent[name].decode()) for name in names if name in sent)
-    await context.abort(getattr(grpc.StatusCode, canonical_code(status)), detail, metadata)
-    raise AssertionError("abort does not return")
+    code = getattr(grpc.StatusCode, canonical_code(failure.status))
+    await context.abort(code, failure.detail, metadata)
 
 
 def _parse_peer(peer: str) -> tuple[str, int] | None:

@@ -137,8 +137,7 @@ def _parse_input(
             "bytes are left of the body."
         )
     end = start + size
-    is_base64 = parameters.get("content_type") == "base64"
-    return Tensor(name, datatype, tuple(shape), binary[start:end], is_base64=is_base64), end
+    return Tensor(name, datatype, tuple(shape), binary[start:end]), end
 
 
 def _parse_output(fields: Mapping[str, Any], is_binary: bool) -> RequestedOutput:

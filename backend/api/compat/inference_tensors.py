@@ -9,6 +9,7 @@ import math
 import struct
 from base64 import b64decode
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -17,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from backend.api.errors import MalformedRequestError
+from backend.inference.images import file_types
 from backend.inference.types import Floats
 
 MAX_ROWS: Final = 4_096  # of a tensor in a request
@@ -34,17 +36,13 @@ _FLOAT32_MAX: Final = float(np.finfo(np.float32).max)
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """An input of a request: `raw` bytes, or the `values` of its JSON.
-
-    `is_base64`: the elements of raw BYTES are in base64, as MLServer's client sends them.
-    """
+    """An input of a request: `raw` bytes, or the `values` of its JSON."""
 
     name: str
     datatype: str
     shape: tuple[int, ...]
     raw: memoryview | None = None
     values: object = None
-    is_base64: bool = False
 
 
 def accepted_datatypes(*, takes_pixels: bool) -> list[str]:
@@ -97,7 +95,7 @@ def read_images(tensor: Tensor, max_bytes: int) -> list[bytes]:
     """Return the image files of a BYTES tensor of the shape [N] or [N, 1].
 
     Raise MalformedRequestError for another shape, lengths that do not fit, and invalid base64;
-    a file above `max_bytes` is returned, but not more of it than one byte too many.
+    a file above `max_bytes` is returned, but not more of it than twice as much.
     """
     name, shape = shown(tensor.name), tensor.shape
     if tensor.datatype != "BYTES":
@@ -109,9 +107,7 @@ def read_images(tensor: Tensor, max_bytes: int) -> list[bytes]:
     _require_count(tensor, MAX_IMAGES, "image files")
     if tensor.raw is None:
         return [_decode_base64(name, value) for value in _flatten(tensor, shape[0])]
-    if tensor.is_base64:
-        return [_decode_base64(name, bytes(each)) for each in _split(tensor, tensor.raw)]
-    return [bytes(each[: max_bytes + 1]) for each in _split(tensor, tensor.raw)]
+    return [_decode_text(bytes(each[: 2 * max_bytes])) for each in _split(tensor, tensor.raw)]
 
 
 def encode_strings(texts: Iterable[str]) -> bytes:
@@ -161,7 +157,7 @@ def _split(tensor: Tensor, raw: memoryview) -> list[memoryview]:
 
 
 def _decode_base64(name: str, value: object) -> bytes:
-    if not isinstance(value, str | bytes):
+    if not isinstance(value, str):
         raise MalformedRequestError(f"{name}: each element must be a string, an image in base64.")
     try:
         return b64decode(value, validate=True)
@@ -170,6 +166,15 @@ def _decode_base64(name: str, value: object) -> bytes:
             f"{name}: an element is not base64. JSON holds each image file in base64; binary data "
             "holds it as it is."
         ) from error
+
+
+def _decode_text(data: bytes) -> bytes:
+    """Return the image file in a binary element, which some clients of MLServer send in base64."""
+    if file_types.detect(data) is None and data.isascii():
+        with suppress(binascii.Error):
+            decoded = b64decode(data, validate=True)
+            return data if file_types.detect(decoded) is None else decoded
+    return data
 
 
 def _parse_numbers(tensor: Tensor, count: int) -> NDArray[np.float64]:

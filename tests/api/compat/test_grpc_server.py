@@ -16,7 +16,7 @@ from starlette.testclient import TestClient
 
 from backend.api.compat import grpc_predict_v2_pb2 as pb
 from backend.api.compat.grpc_messages import MAX_VALUES
-from backend.api.compat.grpc_server import HEALTH_SERVICE, SERVICE
+from backend.api.compat.grpc_methods import HEALTH_SERVICE, SERVICE
 from tests.api.compat.oip import gray_rows, length_prefixed
 from tests.conftest import free_port
 from tests.fake_models import GRAY, GrayRuntime, gray, serve, write_model
