@@ -86,7 +86,6 @@ def test_mlserver_infer_gets_the_probabilities_of_classify(
         "name": "image",
         "datatype": "BYTES",
         "shape": [1, 1],
-        "parameters": {"content_type": "base64"},
         "data": [base64.b64encode(SEVEN).decode()],
     }
     rows = {"name": "input", "datatype": "FP32", "shape": [2, 1, 28, 28], "data": [0.0] * 1568}
@@ -98,7 +97,11 @@ def test_mlserver_infer_gets_the_probabilities_of_classify(
                "--input-data-path", requests, "--output-data-path", responses, option]  # fmt: skip
     run(command)
     answers = [json.loads(line) for line in responses.read_text().splitlines()]
-    outputs = {tuple(each["shape"]): each["data"] for a in answers for each in a["outputs"]
-               if each["name"] == "probabilities"}  # fmt: skip
+    outputs = {
+        tuple(output["shape"]): output["data"]
+        for answer in answers
+        for output in answer["outputs"]
+        if output["name"] == "probabilities"
+    }
     assert np.abs(np.array(outputs[1, 10]) - probabilities(process.url)).max() < 1e-6
     assert len(outputs[2, 10]) == 20

@@ -165,13 +165,12 @@ def test_images_give_the_probabilities_of_classify(client: TestClient) -> None:
         assert np.abs(found["probabilities"][0] - expected["probabilities"]).max() < 1e-6
 
 
-def test_base64_in_binary_data_is_decoded_if_the_client_says_so(client: TestClient) -> None:
-    raw = length_prefixed(base64.b64encode(gray(4)))
-    parameters = {"content_type": "base64", BINARY_SIZE: len(raw)}
-    described = {"name": "image", "datatype": "BYTES", "shape": [1], "parameters": parameters}
-    content, headers = binary_body(raw, [1], inputs=[described])
-    response = client.post("/v2/models/gray/infer", content=content, headers=headers)
-    assert outputs(response)["label"] == ["4"]
+def test_base64_in_binary_data_is_decoded_if_it_is_an_image(client: TestClient) -> None:
+    for content, status in ((gray(4), 200), (b"no image", 415)):
+        raw = length_prefixed(base64.b64encode(content))
+        response = post_binary(client, raw, [1], name="image", datatype="BYTES")
+        assert response.status_code == status
+        assert status != 200 or outputs(response)["label"] == ["4"]
 
 
 def test_binary_outputs_follow_the_json(client: TestClient) -> None:
