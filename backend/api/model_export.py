@@ -87,9 +87,7 @@ def export_model(
         archive.writestr(artifact.ONNX, graph, ZIP_STORED)  # weights cannot be compressed
         archive.writestr(artifact.CARD, card)
         archive.writestr(LABELS, "".join(f"{label}\n" for label in manifest.labels))
-        archive.writestr(
-            artifact.MANIFEST, exported.model_dump_json(indent=2, exclude={"backbone"}) + "\n"
-        )
+        archive.writestr(artifact.MANIFEST, artifact.to_json(exported) + "\n")
     return buffer.getvalue()
 
 
@@ -119,8 +117,8 @@ def describe_use(manifest: Manifest, backbone: str, *, softmax: bool) -> str:
 
 
 def _example(spec: PhotoPreprocess, output: str) -> str:
-    """Return code that prepares an image as `prepare_photo` does, for color images."""
-    if spec.channels == 1:
+    """Return code that prepares an image as `prepare_photo` does, for images in RGB."""
+    if spec.channels == 1 or spec.color == "BGR" or spec.layout == "flat":
         return ""
     if isinstance(spec.resize, int):
         resize = _RESIZE_SHORTER.format(side=spec.resize)

@@ -18,7 +18,12 @@ from backend.inference.preprocessing.digit_crop import (
     find_digit_and_penalty,
     normalize,
 )
-from backend.inference.preprocessing.photos import PhotoPreprocess, photo_region, prepare_photo
+from backend.inference.preprocessing.photos import (
+    PhotoPreprocess,
+    photo_region,
+    prepare_photo,
+    to_planes,
+)
 from backend.inference.types import Floats, Region
 
 _SAMPLING = 8
@@ -63,8 +68,7 @@ def mean_brightness(rows: Floats, spec: Preprocess) -> float:
     """
     if isinstance(spec, DigitPreprocess):
         return float(rows.sum()) / rows.size * spec.std + spec.mean
-    planes = rows if spec.layout == "NCHW" else rows.transpose(0, 3, 1, 2)
-    sample = planes[:, :, ::_SAMPLING, ::_SAMPLING]
+    sample = to_planes(rows, spec)[:, :, ::_SAMPLING, ::_SAMPLING]
     size = sample.size / spec.channels
     sums = sample.sum(axis=(0, 2, 3)).tolist()
     channels = zip(sums, spec.std, spec.mean, strict=True)
@@ -83,8 +87,9 @@ def _to_pixels(row: Floats, spec: Preprocess) -> NDArray[np.uint8]:
     if spec.kind == "digit":
         shares = row.reshape(spec.size, spec.size) * spec.std + spec.mean
     else:
-        planes = row if spec.layout == "NCHW" else row.transpose(2, 0, 1)
+        planes = to_planes(row[np.newaxis], spec)[0]
         shares = planes.transpose(1, 2, 0) * np.array(spec.std) + np.array(spec.mean)
+        shares = shares[..., ::-1] if spec.color == "BGR" else shares
         shares = shares[..., 0] if spec.channels == 1 else shares
     pixels: NDArray[np.uint8] = np.rint(255 * shares).clip(0, 255).astype(np.uint8)
     return pixels

@@ -6,7 +6,7 @@ float32, so that some values differ from torchvision's by one level of 255 (docs
 """
 
 import math
-from typing import Annotated, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,7 +47,11 @@ class _SourceRange(NamedTuple):
 
 
 class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
-    """How a photo becomes an input: (x / 255 - mean) / std for each channel."""
+    """How a photo becomes an input: (x / 255 - mean) / std for each channel.
+
+    A model that takes values of 0 to 255 has a mean of 0 and a std of 1/255. `"channels": "BGR"` is
+    read as three channels with the color BGR.
+    """
 
     kind: Literal["image"] = "image"
     resize: Side | tuple[Side, Side] | None = Field(
@@ -57,14 +61,28 @@ class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
     crop: tuple[Side, Side] = Field((224, 224), description="height and width of the center crop")
     interpolation: Interpolation = "bilinear"
     channels: Literal[1, 3] = 3
-    mean: tuple[float, ...] = Field((0.485, 0.456, 0.406), description="of values in [0, 1]")
+    color: Literal["RGB", "BGR"] = Field("RGB", description="order of three channels")
+    mean: tuple[float, ...] = Field(
+        (0.485, 0.456, 0.406), description="of values in [0, 1], in the order of the channels"
+    )
     std: tuple[Annotated[float, Field(gt=0)], ...] = (0.229, 0.224, 0.225)
-    layout: Literal["NCHW", "NHWC"] = "NCHW"
+    layout: Literal["NCHW", "NHWC", "flat"] = Field(
+        "NCHW", description="of the model's input; flat: (N, height * width * channels)"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_color(cls, values: Any) -> Any:
+        if isinstance(values, dict) and values.get("channels") in ("RGB", "BGR"):
+            return {"color": values["channels"]} | values | {"channels": 3}
+        return values
 
     @model_validator(mode="after")
     def _check_channels(self) -> Self:
         if not len(self.mean) == len(self.std) == self.channels:
             raise ValueError(f"mean and std need {self.channels} numbers each")
+        if self.color == "BGR" and self.channels == 1:
+            raise ValueError("the color BGR requires three channels")
         return self
 
     @property
@@ -81,7 +99,9 @@ class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
         height, width = self.crop
         if self.layout == "NCHW":
             return (self.channels, height, width)
-        return (height, width, self.channels)
+        if self.layout == "NHWC":
+            return (height, width, self.channels)
+        return (height * width * self.channels,)
 
 
 def prepare_photo(image: Image.Image, spec: PhotoPreprocess) -> NDArray[np.float32]:
@@ -92,13 +112,22 @@ def prepare_photo(image: Image.Image, spec: PhotoPreprocess) -> NDArray[np.float
 def normalize_photo(crop: Image.Image, spec: PhotoPreprocess) -> NDArray[np.float32]:
     """Return the input, float32 of `spec.input_shape`, for what `crop_photo` returned."""
     channels = crop.split()
+    if spec.color == "BGR":
+        channels = channels[::-1]
     inputs = np.empty(spec.input_shape, dtype=np.float32)
-    planes = inputs if spec.layout == "NCHW" else inputs.transpose(2, 0, 1)
+    planes = to_planes(inputs[np.newaxis], spec)[0]
     for plane, channel, mean, std in zip(planes, channels, spec.mean, spec.std, strict=True):
         plane[:] = np.frombuffer(channel.tobytes(), dtype=np.uint8).reshape(spec.crop)
         plane /= 255 * std
         plane -= mean / std
     return inputs
+
+
+def to_planes(rows: NDArray[np.float32], spec: PhotoPreprocess) -> NDArray[np.float32]:
+    """Return inputs (N, *spec.input_shape) as a view (N, channels, height, width)."""
+    if spec.layout == "NCHW":
+        return rows
+    return rows.reshape(-1, *spec.crop, spec.channels).transpose(0, 3, 1, 2)
 
 
 def crop_photo(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:

@@ -27,9 +27,12 @@ def test_png_of_a_digit_equals_its_field(
     assert (np.asarray(image) == field).all()
 
 
-@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
-def test_png_of_a_photo_has_its_colors(layout: Literal["NCHW", "NHWC"]) -> None:
-    spec = PhotoPreprocess(resize=None, crop=(4, 6), layout=layout)
+@pytest.mark.parametrize("color", ["RGB", "BGR"])
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC", "flat"])
+def test_png_of_a_photo_has_its_colors(
+    layout: Literal["NCHW", "NHWC", "flat"], color: Literal["RGB", "BGR"]
+) -> None:
+    spec = PhotoPreprocess(resize=None, crop=(4, 6), layout=layout, color=color)
     pixels = np.arange(72, dtype=np.uint8).reshape(4, 6, 3) * 3
     image = open_png(model_input.to_png(prepare_photo(Image.fromarray(pixels), spec), spec))
     assert (np.asarray(image) == pixels).all()

@@ -185,3 +185,31 @@ def test_extreme_sizes_are_supported(size: tuple[int, int]) -> None:
 def test_invalid_spec_raises_validation_error(fields: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         PhotoPreprocess.model_validate(fields)
+
+
+RAW = {"mean": (0.0,) * 3, "std": (1 / 255,) * 3}
+
+
+def test_bgr_and_flat_inputs_hold_the_same_pixels() -> None:
+    image = random_pixels(30, 20)
+    pixels = np.asarray(image, dtype=np.float32)
+    for color, expected in (("RGB", pixels), ("BGR", pixels[..., ::-1])):
+        for layout in ("NCHW", "NHWC", "flat"):
+            described = {"channels": color, "layout": layout, "resize": None, "crop": (20, 30)}
+            spec = PhotoPreprocess.model_validate(described | RAW)
+            row = prepare_photo(image, spec)
+            assert row.shape == spec.input_shape
+            values = expected.transpose(2, 0, 1) if layout == "NCHW" else expected
+            np.testing.assert_array_equal(row, values.reshape(spec.input_shape))
+
+
+def test_mean_and_std_of_bgr_are_in_its_order() -> None:
+    image = Image.new("RGB", (8, 8), (10, 20, 30))
+    mean = (30 / 255, 20 / 255, 10 / 255)
+    spec = PhotoPreprocess(resize=None, crop=(8, 8), color="BGR", mean=mean, std=(1 / 255,) * 3)
+    np.testing.assert_allclose(prepare_photo(image, spec), 0, atol=1e-5)
+
+
+def test_bgr_requires_three_channels() -> None:
+    with pytest.raises(ValidationError, match="BGR requires three channels"):
+        PhotoPreprocess(channels=1, color="BGR", mean=(0.5,), std=(0.5,))
