@@ -1,11 +1,11 @@
 """Package a classifier that was trained elsewhere as a model folder.
 
-    .venv/bin/python -m training.package NAME --architecture torchvision/mobilenet_v2 \\
-        --checkpoint FILE --labels FILE --out DIR
+    .venv/bin/python -m training.package NAME SOURCE --architecture torchvision/mobilenet_v2 \\
+        --labels FILE --out DIR
 
-Instead of --checkpoint, --pretrained uses torchvision's published weights. Instead of both,
---onnx FILE packages any ONNX classifier. --quantize adds a graph with 8-bit integers; alone, it
-adds one to the model folder OUT/NAME.
+SOURCE is a file or a folder, whose kind is found by its content. --checkpoint FILE and --onnx FILE
+name one too. Instead of it, --pretrained uses torchvision's published weights. --quantize adds a
+graph with 8-bit integers; alone, it adds one to the model folder OUT/NAME.
 """
 
 import argparse
@@ -34,6 +34,12 @@ def main(arguments: list[str] | None = None) -> None:
     )
     option = parser.add_argument
     option("name", help="model name; the folder is OUT/NAME")
+    option(
+        "source",
+        nargs="?",
+        type=Path,
+        help="the classifier: a file or folder; its kind is found by its content (docs/models.md)",
+    )
     ours = ", ".join(sorted(networks.ARCHITECTURES))
     option("--architecture", help=f"torchvision/NAME or one of {ours}")
     source = parser.add_mutually_exclusive_group()
@@ -72,16 +78,20 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     if not re.fullmatch(NAME_PATTERN, options.name):
         parser.error("NAME may contain lowercase letters, digits, dots, dashes and underscores")
+    flags = options.checkpoint or options.pretrained or options.onnx
+    if options.source and flags:
+        parser.error("SOURCE excludes --checkpoint, --pretrained and --onnx")
+    options.checkpoint = options.checkpoint or options.source
     is_existing = not (options.checkpoint or options.pretrained or options.onnx)
     if is_existing and options.quantize is None:
-        parser.error("one of --checkpoint, --pretrained, --onnx and --quantize is required")
+        parser.error("SOURCE, --pretrained or --quantize is required")
     if is_existing and (options.architecture or options.calibrate or options.version):
-        parser.error(
-            "--architecture, --calibrate and --version require --checkpoint, --pretrained or --onnx"
-        )
+        parser.error("--architecture, --calibrate and --version require SOURCE or --pretrained")
+    if options.pretrained and not options.architecture:
+        parser.error("--pretrained requires --architecture torchvision/NAME")
+    if options.onnx and options.architecture:
+        parser.error("--onnx excludes --architecture")
     is_archive = options.checkpoint and options.checkpoint.suffix == torchserve_archive.SUFFIX
-    if not (is_existing or is_archive) and bool(options.architecture) == bool(options.onnx):
-        parser.error("--checkpoint and --pretrained require --architecture; --onnx excludes it")
     try:
         with TemporaryDirectory() as folder:
             if is_archive:

@@ -4,6 +4,7 @@ import statistics
 import time
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
@@ -15,11 +16,13 @@ from backend.inference import runtimes
 from backend.inference.errors import ArtifactError
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact, Manifest
+from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
 from training.package import external_weights
 from training.package.activation_map import add_activation_map
 from training.package.features import add_features
+from training.package.model_spec import PackageError
 
 # Largest difference between PyTorch and ONNX Runtime, relative to max(1, largest output).
 MAX_PARITY_GAP = 1e-4
@@ -51,13 +54,31 @@ def export(
         network.load_state_dict(tensors)
     save_file(tensors, folder / artifact.WEIGHTS)
     (folder / artifact.WEIGHTS).chmod(0o644)
-    _write_onnx(network, manifest, folder / artifact.ONNX)
+    _write_onnx(network, manifest.preprocess, folder / artifact.ONNX)
     if half_precision:
         external_weights.share(folder / artifact.ONNX, folder / artifact.WEIGHTS)
     gap = _measure_gap(network, folder / artifact.ONNX, probe)
     manifest = manifest.model_copy(update={"metrics": manifest.metrics | {"onnx_parity": gap}})
     (folder / artifact.CARD).write_text(card.format(parity=gap), encoding="utf-8")
     return artifact.write_manifest(folder, manifest)
+
+
+def to_graph(network: nn.Module, spec: Preprocess, probe: Floats) -> tuple[onnx.ModelProto, float]:
+    """Return a network as an ONNX graph, and its largest difference on `probe` (N, *input).
+
+    Raise ArtifactError if it exceeds MAX_PARITY_GAP, and PackageError if the exporter does not
+    support the network.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / artifact.ONNX
+        try:
+            _write_onnx(network.eval(), spec, path)
+        except Exception as error:  # the exporter raises types of its own
+            raise PackageError(
+                "the network cannot be exported to ONNX by torch.onnx.export: "
+                f"{type(error).__name__}; export it yourself and pass the graph with --onnx"
+            ) from error
+        return onnx.load(path), _measure_gap(network, path, probe)
 
 
 def export_graph(graph: onnx.ModelProto, manifest: Manifest, folder: Path, card: str) -> Artifact:
@@ -105,8 +126,8 @@ def _prepare_folder(folder: Path) -> None:
     (folder / artifact.MANIFEST).unlink(missing_ok=True)
 
 
-def _write_onnx(network: nn.Module, manifest: Manifest, path: Path) -> None:
-    example = torch.zeros(2, *manifest.preprocess.input_shape)
+def _write_onnx(network: nn.Module, spec: Preprocess, path: Path) -> None:
+    example = torch.zeros(2, *spec.input_shape)
     with warnings.catch_warnings(action="ignore"):  # about the exporter's internals
         torch.onnx.export(
             *(network, (example,), path),

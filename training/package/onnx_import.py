@@ -55,6 +55,11 @@ def read_graph(path: Path) -> OnnxGraph:
         raise OnnxImportError(f"file not found: {path}") from error
     except Exception as error:  # protobuf and the checker raise their own types
         raise OnnxImportError(f"{path} is not a valid ONNX file") from error
+    return describe_graph(model, path)
+
+
+def describe_graph(model: ModelProto, path: Path = Path("the graph")) -> OnnxGraph:
+    """Return the graph with what its input tells; see `read_graph`, which reports `path`."""
     constants = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:

@@ -1,39 +1,31 @@
 """Packages a classifier that was trained elsewhere as a model folder."""
 
 import argparse
-import hashlib
 import shutil
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from urllib.error import URLError
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import nn
 
-from backend.inference.models import artifact, networks, torchvision_compat
+from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact, Manifest
-from backend.inference.models.checkpoint import read_state_dict, select_tensors
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess, preprocess
 from backend.inference.types import Floats
-from calibration.apply import OutputKind
 from evaluation.sources import open_source
 from training.data import synthetic_handwriting
 from training.fit.calibrate_folder import calibrate_folder
-from training.package import onnx_import
-from training.package.export import describe, export, export_graph
-from training.package.model_spec import (
-    PRESETS,
-    PackageError,
-    architecture_spec,
-    default_labels,
-    read_labels,
-    read_spec,
-    spec_from_weights,
-)
+from training.package import onnx_import, provenance
+from training.package.export import describe, export, export_graph, to_graph
+from training.package.imported import ASSUMED, EXPORTED, Imported, with_options
+from training.package.kinds.detection import read_source
+from training.package.labels import default_labels
+from training.package.model_spec import IMAGENET_CLASSES, PackageError
 from training.package.onnx_import import OnnxGraph
 from training.package.quantization import quantize_folder
 from training.package.versions import PREVIOUS, next_version, replace_folder
@@ -51,71 +43,72 @@ Largest difference between PyTorch and ONNX Runtime on {probes} images: {{parity
 """
 
 
-def package_network(
-    name: str,
-    architecture: str,
-    tensors: dict[str, Tensor],
-    out: Path,
-    *,
-    labels: tuple[str, ...] | None,
-    spec: Preprocess,
-    origin: str,
-) -> tuple[Artifact, Floats]:
-    """Write the model folder `out/name` for an architecture and its weights.
+def write_folder(name: str, imported: Imported, out: Path) -> tuple[Artifact, Floats]:
+    """Write the model folder `out/name` for a classifier whose spec is known.
 
     Return the model and the inputs (N, *input) that both runtimes were compared on.
-    Raise PackageError if weights, labels and architecture do not match.
+    Raise PackageError if the labels, the preprocessing and the classifier do not match.
     """
-    tensors = networks.rename_tensors(architecture, tensors)
-    classes = len(labels) if labels else _count_classes(architecture, tensors)
-    network = networks.build(architecture, classes).eval()
-    tensors = select_tensors(tensors, network.state_dict())
-    _load_weights(network, tensors, architecture)
-    labels = labels or default_labels(classes)
+    spec = imported.require_spec()
     probe = make_probe(spec)
-    with torch.inference_mode():
-        outputs = network(torch.from_numpy(probe)).shape[1]
-    _require_matching_labels(architecture, outputs, labels)
-    manifest = _make_manifest(name, architecture, labels, spec, origin)
-    card = _make_card(manifest, origin) + PARITY.format(probes=len(probe))
-    return export(network, manifest, out / name, probe, card), probe
-
-
-def package_graph(
-    name: str,
-    graph: OnnxGraph,
-    out: Path,
-    *,
-    labels: tuple[str, ...] | None,
-    spec: Preprocess,
-    output: OutputKind | None,
-    origin: str,
-) -> tuple[Artifact, Floats]:
-    """Write the model folder `out/name` for an ONNX classifier; see `package_network`."""
+    if isinstance(imported.model, nn.Module) and imported.architecture != EXPORTED:
+        with torch.inference_mode():
+            outputs = imported.model(torch.from_numpy(probe)).shape[1]
+        imported = _check_labels(imported, outputs)
+        manifest = _make_manifest(name, imported)
+        card = _make_card(manifest, imported.origin) + PARITY.format(probes=len(probe))
+        return export(imported.model, manifest, out / name, probe, card), probe
+    metrics = {}
+    if isinstance(imported.model, nn.Module):
+        model, metrics["onnx_parity"] = to_graph(imported.model, spec, probe)
+    else:
+        model = imported.model
+    graph = onnx_import.describe_graph(model)
     _require_matching_shape(graph, spec)
-    probe = make_probe(spec)
     scores = onnx_import.run_graph(graph, probe)
-    labels = labels or default_labels(scores.shape[1])
-    _require_matching_labels("the graph", scores.shape[1], labels)
-    kind = output or onnx_import.detect_output_kind(scores)
-    if kind == "probabilities" and (scores < 0).any():
+    imported = _check_labels(imported, scores.shape[1])
+    imported = _detect_output(imported, scores)
+    manifest = _make_manifest(name, imported).model_copy(update={"metrics": metrics})
+    card = _make_card(manifest, imported.origin)
+    return export_graph(model, manifest, out / name, card), probe
+
+
+def _detect_output(imported: Imported, scores: Floats) -> Imported:
+    output, sources = imported.output, imported.provenance
+    if output is None:
+        output = onnx_import.detect_output_kind(scores)
+        sources = sources | {"output": "detected by running the graph"}
+    if output == "probabilities" and (scores < 0).any():
         raise PackageError("the graph returns negative numbers, which are not probabilities")
-    manifest = _make_manifest(name, "onnx", labels, spec, origin)
-    manifest = manifest.model_copy(update={"output": kind})
-    return export_graph(graph.model, manifest, out / name, _make_card(manifest, origin)), probe
+    return replace(imported, output=output, provenance=sources)
 
 
-def _make_manifest(
-    name: str, architecture: str, labels: tuple[str, ...], spec: Preprocess, origin: str
-) -> Manifest:
+def _check_labels(imported: Imported, outputs: int) -> Imported:
+    """Return `imported` with labels; raise PackageError unless there is one for each output."""
+    labels, sources = imported.labels, imported.provenance
+    if labels is None:
+        labels = default_labels(outputs)
+        names = "ImageNet's" if outputs == IMAGENET_CLASSES else "the numbers of the outputs"
+        sources = sources | {"labels": f"{ASSUMED}{names}"}
+    if outputs != len(labels):
+        raise PackageError(
+            f"the network has {outputs} outputs, but {shorten(labels)} labels were given by "
+            f"{sources.get('labels', 'the file')}"
+        )
+    return replace(imported, labels=labels, provenance=sources)
+
+
+def _make_manifest(name: str, imported: Imported) -> Manifest:
     return Manifest(
         name=name,
         version="1",
         title=name,
-        description=origin,
-        architecture=architecture,
-        labels=labels,
-        preprocess=spec,
+        description=imported.origin,
+        architecture=imported.architecture,
+        labels=imported.labels,
+        preprocess=imported.spec,
+        output=imported.output or "logits",
+        provenance=imported.provenance,
         files={},
     )
 
@@ -125,38 +118,6 @@ def _make_card(manifest: Manifest, origin: str) -> str:
     name, classes = manifest.name, len(manifest.labels)
     card = CARD.format(name=name, origin=origin, classes=classes, preprocess=spec)
     return card if manifest.architecture != "onnx" else card.replace("{{", "{").replace("}}", "}")
-
-
-def _count_classes(architecture: str, tensors: dict[str, Tensor]) -> int:
-    """Return the number of classes of a checkpoint: the length of the network's last tensor.
-
-    The order of the checkpoint does not help: safetensors files are sorted by name.
-    """
-    known = networks.build(architecture).state_dict()
-    last = select_tensors(tensors, known).get(list(known)[-1])
-    classes = 2 if last is None or not last.ndim else len(last)  # loading reports the error
-    if classes < 2:
-        raise PackageError(
-            "the checkpoint has one output; train a network with one output for each of two or "
-            "more classes"
-        )
-    return classes
-
-
-def _load_weights(network: nn.Module, tensors: dict[str, Tensor], architecture: str) -> None:
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:]]
-        reason = lines[0][:200] if lines else "the tensors differ"
-        raise PackageError(f"the checkpoint does not fit {architecture}: {reason}") from error
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise PackageError("the checkpoint contains weights that are not finite")
-
-
-def _require_matching_labels(model: str, outputs: int, labels: tuple[str, ...]) -> None:
-    if outputs != len(labels):
-        raise PackageError(f"{model} has {outputs} outputs, but {len(labels)} labels were given")
 
 
 def _require_matching_shape(graph: OnnxGraph, spec: Preprocess) -> None:
@@ -184,35 +145,6 @@ def make_probe(spec: Preprocess) -> Floats:
     return np.stack([preprocess(image, spec) for image in images])
 
 
-def _verify_checksum(path: Path, expected: str | None) -> str:
-    """Return the SHA-256 of a file; raise PackageError if it is missing or not as `expected`."""
-    if not path.is_file():
-        raise PackageError(f"file not found: {path}")
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if expected is not None and digest != expected.lower():
-        raise PackageError(f"{path} has SHA-256 {digest}, which differs from --sha256")
-    return digest
-
-
-def _load_pretrained(architecture: str) -> tuple[dict[str, Tensor], tuple[str, ...], Preprocess]:
-    """Return torchvision's published weights, their labels and their preprocessing."""
-    family, _, name = architecture.partition("/")
-    if family != "torchvision":
-        raise PackageError("--pretrained requires an architecture torchvision/NAME")
-    networks.build(architecture)
-    weights = torchvision_compat.load("models").get_model_weights(name).DEFAULT
-    spec = spec_from_weights(name, weights)
-    try:
-        tensors = weights.get_state_dict(progress=False, check_hash=True)
-    except (URLError, OSError, RuntimeError) as error:
-        raise PackageError(
-            f"the weights could not be downloaded from {weights.url}; check the network "
-            "connection, or download the file elsewhere and pass it with --checkpoint"
-        ) from error
-    return tensors, tuple(weights.meta["categories"]), spec
-
-
 def package(options: argparse.Namespace) -> list[str]:
     """Package a classifier as the command line describes; return the lines of the report.
 
@@ -227,16 +159,18 @@ def package(options: argparse.Namespace) -> list[str]:
         ExitStack() as stack,
     ):
         source = options.calibrate and stack.enter_context(open_source(options.calibrate))
-        model, probe = _build(options, Path(temporary))
-        lines: list[str] = []
+        imported = with_options(read_source(options), options)
+        model, probe = write_folder(options.name, imported, Path(temporary))
+        lines = list(imported.notes)
         if source:
-            model, lines = calibrate_folder(model, source)
+            model, calibration = calibrate_folder(model, source)
+            lines += calibration
         if options.quantize is not None:
             lines += _quantize(model, options.quantize)
         model = replace_folder(folder, model, version)
     kept = folder.parent / PREVIOUS
     note = f"version {version}" + (f"; earlier versions are in {kept}" if kept.exists() else "")
-    return [*describe(model, probe), note, *lines]
+    return [*describe(model, probe), note, *provenance.table(model.manifest), *lines]
 
 
 def quantize_existing(options: argparse.Namespace) -> list[str]:
@@ -258,39 +192,3 @@ def _quantize(model: Artifact, source: str) -> list[str]:
         return quantize_folder(model, None)
     with open_source(Path(source), labeled=False) as images:
         return quantize_folder(model, images)
-
-
-def _build(options: argparse.Namespace, out: Path) -> tuple[Artifact, Floats]:
-    """Return the model folder in `out` and the inputs that it was tested on."""
-    labels = read_labels(options.labels) if options.labels else None
-    if options.onnx:
-        digest = _verify_checksum(options.onnx, options.sha256)
-        graph = onnx_import.read_graph(options.onnx)
-        preset = options.preprocess or ("imagenet" if graph.channels == 3 else "digit")
-        spec = read_spec(preset, graph.side)
-        if preset in PRESETS:
-            spec = spec.model_copy(update={"layout": graph.layout})
-        origin = f"The ONNX classifier `{options.onnx.name}` (SHA-256 `{digest}`)."
-        return package_graph(
-            options.name, graph, out, labels=labels, spec=spec, output=options.output, origin=origin
-        )
-    if options.pretrained:
-        tensors, published_labels, spec = _load_pretrained(options.architecture)
-        labels = labels or published_labels
-        spec = read_spec(options.preprocess) if options.preprocess else spec
-        origin = f"The architecture `{options.architecture}` with torchvision's published weights."
-    else:
-        digest = _verify_checksum(options.checkpoint, options.sha256)
-        tensors = read_state_dict(options.checkpoint)
-        spec = (
-            read_spec(options.preprocess)
-            if options.preprocess
-            else architecture_spec(options.architecture)
-        )
-        origin = (
-            f"The architecture `{options.architecture}` with the weights of the checkpoint "
-            f"`{options.checkpoint.name}` (SHA-256 `{digest}`)."
-        )
-    return package_network(
-        options.name, options.architecture, tensors, out, labels=labels, spec=spec, origin=origin
-    )

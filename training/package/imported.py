@@ -1,0 +1,72 @@
+"""A foreign classifier as a kind of `training.package.kinds` has read it."""
+
+import argparse
+from dataclasses import dataclass, field, replace
+
+import onnx
+from torch import nn
+
+from backend.inference.preprocessing.digit_crop import DigitPreprocess
+from backend.inference.preprocessing.model_input import Preprocess
+from calibration.apply import OutputKind
+from training.package.labels import read_labels
+from training.package.labels import read_labels
+from training.package.model_spec import PRESETS, PackageError, read_spec
+
+ASSUMED = "assumed: "  # how the provenance of a guess begins
+EXPORTED = "onnx"  # the architecture of a model folder that holds a graph and no weights
+
+
+@dataclass(frozen=True)
+class Imported:
+    """A classifier, and what its files say about it.
+
+    `model` maps inputs (N, *spec.input_shape), float32, to scores (N, C), float32. `architecture`
+    is one that `networks.build` knows, or EXPORTED. `labels`, `spec` and `output` are None if the
+    files do not tell. `origin` is a sentence for the model card. `provenance` tells for
+    `preprocess`, `labels` and `output` which file or option each comes from; a guess begins with
+    ASSUMED.
+    """
+
+    model: nn.Module | onnx.ModelProto
+    architecture: str
+    labels: tuple[str, ...] | None
+    spec: Preprocess | None
+    output: OutputKind | None
+    origin: str
+    provenance: dict[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()  # lines for the report
+
+    def require_spec(self) -> Preprocess:
+        """Return the preprocessing; raise PackageError if nothing tells it."""
+        if self.spec is None:
+            raise PackageError(
+                "the file does not describe how images become inputs; pass --preprocess with "
+                "imagenet, digit or a JSON file (docs/models.md)"
+            )
+        return self.spec
+
+
+def with_options(imported: Imported, options: argparse.Namespace) -> Imported:
+    """Return `imported` with the --labels, --preprocess and --output of the command line."""
+    provenance = dict(imported.provenance)
+    labels, spec, output = imported.labels, imported.spec, imported.output
+    if options.labels:
+        labels = read_labels(options.labels)
+        provenance["labels"] = f"--labels {options.labels.name}"
+    if options.preprocess:
+        spec = _read_spec(options.preprocess, imported)
+        provenance["preprocess"] = f"--preprocess {options.preprocess}"
+    if options.output:
+        output = options.output
+        provenance["output"] = f"--output {options.output}"
+    return replace(imported, labels=labels, spec=spec, output=output, provenance=provenance)
+
+
+def _read_spec(name: str, imported: Imported) -> Preprocess:
+    """Return the spec `name`; a preset gets the size and the layout of an exported graph's input"""
+    known = imported.spec
+    if name not in PRESETS or known is None or imported.architecture != EXPORTED:
+        return read_spec(name)
+    side = known.size if isinstance(known, DigitPreprocess) else known.crop[0]
+    return read_spec(name, side).model_copy(update={"layout": known.layout})

@@ -1,0 +1,46 @@
+"""Finds the kind of a foreign classifier by the content of its file or folder."""
+
+import argparse
+from pathlib import Path
+from typing import Protocol
+
+from training.package.imported import Imported
+from training.package.kinds import onnx_graph, torch_checkpoint
+from training.package.model_spec import PackageError
+
+
+class Kind(Protocol):
+    """A module of this package."""
+
+    def matches(self, path: Path) -> bool:
+        """Return whether the file or folder `path` is of this kind; cheap, executes nothing."""
+
+    def read(self, path: Path, options: argparse.Namespace) -> Imported:
+        """Return the classifier; raise PackageError with what to type instead.
+
+        `options` are those of the command line. --labels, --preprocess and --output are applied
+        by the caller.
+        """
+
+
+# The first that matches reads the file.
+KINDS: tuple[Kind, ...] = (onnx_graph, torch_checkpoint)
+
+KNOWN = (
+    "a checkpoint of PyTorch (.pt, .pth, .safetensors), an ONNX file, or an archive of TorchServe"
+)
+
+
+def read_source(options: argparse.Namespace) -> Imported:
+    """Return the classifier that the command line names; raise PackageError if it has none."""
+    if options.pretrained:
+        return torch_checkpoint.read_pretrained(options)
+    if options.onnx:
+        return onnx_graph.read(options.onnx, options)
+    path: Path = options.checkpoint
+    if not path.exists():
+        raise PackageError(f"file not found: {path}")
+    for kind in KINDS:
+        if kind.matches(path):
+            return kind.read(path, options)
+    raise PackageError(f"{path} is not a classifier of a known kind; known are {KNOWN}")
