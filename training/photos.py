@@ -38,7 +38,8 @@ from training.data.screenshots import draw_screenshot
 from training.fit.calibrate_folder import compute_outputs
 from training.fit.calibration_metrics import cross_fit
 from training.package.export import describe, export
-from training.package.model_spec import PackageError, read_labels
+from training.package.labels import read_labels
+from training.package.model_spec import PackageError
 from training.package.packaging import make_probe
 
 NAME = "photos"

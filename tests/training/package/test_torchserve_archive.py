@@ -11,7 +11,8 @@ import pytest
 
 from training.package import torchserve_archive
 from training.package.__main__ import main
-from training.package.model_spec import PackageError, read_labels
+from training.package.labels import read_labels
+from training.package.model_spec import PackageError
 
 ARCHITECTURE = ["--architecture", "torchvision/squeezenet1_1"]
 LABELS = {"0": ["n01", "crane"], "1": ["n02", "crane"], "2": "owl"}
