@@ -5,7 +5,7 @@ The parameters are fitted on held-out images (`calibration.fit`) and stored in t
 """
 
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,17 +41,45 @@ class SetThreshold(BaseModel):
     min_probability: float = Field(ge=0, le=1)
 
 
+class LabelScaling(BaseModel):
+    """Scaling of one independent output: its probability is sigmoid(slope * logit + intercept).
+
+    Source: Platt 1999.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    slope: float = Field(ge=1e-3, le=1e3)
+    intercept: float = Field(ge=-1e3, le=1e3)
+
+
 class Calibration(BaseModel):
-    """Parameters fitted on held-out images."""
+    """Parameters fitted on held-out images.
+
+    A multi-label model has `scaling` and `thresholds` instead of prediction sets; a binary model
+    has `scaling` of its one output.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     temperature: float = Field(
-        ge=1e-3, le=1e3, description="logits are divided by it before the softmax"
+        default=1.0, ge=1e-3, le=1e3, description="logits are divided by it before the softmax"
+    )
+    scaling: tuple[LabelScaling, ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="for each output of a binary or multi-label model, instead of the temperature",
+    )
+    thresholds: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = Field(
+        default=None,
+        min_length=1,
+        description="for each label of a multi-label model, the calibrated probability from which "
+        "an image has the label",
     )
     sets: tuple[SetThreshold, ...] = Field(
+        default=(),
         description="for each coverage, the threshold with the largest min_confidence that the "
-        "confidence reaches applies"
+        "confidence reaches applies",
     )
     ood_method: OodMethod = Field(
         default="energy", description="the out-of-distribution score; see `ood_scores`"
@@ -60,14 +88,26 @@ class Calibration(BaseModel):
         default=None,
         description="images with a higher score are out of distribution; null: not available",
     )
-    pictures: int = Field(ge=1, description="number of held-out images")
+    pictures: int = Field(
+        ge=0, description="number of held-out images; 0: the thresholds were chosen by a person"
+    )
     source: str = Field(description="names of the held-out datasets")
     mean_set_size: dict[str, float] = Field(
-        description="average size of the prediction sets on the held-out images, by coverage"
+        default_factory=dict,
+        description="average size of the prediction sets on the held-out images, by coverage",
     )
 
     @model_validator(mode="after")
     def _check_coverages(self) -> "Calibration":
+        if self.thresholds is not None:
+            if self.sets or self.mean_set_size or self.max_ood_score is not None:
+                raise ValueError(
+                    "with thresholds, which multi-label models have, sets and mean_set_size must "
+                    "be empty and max_ood_score null"
+                )
+            return self
+        if not self.pictures:
+            raise ValueError("pictures must be at least 1")
         groups = [(each.coverage, each.min_confidence) for each in self.sets]
         for coverage in COVERAGES:
             if (coverage, 0) not in groups:

@@ -36,6 +36,7 @@ from backend.inference.tracking import Tracking, deadline_error
 from backend.inference.types import ClassificationResult, Floats, Timings
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from calibration import apply
+from calibration.sigmoid import MULTI_LABEL
 
 T = TypeVar("T")
 
@@ -316,6 +317,7 @@ class Classifier:
             self._in_thread,
             self._run_decoding,
             self._turn_to_explain,
+            independent=self.manifest.task == MULTI_LABEL,
         )
 
     async def model_input_png(

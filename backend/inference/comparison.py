@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from backend.inference.errors import InferenceError, ModelError
@@ -16,6 +17,7 @@ from backend.inference.models.artifact import Manifest
 from backend.inference.runtimes import Alternative, Precision, Runtime, has_features
 from backend.inference.types import Floats
 from calibration import apply
+from calibration.sigmoid import ProbabilityMap, label_thresholds
 
 log = logging.getLogger("prism.engine")
 
@@ -49,7 +51,7 @@ class Comparison(BaseModel):
 class Agreement:
     """How far the answers of two networks agree."""
 
-    labels: float  # share of the inputs with the same most probable label
+    labels: float  # share of the inputs with the same labels
     verdicts: float | None  # share with the same in-distribution verdict; None: there are none
     confidence_difference: float  # mean absolute difference
 
@@ -106,37 +108,53 @@ def choose(comparisons: list[Comparison]) -> list[Comparison]:
 def compare_answers(
     manifest: Manifest, reference: Runtime, other: Runtime, inputs: Iterable[Floats]
 ) -> Agreement:
-    """Compare the answers of two networks of one model to inputs of shape (*input) each."""
-    answers = [
-        (*_answer(manifest, reference, row), *_answer(manifest, other, row)) for row in inputs
-    ]
-    label, confidence, verdict, other_label, other_confidence, other_verdict = (
-        np.array(column) for column in zip(*answers, strict=True)
-    )
+    """Compare the answers of two networks of one model to inputs of shape (*input) each.
+
+    Of a multi-label model, all labels that reach their thresholds are compared, and the largest
+    difference of a probability.
+    """
+    answers = [(_answer(manifest, reference, row), _answer(manifest, other, row)) for row in inputs]
     calibration = manifest.calibration
     has_verdicts = calibration is not None and calibration.max_ood_score is not None
     return Agreement(
-        labels=float((label == other_label).mean()),
-        verdicts=float((verdict == other_verdict).mean()) if has_verdicts else None,
-        confidence_difference=float(np.abs(confidence - other_confidence).mean()),
+        labels=float(np.mean([np.array_equal(a.labels, b.labels) for a, b in answers])),
+        verdicts=float(np.mean([a.verdict == b.verdict for a, b in answers]))
+        if has_verdicts
+        else None,
+        confidence_difference=float(
+            np.mean([np.abs(a.confidence - b.confidence).max() for a, b in answers])
+        ),
     )
 
 
-def _answer(manifest: Manifest, network: Runtime, row: Floats) -> tuple[int, float, bool | None]:
-    """Return the label's index, the confidence, and whether the input is in distribution."""
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """The answer of a network to one input.
+
+    `labels` is the index of the most probable label, shape (1,), and `confidence` its probability;
+    of a multi-label model, they are masks and probabilities of all labels, shape (C,).
+    """
+
+    labels: NDArray[Any]
+    confidence: Floats
+    verdict: bool | None  # whether the input is in distribution
+
+
+def _answer(manifest: Manifest, network: Runtime, row: Floats) -> _Answer:
     calibration = manifest.calibration
     outputs = network(row[np.newaxis])
-    temperature = calibration.temperature if calibration else 1.0
     try:
-        probabilities = apply.probabilities(outputs, manifest.output, temperature)
+        probabilities = ProbabilityMap(manifest.task, manifest.output, calibration)(outputs)
     except apply.OutputError as error:
         raise InferenceError(str(error)) from error
-    index = int(probabilities[0].argmax())
+    thresholds = label_thresholds(manifest.task, len(manifest.labels), calibration)
+    if thresholds is not None:
+        return _Answer(probabilities[0] >= thresholds, probabilities[0], None)
     verdict = None
     if calibration is not None and calibration.max_ood_score is not None:
         scores = apply.ood_scores(outputs, probabilities, calibration.ood_method)
         verdict = bool(scores[0] <= calibration.max_ood_score)
-    return index, float(probabilities[0, index]), verdict
+    return _Answer(probabilities.argmax(axis=1), probabilities.max(axis=1), verdict)
 
 
 def _figures(agreement: Agreement) -> dict[str, float | None]:

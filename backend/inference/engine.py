@@ -25,13 +25,14 @@ from backend.inference.batcher import Batch
 from backend.inference.comparison import Comparison
 from backend.inference.decoder import Decoder, Input, SharedImage
 from backend.inference.errors import ArtifactError, ClosedError, InferenceError
-from backend.inference.models.artifact import Artifact
+from backend.inference.models.artifact import Artifact, to_json
 from backend.inference.observer import Observer
 from backend.inference.preprocessing.model_input import mean_brightness, preprocess, warm_up
 from backend.inference.runtimes import Alternative, FeatureRuntime, MappingRuntime, Runtime
 from backend.inference.types import Floats
 from backend.resources.cpus import cpu_model
 from calibration import apply
+from calibration.sigmoid import BINARY, SINGLE_LABEL, ProbabilityMap
 
 log = logging.getLogger("prism.engine")
 
@@ -89,7 +90,13 @@ class Engine:
         """
         self._artifact: Final = artifact
         calibration = artifact.manifest.calibration
-        self._temperature: Final = calibration.temperature if calibration else 1.0
+        self._to_probabilities: Final = ProbabilityMap(
+            artifact.manifest.task, artifact.manifest.output, calibration
+        )
+        # The score requires the logits of a softmax.
+        self._has_scores: Final = (
+            artifact.manifest.task == SINGLE_LABEL and artifact.manifest.output == "logits"
+        )
         self._ood_method: Final = calibration.ood_method if calibration else "energy"
         self._load = load
         self._decoder = decoder
@@ -141,8 +148,9 @@ class Engine:
         """Return the class activation map (h, w) of one input for the label with the index `label`.
 
         Return None if the network has no map, or if another label is most probable for this input.
+        The map of a binary model is that of its one output, which is not a label's index.
         """
-        if not isinstance(self._narrow, MappingRuntime):
+        if not isinstance(self._narrow, MappingRuntime) or self._artifact.manifest.task == BINARY:
             return None
         found = self._narrow.activation_maps(row[np.newaxis])
         if found is None:
@@ -188,7 +196,7 @@ class Engine:
     def _plan_key(self) -> str:
         """Return a hash of what a plan depends on: manifest, runtimes, processors."""
         manifest = self._artifact.manifest
-        parts = [manifest.model_dump_json(), self._default_runtime, self._threads, self.max_batch]
+        parts = [to_json(manifest), self._default_runtime, self._threads, self.max_batch]
         parts += runtimes.versions()
         parts += [f"{each.runtime}/{each.precision}" for each in self._alternatives]
         parts.append(cpu_model())  # another one may round or overflow differently
@@ -300,12 +308,11 @@ class Engine:
             outputs, features = cast(FeatureRuntime, network).features(rows)
         else:
             outputs = network(rows)
-        kind = self._artifact.manifest.output
         try:
-            probabilities = apply.probabilities(outputs, kind, self._temperature)
+            probabilities = self._to_probabilities(outputs)
         except apply.OutputError as error:
             raise InferenceError(str(error)) from error
-        if kind != "logits":
+        if not self._has_scores:
             return probabilities, None, features
         return (
             probabilities,

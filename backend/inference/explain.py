@@ -50,7 +50,8 @@ class Explainer:
     (N, C) of the masked inputs (N, *input) of occlusion; it gets `batch_size()` of them at a time,
     so that they take turns with the images of other requests. `in_thread(work)` runs work in a
     thread, and `decode(work, data, client)` the decoding of an image file. `turn` is shared by all
-    models of a network, which explain one classification at a time.
+    models of a network, which explain one classification at a time. `independent` is whether the
+    probabilities of the labels are independent, and do not sum to 1.
     """
 
     def __init__(
@@ -62,6 +63,8 @@ class Explainer:
         in_thread: Callable[[Callable[[], Any]], Awaitable[Any]],
         decode: Decode,
         turn: asyncio.Semaphore,
+        *,
+        independent: bool = False,
     ) -> None:
         self._decoder = decoder
         self._activation_map = activation_map
@@ -70,6 +73,7 @@ class Explainer:
         self._in_thread = in_thread
         self._decode = decode
         self._turn = turn
+        self._independent = independent
 
     async def explain(
         self,
@@ -104,6 +108,7 @@ class Explainer:
                             prediction.index,
                             partial(self._predict, client),
                             self._batch_size(),
+                            independent=self._independent,
                         )
                         async for each in maps:
                             heat = each

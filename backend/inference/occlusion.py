@@ -14,7 +14,9 @@ from PIL import Image
 
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess
+from backend.inference.preprocessing.photos import to_planes
 from backend.inference.types import Floats
+from calibration.sigmoid import to_logits
 
 # Maps inputs (N, *input) to probabilities (N, C).
 Predict = Callable[[Floats], Awaitable[Floats]]
@@ -36,20 +38,26 @@ DIGIT_GRIDS: Final = (Grid(7, 1 / 5), Grid(13, 1 / 5))
 
 
 async def measure(
-    row: Floats, spec: Preprocess, label: int, predict: Predict, batch_size: int
+    row: Floats,
+    spec: Preprocess,
+    label: int,
+    predict: Predict,
+    batch_size: int,
+    *,
+    independent: bool = False,
 ) -> AsyncIterator[Floats]:
     """Yield maps (h, w) of one input, each with a finer grid of windows than the one before.
 
     A map holds the mean loss in the log-odds of the label with the index `label`, at least 0, at
     the resolution of a digit's field, or of a photo's grid.
     Windows of a photo are masked with its mean color, those of a digit with paper. `predict` gets
-    at most `batch_size` inputs at a time.
+    at most `batch_size` inputs at a time. `independent`: see `log_odds`.
     """
     planes = _planes(row, spec)
     is_digit = isinstance(spec, DigitPreprocess)
     fill = planes.min() if is_digit else planes.mean(axis=(1, 2), keepdims=True)
     is_ink = (planes != fill).any(axis=0) if is_digit else np.ones(planes.shape[1:], dtype=bool)
-    (start,) = log_odds(await predict(row[np.newaxis]), label)
+    (start,) = log_odds(await predict(row[np.newaxis]), label, independent=independent)
     for grid in DIGIT_GRIDS if is_digit else PHOTO_GRIDS:
         windows = [window for window in _windows(grid, is_ink.shape) if is_ink[window].any()]
         losses = np.zeros(is_ink.shape, dtype=np.float32)
@@ -59,7 +67,7 @@ async def measure(
             rows = np.repeat(row[np.newaxis], len(chunk), axis=0)
             for masked, window in zip(rows, chunk, strict=True):
                 _planes(masked, spec)[:, *window] = fill
-            scores = log_odds(await predict(rows), label)
+            scores = log_odds(await predict(rows), label, independent=independent)
             for score, window in zip(scores, chunk, strict=True):
                 losses[window] += start - score
                 counts[window] += 1
@@ -68,12 +76,15 @@ async def measure(
         yield np.where(is_ink, mean, 0) if is_digit else _reduce(mean, grid)
 
 
-def log_odds(probabilities: Floats, label: int) -> Floats:
+def log_odds(probabilities: Floats, label: int, *, independent: bool = False) -> Floats:
     """Return the log-odds (N,) of one label; `probabilities` has the shape (N, C).
 
-    Unlike a probability, they do not saturate for confident classifications.
+    Unlike a probability, they do not saturate for confident classifications. If the probabilities
+    are `independent`, those of the other labels do not matter.
     """
     own = probabilities[:, label]
+    if independent:
+        return to_logits(own, "probabilities")
     # The sum of the others is more precise than 1 - own.
     others = probabilities[:, :label].sum(axis=1) + probabilities[:, label + 1 :].sum(axis=1)
     odds: Floats = np.log(np.maximum(own, _MIN_PROBABILITY)) - np.log(
@@ -86,7 +97,7 @@ def _planes(row: Floats, spec: Preprocess) -> NDArray[np.float32]:
     """Return a view (channels, height, width) of one input."""
     if isinstance(spec, DigitPreprocess):
         return row.reshape(1, spec.size, spec.size)
-    return row if spec.layout == "NCHW" else row.transpose(2, 0, 1)
+    return to_planes(row[np.newaxis], spec)[0]
 
 
 def _reduce(values: Floats, grid: Grid) -> Floats:

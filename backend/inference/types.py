@@ -46,17 +46,29 @@ class ClassificationResult:
 
     A higher `ood_score` (out of distribution) is less like the training data; it is None if the
     model's outputs do not allow one. `set_size` returns the size of the prediction set for
-    (probabilities, coverage).
+    (probabilities, coverage). `thresholds` (C,) are those of a multi-label model, whose
+    probabilities are independent; None for other models, whose probabilities sum to 1.
     """
 
     labels: tuple[str, ...]  # of the model, in output order
-    probabilities: Floats  # shape (C,), in label order, sums to 1
+    probabilities: Floats  # shape (C,), in label order
     ranking: NDArray[np.intp]  # class indices of shape (C,), from most to least probable
     timings: Timings
     ood_score: float | None = None
     in_distribution: bool | None = None  # `ood_score` is within the limit; None if not calibrated
     set_size: Callable[[Floats, float], int] | None = None  # None if not calibrated
     brightness: float | None = None  # mean of the model input, in [0, 1]
+    thresholds: Floats | None = None  # of the labels, shape (C,); None unless multi-label
+
+    def labels_above_threshold(self) -> list[LabelScore] | None:
+        """Return the labels that reach their thresholds, the most probable first; maybe none.
+
+        Return None unless the model is multi-label.
+        """
+        if self.thresholds is None:
+            return None
+        reached = self.probabilities >= self.thresholds
+        return [score for score in self.top(len(self.labels)) if reached[score.index]]
 
     def top(self, k: int) -> list[LabelScore]:
         """Return the `k` most probable labels, or all of them if the model has fewer."""

@@ -96,9 +96,7 @@ def make_files(manifest: Manifest, head: bytes, card: bytes | None) -> Mapping[s
             raise InvalidModelError("The card is not text in UTF-8.") from error
         files[artifact.CARD] = card
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-    text = manifest.model_copy(update={"files": digests}).model_dump_json(
-        indent=2, exclude_none=True
-    )
+    text = artifact.to_json(manifest.model_copy(update={"files": digests}))
     return {**files, artifact.MANIFEST: (text + "\n").encode()}
 
 

@@ -1,6 +1,7 @@
 """Response models of /classify, and the function that fills them."""
 
 import base64
+from dataclasses import asdict
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -9,6 +10,7 @@ from ulid import ULID
 from backend.inference import explain
 from backend.inference.models.artifact import Manifest
 from backend.inference.types import ClassificationResult
+from calibration.sigmoid import SINGLE_LABEL
 
 
 class ModelRef(BaseModel):
@@ -77,14 +79,22 @@ class Classification(BaseModel):
     prediction: str
     confidence: float = Field(ge=0, le=1)
     top: list[ClassScore]
+    task: Literal["binary", "multi-label"] | None = Field(
+        default=None, description="Absent for a model of which one of several labels is right."
+    )
+    labels: list[ClassScore] | None = Field(
+        default=None,
+        description="Labels that reach their thresholds, the most probable first; may be empty. "
+        "Only of a multi-label model.",
+    )
     probabilities: list[float] | None = Field(
         default=None,
         description="Probability of each class, in the order of the model's labels. Absent with "
-        "`probabilities=false`.",
+        "`probabilities=false`. Those of a multi-label model do not sum to 1.",
     )
     prediction_set: list[str] | None = Field(
         description="Most probable labels, which include the right one for a share `coverage` of "
-        "all images. Null if the model is not calibrated."
+        "all images. Null if the model is not calibrated, or is multi-label."
     )
     coverage: float | None = Field(
         description="Fraction of images for which `prediction_set` includes the right label."
@@ -145,6 +155,10 @@ def make_classification(
         "confidence": top[0]["probability"],
         "top": top,
     }
+    if manifest.task != SINGLE_LABEL:
+        fields["task"] = manifest.task
+        if (found := result.labels_above_threshold()) is not None:
+            fields["labels"] = [asdict(score) for score in found]
     if probabilities:
         fields["probabilities"] = values
     timings, score = result.timings, result.ood_score

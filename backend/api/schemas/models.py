@@ -11,6 +11,7 @@ from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.runtimes import Precision
 from backend.served_model import ServedModel, State
 from calibration.apply import Calibration
+from calibration.sigmoid import SINGLE_LABEL, Task
 
 
 class ModelInput(BaseModel):
@@ -45,6 +46,11 @@ class ModelInfo(BaseModel):
     architecture: str | None = None
     backbone: artifact.Backbone | None = Field(
         default=None, description="The model whose features a taught model classifies."
+    )
+    task: Task = Field(
+        default=SINGLE_LABEL,
+        description="`single-label`: one label of each image is right. `binary`: the same, with a "
+        "network that has one output. `multi-label`: any number of labels are right.",
     )
     labels: list[str] = []
     label_ids: list[str] | None = Field(
@@ -123,6 +129,7 @@ def model_info(model: ServedModel) -> ModelInfo:
         precision=model.classifier.plan.precision if model.classifier else None,
         architecture=manifest.architecture,
         backbone=manifest.backbone,
+        task=manifest.task,
         labels=list(manifest.labels),
         label_ids=list(manifest.label_ids) if manifest.label_ids else None,
         input=ModelInput(

@@ -16,7 +16,7 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -25,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 from backend.inference.errors import ArtifactError
 from backend.inference.preprocessing.model_input import Preprocess
 from calibration.apply import Calibration, OutputKind
+from calibration.sigmoid import BINARY, MULTI_LABEL, SINGLE_LABEL, Task
 
 MANIFEST: Final = "manifest.json"
 WEIGHTS: Final = "weights.safetensors"
@@ -76,12 +77,25 @@ class Manifest(BaseModel):
         pattern=rf"^({'|'.join(BUILTIN_ARCHITECTURES)}|torchvision/[a-z0-9_]+|onnx|{LINEAR_HEAD})$",
     )
     backbone: Backbone | None = Field(default=None, description="of a taught model only")
-    output: OutputKind = "logits"
+    task: Task = Field(
+        default=SINGLE_LABEL,
+        description="single-label: one label of each image is right; binary: one output, for the "
+        "second of two labels; multi-label: any number of labels are right",
+    )
+    output: OutputKind = Field(
+        default="logits",
+        description="logits, of a softmax or, for binary and multi-label, of a sigmoid; or "
+        "probabilities",
+    )
     labels: tuple[str, ...] = Field(min_length=2, description="in the order of the outputs")
     label_ids: tuple[str, ...] | None = Field(
         default=None, description="an identifier for each label, such as its WordNet ID"
     )
     preprocess: Preprocess
+    provenance: dict[str, str] = Field(
+        default_factory=dict,
+        description="for preprocess, labels and output: the file, option or guess it comes from",
+    )
     metrics: dict[str, float] = Field(
         default_factory=dict, description="measured figures; accuracies are fractions of 1"
     )
@@ -95,6 +109,34 @@ class Manifest(BaseModel):
             raise ValueError(
                 f"label_ids must have one entry for each of the {len(self.labels)} labels, "
                 f"not {len(self.label_ids)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_task(self) -> "Manifest":
+        if self.task == BINARY and len(self.labels) != 2:
+            raise ValueError(
+                "labels must be two for the task binary, that of the output 0 first, "
+                f"not {len(self.labels)}"
+            )
+        if self.task != SINGLE_LABEL and self.architecture == LINEAR_HEAD:
+            raise ValueError(f"task must be {SINGLE_LABEL} with the architecture {LINEAR_HEAD}")
+        if (calibration := self.calibration) is None:
+            return self
+        outputs = 1 if self.task == BINARY else len(self.labels)
+        if calibration.scaling is not None:
+            if self.task == SINGLE_LABEL:
+                raise ValueError(f"calibration.scaling must be null for the task {SINGLE_LABEL}")
+            if len(calibration.scaling) != outputs:
+                raise ValueError(f"calibration.scaling must have {outputs} entries")
+        if (calibration.thresholds is not None) != (self.task == MULTI_LABEL):
+            raise ValueError(f"calibration.thresholds is for the task {MULTI_LABEL} only")
+        if calibration.thresholds is not None and len(calibration.thresholds) != outputs:
+            raise ValueError(f"calibration.thresholds must have {outputs} entries")
+        if self.task != SINGLE_LABEL and calibration.max_ood_score is not None:
+            raise ValueError(
+                f"calibration.max_ood_score must be null for the task {self.task}: the score "
+                "requires the logits of a softmax"
             )
         return self
 
@@ -232,13 +274,21 @@ def write_manifest(folder: Path, manifest: Manifest) -> Artifact:
     elements = count_elements(folder / WEIGHTS) if WEIGHTS in files else None
     manifest = manifest.model_copy(update={"files": files, "elements": elements})
     draft = folder / f".{MANIFEST}.tmp"
-    # Older readers of this format do not know these fields.
-    optional = ("calibration", "label_ids", "backbone")
-    excluded = {name for name in optional if getattr(manifest, name) is None}
-    text = manifest.model_dump_json(indent=2, exclude=excluded)
-    draft.write_text(text + "\n", encoding="utf-8")
+    draft.write_text(to_json(manifest) + "\n", encoding="utf-8")
     draft.replace(folder / MANIFEST)
     return read(folder)
+
+
+def to_json(manifest: Manifest) -> str:
+    """Return the content of manifest.json."""
+    # Older readers of this format do not know these fields.
+    optional = ("calibration", "label_ids", "backbone", "provenance")
+    excluded: dict[str, Any] = {name: True for name in optional if not getattr(manifest, name)}
+    if manifest.task == SINGLE_LABEL:
+        excluded |= {"task": True, "calibration": {"scaling": True, "thresholds": True}}
+        if manifest.calibration is None:
+            excluded["calibration"] = True
+    return manifest.model_dump_json(indent=2, exclude=excluded)
 
 
 def read_manifest(folder: Path) -> Manifest:
