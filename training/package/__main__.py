@@ -18,6 +18,7 @@ from backend.inference.errors import ArtifactError
 from backend.inference.models import networks
 from backend.inference.models.artifact import NAME_PATTERN
 from calibration.fit import CalibrationError
+from calibration.sigmoid import BINARY, MULTI_LABEL, SINGLE_LABEL
 from evaluation.errors import EvaluationError
 from training.package import torchserve_archive
 from training.package.model_spec import PackageError
@@ -41,7 +42,13 @@ def main(arguments: list[str] | None = None) -> None:
         help="the classifier: a file or folder; its kind is found by its content (docs/models.md)",
     )
     ours = ", ".join(sorted(networks.ARCHITECTURES))
-    option("--architecture", help=f"torchvision/NAME or one of {ours}")
+    option("--architecture", help=f"torchvision/NAME, timm/NAME or one of {ours}")
+    option(
+        "--head",
+        metavar="LAYERS",
+        help="the Sequential that replaces the last layer of --architecture, such as "
+        "'linear 256, relu, dropout, linear'",
+    )
     source = parser.add_mutually_exclusive_group()
     source.add_argument(
         "--checkpoint",
@@ -53,6 +60,24 @@ def main(arguments: list[str] | None = None) -> None:
     option("--labels", type=Path, help="file with one label per line, or a JSON list")
     option("--preprocess", help="imagenet, digit, or a JSON file")
     option("--output", choices=["logits", "probabilities"], help="output type of the ONNX graph")
+    option(
+        "--task",
+        choices=[SINGLE_LABEL, BINARY, MULTI_LABEL],
+        help="binary: one output, for the second of two labels; multi-label: an image may have any "
+        "number of the labels (default: one label is right)",
+    )
+    option(
+        "--threshold",
+        type=float,
+        metavar="SHARE",
+        help="probability from which an image has a label; requires --task multi-label and "
+        "excludes --calibrate, which fits one for each label (default: 0.5)",
+    )
+    option(
+        "--output-name",
+        metavar="NAME",
+        help="output of an ONNX graph that holds the scores of the classes, if it has several",
+    )
     option("--sha256", help="expected SHA-256 of the checkpoint or the ONNX file")
     option(
         "--calibrate",
@@ -87,6 +112,8 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("SOURCE, --pretrained or --quantize is required")
     if is_existing and (options.architecture or options.calibrate or options.version):
         parser.error("--architecture, --calibrate and --version require SOURCE or --pretrained")
+    if options.threshold is not None and options.calibrate:
+        parser.error("--calibrate fits the thresholds; it excludes --threshold")
     if options.pretrained and not options.architecture:
         parser.error("--pretrained requires --architecture torchvision/NAME")
     if options.onnx and options.architecture:

@@ -5,7 +5,12 @@ from pathlib import Path
 from typing import Protocol
 
 from training.package.imported import Imported
-from training.package.kinds import onnx_graph, torch_checkpoint
+from training.package.kinds import (
+    huggingface_folder,
+    onnx_graph,
+    timm_model,
+    torch_checkpoint,
+)
 from training.package.model_spec import PackageError
 
 
@@ -24,10 +29,11 @@ class Kind(Protocol):
 
 
 # The first that matches reads the file.
-KINDS: tuple[Kind, ...] = (onnx_graph, torch_checkpoint)
+KINDS: tuple[Kind, ...] = (timm_model, huggingface_folder, onnx_graph, torch_checkpoint)
 
 KNOWN = (
-    "a checkpoint of PyTorch (.pt, .pth, .safetensors), an ONNX file, or an archive of TorchServe"
+    "a checkpoint of PyTorch (.pt, .pth, .safetensors), a folder of timm or transformers with "
+    "config.json, an ONNX file, or an archive of TorchServe"
 )
 
 

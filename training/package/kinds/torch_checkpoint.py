@@ -1,46 +1,66 @@
 """Checkpoints of torchvision's and of Prism's own architectures, and torchvision's weights."""
 
 import argparse
+import math
+import re
+from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
 
-import torch
 from torch import Tensor, nn
 
 from backend.inference.models import networks, torchvision_compat
-from backend.inference.models.checkpoint import read_state_dict, select_tensors
-from training.package.imported import ASSUMED, Imported
-from training.package.kinds.files import first_bytes, verify_checksum
+from backend.inference.models.checkpoint import select_tensors
+from backend.inference.preprocessing.model_input import Preprocess
+from backend.inference.preprocessing.photos import PhotoPreprocess
+from training.package import heads
+from training.package.imported import ASSUMED, EXPORTED, Imported
+from training.package.kinds import fastai_model, timm_model
+from training.package.kinds.files import verify_checksum
+from training.package.kinds.torch_file import is_torch_file, load_weights, read_tensors
 from training.package.model_spec import PackageError, architecture_spec, spec_from_weights
 
-_SUFFIXES = (".pt", ".pth", ".safetensors", ".bin", ".ckpt", ".tar", ".pkl")
-_PICKLE = b"\x80"
+_SUFFIXES = (".pt", ".pth", ".safetensors", ".bin", ".ckpt", ".tar", ".pkl", ".pt2", ".th")
+_POSITIONS = "encoder.pos_embedding"  # of torchvision's vit: (1, 1 + patches, width)
 
 
 def matches(path: Path) -> bool:
     """Return whether a file is called as PyTorch's and safetensors' files are, or is a pickle."""
-    return path.is_file() and (path.suffix in _SUFFIXES or first_bytes(path, 1) == _PICKLE)
+    return path.is_file() and (path.suffix.lower() in _SUFFIXES or is_torch_file(path))
 
 
 def read(path: Path, options: argparse.Namespace) -> Imported:
     """Return the network of --architecture with the weights of a checkpoint."""
     digest = verify_checksum(path, options.sha256)
-    if not options.architecture:
-        raise PackageError(
-            f"{path} holds weights without their network; pass --architecture torchvision/NAME"
-        )
-    tensors = read_state_dict(path)
+    tensors = read_tensors(path, options.name)
     name = options.architecture
-    return Imported(
-        model=build_network(name, tensors),
-        architecture=name,
-        labels=None,
-        spec=architecture_spec(name),
-        output="logits",
-        origin=f"The architecture `{name}` with the weights of the checkpoint `{path.name}` "
-        f"(SHA-256 `{digest}`).",
-        provenance={"preprocess": _describe_assumption(name), "output": f"architecture {name}"},
+    if not name:
+        raise PackageError(
+            f"{path} holds weights without their network; {_suggest_architecture(path)}"
+        )
+    origin = (
+        f"The architecture `{name}` with the weights of the checkpoint `{path.name}` (SHA-256 "
+        f"`{digest}`)."
     )
+    if name.startswith("timm/"):
+        return replace(timm_model.from_tensors(name, tensors, options.head), origin=origin)
+    if fastai_model.is_fastai(tensors) and not options.head:
+        network = fastai_model.build_network(name, tensors).eval()
+        load_weights(network, tensors, f"{name} with fastai's head")
+        return Imported(
+            model=network,
+            architecture=EXPORTED,
+            labels=None,
+            spec=fastai_model.SPEC,
+            output="logits",
+            origin=origin,
+            provenance={
+                "preprocess": f"{ASSUMED}fastai's, with Resize(224)",
+                "output": f"architecture {name}",
+            },
+        )
+    imported = build(name, tensors, options.head)
+    return replace(imported, origin=origin)
 
 
 def read_pretrained(options: argparse.Namespace) -> Imported:
@@ -59,40 +79,84 @@ def read_pretrained(options: argparse.Namespace) -> Imported:
             f"the weights could not be downloaded from {weights.url}; check the network "
             "connection, or download the file elsewhere and pass it with --checkpoint"
         ) from error
-    origin = f"torchvision's weights {weights}"
-    return Imported(
-        model=build_network(name, tensors),
-        architecture=name,
+    source = f"torchvision's weights {weights}"
+    imported = build(name, tensors)
+    return replace(
+        imported,
         labels=tuple(weights.meta["categories"]),
         spec=spec,
-        output="logits",
         origin=f"The architecture `{name}` with torchvision's published weights.",
-        provenance={"preprocess": origin, "labels": origin, "output": f"architecture {name}"},
+        provenance=imported.provenance | {"preprocess": source, "labels": source},
     )
 
 
-def build_network(architecture: str, tensors: dict[str, Tensor]) -> nn.Module:
-    """Return the network of an architecture with the weights of a checkpoint.
+def build(architecture: str, tensors: dict[str, Tensor], head: str | None = None) -> Imported:
+    """Return the network of an architecture with the weights of a checkpoint, and its spec.
 
-    Raise PackageError if they do not match.
+    `head` replaces its last layers. Raise PackageError if network and weights do not match.
     """
     tensors = networks.rename_tensors(architecture, tensors)
-    network = networks.build(architecture, _count_classes(architecture, tensors)).eval()
+    spec, source = architecture_spec(architecture), _describe_assumption(architecture)
+    classes = _count_classes(architecture, tensors)
+    network = networks.build(architecture, classes)
+    rebuilt = True  # whether the architecture's name is enough to build the network again
+    if size := _read_vit_size(network, tensors):
+        network, spec = _resize_vit(architecture, classes, size)
+        rebuilt = False
+    network.eval()
+    if head:
+        tensors = heads.replace_head(network, head, tensors)
+        network.eval()
+        rebuilt = False
+    elif suggestion := heads.suggest(network, tensors):
+        raise PackageError(
+            f"the last layers of the checkpoint are not those of {architecture}: "
+            f"{heads.describe_head(network, tensors)}. Pass the layers in the order of your code, "
+            f'for instance --head "{suggestion}"; layers without weights are a guess'
+        )
     tensors = select_tensors(tensors, network.state_dict())
     load_weights(network, tensors, architecture)
-    return network
+    return Imported(
+        model=network,
+        architecture=architecture if rebuilt else EXPORTED,
+        labels=None,
+        spec=spec,
+        output="probabilities" if head and heads.is_probability(network) else "logits",
+        origin="",
+        provenance={"preprocess": source, "output": "--head" if head else architecture},
+    )
 
 
-def load_weights(network: nn.Module, tensors: dict[str, Tensor], architecture: str) -> None:
-    """Load a state dict; raise PackageError if it does not fit or is not finite."""
-    try:
-        network.load_state_dict(tensors)
-    except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:]]
-        reason = lines[0][:200] if lines else "the tensors differ"
-        raise PackageError(f"the checkpoint does not fit {architecture}: {reason}") from error
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise PackageError("the checkpoint contains weights that are not finite")
+def _read_vit_size(network: nn.Module, tensors: dict[str, Tensor]) -> int | None:
+    """Return the size of the images that a vit of torchvision was trained on, unless it is 224."""
+    positions = select_tensors(tensors, network.state_dict()).get(_POSITIONS)
+    if positions is None or positions.ndim != 3:
+        return None
+    size = int(network.patch_size) * math.isqrt(positions.shape[1] - 1)  # type: ignore[arg-type]
+    return None if size == network.image_size else size
+
+
+def _resize_vit(architecture: str, classes: int, size: int) -> tuple[nn.Module, Preprocess]:
+    """Return the network for images of `size` pixels, and the spec of published weights of it."""
+    name = architecture.removeprefix("torchvision/")
+    models = torchvision_compat.load("models")
+    network = models.get_model(name, weights=None, num_classes=classes, image_size=size)
+    specs = [spec_from_weights(name, weights) for weights in models.get_model_weights(name)]
+    default = PhotoPreprocess(resize=size, crop=(size, size), interpolation="bicubic")
+    return network, next((spec for spec in specs if spec.crop == (size, size)), default)
+
+
+def _suggest_architecture(path: Path) -> str:
+    found = re.match(r"[a-z][a-z0-9_]*[a-z0-9]", path.stem.lower())
+    example = f", for instance --architecture torchvision/{found[0]}" if found else ""
+    folder = (
+        f". If {path.parent} was downloaded from a hub, pass the folder itself"
+        if (path.parent / "config.json").is_file()
+        else ""
+    )
+    return (
+        f"pass the network's name as --architecture torchvision/NAME or timm/NAME{example}{folder}"
+    )
 
 
 def _count_classes(architecture: str, tensors: dict[str, Tensor]) -> int:
@@ -102,13 +166,7 @@ def _count_classes(architecture: str, tensors: dict[str, Tensor]) -> int:
     """
     known = networks.build(architecture).state_dict()
     last = select_tensors(tensors, known).get(list(known)[-1])
-    classes = 2 if last is None or not last.ndim else len(last)  # loading reports the error
-    if classes < 2:
-        raise PackageError(
-            "the checkpoint has one output; train a network with one output for each of two or "
-            "more classes"
-        )
-    return classes
+    return 2 if last is None or not last.ndim else len(last)  # loading reports the error
 
 
 def _describe_assumption(architecture: str) -> str:

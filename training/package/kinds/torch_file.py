@@ -1,0 +1,188 @@
+"""Reads the tensors of PyTorch's files without executing anything that a file contains.
+
+A file of `torch.save` is a pickle, whose globals name functions that unpickling would call. torch's
+restricted unpickler (`weights_only=True`) only builds tensors and plain containers. Objects of
+other libraries beside the tensors, such as arguments of a training program, become stand-ins.
+Programs (TorchScript, torch.export) and pickled networks are refused with the lines to type.
+"""
+
+import pickletools
+import re
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from zipfile import ZipFile
+
+import torch
+from torch import Tensor, nn
+
+from backend.inference.errors import ArtifactError
+from backend.inference.models.checkpoint import read_state_dict
+from training.package.kinds.files import first_bytes, zip_names
+from training.package.model_spec import PackageError
+
+_PICKLES: Final = 4  # that torch.save wrote one after another before torch 1.6
+_NETWORK: Final = re.compile(r"^(torch\.nn\.modules\.|__main__\.)")
+
+_SCRIPT_RECIPE: Final = """{path} is {what}, which is a program and is not executed. \
+If you trust it, type:
+    python - <<'END'
+    import torch
+    network = {load}
+    torch.onnx.export(network, (torch.zeros(1, 3, 224, 224),), "model.onnx", {export})
+    END
+    .venv/bin/python -m training.package {name} model.onnx
+with the size of the network's input instead of 224"""
+_NETWORK_RECIPE: Final = """{path} is a pickled network, and loading it would execute code in it. \
+If you trust it, type these lines where its classes can be imported:
+    python - <<'END'
+    import torch
+    network = torch.load({file}, map_location="cpu", weights_only=False)
+    {last}
+    END
+    .venv/bin/python -m training.package {name} {rest}"""
+_LEARNER_RECIPE: Final = """{path} is a pickled Learner of fastai, and loading it would execute \
+code in it. If you trust it, type these lines where its classes can be imported:
+    python - <<'END'
+    from fastai.vision.all import load_learner
+    import torch
+    learn = load_learner({file})
+    open("labels.txt", "w").write("\\n".join(map(str, learn.dls.vocab)))
+    torch.save(learn.model.state_dict(), "weights.pth")
+    END
+    .venv/bin/python -m training.package {name} weights.pth --labels labels.txt \\
+        --architecture torchvision/ARCHITECTURE"""
+_YOLO_RECIPE: Final = """{path} is a pickled network of ultralytics, and loading it would execute \
+code in it. If you trust it, type where ultralytics is installed:
+    yolo export model={shell} format=onnx
+    .venv/bin/python -m training.package {name} {onnx}"""
+
+
+def read_tensors(path: Path, name: str = "NAME") -> dict[str, Tensor]:
+    """Return the tensors of a checkpoint by name.
+
+    `name` is that of the model in the lines to type. Raise PackageError for a program, a pickled
+    network and a file without a state dict.
+    """
+    if path.suffix == ".safetensors":
+        return read_state_dict(path)
+    _refuse_program(path, name)
+    names = global_names(path)
+    try:
+        with _stand_ins(names):
+            return read_state_dict(path)
+    except ArtifactError as error:
+        _refuse_network(path, name, names)
+        raise PackageError(str(error)) from error
+
+
+def load_weights(network: nn.Module, tensors: dict[str, Tensor], architecture: str) -> None:
+    """Load a state dict; raise PackageError if it does not fit or is not finite."""
+    try:
+        network.load_state_dict(tensors)
+    except RuntimeError as error:
+        lines = [line.strip() for line in str(error).splitlines()[1:]]
+        reason = lines[0][:200] if lines else "the tensors differ"
+        raise PackageError(f"the checkpoint does not fit {architecture}: {reason}") from error
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise PackageError("the checkpoint contains weights that are not finite")
+
+
+def global_names(path: Path) -> set[str]:
+    """Return the functions and classes that the pickle in a file names; executes nothing."""
+    found: set[str] = set()
+    try:
+        if entries := [each for each in zip_names(path) if each.endswith("/data.pkl")]:
+            with ZipFile(path) as archive, archive.open(entries[0]) as file:
+                return _names_in(file.read())
+        with path.open("rb") as file:
+            for _ in range(_PICKLES):
+                found |= _names_in(file)
+    except Exception:  # pickletools raises many types for what is no pickle; reading reports it
+        return found
+    return found
+
+
+def _names_in(pickle: Any) -> set[str]:
+    """Return "module.name" for the globals of a pickle: its bytes, or a file at its beginning."""
+    texts: list[str] = []
+    names: set[str] = set()
+    for code, argument, _ in pickletools.genops(pickle):
+        if code.name == "GLOBAL" and isinstance(argument, str):
+            names.add(argument.replace(" ", "."))
+        elif code.name == "STACK_GLOBAL":  # written by protocol 4, after module and name
+            names.add(".".join(texts[-2:]))
+        elif isinstance(argument, str):
+            texts.append(argument)
+    return names
+
+
+class _StandIn:
+    """What an object of another library becomes: it ignores its arguments and its state."""
+
+    def __new__(cls, *_: object, **__: object) -> "_StandIn":
+        return object.__new__(cls)
+
+    def __init__(self, *_: object, **__: object) -> None:
+        pass
+
+    def __setstate__(self, _: object) -> None:
+        pass
+
+
+@contextmanager
+def _stand_ins(names: set[str]) -> Iterator[None]:
+    """Let torch's restricted unpickler build stand-ins for the globals that it does not know.
+
+    Nothing is imported: torch looks a name up in its own list first, then among these classes.
+    """
+    classes: list[Any] = [(type("StandIn", (_StandIn,), {}), name) for name in sorted(names)]
+    with torch.serialization.safe_globals(classes):
+        yield
+
+
+def _refuse_program(path: Path, name: str) -> None:
+    names = zip_names(path)
+    if any(each.endswith("/constants.pkl") or "/code/" in each for each in names):
+        what, load = "TorchScript", f'torch.jit.load({str(path)!r}, map_location="cpu").eval()'
+        export = 'dynamo=False, input_names=["image"], dynamic_axes={"image": {0: "n"}}'
+    elif path.suffix == ".pt2" or any(
+        each.endswith(("archive_format", "serialized_exported_program.json")) for each in names
+    ):
+        what, load = "a file of torch.export", f"torch.export.load({str(path)!r})"
+        export = "dynamo=True, external_data=False"
+    else:
+        return
+    raise PackageError(
+        _SCRIPT_RECIPE.format(path=path, what=what, load=load, export=export, name=name)
+    )
+
+
+def _refuse_network(path: Path, name: str, names: set[str]) -> None:
+    fields = {"path": path, "file": repr(str(path)), "name": name, "shell": shlex.quote(str(path))}
+    if any(each.startswith("fastai.learner.") for each in names):
+        raise PackageError(_LEARNER_RECIPE.format(**fields))
+    if any(each.startswith("ultralytics.") for each in names):
+        onnx = shlex.quote(str(path.with_suffix(".onnx")))
+        raise PackageError(_YOLO_RECIPE.format(**fields, onnx=onnx))
+    if not any(_NETWORK.match(each) for each in names):
+        return
+    if any(each.startswith("torchvision.models.") for each in names):
+        last = 'torch.save(network.state_dict(), "weights.pth")'
+        rest = "weights.pth --architecture torchvision/ARCHITECTURE"
+    else:
+        last = (
+            'torch.onnx.export(network.eval(), (torch.zeros(2, 3, 224, 224),), "model.onnx", '
+            "dynamo=True, external_data=False, dynamic_shapes=({0: torch.export.Dim('n')},))"
+        )
+        rest = "model.onnx"
+    raise PackageError(_NETWORK_RECIPE.format(**fields, last=last, rest=rest))
+
+
+def is_torch_file(path: Path) -> bool:
+    """Return whether a file is one of `torch.save`, `torch.jit.save` or `torch.export.save`."""
+    names = zip_names(path)
+    is_archive = any(each.endswith(("data.pkl", "archive_format")) for each in names)
+    return is_archive or first_bytes(path, 1) == b"\x80"
