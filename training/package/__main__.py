@@ -100,6 +100,7 @@ def main(arguments: list[str] | None = None) -> None:
         f"earlier version is kept in OUT/{PREVIOUS}",
     )
     option("--out", type=Path, default=Path("models"), help="target folder (default: models)")
+    option("--traceback", action="store_true", help="show where an unexpected error occurs")
     options = parser.parse_args(arguments)
     if not re.fullmatch(NAME_PATTERN, options.name):
         parser.error("NAME may contain lowercase letters, digits, dots, dashes and underscores")
@@ -128,6 +129,13 @@ def main(arguments: list[str] | None = None) -> None:
             print("\n".join(quantize_existing(options) if is_existing else package(options)))
     except (PackageError, ArtifactError, CalibrationError, EvaluationError, OSError) as error:
         sys.exit(f"error: {error}")
+    except Exception as error:
+        if options.traceback:
+            raise
+        sys.exit(
+            f"error: {type(error).__name__} while packaging, which is a bug of this program; "
+            "nothing was changed. Report it with the output of the same command and --traceback"
+        )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
+from calibration.sigmoid import ProbabilityMap
 from training.package import external_weights
 from training.package.activation_map import add_activation_map
 from training.package.features import add_features
@@ -55,6 +56,7 @@ def export(
     save_file(tensors, folder / artifact.WEIGHTS)
     (folder / artifact.WEIGHTS).chmod(0o644)
     _write_onnx(network, manifest.preprocess, folder / artifact.ONNX)
+    _add_outputs(folder / artifact.ONNX)
     if half_precision:
         external_weights.share(folder / artifact.ONNX, folder / artifact.WEIGHTS)
     gap = _measure_gap(network, folder / artifact.ONNX, probe)
@@ -73,12 +75,13 @@ def to_graph(network: nn.Module, spec: Preprocess, probe: Floats) -> tuple[onnx.
         path = Path(folder) / artifact.ONNX
         try:
             _write_onnx(network.eval(), spec, path)
+            graph = onnx.load(path)
         except Exception as error:  # the exporter raises types of its own
             raise PackageError(
                 "the network cannot be exported to ONNX by torch.onnx.export: "
                 f"{type(error).__name__}; export it yourself and pass the graph with --onnx"
             ) from error
-        return onnx.load(path), _measure_gap(network, path, probe)
+        return graph, _measure_gap(network, path, probe)
 
 
 def export_graph(graph: onnx.ModelProto, manifest: Manifest, folder: Path, card: str) -> Artifact:
@@ -104,7 +107,9 @@ def describe(model: Artifact, probe: Floats) -> list[str]:
     for name in names:
         runtime = runtimes.load(model, name)
         first = probe[:1]
-        label = model.manifest.labels[int(runtime(first).argmax())]
+        manifest = model.manifest
+        to_probabilities = ProbabilityMap(manifest.task, manifest.output, manifest.calibration)
+        label = manifest.labels[int(to_probabilities(runtime(first)).argmax())]
         seconds = []
         for _ in range(_TIMED_RUNS):
             started = time.perf_counter()
@@ -140,6 +145,11 @@ def _write_onnx(network: nn.Module, spec: Preprocess, path: Path) -> None:
         )
     graph = onnx.load(path)
     remove_metadata(graph)
+    onnx.save(graph, path)
+
+
+def _add_outputs(path: Path) -> None:
+    graph = onnx.load(path)
     add_activation_map(graph)
     add_features(graph)
     onnx.save(graph, path)

@@ -9,7 +9,7 @@ from torch import nn
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess
 from calibration.apply import OutputKind
-from training.package.labels import read_labels
+from calibration.sigmoid import Task
 from training.package.labels import read_labels
 from training.package.model_spec import PRESETS, PackageError, read_spec
 
@@ -36,6 +36,7 @@ class Imported:
     origin: str
     provenance: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()  # lines for the report
+    task: Task | None = None  # None: detected from the outputs
 
     def require_spec(self) -> Preprocess:
         """Return the preprocessing; raise PackageError if nothing tells it."""
@@ -57,10 +58,16 @@ def with_options(imported: Imported, options: argparse.Namespace) -> Imported:
     if options.preprocess:
         spec = _read_spec(options.preprocess, imported)
         provenance["preprocess"] = f"--preprocess {options.preprocess}"
+    task = imported.task
+    if options.task:
+        task = options.task
+        provenance["task"] = f"--task {task}"
     if options.output:
         output = options.output
         provenance["output"] = f"--output {options.output}"
-    return replace(imported, labels=labels, spec=spec, output=output, provenance=provenance)
+    return replace(
+        imported, labels=labels, spec=spec, task=task, output=output, provenance=provenance
+    )
 
 
 def _read_spec(name: str, imported: Imported) -> Preprocess:

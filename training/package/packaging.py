@@ -17,6 +17,8 @@ from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess, preprocess
 from backend.inference.types import Floats
+from calibration.apply import Calibration
+from calibration.sigmoid import BINARY, MULTI_LABEL, SINGLE_LABEL
 from evaluation.sources import open_source
 from training.data import synthetic_handwriting
 from training.fit.calibrate_folder import calibrate_folder
@@ -24,13 +26,15 @@ from training.package import onnx_import, provenance
 from training.package.export import describe, export, export_graph, to_graph
 from training.package.imported import ASSUMED, EXPORTED, Imported, with_options
 from training.package.kinds.detection import read_source
-from training.package.labels import default_labels
+from training.package.labels import default_labels, shorten
 from training.package.model_spec import IMAGENET_CLASSES, PackageError
 from training.package.onnx_import import OnnxGraph
 from training.package.quantization import quantize_folder
+from training.package.task_detection import detect_task
 from training.package.versions import PREVIOUS, next_version, replace_folder
 
 PROBE_COUNT = 8  # inputs that the runtimes are compared on
+BINARY_LABELS = ("negative", "positive")  # unless there are others
 
 CARD = """# {name}
 
@@ -53,8 +57,8 @@ def write_folder(name: str, imported: Imported, out: Path) -> tuple[Artifact, Fl
     probe = make_probe(spec)
     if isinstance(imported.model, nn.Module) and imported.architecture != EXPORTED:
         with torch.inference_mode():
-            outputs = imported.model(torch.from_numpy(probe)).shape[1]
-        imported = _check_labels(imported, outputs)
+            scores = imported.model(torch.from_numpy(probe)).numpy()
+        imported = _check_labels(detect_task(imported, None, scores), scores.shape[1])
         manifest = _make_manifest(name, imported)
         card = _make_card(manifest, imported.origin) + PARITY.format(probes=len(probe))
         return export(imported.model, manifest, out / name, probe, card), probe
@@ -66,7 +70,7 @@ def write_folder(name: str, imported: Imported, out: Path) -> tuple[Artifact, Fl
     graph = onnx_import.describe_graph(model)
     _require_matching_shape(graph, spec)
     scores = onnx_import.run_graph(graph, probe)
-    imported = _check_labels(imported, scores.shape[1])
+    imported = _check_labels(detect_task(imported, model, scores), scores.shape[1])
     imported = _detect_output(imported, scores)
     manifest = _make_manifest(name, imported).model_copy(update={"metrics": metrics})
     card = _make_card(manifest, imported.origin)
@@ -84,8 +88,23 @@ def _detect_output(imported: Imported, scores: Floats) -> Imported:
 
 
 def _check_labels(imported: Imported, outputs: int) -> Imported:
-    """Return `imported` with labels; raise PackageError unless there is one for each output."""
+    """Return `imported` with labels; raise PackageError unless there is one for each output.
+
+    The one output of a binary classifier has two labels.
+    """
     labels, sources = imported.labels, imported.provenance
+    if imported.task == BINARY:
+        if labels is None:
+            labels, sources = (
+                BINARY_LABELS,
+                sources | {"labels": f"{ASSUMED}names of a binary task"},
+            )
+        if len(labels) != 2:
+            raise PackageError(
+                f"--task binary requires two labels, that of the output 0 first, but "
+                f"{shorten(labels)} were given by {sources.get('labels', 'the file')}"
+            )
+        return replace(imported, labels=labels, provenance=sources)
     if labels is None:
         labels = default_labels(outputs)
         names = "ImageNet's" if outputs == IMAGENET_CLASSES else "the numbers of the outputs"
@@ -107,6 +126,7 @@ def _make_manifest(name: str, imported: Imported) -> Manifest:
         architecture=imported.architecture,
         labels=imported.labels,
         preprocess=imported.spec,
+        task=imported.task or SINGLE_LABEL,
         output=imported.output or "logits",
         provenance=imported.provenance,
         files={},
@@ -162,6 +182,8 @@ def package(options: argparse.Namespace) -> list[str]:
         imported = with_options(read_source(options), options)
         model, probe = write_folder(options.name, imported, Path(temporary))
         lines = list(imported.notes)
+        if options.threshold is not None:
+            model = _set_threshold(model, options.threshold)
         if source:
             model, calibration = calibrate_folder(model, source)
             lines += calibration
@@ -171,6 +193,20 @@ def package(options: argparse.Namespace) -> list[str]:
     kept = folder.parent / PREVIOUS
     note = f"version {version}" + (f"; earlier versions are in {kept}" if kept.exists() else "")
     return [*describe(model, probe), note, *provenance.table(model.manifest), *lines]
+
+
+def _set_threshold(model: Artifact, threshold: float) -> Artifact:
+    """Write the same threshold for all labels; raise PackageError unless it is a multi-label model.
+
+    A binary model has none: a calibration shifts its probabilities instead.
+    """
+    if model.manifest.task != MULTI_LABEL or not 0 <= threshold <= 1:
+        raise PackageError("--threshold must be from 0 to 1, and requires --task multi-label")
+    thresholds = (threshold,) * len(model.manifest.labels)
+    calibration = Calibration(thresholds=thresholds, pictures=0, source="--threshold")
+    return artifact.write_manifest(
+        model.folder, model.manifest.model_copy(update={"calibration": calibration})
+    )
 
 
 def quantize_existing(options: argparse.Namespace) -> list[str]:

@@ -141,7 +141,7 @@ def test_checkpoint_with_one_output_is_refused(
     torch.save(network.state_dict(), tmp_path / "one.pth")
     message = run_and_fail("one", "--architecture", "torchvision/squeezenet1_0", "--checkpoint",
         tmp_path / "one.pth", "--out", tmp_path, capsys=capsys)  # fmt: skip
-    assert "has one output" in message
+    assert "--task binary" in message
 
 
 def test_pretrained_without_network_suggests_checkpoint(
