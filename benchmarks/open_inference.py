@@ -10,6 +10,7 @@ service per batch, without the clients, is compared with that of one thread.
 """
 
 import argparse
+import itertools
 import json
 import statistics
 import time
@@ -68,11 +69,11 @@ def measure(work: Work, workers: int, seconds: float) -> float:
     begin = time.perf_counter()
 
     def repeat(number: int) -> int:
-        count = 0
-        while time.perf_counter() - begin < seconds:
+        for count in itertools.count(1):
             work(number)
-            count += 1
-        return count
+            if time.perf_counter() - begin >= seconds:
+                return count
+        raise AssertionError("count does not end")
 
     with ThreadPoolExecutor(workers) as pool:
         total = sum(pool.map(repeat, range(workers)))

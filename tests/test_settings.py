@@ -162,3 +162,12 @@ def test_routes_of_vertex_ai_are_paths(monkeypatch: pytest.MonkeyPatch, route: s
     monkeypatch.setenv("AIP_PREDICT_ROUTE", route)
     with pytest.raises(ValidationError, match="must be a path"):
         Settings()
+
+
+def test_grpc_needs_its_protocol_and_its_packages(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().grpc_port == 0
+    with pytest.raises(ValidationError, match="requires open-inference in PRISM_PROTOCOLS"):
+        Settings(grpc_port=8001, protocols="vertex")
+    monkeypatch.setattr("backend.settings.find_spec", lambda _: None)
+    with pytest.raises(ValidationError, match=r"requirements/grpc\.txt"):
+        Settings(grpc_port=8001)
