@@ -99,7 +99,7 @@ sbom: $(stamps)/dev ## write CycloneDX SBOMs of both images to sbom/ and compare
 	@$(python) -m deploy.sbom --engine "$(CONTAINER_ENGINE)" $(ARGS)
 
 wheel: $(stamps)/dev ## build the wheel of the client, prism-classify-client, into dist/
-	@$(python) -m build --no-isolation --outdir dist client
+	@PYTHONPATH= $(python) -m build --no-isolation --outdir dist client
 
 fuzz: $(stamps)/dev ## fuzz the parsers; continues where the last run stopped (MINUTES=10 ARGS=...; --help)
 	@$(python) -m tests.fuzz --minutes "$(MINUTES)" $(ARGS)

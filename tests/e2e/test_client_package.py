@@ -48,7 +48,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the wheel that `make wheel` builds, from the source distribution."""
     folder = tmp_path_factory.mktemp("dist")
     command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(folder), "client"]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    # Without a relative PYTHONPATH: the build runs in the folder, whose types.py would be found.
+    environ = os.environ | {"PYTHONPATH": ""}
+    subprocess.run(command, cwd=ROOT, env=environ, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
     return path
 
