@@ -26,6 +26,9 @@ from training.package.packaging import package, quantize_existing
 from training.package.quantization import MIN_IMAGES
 from training.package.versions import PREVIOUS
 
+# Options that describe a new model; --quantize alone changes an existing one.
+_NEW_ONLY = ("architecture", "head", "calibrate", "verify", "expect", "version")
+
 
 def main(arguments: list[str] | None = None) -> None:
     """Parse the command line and package the model; exit with a one-line error on failure."""
@@ -58,7 +61,7 @@ def main(arguments: list[str] | None = None) -> None:
     source.add_argument("--pretrained", action="store_true", help="torchvision's published weights")
     source.add_argument("--onnx", type=Path, help="ONNX classifier; excludes --architecture")
     option("--labels", type=Path, help="file with one label per line, or a JSON list")
-    option("--preprocess", help="imagenet, digit, or a JSON file")
+    option("--preprocess", help="imagenet, digit, a JSON file, or JSON in quotes")
     option("--output", choices=["logits", "probabilities"], help="output type of the ONNX graph")
     option(
         "--task",
@@ -79,6 +82,20 @@ def main(arguments: list[str] | None = None) -> None:
         help="output of an ONNX graph that holds the scores of the classes, if it has several",
     )
     option("--sha256", help="expected SHA-256 of the checkpoint or the ONNX file")
+    option(
+        "--verify",
+        type=Path,
+        metavar="SOURCE",
+        help="labeled images, such as a folder with one subfolder per class: print the top-1 "
+        "accuracy, and a warning if another preprocessing is clearly better",
+    )
+    option(
+        "--expect",
+        action="append",
+        default=[],
+        metavar="IMAGE=LABEL",
+        help="fail unless the model predicts LABEL for the image; may be repeated",
+    )
     option(
         "--calibrate",
         type=Path,
@@ -111,8 +128,9 @@ def main(arguments: list[str] | None = None) -> None:
     is_existing = not (options.checkpoint or options.pretrained or options.onnx)
     if is_existing and options.quantize is None:
         parser.error("SOURCE, --pretrained or --quantize is required")
-    if is_existing and (options.architecture or options.calibrate or options.version):
-        parser.error("--architecture, --calibrate and --version require SOURCE or --pretrained")
+    if is_existing and any(getattr(options, name) for name in _NEW_ONLY):
+        names = ", ".join(f"--{name}" for name in _NEW_ONLY)
+        parser.error(f"{names} require SOURCE or --pretrained")
     if options.threshold is not None and options.calibrate:
         parser.error("--calibrate fits the thresholds; it excludes --threshold")
     if options.pretrained and not options.architecture:

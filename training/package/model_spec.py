@@ -24,7 +24,9 @@ class PackageError(Exception):
 
 
 def read_spec(name: str, side: int | None = None) -> Preprocess:
-    """Return the preset `name`, for inputs of `side` pixels, or the spec in the JSON file `name`.
+    """Return the preset `name`, for inputs of `side` pixels, or the spec in JSON.
+
+    `name` is the JSON itself, which begins with a brace, or the path of a file.
 
     `imagenet` resizes to 256 pixels, bilinear, and crops 224, as most ImageNet classifiers do.
     Raise PackageError if the file is missing or invalid.
@@ -36,14 +38,16 @@ def read_spec(name: str, side: int | None = None) -> Preprocess:
         size = side or 28
         return DigitPreprocess(size=size, box=round(size * 20 / 28))
     try:
-        return _SPECS.validate_json(Path(name).read_bytes())
+        is_json = name.lstrip().startswith("{")
+        return _SPECS.validate_json(name if is_json else Path(name).read_bytes())
     except OSError as error:
         message = f"--preprocess must be imagenet, digit or a JSON file, not {name}"
         raise PackageError(message) from error
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
-        raise PackageError(f"{name}: {where}: {first['msg']}") from error
+        origin = "--preprocess" if name.lstrip().startswith("{") else name
+        raise PackageError(f"{origin}: {where}: {first['msg']}") from error
 
 
 def architecture_spec(architecture: str) -> Preprocess:

@@ -22,7 +22,7 @@ from calibration.sigmoid import BINARY, MULTI_LABEL, SINGLE_LABEL
 from evaluation.sources import open_source
 from training.data import synthetic_handwriting
 from training.fit.calibrate_folder import calibrate_folder
-from training.package import onnx_import, provenance
+from training.package import onnx_import, provenance, verification
 from training.package.export import describe, export, export_graph, to_graph
 from training.package.imported import ASSUMED, EXPORTED, Imported, with_options
 from training.package.kinds.detection import read_source
@@ -181,7 +181,9 @@ def package(options: argparse.Namespace) -> list[str]:
         source = options.calibrate and stack.enter_context(open_source(options.calibrate))
         imported = with_options(read_source(options), options)
         model, probe = write_folder(options.name, imported, Path(temporary))
-        lines = list(imported.notes)
+        lines = [*imported.notes, *verification.expect(model, options.expect)]
+        if options.verify:
+            lines += verification.verify(model, stack.enter_context(open_source(options.verify)))
         if options.threshold is not None:
             model = _set_threshold(model, options.threshold)
         if source:

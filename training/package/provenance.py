@@ -29,7 +29,7 @@ def table(manifest: Manifest) -> list[str]:
     ]
     for name, source in sources.items():
         if source.startswith(ASSUMED):
-            lines.append(f"{name} is assumed; to change it, pass {_OPTIONS[name]}")
+            lines.append(f"the value of {name} is assumed; to change it, pass {_OPTIONS[name]}")
     return lines
 
 
