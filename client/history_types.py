@@ -59,6 +59,7 @@ class StoredClassification:
     corrected_at: datetime | None
     correction_model: str | None = None
     none_of_these: bool = False
+    labels: tuple[ClassScore, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,13 +2,15 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from .errors import BackendError, ClientError
-from .types import Classification
+from .types import Classification, ClassScore
 
 OUT_OF_DISTRIBUTION = "not one of the model's classes"
+NO_LABEL = "(no label)"  # of a multi-label model; the confidence is that of the most probable one
 
 
 class Output(Protocol):
@@ -34,7 +36,7 @@ class Table:
         self.count += 1
         if isinstance(result, Classification):
             note = "" if result.in_distribution is not False else f"  ({OUT_OF_DISTRIBUTION})"
-            for score in result.top:
+            for score in _rows(result):
                 label = printable(score.label)
                 self._print_row(f"{score.probability:.1%}", label, printable(path) + note)
 
@@ -66,15 +68,25 @@ def printable(value: Path | str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
+def _rows(result: Classification) -> Sequence[ClassScore]:
+    """Return the labels of a table: of a multi-label model, those above their thresholds."""
+    if result.labels is None:
+        return result.top
+    return result.labels or [ClassScore(NO_LABEL, -1, result.confidence)]
+
+
+def _score(score: ClassScore) -> dict[str, Any]:
+    return {"label": score.label, "index": score.index, "probability": score.probability}
+
+
 def _fields(result: Classification) -> dict[str, Any]:
-    return {
+    labels = result.labels
+    several = {} if labels is None else {"labels": [_score(score) for score in labels]}
+    return several | {
         "model": {"name": result.model.name, "version": result.model.version},
         "prediction": result.prediction,
         "confidence": result.confidence,
-        "top": [
-            {"label": score.label, "index": score.index, "probability": score.probability}
-            for score in result.top
-        ],
+        "top": [_score(score) for score in result.top],
         "prediction_set": result.prediction_set,
         "coverage": result.coverage,
         "in_distribution": result.in_distribution,

@@ -119,6 +119,7 @@ def parse_classification(obj: Object, filename: str | None) -> Classification:
         id=as_string(obj.get("id", ""), "id"),
         filename=filename,
         probabilities=optional(obj, "probabilities", as_fractions),
+        task=_task(obj),
         stored=optional(obj, "stored", as_bool),
         model_input=optional(obj, "model_input", _data_url),
         explanation=optional(obj, "explanation", _explanation),
@@ -134,6 +135,7 @@ def parse_result(obj: Object) -> dict[str, Any]:
         "prediction": as_string(obj.get("prediction"), "prediction"),
         "confidence": as_fraction(obj.get("confidence"), "confidence"),
         "top": tuple(_class_score(item) for item in as_list(obj.get("top"), "top")),
+        "labels": optional(obj, "labels", _class_scores),
         "prediction_set": optional(obj, "prediction_set", as_strings),
         "coverage": optional(obj, "coverage", as_fraction),
         "in_distribution": optional(obj, "in_distribution", as_bool),
@@ -282,6 +284,7 @@ def _model(value: Any) -> ModelInfo:
         precision=optional(obj, "precision", as_string),
         backbone=optional(obj, "backbone", _backbone),
         taught=obj.get("taught") is True,
+        task=_task(obj),
     )
 
 
@@ -329,6 +332,7 @@ def _calibration(value: Any, field: str) -> Calibration:
         mean_set_size={
             _coverage(key): as_number(size, "mean_set_size") for key, size in sizes.items()
         },
+        thresholds=optional(obj, "thresholds", as_fractions),
     )
 
 
@@ -338,6 +342,15 @@ def _coverage(key: str) -> float:
         return as_fraction(float(key), "mean_set_size")
     except ValueError as exc:
         raise InvalidResponse("mean_set_size has a coverage that is not a number") from exc
+
+
+def _task(obj: Object) -> str:
+    """Return the task, which older backends and most classifications do not name."""
+    return optional(obj, "task", as_string) or "single-label"
+
+
+def _class_scores(value: Any, field: str) -> tuple[ClassScore, ...]:
+    return tuple(_class_score(item) for item in as_list(value, field))
 
 
 def _class_score(value: Any) -> ClassScore:

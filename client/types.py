@@ -58,6 +58,9 @@ class Classification:
     A larger `ood_score` means that the image is less like the training data. Fields that the model
     or the backend does not provide are None. `model_input` is the preprocessed input of the model
     as a PNG file, and `explanation` what decided, if they were requested.
+
+    `labels` are those of a multi-label model that reach their thresholds, the most probable first;
+    None for other models. `prediction` is then the most probable label, even below its threshold.
     """
 
     id: str
@@ -75,6 +78,8 @@ class Classification:
     ood_score: float | None = None
     model_input: bytes | None = None
     explanation: Explanation | None = None
+    task: str = "single-label"
+    labels: tuple[ClassScore, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +104,7 @@ class Calibration:
 
     `mean_set_size` maps each available coverage to the mean number of labels in a prediction set.
     An image whose `ood_score` exceeds `max_ood_score` is out of distribution; None if the model has
-    no threshold.
+    no threshold. `thresholds` are those of the labels of a multi-label model, else None.
     """
 
     temperature: float
@@ -107,6 +112,7 @@ class Calibration:
     images: int
     source: str
     mean_set_size: Mapping[float, float]
+    thresholds: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +130,8 @@ class ModelInfo:
     `calibration` is None if the model is not calibrated. `label_ids` holds an identifier for each
     label, such as its WordNet ID, or is None. `precision` is that of the forward passes, "fp32" or
     "int8". `backbone` is that of a head on another model, else None. A `taught` model has versions
-    in the registry, and clients can replace or delete it.
+    in the registry, and clients can replace or delete it. `task` is "single-label", "binary" or
+    "multi-label".
     """
 
     name: str
@@ -143,6 +150,7 @@ class ModelInfo:
     precision: str | None = None
     backbone: Backbone | None = None
     taught: bool = False
+    task: str = "single-label"
 
 
 @dataclass(frozen=True, slots=True)

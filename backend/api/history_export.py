@@ -19,7 +19,7 @@ CSV_COLUMNS: Final = (
     "id", "time", "model", "version", "prediction", "confidence", "correction",
     "correction_model", "none_of_these", "corrected_at", "in_distribution", "ood_score",
     "prediction_set", "coverage", "top", "decode_ms", "queue_ms", "inference_ms", "sha256",
-    "filename",
+    "filename", "labels",
 )
 # fmt: on
 MAX_IMAGES: Final = 100_000  # entries of a zip, which are listed in memory, 0.5 kB each
@@ -122,7 +122,7 @@ def _csv_row(record: StoredRecord) -> dict[str, object]:
     for name in ("time", "corrected_at"):
         moment = record[name]
         row[name] = moment and moment.isoformat().replace("+00:00", "Z")
-    for name in ("top", "prediction_set", "in_distribution", "none_of_these"):
+    for name in ("top", "labels", "prediction_set", "in_distribution", "none_of_these"):
         row[name] = None if row[name] is None else orjson.dumps(row[name]).decode()
     for stage, milliseconds in record["timings"].items():
         row[f"{stage}_ms"] = milliseconds

@@ -20,7 +20,7 @@ _COLUMNS: Final = [
 ]
 _NAMES: Final = ", ".join(_COLUMNS)
 _IN_MEMORY: Final = (None, "", ":memory:")
-_JSON: Final = frozenset({"top", "prediction_set", "timings"})
+_JSON: Final = frozenset({"top", "labels", "prediction_set", "timings"})
 # The server converts the JSON text to the types of the columns. One value for all rows costs the
 # client less than half of binding each value of each row.
 _INSERT_JSON: Final = (

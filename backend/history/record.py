@@ -12,6 +12,7 @@ from backend.inference.errors import ImageError
 from backend.inference.images.image_reader import ImageReader
 
 MAX_TOP: Final = 10  # stored entries of `top`
+MAX_LABELS: Final = 100  # stored entries of `labels`
 THUMBNAIL_SIDE: Final = 256  # pixels of the longer side
 _WEBP_QUALITY: Final = 80  # of 100
 _MAX_SIDE: Final = 2**31 - 1
@@ -22,7 +23,8 @@ class HistoryRecord(TypedDict):
     """One classification; keys are column names, except `thumbnail`.
 
     `time` is UTC and taken from the id, in milliseconds. `top` is a list of {label, index,
-    probability}, which may be NumPy floats; `timings` are milliseconds per stage; `thumbnail` is a
+    probability}, which may be NumPy floats, and so is `labels`, those of a multi-label model that
+    reach their thresholds, else None; `timings` are milliseconds per stage; `thumbnail` is a
     WebP file. `width` and `height` are pixels of the file, before it is turned upright;
     `brightness` is the mean of the model input, in [0, 1].
     """
@@ -34,6 +36,7 @@ class HistoryRecord(TypedDict):
     prediction: str
     confidence: float
     top: list[dict[str, Any]]
+    labels: list[dict[str, Any]] | None
     prediction_set: list[str] | None
     coverage: float | None
     in_distribution: bool | None
@@ -105,6 +108,7 @@ def make_record(
 ) -> HistoryRecord:
     """Return the record of a `Classification` of an image of `size` (width, height)."""
     filename = classification["filename"]
+    labels = classification.get("labels")
     # A header may state any number; the columns hold 32 bits.
     width, height = size if size and max(size) <= _MAX_SIDE else (None, None)
     return {
@@ -115,6 +119,7 @@ def make_record(
         "prediction": classification["prediction"],
         "confidence": float(classification["confidence"]),
         "top": classification["top"][:MAX_TOP],
+        "labels": labels and labels[:MAX_LABELS],
         "prediction_set": classification["prediction_set"],
         "coverage": classification["coverage"],
         "in_distribution": classification["in_distribution"],

@@ -6,7 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import Column
 
-NEWEST: Final = "0003"  # revision of the newest migration
+NEWEST: Final = "0004"  # revision of the newest migration
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -39,6 +39,7 @@ answers: Final = sa.Table(
     Column("prediction", sa.Text, nullable=False),
     Column("confidence", sa.Float, nullable=False),
     Column("top", sa.JSON, nullable=False),
+    Column("labels", sa.JSON(none_as_null=True)),
     Column("prediction_set", sa.JSON(none_as_null=True)),
     Column("coverage", sa.Float),
     Column("in_distribution", sa.Boolean),

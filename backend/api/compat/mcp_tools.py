@@ -13,6 +13,7 @@ from backend.api.schemas.classify import ClassScore, ModelRef, make_classificati
 from backend.api.schemas.models import model_info
 from backend.catalog import Catalog
 from backend.served_model import State
+from calibration.sigmoid import Task
 
 Arguments = TypeVar("Arguments", bound=BaseModel)
 
@@ -51,6 +52,11 @@ class ClassifyResult(BaseModel):
     prediction: str = Field(description="The most probable label.")
     confidence: float = Field(description="Calibrated probability of the prediction, 0 to 1.")
     top: list[ClassScore] = Field(description="The most probable labels.")
+    labels: list[ClassScore] | None = Field(
+        description="Labels that the image has, maybe none, if the model is multi-label: any "
+        "number of its labels may be right, and `prediction` is only the most probable one. Else "
+        "null."
+    )
     prediction_set: list[str] | None = Field(
         description="Labels that include the right one with the probability `coverage`, or null."
     )
@@ -67,6 +73,7 @@ class ListedModel(BaseModel):
     version: str | None
     title: str
     description: str
+    task: Task
     state: State
     label_count: int
     labels: list[str] = Field(
@@ -95,7 +102,7 @@ async def classify_image(request: Request, arguments: dict[str, Any]) -> dict[st
     fields = make_classification(
         answer.result, answer.manifest, None, parsed.top_k, False, DEFAULT_COVERAGE
     )
-    return {name: fields[name] for name in ClassifyResult.model_fields}
+    return {name: fields.get(name) for name in ClassifyResult.model_fields}
 
 
 async def list_models(request: Request, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +116,7 @@ async def list_models(request: Request, arguments: dict[str, Any]) -> dict[str, 
             version=info.version,
             title=info.title,
             description=info.description,
+            task=info.task,
             state=info.state,
             label_count=len(info.labels),
             labels=info.labels[:_MAX_LISTED_LABELS],

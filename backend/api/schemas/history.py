@@ -20,6 +20,10 @@ class StoredClassification(BaseModel):
     prediction: str
     confidence: float = Field(ge=0, le=1)
     top: list[ClassScore] = Field(description="Most probable classes as returned, at most 10.")
+    labels: list[ClassScore] | None = Field(
+        default=None,
+        description="Labels of a multi-label model that reached their thresholds, at most 100.",
+    )
     prediction_set: list[str] | None
     coverage: float | None
     in_distribution: bool | None
