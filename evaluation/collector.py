@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from evaluation.errors import LabelError, PredictorError
 from evaluation.ground_truth import unknown_labels_message
+from evaluation.label_sets import join_labels, split_labels
 from evaluation.results import Mistake
 from evaluation.thumbnails import create_thumbnail_uri
 from evaluation.types import AnySample, Failure, Floats, ModelOutput, Predictor, Record, Sample
@@ -27,11 +28,11 @@ class RecordCollector:
     """Collects the records and the worst mistakes of a predictor.
 
     Probabilities of labeled images are stored in a temporary file. Classes that share a label are
-    merged: `labels` has each label once, and its probability is the largest of its classes. Use it
-    as a context manager.
+    merged: `labels` has each label once, and its probability is the largest of its classes. With
+    `several`, the images have sets of labels. Use it as a context manager.
     """
 
-    def __init__(self, labels: Sequence[str]) -> None:
+    def __init__(self, labels: Sequence[str], *, several: bool = False) -> None:
         self.records: list[Record] = []
         self.seconds = 0.0
         self.stopped: str | None = None
@@ -39,7 +40,9 @@ class RecordCollector:
         self.labels: Final = tuple(dict.fromkeys(labels))
         self._index_of: Final = {label: index for index, label in enumerate(self.labels)}
         self._columns: Final = np.array([self._index_of[label] for label in labels], np.intp)
+        self._several: Final = several
         self._truth: list[int] = []
+        self._true_sets: list[list[int]] = []
         self._rows: Final = tempfile.TemporaryFile(prefix="evaluation-")  # noqa: SIM115
         self._worst: list[tuple[float, int, Mistake]] = []
 
@@ -93,6 +96,18 @@ class RecordCollector:
         self._rows.flush()
         return np.asarray(np.memmap(self._rows, np.float32, "r", shape=shape)), truth
 
+    def labeled_sets(self) -> tuple[Floats, NDArray[np.bool_], NDArray[np.bool_]]:
+        """Return probabilities, decisions and truth of the labeled images, each of shape (N, C)."""
+        truth = np.zeros((len(self._true_sets), len(self.labels)), np.bool_)
+        for row, indices in zip(truth, self._true_sets, strict=True):
+            row[indices] = True
+        if not len(truth):
+            return np.zeros(truth.shape, np.float32), truth, truth
+        self._rows.flush()
+        shape = len(truth), 2, len(self.labels)
+        rows = np.asarray(np.memmap(self._rows, np.float32, "r", shape=shape))
+        return rows[:, 0], rows[:, 1] > 0, truth
+
     def _contents(
         self, samples: Samples, pending: deque[AnySample], is_cancelled: IsCancelled
     ) -> Iterator[bytes]:
@@ -100,8 +115,8 @@ class RecordCollector:
             if is_cancelled():
                 self.stopped = "stopped by the user"
                 return
-            if sample.label is not None and sample.label not in self._index_of:
-                raise LabelError(unknown_labels_message([sample.label], self.labels))
+            if unknown := [one for one in self._names(sample.label) if one not in self._index_of]:
+                raise LabelError(unknown_labels_message(unknown, self.labels))
             pending.append(sample)
             if isinstance(sample, Sample):
                 yield sample.content
@@ -115,12 +130,20 @@ class RecordCollector:
             self.records.append(Record(sample.name, sample.label, error=sample.reason))
         return None
 
+    def _names(self, label: str | None) -> tuple[str, ...]:
+        if label is None:
+            return ()
+        return split_labels(label) if self._several else (label,)
+
     def _add(self, sample: Sample, output: ModelOutput | Failure) -> None:
         if isinstance(output, Failure):
             self.records.append(Record(sample.name, sample.label, error=output.reason))
             return
         row = np.zeros(len(self.labels), np.float32)
         np.maximum.at(row, self._columns, output.probabilities)
+        if output.labels is not None:
+            self._add_set(sample, output, row, output.labels)
+            return
         record = self._create_record(sample, output, row)
         self.records.append(record)
         if sample.label is None:
@@ -129,6 +152,27 @@ class RecordCollector:
         self._rows.write(row.tobytes())
         if not record.is_correct:
             self._add_mistake(sample, record, float(row.max()))
+
+    def _add_set(
+        self, sample: Sample, output: ModelOutput, row: Floats, decided: tuple[str, ...]
+    ) -> None:
+        names = None if sample.label is None else split_labels(sample.label)
+        self.records.append(
+            Record(
+                name=sample.name,
+                label=None if names is None else join_labels(names, self.labels),
+                prediction=join_labels(decided, self.labels),
+                confidence=float(row.max()),
+                ms=output.seconds * 1e3,
+            )
+        )
+        if names is None:
+            return
+        decisions = np.zeros(len(self.labels), np.float32)
+        decisions[[self._index_of[label] for label in decided]] = 1
+        self._true_sets.append([self._index_of[name] for name in names])
+        self._rows.write(row.tobytes())
+        self._rows.write(decisions.tobytes())
 
     def _create_record(self, sample: Sample, output: ModelOutput, row: Floats) -> Record:
         top = int(row.argmax())

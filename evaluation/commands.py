@@ -19,7 +19,7 @@ from evaluation import report
 from evaluation.compare import ModelRecords, compare
 from evaluation.errors import ReportError
 from evaluation.escaping import escape_unprintable
-from evaluation.evaluate import evaluate
+from evaluation.evaluate import MULTI_LABEL, evaluate
 from evaluation.ground_truth import check_same_labels, match_labels
 from evaluation.predictors.local import LocalPredictor, find_model
 from evaluation.predictors.served import ServedPredictor
@@ -57,7 +57,8 @@ class _Data:
 
     def labeled_for(self, model: Predictor) -> "_Data":
         """Return the data with the labels of `model`; raise LabelError."""
-        source = match_labels(self.source, model.labels, model.label_ids)
+        several = model.task == MULTI_LABEL
+        source = match_labels(self.source, model.labels, model.label_ids, several=several)
         return replace(self, source=source)
 
 
@@ -80,6 +81,12 @@ def compare_models(options: Options, a: str, b: str) -> int:
         data = _open_data(options, stack)
         stop = threading.Event()
         models = [stack.enter_context(open_model(address, options, stop)) for address in (a, b)]
+        for model in models:
+            if model.task == MULTI_LABEL:
+                raise ReportError(
+                    f"{model.name} is a multi-label model, which --compare does not support; "
+                    "evaluate each model with --model"
+                )
         matched = [data.labeled_for(model) for model in models]
         check_same_labels(matched[0].source, matched[1].source)
         names = [model.name for model in models]
@@ -243,4 +250,5 @@ def _print_paths(files: Sequence[Path]) -> None:
 def _exit_code(evaluation: Evaluation, stop: threading.Event) -> int:
     if stop.is_set():
         return INTERRUPTED
-    return 1 if evaluation.stopped or evaluation.metrics is None else 0
+    is_measured = evaluation.metrics is not None or evaluation.label_metrics is not None
+    return 1 if evaluation.stopped or not is_measured else 0

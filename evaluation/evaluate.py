@@ -1,14 +1,18 @@
 """Evaluation of a predictor on labeled samples."""
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 from sklearn.metrics import roc_auc_score
 
 from evaluation.collector import IsCancelled, Progress, RecordCollector, Samples
+from evaluation.label_metrics import measure_labels
 from evaluation.metrics import measure
 from evaluation.results import Evaluation, Latency, Model, Outliers, PredictionSets
 from evaluation.types import Predictor, Record
+
+MULTI_LABEL: Final = "multi-label"  # the task of a model whose images have sets of labels
 
 
 def evaluate(
@@ -30,9 +34,10 @@ def evaluate(
     images done so far and `stopped` is set. Raise LabelError for a label that the model does not
     have.
     """
+    several = predictor.task == MULTI_LABEL
     with (
-        RecordCollector(predictor.labels) as labeled,
-        RecordCollector(predictor.labels) as unlabeled,
+        RecordCollector(predictor.labels, several=several) as labeled,
+        RecordCollector(predictor.labels, several=several) as unlabeled,
     ):
         labeled.collect(samples, predictor, progress, is_cancelled)
         outlier_results = None
@@ -40,7 +45,14 @@ def evaluate(
             done = len(labeled.records)
             unlabeled.collect(outliers, predictor, lambda n: progress(done + n), is_cancelled)
             outlier_results = _outliers(outlier_source, labeled.records, unlabeled.records)
-        probabilities, truth = labeled.labeled_probabilities()
+        metrics, label_metrics = None, None
+        if several:
+            shares, decisions, masks = labeled.labeled_sets()
+            if len(masks):
+                label_metrics = measure_labels(labeled.labels, shares, decisions, masks)
+        else:
+            probabilities, truth = labeled.labeled_probabilities()
+            metrics = measure(labeled.labels, probabilities, truth) if len(truth) else None
         records = tuple(labeled.records)
         return Evaluation(
             model=Model(predictor.name, predictor.version, labeled.labels),
@@ -50,12 +62,13 @@ def evaluate(
             seconds=labeled.seconds,
             stopped=labeled.stopped or unlabeled.stopped,
             notes=tuple(notes),
-            metrics=measure(labeled.labels, probabilities, truth) if len(truth) else None,
+            metrics=metrics,
             sets=_prediction_sets(records, labeled.coverage),
             flagged=_flagged_share(records),
             latency=_latency(records, labeled.seconds),
             mistakes=labeled.mistakes,
             outliers=outlier_results,
+            label_metrics=label_metrics,
         )
 
 

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from evaluation.errors import LabelError
+from evaluation.label_sets import join_labels, require_separable, split_labels
 from evaluation.sources.base import Item, Source
 
 MAX_NAMED: Final = 3  # labels in a message
@@ -16,14 +17,22 @@ _SEPARATOR: Final = re.compile(r"(?<=\w)[_-](?=\w)")
 
 
 def match_labels(
-    source: Source, labels: Sequence[str], label_ids: Sequence[str] | None = None
+    source: Source,
+    labels: Sequence[str],
+    label_ids: Sequence[str] | None = None,
+    *,
+    several: bool = False,
 ) -> Source:
     """Return the source with the model's `labels` in place of the names of its classes.
 
     A class may be named by a label (case, underscores and hyphens do not matter), by the WordNet ID
     of a label in `label_ids` (also with a text after it, as in `n02085620-Chihuahua`), or by the
-    index of a label if all classes of the source are. Raise LabelError if a class has no label.
+    index of a label if all classes of the source are. With `several`, for a multi-label model, a
+    name is a set of these, separated by semicolons or bars. Raise LabelError if a class has no
+    label.
     """
+    if several:
+        return _match_sets(source, labels, label_ids)
     names = source.labels
     matches, notes = _match_all(names, labels, label_ids)
     if unknown := names - matches.keys():
@@ -33,6 +42,22 @@ def match_labels(
     items = [
         Item(item.name, None if item.label is None else matches[item.label])
         for item in source.items
+    ]
+    return replace(source, items=items, notes=(*source.notes, *notes))
+
+
+def _match_sets(source: Source, labels: Sequence[str], label_ids: Sequence[str] | None) -> Source:
+    require_separable(labels)
+    sets = {text: split_labels(text) for text in source.labels}
+    names = {name for each in sets.values() for name in each}
+    matches, notes = _match_all(names, labels, label_ids)
+    if unknown := names - matches.keys():
+        raise LabelError(unknown_labels_message(unknown, labels, label_ids) + _hint(source, labels))
+    texts = {
+        text: join_labels([matches[name] for name in each], labels) for text, each in sets.items()
+    }
+    items = [
+        Item(item.name, None if item.label is None else texts[item.label]) for item in source.items
     ]
     return replace(source, items=items, notes=(*source.notes, *notes))
 

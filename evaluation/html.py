@@ -47,6 +47,11 @@ def render_report(evaluation: Evaluation) -> str:
         "failures": failures,
         "listed_failures": failures[:MAX_LISTED_FAILURES],
     }
+    if labels := evaluation.label_metrics:
+        occurring = [one for one in labels.classes if one.support or one.precision is not None]
+        lowest = sorted(occurring, key=lambda one: (one.f1 or 0.0, one.label))
+        context["labels"] = occurring if len(occurring) <= MAX_LISTED else lowest[:MAX_LISTED]
+        context["label_count"] = len(occurring)
     if evaluation.metrics:
         context |= _metrics_context(evaluation.metrics)
     return _environment().get_template("report.html").render(context)

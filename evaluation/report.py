@@ -91,10 +91,15 @@ def read(folder: Path) -> ModelRecords:
         report = json.loads((folder / REPORT).read_text(encoding="utf-8"))
         model = report["model"]
         name, labels = str(model["name"]), tuple(map(str, model["labels"]))
+        is_multi_label = report.get("label_metrics") is not None
     except FileNotFoundError as error:
         raise ReportError(f"{folder} is not a report: it has no {REPORT}") from error
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise ReportError(f"{folder}: {REPORT} cannot be read") from error
+    if is_multi_label:
+        raise ReportError(
+            f"{folder} is the report of a multi-label model; such reports cannot be compared"
+        )
     return ModelRecords(name, labels, read_records(folder / RECORDS))
 
 
@@ -119,6 +124,9 @@ def to_json_object(evaluation: Evaluation) -> JsonObject:
         "latency_ms": asdict(evaluation.latency) if evaluation.latency else None,
         "mistakes": [asdict(mistake.record) for mistake in evaluation.mistakes],
         "outliers": _outliers(evaluation.outliers) if evaluation.outliers else None,
+        "label_metrics": _to_json(asdict(evaluation.label_metrics))
+        if evaluation.label_metrics
+        else None,
     }
 
 

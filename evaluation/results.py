@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Final
 
+from evaluation.label_metrics import MultiLabelMetrics
 from evaluation.metrics import Metrics
 from evaluation.types import Record
 
@@ -69,7 +70,8 @@ class Evaluation:
 
     `records` has the measured images in order, out of `total`. `stopped` is the reason why some are
     missing, or None. `flagged` is the share of the images with a prediction that the model
-    classifies as out of distribution. Metrics that could not be measured are None.
+    classifies as out of distribution. Metrics that could not be measured are None; `label_metrics`
+    are those of a multi-label model, which has no `metrics`.
     """
 
     model: Model
@@ -85,6 +87,7 @@ class Evaluation:
     latency: Latency | None
     mistakes: tuple[Mistake, ...]
     outliers: Outliers | None
+    label_metrics: MultiLabelMetrics | None = None
 
     @property
     def failures(self) -> tuple[Record, ...]:

@@ -22,6 +22,15 @@ def summarize_evaluation(evaluation: Evaluation) -> str:
         if metrics.macro_auc is not None:
             rows["macro AUC"] = f"{metrics.macro_auc:.4f}"
         rows["expected calibration error"] = f"{metrics.reliability.ece:.2%}"
+    if labels := evaluation.label_metrics:
+        interval = labels.exact_match_interval
+        if labels.mean_average_precision is not None:
+            rows["mean average precision"] = f"{labels.mean_average_precision:.4f}"
+        if labels.macro is not None:
+            rows["macro F1"] = f"{labels.macro.f1:.2%}"
+        rows["micro F1"] = f"{labels.micro.f1:.2%}"
+        rows["exact match"] = f"{labels.exact_match:.2%} of {_count_images(labels.count)}"
+        rows["95% interval"] = f"{interval.low:.2%} to {interval.high:.2%}"
     if sets := evaluation.sets:
         coverage = f"{sets.coverage:.2%} coverage (target {sets.promised:.0%})"
         rows["prediction sets"] = f"{coverage}, {sets.mean_size:.3f} labels on average"
@@ -37,7 +46,7 @@ def summarize_evaluation(evaluation: Evaluation) -> str:
     if failures := evaluation.failures:
         first = f"{failures[0].name}: {failures[0].error}"
         rows["failed"] = f"{len(failures):,} (the first: {first})"
-    if not evaluation.metrics:
+    if not evaluation.metrics and not evaluation.label_metrics:
         rows["accuracy"] = "no labeled image was classified"
     return "\n".join([*map(escape_unprintable, lines), _format_table(rows)])
 

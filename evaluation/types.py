@@ -12,7 +12,10 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """The content of an image file, and its label or None."""
+    """The content of an image file, and its label or None.
+
+    Of a multi-label model, the label is the text of a set; see `label_sets`.
+    """
 
     name: str
     content: bytes
@@ -35,7 +38,8 @@ AnySample = Sample | UnreadableSample
 class ModelOutput:
     """The output of a classifier for one image.
 
-    `probabilities` has shape (C,), dtype float32, in label order, and sums to 1. `prediction_set`
+    `probabilities` has shape (C,), dtype float32, in label order. `labels` are those of a
+    multi-label model that reach their thresholds, else None. `prediction_set`
     contains the true label with probability `coverage`; both are None for a model that is not
     calibrated. A larger `ood_score` is further out of distribution. `seconds` is the time of
     decoding the image plus the forward pass of its batch, without queueing.
@@ -47,6 +51,7 @@ class ModelOutput:
     in_distribution: bool | None
     ood_score: float | None
     seconds: float
+    labels: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,10 @@ class Predictor(Protocol):
         """Labels in the order of the probabilities."""
 
     @property
+    def task(self) -> str:
+        """`single-label`, `binary` or `multi-label`."""
+
+    @property
     def label_ids(self) -> Sequence[str] | None:
         """WordNet IDs of the labels, in the same order, or None."""
 
@@ -87,7 +96,8 @@ class Record:
     """The result for one image: a row of `predictions.csv`.
 
     If the image has no model output, `error` is the reason, and all other fields except name and
-    label are None. Probabilities are in [0, 1], `ms` is in milliseconds.
+    label are None. Probabilities are in [0, 1], `ms` is in milliseconds. Label and prediction of a
+    multi-label model are texts of sets, such as `red;green`; see `label_sets`.
     """
 
     name: str

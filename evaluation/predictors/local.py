@@ -43,6 +43,7 @@ class LocalPredictor:
         self.name: Final = model.manifest.name
         self.version: Final = model.manifest.version
         self.labels: Final = model.manifest.labels
+        self.task: Final[str] = model.manifest.task
         self.label_ids: Final[Sequence[str] | None] = model.manifest.label_ids
         self._coverage = coverage
         self._loop = asyncio.new_event_loop()
@@ -118,12 +119,13 @@ def find_model(name: str, models_dir: Path) -> Path:
 
 
 def _to_output(result: ClassificationResult, coverage: float) -> ModelOutput:
-    labels = result.prediction_set(coverage)
+    labels, above = result.prediction_set(coverage), result.labels_above_threshold()
     return ModelOutput(
         probabilities=result.probabilities,
         prediction_set=labels,
         coverage=None if labels is None else coverage,
         in_distribution=result.in_distribution,
         ood_score=result.ood_score,
+        labels=None if above is None else tuple(score.label for score in above),
         seconds=(result.timings.decode + result.timings.inference) / 1e3,
     )

@@ -85,6 +85,7 @@ class ServedPredictor:
         self.name: Final = info.name
         self.version: Final = info.version
         self.labels: Final = info.labels
+        self.task: Final = info.task
         self.label_ids: Final[Sequence[str] | None] = info.label_ids
 
     def __enter__(self) -> "ServedPredictor":
@@ -172,6 +173,8 @@ class ServedPredictor:
             return Failure(_message(response.error))
         if response.probabilities is None or len(response.probabilities) != len(self.labels):
             raise PredictorError(f"{self._url} did not return one probability per label")
+        if (response.labels is None) == (self.task == "multi-label"):
+            raise PredictorError(f"{self._url} did not return labels as the task {self.task} needs")
         return _to_output(response)
 
     def _close_client(self) -> None:
@@ -193,6 +196,7 @@ def _to_output(response: Classification) -> ModelOutput:
         coverage=response.coverage,
         in_distribution=response.in_distribution,
         ood_score=response.ood_score,
+        labels=None if response.labels is None else tuple(score.label for score in response.labels),
         seconds=(response.timings.decode + response.timings.inference) / 1e3,
     )
 

@@ -13,6 +13,8 @@ from evaluation.sources.class_folders import is_inside, read_file
 
 PATH_COLUMNS: Final = ("path", "file", "filename", "image", "picture", "name")
 LABEL_COLUMNS: Final = ("label", "class", "target", "category")
+# Of a multi-label model: the labels in a cell are separated by ; or |, and there may be none.
+SET_COLUMNS: Final = ("labels", "classes", "tags")
 _DELIMITERS: Final = ",;\t"
 
 
@@ -20,7 +22,7 @@ def open_csv(path: Path) -> Source:
     """Open the CSV file at `path`: a header such as `path,label` and one row per image.
 
     Raise SourceError, with the line number, if a column is missing, a path leads out of the folder
-    or is repeated, or a label is empty.
+    or is repeated, or a label is empty. A column `labels` has sets of labels: cells may be empty.
     """
     root = path.parent.resolve()
     try:
@@ -47,7 +49,8 @@ def _read_items(path: Path, text: io.StringIO, root: Path) -> Iterator[Item]:
     rows = csv.reader(text, delimiter=max(_DELIMITERS, key=header.count), strict=True)
     columns = [name.strip().lower() for name in next(rows, [])]
     path_column = _find_column(path, columns, PATH_COLUMNS)
-    label_column = _find_column(path, columns, LABEL_COLUMNS)
+    label_column = _find_column(path, columns, (*LABEL_COLUMNS, *SET_COLUMNS))
+    has_sets = columns[label_column] in SET_COLUMNS
     by_path: dict[str, Item] = {}
     for row in rows:
         if not any(cell.strip() for cell in row):
@@ -56,7 +59,7 @@ def _read_items(path: Path, text: io.StringIO, root: Path) -> Iterator[Item]:
         if len(row) <= max(path_column, label_column):
             raise SourceError(f"{line}: {len(row)} columns, but the header has {len(columns)}")
         name, label = row[path_column].strip(), row[label_column].strip()
-        if not name or not label:
+        if not name or not (label or has_sets):
             raise SourceError(f"{line}: the {'path' if label else 'label'} is empty")
         if "\0" in name:
             raise SourceError(f"{line}: {name!r} contains a NUL character")

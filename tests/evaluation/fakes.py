@@ -32,6 +32,7 @@ class FakePredictor:
     name = "fake"
     version = "7"
     label_ids = None
+    task = "single-label"
 
     def __init__(
         self, results: Iterable[ModelOutput | Failure], labels: Sequence[str] = LABELS

@@ -163,7 +163,7 @@ def test_invalid_arguments_exit_with_2(
 class InterruptedPredictor:
     """A predictor during whose second image Ctrl-C is pressed."""
 
-    name, version, labels = "slow", "1", tuple("0123456789")
+    name, version, labels, task = "slow", "1", tuple("0123456789"), "single-label"
     label_ids = None
 
     def __call__(self, contents: Iterator[bytes]) -> Iterator[ModelOutput | Failure]:
