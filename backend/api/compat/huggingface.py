@@ -15,7 +15,9 @@ from backend.api.compat.protocol import Protocol
 from backend.api.errors import MalformedRequestError
 from backend.api.parameters import check_query
 from backend.api.scopes import require_scope
+from backend.inference.models.artifact import Manifest
 from backend.settings import Settings
+from calibration.sigmoid import SINGLE_LABEL
 
 PATH: Final = "/huggingface"
 
@@ -39,12 +41,12 @@ async def image_classification(
     call = await Call.open(request, model)
     image, top_k = bytes(await call.read()), _TOP_K
     if image[:100].lstrip()[:1] == b"{":  # no image file starts so; not all send a Content-Type
-        image, top_k = await call.parse(_parse, image)
+        image, top_k = await call.parse(_parse, image, await call.manifest())
     (answer,) = await call.classify_images([image], store=store)
     return [{"label": each.label, "score": each.probability} for each in answer.result.top(top_k)]
 
 
-def _parse(body: bytes | bytearray) -> tuple[bytes, int]:
+def _parse(body: bytes, manifest: Manifest | None) -> tuple[bytes, int]:
     """Return the image and `top_k`; raise MalformedRequestError."""
     fields = instances.parse_object(body)
     parameters = fields.get("parameters") or {}
@@ -56,9 +58,10 @@ def _parse(body: bytes | bytearray) -> tuple[bytes, int]:
         raise MalformedRequestError(
             f"parameters.top_k: must be an integer from 1 to {_MAX_TOP_K:,}."
         )
-    if parameters.get("function_to_apply") not in (None, "softmax"):
+    function = "softmax" if manifest is None or manifest.task == SINGLE_LABEL else "sigmoid"
+    if parameters.get("function_to_apply") not in (None, function):
         raise MalformedRequestError(
-            "parameters.function_to_apply: must be softmax, or be omitted: the scores are "
+            f"parameters.function_to_apply: must be {function}, or be omitted: the scores are "
             "calibrated probabilities."
         )
     if "inputs" not in fields:

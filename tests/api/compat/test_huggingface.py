@@ -17,7 +17,8 @@ TEXT = base64.b64encode(gray(4)).decode()
 def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
     models = tmp_path_factory.mktemp("huggingface") / "models"
     write_model(models, "gray", preprocess=GRAY)
-    with serve(models, GrayRuntime()) as client:
+    write_model(models, "sigmoid", preprocess=GRAY, task="multi-label")
+    with serve(models, GrayRuntime(), default_model="gray") as client:
         yield client
 
 
@@ -66,3 +67,9 @@ def test_invalid_parameter_is_named(client: TestClient, parameters: Any, name: s
     response = client.post(PATH, json={"inputs": TEXT, "parameters": parameters})
     assert response.status_code == 400
     assert name in response.json()["error"]
+
+
+def test_function_is_that_of_the_task(client: TestClient) -> None:
+    for function, status in (("sigmoid", 200), ("softmax", 400)):
+        body = {"inputs": TEXT, "parameters": {"function_to_apply": function}}
+        assert client.post("/huggingface/sigmoid", json=body).status_code == status
