@@ -66,15 +66,12 @@ def measure_labels(
         raise ValueError(f"the arrays must have the shape {shape}, and at least one row")
     exact = (decisions == truth).all(axis=1)
     classes = _classes(labels, probabilities, decisions, truth)
-    occurring = truth.any(axis=0)
     precisions = [one.average_precision for one in classes if one.average_precision is not None]
     return MultiLabelMetrics(
         count=len(truth),
         mean_average_precision=float(np.mean(precisions)) if precisions else None,
-        macro=_averages(truth[:, occurring], decisions[:, occurring], "macro")
-        if occurring.any()
-        else None,
-        micro=_averages(truth, decisions, "micro"),
+        macro=_macro([one for one in classes if one.support]),
+        micro=_micro(truth, decisions),
         exact_match=float(exact.mean()),
         exact_match_interval=wilson(int(exact.sum()), len(truth)),
         mean_labels=float(truth.sum(axis=1).mean()),
@@ -105,8 +102,15 @@ def _classes(
     return tuple(classes)
 
 
-def _averages(truth: Masks, decisions: Masks, average: str) -> Averages:
+def _macro(classes: Sequence[LabelMetrics]) -> Averages | None:
+    if not classes:
+        return None
+    values = [(one.precision or 0.0, one.recall or 0.0, one.f1 or 0.0) for one in classes]
+    return Averages(*np.mean(values, axis=0).tolist())
+
+
+def _micro(truth: Masks, decisions: Masks) -> Averages:
     precision, recall, f1, _ = precision_recall_fscore_support(
-        truth, decisions, average=average, zero_division=0
+        truth.ravel(), decisions.ravel(), average="binary", zero_division=0
     )
     return Averages(float(precision), float(recall), float(f1))
