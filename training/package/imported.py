@@ -9,8 +9,8 @@ from torch import nn
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess
 from calibration.apply import OutputKind
-from calibration.sigmoid import Task
-from training.package.labels import read_labels
+from calibration.sigmoid import BINARY, Task
+from training.package.labels import read_labels, shorten
 from training.package.model_spec import PRESETS, PackageError, read_spec
 
 ASSUMED = "assumed: "  # how the provenance of a guess begins
@@ -54,6 +54,7 @@ def with_options(imported: Imported, options: argparse.Namespace) -> Imported:
     labels, spec, output = imported.labels, imported.spec, imported.output
     if options.labels:
         labels = read_labels(options.labels)
+        _compare_labels(labels, imported)
         provenance["labels"] = f"--labels {options.labels.name}"
     if options.preprocess:
         spec = _read_spec(options.preprocess, imported)
@@ -68,6 +69,25 @@ def with_options(imported: Imported, options: argparse.Namespace) -> Imported:
     return replace(
         imported, labels=labels, spec=spec, task=task, output=output, provenance=provenance
     )
+
+
+def _compare_labels(given: tuple[str, ...], imported: Imported) -> None:
+    """Raise PackageError if --labels has another number of labels, or another order, than the file."""
+    known = imported.labels
+    if known is None or imported.task == BINARY:
+        return
+    source = imported.provenance.get("labels", "the file")
+    if len(given) != len(known):
+        raise PackageError(
+            f"--labels names {shorten(given)}, but {source} names {shorten(known)}; correct the "
+            "file, or leave --labels out"
+        )
+    if given != known and sorted(given) == sorted(known):
+        first = next(n for n, label in enumerate(given) if label != known[n])
+        raise PackageError(
+            f"--labels has another order than {source}: label {first + 1} is {given[first]!r} "
+            f"instead of {known[first]!r}; leave --labels out"
+        )
 
 
 def _read_spec(name: str, imported: Imported) -> Preprocess:

@@ -10,10 +10,10 @@ Range = Literal[1, 255]  # the largest value of the pixels that a graph takes
 
 _MOVES: Final = ("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Dropout")
 _ARITHMETIC: Final = ("Add", "Sub", "Mul", "Div")
-_MAX_INPUT: Final = 12  # largest absolute value of an input that networks are trained on
+# Means and stds of pixels: those of 0 to 255 are larger than 8, those of 0 to 1 are at most 1.
+_MIN_PIXELS: Final = 8.0
+_MAX_SHARES: Final = 1.5
 _MAX_STEPS: Final = 30
-# Networks of Caffe take pixels of 0 to 255 less the mean of each color, 103 to 124.
-_CAFFE_OFFSETS: Final = (90.0, 135.0)
 
 
 def detect_range(graph: GraphProto) -> Range | None:
@@ -56,14 +56,13 @@ def detect_range(graph: GraphProto) -> Range | None:
 
 
 def _classify(scale: NDArray[np.float64], offset: NDArray[np.float64]) -> Range | None:
-    largest = float(np.abs(scale).max())
-    if largest == 0:
+    """Return the range by the mean and the std of the pixels that the arithmetic is meant for."""
+    if not scale.all() or (np.allclose(scale, 1) and np.allclose(offset, 0)):
         return None
-    low, high = _CAFFE_OFFSETS
-    is_caffe = bool(((np.abs(offset) > low) & (np.abs(offset) < high)).all())
-    if is_caffe or 255 * largest + float(np.abs(offset).max()) <= _MAX_INPUT:
+    largest = float(max(np.abs(offset / scale).max(), np.abs(1 / scale).max()))
+    if largest > _MIN_PIXELS:
         return 255
-    return 1 if largest + float(np.abs(offset).max()) <= _MAX_INPUT else None
+    return 1 if largest <= _MAX_SHARES else None
 
 
 def _read_constants(graph: GraphProto) -> dict[str, NDArray[np.generic]]:

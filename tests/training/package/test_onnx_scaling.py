@@ -20,7 +20,10 @@ MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
         ([("Sub", MEAN), ("Div", STD)], 1),
         ([("Mul", 2), ("Sub", 1)], 1),
         ([], None),
+        ([("Sub", [100.0, 110.0, 120.0]), ("Div", [20.0, 22.0, 24.0])], 255),
         ([("Mul", 0)], None),
+        ([("Mul", 1)], None),
+        ([("Mul", 0.458), ("Add", -0.03)], None),  # of values normalized for ImageNet
     ],
 )
 def test_range_follows_from_the_first_operators(

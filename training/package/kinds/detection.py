@@ -8,6 +8,8 @@ from training.package.imported import Imported
 from training.package.kinds import (
     huggingface_folder,
     onnx_graph,
+    sklearn_model,
+    tensorflow_model,
     timm_model,
     torch_checkpoint,
 )
@@ -29,11 +31,19 @@ class Kind(Protocol):
 
 
 # The first that matches reads the file.
-KINDS: tuple[Kind, ...] = (timm_model, huggingface_folder, onnx_graph, torch_checkpoint)
+KINDS: tuple[Kind, ...] = (
+    timm_model,
+    huggingface_folder,
+    onnx_graph,
+    tensorflow_model,
+    sklearn_model,
+    torch_checkpoint,
+)
 
 KNOWN = (
     "a checkpoint of PyTorch (.pt, .pth, .safetensors), a folder of timm or transformers with "
-    "config.json, an ONNX file, or an archive of TorchServe"
+    "config.json, an ONNX file, a model of Keras, TensorFlow or Teachable Machine (also in a zip), or "
+    "an archive of TorchServe"
 )
 
 

@@ -88,6 +88,11 @@ def describe(
     )
 
 
+def has_known_range(graph: OnnxGraph) -> bool:
+    """Return whether the graph tells the range of the pixels that it takes."""
+    return _detect_range(graph)[0] is not None
+
+
 def assume_spec(graph: OnnxGraph, labels: tuple[str, ...] | None) -> tuple[Preprocess, str]:
     """Return the preprocessing by the graph's input and first operators, and where it comes from.
 

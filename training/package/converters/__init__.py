@@ -1,0 +1,1 @@
+"""Converters of other frameworks, which run in environments of their own."""
