@@ -46,7 +46,8 @@ def describe_spec(spec: Preprocess) -> str:
             resize = f"{height}x{width} {spec.interpolation}"
     mean, std = (",".join(f"{value:.4g}" for value in row) for row in (spec.mean, spec.std))
     height, width = spec.crop
-    return f"{resize}, crop {height}x{width}, mean {mean}, std {std}, {spec.layout}"
+    order = f"{spec.color}, " if spec.color != "RGB" else ""
+    return f"{resize}, crop {height}x{width}, {order}mean {mean}, std {std}, {spec.layout}"
 
 
 def _describe_labels(labels: tuple[str, ...]) -> str:

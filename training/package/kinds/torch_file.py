@@ -39,7 +39,7 @@ _NETWORK_RECIPE: Final = """{path} is a pickled network, and loading it would ex
 If you trust it, type these lines where its classes can be imported:
     python - <<'END'
     import torch
-    network = torch.load({file}, map_location="cpu", weights_only=False)
+    network = torch.load({file}, map_location="cpu", weights_only=False){key}.float()
     {last}
     END
     .venv/bin/python -m training.package {name} {rest}"""
@@ -74,7 +74,7 @@ def read_tensors(path: Path, name: str = "NAME") -> dict[str, Tensor]:
         with _stand_ins(names):
             return read_state_dict(path)
     except ArtifactError as error:
-        _refuse_network(path, name, names)
+        _refuse_network(path, name, names, _find_network(path, names))
         raise PackageError(str(error)) from error
 
 
@@ -128,8 +128,10 @@ class _StandIn:
     def __init__(self, *_: object, **__: object) -> None:
         pass
 
-    def __setstate__(self, _: object) -> None:
-        pass
+    is_network = False
+
+    def __setstate__(self, state: object) -> None:
+        self.is_network = isinstance(state, dict) and "_modules" in state
 
 
 @contextmanager
@@ -160,8 +162,27 @@ def _refuse_program(path: Path, name: str) -> None:
     )
 
 
-def _refuse_network(path: Path, name: str, names: set[str]) -> None:
-    fields = {"path": path, "file": repr(str(path)), "name": name, "shell": shlex.quote(str(path))}
+def _find_network(path: Path, names: set[str]) -> str:
+    """Return the key of the network in a file, such as `["model"]`; empty if it has none."""
+    try:
+        with _stand_ins(names):
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception:  # the restricted unpickler raises many types; the file is refused anyway
+        return ""
+    for key, value in content.items() if isinstance(content, dict) else ():
+        if isinstance(value, _StandIn) and value.is_network:
+            return f"[{key!r}]"
+    return ""
+
+
+def _refuse_network(path: Path, name: str, names: set[str], key: str) -> None:
+    fields = {
+        "key": key,
+        "path": path,
+        "file": repr(str(path)),
+        "name": name,
+        "shell": shlex.quote(str(path)),
+    }
     if any(each.startswith("fastai.learner.") for each in names):
         raise PackageError(_LEARNER_RECIPE.format(**fields))
     if any(each.startswith("ultralytics.") for each in names):
