@@ -72,7 +72,7 @@ def with_options(imported: Imported, options: argparse.Namespace) -> Imported:
 
 
 def _compare_labels(given: tuple[str, ...], imported: Imported) -> None:
-    """Raise PackageError if --labels has another number of labels, or another order, than the file."""
+    """Raise PackageError if --labels differs from the file's labels in number or only in order."""
     known = imported.labels
     if known is None or imported.task == BINARY:
         return

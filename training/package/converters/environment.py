@@ -27,6 +27,7 @@ _ROOT: Final = Path(__file__).resolve().parents[3]
 _READY: Final = "prism-ready"
 _TIMEOUT: Final = 1800  # seconds of a conversion
 _MAX_REASON: Final = 300  # characters
+_KEPT_VARIABLES: Final = ("PATH", "LANG", "LD_LIBRARY_PATH")
 _LAST_PYTHON: Final = (3, 12)
 
 
@@ -62,7 +63,7 @@ def convert(
     The environment is created first if it is missing. Raise RefusedError with the converter's
     reason, or PackageError if it fails.
     """
-    python = _prepare(converter)
+    python = prepare(converter)
     print(f"converting {source.name} to ONNX", file=sys.stderr, flush=True)
     with TemporaryDirectory() as folder:
         target = Path(folder) / "model.onnx"
@@ -87,13 +88,11 @@ def cache_folder() -> Path:
 
 def _plain_environ(home: str) -> dict[str, str]:
     """Return an environment without the caller's variables, which may hold secrets."""
-    kept = {
-        key: os.environ[key] for key in ("PATH", "LANG", "LD_LIBRARY_PATH") if key in os.environ
-    }
+    kept = {key: value for key, value in os.environ.items() if key in _KEPT_VARIABLES}
     return kept | {"HOME": home, "TMPDIR": home}
 
 
-def _prepare(converter: Converter) -> Path:
+def prepare(converter: Converter) -> Path:
     """Return the interpreter of the converter's environment, which is created if it is missing."""
     wanted = [converter.requirements.read_text(), *converter.without_dependencies, sys.version]
     digest = hashlib.sha256("\n".join(wanted).encode()).hexdigest()[:12]
@@ -139,9 +138,9 @@ def _create(converter: Converter, folder: Path, python: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
             lines = [line for line in done.stderr.splitlines() if "ERROR" in line] or ["unknown"]
             raise PackageError(
-                f"{converter.name} could not be installed: {lines[-1].strip()[:_MAX_REASON]}; check "
-                "the network connection and pip's index, or convert the model to ONNX with tf2onnx "
-                "elsewhere and package the ONNX file"
+                f"{converter.name} could not be installed: {lines[-1].strip()[:_MAX_REASON]}; "
+                "check the network connection and pip's index, or convert the model to ONNX with "
+                "tf2onnx elsewhere and package the ONNX file"
             )
     (folder / _READY).touch()
 
@@ -150,7 +149,7 @@ def _run(
     command: Sequence[str], timeout: int | None, **options: Any
 ) -> subprocess.CompletedProcess[str]:
     try:
-        return subprocess.run(
+        return subprocess.run(  # noqa: S603
             command, check=False, capture_output=True, text=True, timeout=timeout, **options
         )
     except subprocess.TimeoutExpired as error:

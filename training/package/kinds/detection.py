@@ -42,8 +42,8 @@ KINDS: tuple[Kind, ...] = (
 
 KNOWN = (
     "a checkpoint of PyTorch (.pt, .pth, .safetensors), a folder of timm or transformers with "
-    "config.json, an ONNX file, a model of Keras, TensorFlow or Teachable Machine (also in a zip), or "
-    "an archive of TorchServe"
+    "config.json, an ONNX file, a model of Keras, TensorFlow or Teachable Machine (also in a zip), "
+    "or an archive of TorchServe"
 )
 
 

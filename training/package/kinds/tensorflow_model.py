@@ -25,6 +25,7 @@ _HDF5: Final = b"\x89HDF\r\n"
 _TFLITE: Final = b"TFL3"
 _TEACHABLE: Final = ("keras_model.h5", "model_unquant.tflite")
 _TEACHABLE_QUANTIZED: Final = "model.tflite"
+_SUFFIXES: Final = (".h5", ".keras", ".tflite")
 _SAVED_MODEL: Final = "saved_model.pb"
 _TFJS: Final = "model.json"
 _MAX_LABELS: Final = 10_000_000  # bytes
@@ -51,11 +52,8 @@ def matches(path: Path) -> bool:
         return True
     names = {Path(name).name for name in bundles.names(path)}
     is_tfjs = _TFJS in names and "weights.bin" in names
-    return (
-        is_tfjs
-        or _SAVED_MODEL in names
-        or any(name.endswith((".h5", ".keras", ".tflite")) for name in names)
-    )
+    is_file = any(name.endswith(_SUFFIXES) for name in names)
+    return is_tfjs or is_file or _SAVED_MODEL in names
 
 
 def read(path: Path, options: argparse.Namespace) -> Imported:
@@ -127,7 +125,7 @@ def _find(folder: Path, path: Path) -> _Source:
             found.append(_Source("saved_model", file.parent))
         elif file.name == _TFJS:
             found.append(_Source("tfjs", file.parent))
-        elif file.suffix in (".h5", ".keras", ".tflite") and (kind := _kind_of(file)):
+        elif file.suffix in _SUFFIXES and (kind := _kind_of(file)):
             found.append(_Source(kind, file))
     if len(found) != 1:
         names = ", ".join(str(each.path.relative_to(folder)) for each in found[:5]) or "none"
@@ -140,8 +138,8 @@ def _explain(reason: str, path: Path, name: str) -> str:
         return f"{path} cannot be converted: {reason}"
     recipe = _RECIPE.format(source=shlex.quote(repr(str(path)))[1:-1], name=name)
     return (
-        f"{path}: {reason.removeprefix(_CODE)}. Replace it by a layer such as Rescaling, or, if you "
-        f"trust the file, type:{recipe}"
+        f"{path}: {reason.removeprefix(_CODE)}. Replace it by a layer such as Rescaling, or, if "
+        f"you trust the file, type:{recipe}"
     )
 
 
