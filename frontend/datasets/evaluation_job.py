@@ -9,7 +9,7 @@ from typing import Final
 
 from client import Client, ModelInfo
 from evaluation.errors import EvaluationError
-from evaluation.evaluate import evaluate
+from evaluation.evaluate import MULTI_LABEL, evaluate
 from evaluation.ground_truth import match_labels
 from evaluation.predictors.served import ServedPredictor
 from evaluation.results import Evaluation
@@ -108,7 +108,8 @@ class EvaluationRun:
 
 def match_dataset_labels(model: ModelInfo, data: Dataset) -> Source:
     """Return the images with labels of the model; raise LabelError for a class that it lacks."""
-    return match_labels(data.source, model.labels, model.label_ids)
+    several = model.task == MULTI_LABEL
+    return match_labels(data.source, model.labels, model.label_ids, several=several)
 
 
 def evaluate_model(
@@ -144,7 +145,7 @@ def evaluate_dataset(
         max_attempts=MAX_ATTEMPTS,
         on_wait=reporter.report_wait,
     ) as predictor:
-        source = match_labels(data.source, predictor.labels, predictor.label_ids)
+        source = match_dataset_labels(model, data)
         return evaluate(
             source.samples(),
             predictor,

@@ -49,8 +49,11 @@ class FeedbackTarget:
 def target_of(
     service: Service, result: Classification, store: Callable[[], str] | None = None
 ) -> FeedbackTarget | None:
-    """Return the feedback target of a classification; None where it is not and cannot be stored."""
-    if not result.stored and store is None:
+    """Return the feedback target of a classification; None where it is not and cannot be stored.
+
+    A classification with several labels has none: feedback names one right label.
+    """
+    if result.labels is not None or (not result.stored and store is None):
         return None
     return _make_target(service.client, service.models, result, store)
 

@@ -1,11 +1,12 @@
 """A classification on the page: image, prediction, probabilities."""
 
+from collections.abc import Sequence
 from io import BytesIO
 
 import streamlit as st
 from PIL import Image
 
-from client import Classification, ModelInfo
+from client import Classification, ClassScore, ModelInfo
 from frontend.ui import components, formatting
 from frontend.ui.alerts import Problem
 from frontend.ui.bar_order import FixedBars
@@ -50,12 +51,13 @@ def show_details(
     if max_bars is None:
         has_few = len(model.labels) <= MAX_BARS and not is_rejected
         max_bars = MAX_BARS if has_few else MAX_FEW_BARS
-    scores = fixed_bars.scores(result, model) if fixed_bars else result.top[:max_bars]
+    scores = fixed_bars.scores(result, model) if fixed_bars else _scores(result, max_bars)
+    reached = {score.index for score in result.labels or ()}
     rows = [
         {
             "label": s.label,
             "share": s.probability,
-            "text": "" if is_rejected else formatting.percent(s.probability),
+            "text": "" if is_rejected else _text(s, is_reached=s.index in reached),
         }
         for s in scores
     ]
@@ -63,8 +65,25 @@ def show_details(
     title = f"{name}. {as_text(result, model)}"  # for screen readers
     if is_rejected:
         st.caption("Closest labels. None of them is a prediction.")
+    if result.labels is not None:
+        st.caption("✓ reaches the threshold of its label. An image may have several labels.")
     _bars(key=f"bars {key or result.id}", data={"title": title, "rows": rows, "muted": is_rejected})
     st.caption(formatting.timings(result.timings))
+
+
+def _scores(result: Classification, max_bars: int) -> Sequence[ClassScore]:
+    """Return the scores of the bars: the most probable labels, and all that reach thresholds."""
+    if result.labels is None:
+        return result.top[:max_bars]
+    kept = max(0, max_bars - len(result.labels))
+    reached = {score.index for score in result.labels}
+    others = [score for score in result.top if score.index not in reached][:kept]
+    scores = [*result.labels[:MAX_BARS], *others]
+    return sorted(scores, key=lambda score: -score.probability)
+
+
+def _text(score: ClassScore, *, is_reached: bool) -> str:
+    return formatting.percent(score.probability) + (" ✓" if is_reached else "")
 
 
 def show_model_input(result: Classification) -> None:

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from client import Classification, Timings
+from client import Classification, ClassScore, Timings
 
 VERY_HIGH_CONFIDENCE = 0.95
 HIGH_CONFIDENCE = 0.75
@@ -11,6 +11,7 @@ MEDIUM_CONFIDENCE = 0.5
 MIN_ALTERNATIVE = 0.05  # probability from which another label is listed
 MAX_ALTERNATIVES = 2
 MAX_SET_DIGITS, MAX_SET_LABELS = 10, 5  # listed of a prediction set; the others are counted
+NO_LABEL = "No label reaches its threshold"  # of a multi-label model
 OUT_OF_DISTRIBUTION = "This image does not show one of the model's classes"
 
 JOINER = "\u2060"  # zero width, breaks no line
@@ -61,8 +62,11 @@ def not_in_distribution(kind: str) -> str:
 def headline(result: Classification, kind: str) -> str:
     """Return the prediction with its confidence; `kind` is the model's input kind.
 
-    An image out of distribution has no prediction.
+    An image out of distribution has no prediction. Of a multi-label model, return the labels that
+    reach their thresholds.
     """
+    if result.labels is not None:
+        return _label_headline(result.labels)
     if result.in_distribution is False:
         return not_in_distribution(kind) if kind == "digit" else OUT_OF_DISTRIBUTION
     name = label_name(result.prediction, kind)
@@ -79,9 +83,21 @@ def headline(result: Classification, kind: str) -> str:
     return f"Uncertain: {_join([f'{name} ({percent(result.confidence)})', *others])}"
 
 
+def _label_headline(labels: Sequence[ClassScore]) -> str:
+    if not labels:
+        return NO_LABEL
+    names = [f"“{each.label}” ({percent(each.probability)})" for each in labels[:MAX_SET_LABELS]]
+    if rest := len(labels) - len(names):
+        names.append(f"{rest} more")
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+
+
 def confidence_level(result: Classification) -> str | None:
-    """Return the confidence in one or two words; None for an image out of distribution."""
-    if result.in_distribution is False:
+    """Return the confidence in one or two words.
+
+    None for an image out of distribution, and for several labels, each with its own confidence.
+    """
+    if result.in_distribution is False or result.labels is not None:
         return None
     if result.confidence >= VERY_HIGH_CONFIDENCE:
         return "very high"
@@ -91,10 +107,13 @@ def confidence_level(result: Classification) -> str | None:
 
 
 def supporting_text(result: Classification, kind: str) -> str | None:
-    """Return the prediction set, or what an image out of distribution means.
+    """Return the prediction set, or what an image out of distribution or without labels means.
 
     None where the headline says everything.
     """
+    if result.labels is not None:
+        best = f"“{result.prediction}” ({percent(result.confidence)})"
+        return None if result.labels else f"The most probable label is {best}."
     if result.in_distribution is False:
         return f"{OUT_OF_DISTRIBUTION}." if kind == "digit" else None
     return prediction_set_text(result, kind)

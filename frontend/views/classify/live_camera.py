@@ -111,4 +111,7 @@ def _announcement(state: _LiveState) -> str:
     kind = state.model.input.kind
     if state.result.in_distribution is False:
         return formatting.not_in_distribution(kind)
+    if state.result.labels is not None:
+        names = ", ".join(score.label for score in state.result.labels)
+        return names or formatting.NO_LABEL
     return formatting.label_name(state.result.prediction, kind)

@@ -178,6 +178,9 @@ def caption_of(result: Result, request: PredictionRequest) -> str:
         return f"{shorten(result.correction, MAX_CAPTION)} ✓"
     if outcome.in_distribution is False:
         return formatting.not_in_distribution(request.model_of(outcome).input.kind)
+    if outcome.labels is not None:
+        names = ", ".join(score.label for score in outcome.labels)
+        return shorten(names or formatting.NO_LABEL, MAX_CAPTION)
     return f"{shorten(outcome.prediction, MAX_CAPTION)}, {percent(outcome.confidence)}"
 
 

@@ -42,6 +42,8 @@ class Result:
             return "failed"
         if self.outcome.in_distribution is False:
             return "out_of_distribution"
+        if self.outcome.labels is not None:
+            return "confident" if self.outcome.labels else "uncertain"
         is_confident = self.outcome.confidence >= formatting.HIGH_CONFIDENCE
         return "confident" if is_confident else "uncertain"
 
@@ -76,8 +78,9 @@ def summary(results: Sequence[Result]) -> str:
 def rows(results: Iterable[Result]) -> list[dict[str, Any]]:
     """Return a row of COLUMNS per result; None where a column does not apply.
 
-    An image out of distribution has no prediction and no confidence. Text is escaped against
-    spreadsheet formulas, since the table on the page can be downloaded.
+    An image out of distribution has no prediction and no confidence. That of a multi-label model
+    has all labels that reach their thresholds, and the confidence of the most probable one. Text is
+    escaped against spreadsheet formulas, since the table on the page can be downloaded.
     """
     return [dict(zip(COLUMNS, map(_escape, _values(result)), strict=True)) for result in results]
 
@@ -126,6 +129,9 @@ def _values(result: Result) -> tuple[str | float | None, ...]:
     )
     if outcome.in_distribution is False:
         return (name, None, None, level, *common)
+    if outcome.labels is not None:
+        labels = "; ".join(score.label for score in outcome.labels)
+        return (name, labels or None, outcome.confidence if labels else None, level, *common)
     return (name, outcome.prediction, outcome.confidence, level, *common)
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 
 from client import ModelInfo
 from evaluation.errors import EvaluationError
+from evaluation.evaluate import MULTI_LABEL
 from evaluation.results import Evaluation
 from frontend.datasets import dataset_upload, example_dataset, image_upload
 from frontend.datasets.dataset import Dataset
@@ -55,7 +56,10 @@ def page() -> None:
 
 def _select_models(service: Service) -> Models | None:
     """Show a selector for each model; return None if there are no two models that are ready."""
-    served = {model.name: model for model in service.models.models}
+    served = {model.name: model for model in service.models.models if model.task != MULTI_LABEL}
+    if len(served) < 2 <= len(service.models.models):
+        st.info("The backend serves fewer than two models that predict one label of an image.")
+        return None
     if len(served) < 2:
         st.info(
             "The backend serves only one model; a comparison needs two. Add a model folder to "
@@ -63,7 +67,8 @@ def _select_models(service: Service) -> Models | None:
             "folder from a checkpoint."
         )
         return None
-    a = served.get(url_state.get("a") or "") or service.model
+    chosen = served.get(service.model.name) or next(iter(served.values()))
+    a = served.get(url_state.get("a") or "") or chosen
     others = [model for model in served.values() if model.name != a.name]
     b = next((model for model in others if model.name == url_state.get("b")), others[0])
     for column, side, model, options in zip(

@@ -61,6 +61,8 @@ def page() -> None:
             st.markdown(
                 "Each folder is named after a label of the model, its WordNet ID (such as "
                 "`n02123045`) or its index. File names do not matter. "
+                "For a model whose images have several labels, join them with a semicolon, as in "
+                "`cat;dog`, and name the folder of images without a label `none_of_these`. "
                 "When you upload a folder, select the one that contains the class folders. "
                 "If a dataset is too large to upload, evaluate it on the command line: "
                 "`.venv/bin/python -m evaluation digits --url http://localhost:8000 "
@@ -148,6 +150,9 @@ def _show_restart(service: Service, result: EvaluationRun) -> None:
 def _summarize(result: EvaluationRun) -> str:
     """Return the text for screen readers."""
     metrics = result.evaluation.metrics if result.evaluation else None
+    if result.evaluation and (labels := result.evaluation.label_metrics):
+        images = count(labels.count, "image", "images")
+        return f"{result.model.title}: micro F1 {precise_percent(labels.micro.f1)} on {images}."
     if metrics is None:
         return result.error or "No image was classified."
     images = count(metrics.count, "image", "images")

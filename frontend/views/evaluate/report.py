@@ -20,7 +20,7 @@ from frontend.ui import image_grid
 from frontend.ui.charts.bars import count_chart
 from frontend.ui.charts.reliability import reliability_chart
 from frontend.ui.formatting import count, escape, percent
-from frontend.views.evaluate import confusion_matrix
+from frontend.views.evaluate import confusion_matrix, label_report
 
 MAX_BARS: Final = 20
 MAX_LISTED_FAILURES: Final = 1000
@@ -30,7 +30,9 @@ def show(token: str, result: EvaluationRun, evaluation: Evaluation) -> None:
     """Show the results; `token` identifies the evaluation."""
     _show_notes(evaluation)
     metrics = evaluation.metrics
-    if metrics is None:
+    if evaluation.label_metrics is not None:
+        label_report.show(evaluation, evaluation.label_metrics)
+    elif metrics is None:
         st.warning("No labeled image was classified, so there are no metrics.")
     else:
         _show_metrics(evaluation, metrics)

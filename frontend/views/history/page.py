@@ -25,6 +25,7 @@ from frontend.views.history import deletion, export, filters, storage
 
 PAGE_SIZE = 20  # classifications
 IMAGE_WIDTH = 112  # px
+MAX_LABELS = 10  # listed of a multi-label model
 CURSOR_PARAM = "before"  # in the URL
 _NEWER_CURSORS = "cursors of newer pages"
 _PREVIOUS_FILTERS = "previous filters"
@@ -90,6 +91,9 @@ def _show_list(service: Service, results: HistoryPage, total: int | None) -> Non
                 _show_image(service.client, stored)
             with right:
                 _show_classification(stored, model.input.kind if model else "")
+                if stored.labels is not None:  # feedback names one right label
+                    deletion.show_delete_one(service.client, stored.id)
+                    continue
                 feedback.show_fragment(
                     feedback.target_of_stored(service.client, service.models, stored),
                     feedback.corrections_of(stored),
@@ -112,6 +116,14 @@ def _show_image(client: Client, stored: StoredClassification) -> None:
 
 
 def _show_classification(stored: StoredClassification, kind: str) -> None:
+    if stored.labels is not None:
+        names = [
+            f"**“{escape(item.label)}”** ({percent(item.probability)})"
+            for item in stored.labels[:MAX_LABELS]
+        ]
+        st.markdown(", ".join(names) or formatting.NO_LABEL)
+        _show_origin(stored)
+        return
     scores = [(stored.prediction, stored.confidence)]
     scores += [
         (item.label, item.probability)
@@ -128,6 +140,10 @@ def _show_classification(stored: StoredClassification, kind: str) -> None:
         st.caption(f"Closest label: {closest}")
     else:
         st.markdown(", ".join([f"**{first}**", *others]))
+    _show_origin(stored)
+
+
+def _show_origin(stored: StoredClassification) -> None:
     time = stored.time.astimezone(_time_zone()).strftime("%d %b %Y, %H:%M:%S")
     st.caption(escape(" · ".join([time, stored.model.name, stored.filename or "no file name"])))
 

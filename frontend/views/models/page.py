@@ -79,6 +79,7 @@ def _show_details(service: Service, model: ModelInfo) -> None:
         for column, (name, value) in zip(st.columns(len(metrics)), metrics, strict=True):
             column.metric(name, value)
     facts = [model_summary.input_text(model.input)]
+    facts += ["An image may have several labels"] if model.task == "multi-label" else []
     facts += [text] if (text := model_summary.runtime_text(model)) else []
     facts += [f"License: {model.license}"] if model.license else []
     st.caption(escape(" · ".join(facts)))

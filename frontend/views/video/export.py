@@ -48,13 +48,20 @@ def prediction_name(outcome: Outcome, kind: str) -> str:
         return FAILED
     if outcome.in_distribution is False:
         return formatting.not_in_distribution(kind)
+    if outcome.labels is not None:
+        return shorten(", ".join(score.label for score in outcome.labels) or formatting.NO_LABEL)
     return shorten(outcome.prediction)
 
 
 def confidence(outcome: Outcome) -> float | None:
-    """Return the confidence; None if the frame is out of distribution or not classified."""
+    """Return the confidence.
+
+    None if the frame is out of distribution, has no or several labels, or is not classified.
+    """
     if isinstance(outcome, ClientError) or outcome.in_distribution is False:
         return None
+    if outcome.labels is not None:
+        return outcome.labels[0].probability if len(outcome.labels) == 1 else None
     return outcome.confidence
 
 
