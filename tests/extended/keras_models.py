@@ -11,6 +11,7 @@ import os
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 
@@ -27,7 +28,7 @@ SIZE = (48, 64)
 APPLICATIONS = keras.applications
 
 
-def load(size):
+def load(size: tuple[int, int]) -> Any:
     """Return the images as Keras' documentation loads them, values of 0 to 255."""
     images = [
         keras.utils.load_img(path, target_size=size, interpolation="bilinear") for path in IMAGES
@@ -35,8 +36,9 @@ def load(size):
     return np.stack([keras.utils.img_to_array(image) for image in images])
 
 
-def network(first=None, shape=(*SIZE, 3)):
-    inputs = keras.Input(shape)
+def network(first: Any = None) -> Any:
+    """Return a small network whose first layer is `first`."""
+    inputs = keras.Input((*SIZE, 3))
     x = first(inputs) if first else inputs
     x = keras.layers.Conv2D(12, 5, strides=2, activation="relu", padding="same")(x)
     x = keras.layers.BatchNormalization()(x)
@@ -44,18 +46,20 @@ def network(first=None, shape=(*SIZE, 3)):
     return sharpen(keras.Model(inputs, keras.layers.Dense(3, activation="softmax")(x)))
 
 
-def sharpen(model, factor=4):
+def sharpen(model: Any, factor: int = 4) -> Any:
     """Make answers differ: those of random weights are all alike."""
     layer = model.layers[-1]
     layer.set_weights([factor * values for values in layer.get_weights()])
     return model
 
 
-def store(name, probabilities):
+def store(name: str, probabilities: Any) -> None:
+    """Write the probabilities (N, C) of a model."""
     np.save(OUT / f"{name}.npy", np.asarray(probabilities, dtype=np.float32))
 
 
-def write_keras():
+def write_keras() -> None:
+    """Write models of Keras 3."""
     raw = load(SIZE)
     adapted = keras.layers.Normalization()
     adapted.adapt(raw)
@@ -84,7 +88,8 @@ def write_keras():
     network(keras.layers.Lambda(lambda x: x / 255)).save(OUT / "lambda.keras")
 
 
-def write_tensorflow():
+def write_tensorflow() -> None:
+    """Write a SavedModel and models of TensorFlow Lite."""
     raw = load(SIZE)
     model = network(keras.layers.Rescaling(1 / 255))
     model.export(OUT / "saved", verbose=False)
@@ -102,7 +107,8 @@ def write_tensorflow():
     store("quantized.tflite", run_quantized(OUT / "quantized.tflite", raw))
 
 
-def run_quantized(path, raw):
+def run_quantized(path: Path, raw: Any) -> Any:
+    """Return the probabilities of a quantized model, computed by TensorFlow Lite."""
     interpreter = tf.lite.Interpreter(str(path))
     interpreter.allocate_tensors()
     first, last = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
@@ -115,7 +121,7 @@ def run_quantized(path, raw):
     return np.stack(rows)
 
 
-def write_teachable_machine():
+def write_teachable_machine() -> None:
     """Write the three exports of Teachable Machine, whose networks are those of Keras 2."""
     layers = tf_keras.layers
     base = tf_keras.applications.MobileNetV2(
@@ -157,7 +163,7 @@ def write_teachable_machine():
     model.save(OUT / "saved_keras2")
 
 
-def tensorflow_js(model):
+def tensorflow_js(model: Any) -> dict[str, str | bytes]:
     """Return the files of a layers model of TensorFlow.js."""
     entries = [
         {"name": each.name.split(":")[0], "shape": list(each.shape), "dtype": "float32"}

@@ -19,8 +19,10 @@ SCALED = ("rescaling.keras", "rescaling.h5", "normalization.keras", "operators.k
 
 @pytest.fixture(scope="session")
 def python() -> Path:
-    """Return the interpreter of the converter's environment, which is created if needed."""
-    return environment.prepare(environment.TENSORFLOW)
+    """Return the interpreter of the converter's environment, which also gets Pillow."""
+    python = environment.prepare(environment.TENSORFLOW)
+    subprocess.run([python, "-m", "pip", "install", "--quiet", "pillow"], check=True, timeout=300)
+    return python
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import os
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
@@ -36,7 +37,7 @@ class RefusedError(Exception):
     """The model cannot be converted; the message says why."""
 
 
-def read_config(path):
+def read_config(path: Path) -> tuple[Any, str]:
     """Return the decoded configuration of a Keras file and the version of Keras, without code."""
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
@@ -56,11 +57,11 @@ def read_config(path):
     return json.loads(texts[0]), texts[1]
 
 
-def list_layers(config):
+def list_layers(config: Any) -> list[list[str]]:
     """Return the class and the name of every layer, in the order of the file."""
-    found = []
+    found: list[list[str]] = []
 
-    def visit(value):
+    def visit(value: Any) -> None:
         if isinstance(value, dict):
             inner = value.get("config")
             if "class_name" in value and isinstance(inner, dict):
@@ -75,13 +76,14 @@ def list_layers(config):
     return found
 
 
-def require_no_code(layers):
+def require_no_code(layers: list[list[str]]) -> None:
+    """Raise RefusedError if a layer holds Python code."""
     for kind, name in layers:
         if kind in CODE_LAYERS or kind == "__lambda__":
             raise RefusedError(f"LAMBDA the layer {name!r} is Python code, which is not executed")
 
 
-def load_keras(path):
+def load_keras(path: Path) -> tuple[Any, list[list[str]]]:
     """Return a model and its layers; Keras 2 files are read by tf_keras."""
     config, version = read_config(path)
     layers = list_layers(config)
@@ -90,7 +92,7 @@ def load_keras(path):
         import tf_keras as keras
     else:
         import keras
-    options = {"compile": False}
+    options: dict[str, bool] = {"compile": False}
     if str(path).endswith(".keras") or zipfile.is_zipfile(path):
         options["safe_mode"] = True
     try:
@@ -100,7 +102,7 @@ def load_keras(path):
         raise RefusedError(f"Keras cannot load it: {reason}") from error
 
 
-def load_tfjs(folder):
+def load_tfjs(folder: Path) -> tuple[Any, list[list[str]]]:
     """Return the Keras model in model.json of TensorFlow.js with the weights beside it."""
     import numpy as np
     import tf_keras
@@ -133,7 +135,8 @@ def load_tfjs(folder):
     return model, layers
 
 
-def convert_keras(model, target):
+def convert_keras(model: Any, target: Path) -> None:
+    """Write the ONNX graph of a Keras model with one input."""
     import tensorflow as tf
     import tf2onnx
 
@@ -148,8 +151,8 @@ def convert_keras(model, target):
     )
 
 
-def convert_saved_model(folder, target):
-    """Convert the signature serving_default, or the only one."""
+def convert_saved_model(folder: Path, target: Path) -> dict[str, Any]:
+    """Write the ONNX graph of the signature serving_default, or of the first one."""
     import tensorflow as tf
     import tf2onnx
 
@@ -185,17 +188,18 @@ def convert_saved_model(folder, target):
     shape = [None, *argument.shape[1:]] if argument.shape.rank else argument.shape
     signature = [tf.TensorSpec(shape, argument.dtype, name=argument.name)]
 
-    def call(batch):
+    def call(batch: Any) -> Any:
         return function(**{argument.name: batch})
 
-    call = tf.function(call, input_signature=signature)
+    traced = tf.function(call, input_signature=signature)
     tf2onnx.convert.from_function(
-        call, input_signature=signature, opset=OPSET, output_path=str(target)
+        traced, input_signature=signature, opset=OPSET, output_path=str(target)
     )
     return {"dtype": argument.dtype.name}
 
 
-def convert_tflite(path, target):
+def convert_tflite(path: Path, target: Path) -> dict[str, Any]:
+    """Write the ONNX graph of a TensorFlow Lite model; return the quantization of its input."""
     import tensorflow as tf
     from tf2onnx import convert as command
 
@@ -217,7 +221,8 @@ def convert_tflite(path, target):
     return facts
 
 
-def convert(kind, source, target):
+def convert(kind: str, source: Path, target: Path) -> dict[str, Any]:
+    """Write the ONNX graph of a model; return facts about it."""
     if kind == "saved_model":
         return {"layers": [], "input": convert_saved_model(source, target)}
     if kind == "tflite":
@@ -227,7 +232,8 @@ def convert(kind, source, target):
     return {"layers": layers, "input": {"dtype": str(model.inputs[0].dtype)}}
 
 
-def main():
+def main() -> None:
+    """Convert what the command line names, and write the facts."""
     kind, source, target = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
     try:
         facts = convert(kind, source, target)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from training.package.kinds.files import first_bytes, zip_names
+from training.package.kinds.recipes import in_double_quotes
 from training.package.model_spec import PackageError
 
 _HEAD: Final = 1_000_000  # bytes in which a pickle names its first classes
@@ -45,15 +46,8 @@ def read(path: Path, options: argparse.Namespace) -> NoReturn:
             f"trusted=sio.get_untrusted_types(file={file}))"
         )
         reason = "is a model of scikit-learn, which must be converted to ONNX"
-    recipe = _RECIPE.format(load=_escape(load), name=shlex.quote(options.name))
+    recipe = _RECIPE.format(load=in_double_quotes(load), name=shlex.quote(options.name))
     raise PackageError(
         f"{path} {reason}. If you trust it, type, where scikit-learn has the version that saved "
         f"it:{recipe}"
     )
-
-
-def _escape(code: str) -> str:
-    """Escape what is special between double quotes in a shell."""
-    for character in '\\"$`':
-        code = code.replace(character, f"\\{character}")
-    return code

@@ -5,7 +5,6 @@ TensorFlow runs in an environment of its own, which is created when it is needed
 
 import argparse
 import hashlib
-import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ from training.package.converters import environment
 from training.package.imported import Imported
 from training.package.kinds import bundles, keras_preprocessing, onnx_graph
 from training.package.kinds.files import first_bytes, verify_checksum, zip_names
+from training.package.kinds.recipes import in_double_quotes
 from training.package.labels import parse_labels
 from training.package.model_spec import PackageError
 from training.package.onnx_import import OnnxGraph
@@ -135,8 +135,11 @@ def _find(folder: Path, path: Path) -> _Source:
 
 def _explain(reason: str, path: Path, name: str) -> str:
     if not reason.startswith(_CODE):
-        return f"{path} cannot be converted: {reason}"
-    recipe = _RECIPE.format(source=shlex.quote(repr(str(path)))[1:-1], name=name)
+        return (
+            f"{path} cannot be converted: {reason}. Another way: in the program that trained it, "
+            "type model.export('model.onnx', format='onnx'), and package model.onnx"
+        )
+    recipe = _RECIPE.format(source=in_double_quotes(repr(str(path))), name=name)
     return (
         f"{path}: {reason.removeprefix(_CODE)}. Replace it by a layer such as Rescaling, or, if "
         f"you trust the file, type:{recipe}"
