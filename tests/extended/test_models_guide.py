@@ -38,7 +38,7 @@ def test_quickstart_packages_serves_and_calibrates_a_model(tmp_path: Path) -> No
     # The same checkpoint, without importing torchvision, which fails if it is built for CUDA.
     network = networks.build("torchvision/mobilenet_v2", 3)
     torch.save(network.state_dict(), tmp_path / "pets.pth")
-    package, start, calibrate, _ = code_blocks("bash")
+    _, package, start, calibrate, *_ = code_blocks("bash")
     run(package, tmp_path)
     assert start.split() == ["PRISM_DEFAULT_MODEL=pets", "make", "run"]
     assert artifact.read(tmp_path / "models" / "pets").manifest.labels == ("cat", "dog", "rabbit")
@@ -62,14 +62,15 @@ def test_quickstart_packages_serves_and_calibrates_a_model(tmp_path: Path) -> No
 
 
 def test_preprocessing_example_is_valid() -> None:
-    json, _ = code_blocks("json")
+    json, *_ = code_blocks("json")
     spec = TypeAdapter[Preprocess](Preprocess).validate_json(json)
     assert spec.input_shape == (224, 224, 3)
 
 
 def test_calibration_example_is_valid_and_documents_all_fields() -> None:
-    _, json = code_blocks("json")
+    _, json, by_label = code_blocks("json")
     assert Calibration.model_validate_json(json).pictures == 5000
+    assert Calibration.model_validate_json(by_label).thresholds == (0.35, 0.52)
     section = TEXT.split("### Calibration")[1].split("\n## ")[0]
     for name in Calibration.model_fields:
         assert f"`{name}`" in section

@@ -59,6 +59,11 @@ class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
         description="the shorter side, or (height, width) regardless of aspect; null: no resizing",
     )
     crop: tuple[Side, Side] = Field((224, 224), description="height and width of the center crop")
+    crop_rounding: Literal["nearest", "down"] = Field(
+        "nearest",
+        description="of the crop's first row and column: to the nearest even number for halves as "
+        "torchvision does, or down as transformers does",
+    )
     interpolation: Interpolation = "bilinear"
     channels: Literal[1, 3] = 3
     color: Literal["RGB", "BGR"] = Field("RGB", description="order of three channels")
@@ -139,8 +144,8 @@ def crop_photo(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:
         image = image.convert("L")
     height, width = _resized_size(image, spec.resize)
     crop_height, crop_width = spec.crop
-    top, bottom = _crop_range(height, crop_height)
-    left, right = _crop_range(width, crop_width)
+    top, bottom = _crop_range(height, crop_height, spec)
+    left, right = _crop_range(width, crop_width, spec)
     if (width, height) == image.size:
         cropped = image.crop((left, top, right, bottom))
     elif isinstance(spec.resize, tuple) or _is_resized_as_a_whole(image, spec):
@@ -188,8 +193,8 @@ def _resize_part(
 def photo_region(image: Image.Image, spec: PhotoPreprocess) -> Region:
     """Return the part of the image that the crop shows, including the crop's padding."""
     height, width = _resized_size(image, spec.resize)
-    top, bottom = _padded_range(height, spec.crop[0])
-    left, right = _padded_range(width, spec.crop[1])
+    top, bottom = _padded_range(height, spec.crop[0], spec)
+    left, right = _padded_range(width, spec.crop[1], spec)
     return Region(left / width, top / height, right / width, bottom / height)
 
 
@@ -204,15 +209,16 @@ def _resized_size(image: Image.Image, resize: int | tuple[int, int] | None) -> t
     return resize, int(resize * image.width / image.height)
 
 
-def _crop_range(length: int, crop: int) -> tuple[int, int]:
+def _crop_range(length: int, crop: int, spec: PhotoPreprocess) -> tuple[int, int]:
     """Return the start and end of the crop along one axis."""
     if crop >= length:
         return 0, length
-    start = round((length - crop) / 2)
+    margin = length - crop
+    start = round(margin / 2) if spec.crop_rounding == "nearest" else margin // 2
     return start, start + crop
 
 
-def _padded_range(length: int, crop: int) -> tuple[int, int]:
+def _padded_range(length: int, crop: int, spec: PhotoPreprocess) -> tuple[int, int]:
     """Return the start and end of the crop with its padding along one axis."""
-    start = _crop_range(length, crop)[0] if crop < length else -((crop - length) // 2)
+    start = _crop_range(length, crop, spec)[0] if crop < length else -((crop - length) // 2)
     return start, start + crop

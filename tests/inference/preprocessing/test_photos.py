@@ -213,3 +213,15 @@ def test_mean_and_std_of_bgr_are_in_its_order() -> None:
 def test_bgr_requires_three_channels() -> None:
     with pytest.raises(ValidationError, match="BGR requires three channels"):
         PhotoPreprocess(channels=1, color="BGR", mean=(0.5,), std=(0.5,))
+
+
+def test_crop_is_rounded_to_the_nearest_even_pixel_or_down() -> None:
+    columns = np.broadcast_to(np.arange(7, dtype=np.uint8)[:, np.newaxis], (4, 7, 3))
+    image = Image.fromarray(np.ascontiguousarray(columns))
+    spec = PhotoPreprocess.model_validate({"resize": None, "crop": (4, 4)} | NO_NORMALIZATION)
+    # A margin of 3 columns: 1.5 is rounded to 2, or down to 1.
+    first = [
+        prepare_photo(image, spec.model_copy(update={"crop_rounding": rounding}))[0, 0, 0] * 255
+        for rounding in ("nearest", "down")
+    ]
+    np.testing.assert_allclose(first, [2, 1])

@@ -145,11 +145,9 @@ def _read_spec(path: Path) -> PhotoPreprocess:
     is the one whose inputs are equal. Raise PackageError if none is.
     """
     transformers = import_transformers()
-    is_old = int(transformers.__version__.partition(".")[0]) < 5
-    backend: dict[str, Any] = {"use_fast": False} if is_old else {"backend": "pil"}
     try:
         processor = transformers.AutoImageProcessor.from_pretrained(
-            path, local_files_only=True, trust_remote_code=False, **backend
+            path, local_files_only=True, trust_remote_code=False
         )
         images = [_draw(size) for size in _SIZES]
         with warnings.catch_warnings(action="ignore"):
@@ -209,14 +207,16 @@ def _candidates(processor: Any, crop: tuple[int, int]) -> Iterator[PhotoPreproce
     ]
     if not _get(processor, "do_resize", True):
         resizes = [None]
-    for resize, offset_or_none in product(resizes, {offset, 0.0}):
+    powers = (1, 2) if _get(processor, "include_top", False) else (1,)  # EfficientNet's, twice
+    for resize, offset_or_none, power in product(resizes, {offset, 0.0}, powers):
         fields = {
             "resize": resize,
             "crop": crop,
             "interpolation": _INTERPOLATIONS.get(int(_get(processor, "resample", 2)), "bilinear"),
+            "crop_rounding": "down",
             "color": color,
             "mean": tuple((mean + offset_or_none) / scale),
-            "std": tuple(std / scale),
+            "std": tuple(std**power / scale),
         }
         try:
             yield PhotoPreprocess.model_validate(fields)

@@ -1,0 +1,127 @@
+"""Models of torchvision, timm and transformers give the probabilities of their framework.
+
+timm and transformers are installed into an environment of their own, beside the torch of this one.
+"""
+
+import json
+import re
+import subprocess
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from tests.conftest import ROOT
+from tests.extended.torch_kinds import HUGGINGFACE, compare
+from training.package.kinds.torch_file import read_tensors
+from training.package.model_spec import PackageError
+
+TORCHVISION = (
+    "alexnet", "convnext_tiny", "densenet121", "efficientnet_b0", "efficientnet_v2_s", "googlenet",
+    "inception_v3", "maxvit_t", "mnasnet0_5", "mobilenet_v2", "mobilenet_v3_small",
+    "regnet_x_400mf", "regnet_y_400mf", "resnet18", "resnext50_32x4d", "shufflenet_v2_x0_5",
+    "squeezenet1_0", "swin_t", "swin_v2_t", "vgg11_bn", "vit_b_32", "wide_resnet50_2",
+)  # fmt: skip
+TIMM = (
+    "resnet18", "mobilenetv3_small_050", "vit_tiny_patch16_224", "deit_tiny_distilled_patch16_224",
+    "convnext_atto", "efficientnet_b0", "tf_efficientnet_lite0", "swin_tiny_patch4_window7_224",
+    "hub:resnet18", "hub:convnext_atto", "mobilevit_xxs", "ghostnet_050",
+)  # fmt: skip
+MAX_DIFFERENCE = 1e-3  # of a probability
+MAX_INPUT_DIFFERENCE = 5e-3  # mean; image processors round the edges of a crop in another way
+
+
+@pytest.fixture(scope="module")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python with timm and transformers, and with the packages of this environment."""
+    folder = tmp_path_factory.mktemp("frameworks")
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    ours = [path for path in sys.path if path.endswith("-packages")]
+    (packages / "base.pth").write_text("\n".join(ours))
+    requirements = ROOT / "requirements" / "foreign-networks.txt"
+    pip: list[Any] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "-r", requirements], check=True)
+    return folder / "bin" / "python"
+
+
+def check(outcome: dict[str, Any]) -> None:
+    assert outcome["probability"] <= MAX_DIFFERENCE
+    assert outcome["input"] <= MAX_INPUT_DIFFERENCE
+
+
+def run(python: Path, folder: Path, family: str, name: str) -> dict[str, Any]:
+    command: list[Any] = [python, "-m", "tests.extended.torch_kinds", folder, family, name]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    outcome: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return outcome
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_torchvision(tmp_path: Path, name: str) -> None:
+    outcome = compare(tmp_path, "torchvision", name)
+    check(outcome)
+    assert outcome["provenance"]["preprocess"] == f"assumed: torchvision's transforms of {name}"
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_timm(tmp_path: Path, python: Path, name: str) -> None:
+    outcome = run(python, tmp_path, "timm", name)
+    check(outcome)
+    if name.startswith("hub:"):
+        assert outcome["labels"][1] == "label 1"
+        assert "config.json" in outcome["provenance"]["preprocess"]
+
+
+@pytest.mark.parametrize("name", HUGGINGFACE)
+def test_transformers(tmp_path: Path, python: Path, name: str) -> None:
+    outcome = run(python, tmp_path, "huggingface", name)
+    check(outcome)
+    assert outcome["labels"][1] == "label 1"
+    assert outcome["provenance"]["preprocess"] == "preprocessor_config.json"
+
+
+def make_network() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)).eval()
+
+
+def save_script(path: Path) -> None:
+    with warnings.catch_warnings(action="ignore"):
+        torch.jit.save(torch.jit.trace(make_network(), torch.zeros(1, 3, 32, 32)), path)
+
+
+def save_program(path: Path) -> None:
+    torch.export.save(torch.export.export(make_network(), (torch.zeros(1, 3, 32, 32),)), path)
+
+
+def save_network(path: Path) -> None:
+    torch.save({"model": make_network()}, path)
+
+
+@pytest.mark.parametrize("save", [save_script, save_program, save_network])
+def test_lines_of_a_refusal_work(tmp_path: Path, save: Callable[[Path], None]) -> None:
+    path = tmp_path / "it's.pt2"
+    save(path)
+    with pytest.raises(PackageError) as error:
+        read_tensors(path, "pets")
+    recipe = re.search(
+        r"python - <<'END'\n(.*?)\n\s*END\n(.*?)\n?with|$", f"{error.value}\nwith", re.S
+    )
+    assert recipe is not None
+    code = "\n".join(line.strip() for line in recipe[1].splitlines()).replace("224", "32")
+    command = [sys.executable, "-W", "ignore", "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    package = [*recipe[2].split()[1:], "--preprocess", "imagenet"]
+    done = subprocess.run(
+        [sys.executable, *package, "--out", str(tmp_path)],
+        cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "pets" / "manifest.json").is_file()
