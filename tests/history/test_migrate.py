@@ -45,7 +45,7 @@ def test_migrations_create_the_tables_of_the_code(url: str, tmp_path: Path) -> N
 def test_feedback_of_an_older_database_is_kept(url: str, tmp_path: Path) -> None:
     engine = database.open_engine(url, tmp_path)
     record = make_record()
-    newer = {"thumbnail", "width", "height", "brightness"}
+    newer = {"thumbnail", "width", "height", "brightness", "labels"}
     columns = {name: value for name, value in record.items() if name not in newer}
     feedback = {"correction": "1", "corrected_at": record["time"]}
     with engine.begin() as connection:

@@ -1,5 +1,6 @@
 """Binary and multi-label models through the API, on tiny networks in ONNX Runtime."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,10 @@ from starlette.testclient import TestClient
 
 from backend.api.schemas.classify import Classification
 from backend.api.schemas.history import StoredClassification
+from backend.app import create_app
 from calibration.sigmoid import sigmoid
 from client.parsing import parse_classification, parse_models
-from tests.fake_models import LOCALHOST, settings_for
+from tests.fake_models import LOCALHOST, settings_for, wait_until_ready
 from tests.sigmoid_models import COLORS, color, logits, write_model
 
 CALIBRATION: dict[str, Any] = {
@@ -25,13 +27,12 @@ CALIBRATION: dict[str, Any] = {
 
 
 def serve(models_dir: Path, **settings: Any) -> TestClient:
-    from backend.app import create_app
-
     return TestClient(create_app(settings_for(models_dir, **settings)), base_url=LOCALHOST)
 
 
 def classify(client: TestClient, image: bytes, **query: Any) -> dict[str, Any]:
-    response = client.post("/classify", content=image, params=query)
+    headers = {"Content-Type": "image/png"}
+    response = client.post("/classify", content=image, params=query, headers=headers)
     assert response.status_code == 200, response.text
     fields: dict[str, Any] = response.json()
     return fields
@@ -40,7 +41,10 @@ def classify(client: TestClient, image: bytes, **query: Any) -> dict[str, Any]:
 @pytest.fixture
 def client(tmp_path: Path) -> Iterator[TestClient]:
     write_model(tmp_path / "models", calibration=CALIBRATION)
-    with serve(tmp_path / "models", history=True) as client:
+    with serve(tmp_path / "models", history=True, history_open=True) as client:
+        wait_until_ready(client)
+        while client.get("/history").status_code == 503:  # until the database is open
+            time.sleep(0.01)
         yield client
 
 
