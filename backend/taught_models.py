@@ -16,10 +16,11 @@ from weakref import ref
 from backend.inference.errors import ModelNotReadyError
 from backend.inference.head_classifier import AnyClassifier
 from backend.registry.errors import InvalidModelError, StoreUnavailableError
-from backend.registry.index import Index, ModelRecord, VersionRecord
+from backend.registry.index import Index, ModelRecord, ShadowRecord, VersionRecord
 from backend.registry.registry import Registry
 from backend.served_model import ServedModel
 from backend.sources.address import Address
+from backend.sources.wakeup import Wakeup
 
 log = logging.getLogger("prism.catalog")
 
@@ -43,12 +44,14 @@ class TaughtModels:
 
     def __init__(self, registry: Registry, create: Create, reserved: Collection[str]) -> None:
         self.registry: Final = registry
+        self.wakeup: Final = Wakeup()
         self._create = create
         self._reserved = reserved
         self._index: Index | None = None  # None until the store is read
         self._applied = ""  # revision of the index whose active versions are served
         self._active: dict[str, tuple[VersionRecord, ServedModel]] = {}
         self._others: OrderedDict[str, tuple[VersionRecord, ServedModel]] = OrderedDict()  # by ID
+        self._shadows: dict[str, tuple[ShadowRecord, VersionRecord]] = {}  # those of the index
         self._lock = asyncio.Lock()
         self._retry_at: float | None = None
         self._retry_seconds = _RETRY_SECONDS
@@ -81,6 +84,14 @@ class TaughtModels:
             return active[1] if record and active else None
         return self._get_other(name, record)
 
+    def find_shadow(self, name: str) -> tuple[ShadowRecord, ServedModel] | None:
+        """Return the shadow of a model, and its version, which may still be loading; else None."""
+        if name not in self._shadows:
+            return None
+        shadow, record = self._shadows[name]
+        _, model = self._others.get(record.id, (record, None))
+        return (shadow, model) if model and model.state != "failed" else None
+
     def describe_versions(self, name: str) -> str:
         """Return for an error message how to name a version of a model; "" if it has none."""
         model = self._index.models.get(name) if self._index else None
@@ -98,7 +109,10 @@ class TaughtModels:
                 self._register(name, record)
 
     async def run(self) -> None:
-        """Serve what the registry contains, and apply its changes. This does not return."""
+        """Serve what the registry contains, and apply its changes. This does not return.
+
+        A wakeup also tries failed versions at once.
+        """
         await asyncio.to_thread(self.registry.remove_orphans)
         is_first = True
         while True:
@@ -112,7 +126,8 @@ class TaughtModels:
             except Exception:
                 log.exception("the taught models could not be updated")
                 seconds = _RETRY_SECONDS
-            await asyncio.sleep(seconds)
+            if await self.wakeup.sleep(seconds) and self._retry_at is not None:
+                self._retry_at = 0.0
 
     async def refresh(self, *, load: bool = True) -> None:
         """Apply the changes of the registry since the last call; raise StoreUnavailableError.
@@ -126,6 +141,11 @@ class TaughtModels:
             if polled is None:
                 return
             self._index, revision = index, _ = polled
+            self._shadows = {
+                name: (model.shadow, record)
+                for name, model in index.models.items()
+                if model.shadow and (record := model.shadow_record) and name not in self._reserved
+            }
             for name in list(self._active):
                 if index.models.get(name, ModelRecord()).active is None:
                     self._retire(self._active.pop(name)[1])
@@ -135,6 +155,8 @@ class TaughtModels:
                 record = model.find(model.active)
                 if record and name not in self._reserved:
                     has_failed |= not await self._activate(name, record, load=load)
+            for name, (_, record) in self._shadows.items():
+                has_failed |= not await self._load_shadow(name, record, load=load)
             self._schedule_retry(has_failed=has_failed)
             ids = {record.id for record in index.records()}
             for id in [id for id in self._others if id not in ids]:  # noqa: A001
@@ -204,6 +226,20 @@ class TaughtModels:
         log.info("%s: version %d is active", name, record.version)
         return True
 
+    async def _load_shadow(self, name: str, record: VersionRecord, *, load: bool) -> bool:
+        """Serve the shadow of a model; return whether it can be loaded."""
+        _, model = self._others.get(record.id, (record, None))
+        if model is None or model.state == "failed":
+            model = self._create(name, str(record.version))
+            self._others[record.id] = record, model
+            await self._start(model, record, load=load)
+        elif load:
+            await model.finish_loading()
+        if model.state == "failed":
+            log.error("%s: the shadow %d is not used: %s", name, record.version, model.error)
+            return False
+        return True
+
     def _get_other(self, name: str, record: VersionRecord) -> ServedModel:
         """Return a version that is not active; start to load it if it is not loaded."""
         entry = self._others.pop(record.id, None)
@@ -211,11 +247,15 @@ class TaughtModels:
             entry = record, self._create(name, str(record.version))
             self._run(self._start(entry[1], record))
         self._others[record.id] = entry
-        limit = self.registry.max_active_bytes // 4
-        while sum(record.bytes for record, _ in self._others.values()) > limit:
-            if len(self._others) == 1:
+        # The registry bounds the bytes of shadows, which are not dropped.
+        shadows = {record.id for _, record in self._shadows.values()}
+        others = [record for record, _ in self._others.values() if record.id not in shadows]
+        size = sum(each.bytes for each in others)
+        for oldest in others[:-1]:  # not asked for longest
+            if size <= self.registry.max_active_bytes // 4:
                 break
-            self._retire(self._others.popitem(last=False)[1][1])  # not asked for longest
+            self._retire(self._others.pop(oldest.id)[1])
+            size -= oldest.bytes
         return entry[1]
 
     async def _start(self, model: ServedModel, record: VersionRecord, *, load: bool = True) -> None:

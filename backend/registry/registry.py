@@ -1,4 +1,4 @@
-"""Numbered versions of taught models: add, activate, delete.
+"""Numbered versions of taught models: add, activate, shadow, delete.
 
 A change is a compare-and-swap of the index: it is read, changed and written, and read again if
 another process was faster. Files are stored before the index mentions them, and removed afterwards.
@@ -106,6 +106,23 @@ class Registry:
             return changed
 
         return self._change(change).get(name, version)
+
+    def set_shadow(self, name: str, version: int, share: float) -> None:
+        """Make a version the shadow of its model, for a share of its images in (0, 1].
+
+        Raise UnknownVersionError, ActiveVersionError, StoreFullError and StoreUnavailableError.
+        """
+
+        def change(index: Index) -> Index:
+            changed = index.set_shadow(name, version, share)
+            self._require_memory(changed)
+            return changed
+
+        self._change(change)
+
+    def remove_shadow(self, name: str) -> None:
+        """End the shadow of a model, if it has one; raise StoreUnavailableError."""
+        self._change(lambda index: index.remove_shadow(name))
 
     def delete_version(self, name: str, version: int) -> None:
         """Delete a version and its files.
