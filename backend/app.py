@@ -137,7 +137,10 @@ def create_app(
             registry=taught,
         )
         models_folder = ModelsFolder(
-            partial(find_folders, settings.models_dir, settings.models, addresses), catalog.replace
+            partial(find_folders, settings.models_dir, settings.models, addresses),
+            catalog.replace,
+            None if settings.models else catalog.remove,
+            known=addresses,
         )
         poller = SourcePoller(addresses, resolver, catalog.replace, settings.source_poll)
         if catalog.taught and not taught.is_remote:  # a bucket may take long: it is read later
@@ -145,7 +148,9 @@ def create_app(
                 await catalog.taught.read()
         app_history = _create_history(settings, reader)
         drift_monitor = (
-            DriftMonitor(lambda: app_history.store, counts.set_drift) if app_history else None
+            DriftMonitor(lambda: app_history.store, catalog, counts.set_drift)
+            if app_history
+            else None
         )
 
         async def follow_registry() -> None:
@@ -166,6 +171,12 @@ def create_app(
                 if settings.measure:
                     group.create_task(catalog.measure(settings.data_dir / "plans"))
 
+        def reload() -> None:
+            log.info("reading the models again")
+            for follower in (models_folder, poller, catalog.taught):
+                if follower is not None:
+                    follower.wakeup.set()
+
         async def load_or_fail() -> None:
             try:
                 await load()
@@ -183,6 +194,7 @@ def create_app(
                 history=app_history,
                 drift_monitor=drift_monitor,
                 image_reader=reader,
+                reload=reload,
             )
         finally:
             for task in background:

@@ -1,6 +1,7 @@
 """Dependencies and query parameters of the routes."""
 
 import time
+from collections.abc import Callable
 from typing import Annotated, Any, Final, TypedDict
 
 from fastapi import Depends, Query, Request
@@ -21,7 +22,7 @@ DEFAULT_COVERAGE: Final = 0.95
 
 
 class AppState(TypedDict):
-    """State that the lifespan yields."""
+    """State that the lifespan yields. `reload` reads the models again."""
 
     catalog: Catalog
     settings: Settings
@@ -29,6 +30,7 @@ class AppState(TypedDict):
     history: History | None
     drift_monitor: DriftMonitor | None
     image_reader: ImageReader
+    reload: Callable[[], None]
 
 
 def _from_state(name: str) -> Any:
