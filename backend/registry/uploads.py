@@ -111,10 +111,16 @@ def _check_labels(labels: object) -> None:
         )
     for label in labels:
         _check_text("labels", label, MAX_LABEL_LENGTH)
-        if not label or label != label.strip():
+        if not _visible(label) or label != label.strip():
             raise InvalidModelError("A label is empty, or begins or ends with a space.")
-    if len(set(labels)) < len(labels):
-        raise InvalidModelError("Two labels are the same.")
+    if len({_visible(label) for label in labels}) < len(labels):
+        raise InvalidModelError("Two labels are the same, or look the same.")
+
+
+def _visible(label: str) -> str:
+    """Return what distinguishes a label for its readers: without invisible characters."""
+    shown = (each for each in label if unicodedata.category(each) != "Cf")
+    return unicodedata.normalize("NFC", "".join(shown)).strip()
 
 
 def _check_text(field: str, text: str, max_length: int) -> None:
