@@ -103,7 +103,7 @@ def test_page_is_accessible(visit: Visit, scheme: str) -> None:
     page = visit("/teach", scheme=scheme)
     expect_accessible(page)
     teach_example(page)
-    main(page).get_by_role("button", name="One").first.click()
+    main(page).get_by_role("button", name="One", exact=True).click()
     expect(main(page).get_by_role("heading", name="One: ")).to_be_visible()
     expect_accessible(page)
 
