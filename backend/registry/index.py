@@ -61,6 +61,7 @@ class ModelRecord(BaseModel):
 
     versions: tuple[VersionRecord, ...] = ()
     active: int | None = None
+    previous: int | None = Field(None, description="the version that was active before")
     shadow: ShadowRecord | None = None  # never of the active version
     next: int = Field(1, ge=1, description="number of the next version")
 
@@ -128,12 +129,8 @@ class Index(BaseModel):
             raise StoreFullError(f"The model has {MAX_VERSIONS:,} versions. Delete some first.")
         created = datetime.now(UTC).replace(microsecond=0)
         record = VersionRecord(version=model.next, created=created, **dict(new))
-        return self._replace(
-            name,
-            versions=(*model.versions, record),
-            active=record.version if activate else model.active,
-            next=model.next + 1,
-        )
+        added = self._replace(name, versions=(*model.versions, record), next=model.next + 1)
+        return added.activate(name, record.version) if activate else added
 
     def activate(self, name: str, version: int) -> "Index":
         """Make a version the active one; if it was the shadow, that ends.
@@ -141,7 +138,11 @@ class Index(BaseModel):
         Raise UnknownVersionError.
         """
         self.get(name, version)
-        return self._replace(name, active=version, shadow=self._other_shadow(name, version))
+        model = self.models[name]
+        previous = model.previous if model.active == version else model.active
+        return self._replace(
+            name, active=version, previous=previous, shadow=self._other_shadow(name, version)
+        )
 
     def set_shadow(self, name: str, version: int, share: float) -> "Index":
         """Make a version the shadow; if it already is, only change its share.
@@ -173,7 +174,13 @@ class Index(BaseModel):
                 f"Version {version} is active. Activate another version first, or delete the model."
             )
         versions = tuple(each for each in model.versions if each.version != version)
-        return self._replace(name, versions=versions, shadow=self._other_shadow(name, version))
+        previous = None if model.previous == version else model.previous
+        return self._replace(
+            name,
+            versions=versions,
+            previous=previous,
+            shadow=self._other_shadow(name, version),
+        )
 
     def remove_model(self, name: str) -> "Index":
         """Remove a model with all its versions."""
