@@ -44,7 +44,7 @@ def build(
     """Return the content of the files of a model."""
     tensors = {"weight": head.weight, "bias": head.bias}
     if calibration.ood_method == "feature_distance":
-        tensors["centers"] = head.centers
+        tensors |= {"centers": head.centers, "origin": head.origin}
     content = save(tensors)
     text = render_card(name, title, backbone, calibration, report, created)
     metrics = {

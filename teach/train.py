@@ -11,7 +11,7 @@ from calibration import apply, fit
 from calibration.apply import Calibration
 from evaluation.intervals import wilson
 from teach import background, head, model_folder, ood, warnings
-from teach.cross_validation import HeldOut, cross_validate, find_unlike
+from teach.cross_validation import HeldOut, cross_validate
 from teach.dataset import Dataset, embed_examples
 from teach.errors import TeachCancelled
 from teach.ood import OodScore
@@ -76,18 +76,9 @@ def train(
     # Threads cost more than they save for matrices of this size, above all on a busy machine.
     with threadpool_limits(1):
         images = data.features, data.truth, classes
-        is_unlike = find_unlike(
-            *images, others, data.none_index, lambda share: report_validation(0.5 * share)
-        )
-        held_out = cross_validate(
-            *images,
-            others,
-            data.none_index,
-            lambda share: report_validation(0.5 + 0.5 * share),
-            is_trained=is_unlike,
-        )
+        held_out = cross_validate(*images, others, data.none_index, report_validation)
         report_validation(1)
-        trained = head.fit(*images, others[is_unlike], data.none_index)
+        trained = head.fit(*images, others, data.none_index)
     score = ood.choose(held_out, data.truth != (-1 if data.none_index is None else data.none_index))
     calibration = _calibrate(data, held_out, score)
     seconds = {
