@@ -9,6 +9,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from weakref import ref
@@ -18,6 +19,7 @@ from backend.inference.head_classifier import AnyClassifier
 from backend.registry.errors import InvalidModelError, StoreUnavailableError
 from backend.registry.index import Index, ModelRecord, ShadowRecord, VersionRecord
 from backend.registry.registry import Registry
+from backend.registry.storage import NO_INDEX
 from backend.served_model import ServedModel
 from backend.sources.address import Address
 from backend.sources.wakeup import Wakeup
@@ -92,6 +94,18 @@ class TaughtModels:
         _, model = self._others.get(record.id, (record, None))
         return (shadow, model) if model and model.state != "failed" else None
 
+    def latest_version(self, name: str) -> str | None:
+        """Return the newest version of a model, which need not be active; None if there is none."""
+        model = self._index.models.get(name) if self._index else None
+        latest = model.latest if model and name not in self._reserved else None
+        return str(latest.version) if latest else None
+
+    def created(self, name: str, version: str) -> datetime | None:
+        """Return when a version of a model was added; None if there is no such version."""
+        model = self._index.models.get(name) if self._index else None
+        record = _find(model, version) if model and name not in self._reserved else None
+        return record.created if record else None
+
     def describe_versions(self, name: str) -> str:
         """Return for an error message how to name a version of a model; "" if it has none."""
         model = self._index.models.get(name) if self._index else None
@@ -140,6 +154,8 @@ class TaughtModels:
             polled = await asyncio.to_thread(self.registry.poll, self._applied)
             if polled is None:
                 return
+            if polled[1] == NO_INDEX and self._active:  # a store with models always has an index
+                raise StoreUnavailableError("The index of the model store is missing.")
             self._index, revision = index, _ = polled
             self._shadows = {
                 name: (model.shadow, record)

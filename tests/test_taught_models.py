@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from backend.inference.classifier import Classifier
 from backend.inference.errors import ArtifactError, ModelNotReadyError, UnknownModelError
 from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes.fake_runtime import FakeRuntime
-from backend.registry.errors import InvalidModelError
+from backend.registry.errors import InvalidModelError, StoreUnavailableError
 from backend.registry.index import NewVersion
 from backend.registry.registry import Registry
 from backend.registry.storage import FolderStorage
@@ -223,6 +224,20 @@ async def test_deleted_model_is_no_longer_served(
     await taught(catalog).refresh()
     with pytest.raises(UnknownModelError):
         catalog.get("bugs")
+
+
+async def test_models_stay_if_the_store_is_emptied(
+    catalog: Catalog, add: Callable[..., int], tmp_path: Path
+) -> None:
+    add("first")
+    await taught(catalog).refresh()
+    shutil.rmtree(tmp_path / "registry")
+    with pytest.raises(StoreUnavailableError, match="missing"):
+        await taught(catalog).refresh()
+    assert await title(catalog) == "first"
+    assert add("second") == 1
+    await taught(catalog).refresh()
+    assert await title(catalog) == "second"
 
 
 async def test_every_version_can_be_named(catalog: Catalog, add: Callable[..., int]) -> None:
