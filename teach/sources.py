@@ -9,8 +9,9 @@ from calibration.apply import NONE_OF_THESE
 from evaluation.sources import open_source
 from evaluation.sources.base import Item, Source
 from evaluation.types import Sample
-from teach.dataset import MAX_IMAGES, check_counts, clean_label
+from teach.dataset import check_counts, clean_label
 from teach.errors import TeachError
+from teach.limits import MAX_IMAGES
 from teach.types import Example
 
 # The folder of a history export, or of a user, with images of none of the classes.

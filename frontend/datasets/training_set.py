@@ -15,12 +15,10 @@ from frontend.datasets.dataset import Dataset
 from frontend.service.predictions import ImageFile
 from frontend.state import memory
 from frontend.ui.formatting import megabytes
+from teach.limits import MAX_CLASSES, MAX_LABEL, MIN_CLASSES, MIN_IMAGES
 
-MIN_CLASSES, MAX_CLASSES = 2, 100
-MIN_IMAGES: Final = 2  # of each class
-MAX_IMAGES: Final = 5_000  # of all classes
+MAX_IMAGES: Final = 5_000  # of all classes; fewer than teach.limits.MAX_IMAGES: pages keep them
 MAX_BYTES: Final = 500_000_000  # of all images; less in a small container
-MAX_LABEL: Final = 100  # characters
 CACHED_THUMBNAILS: Final = 512
 
 

@@ -4,9 +4,6 @@ The interface of the pages to the package `teach`, which is imported only when a
 scikit-learn takes a second to import.
 """
 
-import io
-import json
-import zipfile
 from collections.abc import Iterator, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,13 +13,13 @@ from frontend.service.model_choice import AUTO
 from frontend.service.predictions import ImageFile
 from frontend.state.jobs import Job
 from frontend.ui.alerts import Problem
+from teach.limits import NAME_PATTERN as NAME_PATTERN
 
 if TYPE_CHECKING:
     from teach.types import TaughtModel
 
-NONE_OF_THESE: Final = "None of these"  # teach.types.NONE_OF_THESE
+NONE_OF_THESE: Final = "None of these"  # calibration.apply.NONE_OF_THESE
 BACKBONE: Final = "photos"
-NAME_PATTERN: Final = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 STEPS: Final = 1000  # of the progress
 
 Cache = MutableMapping[str, Any]  # features by the SHA-256 of the image file
@@ -112,13 +109,6 @@ def accuracy(version: ModelVersion) -> float | None:
 
 def zip_folder(name: str, model: "TaughtModel") -> bytes:
     """Return the model folder as a zip."""
-    files = {
-        "manifest.json": json.dumps(model.manifest, indent=2, ensure_ascii=False).encode(),
-        "head.safetensors": model.head,
-        "README.md": model.card.encode(),
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file, content in files.items():
-            archive.writestr(f"{name}/{file}", content)
-    return buffer.getvalue()
+    from teach.model_folder import pack
+
+    return pack(model, name)
