@@ -11,9 +11,10 @@ nothing changes, the expected evidence is therefore at most the number of days p
 a million values, and the expected time until it reaches d is hardly less than d days, at any
 traffic, however often it is read.
 
-Values that follow each other are seldom independent: a person sends several images. Five
-consecutive ones are one bet, whose gain is the sum of theirs, so that their dependence cannot
-multiply, and the sampling error of the reference is estimated from the means of batches.
+Values that follow each other are seldom independent: a person sends several images. Ten consecutive
+ones are one bet, whose gain is the sum of theirs, so that their dependence cannot multiply; up to
+50, if batches of the reference differ more from each other than independent values would. The
+sampling error of the reference is estimated from the same batches.
 
 Sources: J. Shin, A. Ramdas, A. Rinaldo, "E-detectors: a nonparametric framework for sequential
 change detection" (2022) for sums of bets; V. Vovk et al., "Retrain or not retrain: conformal test
@@ -38,10 +39,11 @@ Bet = Callable[[Numbers, Numbers, Numbers], Numbers]
 MAX_REFERENCE: Final = 2000  # values; the reference grows up to this size
 DELAY: Final = 500  # values that are not yet part of it: a change is to be found among them
 
-_BLOCK: Final = 10  # consecutive values that are one bet
-_STAKES: Final = (0.03, 0.09)  # of the capital per value; less than 1 / _BLOCK
+_BLOCK: Final = 10  # consecutive values that are one bet, if they are independent
+_MAX_BLOCK: Final = 50
+_STAKES: Final = (0.4, 0.95)  # of the capital, for a block
 _TAILS: Final = (0.02, 0.07, 0.2)  # shares of the ranks that a bet expects values in
-_STANDARD_ERRORS: Final = 2.5  # of a share in the reference
+_STANDARD_ERRORS: Final = 2.0  # of a share in the reference
 _GROWTH: Final = 10  # the reference grows by a tenth at a time
 _CHUNK: Final = 500  # values per step
 _WINDOW: Final = 100  # values from whose frequencies the next ones are predicted
@@ -77,18 +79,20 @@ def find_changes(
     known = min(minimum, len(values))
     reference = bounds = np.zeros(0)
     capital: Numbers | None = None
-    begin = minimum
+    begin, block = minimum, _BLOCK
     while begin < len(values):
         if not alarms or not len(reference):
             known = min(max(begin - DELAY, minimum), MAX_REFERENCE)
             reference = np.sort(values[:known])
-            bounds = _upper_bounds(bet(reference, values[:0], values[:known]))
-        step = min(max(begin // _GROWTH // _BLOCK, 1) * _BLOCK, _CHUNK)
+            gains = bet(reference, values[:0], values[:known])
+            bounds = _upper_bounds(gains)
+            block = _block_size(gains) if begin == minimum else block
+        step = min(max(begin // _GROWTH // block, 1) * block, _CHUNK // block * block)
         end = min(begin + step, len(values))
-        blocks = np.arange(0, end - begin, _BLOCK)
+        blocks = np.arange(0, end - begin, block)
         before = values[max(begin - _WINDOW - _SKIPPED, 0) : begin]
         excess = np.add.reduceat(bet(reference, before, values[begin:end]) / bounds - 1, blocks)
-        gains = np.log(np.hstack([1 + stake * excess for stake in _STAKES]))
+        gains = np.log(np.hstack([1 + stake / block * excess for stake in _STAKES]))
         starts = np.log(np.add.reduceat(weights[begin - minimum : end - minimum], blocks))
         first = 0
         while first < len(blocks):
@@ -101,10 +105,10 @@ def find_changes(
             capital = sums[used - 1]
             first += used
             if len(reached):
-                alarms.append(min(begin + first * _BLOCK, end) - 1 - minimum)
+                alarms.append(min(begin + first * block, end) - 1 - minimum)
                 capital = None
         begin = end
-    evidence = np.repeat(np.concatenate(parts), _BLOCK) if parts else np.zeros(0)
+    evidence = np.repeat(np.concatenate(parts), block) if parts else np.zeros(0)
     return Evidence(evidence[: max(len(values) - minimum, 0)], tuple(alarms), known)
 
 
@@ -179,16 +183,27 @@ def _upper_bounds(gains: Numbers) -> Numbers:
     """Return what the true mean of each bet's `gains` (n, bets) in the reference hardly exceeds.
 
     Without it, an accidental difference of the reference would become evidence in the long run.
-    The standard error is that of independent values, or of the means of batches if it is larger.
     """
+    independent, batched = _standard_errors(gains)
+    return 1 + _STANDARD_ERRORS * np.maximum(independent, batched)
+
+
+def _block_size(gains: Numbers) -> int:
+    """Return how many consecutive values are one bet: more if they resemble each other."""
+    independent, batched = _standard_errors(gains)
+    varies = independent > 0
+    if not varies.any():
+        return _BLOCK
+    effect = float(np.mean((batched[varies] / independent[varies]) ** 2))  # the design effect
+    return min(max(int(np.ceil(effect / 2)), 1) * _BLOCK, _MAX_BLOCK)
+
+
+def _standard_errors(gains: Numbers) -> tuple[Numbers, Numbers]:
+    """Return those of the means (bets,) if values are independent, and of means of batches."""
     size = len(gains)
     length = int(np.sqrt(size))
     batches = gains[: size // length * length].reshape(size // length, length, -1).mean(axis=1)
-    errors = np.maximum(
-        gains.std(axis=0) / np.sqrt(size),
-        batches.std(axis=0, ddof=1) / np.sqrt(len(batches)),
-    )
-    return 1 + _STANDARD_ERRORS * errors
+    return gains.std(axis=0) / np.sqrt(size), batches.std(axis=0, ddof=1) / np.sqrt(len(batches))
 
 
 def _members(values: Numbers, labels: Numbers) -> NDArray[np.bool_]:

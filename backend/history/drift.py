@@ -20,6 +20,7 @@ MAX_IMAGES: Final = 5000  # newest images that are tested, besides the reference
 MAX_FEEDBACK: Final = 1000  # newest answers with feedback that are tested, besides the reference
 RECENT: Final = 500  # images whose mean is the value, and whose evidence is an alert
 RECENT_FEEDBACK: Final = 100  # the same for the error rate
+MAX_DAY_IMAGES: Final = 5000  # the means of a day are those of about as many
 MAX_LABELS: Final = 10  # labels whose shares are returned
 ALARM_DAYS: Final = 30  # expected days between two false alarms of a model, at least
 STATISTICS: Final = (
@@ -69,8 +70,6 @@ class LabelSums(NamedTuple):
     brightness_known: int
     pixels: float | None
     pixels_known: int
-    confirmed: int | None
-    reviewed: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +108,7 @@ class LabelShare:
 class Day:
     """Means of the classifications of one day; None where nothing is known.
 
+    Means of more than `MAX_DAY_IMAGES` are those of a random sample of at least as many.
     `out_of_distribution` is the share of images that show none of the model's classes. `labels` are
     the numbers of the most frequent predictions. `accuracy` is that of the answers with feedback,
     with Wilson's interval of 95%.
@@ -214,11 +214,13 @@ def usual_coverage(observations: Sequence[Observation]) -> float | None:
     return counts.most_common(1)[0][0] if counts else None
 
 
-def summarize_day(day: str, sums: Sequence[LabelSums]) -> Day:
-    """Return the means of a day, given the sums of each prediction."""
-    confirmed, reviewed = sum(one.confirmed or 0 for one in sums), sum(one.reviewed for one in sums)
+def summarize_day(
+    day: str, images: int, sums: Sequence[LabelSums], reviewed: int, confirmed: int
+) -> Day:
+    """Return the means of a day with `images`, given the sums of a sample by prediction."""
     low, high = wilson(confirmed, reviewed) if reviewed else (None, None)
     frequent = sorted(sums, key=lambda one: (-one.images, one.prediction))[:MAX_LABELS]
+    sampled = sum(one.images for one in sums)
 
     def mean(name: str) -> float | None:
         known = sum(getattr(one, f"{name}_known") for one in sums)
@@ -226,13 +228,13 @@ def summarize_day(day: str, sums: Sequence[LabelSums]) -> Day:
 
     return Day(
         day=day,
-        images=sum(one.images for one in sums),
+        images=images,
         confidence=mean("confidence") or 0.0,
         set_size=mean("set_size"),
         out_of_distribution=mean("out_of_distribution"),
         brightness=mean("brightness"),
         pixels=mean("pixels"),
-        labels={one.prediction: one.images for one in frequent},
+        labels={one.prediction: round(one.images * images / sampled) for one in frequent},
         confirmed=confirmed,
         corrected=reviewed - confirmed,
         accuracy=confirmed / reviewed if reviewed else None,

@@ -1,6 +1,7 @@
 """SQL queries of the history."""
 
 from datetime import datetime
+from math import ceil
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -23,6 +24,7 @@ from sqlalchemy import (
 from backend.history.record import HistoryFilters, first_id
 from backend.history.tables import answers, pictures, shadows
 
+ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"  # digits of ids (Crockford's base 32)
 _HAS_FEEDBACK: Final = answers.c.corrected_at.is_not(None)
 
 
@@ -189,8 +191,22 @@ def newest_query(filters: HistoryFilters, version: str) -> Select[Any]:
     return select(func.max(answers.c.id)).where(answers.c.version == version, *_conditions(filters))
 
 
-def sums_query(filters: HistoryFilters, version: str, coverage: float | None) -> Select[Any]:
-    """Select `LabelSums` of a version, one for each prediction."""
+def day_query(filters: HistoryFilters, version: str) -> Select[Any]:
+    """Select the number of classifications of a version, an index only."""
+    return select(func.count()).where(answers.c.version == version, *_conditions(filters))
+
+
+def feedback_query(filters: HistoryFilters, version: str) -> Select[Any]:
+    """Select the number of answers with feedback, and of those that it confirms."""
+    confirmed = func.coalesce(func.sum(case((_IS_CONFIRMED, 1), else_=0)), 0)
+    conditions = (answers.c.version == version, _HAS_FEEDBACK, *_conditions(filters))
+    return select(func.count(), confirmed).where(*conditions)
+
+
+def sums_query(
+    filters: HistoryFilters, version: str, coverage: float | None, share: float
+) -> Select[Any]:
+    """Select `LabelSums` of about a random `share` of a version, one for each prediction."""
     rejected = answers.c.in_distribution
     known = (
         answers.c.confidence,
@@ -198,12 +214,15 @@ def sums_query(filters: HistoryFilters, version: str, coverage: float | None) ->
         case((rejected.is_(False), 1), (rejected.is_(True), 0)),
         answers.c.brightness,
         cast(answers.c.width, Float) * answers.c.height,
-        case((_HAS_FEEDBACK, case((_IS_CONFIRMED, 1), else_=0))),
     )
     sums = (aggregate(one) for one in known for aggregate in (func.sum, func.count))
+    conditions = [answers.c.version == version, *_conditions(filters)]
+    if share < 1:  # the last digit of an id is random
+        kept = ALPHABET[: max(ceil(share * len(ALPHABET)), 1)]
+        conditions.append(func.substr(answers.c.id, 26).in_(list(kept)))
     return (
         select(answers.c.prediction, func.count(), *sums)
-        .where(answers.c.version == version, *_conditions(filters))
+        .where(*conditions)
         .group_by(answers.c.prediction)
     )
 

@@ -16,13 +16,22 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyErro
 from ulid import ULID
 
 from backend.history import database
-from backend.history.drift import MAX_REFERENCE, Day, LabelSums, Observation, summarize_day
+from backend.history.drift import (
+    MAX_DAY_IMAGES,
+    MAX_REFERENCE,
+    Day,
+    LabelSums,
+    Observation,
+    summarize_day,
+)
 from backend.history.errors import HistoryUnavailableError, NoImageError, UnknownClassificationError
 from backend.history.inserts import make_inserter
 from backend.history.queries import (
     accuracy_query,
     batch_query,
     count_query,
+    day_query,
+    feedback_query,
     image_query,
     newest_query,
     observations_query,
@@ -203,9 +212,12 @@ class Store:
                 day = time.astimezone(zone).date()
                 start = min(datetime.combine(day, datetime.min.time(), zone), time)
                 since = max(start, filters.since or start)
-                query = sums_query(replace(filters, since=since), version, coverage)
+                one_day = replace(filters, since=since)
+                images = connection.scalar(day_query(one_day, version)) or 0
+                query = sums_query(one_day, version, coverage, MAX_DAY_IMAGES / max(images, 1))
                 sums = [LabelSums._make(row) for row in connection.execute(query)]
-                days.append(summarize_day(day.isoformat(), sums))
+                reviewed = connection.execute(feedback_query(one_day, version)).one()
+                days.append(summarize_day(day.isoformat(), images, sums, *map(int, reviewed)))
                 filters = replace(filters, until=start)
         return days
 

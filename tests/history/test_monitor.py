@@ -1,0 +1,56 @@
+"""The drift of the served versions is published, and withdrawn when there is none any more."""
+
+from datetime import UTC, datetime, timedelta
+
+from backend.history.drift import Drift
+from backend.history.monitor import DriftMonitor
+from backend.history.store import Store
+from tests.history.records import NOON, make_record
+
+
+class FakeVersions:
+    """The served versions, and when they were added."""
+
+    def __init__(self) -> None:
+        self.active: dict[str, str] = {}
+        self.added = datetime(2020, 1, 1, tzinfo=UTC)
+
+    def active_version(self, name: str) -> str | None:
+        return self.active.get(name)
+
+    def created(self, name: str, version: str) -> datetime | None:
+        return self.added
+
+
+def run(monitor: DriftMonitor, *models: str) -> None:
+    monitor._next_start = 0
+    monitor.refresh(models)
+    monitor.wait()
+
+
+def test_images_of_the_served_version_since_it_was_added_are_tested(store: Store) -> None:
+    published: dict[str, Drift | None] = {}
+    versions = FakeVersions()
+    monitor = DriftMonitor(lambda: store, versions, published.__setitem__)
+    store.add([make_record(NOON + timedelta(days=n)) for n in range(3)])
+    run(monitor, "fake")
+    assert published["fake"] is not None
+    assert published["fake"].images == 3  # version 1 is that of the newest image
+    versions.active["fake"] = "2"
+    run(monitor, "fake")
+    assert published["fake"] is None
+    versions.active["fake"] = "1"
+    versions.added = NOON + timedelta(days=2)  # deleted, and taught again
+    run(monitor, "fake")
+    assert published["fake"] is not None
+    assert published["fake"].images == 1
+
+
+def test_drift_of_a_deleted_model_is_withdrawn(store: Store) -> None:
+    published: dict[str, Drift | None] = {}
+    monitor = DriftMonitor(lambda: store, FakeVersions(), published.__setitem__)
+    store.add([make_record()])
+    run(monitor, "fake")
+    assert published["fake"] is not None
+    run(monitor)
+    assert published == {"fake": None}
