@@ -11,10 +11,10 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
 from teach import head
+from teach.dataset import NEAR_DUPLICATE
 from teach.types import Floats, Indices
 
 FEW_IMAGES: Final = 100  # up to which there are more folds, and several repetitions
-NEAR_DUPLICATE: Final = 0.985  # cosine; different photographs of one class have 0.84 at most
 _MAX_COMPARED: Final = 5_000  # images; all pairs are compared
 
 Split = tuple[Indices, Indices]

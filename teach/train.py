@@ -10,11 +10,12 @@ from threadpoolctl import threadpool_limits
 from calibration import apply, fit
 from calibration.apply import Calibration
 from evaluation.intervals import wilson
-from teach import background, head, model_folder, ood, warnings
+from teach import background, head, model_folder, ood, training_features, warnings
 from teach.cross_validation import HeldOut, cross_validate
 from teach.dataset import Dataset, embed_examples
 from teach.errors import TeachCancelled
 from teach.ood import OodScore
+from teach.training_features import TrainingFeatures
 from teach.types import (
     Backbone,
     Embed,
@@ -41,11 +42,13 @@ def train(
     progress: Progress | None = None,
     is_cancelled: Callable[[], bool] | None = None,
     cache: MutableMapping[str, Floats] | None = None,
+    predecessor: TrainingFeatures | None = None,
 ) -> TaughtModel:
     """Return a model that is trained on all examples, with cross-validated measurements.
 
     `cache` holds features by the SHA-256 of the image file; those of new images are added, so that
-    training again with the same cache takes seconds. Raise TeachError, whose message is for the
+    training again with the same cache takes seconds. The training images of a `predecessor` are
+    used too, unless an example shows the same. Raise TeachError, whose message is for the
     user, if the examples or the name cannot be used, and TeachCancelled soon after `is_cancelled`
     returns true. Exceptions of `embed` are passed on.
     """
@@ -69,6 +72,7 @@ def train(
         cache={} if cache is None else cache,
         progress=report_embedding,
         is_cancelled=should_stop,
+        predecessor=predecessor,
     )
     embedded = time.monotonic()
     others = background.load(backbone)
@@ -91,6 +95,7 @@ def train(
         title=title or name,
         backbone=backbone,
         head=trained,
+        training=training_features.pack(data.features, data.truth),
         calibration=calibration,
         report=report,
         created=datetime.now(UTC),
@@ -136,7 +141,7 @@ def _report(
             probability=float(own[position]),
         )
         for position in np.argsort(own, kind="stable")[:MAX_SUSPECTS]
-        if own[position] < _SUSPECT_PROBABILITY
+        if own[position] < _SUSPECT_PROBABILITY and data.indices[position] >= 0
     ]
     interval = wilson(correct, len(data.truth))
     return Report(

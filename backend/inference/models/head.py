@@ -13,6 +13,7 @@ from backend.inference.types import Floats
 
 MAX_HEAD_BYTES: Final = 16_000_000
 MAX_VALUE: Final = 1e6  # of a tensor; logits could overflow with larger ones
+TRAINING_TENSORS: Final = {"training_features", "training_targets"}  # for a new version; not used
 
 _CENTER_TOLERANCE: Final = 1e-3  # of the L2 norm of a center, which is 1
 
@@ -57,13 +58,14 @@ def read_head(artifact: Artifact) -> Head:
             raise ArtifactError(
                 f"{folder}: {HEAD} has {size:,} bytes, more than {MAX_HEAD_BYTES:,}"
             )
-        tensors = load(artifact.head.read_bytes())
+        content = load(artifact.head.read_bytes())
     except (SafetensorError, OSError, ValueError, KeyError) as error:
         raise ArtifactError(f"{folder}: {HEAD} is damaged, or not a safetensors file") from error
+    tensors = {name: content[name] for name in content.keys() - TRAINING_TENSORS}
     if not {"weight", "bias"} <= tensors.keys() <= {"weight", "bias", "centers", "origin"}:
         raise ArtifactError(
-            f"{folder}: {HEAD} must contain weight and bias, may contain centers and origin, and "
-            "no others"
+            f"{folder}: {HEAD} must contain weight and bias, may contain centers, origin and the "
+            "features of training images, and no others"
         )
     labels = len(manifest.labels)
     shape = tensors["weight"].shape
