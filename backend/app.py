@@ -33,6 +33,7 @@ from backend.api.routes import (
     metrics,
     models,
     registry,
+    shadow,
 )
 from backend.catalog import Catalog, choose_auto, choose_default, discover, find_folders
 from backend.history.history import History
@@ -52,6 +53,7 @@ from backend.registry.storage import FolderStorage, Storage
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from backend.resources.memory import MemoryShares, memory_limit
 from backend.settings import ANY_HOST, Settings
+from backend.shadows import Shadows
 from backend.sources.polling import SourcePoller
 from backend.sources.resolver import ModelResolver
 from backend.telemetry import traces
@@ -152,6 +154,11 @@ def create_app(
             if app_history
             else None
         )
+        shadows = (
+            Shadows(catalog.taught.find_shadow, lambda: app_history.store, catalog.activity)
+            if app_history and catalog.taught
+            else None
+        )
 
         async def follow_registry() -> None:
             await catalog.wait_for_default()  # taught models must not delay it
@@ -193,6 +200,7 @@ def create_app(
                 metrics=counts,
                 history=app_history,
                 drift_monitor=drift_monitor,
+                shadows=shadows,
                 image_reader=reader,
                 reload=reload,
             )
@@ -200,6 +208,8 @@ def create_app(
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
+            if shadows is not None:
+                await shadows.close()
             await catalog.close()
             await asyncio.to_thread(large_images.close)
             if app_history is not None:
@@ -243,6 +253,7 @@ def create_app(
         embed,
         models,
         registry,
+        shadow,
         export,
         history,
         drift,

@@ -180,6 +180,11 @@ class Catalog:
         """
         return self.taught.created(name, version) if self.taught else None
 
+    def activity(self) -> int | None:
+        """Return the number of images so far, of all models; None while some are in flight."""
+        counts = [model.classifier.activity for model in self.models() if model.classifier]
+        return None if None in counts else sum(count or 0 for count in counts)
+
     def is_reserved(self, name: str) -> bool:
         """Return whether a name is `auto` or that of a model of the operator."""
         return name == AUTO or name in self._models
@@ -207,7 +212,7 @@ class Catalog:
         while True:
             name, classifier = await self._to_measure.get()
             if any(model.classifier is classifier for model in self._models.values()):
-                await self._choose_plan(name, partial(classifier.autotune, plans, self._activity))
+                await self._choose_plan(name, partial(classifier.autotune, plans, self.activity))
                 # Networks that were compared and not chosen are freed.
                 await asyncio.to_thread(release_freed_memory)
 
@@ -332,11 +337,6 @@ class Catalog:
             await asyncio.to_thread(step)
         except Exception:
             log.exception("could not choose a plan for %s; it keeps its current one", name)
-
-    def _activity(self) -> int | None:
-        """Return the number of images so far, of all models; None while some are in flight."""
-        counts = [model.classifier.activity for model in self.models() if model.classifier]
-        return None if None in counts else sum(count or 0 for count in counts)
 
 
 def _require_memory(name: str, folder: Path) -> None:

@@ -15,6 +15,7 @@ from backend.history.monitor import DriftMonitor
 from backend.inference.images.image_reader import ImageReader
 from backend.served_model import ServedModel
 from backend.settings import Settings
+from backend.shadows import Shadows
 from backend.telemetry.metrics import Metrics
 from calibration.apply import COVERAGES
 
@@ -29,6 +30,7 @@ class AppState(TypedDict):
     metrics: Metrics
     history: History | None
     drift_monitor: DriftMonitor | None
+    shadows: Shadows | None
     image_reader: ImageReader
     reload: Callable[[], None]
 

@@ -141,7 +141,7 @@ async def put_model(
 )
 async def delete_model(name: OwnNameDep, taught: TaughtDep) -> None:
     """Delete a taught model with all its versions."""
-    await _get_record(taught, name)
+    await get_record(taught, name)
     await asyncio.to_thread(taught.registry.delete_model, name)
     await taught.refresh()
 
@@ -153,7 +153,7 @@ async def delete_model(name: OwnNameDep, taught: TaughtDep) -> None:
 )
 async def list_versions(name: OwnNameDep, taught: TaughtDep) -> ModelVersions:
     """List the versions with who uploaded them, when, why, and their figures."""
-    return model_versions(name, await _get_record(taught, name))
+    return model_versions(name, await get_record(taught, name))
 
 
 @router.post(
@@ -217,7 +217,7 @@ def _parse_manifest(content: bytes) -> object:
         raise InvalidModelError("The manifest is not valid JSON.") from error
 
 
-async def _get_record(taught: TaughtModels, name: str) -> ModelRecord:
+async def get_record(taught: TaughtModels, name: str) -> ModelRecord:
     """Return the versions of a model; raise UnknownModelError if there are none."""
     index = await asyncio.to_thread(taught.registry.read)
     if name not in index.models:

@@ -1,0 +1,269 @@
+"""A shadow classifies a share of the images of its model, and is not returned."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from backend.inference.head_classifier import HeadClassifier
+from tests.api.problems import problem
+from tests.api.routes.test_history import wait_until_open
+from tests.api.routes.test_registry import GREEN, RED, models_dir, serve
+from tests.images import encoded
+from tests.inference.heads import write_backbone
+from tests.registry.heads import form, head, manifest
+
+__all__ = ["models_dir"]
+
+SHADOW = "/models/colors/shadow"
+YELLOW = encoded(Image.new("RGB", (64, 64), (255, 255, 0)))
+# Calls everything green but what is pure red.
+GREENISH = head(bias=np.array([-6, 0], np.float32))
+NOTHING = {"low": None, "high": None, "value": None}
+
+WAIT = 30  # s
+
+
+@pytest.fixture
+def client(models_dir: Path) -> Iterator[TestClient]:
+    """A service with two versions of a model; the first one is active."""
+    with serve(models_dir, history=True, history_open=True) as client:
+        wait_until_open(client)
+        upload(client, models_dir)
+        upload(client, models_dir, GREENISH)
+        yield client
+
+
+def upload(
+    client: TestClient, models_dir: Path, weights: bytes | None = None, **fields: Any
+) -> None:
+    parts = form(manifest(models_dir, **fields), weights)
+    activate = str(weights is None).lower()
+    response = client.put(f"/models/colors?activate={activate}", files=parts)
+    assert response.status_code == 201, response.text
+
+
+def classify(
+    client: TestClient, image: bytes = RED, query: str = "?model=colors"
+) -> dict[str, Any]:
+    response = client.post(f"/classify{query}", files={"file": image})
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def start(client: TestClient, version: int = 2, **fields: Any) -> dict[str, Any]:
+    response = client.put(SHADOW, json={"version": version, **fields})
+    assert response.status_code == 200, response.text
+    body: dict[str, Any] = response.json()
+    return body
+
+
+def compared(client: TestClient, images: int) -> dict[str, Any]:
+    """Return the comparison once it has this number of images."""
+    end = time.monotonic() + WAIT
+    while True:
+        body: dict[str, Any] = client.get(SHADOW).json()
+        assert body["images"] <= images
+        if body["images"] == images:
+            return body
+        assert time.monotonic() < end, body
+        time.sleep(0.05)
+
+
+def test_shadow_is_compared_and_never_returned(client: TestClient) -> None:
+    started = start(client, share=1)
+    assert started.pop("since")
+    assert started == {
+        "model": "colors",
+        "version": 2,
+        "active": 1,
+        "share": 1,
+        "images": 0,
+        "agreement": NOTHING,
+        "confidence": {"active": None, "shadow": None},
+        "milliseconds": {"active": None, "shadow": None},
+        "corrected": {
+            "images": 0,
+            "both_right": 0,
+            "only_active_right": 0,
+            "only_shadow_right": 0,
+            "both_wrong": 0,
+            "p_value": 1,
+        },
+    }
+    answers = [classify(client, image) for image in (RED, GREEN, YELLOW)]
+    assert [each["prediction"] for each in answers] == ["red", "green", "red"]
+    assert {each["model"]["version"] for each in answers} == {"1"}
+    body = compared(client, 3)
+    assert body["agreement"]["value"] == pytest.approx(2 / 3)
+    assert 0 < body["agreement"]["low"] < 2 / 3 < body["agreement"]["high"] < 1
+    assert body["confidence"]["active"] == pytest.approx(answers[0]["confidence"])
+    assert body["confidence"]["shadow"] != body["confidence"]["active"]
+    assert min(body["milliseconds"].values()) > 0
+    assert {each["model"]["version"] for each in client.get("/history").json()["answers"]} == {"1"}
+
+
+def test_feedback_tells_which_version_is_right(client: TestClient) -> None:
+    start(client)
+    for image, correction in ((RED, "red"), (YELLOW, "green"), (YELLOW, "green"), (YELLOW, "red")):
+        id = classify(client, image)["id"]  # noqa: A001
+        assert client.patch(f"/history/{id}", json={"correction": correction}).status_code == 200
+    classify(client)
+    assert compared(client, 5)["corrected"] == {
+        "images": 4,
+        "both_right": 1,
+        "only_active_right": 1,
+        "only_shadow_right": 2,
+        "both_wrong": 0,
+        "p_value": 1,
+    }
+
+
+def test_images_of_a_batch_are_compared(client: TestClient) -> None:
+    start(client)
+    files = [("file", (f"{number}.png", image)) for number, image in enumerate((RED, YELLOW))]
+    response = client.post("/classify/batch?model=colors", files=files)
+    assert response.text.count('"version":"1"') == 2
+    assert compared(client, 2)["agreement"]["value"] == 0.5
+
+
+def test_only_stored_images_of_the_active_version_are_compared(client: TestClient) -> None:
+    start(client)
+    for query in ("?model=colors@1", "?model=colors@2", "?model=colors&store=false", ""):
+        classify(client, RED, query)
+    classify(client)
+    assert compared(client, 1)["images"] == 1
+
+
+def test_share_is_respected(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = iter([0.0, 0.49, 0.5, 0.99])
+    shadows = client.app_state["shadows"]
+    monkeypatch.setattr(shadows, "_draw", lambda: next(draws))
+    start(client, share=0.5)
+    for _ in range(4):
+        classify(client)
+    assert compared(client, 2)["share"] == 0.5
+
+
+def test_failing_shadow_harms_no_request(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    start(client)
+    classify(client)
+    compared(client, 1)
+    apply = HeadClassifier._apply
+
+    def fail_for_the_shadow(self: HeadClassifier, *arguments: Any) -> Any:
+        if self.manifest.version == "2":
+            raise RuntimeError("the shadow fails")
+        return apply(self, *arguments)
+
+    monkeypatch.setattr(HeadClassifier, "_apply", fail_for_the_shadow)
+    for _ in range(3):
+        assert classify(client)["prediction"] == "red"
+    monkeypatch.undo()
+    classify(client)
+    assert compared(client, 2)["images"] == 2
+    assert caplog.text.count("the shadow of colors failed") == 1
+
+
+def test_shadow_on_another_backbone_runs_it(models_dir: Path) -> None:
+    write_backbone(models_dir, "others")
+    with serve(models_dir, history=True, history_open=True) as client:
+        wait_until_open(client)
+        upload(client, models_dir)
+        other = manifest(models_dir)["backbone"] | {"name": "others"}
+        upload(client, models_dir, GREENISH, backbone=other)
+        start(client)
+        assert classify(client, YELLOW)["prediction"] == "red"
+        body = compared(client, 1)
+        assert body["agreement"]["value"] == 0
+        assert body["milliseconds"]["shadow"] != body["milliseconds"]["active"]
+
+
+def test_shadow_ends_by_activation_deletion_and_removal(client: TestClient) -> None:
+    start(client)
+    client.post("/models/colors/versions/2/activate")
+    problem(client.get(SHADOW), 404, "no_shadow")
+    start(client, 1)
+    client.delete("/models/colors/versions/1")
+    problem(client.get(SHADOW), 404, "no_shadow")
+    client.post("/models/colors/versions/2/activate")
+    for _ in range(2):
+        assert client.delete(SHADOW).status_code == 204
+    client.delete("/models/colors")
+    problem(client.get(SHADOW), 404, "unknown_model")
+
+
+def test_removed_shadow_classifies_nothing_and_starts_again_without_images(
+    client: TestClient,
+) -> None:
+    start(client)
+    classify(client)
+    compared(client, 1)
+    client.delete(SHADOW)
+    classify(client)
+    assert start(client)["images"] == 0
+    classify(client)
+    compared(client, 1)
+
+
+def test_deleted_history_is_not_compared(client: TestClient) -> None:
+    start(client)
+    classify(client)
+    compared(client, 1)
+    client.delete("/history")
+    assert client.get(SHADOW).json()["images"] == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        ({"version": 1}, 409, "version_active"),
+        ({"version": 3}, 404, "unknown_version"),
+        ({"version": 2, "share": 0}, 422, "invalid_parameter"),
+        ({"version": 2, "share": 1.1}, 422, "invalid_parameter"),
+        ({"version": "2"}, 422, "invalid_parameter"),
+        ({"version": 2, "shares": 1}, 422, "invalid_parameter"),
+        ({}, 422, "invalid_parameter"),
+        ([], 422, "invalid_parameter"),
+    ],
+    ids=str,
+)
+def test_invalid_shadow_is_refused(
+    body: object, status: int, code: str, client: TestClient
+) -> None:
+    problem(client.put(SHADOW, json=body), status, code)
+    problem(client.get(SHADOW), 404, "no_shadow")
+
+
+def test_shadow_needs_a_model_a_key_and_the_history(client: TestClient, models_dir: Path) -> None:
+    problem(client.put("/models/absent/shadow", json={"version": 1}), 404, "unknown_version")
+    problem(client.get("/models/absent/shadow"), 404, "unknown_model")
+    problem(client.delete("/models/absent/shadow"), 404, "unknown_model")
+    problem(client.put("/models/photos/shadow", json={"version": 1}), 409, "name_reserved")
+    with serve(models_dir) as without:
+        detail = problem(without.put(SHADOW, json={"version": 2}), 404, "history_off")["detail"]
+        assert "PRISM_HISTORY" in detail
+        problem(without.get(SHADOW), 404, "no_shadow")
+    with serve(models_dir, models_open=False) as closed:
+        for method in ("GET", "PUT", "DELETE"):
+            problem(closed.request(method, SHADOW), 401, "api_key_missing")
+
+
+def test_shadow_of_other_instance_is_used(client: TestClient, models_dir: Path) -> None:
+    with serve(models_dir, history=True, history_open=True) as other:
+        wait_until_open(other)
+        start(other)
+        find = client.app_state["shadows"]._find
+        while find("colors") is None:
+            client.get("/health")
+        classify(client)
+        classify(other)
+        assert compared(other, 2) == compared(client, 2)
