@@ -98,7 +98,8 @@ class Catalog:
         )
         self._preloaded: Final = set(self._models) if preload else {self.resolve(None)[0]}
         self._choosing_plans: Final = set[asyncio.Task[None]]()
-        self._to_measure: Final = asyncio.Queue[tuple[str, AnyClassifier]]()
+        # Weak: nothing takes them where plans are not measured.
+        self._to_measure: Final = asyncio.Queue[tuple[str, ref[AnyClassifier]]]()
         self._has_failed = False
 
     @property
@@ -210,11 +211,13 @@ class Catalog:
         This does not return.
         """
         while True:
-            name, classifier = await self._to_measure.get()
-            if any(model.classifier is classifier for model in self._models.values()):
+            name, reference = await self._to_measure.get()
+            classifier = reference()
+            if classifier and any(each.classifier is classifier for each in self._models.values()):
                 await self._choose_plan(name, partial(classifier.autotune, plans, self.activity))
                 # Networks that were compared and not chosen are freed.
                 await asyncio.to_thread(release_freed_memory)
+            del classifier  # it may be replaced while this waits for the next one
 
     async def replace(self, name: str, folder: Path) -> None:
         """Serve the model in `folder` under the name of a model of the operator, or a new name.
@@ -330,7 +333,7 @@ class Catalog:
 
     async def _use_default_plan(self, name: str, classifier: AnyClassifier) -> None:
         await self._choose_plan(name, classifier.use_default_plan)
-        self._to_measure.put_nowait((name, classifier))
+        self._to_measure.put_nowait((name, ref(classifier)))
 
     async def _choose_plan(self, name: str, step: Callable[[], None]) -> None:
         try:

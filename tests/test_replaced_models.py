@@ -1,9 +1,11 @@
 """Models of the operator that are replaced while the service runs."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -146,6 +148,22 @@ async def test_removed_model_finishes_its_requests(
             catalog.get("photos")
         await until_closed(closed, 1)
         assert closed == [held]
+    finally:
+        await catalog.close()
+
+
+async def test_replaced_networks_are_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("backend.taught_models._CLOSE_SECONDS", 0.01)
+    catalog = await start(write_backbone(tmp_path / "models"))
+    try:
+        replaced = []
+        for number in range(3):
+            replaced.append(ref(await catalog.get("photos").load()))
+            await catalog.replace("photos", write_version(tmp_path / str(number), "2"))
+        async with asyncio.timeout(TIMEOUT):
+            while any(each() for each in replaced):
+                gc.collect()
+                await asyncio.sleep(0.01)
     finally:
         await catalog.close()
 
