@@ -27,8 +27,9 @@ _MAX_NAMES: Final = 3  # in a message
 class Dataset:
     """Usable examples: L2-normalized features (N, D) and class indices (N,).
 
-    `indices` are the positions of the images in the examples, -1 for images of a predecessor. `unusable` names the files that are
-    no images, `repeated` is the number of further copies of images, which are left out.
+    `indices` are the positions of the images in the examples, -1 for images of a predecessor.
+    `unusable` names the files that are no images, `repeated` is the number of further copies of
+    images, which are left out.
     """
 
     labels: tuple[str, ...]
@@ -70,8 +71,9 @@ def embed_examples(
 ) -> Dataset:
     """Return the features of the examples, computed in batches unless `cache` has them.
 
-    Those of a `predecessor` are appended, unless an example is nearly equal. The keys of `cache` are SHA-256 digests in hexadecimal. Raise TeachError if the examples cannot
-    be used, and TeachCancelled if `is_cancelled` returns true.
+    Those of a `predecessor` are appended, unless an example is nearly equal. The keys of `cache`
+    are SHA-256 digests in hexadecimal. Raise TeachError if the examples cannot be used, and
+    TeachCancelled if `is_cancelled` returns true.
     """
     images: list[_Image] = []
     batch: dict[str, bytes] = {}
@@ -89,7 +91,10 @@ def embed_examples(
 
     total = len(examples)
     if total > MAX_IMAGES:
-        raise TeachError(f"There are {total:,} images; the limit is {MAX_IMAGES:,}.")
+        raise TeachError(
+            f"There are {total:,} images; the limit is {MAX_IMAGES:,}. Use a part of them: a "
+            "hundred of each class are enough."
+        )
     for index, example in enumerate(examples):
         digest = hashlib.sha256(example.content).hexdigest()
         images.append(_Image(index, clean_label(example.label), example.name, digest))
@@ -140,7 +145,9 @@ def check_counts(labels: Iterable[str]) -> tuple[str, ...]:
             f"another class, or a class named “{NONE_OF_THESE}” with images of other things."
         )
     if len(counts) > MAX_CLASSES:
-        raise TeachError(f"There are {len(counts)} classes; the limit is {MAX_CLASSES}.")
+        raise TeachError(
+            f"There are {len(counts)} classes; the limit is {MAX_CLASSES}. Remove or merge classes."
+        )
     small = [label for label, count in counts.items() if count < MIN_IMAGES]
     if small:
         raise TeachError(
@@ -157,7 +164,10 @@ def _build(
     predecessor: TrainingFeatures | None,
 ) -> Dataset:
     if not images:
-        raise TeachError("None of the files is an image that can be used.")
+        raise TeachError(
+            "None of the files can be read as an image. Use images in a format such as JPEG, PNG, "
+            "WebP, TIFF or HEIC."
+        )
     firsts: dict[str, _Image] = {}
     conflicts = [
         (first, image)
