@@ -20,7 +20,7 @@ MAX_IMAGES: Final = 5000  # newest images that are tested, besides the reference
 MAX_FEEDBACK: Final = 1000  # newest answers with feedback that are tested, besides the reference
 RECENT: Final = 500  # images whose mean is the value, and whose evidence is an alert
 RECENT_FEEDBACK: Final = 100  # the same for the error rate
-MAX_DAY_IMAGES: Final = 5000  # the means of a day are those of about as many
+MAX_DAY_IMAGES: Final = 2000  # the means of a day are those of about as many
 MAX_LABELS: Final = 10  # labels whose shares are returned
 ALARM_DAYS: Final = 30  # expected days between two false alarms of a model, at least
 STATISTICS: Final = (
@@ -55,21 +55,15 @@ class Observation(NamedTuple):
     is_confirmed: bool | None
 
 
-class LabelSums(NamedTuple):
-    """Sums over images with the same prediction, and for how many of them the value is known."""
+class Means(NamedTuple):
+    """Number and means of images; None where nothing is known."""
 
-    prediction: str
     images: int
-    confidence: float
-    confidence_known: int
+    confidence: float | None
     set_size: float | None
-    set_size_known: int
     out_of_distribution: float | None
-    out_of_distribution_known: int
     brightness: float | None
-    brightness_known: int
     pixels: float | None
-    pixels_known: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,26 +209,24 @@ def usual_coverage(observations: Sequence[Observation]) -> float | None:
 
 
 def summarize_day(
-    day: str, images: int, sums: Sequence[LabelSums], reviewed: int, confirmed: int
+    day: str,
+    images: int,
+    sample: Means,
+    labels: Sequence[tuple[str, int]],
+    reviewed: int,
+    confirmed: int,
 ) -> Day:
-    """Return the means of a day with `images`, given the sums of a sample by prediction."""
+    """Return a day with `images`, given the means and the most frequent labels of a sample."""
     low, high = wilson(confirmed, reviewed) if reviewed else (None, None)
-    frequent = sorted(sums, key=lambda one: (-one.images, one.prediction))[:MAX_LABELS]
-    sampled = sum(one.images for one in sums)
-
-    def mean(name: str) -> float | None:
-        known = sum(getattr(one, f"{name}_known") for one in sums)
-        return sum(float(getattr(one, name) or 0) for one in sums) / known if known else None
-
     return Day(
         day=day,
         images=images,
-        confidence=mean("confidence") or 0.0,
-        set_size=mean("set_size"),
-        out_of_distribution=mean("out_of_distribution"),
-        brightness=mean("brightness"),
-        pixels=mean("pixels"),
-        labels={one.prediction: round(one.images * images / sampled) for one in frequent},
+        confidence=sample.confidence or 0.0,
+        set_size=_float(sample.set_size),
+        out_of_distribution=_float(sample.out_of_distribution),
+        brightness=sample.brightness,
+        pixels=sample.pixels,
+        labels={label: round(count * images / sample.images) for label, count in labels},
         confirmed=confirmed,
         corrected=reviewed - confirmed,
         accuracy=confirmed / reviewed if reviewed else None,
@@ -317,6 +309,10 @@ def _share(value: bool | None, *, inverted: bool) -> float | None:
 
 def _column(values: Sequence[float | None]) -> Numbers:
     return np.array(values, float)  # None becomes NaN
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)  # PostgreSQL averages integers as decimals
 
 
 def _twice(values: Sequence[float | None]) -> tuple[Numbers, Numbers]:

@@ -1,5 +1,6 @@
 """SQL queries of the history."""
 
+from dataclasses import replace
 from datetime import datetime
 from math import ceil
 from typing import Any, Final
@@ -199,14 +200,14 @@ def day_query(filters: HistoryFilters, version: str) -> Select[Any]:
 def feedback_query(filters: HistoryFilters, version: str) -> Select[Any]:
     """Select the number of answers with feedback, and of those that it confirms."""
     confirmed = func.coalesce(func.sum(case((_IS_CONFIRMED, 1), else_=0)), 0)
-    conditions = (answers.c.version == version, _HAS_FEEDBACK, *_conditions(filters))
-    return select(func.count(), confirmed).where(*conditions)
+    conditions = _conditions(replace(filters, corrected=True))
+    return select(func.count(), confirmed).where(answers.c.version == version, *conditions)
 
 
-def sums_query(
+def means_query(
     filters: HistoryFilters, version: str, coverage: float | None, share: float
 ) -> Select[Any]:
-    """Select `LabelSums` of about a random `share` of a version, one for each prediction."""
+    """Select `Means` of about a random `share` of a version."""
     rejected = answers.c.in_distribution
     known = (
         answers.c.confidence,
@@ -215,21 +216,36 @@ def sums_query(
         answers.c.brightness,
         cast(answers.c.width, Float) * answers.c.height,
     )
-    sums = (aggregate(one) for one in known for aggregate in (func.sum, func.count))
+    means = (func.avg(one) for one in known)
+    return select(func.count(), *means).where(*_sample(filters, version, share))
+
+
+def labels_query(filters: HistoryFilters, version: str, share: float, limit: int) -> Select[Any]:
+    """Select the `limit` most frequent predictions of the same sample, and their numbers."""
+    count = func.count()
+    return (
+        select(answers.c.prediction, count)
+        .where(*_sample(filters, version, share))
+        .group_by(answers.c.prediction)
+        .order_by(count.desc(), answers.c.prediction)
+        .limit(limit)
+    )
+
+
+def _sample(filters: HistoryFilters, version: str, share: float) -> list[ColumnElement[bool]]:
     conditions = [answers.c.version == version, *_conditions(filters)]
     if share < 1:  # the last digit of an id is random
         kept = ALPHABET[: max(ceil(share * len(ALPHABET)), 1)]
         conditions.append(func.substr(answers.c.id, 26).in_(list(kept)))
-    return (
-        select(answers.c.prediction, func.count(), *sums)
-        .where(*conditions)
-        .group_by(answers.c.prediction)
-    )
+    return conditions
 
 
 def _conditions(filters: HistoryFilters) -> list[ColumnElement[bool]]:
     conditions: list[ColumnElement[bool]] = []
-    for column, text in ((answers.c.model, filters.model), (answers.c.prediction, filters.label)):
+    model: ColumnElement[str] = answers.c.model
+    if filters.corrected or filters.wrong is not None:
+        model = model.concat("")  # for the index of the few rows with feedback, not of the model
+    for column, text in ((model, filters.model), (answers.c.prediction, filters.label)):
         if text is not None:
             # PostgreSQL rejects text that contains NUL.
             conditions.append(false() if "\0" in text else column == text)

@@ -18,9 +18,10 @@ from ulid import ULID
 from backend.history import database
 from backend.history.drift import (
     MAX_DAY_IMAGES,
+    MAX_LABELS,
     MAX_REFERENCE,
     Day,
-    LabelSums,
+    Means,
     Observation,
     summarize_day,
 )
@@ -33,13 +34,14 @@ from backend.history.queries import (
     day_query,
     feedback_query,
     image_query,
+    labels_query,
+    means_query,
     newest_query,
     observations_query,
     page_query,
     shadow_counts_query,
     shadow_samples_query,
     stored_query,
-    sums_query,
     version_query,
 )
 from backend.history.record import (
@@ -214,10 +216,17 @@ class Store:
                 since = max(start, filters.since or start)
                 one_day = replace(filters, since=since)
                 images = connection.scalar(day_query(one_day, version)) or 0
-                query = sums_query(one_day, version, coverage, MAX_DAY_IMAGES / max(images, 1))
-                sums = [LabelSums._make(row) for row in connection.execute(query)]
-                reviewed = connection.execute(feedback_query(one_day, version)).one()
-                days.append(summarize_day(day.isoformat(), images, sums, *map(int, reviewed)))
+                share = MAX_DAY_IMAGES / max(images, 1)
+                query = means_query(one_day, version, coverage, share)
+                sample = Means._make(connection.execute(query).one())
+                query = labels_query(one_day, version, share, MAX_LABELS)
+                labels = [(label, count) for label, count in connection.execute(query)]
+                reviewed, confirmed = connection.execute(feedback_query(one_day, version)).one()
+                days.append(
+                    summarize_day(
+                        day.isoformat(), images, sample, labels, int(reviewed), int(confirmed)
+                    )
+                )
                 filters = replace(filters, until=start)
         return days
 

@@ -54,7 +54,7 @@ class DriftLabel(BaseModel):
 class DriftDay(BaseModel):
     """Means of the classifications of one day. Null where nothing is known.
 
-    Means of more than 5,000 images, and the numbers of their labels, are those of a random sample.
+    Means of more than 2,000 images, and the numbers of their labels, are those of a random sample.
     """
 
     day: str = Field(description="Day in the requested time zone, YYYY-MM-DD.")
