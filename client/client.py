@@ -213,8 +213,8 @@ class Client:
         """Let a version that is not active classify a `share` of the images, and return nothing.
 
         `share` is in (0, 1]. If the version is the shadow already, only the share changes.
-        BackendError has the status 404 if there is no such version, and 409 if it is active or the
-        backend has no history.
+        BackendError has the status 404 if there is no such version or the backend has no history,
+        and 409 if the version is active.
         """
         body = {"version": version, "share": share}
         with self._session.request("PUT", f"{_path(name)}/shadow", json=body) as response:
@@ -238,6 +238,12 @@ class Client:
         """
         options = {"softmax": softmax, "temperature": temperature}
         query = {option: "true" for option, is_set in options.items() if is_set}
+        with self._session.request("GET", f"{_path(name)}/export", query=query) as response:
+            return response.content
+
+    def model_folder(self, name: str) -> bytes:
+        """Return the files of a taught model, NAME or NAME@VERSION, as a zip."""
+        query = {"format": "folder"}
         with self._session.request("GET", f"{_path(name)}/export", query=query) as response:
             return response.content
 
