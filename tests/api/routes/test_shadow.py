@@ -250,7 +250,7 @@ def test_invalid_shadow_is_refused(client: TestClient) -> None:
     problem(client.put(SHADOW, json={"version": 1}), 409, "version_active")
     problem(client.put(SHADOW, json={"version": 3}), 404, "unknown_version")
     problem(client.put(SHADOW, json={"version": 2, "padding": 1000 * " "}), 413, "body_too_large")
-    for body in (
+    bodies: list[object] = [
         {"version": 2, "share": 0},
         {"version": 2, "share": 1.1},
         {"version": 2, "share": None},
@@ -258,7 +258,8 @@ def test_invalid_shadow_is_refused(client: TestClient) -> None:
         {"version": 2, "shares": 1},
         {},
         [],
-    ):
+    ]
+    for body in bodies:
         problem(client.put(SHADOW, json=body), 422, "invalid_parameter")
     problem(client.put(SHADOW, content=b'{"version": 2, "share": NaN}'), 422, "invalid_parameter")
     problem(client.get(SHADOW), 404, "no_shadow")
