@@ -5,8 +5,8 @@ import io
 import json
 import re
 import shutil
-from collections.abc import Mapping
 import zipfile
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final

@@ -69,7 +69,7 @@ def page() -> None:
     if job is not None:
         _show_job(service, images, job)
     if isinstance(service, Service):
-        versions.show(service)
+        versions.show(service, images)
 
 
 def _show_example(service: Service) -> None:

@@ -1,6 +1,6 @@
 """Collect training images: one class at a time, class folders, the camera, or the history."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import streamlit as st
@@ -99,11 +99,11 @@ def _report(error: str | None, note: str | None = None) -> None:
     st.session_state[_ERROR], st.session_state[_NOTE] = error, note
 
 
-def _add_dataset(data: Dataset) -> None:
+def _add_dataset(data: Dataset, *, skip: Callable[[bytes], bool] | None = None) -> None:
     """Add the images of class folders; raise TrainingSetError."""
     images = _current_or_new()
     before = len(images.images())
-    notes = add_dataset(images, data)
+    notes = add_dataset(images, data, skip)
     data.close()
     added = count(len(images.images()) - before, "image", "images")
     _report(None, "; ".join([f"Added {added} from {data.name}", *notes]) + ".")

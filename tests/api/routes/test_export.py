@@ -158,3 +158,11 @@ def test_missing_package_is_reported(client: TestClient, monkeypatch: pytest.Mon
     response = client.get("/models/colors/export")
     problem(response, 501, "not_installed")
     assert "requirements/serving.txt" in response.json()["detail"]
+
+
+def test_folder_has_the_files_of_the_head(client: TestClient, models_dir: Path) -> None:
+    response = client.get("/models/colors/export?format=folder")
+    with ZipFile(BytesIO(response.content)) as archive:
+        head = archive.read("head.safetensors")
+        assert archive.read("manifest.json") == (models_dir / "colors/manifest.json").read_bytes()
+    assert head == (models_dir / "colors" / "head.safetensors").read_bytes()
