@@ -13,7 +13,8 @@ _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~&$:])")
 
 _SCORES: Final = {
     "energy": "the energy of the logits (Liu et al. 2020)",
-    "feature_distance": "the cosine distance to the nearest class center",
+    "feature_distance": "the cosine distance to the nearest image of the classes, or the nearest "
+    "group of similar images",
 }
 
 

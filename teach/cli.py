@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from client import Client, ClientError
+from client import BackendUnreachable, Client, ClientError
 from evaluation.errors import EvaluationError
 from evaluation.escaping import escape_unprintable
 from teach.errors import TeachError
@@ -35,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(args)
     except (TeachError, EvaluationError) as error:
         message = str(error)
+    except BackendUnreachable as error:
+        message = f"{error}; check --url, and that the backend is running"
     except ClientError as error:
         message = f"{args.url}: {error}"
     except OSError as error:
