@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from operator import attrgetter
@@ -275,7 +275,13 @@ class Catalog:
             await model.close()
 
     def _retire(self, model: ServedModel) -> None:
-        task = asyncio.create_task(close_unused(ref(model), model.classifier, self._is_backbone))
+        async def close(closing: Coroutine[None, None, None]) -> None:
+            await closing
+            await asyncio.to_thread(release_freed_memory)
+
+        task = asyncio.create_task(
+            close(close_unused(ref(model), model.classifier, self._is_backbone))
+        )
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
