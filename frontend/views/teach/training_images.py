@@ -72,7 +72,7 @@ def show(service: Service | Problem, images: TrainingSet | None) -> None:
     else:
         label = _show_class_choice(images)
         if source == CAMERA:
-            recorder.show(label, _add_frame)
+            recorder.show(label, _add_frame, _count_images)
         else:
             _show_uploader(label)
     if error := st.session_state.get(_ERROR):
@@ -189,6 +189,11 @@ def _add_frame(label: str, frame: ImageFile) -> str:
     except TrainingSetError as error:
         return str(error)
     return ""
+
+
+def _count_images(label: str) -> int:
+    images = _store().find(url_state.get(SET_PARAM))
+    return len(images.images(label)) if images else 0
 
 
 def _show_classes(images: TrainingSet) -> None:
