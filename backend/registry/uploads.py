@@ -69,6 +69,8 @@ def read_manifest(document: object, name: str) -> Manifest:
         )
     for field in ("version", "title", "description", "license"):
         _check_text(field, getattr(manifest, field) or "", MAX_TEXT_LENGTH)
+    if manifest.calibration:
+        _check_text("calibration.source", manifest.calibration.source, MAX_TEXT_LENGTH)
     for each in manifest.label_ids or ():
         _check_text("label_ids", each, MAX_LABEL_LENGTH)
     if len(manifest.metrics) > MAX_METRICS:

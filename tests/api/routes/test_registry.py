@@ -208,6 +208,7 @@ def test_invalid_name_is_refused(name: str, put: Put) -> None:
         ({"calibration": CALIBRATION | {"temperature": -1}}, "temperature"),
         ({"calibration": CALIBRATION | {"temperature": 1e300}}, "temperature"),
         ({"calibration": CALIBRATION | {"sets": []}}, "sets"),
+        ({"calibration": CALIBRATION | {"source": "a\x1b[2J"}}, "control character"),
         ({"output": "probabilities"}, "output"),
         ({"backbone": {"name": "photos", "sha256": HASH}}, "other weights"),
         ({"backbone": {"name": "absent", "sha256": HASH}}, "absent"),
