@@ -157,12 +157,21 @@ def test_images_of_a_batch_are_compared(client: TestClient) -> None:
     assert compared(client, 2)["agreement"]["value"] == 0.5
 
 
-def test_only_stored_images_of_the_active_version_are_compared(client: TestClient) -> None:
+def test_only_stored_images_of_the_active_version_are_classified(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    draws: list[float] = []
+
+    def draw() -> float:
+        draws.append(0.0)
+        return 0.0
+
+    monkeypatch.setattr(client.app_state["shadows"], "_draw", draw)
     start(client)
     for query in ("?model=colors@1", "?model=colors@2", "?model=colors&store=false", ""):
         classify(client, RED, query)
     classify(client)
-    assert compared(client, 1)["images"] == 1
+    assert compared(client, 1)["images"] == len(draws)
 
 
 def test_share_is_respected(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,18 +206,29 @@ def test_failing_shadow_harms_no_request(
     assert caplog.text.count("the shadow of colors failed") == 1
 
 
-def test_shadow_on_another_backbone_runs_it(models_dir: Path) -> None:
+def test_shadow_runs_only_another_backbone(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs: list[str] = []
+    run = HeadClassifier.classify_as_shadow
+
+    async def count(self: HeadClassifier, *arguments: Any) -> Any:
+        runs.append(self.manifest.version)
+        return await run(self, *arguments)
+
+    monkeypatch.setattr(HeadClassifier, "classify_as_shadow", count)
     write_backbone(models_dir, "others")
     with serve(models_dir, history=True, history_open=True) as client:
         wait_until_open(client)
         upload(client, models_dir)
         other = manifest(models_dir)["backbone"] | {"name": "others"}
         upload(client, models_dir, GREENISH, backbone=other)
-        start(client)
-        assert classify(client, YELLOW)["prediction"] == "red"
-        body = compared(client, 1)
-        assert body["agreement"]["value"] == 0
-        assert body["milliseconds"]["shadow"] != body["milliseconds"]["active"]
+        upload(client, models_dir, GREENISH)
+        for version in (2, 3):
+            start(client, version)
+            assert classify(client, YELLOW)["prediction"] == "red"
+            assert compared(client, 1)["agreement"]["value"] == 0
+        assert runs == ["2"]
 
 
 def test_shadow_ends_by_activation_deletion_and_removal(client: TestClient) -> None:
