@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.client.fake_server import FakeResponse, serving
@@ -117,7 +118,8 @@ def test_too_few_images_are_explained(start: OpenPage) -> None:
 
 def test_model_without_classifications_is_explained(start: OpenPage) -> None:
     app, _ = open_monitor(start, EMPTY)
-    assert "No classifications of this model are stored." in page_text(app)
+    text = page_text(app).replace("\\", "")
+    assert "No classifications of digits, version 2 are stored." in text
 
 
 def test_model_is_chosen_by_the_url(start: OpenPage) -> None:
@@ -126,10 +128,19 @@ def test_model_is_chosen_by_the_url(start: OpenPage) -> None:
     assert paths[0].startswith("/history/drift?model=cats&")
 
 
-def test_disabled_history_is_explained(start: OpenPage) -> None:
-    error = {"code": "history_off", "title": "x", "status": 404, "detail": "The history is off."}
-    served = models_response(digits="digit")
-    history = FakeResponse(json.dumps(error).encode(), status=404)
-    with serving(served, history=history) as (url, _):
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (404, "history_off", "The history is turned off on this backend."),
+        (404, "unknown_classification", "This backend does not compare images yet."),
+        (404, "not_found", "This backend does not compare images yet."),
+        (401, "key_missing", "The frontend does not have access to the backend's history."),
+        (503, "history_unavailable", "The backend cannot reach its history database."),
+    ],
+)
+def test_missing_drift_is_explained(start: OpenPage, status: int, code: str, message: str) -> None:
+    error = {"code": code, "title": "x", "status": status, "detail": "x"}
+    history = FakeResponse(json.dumps(error).encode(), status=status)
+    with serving(models_response(digits="digit"), history=history) as (url, _):
         app = start(url).switch_page(MONITOR).run()
-    assert app.error or app.info
+    assert message in app.error[0].value.replace("\\", "")
