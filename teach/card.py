@@ -72,7 +72,7 @@ def render(
         ),
         "Confidence and prediction sets are calibrated on the same cross-validation. The coverage "
         "is an average over images like these; it does not hold for each class.",
-        "The head contains the features of training images, from which a new version can be trained.",
+        "The head contains features of the training images, from which a new version is trained.",
         f"Name: `{name}`. Backbone weights: SHA-256 `{backbone.sha256}`.",
     ]
     return "\n\n".join(sections) + "\n"
