@@ -357,13 +357,15 @@ def delete(history: RequiredHistoryDep, id: IdDep) -> None:  # noqa: A002
 
 
 def _require_label(catalog: Catalog, model: str, label: str, *, is_stored: bool) -> None:
-    """Raise UnknownLabelError unless `label` is a label of the model.
+    """Raise UnknownLabelError unless `label` is a label of the model, or of its shadow.
 
     Any label is valid if the classification `is_stored` with this model and it is not served now.
     """
-    served = next((each for each in catalog.models() if each.name == model), None)
-    if served and served.manifest:
-        if label not in served.manifest.labels:
+    served = [each for each in catalog.models() if each.name == model]
+    if catalog.taught and (shadow := catalog.taught.find_shadow(model)):
+        served.append(shadow[1])
+    if manifests := [each.manifest for each in served if each.manifest]:
+        if not any(label in each.labels for each in manifests):
             raise UnknownLabelError(
                 f"The model {model} has no such label. GET /models lists its labels. For a label "
                 "of another served model, send its name as correction_model."

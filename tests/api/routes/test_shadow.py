@@ -149,6 +149,20 @@ def test_feedback_tells_which_version_is_right(client: TestClient) -> None:
     }
 
 
+def test_correction_may_be_a_label_that_only_the_shadow_has(
+    client: TestClient, models_dir: Path
+) -> None:
+    upload(client, models_dir, GREENISH, labels=["red", "lime"])
+    start(client, 3)
+    id = classify(client, GREEN)["id"]  # noqa: A001
+    corrected = client.patch(f"/history/{id}", json={"correction": "lime"})
+    assert corrected.json()["correction"] == "lime"
+    assert compared(client, 1)["corrected"]["only_shadow_right"] == 1
+    problem(client.patch(f"/history/{id}", json={"correction": "blue"}), 422, "unknown_label")
+    client.delete(SHADOW)
+    problem(client.patch(f"/history/{id}", json={"correction": "lime"}), 422, "unknown_label")
+
+
 def test_images_of_a_batch_are_compared(client: TestClient) -> None:
     start(client)
     files = [("file", (f"{number}.png", image)) for number, image in enumerate((RED, YELLOW))]
