@@ -6,6 +6,7 @@ Requests in flight keep the version that they have. A version that cannot be loa
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine
@@ -19,7 +20,7 @@ from backend.inference.head_classifier import AnyClassifier
 from backend.registry.errors import InvalidModelError, StoreUnavailableError
 from backend.registry.index import Index, ModelRecord, ShadowRecord, VersionRecord
 from backend.registry.registry import Registry
-from backend.registry.storage import NO_INDEX
+from backend.registry.storage import NO_INDEX, ORPHAN_SECONDS
 from backend.served_model import ServedModel
 from backend.sources.address import Address
 from backend.sources.wakeup import Wakeup
@@ -127,13 +128,16 @@ class TaughtModels:
 
         A wakeup also tries failed versions at once.
         """
-        await asyncio.to_thread(self.registry.remove_orphans)
         is_first = True
+        cleaned_at = -math.inf
         while True:
             seconds = self.registry.poll_seconds
             try:
                 await self.refresh(load=not is_first)
                 is_first = False
+                if time.monotonic() >= cleaned_at + ORPHAN_SECONDS:
+                    cleaned_at = time.monotonic()
+                    await asyncio.to_thread(self.registry.remove_orphans)
             except StoreUnavailableError as error:
                 log.warning("%s Taught models stay as they are.", error)
                 seconds = _RETRY_SECONDS

@@ -146,6 +146,17 @@ async def test_changes_are_applied_while_the_service_runs(
     following.cancel()
 
 
+async def test_abandoned_files_are_removed_while_the_service_runs(
+    catalog: Catalog, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr("backend.taught_models.ORPHAN_SECONDS", 0.0)
+    monkeypatch.setattr(registry, "remove_orphans", lambda: calls.append(None))
+    following = asyncio.create_task(taught(catalog).run())
+    await until(lambda: len(calls) > 1)
+    following.cancel()
+
+
 async def test_version_that_cannot_be_loaded_never_replaces_one_that_works(
     catalog: Catalog, add: Callable[..., int], caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -15,7 +15,7 @@ from typing import Final
 
 from backend.registry.errors import ConflictError, StoreFullError, StoreUnavailableError
 from backend.registry.index import Index, NewVersion, VersionRecord
-from backend.registry.storage import Storage
+from backend.registry.storage import NO_INDEX, Storage
 
 log = logging.getLogger("prism.registry")
 
@@ -147,9 +147,13 @@ class Registry:
             self.discard(record.id)
 
     def remove_orphans(self) -> None:
-        """Remove files that a killed process left; log a failure."""
+        """Remove files that a killed process left; log a failure.
+
+        Keep everything if there is no index: it may have been deleted by mistake.
+        """
         try:
-            self._storage.remove_orphans({record.id for record in self.read().records()})
+            if polled := self.poll(NO_INDEX):
+                self._storage.remove_orphans({record.id for record in polled[0].records()})
         except StoreUnavailableError as error:
             log.warning("abandoned files of the model store were not removed: %s", error)
 

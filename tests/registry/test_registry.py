@@ -184,6 +184,9 @@ def test_abandoned_files_are_removed_after_a_while(
     monkeypatch.setattr("backend.registry.storage.ORPHAN_SECONDS", -10.0)
     registry.remove_orphans()
     assert stored(root) == 1
+    (root / "index.json").unlink()  # by mistake
+    registry.remove_orphans()
+    assert stored(root) == 1
 
 
 @pytest.mark.parametrize(
