@@ -86,6 +86,22 @@ def test_alert_is_explained_in_words(start: OpenPage) -> None:
     assert paths[0].startswith("/history/drift?model=digits&")
 
 
+def test_change_that_does_not_move_the_mean_has_no_direction(start: OpenPage) -> None:
+    same = {"alert": True, "evidence": 5.0, "value": 784.2, "reference": 784}
+    brightness = {"alert": True, "evidence": 5.0, "value": 0.119, "reference": 0.122}
+    report = EMPTY | {
+        "alert": True,
+        "images": 900,
+        "reference_images": 500,
+        "statistics": [statistic("pixels", **same), statistic("brightness", **brightness)],
+        "days": [DAY],
+    }
+    app, _ = open_monitor(start, report)
+    text = app.warning[0].value.replace("\\", "")
+    assert "**Image size** is distributed differently: 784 pixels on average" in text
+    assert "**Brightness** is lower: 11.9% on average over the last 500 images, 12.2%" in text
+
+
 def test_unchanged_model_is_reported(start: OpenPage) -> None:
     labels = statistic("labels", value=0.02, reference=None)
     errors = statistic("error_rate", value=0.1, reference=0.1)
@@ -112,8 +128,8 @@ def test_too_few_images_are_explained(start: OpenPage) -> None:
     app, _ = open_monitor(start, report)
     text = page_text(app)
     assert "40 images of digits, version 2 so far. The first 500 are the reference" in text
-    assert "Compared from 500 images on; 40 images so far." in text
-    assert "Compared from 100 answers with feedback on; 3 answers have feedback so far." in text
+    assert "Compared after 500 images; 40 images so far." in text
+    assert "Compared after 100 answers with feedback; 3 answers have feedback so far." in text
 
 
 def test_model_without_classifications_is_explained(start: OpenPage) -> None:
