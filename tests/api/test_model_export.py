@@ -10,6 +10,7 @@ from zipfile import ZipFile
 import numpy as np
 import onnxruntime as ort
 import pytest
+from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
 from backend.api.model_export import export_model
@@ -46,7 +47,7 @@ def photos() -> Artifact:
 def taught(tmp_path: Path, photos: Artifact) -> Artifact:
     """Return a model with the class of other images, a temperature and the feature distance."""
     rng = np.random.default_rng(0)
-    tensors = {
+    tensors: dict[str, NDArray[np.floating]] = {
         "weight": 5 * rng.normal(size=(3, 1280)),
         "bias": rng.normal(size=3),
         "centers": normalize(rng.normal(size=(4, 1280)).astype(np.float32)),

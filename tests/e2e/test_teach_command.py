@@ -67,7 +67,7 @@ def test_taught_model_is_served_at_once(backend: BackendProcess, source: Path) -
     assert f"Served: {backend.url} shapes@1" in result.stdout
     with Client(backend.url) as client:
         predictions = {
-            label: client.classify(draw(label, 9), model="shapes").prediction
+            label: client.classify(draw(label, 9), filename="x.png", model="shapes").prediction
             for label in ("circle", "square")
         }
         assert predictions == {"circle": "circle", "square": "square"}
@@ -79,7 +79,7 @@ def test_taught_model_is_served_at_once(backend: BackendProcess, source: Path) -
     ("arguments", "message"),
     [
         (["--name", "photos"], "reserved"),
-        (["--name", "shapes", "--backbone", "missing"], "missing"),
+        (["--name", "shapes", "--backbone", "missing"], "The model is not served"),
         (["--name", "shapes", "--url", f"http://127.0.0.1:{free_port()}"], "not reachable"),
     ],
 )
