@@ -78,7 +78,8 @@ class Shadows:
         if _have_same_network(model.classifier, active) and result.features is not None:
             loop.call_soon(self._classify_features, model, classification_id, result)
         elif len(self._images) < MAX_IMAGES:
-            task = loop.create_task(self._classify(model, classification_id, content))
+            work = self._classify(model, classification_id, content, active, result)
+            task = loop.create_task(work)
             self._images.add(task)
             task.add_done_callback(self._images.discard)
 
@@ -102,12 +103,20 @@ class Shadows:
         except Exception as error:
             self._report(model, error)
 
-    async def _classify(self, model: ServedModel, classification_id: str, content: bytes) -> None:
+    async def _classify(
+        self,
+        model: ServedModel,
+        classification_id: str,
+        content: bytes,
+        active: AnyClassifier,
+        result: ClassificationResult,
+    ) -> None:
+        """Classify an image with a shadow that is not loaded, or has another backbone."""
         try:
-            if not await self._wait_for_capacity():
-                return
             classifier = await model.load()
-            if isinstance(classifier, HeadClassifier):
+            if _have_same_network(classifier, active) and result.features is not None:
+                self._classify_features(model, classification_id, result)
+            elif isinstance(classifier, HeadClassifier) and await self._wait_for_capacity():
                 shadow = await classifier.classify_as_shadow(content, _TIME_LIMIT)
                 self._add(model, classification_id, shadow)
         except (ClosedError, DeadlineError, QueueFullError):

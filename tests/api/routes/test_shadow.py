@@ -272,6 +272,21 @@ def test_removed_shadow_classifies_nothing_and_starts_again_without_images(
     compared(client, 1)
 
 
+def test_shadow_continues_after_a_restart_without_spare_capacity(
+    models_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serve(models_dir, history=True, history_open=True) as client:
+        wait_until_open(client)
+        upload(client, models_dir)
+        upload(client, models_dir, GREENISH)
+        start(client)
+    with serve(models_dir, history=True, history_open=True) as client:
+        wait_until_open(client)
+        monkeypatch.setattr(client.app_state["shadows"], "_activity", lambda: None)
+        classify(client)
+        compared(client, 1)
+
+
 def test_deleted_history_is_not_compared(client: TestClient) -> None:
     start(client)
     classify(client)
