@@ -122,7 +122,9 @@ def bet_on_tails(reference: Numbers, _: Numbers, values: Numbers) -> Numbers:
     high = (np.searchsorted(reference, values, "right") + 1) / ranks
     overlaps = [np.minimum(high, tail) - low for tail in _TAILS]
     overlaps += [high - np.maximum(low, 1 - tail) for tail in _TAILS]
-    return np.stack(overlaps, axis=1).clip(0) / (high - low)[:, np.newaxis] / (*_TAILS, *_TAILS)
+    shares = (high - low)[:, np.newaxis] * np.array((*_TAILS, *_TAILS))
+    gains: Numbers = np.stack(overlaps, axis=1).clip(0) / shares
+    return gains
 
 
 def bet_on_labels(labels: Numbers, min_share: float) -> Bet:
@@ -136,7 +138,8 @@ def bet_on_labels(labels: Numbers, min_share: float) -> Bet:
 
     def bet(reference: Numbers, _: Numbers, values: Numbers) -> Numbers:
         shares = _members(reference, frequent).mean(axis=0).clip(min_share, 1)
-        return _members(values, frequent) / shares
+        gains: Numbers = _members(values, frequent) / shares
+        return gains
 
     return bet
 

@@ -157,9 +157,12 @@ class Metrics:
         found = {one.name: one for one in drift.statistics} if drift else {}
         for name in STATISTICS:
             one = found.get(name)
-            _set(self._drift_evidence, one and one.evidence, model, name)
-            _set(self._drift_value, one and one.value, model, name)
-            _set(self._drift_reference, one and one.reference, model, name)
+            evidence, value, reference = (
+                (one.evidence, one.value, one.reference) if one else (None, None, None)
+            )
+            _set(self._drift_evidence, evidence, model, name)
+            _set(self._drift_value, value, model, name)
+            _set(self._drift_reference, reference, model, name)
 
     def observer(
         self, model: str, on_answered: Callable[[float, float, float], None] | None = None

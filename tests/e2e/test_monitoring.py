@@ -21,7 +21,12 @@ from ulid import ULID
 from client import Classification, Client, Drift, HistoryFilters
 from tests.e2e.backend_process import BackendProcess
 from tests.e2e.conftest import Visit
-from tests.e2e.pages import expect_accessible, expect_no_horizontal_scrolling, main
+from tests.e2e.pages import (
+    expect_accessible,
+    expect_no_horizontal_scrolling,
+    main,
+    wait_until_idle,
+)
 from tests.e2e.toggle_proxy import ToggleProxy
 
 MODEL = "mnist-cnn"
@@ -247,5 +252,7 @@ def test_page_names_the_change(visit: Visit, traffic: Traffic, session_proxy: To
         page.wait_for_url("**monitored-days=90*")
         expect(alert).to_contain_text("Image size is higher")
         expect_accessible(page)
-        page.set_viewport_size({"width": 360, "height": 800})
-        expect_no_horizontal_scrolling(page)
+        narrow = visit("/monitor", width=360)
+        expect(main(narrow).get_by_test_id("stAlert")).to_contain_text("Image size is higher")
+        wait_until_idle(narrow)
+        expect_no_horizontal_scrolling(narrow)

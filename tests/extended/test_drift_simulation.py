@@ -58,7 +58,9 @@ class Series:
         person = np.repeat(np.arange(size), rng.geometric(1 / images, size))[:size]
         own, common = rng.normal(size=size), rng.normal(size=size)[person]
         latent = np.sqrt(self.similarity) * common + np.sqrt(1 - self.similarity) * own
-        return np.quantile(self.draw(rng, 50_000), norm.cdf(latent), method="inverted_cdf")
+        drawn = np.sort(self.draw(rng, 50_000))
+        values: Numbers = drawn[(norm.cdf(latent) * len(drawn)).astype(int).clip(0, len(drawn) - 1)]
+        return values
 
 
 def _confidence(rng: Rng, size: int) -> Numbers:
