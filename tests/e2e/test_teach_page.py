@@ -89,7 +89,7 @@ def test_versions_are_activated_and_deleted(visit: Visit) -> None:
         expect(button(page, "Try with example images")).to_be_visible()
     titles = main(page).get_by_test_id("stMarkdown").filter(has_text=re.compile(r"^Version \d+"))
     expect(titles.first).to_contain_text("Active")
-    button(page, "Activate").first.click()
+    button(page, "Roll back").click()
     expect(titles.nth(1)).to_contain_text("Active")
     number = titles.count()
     main(page).get_by_test_id("stPopover").filter(has_text="Delete").first.get_by_role(

@@ -141,8 +141,8 @@ def _show_comparison(run: AgainRun) -> None:
         interval = wilson(right, number)
         ranges.append(f"{name} {percent(interval.low)} to {percent(interval.high)}")
     st.caption(
-        f"Accuracy on {count(number, 'checked image', 'checked images')} that no version was "
-        f"taught with. 95% intervals: {'; '.join(ranges)}."
+        f"Accuracy on {count(number, 'checked image', 'checked images')}, which this page uses for "
+        f"no training. 95% intervals: {'; '.join(ranges)}."
     )
     st.markdown(escape(summarize(comparison, run.old, run.new or 0)))
 

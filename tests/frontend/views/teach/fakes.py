@@ -95,7 +95,7 @@ class FakeRegistry:
             ShadowAgreement(0.9, 0.77, 0.96),
             ShadowMedians(0.81, 0.93),
             ShadowMedians(10.0, 11.0),
-            ShadowCorrected(20, 8, 1, 9, 2, 0.0215),
+            ShadowCorrected(20, 8, 1, 9, 2, 0.03),
         )
         return self.current
 

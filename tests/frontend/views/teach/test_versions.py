@@ -154,7 +154,7 @@ def test_shadow_is_started_compared_and_stopped(
     assert "Compared with version 2 on 40 images" in text
     assert "95% interval of the same prediction: 77% to 96%." in text
     assert "Only version 2 is right on 1 image, only version 3 on 9." in text
-    assert "Version 3 is better on images like these (McNemar's test, p = 0.022)." in text
+    assert "Version 3 is better on images like these (McNemar's test, p = 0.03)." in text
     assert ("Confidence (3 / 2)", "93% / 81%") in [(one.label, one.value) for one in app.metric]
     click(app, "Stop shadow")
     assert stored.current is None
