@@ -351,3 +351,18 @@ async def test_swaps_leave_no_classifier_and_no_thread_behind(
         registry.activate("bugs", 1 + number % 2)
         await taught(catalog).refresh()
     await until(lambda: len(closed) == len(builder.built) - 2)  # but those of two active models
+
+
+@pytest.mark.anyio
+async def test_versions_for_monitoring_are_known(
+    catalog: Catalog, add: Callable[..., int], registry: Registry
+) -> None:
+    add("first")
+    add("second", activate=False)
+    await taught(catalog).refresh()
+    assert (catalog.active_version("bugs"), catalog.latest_version("bugs")) == ("1", "2")
+    assert (catalog.active_version("digits"), catalog.latest_version("digits")) == ("7", "7")
+    created = registry.read().models["bugs"].versions[0].created
+    assert catalog.created("bugs", "1") == created
+    assert catalog.created("bugs", "3") is None
+    assert catalog.created("digits", "7") is None
