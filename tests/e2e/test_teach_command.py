@@ -1,5 +1,7 @@
 """`python -m teach` against a running backend."""
 
+import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -73,6 +75,27 @@ def test_taught_model_is_served_at_once(backend: BackendProcess, source: Path) -
         assert predictions == {"circle": "circle", "square": "square"}
         (version,) = client.versions("shapes").versions
         assert version.reason == "first images"
+
+
+def test_commands_of_the_readme_teach_and_classify(
+    backend: BackendProcess, source: Path, tmp_path: Path
+) -> None:
+    """The README writes FOLDER for the class folders."""
+    lines = (ROOT / "README.md").read_text().splitlines()
+    (teach,) = (line for line in lines if line.startswith(".venv/bin/python -m teach FOLDER"))
+    (classify,) = (line for line in lines if "/classify?model=my-classes" in line)
+    (tmp_path / "image.jpg").write_bytes(draw("circle", 9))
+    script = "\n".join(
+        line.replace(".venv/bin/python", shlex.quote(sys.executable))
+        .replace("FOLDER", shlex.quote(str(source)), 1)
+        .replace("http://localhost:8000", backend.url)
+        .replace("@image.jpg", f"@{tmp_path}/image.jpg")
+        for line in (teach, classify)
+    )
+    output = subprocess.run(
+        script, shell=True, cwd=ROOT, capture_output=True, text=True, timeout=600, check=True
+    ).stdout
+    assert json.loads(output.splitlines()[-1])["prediction"] == "circle"
 
 
 @pytest.mark.parametrize(
