@@ -130,7 +130,13 @@ class Registry:
         Raise UnknownVersionError, ActiveVersionError and StoreUnavailableError.
         """
         record = self.read().get(name, version)
-        self._change(lambda index: index.remove_version(name, version))
+
+        def change(index: Index) -> Index:
+            if all(each.id != record.id for each in index.records()):  # written, but not confirmed
+                return index
+            return index.remove_version(name, version)
+
+        self._change(change)
         self.discard(record.id)
 
     def delete_model(self, name: str) -> None:

@@ -104,6 +104,16 @@ def test_upload_that_is_not_confirmed_makes_one_version(
     assert len(registry.read().models["bugs"].versions) == 1
 
 
+def test_deletion_that_is_not_confirmed_succeeds(open_registry: Open, bucket: FakeBucket) -> None:
+    registry = open_registry("first")
+    for _ in range(2):
+        add(registry)
+    bucket.is_lossy = True
+    registry.delete_version("bugs", 1)
+    assert [each.version for each in registry.read().models["bugs"].versions] == [2]
+    assert len([name for name in bucket.objects if "/versions/" in name]) == len(FILES)
+
+
 def test_abandoned_objects_are_removed_after_a_while(
     open_registry: Open, bucket: FakeBucket, monkeypatch: pytest.MonkeyPatch
 ) -> None:

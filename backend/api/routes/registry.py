@@ -27,7 +27,7 @@ from backend.inference.errors import UnknownModelError
 from backend.inference.models.artifact import NAME_PATTERN
 from backend.keys import ApiKey
 from backend.registry import uploads
-from backend.registry.errors import InvalidModelError, ReservedNameError
+from backend.registry.errors import InvalidModelError, ReservedNameError, StoreFullError
 from backend.registry.index import ModelRecord, NewVersion
 from backend.taught_models import TaughtModels
 
@@ -125,7 +125,8 @@ async def put_model(
     try:
         await taught.check(name, await asyncio.to_thread(registry.folder, version_id))
         record = await asyncio.to_thread(registry.publish, name, new, activate=activate)
-    except BaseException:
+    except (InvalidModelError, StoreFullError):
+        # After any other error the version may be published; if not, it is removed as an orphan.
         await asyncio.to_thread(registry.discard, version_id)
         raise
     await taught.refresh()

@@ -18,6 +18,8 @@ from backend.inference.models.head import MAX_HEAD_BYTES
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.keys import hash_key
 from backend.registry import uploads
+from backend.registry.errors import StoreUnavailableError
+from backend.registry.registry import Registry
 from tests.api.problems import problem
 from tests.api.routes.test_models import wait_until_loaded
 from tests.fake_models import CALIBRATION, LOCALHOST, settings_for, write_model
@@ -371,6 +373,22 @@ def test_concurrent_uploads_are_all_kept(client: TestClient, put: Put) -> None:
     with ThreadPoolExecutor() as threads:
         responses = list(threads.map(lambda _: put(), range(4)))
     assert sorted(response.json()["version"] for response in responses) == [1, 2, 3, 4]
+
+
+def test_files_stay_if_the_publication_is_not_confirmed(
+    client: TestClient, put: Put, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish = Registry.publish
+
+    def fail(*arguments: Any, **options: Any) -> None:
+        publish(*arguments, **options)
+        raise StoreUnavailableError("The model store cannot be used.")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Registry, "publish", fail)
+        problem(put(), 503, "store_unavailable")
+    assert client.post("/models/colors/versions/1/activate").status_code == 200
+    assert classify(client, "colors")["prediction"] == "red"
 
 
 def test_card_is_shown(client: TestClient, models_dir: Path) -> None:
