@@ -82,7 +82,7 @@ class ModelsFolder:
 
     async def _remove_absent(self, remove: Callable[[str], Awaitable[None]]) -> None:
         now = time.monotonic()
-        absent = [name for name, (folder, _) in self._loaded.items() if not folder.exists()]
+        absent = await asyncio.to_thread(self._find_absent)
         if len(absent) == len(self._loaded):
             absent = []
         self._absent = {name: self._absent.get(name, now) for name in absent}
@@ -97,6 +97,9 @@ class ModelsFolder:
             else:
                 del self._loaded[name]
                 log.info("%s: its folder was removed; it is no longer served", name)
+
+    def _find_absent(self) -> list[str]:
+        return [name for name, (folder, _) in self._loaded.items() if not folder.exists()]
 
     def _scan(self) -> dict[str, tuple[Path, _Stamp]]:
         stamps = {}

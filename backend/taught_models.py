@@ -61,8 +61,8 @@ class TaughtModels:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def models(self) -> list[ServedModel]:
-        """Return the active version of each model."""
-        return [model for _, model in self._active.values()]
+        """Return the active version of each model. Also called in other threads."""
+        return [model for _, model in list(self._active.values())]
 
     def in_memory(self) -> list[ServedModel]:
         """Return the active version of each model, and others that were asked for."""
