@@ -1,6 +1,6 @@
 """Features of the training images in the head file, so that a new version forgets nothing.
 
-The server does not use them. An image cannot be computed from its features.
+The server does not use them. They show roughly what is in an image: they are as confidential.
 """
 
 from collections.abc import Mapping

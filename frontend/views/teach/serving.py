@@ -104,6 +104,7 @@ def _show_download(run: TeachingRun) -> None:
         key="download taught model",
     )
     st.caption(
-        "The folder of the model: manifest, weights of the head and model card. It also works in "
-        "the models folder of another backend with the same photo model."
+        "The folder of the model: manifest, head and model card. It also works in the models "
+        "folder of another backend with the same photo model. The head contains features of the "
+        "training images: share it only where you could share the images."
     )
