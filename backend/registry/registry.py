@@ -166,14 +166,14 @@ class Registry:
     def _change(self, change: Callable[[Index], Index]) -> Index:
         for attempt in range(_ATTEMPTS):
             time.sleep(random.random() * _DELAY * attempt)
-            index, revision = self.poll() or (Index(), "")
-            changed = change(index)
-            if changed == index:
-                return index
-            content = changed.model_dump_json(exclude_none=True).encode()
-            if len(content) > MAX_INDEX_BYTES:
-                raise StoreFullError("The registry has too many versions. Delete some first.")
-            with suppress(ConflictError):
+            with suppress(ConflictError):  # also while the index is read
+                index, revision = self.poll() or (Index(), "")
+                changed = change(index)
+                if changed == index:
+                    return index
+                content = changed.model_dump_json(exclude_none=True).encode()
+                if len(content) > MAX_INDEX_BYTES:
+                    raise StoreFullError("The registry has too many versions. Delete some first.")
                 self._storage.write_index(content, revision)
                 return changed
         raise StoreUnavailableError("The model store changes too often. Send the request again.")

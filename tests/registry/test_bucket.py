@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from google.api_core.exceptions import PreconditionFailed
+from google.cloud.storage import Blob
 
 from backend.registry.bucket import BucketStorage
 from backend.registry.errors import ConflictError, StoreUnavailableError
@@ -80,6 +82,22 @@ def test_concurrent_instances_lose_no_version(open_registry: Open) -> None:
         list(threads.map(lambda registry: [add(registry) for _ in range(3)], registries))
     versions = registries[0].read().models["bugs"].versions
     assert [each.version for each in versions] == list(range(1, 13))
+
+
+def test_index_that_is_replaced_while_it_is_read_is_read_again(
+    open_registry: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, download, replacements = open_registry("first"), BucketStorage._download, [1] * 6
+    add(registry)
+
+    def replace(storage: BucketStorage, blob: Blob) -> bytes:
+        if replacements:
+            replacements.pop()
+            raise PreconditionFailed("replaced")  # type: ignore[no-untyped-call]
+        return download(storage, blob)
+
+    monkeypatch.setattr(BucketStorage, "_download", replace)
+    assert add(registry) == 2
 
 
 def test_change_of_an_outdated_index_is_refused(bucket: FakeBucket, tmp_path: Path) -> None:
