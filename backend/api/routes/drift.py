@@ -61,7 +61,7 @@ def drift(
     """Compare the newest images of a model with the first ones of its version.
 
     The tests are sequential: while nothing changes, a model has at most one false alert in 30 days
-    on average, however often they are read.
+    on average, however often they are read. Many images of one person in a row can cause more.
     """
     zone, end = parse_zone(time_zone), as_utc(until)
     name, _, version = model.partition("@")

@@ -144,8 +144,9 @@ def _show_method(drift: Drift) -> None:
         st.markdown(
             f"The reference is the first {size} of this version (dashed line). Later images are "
             "compared with it one by one. While nothing changes, a model has at most one false "
-            "alert in 30 days on average. An alert ends after 500 images without a new sign of a "
-            "change. Dotted lines are values measured on the test images of the model."
+            "alert in 30 days on average; many images of one person in a row can cause more. An "
+            "alert ends after 500 images without a new sign of a change. Dotted lines are "
+            "values measured on the test images of the model."
         )
 
 
