@@ -17,12 +17,11 @@ from frontend.views.teach.again_job import (
     AgainRun,
     VersionComparison,
     compare_versions,
-    progress_text,
     teach_again,
 )
+from frontend.views.teach.teaching_job import BUSY_MESSAGE, progress_text
 
 JOB: Final = "again"
-BUSY: Final = "Too many jobs are running. Wait until some have finished, then try again."
 SIGNIFICANCE: Final = 0.05
 FEW: Final = 10  # images that say little
 _ERROR = "teach again error"
@@ -82,7 +81,7 @@ def _run(work: partial[AgainRun]) -> None:
     try:
         page_jobs.start(JOB, work)
     except BusyError:
-        st.session_state[_ERROR] = BUSY
+        st.session_state[_ERROR] = BUSY_MESSAGE
 
 
 def _show_added(active: ModelVersion, images: TrainingSet | None) -> bool:

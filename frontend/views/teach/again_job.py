@@ -108,11 +108,6 @@ def compare_versions(client: Client, name: str, old: ModelVersion, new: int, job
     return run
 
 
-def progress_text(job: Job) -> str:
-    """Return what the job is doing."""
-    return f"{job.note or 'Starting'}…"
-
-
 def _collect(client: Client, run: AgainRun, labels: Sequence[str], job: Job) -> CheckedImages:
     job.note = "Loading checked images"
     checked = checked_images.collect(client, run.name, labels, job.is_cancelled)
