@@ -210,11 +210,12 @@ class Client:
             raise
 
     def set_shadow(self, name: str, version: int, share: float = 1.0) -> Shadow:
-        """Let a version that is not active classify a `share` of the images, and return nothing.
+        """Let a version classify a `share` of the images, and return the comparison so far.
 
-        `share` is in (0, 1]. If the version is the shadow already, only the share changes.
-        BackendError has the status 404 if there is no such version or the backend has no history,
-        and 409 if the version is active.
+        The version must not be active; responses do not contain its answers. `share` is in (0, 1].
+        If the version is the shadow already, only the share changes. BackendError has the status
+        404 if there is no such version or the backend has no history, and 409 if the version is
+        active.
         """
         body = {"version": version, "share": share}
         with self._session.request("PUT", f"{_path(name)}/shadow", json=body) as response:
