@@ -1,6 +1,7 @@
 """GET /models/{name}/export."""
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Annotated, Final, Literal
@@ -65,7 +66,8 @@ async def export(
     else:
         make = partial(export_model, taught, backbone, softmax=softmax, temperature=temperature)
     content = await asyncio.wrap_future(_EXPORTER.submit(make))
-    filename = f"{model.name}-{taught.manifest.version}.zip"
+    version = re.sub(r"[^\w.-]", "-", taught.manifest.version, flags=re.ASCII)  # any text
+    filename = f"{model.name}-{version}.zip"
     return Response(
         content,
         media_type="application/zip",

@@ -148,6 +148,16 @@ def test_model_that_was_not_taught_is_refused(client: TestClient) -> None:
     problem(client.get("/models/colors/export?softmax=maybe"), 422, "invalid_parameter")
 
 
+def test_filename_is_valid_for_any_version_of_the_operator(models_dir: Path) -> None:
+    folder = models_dir / "colors"
+    manifest = artifact.read_manifest(folder)
+    artifact.write_manifest(folder, manifest.model_copy(update={"version": '3"é版\n'}))
+    with serve(models_dir) as client:
+        response = client.get("/models/colors/export?format=folder")
+    assert response.status_code == 200
+    assert response.headers["Content-Disposition"] == 'attachment; filename="colors-3----.zip"'
+
+
 def test_export_requires_permission(models_dir: Path) -> None:
     with serve(models_dir, models_open=False) as client:
         problem(client.get("/models/colors/export"), 401, "api_key_missing")
