@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("prism.drift")
 
-INTERVAL: Final = 60.0  # s between the starts of two rounds
+INTERVAL: Final = 60.0  # s at least between the starts of two rounds
+PAUSE: Final = 20.0  # times the duration of a round until the next one: it takes 5% of the time
 
 
 def read_drift(store: "Store", filters: HistoryFilters, version: str) -> Drift:
@@ -61,7 +62,8 @@ class DriftMonitor:
     def refresh(self, models: Sequence[str]) -> None:
         """Test `models` in a thread, unless that started less than `INTERVAL` ago. Thread-safe.
 
-        The caller does not wait: the database may be slow.
+        After a long round, the next one starts later. The caller does not wait: the database may
+        be slow.
         """
         with self._lock:
             is_running = self._thread is not None and self._thread.is_alive()
@@ -79,6 +81,7 @@ class DriftMonitor:
             self._thread.join()
 
     def _run(self, models: Sequence[str]) -> None:
+        started = time.monotonic()
         try:
             with suppress(HistoryUnavailableError):
                 for model in self._published.difference(models):
@@ -88,6 +91,8 @@ class DriftMonitor:
                 self._published = set(models)
         except Exception:
             log.exception("the drift of the models could not be computed")
+        ended = time.monotonic()
+        self._next_start = max(self._next_start, ended + PAUSE * (ended - started))
 
     def _test(self, model: str) -> None:
         store = self._get_store()

@@ -1,7 +1,7 @@
 """The example alert rules use gauges that exist, and the threshold of the tests."""
 
 import re
-from math import floor
+from math import ceil
 
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
@@ -24,4 +24,4 @@ def test_rules_use_existing_gauges_and_labels() -> None:
         assert "model" in labels[name[0]]
         assert set(re.findall(r'statistic="(\w+)"', rule["expr"])) <= set(STATISTICS)
     threshold = float(rules["PrismModelErrors"]["expr"].split(">=")[1])
-    assert threshold == floor(THRESHOLD * 100) / 100
+    assert threshold == ceil(THRESHOLD * 10_000) / 10_000

@@ -2,6 +2,9 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from backend.history import monitor as monitor_module
 from backend.history.drift import Drift
 from backend.history.monitor import DriftMonitor
 from backend.history.store import Store
@@ -56,3 +59,14 @@ def test_drift_of_a_deleted_model_is_withdrawn(store: Store) -> None:
     assert published["fake"] is not None
     run(monitor)
     assert published == {"fake": None}
+
+
+def test_long_round_delays_the_next_one(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    published: list[str] = []
+    monitor = DriftMonitor(lambda: store, FakeVersions(), lambda name, _: published.append(name))
+    monkeypatch.setattr(monitor_module, "INTERVAL", 0)
+    monkeypatch.setattr(monitor_module, "PAUSE", 1e9)  # any round is long
+    for _ in range(2):
+        monitor.refresh(["fake"])
+        monitor.wait()
+    assert published == ["fake"]
