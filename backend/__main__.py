@@ -17,6 +17,8 @@ signal.signal(signal.SIGINT, signal.SIG_DFL)
 if __name__ == "__main__":
     if sys.platform == "win32":
         sys.exit("error: the backend needs Linux or macOS; on Windows, use WSL or a container")
+    # `backend.server.reloading` handles it later.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     from backend.server.entrypoint import main
 
     main()

@@ -34,6 +34,7 @@ from backend.api.routes import (
     metrics,
     models,
     registry,
+    shadow,
 )
 from backend.catalog import Catalog, choose_auto, choose_default, discover, find_folders
 from backend.history.history import History
@@ -53,6 +54,7 @@ from backend.registry.storage import FolderStorage, Storage
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from backend.resources.memory import MemoryShares, memory_limit
 from backend.settings import ANY_HOST, Settings
+from backend.shadows import Shadows
 from backend.sources.polling import SourcePoller
 from backend.sources.resolver import ModelResolver
 from backend.telemetry import traces
@@ -138,7 +140,10 @@ def create_app(
             registry=taught,
         )
         models_folder = ModelsFolder(
-            partial(find_folders, settings.models_dir, settings.models, addresses), catalog.replace
+            partial(find_folders, settings.models_dir, settings.models, addresses),
+            catalog.replace,
+            None if settings.models else catalog.remove,
+            known=addresses,
         )
         poller = SourcePoller(addresses, resolver, catalog.replace, settings.source_poll)
         if catalog.taught and not taught.is_remote:  # a bucket may take long: it is read later
@@ -146,7 +151,14 @@ def create_app(
                 await catalog.taught.read()
         app_history = _create_history(settings, reader)
         drift_monitor = (
-            DriftMonitor(lambda: app_history.store, counts.set_drift) if app_history else None
+            DriftMonitor(lambda: app_history.store, catalog, counts.set_drift)
+            if app_history
+            else None
+        )
+        shadows = (
+            Shadows(catalog.taught.find_shadow, lambda: app_history.store, catalog.activity)
+            if app_history and catalog.taught
+            else None
         )
 
         async def follow_registry() -> None:
@@ -167,6 +179,12 @@ def create_app(
                 if settings.measure:
                     group.create_task(catalog.measure(settings.data_dir / "plans"))
 
+        def reload() -> None:
+            log.info("reading the models again")
+            for follower in (models_folder, poller, catalog.taught):
+                if follower is not None:
+                    follower.wakeup.set()
+
         async def load_or_fail() -> None:
             try:
                 await load()
@@ -180,7 +198,9 @@ def create_app(
             metrics=counts,
             history=app_history,
             drift_monitor=drift_monitor,
+            shadows=shadows,
             image_reader=reader,
+            reload=reload,
         )
         # In the background, so that /health responds while the models load.
         background = [asyncio.create_task(load_or_fail()), asyncio.create_task(follow_registry())]
@@ -191,6 +211,8 @@ def create_app(
             for task in background:
                 task.cancel()
             await asyncio.gather(*background, return_exceptions=True)
+            if shadows is not None:
+                await shadows.close()
             await catalog.close()
             await asyncio.to_thread(large_images.close)
             if app_history is not None:
@@ -238,6 +260,7 @@ def create_app(
         embed,
         models,
         registry,
+        shadow,
         export,
         history,
         drift,

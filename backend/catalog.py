@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
+from datetime import datetime
 from functools import partial
 from operator import attrgetter
 from pathlib import Path
@@ -17,6 +18,7 @@ from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact, Backbone
 from backend.registry.registry import Registry
 from backend.resources.allocator import release_freed_memory
+from backend.resources.memory import free_memory
 from backend.served_model import ServedModel
 from backend.sources.address import Address, parse_address, redact
 from backend.taught_models import LATEST, TaughtModels, close_unused
@@ -27,6 +29,7 @@ AUTO: Final = "auto"  # instead of a model: the models in PRISM_AUTO_MODELS, in 
 PREFERRED_DEFAULT: Final = "mnist-cnn"
 
 _MAX_LISTED: Final = 50  # models in an error message
+_MEMORY_FACTOR: Final = 2  # of a loaded network, relative to its weights in float32
 _RESERVED: Final = "the name is reserved for automatic choice; rename the model"
 
 
@@ -95,7 +98,8 @@ class Catalog:
         )
         self._preloaded: Final = set(self._models) if preload else {self.resolve(None)[0]}
         self._choosing_plans: Final = set[asyncio.Task[None]]()
-        self._to_measure: Final = asyncio.Queue[tuple[str, AnyClassifier]]()
+        # Weak: nothing takes them where plans are not measured.
+        self._to_measure: Final = asyncio.Queue[tuple[str, ref[AnyClassifier]]]()
         self._has_failed = False
 
     @property
@@ -160,6 +164,28 @@ class Catalog:
         taught = self.taught.models() if self.taught else ()
         return sorted([*self._models.values(), *taught], key=attrgetter("name"))
 
+    def latest_version(self, name: str) -> str | None:
+        """Return the version that a request for `name@latest` gets; None while it is not known."""
+        taught = self.taught.latest_version(name) if self.taught else None
+        return taught or self.active_version(name)
+
+    def active_version(self, name: str) -> str | None:
+        """Return the version that a request for `name` gets; None while it is not known."""
+        served = next((model for model in self.models() if model.name == name), None)
+        return served.manifest.version if served and served.manifest else None
+
+    def created(self, name: str, version: str) -> datetime | None:
+        """Return when a version of a taught model was added; None if it is not known.
+
+        A model that is deleted and taught again starts with version 1 again.
+        """
+        return self.taught.created(name, version) if self.taught else None
+
+    def activity(self) -> int | None:
+        """Return the number of images so far, of all models; None while some are in flight."""
+        counts = [model.classifier.activity for model in self.models() if model.classifier]
+        return None if None in counts else sum(count or 0 for count in counts)
+
     def is_reserved(self, name: str) -> bool:
         """Return whether a name is `auto` or that of a model of the operator."""
         return name == AUTO or name in self._models
@@ -185,17 +211,20 @@ class Catalog:
         This does not return.
         """
         while True:
-            name, classifier = await self._to_measure.get()
-            if any(model.classifier is classifier for model in self._models.values()):
-                await self._choose_plan(name, partial(classifier.autotune, plans, self._activity))
+            name, reference = await self._to_measure.get()
+            classifier = reference()
+            if classifier and any(each.classifier is classifier for each in self._models.values()):
+                await self._choose_plan(name, partial(classifier.autotune, plans, self.activity))
                 # Networks that were compared and not chosen are freed.
                 await asyncio.to_thread(release_freed_memory)
+            del classifier  # it may be replaced while this waits for the next one
 
     async def replace(self, name: str, folder: Path) -> None:
         """Serve the model in `folder` under the name of a model of the operator, or a new name.
 
         It is verified and loaded beside the current one, which finishes its requests and is then
-        closed. If that fails, the current one stays; raise ArtifactError with the reason.
+        closed. If that fails, or if both do not fit into memory, the current one stays; raise
+        ArtifactError with the reason.
         """
         if name not in self._models and (name == AUTO or self._is_taught(name)):
             raise ArtifactError(f"{name}: the name is reserved, or that of a taught model")
@@ -205,6 +234,7 @@ class Catalog:
 
         async with self._replacing:  # at most one network more than usual is in memory
             model = self._create(name, Address(location=str(folder)))
+            await asyncio.to_thread(_require_memory, name, folder)
             try:
                 await model.start(fetch, asyncio.Lock(), load=True)
             except asyncio.CancelledError:
@@ -215,13 +245,23 @@ class Catalog:
             replaced = self._models.get(name)
             self._models[name] = model
             self._reserved.add(name)
-        if replaced is None:
-            return
-        task = asyncio.create_task(
-            close_unused(ref(replaced), replaced.classifier, self._is_backbone)
-        )
-        self._retiring.add(task)
-        task.add_done_callback(self._retiring.discard)
+        if replaced is not None:
+            self._retire(replaced)
+
+    async def remove(self, name: str) -> None:
+        """Serve a model of the operator no longer; its requests in flight finish.
+
+        Raise ArtifactError if the default model, `auto` or a taught model needs it.
+        """
+        async with self._replacing:
+            if name in (self.default, *self.auto):
+                raise ArtifactError("it is the default model, or one that auto asks")
+            manifests = [model.manifest for model in self._in_memory()]
+            if any(each and each.backbone and each.backbone.name == name for each in manifests):
+                raise ArtifactError("it is the backbone of a taught model")
+            if name in self._models:
+                self._retire(self._models.pop(name))
+                self._reserved.discard(name)
 
     async def close(self) -> None:
         """Finish accepted images and stop the threads of all models."""
@@ -233,6 +273,20 @@ class Catalog:
         await asyncio.gather(*self._retiring, return_exceptions=True)
         for model in self._models.values():
             await model.close()
+
+    def _retire(self, model: ServedModel) -> None:
+        async def close(closing: Coroutine[None, None, None]) -> None:
+            await closing
+            await asyncio.to_thread(release_freed_memory)
+
+        task = asyncio.create_task(
+            close(close_unused(ref(model), model.classifier, self._is_backbone))
+        )
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    def _in_memory(self) -> list[ServedModel]:
+        return [*self._models.values(), *(self.taught.in_memory() if self.taught else ())]
 
     def _is_taught(self, name: str) -> bool:
         return self.taught is not None and any(each.name == name for each in self.taught.models())
@@ -246,10 +300,9 @@ class Catalog:
 
     def _is_backbone(self, classifier: AnyClassifier) -> bool:
         """Return whether a taught model that is in memory uses the network of `classifier`."""
-        models = (*self._models.values(), *(self.taught.in_memory() if self.taught else ()))
         return any(
             isinstance(model.classifier, HeadClassifier) and model.classifier.network is classifier
-            for model in models
+            for model in self._in_memory()
         )
 
     async def _find_backbone(self, taught: Artifact) -> ServedModel:
@@ -286,7 +339,7 @@ class Catalog:
 
     async def _use_default_plan(self, name: str, classifier: AnyClassifier) -> None:
         await self._choose_plan(name, classifier.use_default_plan)
-        self._to_measure.put_nowait((name, classifier))
+        self._to_measure.put_nowait((name, ref(classifier)))
 
     async def _choose_plan(self, name: str, step: Callable[[], None]) -> None:
         try:
@@ -294,10 +347,22 @@ class Catalog:
         except Exception:
             log.exception("could not choose a plan for %s; it keeps its current one", name)
 
-    def _activity(self) -> int | None:
-        """Return the number of images so far, of all models; None while some are in flight."""
-        counts = [model.classifier.activity for model in self.models() if model.classifier]
-        return None if None in counts else sum(count or 0 for count in counts)
+
+def _require_memory(name: str, folder: Path) -> None:
+    """Raise ArtifactError unless the network in `folder` fits into the free memory."""
+    try:
+        manifest = artifact.read_manifest(folder)
+    except ArtifactError:  # reported when the model is verified
+        return
+    paths = [folder / each for each in (artifact.ONNX, artifact.WEIGHTS) if each in manifest.files]
+    stored = sum(path.stat().st_size for path in paths if path.is_file())
+    needed = _MEMORY_FACTOR * max(stored, 4 * (manifest.elements or 0))
+    free = free_memory()
+    if free is not None and needed > free:
+        raise ArtifactError(
+            f"{name}: the network needs about {needed >> 20:,} MB of memory beside the models that "
+            f"are served, but only {free >> 20:,} MB are free"
+        )
 
 
 def discover(models_dir: Path, names: str = "") -> dict[str, Address]:

@@ -213,7 +213,7 @@ class Settings(BaseSettings):
     source_poll: NonNegativeFloat = Field(
         60.0,
         description="seconds between checks whether an alias of a model in an MLflow or W&B "
-        "registry refers to another version, which then replaces the model; 0: never",
+        "registry refers to another version, which then replaces the model; 0: only after SIGHUP",
     )
     source_max_bytes: PositiveInt = Field(
         2_000_000_000, description="maximum size of a fetched model in bytes"

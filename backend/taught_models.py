@@ -6,9 +6,11 @@ Requests in flight keep the version that they have. A version that cannot be loa
 
 import asyncio
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 from weakref import ref
@@ -16,10 +18,12 @@ from weakref import ref
 from backend.inference.errors import ModelNotReadyError
 from backend.inference.head_classifier import AnyClassifier
 from backend.registry.errors import InvalidModelError, StoreUnavailableError
-from backend.registry.index import Index, ModelRecord, VersionRecord
+from backend.registry.index import Index, ModelRecord, ShadowRecord, VersionRecord
 from backend.registry.registry import Registry
+from backend.registry.storage import NO_INDEX, ORPHAN_SECONDS
 from backend.served_model import ServedModel
 from backend.sources.address import Address
+from backend.sources.wakeup import Wakeup
 
 log = logging.getLogger("prism.catalog")
 
@@ -43,20 +47,22 @@ class TaughtModels:
 
     def __init__(self, registry: Registry, create: Create, reserved: Collection[str]) -> None:
         self.registry: Final = registry
+        self.wakeup: Final = Wakeup()
         self._create = create
         self._reserved = reserved
         self._index: Index | None = None  # None until the store is read
         self._applied = ""  # revision of the index whose active versions are served
         self._active: dict[str, tuple[VersionRecord, ServedModel]] = {}
         self._others: OrderedDict[str, tuple[VersionRecord, ServedModel]] = OrderedDict()  # by ID
+        self._shadows: dict[str, tuple[ShadowRecord, VersionRecord]] = {}  # those of the index
         self._lock = asyncio.Lock()
         self._retry_at: float | None = None
         self._retry_seconds = _RETRY_SECONDS
         self._tasks: set[asyncio.Task[None]] = set()
 
     def models(self) -> list[ServedModel]:
-        """Return the active version of each model."""
-        return [model for _, model in self._active.values()]
+        """Return the active version of each model. Also called in other threads."""
+        return [model for _, model in list(self._active.values())]
 
     def in_memory(self) -> list[ServedModel]:
         """Return the active version of each model, and others that were asked for."""
@@ -81,6 +87,26 @@ class TaughtModels:
             return active[1] if record and active else None
         return self._get_other(name, record)
 
+    def find_shadow(self, name: str) -> tuple[ShadowRecord, ServedModel] | None:
+        """Return the shadow of a model, and its version, which may still be loading; else None."""
+        if name not in self._shadows:
+            return None
+        shadow, record = self._shadows[name]
+        _, model = self._others.get(record.id, (record, None))
+        return (shadow, model) if model and model.state != "failed" else None
+
+    def latest_version(self, name: str) -> str | None:
+        """Return the newest version of a model, which need not be active; None if there is none."""
+        model = self._index.models.get(name) if self._index else None
+        latest = model.latest if model and name not in self._reserved else None
+        return str(latest.version) if latest else None
+
+    def created(self, name: str, version: str) -> datetime | None:
+        """Return when a version of a model was added; None if there is no such version."""
+        model = self._index.models.get(name) if self._index else None
+        record = _find(model, version) if model and name not in self._reserved else None
+        return record.created if record else None
+
     def describe_versions(self, name: str) -> str:
         """Return for an error message how to name a version of a model; "" if it has none."""
         model = self._index.models.get(name) if self._index else None
@@ -98,21 +124,28 @@ class TaughtModels:
                 self._register(name, record)
 
     async def run(self) -> None:
-        """Serve what the registry contains, and apply its changes. This does not return."""
-        await asyncio.to_thread(self.registry.remove_orphans)
+        """Serve what the registry contains, and apply its changes. This does not return.
+
+        A wakeup also tries failed versions at once.
+        """
         is_first = True
+        cleaned_at = -math.inf
         while True:
             seconds = self.registry.poll_seconds
             try:
                 await self.refresh(load=not is_first)
                 is_first = False
+                if time.monotonic() >= cleaned_at + ORPHAN_SECONDS:
+                    cleaned_at = time.monotonic()
+                    await asyncio.to_thread(self.registry.remove_orphans)
             except StoreUnavailableError as error:
                 log.warning("%s Taught models stay as they are.", error)
                 seconds = _RETRY_SECONDS
             except Exception:
                 log.exception("the taught models could not be updated")
                 seconds = _RETRY_SECONDS
-            await asyncio.sleep(seconds)
+            if await self.wakeup.sleep(seconds) and self._retry_at is not None:
+                self._retry_at = 0.0
 
     async def refresh(self, *, load: bool = True) -> None:
         """Apply the changes of the registry since the last call; raise StoreUnavailableError.
@@ -125,7 +158,14 @@ class TaughtModels:
             polled = await asyncio.to_thread(self.registry.poll, self._applied)
             if polled is None:
                 return
+            if polled[1] == NO_INDEX and self._active:  # a store with models always has an index
+                raise StoreUnavailableError("The index of the model store is missing.")
             self._index, revision = index, _ = polled
+            self._shadows = {
+                name: (model.shadow, record)
+                for name, model in index.models.items()
+                if model.shadow and (record := model.shadow_record) and name not in self._reserved
+            }
             for name in list(self._active):
                 if index.models.get(name, ModelRecord()).active is None:
                     self._retire(self._active.pop(name)[1])
@@ -135,6 +175,8 @@ class TaughtModels:
                 record = model.find(model.active)
                 if record and name not in self._reserved:
                     has_failed |= not await self._activate(name, record, load=load)
+            for name, (_, record) in self._shadows.items():
+                has_failed |= not await self._load_shadow(name, record, load=load)
             self._schedule_retry(has_failed=has_failed)
             ids = {record.id for record in index.records()}
             for id in [id for id in self._others if id not in ids]:  # noqa: A001
@@ -204,6 +246,20 @@ class TaughtModels:
         log.info("%s: version %d is active", name, record.version)
         return True
 
+    async def _load_shadow(self, name: str, record: VersionRecord, *, load: bool) -> bool:
+        """Serve the shadow of a model; return whether it can be loaded."""
+        _, model = self._others.get(record.id, (record, None))
+        if model is None or model.state == "failed":
+            model = self._create(name, str(record.version))
+            self._others[record.id] = record, model
+            await self._start(model, record, load=load)
+        elif load:
+            await model.finish_loading()
+        if model.state == "failed":
+            log.error("%s: the shadow %d is not used: %s", name, record.version, model.error)
+            return False
+        return True
+
     def _get_other(self, name: str, record: VersionRecord) -> ServedModel:
         """Return a version that is not active; start to load it if it is not loaded."""
         entry = self._others.pop(record.id, None)
@@ -211,11 +267,15 @@ class TaughtModels:
             entry = record, self._create(name, str(record.version))
             self._run(self._start(entry[1], record))
         self._others[record.id] = entry
-        limit = self.registry.max_active_bytes // 4
-        while sum(record.bytes for record, _ in self._others.values()) > limit:
-            if len(self._others) == 1:
+        # The registry bounds the bytes of shadows, which are not dropped.
+        shadows = {record.id for _, record in self._shadows.values()}
+        others = [record for record, _ in self._others.values() if record.id not in shadows]
+        size = sum(each.bytes for each in others)
+        for oldest in others[:-1]:  # not asked for longest
+            if size <= self.registry.max_active_bytes // 4:
                 break
-            self._retire(self._others.popitem(last=False)[1][1])  # not asked for longest
+            self._retire(self._others.pop(oldest.id)[1])
+            size -= oldest.bytes
         return entry[1]
 
     async def _start(self, model: ServedModel, record: VersionRecord, *, load: bool = True) -> None:

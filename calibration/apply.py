@@ -176,12 +176,15 @@ def normalize(features: Floats) -> Floats:
     return unit
 
 
-def feature_distances(features: Floats, centers: Floats) -> Floats:
+def feature_distances(features: Floats, centers: Floats, origin: Floats | None = None) -> Floats:
     """Return the cosine distance of features to the nearest center of a class, of shape (N,).
 
-    Both `features` (N, D) and `centers` (C, D) have an L2 norm of 1; the distance is in [0, 2], and
-    higher is less like the training data.
+    Both `features` (N, D) and `centers` (K, D) have an L2 norm of 1; the distance is in [0, 2], and
+    higher is less like the training data. With an `origin` (D,), the angles are those at the
+    origin: it is subtracted from the features, as it was from the centers.
     """
+    if origin is not None:
+        features = normalize(features - origin)
     distances: Floats = 1 - (features @ centers.T).max(axis=1)
     return distances
 

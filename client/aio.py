@@ -233,3 +233,7 @@ class AsyncClient:
         return await self._session.send(
             calls.export_model(name, softmax=softmax, temperature=temperature)
         )
+
+    async def model_folder(self, name: str) -> bytes:
+        """Return the files of a taught model as a zip, as Client.model_folder does."""
+        return await self._session.send(calls.model_folder(name))

@@ -218,6 +218,11 @@ def export_model(name: str, *, softmax: bool, temperature: bool) -> Call[bytes]:
     return Call("GET", f"{_path(name)}/export", lambda body: body, query)
 
 
+def model_folder(name: str) -> Call[bytes]:
+    """Return the request for the files of a taught model as a zip."""
+    return Call("GET", f"{_path(name)}/export", lambda body: body, {"format": "folder"})
+
+
 def _query(
     model: str | None, top_k: int | None, coverage: float | None, store: bool
 ) -> dict[str, str]:

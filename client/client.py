@@ -242,11 +242,12 @@ class Client:
             raise
 
     def set_shadow(self, name: str, version: int, share: float = 1.0) -> Shadow:
-        """Let a version that is not active classify a `share` of the images, and return nothing.
+        """Let a version classify a `share` of the images, and return the comparison so far.
 
-        `share` is in (0, 1]. If the version is the shadow already, only the share changes.
-        BackendError has the status 404 if there is no such version, and 409 if it is active or the
-        backend has no history.
+        The version must not be active; responses do not contain its answers. `share` is in (0, 1].
+        If the version is the shadow already, only the share changes. BackendError has the status
+        404 if there is no such version or the backend has no history, and 409 if the version is
+        active.
         """
         return self._session.send(calls.set_shadow(name, version, share))
 
@@ -267,3 +268,7 @@ class Client:
         return self._session.send(
             calls.export_model(name, softmax=softmax, temperature=temperature)
         )
+
+    def model_folder(self, name: str) -> bytes:
+        """Return the files of a taught model, NAME or NAME@VERSION, as a zip."""
+        return self._session.send(calls.model_folder(name))

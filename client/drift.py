@@ -72,7 +72,7 @@ class DriftDay:
 class Drift:
     """Drift of one version of a model: the `images` compared with the first `reference_images`.
 
-    `version` is None without any classification. `coverage` is that of the prediction sets whose
+    `version` is None if it is not known. `coverage` is that of the prediction sets whose
     size is compared. An evidence of `threshold`, a log10, is an alert. `labels` are the predictions
     that changed most, `days` are the newest first.
     """

@@ -240,12 +240,13 @@ def parse_version(obj: Object) -> ModelVersion:
 
 def parse_versions(obj: Object) -> ModelVersions:
     """Parse the response of /models/{name}/versions."""
-    active = optional(obj, "active", as_number)
+    active, previous = (optional(obj, key, as_number) for key in ("active", "previous"))
     versions = as_list(obj.get("versions"), "versions")
     return ModelVersions(
         model=as_string(obj.get("model"), "model"),
         active=None if active is None else int(active),
         versions=tuple(parse_version(as_object(item, "versions[]")) for item in versions),
+        previous=None if previous is None else int(previous),
     )
 
 

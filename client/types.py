@@ -209,11 +209,15 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class ModelVersions:
-    """All stored versions of a taught model; `active` is the served one, None without one."""
+    """All stored versions of a taught model; `active` is the served one, None without one.
+
+    `previous` is the version that was active before, None without one.
+    """
 
     model: str
     active: int | None
     versions: tuple[ModelVersion, ...]
+    previous: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

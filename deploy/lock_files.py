@@ -10,7 +10,13 @@ from deploy.container_images import ROOT
 
 _ENTRY = re.compile(r"([A-Za-z0-9._-]+)==([^\s\\;]+)((?:\s*\\?\s*--hash=sha256:[0-9a-f]{64})*)\s*")
 _FOLDER = ROOT / "requirements"
-OPTIONAL_LOCKS = ("gcs", "otel", "postgres", "grpc", "mcp")  # build arguments of the backend's image
+OPTIONAL_LOCKS = (
+    "gcs",
+    "otel",
+    "postgres",
+    "grpc",
+    "mcp",
+)  # build arguments of the backend's image
 
 
 @dataclass(frozen=True, slots=True)

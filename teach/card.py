@@ -13,7 +13,8 @@ _SPECIAL: Final = re.compile(r"([\\`*_{}\[\]<>#|~&$:])")
 
 _SCORES: Final = {
     "energy": "the energy of the logits (Liu et al. 2020)",
-    "feature_distance": "the cosine distance to the nearest class center",
+    "feature_distance": "the cosine distance to the nearest image of the classes, or the nearest "
+    "group of similar images",
 }
 
 
@@ -71,6 +72,7 @@ def render(
         ),
         "Confidence and prediction sets are calibrated on the same cross-validation. The coverage "
         "is an average over images like these; it does not hold for each class.",
+        "The head contains features of the training images, from which a new version is trained.",
         f"Name: `{name}`. Backbone weights: SHA-256 `{backbone.sha256}`.",
     ]
     return "\n\n".join(sections) + "\n"

@@ -15,11 +15,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from client import Client, ClientError
+from client import BackendUnreachable, Client, ClientError
 from evaluation.errors import EvaluationError
 from evaluation.escaping import escape_unprintable
 from teach.errors import TeachError
 
+OUT: Final = Path("models")
 INTERRUPTED: Final = 130  # the exit code that shells use for Ctrl-C
 
 
@@ -34,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _run(args)
     except (TeachError, EvaluationError) as error:
         message = str(error)
+    except BackendUnreachable as error:
+        message = f"{error}; check --url, and that the backend is running"
     except ClientError as error:
         message = f"{args.url}: {error}"
     except OSError as error:
@@ -103,7 +106,7 @@ def _run(args: argparse.Namespace) -> int:
     from teach.types import Embed
 
     model_folder.check_name(args.name)
-    out = args.out or (None if args.url else Path("models"))
+    out = args.out or (None if args.url else OUT)
     if out is not None and (out / args.name).exists():
         raise TeachError(f"{out / args.name} exists; use another --name or --out, or remove it.")
     with ExitStack() as stack:
@@ -117,6 +120,7 @@ def _run(args: argparse.Namespace) -> int:
             from teach.served_embedding import ServedEmbedding
 
             client = stack.enter_context(_create_client(args.url, args.api_key))
+            _check_replaceable(client, args.name)
             served = ServedEmbedding(client, args.backbone)
             embedding, backbone = served, served.backbone
         else:
@@ -147,12 +151,25 @@ def _run(args: argparse.Namespace) -> int:
             model.write(out / args.name)
             print(f"Model: {out / args.name}")
         if client is not None:
-            version = client.put_model(
-                args.name, model.manifest, model.head, card=model.card, reason=args.reason
-            )
+            try:
+                version = client.put_model(
+                    args.name, model.manifest, model.head, card=model.card, reason=args.reason
+                )
+            except ClientError:
+                if out is None and not (kept := OUT / args.name).exists():
+                    model.write(kept)
+                    print(f"The model was not uploaded. It is in the folder {kept}.")
+                raise
             print(f"Served: {client.url} {version.name}@{version.version}")
             print(f"curl -F file=@image.jpg '{client.url}/classify?model={version.name}'")
     return 0
+
+
+def _check_replaceable(client: Client, name: str) -> None:
+    """Raise TeachError, before any work, if the backend has a model `name` of its own."""
+    served = client.models().get(name)
+    if name == "auto" or (served is not None and not served.taught):
+        raise TeachError(f"The name {name} is reserved by the backend; use another --name.")
 
 
 def _create_client(url: str, api_key: str | None) -> Client:

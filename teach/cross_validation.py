@@ -6,23 +6,17 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold
 
-from calibration import apply
 from teach import head
+from teach.dataset import NEAR_DUPLICATE
 from teach.types import Floats, Indices
 
 FEW_IMAGES: Final = 100  # up to which there are more folds, and several repetitions
-NEAR_DUPLICATE: Final = 0.985  # cosine; different photographs of one class have 0.84 at most
-_SELECTIONS: Final = 2
-_SELECTION_FOLDS: Final = 3
-_TYPICAL: Final = 0.75  # quantile of the energies of the classes' images
 _MAX_COMPARED: Final = 5_000  # images; all pairs are compared
 
-Mask = NDArray[np.bool_]
 Split = tuple[Indices, Indices]
 
 
@@ -49,23 +43,14 @@ def cross_validate(
     background: Floats,
     none_index: int | None,
     progress: Callable[[float], None],
-    *,
-    is_trained: Mask | None = None,
-    max_folds: int | None = None,
 ) -> HeldOut:
     """Return the held-out outputs for features (N, D) with class indices (N,).
 
-    Each class has two images or more. Background images that `is_trained`, shape (M,), excludes are
-    used in no training. `max_folds` asks for that many folds at most, once. `progress` is called
-    before each training of a head with the share of the work that is done, and may raise an
-    exception to stop.
+    Each class has two images or more. `progress` is called before each training of a head with the
+    share of the work that is done, and may raise an exception to stop.
     """
     folds, repetitions = (10, 5) if len(truth) <= FEW_IMAGES else (5, 1)
-    if max_folds is not None:
-        folds, repetitions = max_folds, 1
     folds = min(folds, int(np.bincount(truth).max()))
-    if is_trained is None:
-        is_trained = np.ones(len(background), bool)
     groups = find_near_duplicates(features, truth)
     logits = np.zeros((len(truth), classes), np.float32)
     distances = np.zeros(len(truth), np.float32)
@@ -81,7 +66,7 @@ def cross_validate(
         for fold, (train, test) in enumerate(splits):
             progress((repetition + fold / len(splits)) / repetitions)
             is_other = held_out == fold
-            others = background[~is_other & is_trained]
+            others = background[~is_other]
             trained = head.fit(features[train], truth[train], classes, others, none_index)
             logits[test] += trained.logits(features[test]) / repetitions
             distances[test] += trained.distances(features[test]) / repetitions
@@ -89,43 +74,6 @@ def cross_validate(
             background_logits[is_other] += trained.logits(other) / repetitions
             background_distances[is_other] += trained.distances(other) / repetitions
     return HeldOut(logits, distances, background_logits, background_distances, is_optimistic)
-
-
-def find_unlike(
-    features: Floats,
-    truth: Indices,
-    classes: int,
-    background: Floats,
-    none_index: int | None,
-    progress: Callable[[float], None],
-) -> Mask:
-    """Return which background images do not resemble the classes, shape (M,).
-
-    The background has photographs of many kinds, and so perhaps some of the classes. An image
-    resembles them if its energy, from heads that were trained without it, is not above that of
-    most images of the classes.
-    """
-    is_unlike = np.ones(len(background), bool)
-    if not len(background):
-        return is_unlike
-    for step in range(_SELECTIONS):
-
-        def report(share: float, step: int = step) -> None:
-            progress((step + share) / _SELECTIONS)
-
-        held_out = cross_validate(
-            features,
-            truth,
-            classes,
-            background,
-            none_index,
-            report,
-            is_trained=is_unlike,
-            max_folds=_SELECTION_FOLDS,
-        )
-        limit = np.quantile(apply.ood_scores(held_out.logits), _TYPICAL)
-        is_unlike = apply.ood_scores(held_out.background_logits) > limit
-    return is_unlike
 
 
 def find_near_duplicates(features: Floats, truth: Indices) -> Indices:

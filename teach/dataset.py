@@ -13,15 +13,13 @@ import numpy as np
 from calibration.apply import NONE_OF_THESE
 from evaluation.escaping import escape_unprintable
 from teach.errors import TeachCancelled, TeachError
+from teach.limits import MAX_CLASSES, MAX_IMAGES, MAX_LABEL, MIN_CLASSES, MIN_IMAGES
+from teach.training_features import TrainingFeatures
 from teach.types import Embed, Example, Floats, Indices
 
-MIN_CLASSES: Final = 2
-MAX_CLASSES: Final = 100
-MIN_IMAGES: Final = 2  # per class
-MAX_IMAGES: Final = 20_000
-MAX_LABEL: Final = 100  # characters
 BATCH_IMAGES: Final = 32  # of one call of `embed`
 BATCH_BYTES: Final = 8_000_000
+NEAR_DUPLICATE: Final = 0.985  # cosine; different photographs of one class have 0.84 at most
 _MAX_NAMES: Final = 3  # in a message
 
 
@@ -29,8 +27,9 @@ _MAX_NAMES: Final = 3  # in a message
 class Dataset:
     """Usable examples: L2-normalized features (N, D) and class indices (N,).
 
-    `indices` are the positions of the images in the examples. `unusable` names the files that are
-    no images, `repeated` is the number of further copies of images, which are left out.
+    `indices` are the positions of the images in the examples, -1 for images of a predecessor.
+    `unusable` names the files that are no images, `repeated` is the number of further copies of
+    images, which are left out.
     """
 
     labels: tuple[str, ...]
@@ -68,11 +67,13 @@ def embed_examples(
     cache: MutableMapping[str, Floats],
     progress: Callable[[float], None],
     is_cancelled: Callable[[], bool],
+    predecessor: TrainingFeatures | None = None,
 ) -> Dataset:
     """Return the features of the examples, computed in batches unless `cache` has them.
 
-    The keys of `cache` are SHA-256 digests in hexadecimal. Raise TeachError if the examples cannot
-    be used, and TeachCancelled if `is_cancelled` returns true.
+    Those of a `predecessor` are appended, unless an example is nearly equal. The keys of `cache`
+    are SHA-256 digests in hexadecimal. Raise TeachError if the examples cannot be used, and
+    TeachCancelled if `is_cancelled` returns true.
     """
     images: list[_Image] = []
     batch: dict[str, bytes] = {}
@@ -90,7 +91,10 @@ def embed_examples(
 
     total = len(examples)
     if total > MAX_IMAGES:
-        raise TeachError(f"There are {total:,} images; the limit is {MAX_IMAGES:,}.")
+        raise TeachError(
+            f"There are {total:,} images; the limit is {MAX_IMAGES:,}. Use a part of them: a "
+            "hundred of each class are enough."
+        )
     for index, example in enumerate(examples):
         digest = hashlib.sha256(example.content).hexdigest()
         images.append(_Image(index, clean_label(example.label), example.name, digest))
@@ -105,7 +109,8 @@ def embed_examples(
     if batch:
         run()
     usable = [image for image in images if image.digest not in failed]
-    return _build(usable, cache, [image.name for image in images if image.digest in failed])
+    unusable = [image.name for image in images if image.digest in failed]
+    return _build(usable, cache, unusable, predecessor)
 
 
 def clean_label(label: str) -> str:
@@ -140,7 +145,9 @@ def check_counts(labels: Iterable[str]) -> tuple[str, ...]:
             f"another class, or a class named “{NONE_OF_THESE}” with images of other things."
         )
     if len(counts) > MAX_CLASSES:
-        raise TeachError(f"There are {len(counts)} classes; the limit is {MAX_CLASSES}.")
+        raise TeachError(
+            f"There are {len(counts)} classes; the limit is {MAX_CLASSES}. Remove or merge classes."
+        )
     small = [label for label, count in counts.items() if count < MIN_IMAGES]
     if small:
         raise TeachError(
@@ -150,9 +157,17 @@ def check_counts(labels: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(counts, key=lambda label: (label == NONE_OF_THESE, _natural_key(label))))
 
 
-def _build(images: list[_Image], cache: MutableMapping[str, Floats], failed: list[str]) -> Dataset:
+def _build(
+    images: list[_Image],
+    cache: MutableMapping[str, Floats],
+    failed: list[str],
+    predecessor: TrainingFeatures | None,
+) -> Dataset:
     if not images:
-        raise TeachError("None of the files is an image that can be used.")
+        raise TeachError(
+            "None of the files can be read as an image. Use images in a format such as JPEG, PNG, "
+            "WebP, TIFF or HEIC."
+        )
     firsts: dict[str, _Image] = {}
     conflicts = [
         (first, image)
@@ -167,14 +182,23 @@ def _build(images: list[_Image], cache: MutableMapping[str, Floats], failed: lis
             f"remove one of them.{others}"
         )
     kept = list(firsts.values())
-    labels = check_counts(image.label for image in kept)
+    features = np.stack([cache[image.digest] for image in kept])
+    old_labels: list[str] = []
+    if predecessor is not None:
+        is_old = (predecessor.features @ features.T).max(axis=1) < NEAR_DUPLICATE
+        features = np.concatenate([features, predecessor.features[is_old]])
+        old_labels = [
+            label for label, is_kept in zip(predecessor.labels, is_old, strict=True) if is_kept
+        ]
+    truth = [*(image.label for image in kept), *old_labels]
+    labels = check_counts(truth)
     positions = {label: position for position, label in enumerate(labels)}
     return Dataset(
         labels=labels,
-        features=np.stack([cache[image.digest] for image in kept]),
-        truth=np.array([positions[image.label] for image in kept], np.intp),
-        indices=tuple(image.index for image in kept),
-        names=tuple(image.name for image in kept),
+        features=features,
+        truth=np.array([positions[label] for label in truth], np.intp),
+        indices=(*(image.index for image in kept), *(-1 for _ in old_labels)),
+        names=(*(image.name for image in kept), *("" for _ in old_labels)),
         unusable=tuple(failed),
         repeated=len(images) - len(kept),
     )

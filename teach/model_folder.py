@@ -1,30 +1,34 @@
 """The files of a taught model."""
 
 import hashlib
+import io
 import json
 import re
 import shutil
+import zipfile
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from calibration.apply import Calibration
 from teach.card import render as render_card
 from teach.errors import TeachError
 from teach.head import Head
+from teach.limits import NAME_PATTERN
 from teach.types import Backbone, Report, TaughtModel
 
 MANIFEST: Final = "manifest.json"
 HEAD: Final = "head.safetensors"
 CARD: Final = "README.md"
-NAME_PATTERN: Final = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
 
 def check_name(name: str) -> None:
     """Raise TeachError unless `name` can be the name of a model."""
-    if not NAME_PATTERN.fullmatch(name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise TeachError(
             "The name of a model has 1 to 64 lower-case letters, digits, dots, hyphens and "
             "underscores, and starts and ends with a letter or a digit, such as ants-and-bees."
@@ -37,15 +41,16 @@ def build(
     title: str,
     backbone: Backbone,
     head: Head,
+    training: Mapping[str, NDArray[Any]],
     calibration: Calibration,
     report: Report,
     created: datetime,
 ) -> TaughtModel:
-    """Return the content of the files of a model."""
+    """Return the content of the files of a model; `training` are further tensors of the head."""
     tensors = {"weight": head.weight, "bias": head.bias}
     if calibration.ood_method == "feature_distance":
-        tensors["centers"] = head.centers
-    content = save(tensors)
+        tensors |= {"centers": head.centers, "origin": head.origin}
+    content = save({**tensors, **training})
     text = render_card(name, title, backbone, calibration, report, created)
     metrics = {
         "test_accuracy": report.accuracy,
@@ -86,13 +91,25 @@ def write(model: TaughtModel, folder: Path) -> None:
     try:
         if folder.exists():
             raise FileExistsError(f"{folder} exists")
-        (draft / HEAD).write_bytes(model.head)
-        (draft / CARD).write_text(model.card, encoding="utf-8", newline="\n")
-        text = json.dumps(model.manifest, indent=2, ensure_ascii=False)
-        (draft / MANIFEST).write_text(text + "\n", encoding="utf-8", newline="\n")
+        for name, content in _files(model).items():
+            (draft / name).write_bytes(content)
         draft.rename(folder)
     finally:
         shutil.rmtree(draft, ignore_errors=True)
+
+
+def pack(model: TaughtModel, name: str) -> bytes:
+    """Return a zip of the model folder `name`."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file, content in _files(model).items():
+            archive.writestr(f"{name}/{file}", content)
+    return buffer.getvalue()
+
+
+def _files(model: TaughtModel) -> dict[str, bytes]:
+    manifest = json.dumps(model.manifest, indent=2, ensure_ascii=False) + "\n"
+    return {HEAD: model.head, CARD: model.card.encode(), MANIFEST: manifest.encode()}
 
 
 def _sha256(content: bytes) -> str:

@@ -8,9 +8,11 @@ from typing import Final
 from calibration.apply import NONE_OF_THESE
 from evaluation.sources import open_source
 from evaluation.sources.base import Item, Source
+from evaluation.sources.class_folders import UNLABELED_FOLDERS, is_hidden
 from evaluation.types import Sample
-from teach.dataset import MAX_IMAGES, check_counts, clean_label
+from teach.dataset import check_counts, clean_label, list_names
 from teach.errors import TeachError
+from teach.limits import MAX_IMAGES
 from teach.types import Example
 
 # The folder of a history export, or of a user, with images of none of the classes.
@@ -43,6 +45,7 @@ def open_examples(path: Path, split: str = "train") -> Source:
     """
     source = open_source(path, split=split)
     try:
+        source = _note_empty_folders(source, path)
         if any("none_of_these" in note for note in source.notes):
             source = _with_none_folder(source, open_source(path, labeled=False))
         source = replace(source, items=[_clean(item) for item in source.items])
@@ -56,6 +59,28 @@ def open_examples(path: Path, split: str = "train") -> Source:
         source.close()
         raise
     return source
+
+
+def _note_empty_folders(source: Source, path: Path) -> Source:
+    """Return `source` with a note of the class folders in the folder `path` without images."""
+    parent = path / (source.skipped_folder or "")
+    if not parent.is_dir():
+        return source
+    used = {
+        PurePosixPath(item.name).parts[source.skipped_folder is not None] for item in source.items
+    }
+    empty = sorted(
+        each.name
+        for each in parent.iterdir()
+        if each.is_dir()
+        and each.name not in {*used, *UNLABELED_FOLDERS}
+        and not is_hidden(PurePosixPath(each.name))
+    )
+    if not empty:
+        return source
+    return replace(
+        source, notes=(*source.notes, f"class folders without images: {list_names(empty)}")
+    )
 
 
 def _with_none_folder(labeled: Source, everything: Source) -> Source:

@@ -10,11 +10,12 @@ from threadpoolctl import threadpool_limits
 from calibration import apply, fit
 from calibration.apply import Calibration
 from evaluation.intervals import wilson
-from teach import background, head, model_folder, ood, warnings
-from teach.cross_validation import HeldOut, cross_validate, find_unlike
+from teach import background, head, model_folder, ood, training_features, warnings
+from teach.cross_validation import HeldOut, cross_validate
 from teach.dataset import Dataset, embed_examples
 from teach.errors import TeachCancelled
 from teach.ood import OodScore
+from teach.training_features import TrainingFeatures
 from teach.types import (
     Backbone,
     Embed,
@@ -41,11 +42,13 @@ def train(
     progress: Progress | None = None,
     is_cancelled: Callable[[], bool] | None = None,
     cache: MutableMapping[str, Floats] | None = None,
+    predecessor: TrainingFeatures | None = None,
 ) -> TaughtModel:
     """Return a model that is trained on all examples, with cross-validated measurements.
 
     `cache` holds features by the SHA-256 of the image file; those of new images are added, so that
-    training again with the same cache takes seconds. Raise TeachError, whose message is for the
+    training again with the same cache takes seconds. The training images of a `predecessor` are
+    used too, unless an example shows the same. Raise TeachError, whose message is for the
     user, if the examples or the name cannot be used, and TeachCancelled soon after `is_cancelled`
     returns true. Exceptions of `embed` are passed on.
     """
@@ -69,6 +72,7 @@ def train(
         cache={} if cache is None else cache,
         progress=report_embedding,
         is_cancelled=should_stop,
+        predecessor=predecessor,
     )
     embedded = time.monotonic()
     others = background.load(backbone)
@@ -76,18 +80,9 @@ def train(
     # Threads cost more than they save for matrices of this size, above all on a busy machine.
     with threadpool_limits(1):
         images = data.features, data.truth, classes
-        is_unlike = find_unlike(
-            *images, others, data.none_index, lambda share: report_validation(0.5 * share)
-        )
-        held_out = cross_validate(
-            *images,
-            others,
-            data.none_index,
-            lambda share: report_validation(0.5 + 0.5 * share),
-            is_trained=is_unlike,
-        )
+        held_out = cross_validate(*images, others, data.none_index, report_validation)
         report_validation(1)
-        trained = head.fit(*images, others[is_unlike], data.none_index)
+        trained = head.fit(*images, others, data.none_index)
     score = ood.choose(held_out, data.truth != (-1 if data.none_index is None else data.none_index))
     calibration = _calibrate(data, held_out, score)
     seconds = {
@@ -100,6 +95,7 @@ def train(
         title=title or name,
         backbone=backbone,
         head=trained,
+        training=training_features.pack(data.features, data.truth),
         calibration=calibration,
         report=report,
         created=datetime.now(UTC),
@@ -145,7 +141,7 @@ def _report(
             probability=float(own[position]),
         )
         for position in np.argsort(own, kind="stable")[:MAX_SUSPECTS]
-        if own[position] < _SUSPECT_PROBABILITY
+        if own[position] < _SUSPECT_PROBABILITY and data.indices[position] >= 0
     ]
     interval = wilson(correct, len(data.truth))
     return Report(

@@ -1,6 +1,7 @@
 """What the examples do not suffice for, in words for the user."""
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 from calibration.apply import COVERAGES
@@ -24,6 +25,7 @@ def find(
     if few:
         found.append(f"Fewer than {FEW_IMAGES} images: {list_names(few)}. Add images; about 10 of "
                      "each class are enough for a first model.")  # fmt: skip
+    found += _find_similar_names(data.labels)
     if max(data.counts) > IMBALANCE * min(data.counts):
         small = data.labels[data.counts.index(min(data.counts))]
         found.append(
@@ -56,6 +58,18 @@ def find(
             "will also see."
         )
     return tuple(found)
+
+
+def _find_similar_names(labels: Sequence[str]) -> list[str]:
+    """Return the warning for classes whose names differ only in upper and lower case."""
+    names: dict[str, str] = {}
+    similar = [
+        f"{first} and {label}"
+        for label in labels
+        if (first := names.setdefault(label.casefold(), label)) != label
+    ]
+    return [f"Different classes with nearly the same name: {list_names(similar)}. Merge them if "
+            "they mean the same."] if similar else []  # fmt: skip
 
 
 def _find_missing_coverages(images: int) -> list[str]:

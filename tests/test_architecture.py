@@ -62,6 +62,7 @@ BACKEND_LAYERS = (
         "backend.models_folder",
         "backend.served_model",
         "backend.settings",
+        "backend.shadows",
         "backend.taught_models",
         "backend.telemetry",
     ),

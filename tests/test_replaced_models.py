@@ -1,9 +1,11 @@
 """Models of the operator that are replaced while the service runs."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
+from weakref import ref
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from PIL import Image
 from backend.catalog import Catalog
 from backend.inference import runtimes
 from backend.inference.classifier import Classifier
-from backend.inference.errors import ArtifactError
+from backend.inference.errors import ArtifactError, UnknownModelError
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
 from backend.sources.address import Address
@@ -115,6 +117,57 @@ async def test_model_that_cannot_be_loaded_replaces_nothing(
         await catalog.replace("photos", broken)
     assert catalog.get("photos") is current
     await (await current.load()).classify(RED)
+
+
+async def test_network_that_does_not_fit_into_memory_replaces_nothing(
+    catalog: Catalog, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.catalog.free_memory", lambda: 10)
+    with pytest.raises(ArtifactError, match="only 0 MB are free"):
+        await catalog.replace("photos", write_version(tmp_path / "2", "2"))
+    assert (await catalog.get("photos").get_manifest()).version == "1"
+    monkeypatch.setattr("backend.catalog.free_memory", lambda: None)
+    await catalog.replace("photos", write_version(tmp_path / "3", "3"))
+
+
+async def test_removed_model_finishes_its_requests(
+    tmp_path: Path, closed: list[Classifier]
+) -> None:
+    models = tmp_path / "models"
+    default = write_backbone(tmp_path).rename(tmp_path / "default")
+    photos = write_backbone(models)
+    catalog = await start(default, photos, write_head(models, backbone=photos))
+    try:
+        for name, reason in (("default", "default"), ("photos", "backbone of a taught model")):
+            with pytest.raises(ArtifactError, match=reason):
+                await catalog.remove(name)
+        held = await catalog.get("photos").load()
+        await catalog.remove("colors")
+        await catalog.remove("photos")
+        with pytest.raises(UnknownModelError):
+            catalog.get("photos")
+        await until_closed(closed, 1)
+        assert closed == [held]
+    finally:
+        await catalog.close()
+
+
+async def test_replaced_networks_are_freed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trims: list[None] = []
+    monkeypatch.setattr("backend.catalog.release_freed_memory", lambda: trims.append(None))
+    monkeypatch.setattr("backend.taught_models._CLOSE_SECONDS", 0.01)
+    catalog = await start(write_backbone(tmp_path / "models"))
+    try:
+        replaced = []
+        for number in range(3):
+            replaced.append(ref(await catalog.get("photos").load()))
+            await catalog.replace("photos", write_version(tmp_path / str(number), "2"))
+        async with asyncio.timeout(TIMEOUT):
+            while any(each() for each in replaced) or len(trims) < len(replaced):
+                gc.collect()
+                await asyncio.sleep(0.01)
+    finally:
+        await catalog.close()
 
 
 async def test_replaced_backbone_stays_open_for_its_heads(

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,7 @@ from backend.inference.classifier import Classifier
 from backend.inference.errors import ArtifactError, ModelNotReadyError, UnknownModelError
 from backend.inference.models.artifact import Artifact
 from backend.inference.runtimes.fake_runtime import FakeRuntime
-from backend.registry.errors import InvalidModelError
+from backend.registry.errors import InvalidModelError, StoreUnavailableError
 from backend.registry.index import NewVersion
 from backend.registry.registry import Registry
 from backend.registry.storage import FolderStorage
@@ -145,6 +146,17 @@ async def test_changes_are_applied_while_the_service_runs(
     following.cancel()
 
 
+async def test_abandoned_files_are_removed_while_the_service_runs(
+    catalog: Catalog, registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[None] = []
+    monkeypatch.setattr("backend.taught_models.ORPHAN_SECONDS", 0.0)
+    monkeypatch.setattr(registry, "remove_orphans", lambda: calls.append(None))
+    following = asyncio.create_task(taught(catalog).run())
+    await until(lambda: len(calls) > 1)
+    following.cancel()
+
+
 async def test_version_that_cannot_be_loaded_never_replaces_one_that_works(
     catalog: Catalog, add: Callable[..., int], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -223,6 +235,20 @@ async def test_deleted_model_is_no_longer_served(
     await taught(catalog).refresh()
     with pytest.raises(UnknownModelError):
         catalog.get("bugs")
+
+
+async def test_models_stay_if_the_store_is_emptied(
+    catalog: Catalog, add: Callable[..., int], tmp_path: Path
+) -> None:
+    add("first")
+    await taught(catalog).refresh()
+    shutil.rmtree(tmp_path / "registry")
+    with pytest.raises(StoreUnavailableError, match="missing"):
+        await taught(catalog).refresh()
+    assert await title(catalog) == "first"
+    assert add("second") == 1
+    await taught(catalog).refresh()
+    assert await title(catalog) == "second"
 
 
 async def test_every_version_can_be_named(catalog: Catalog, add: Callable[..., int]) -> None:
@@ -325,3 +351,18 @@ async def test_swaps_leave_no_classifier_and_no_thread_behind(
         registry.activate("bugs", 1 + number % 2)
         await taught(catalog).refresh()
     await until(lambda: len(closed) == len(builder.built) - 2)  # but those of two active models
+
+
+@pytest.mark.anyio
+async def test_versions_for_monitoring_are_known(
+    catalog: Catalog, add: Callable[..., int], registry: Registry
+) -> None:
+    add("first")
+    add("second", activate=False)
+    await taught(catalog).refresh()
+    assert (catalog.active_version("bugs"), catalog.latest_version("bugs")) == ("1", "2")
+    assert (catalog.active_version("digits"), catalog.latest_version("digits")) == ("7", "7")
+    created = registry.read().models["bugs"].versions[0].created
+    assert catalog.created("bugs", "1") == created
+    assert catalog.created("bugs", "3") is None
+    assert catalog.created("digits", "7") is None

@@ -28,12 +28,12 @@ PHOTOGRAPHS = 250
 GENERATED = 10  # of each kind
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser("python -m training.background", description=__doc__)
     parser.add_argument("photographs", type=Path)
     parser.add_argument("--model", type=Path, default=Path("models/photos"))
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     with open_source(args.photographs, labeled=False) as source:
         indices = evenly_spaced(len(source), PHOTOGRAPHS)
         contents = [each.content for each in source.samples(indices) if isinstance(each, Sample)]

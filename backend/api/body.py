@@ -172,8 +172,8 @@ async def _receive_until(deadline: float, request: Request, seconds: float) -> M
             return await request.receive()
     except TimeoutError as error:
         raise errors.BodyTimeoutError(
-            f"The request was incomplete after {seconds:g} s. Send it again, or send a smaller "
-            "image."
+            f"The request was incomplete after {seconds:g} s. Send it again, or send less at "
+            "a time."
         ) from error
 
 

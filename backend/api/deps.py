@@ -1,6 +1,7 @@
 """Dependencies and query parameters of the routes."""
 
 import time
+from collections.abc import Callable
 from typing import Annotated, Any, Final, TypedDict
 
 from fastapi import Depends, Query, Request
@@ -14,6 +15,7 @@ from backend.history.monitor import DriftMonitor
 from backend.inference.images.image_reader import ImageReader
 from backend.served_model import ServedModel
 from backend.settings import Settings
+from backend.shadows import Shadows
 from backend.telemetry.metrics import Metrics
 from calibration.apply import COVERAGES
 
@@ -21,14 +23,16 @@ DEFAULT_COVERAGE: Final = 0.95
 
 
 class AppState(TypedDict):
-    """State that the lifespan yields."""
+    """State that the lifespan yields. `reload` reads the models again."""
 
     catalog: Catalog
     settings: Settings
     metrics: Metrics
     history: History | None
     drift_monitor: DriftMonitor | None
+    shadows: Shadows | None
     image_reader: ImageReader
+    reload: Callable[[], None]
 
 
 def _from_state(name: str) -> Any:

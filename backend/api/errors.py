@@ -145,6 +145,7 @@ ERROR_TABLE: Final[Mapping[type[PrismError], tuple[int, str]]] = {
     registry.UploadTooLargeError: (413, "upload_too_large"),
     registry.UnknownVersionError: (404, "unknown_version"),
     registry.ActiveVersionError: (409, "version_active"),
+    registry.NoShadowError: (404, "no_shadow"),
     registry.StoreFullError: (409, "store_full"),
     registry.StoreUnavailableError: (503, "store_unavailable"),
     inference.QueueFullError: (429, "queue_full"),

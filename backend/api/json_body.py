@@ -10,11 +10,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, ParamSpec, TypeVar
 
 import orjson
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, ValidationError
 
 from backend.api.errors import BodyTooLargeError, MalformedRequestError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+M = TypeVar("M", bound=BaseModel)
 
 MAX_BYTES: Final = 1_048_576  # of a JSON or base64 body, unless the route states another limit
 _MAX_ITEMS: Final = 1_000
@@ -26,6 +29,17 @@ _PARSER: Final = ThreadPoolExecutor(1, thread_name_prefix="prism-json")
 async def run_in_parser(parse: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `parse` in the thread that parses bodies, one at a time."""
     return await asyncio.wrap_future(_PARSER.submit(parse, *args, **kwargs))
+
+
+def parse_model(model: type[M], body: bytes | bytearray) -> M:
+    """Parse a short JSON body as a model; raise RequestValidationError."""
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        errors = error.errors(include_url=False, include_context=False, include_input=False)
+        raise RequestValidationError(
+            [{**one, "loc": ("body", *(one["loc"] or ("body",)))} for one in errors]
+        ) from error
 
 
 def parse_json(

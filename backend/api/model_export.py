@@ -91,6 +91,16 @@ def export_model(
     return buffer.getvalue()
 
 
+def zip_folder(taught: Artifact) -> bytes:
+    """Return a zip of the model's own files: manifest.json, head.safetensors and README.md."""
+    buffer = BytesIO()
+    with ZipFile(buffer, "w", ZIP_DEFLATED) as archive:
+        for name in (artifact.MANIFEST, artifact.HEAD, artifact.CARD):
+            if (file := taught.folder / name).exists():
+                archive.write(file, name)
+    return buffer.getvalue()
+
+
 def _adapt(calibration: Calibration, divisor: float, *, softmax: bool) -> Calibration:
     """Return the calibration of a graph whose logits are divided by `divisor`.
 

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from math import sqrt
 from typing import Final, NamedTuple
 
@@ -16,8 +16,11 @@ from backend.history.change_detection import Bet, Numbers
 MIN_REFERENCE: Final = 500  # images before the first test
 MAX_REFERENCE: Final = change_detection.MAX_REFERENCE
 MIN_FEEDBACK: Final = 100  # answers with feedback before the first test of the error rate
+MAX_IMAGES: Final = 5000  # newest images that are tested, besides the reference
+MAX_FEEDBACK: Final = 1000  # newest answers with feedback that are tested, besides the reference
 RECENT: Final = 500  # images whose mean is the value, and whose evidence is an alert
 RECENT_FEEDBACK: Final = 100  # the same for the error rate
+MAX_DAY_IMAGES: Final = 2000  # the means of a day are those of about as many
 MAX_LABELS: Final = 10  # labels whose shares are returned
 ALARM_DAYS: Final = 30  # expected days between two false alarms of a model, at least
 STATISTICS: Final = (
@@ -50,6 +53,17 @@ class Observation(NamedTuple):
     pixels: int | None
     corrected_at: datetime | None
     is_confirmed: bool | None
+
+
+class Means(NamedTuple):
+    """Number and means of images; None where nothing is known."""
+
+    images: int
+    confidence: float | None
+    set_size: float | None
+    out_of_distribution: float | None
+    brightness: float | None
+    pixels: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +102,7 @@ class LabelShare:
 class Day:
     """Means of the classifications of one day; None where nothing is known.
 
+    Means of more than `MAX_DAY_IMAGES` are those of a random sample of at least as many.
     `out_of_distribution` is the share of images that show none of the model's classes. `labels` are
     the numbers of the most frequent predictions. `accuracy` is that of the answers with feedback,
     with Wilson's interval of 95%.
@@ -124,8 +139,11 @@ class Drift:
         return any(one.alert for one in self.statistics)
 
 
-def find_drift(observations: Sequence[Observation]) -> Drift:
-    """Test the observations of one version, the oldest first, against the first of them."""
+def find_drift(observations: Sequence[Observation], feedback: Sequence[Observation]) -> Drift:
+    """Test the observations of one version, the oldest first, against the first of them.
+
+    `feedback` are those with feedback. They may be older: few answers have feedback.
+    """
     coverage = usual_coverage(observations[:MAX_REFERENCE])
     days = np.array([_days(one.time) for one in observations])
     names = sorted({one.prediction for one in observations})
@@ -145,7 +163,7 @@ def find_drift(observations: Sequence[Observation]) -> Drift:
         "pixels": _twice([one.pixels for one in observations]),
     }
     bets = {
-        "labels": change_detection.bet_on_labels(codes[:MIN_REFERENCE], _MIN_LABEL_SHARE),
+        "labels": bet_on_labels(codes),
         "pixels": bet_on_sizes(columns["pixels"][0]),
     }
     found: list[Statistic] = []
@@ -161,10 +179,7 @@ def find_drift(observations: Sequence[Observation]) -> Drift:
             labels, distance = _compare_labels(names, recent, reference)
             statistic = _with_values(statistic, distance, None)
         found.append(statistic)
-    feedback = sorted(
-        (one for one in observations if one.corrected_at is not None),
-        key=lambda one: one.corrected_at or one.time,
-    )
+    feedback = sorted(feedback, key=lambda one: one.corrected_at or one.time)
     wrong = _column([_share(one.is_confirmed, inverted=True) for one in feedback])
     times = np.array([_days(one.corrected_at or one.time) for one in feedback])
     bet = change_detection.bet_on_errors(_MIN_ERROR_RATE)
@@ -172,14 +187,19 @@ def find_drift(observations: Sequence[Observation]) -> Drift:
     return Drift(len(observations), size, coverage, tuple(found), labels)
 
 
+def bet_on_labels(codes: Numbers) -> Bet:
+    """Return bets on frequent labels, and on those that become frequent."""
+    on_labels = change_detection.bet_on_labels(codes[:MIN_REFERENCE], _MIN_LABEL_SHARE)
+    return change_detection.combine(on_labels, change_detection.bet_on_frequent)
+
+
 def bet_on_sizes(pixels: Numbers) -> Bet:
-    """Return bets on small and large images, on frequent sizes, and on all other sizes.
+    """Return bets on small and large images, and on frequent sizes.
 
     Images of another camera often have one size, which may be between those of the reference.
     """
-    known = pixels[~np.isnan(pixels)][:MIN_REFERENCE]
-    on_values = change_detection.bet_on_labels(known, _MIN_LABEL_SHARE)
-    return change_detection.combine(change_detection.bet_on_tails, on_values)
+    known = pixels[~np.isnan(pixels)]
+    return change_detection.combine(change_detection.bet_on_tails, bet_on_labels(known))
 
 
 def usual_coverage(observations: Sequence[Observation]) -> float | None:
@@ -188,14 +208,31 @@ def usual_coverage(observations: Sequence[Observation]) -> float | None:
     return counts.most_common(1)[0][0] if counts else None
 
 
-def summarize_days(
-    observations: Sequence[Observation], zone: tzinfo, coverage: float | None
-) -> list[Day]:
-    """Return the means by day in `zone`, the newest first."""
-    days: dict[str, list[Observation]] = {}
-    for one in observations:
-        days.setdefault(one.time.astimezone(zone).date().isoformat(), []).append(one)
-    return [_summarize(day, days[day], coverage) for day in sorted(days, reverse=True)]
+def summarize_day(
+    day: str,
+    images: int,
+    sample: Means,
+    labels: Sequence[tuple[str, int]],
+    reviewed: int,
+    confirmed: int,
+) -> Day:
+    """Return a day with `images`, given the means and the most frequent labels of a sample."""
+    low, high = wilson(confirmed, reviewed) if reviewed else (None, None)
+    return Day(
+        day=day,
+        images=images,
+        confidence=sample.confidence or 0.0,
+        set_size=_float(sample.set_size),
+        out_of_distribution=_float(sample.out_of_distribution),
+        brightness=sample.brightness,
+        pixels=sample.pixels,
+        labels={label: round(count * images / sample.images) for label, count in labels},
+        confirmed=confirmed,
+        corrected=reviewed - confirmed,
+        accuracy=confirmed / reviewed if reviewed else None,
+        accuracy_low=low,
+        accuracy_high=high,
+    )
 
 
 def wilson(successes: int, total: int) -> tuple[float, float]:
@@ -262,30 +299,6 @@ def _compare_labels(
     return changed, float(np.abs(now - before).sum() / 2)
 
 
-def _summarize(day: str, rows: Sequence[Observation], coverage: float | None) -> Day:
-    reviewed = [one.is_confirmed for one in rows if one.is_confirmed is not None]
-    confirmed = sum(reviewed)
-    low, high = wilson(confirmed, len(reviewed)) if reviewed else (None, None)
-    labels = Counter(one.prediction for one in rows).most_common(MAX_LABELS)
-    return Day(
-        day=day,
-        images=len(rows),
-        confidence=sum(one.confidence for one in rows) / len(rows),
-        set_size=_mean(_column([one.set_size for one in rows if one.coverage == coverage])),
-        out_of_distribution=_mean(
-            _column([_share(one.in_distribution, inverted=True) for one in rows])
-        ),
-        brightness=_mean(_column([one.brightness for one in rows])),
-        pixels=_mean(_column([one.pixels for one in rows])),
-        labels=dict(labels),
-        confirmed=confirmed,
-        corrected=len(reviewed) - confirmed,
-        accuracy=confirmed / len(reviewed) if reviewed else None,
-        accuracy_low=low,
-        accuracy_high=high,
-    )
-
-
 def _days(time: datetime) -> float:
     return (time - _EPOCH) / timedelta(days=1)
 
@@ -296,6 +309,10 @@ def _share(value: bool | None, *, inverted: bool) -> float | None:
 
 def _column(values: Sequence[float | None]) -> Numbers:
     return np.array(values, float)  # None becomes NaN
+
+
+def _float(value: float | None) -> float | None:
+    return None if value is None else float(value)  # PostgreSQL averages integers as decimals
 
 
 def _twice(values: Sequence[float | None]) -> tuple[Numbers, Numbers]:

@@ -14,8 +14,8 @@ from backend.inference.errors import PrismError
 class HistoryOffError(PrismError):
     """The history is disabled."""
 
-    def __init__(self) -> None:
-        super().__init__("The history is disabled (PRISM_HISTORY=false).")
+    def __init__(self, reason: str = "") -> None:
+        super().__init__(f"The history is disabled (PRISM_HISTORY=false).{reason}")
 
 
 class HistoryUnavailableError(PrismError):

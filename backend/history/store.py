@@ -6,24 +6,41 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, Final, cast
 
-from sqlalchemy import Connection, Row, delete, select, update
+from sqlalchemy import Connection, Row, delete, insert, select, update
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError, StatementError
+from ulid import ULID
 
 from backend.history import database
-from backend.history.drift import MAX_REFERENCE, Observation
+from backend.history.drift import (
+    MAX_DAY_IMAGES,
+    MAX_LABELS,
+    MAX_REFERENCE,
+    Day,
+    Means,
+    Observation,
+    summarize_day,
+)
 from backend.history.errors import HistoryUnavailableError, NoImageError, UnknownClassificationError
 from backend.history.inserts import make_inserter
 from backend.history.queries import (
     accuracy_query,
     batch_query,
     count_query,
+    day_query,
+    feedback_query,
     image_query,
+    labels_query,
+    means_query,
+    newest_query,
     observations_query,
     page_query,
+    shadow_counts_query,
+    shadow_samples_query,
     stored_query,
     version_query,
 )
@@ -34,13 +51,23 @@ from backend.history.record import (
     HistoryRecord,
     StoredRecord,
 )
-from backend.history.tables import answers, pictures
+from backend.history.shadows import (
+    ShadowComparison,
+    ShadowCounts,
+    ShadowRecord,
+    ShadowSample,
+    compare,
+)
+from backend.history.tables import answers, pictures, shadows
 
 log = logging.getLogger("prism.history")
 
 _DELETE_BATCH: Final = 500  # rows per statement, so that other statements can run in between
 _PAGE_SIZE: Final = 500  # rows per query when all are read
+_MAX_SHADOW_IMAGES: Final = 100_000  # the newest images are compared
+_MAX_SHADOW_SAMPLES: Final = 10_000  # of the newest images medians are computed
 _IMAGES_PAGE_SIZE: Final = 50  # rows with thumbnails per query, about 1 MB
+MAX_DAYS: Final = 366  # days that are summarized at once
 _ID: Final = re.compile(r"[0-9A-HJKMNP-TV-Z]{26}")
 # Errors of a row, not of the database.
 _BAD_ROW: Final = (DataError, IntegrityError, sqlite3.DataError, sqlite3.IntegrityError, ValueError)
@@ -157,14 +184,11 @@ class Store:
             version: str | None = connection.scalar(version_query(HistoryFilters(model=model)))
         return version
 
-    def observations(
-        self, model: str, version: str, limit: int, until: datetime | None = None
-    ) -> list[Observation]:
-        """Return the newest `limit` classifications of a version before `until`, oldest first.
+    def observations(self, filters: HistoryFilters, version: str, limit: int) -> list[Observation]:
+        """Return the newest `limit` classifications of a version, oldest first.
 
         If there are more, the reference, the first `MAX_REFERENCE` of all, precedes them.
         """
-        filters = HistoryFilters(model=model, until=until)
         with self._connection() as connection:
             newest = connection.execute(observations_query(filters, version, limit)).all()[::-1]
             first: Sequence[Row[Any]] = []
@@ -173,6 +197,59 @@ class Store:
                 first = connection.execute(query).all()
         rows = [*(row for row in first if row.id < newest[0].id), *newest]
         return [_observation(row) for row in rows]
+
+    def days(
+        self, filters: HistoryFilters, version: str, coverage: float | None, zone: tzinfo
+    ) -> list[Day]:
+        """Return the means of a version by day in `zone`, the newest first, at most `MAX_DAYS`.
+
+        `coverage` is that of the prediction sets whose size is averaged.
+        """
+        days: list[Day] = []
+        with self._connection() as connection:
+            while len(days) < MAX_DAYS and (
+                newest := connection.scalar(newest_query(filters, version))
+            ):
+                time = ULID.from_str(newest).datetime
+                day = time.astimezone(zone).date()
+                start = min(datetime.combine(day, datetime.min.time(), zone), time)
+                since = max(start, filters.since or start)
+                one_day = replace(filters, since=since)
+                images = connection.scalar(day_query(one_day, version)) or 0
+                share = MAX_DAY_IMAGES / max(images, 1)
+                query = means_query(one_day, version, coverage, share)
+                sample = Means._make(connection.execute(query).one())
+                query = labels_query(one_day, version, share, MAX_LABELS)
+                labels = [(label, count) for label, count in connection.execute(query)]
+                reviewed, confirmed = connection.execute(feedback_query(one_day, version)).one()
+                days.append(
+                    summarize_day(
+                        day.isoformat(), images, sample, labels, int(reviewed), int(confirmed)
+                    )
+                )
+                filters = replace(filters, until=start)
+        return days
+
+    def add_shadows(self, records: Sequence[ShadowRecord]) -> None:
+        """Commit classifications by shadows; ignore those whose classification is deleted."""
+        try:
+            with self._connection() as connection:
+                connection.execute(insert(shadows), list(records))
+        except (*_BAD_ROW, StatementError):
+            if len(records) > 1:
+                for one in records:
+                    self.add_shadows([one])
+
+    def compare_shadow(
+        self, model: str, active: str, version: str, since: datetime
+    ) -> ShadowComparison:
+        """Compare a shadow with the active version of a model on the newest images since a time."""
+        counts_query = shadow_counts_query(model, active, version, since, _MAX_SHADOW_IMAGES)
+        samples_query = shadow_samples_query(model, active, version, since, _MAX_SHADOW_SAMPLES)
+        with self._connection() as connection:
+            counts = ShadowCounts(*map(int, connection.execute(counts_query).one()))
+            samples = [ShadowSample(*row) for row in connection.execute(samples_query)]
+        return compare(counts, samples)
 
     def set_feedback(self, classification_id: str, feedback: Feedback) -> StoredRecord:
         """Replace the feedback; raise UnknownClassificationError."""

@@ -6,7 +6,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy import Column
 
-NEWEST: Final = "0004"  # revision of the newest migration
+NEWEST: Final = "0006"  # revision of the newest migration
 
 
 class Utc(sa.TypeDecorator[datetime]):
@@ -63,8 +63,22 @@ pictures: Final = sa.Table(
     Column("webp", sa.LargeBinary, nullable=False),
 )
 
-# Partial indexes of rare values; all other filters scan the rows in the order of the ids. An index
-# over all rows would raise the cost of an insertion by a quarter.
+# Of the same image by the shadow of the model, whose active version has classified it.
+shadows: Final = sa.Table(
+    "shadows",
+    metadata,
+    Column("id", Ulid, sa.ForeignKey("answers.id", ondelete="CASCADE"), primary_key=True),
+    Column("version", sa.Text, nullable=False),
+    Column("prediction", sa.Text, nullable=False),
+    Column("confidence", sa.Float, nullable=False),
+    Column("in_distribution", sa.Boolean),
+    Column("milliseconds", sa.Float, nullable=False),
+)
+
+# Drift reads the classifications of one version in the order of the ids.
+sa.Index("answers_model", answers.c.model, answers.c.id, answers.c.version)
+# Partial indexes of rare values; all other filters scan the rows in the order of the ids: more
+# indexes over all rows would raise the cost of an insertion.
 _feedback: Final = answers.c.corrected_at.is_not(None)
 sa.Index("answers_feedback", answers.c.id, sqlite_where=_feedback, postgresql_where=_feedback)
 _strange: Final = answers.c.in_distribution.is_(False)

@@ -1,6 +1,8 @@
 """Classifies image files with a taught model: a head on the features of another model."""
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,8 +17,10 @@ from backend.inference.models.artifact import Artifact, Backbone, Manifest
 from backend.inference.models.head import read_head
 from backend.inference.observer import Observer
 from backend.inference.tracking import Tracking
-from backend.inference.types import ClassificationResult, Floats
+from backend.inference.types import ClassificationResult, Features, Floats, Timings
 from calibration import apply
+
+_SHADOW: Final = "(shadow)"  # instead of a client: images of a shadow are in no client's share
 
 
 class HeadClassifier:
@@ -99,15 +103,31 @@ class HeadClassifier:
         self, data: bytes | SharedImage, time_limit: float | None = None, client: str = ""
     ) -> ClassificationResult:
         """Classify one image file; raise the errors of `Classifier.classify`."""
-        result, queue = await self._network.infer(data, time_limit, client, self._tracking)
-        return self._classify(result, queue)[0]
+        return await self._infer(data, time_limit, client, self._tracking)
+
+    async def classify_as_shadow(
+        self, data: bytes, time_limit: float | None = None
+    ) -> ClassificationResult:
+        """Classify one image file as `classify` does, for no client and without an observer."""
+        return await self._infer(data, time_limit, _SHADOW, Tracking(Observer()))
+
+    def classify_features(
+        self, features: Features, brightness: float | None = None
+    ) -> ClassificationResult:
+        """Classify the features of one image, from the backbone of this model."""
+        (result,) = self._classify(features.values, features.timings, brightness)
+        return replace(result, features=features)
 
     async def classify_inputs(
         self, rows: Floats, time_limit: float | None = None, client: str = ""
     ) -> list[ClassificationResult]:
         """Classify preprocessed inputs of shape (N, *input)."""
         results, queue = await self._network.infer_inputs(rows, time_limit, client, self._tracking)
-        return [each for result in results for each in self._classify(result, queue)]
+        return [
+            each
+            for result in results
+            for each in self._classify(unit_features(result), make_timings(result, queue))
+        ]
 
     async def embed(self, data: bytes, time_limit: float | None = None, client: str = "") -> Floats:
         """Return the L2-normalized features (D,) of one image file."""
@@ -138,15 +158,26 @@ class HeadClassifier:
     def close(self) -> None:
         """Return: the backbone owns the threads."""
 
-    def _classify(self, result: InferenceResult, queue: float) -> list[ClassificationResult]:
-        features = unit_features(result)
+    async def _infer(
+        self, data: bytes | SharedImage, time_limit: float | None, client: str, tracking: Tracking
+    ) -> ClassificationResult:
+        result, queue = await self._network.infer(data, time_limit, client, tracking)
+        features = Features(unit_features(result), make_timings(result, queue))
+        return self.classify_features(features, result.brightness)
+
+    def _classify(
+        self, features: Floats, timings: Timings, brightness: float | None = None
+    ) -> list[ClassificationResult]:
+        """Classify features (N, D) that a network returned with these timings."""
+        started = time.perf_counter()
         logits, probabilities = self._apply(features)
         if self._head.centers is not None:
-            scores = apply.feature_distances(features, self._head.centers)
+            scores = apply.feature_distances(features, self._head.centers, self._head.origin)
         else:
             scores = apply.ood_scores(logits, probabilities, self._ood_method)
-        timings = make_timings(result, queue)
-        return self._label(probabilities, scores, timings, result.brightness)
+        inference = timings.inference + (time.perf_counter() - started) * 1e3
+        timings = replace(timings, inference=inference)
+        return self._label(probabilities, scores, timings, brightness)
 
     def _probabilities(self, result: InferenceResult) -> Floats:
         return self._apply(unit_features(result))[1]

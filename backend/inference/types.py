@@ -41,6 +41,14 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class Features:
+    """The L2-normalized features (1, D) of one image, and how long a network took for them."""
+
+    values: Floats
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
 class ClassificationResult:
     """The classification of one image.
 
@@ -58,6 +66,7 @@ class ClassificationResult:
     in_distribution: bool | None = None  # `ood_score` is within the limit; None if not calibrated
     set_size: Callable[[Floats, float], int] | None = None  # None if not calibrated
     brightness: float | None = None  # mean of the model input, in [0, 1]
+    features: Features | None = None  # of one image that a taught model has classified
     thresholds: Floats | None = None  # of the labels, shape (C,); None unless multi-label
 
     def labels_above_threshold(self) -> list[LabelScore] | None:

@@ -58,7 +58,7 @@ class BucketStorage:
                 # Else it was replaced since `reload`.
                 with suppress(api.NotFound, api.PreconditionFailed):
                     return self._download(blob), revision
-        raise StoreUnavailableError("The model store changes too often.")
+        raise ConflictError("The model store changes too often. Send the request again.")
 
     def write_index(self, content: bytes, revision: str) -> None:
         """See `Storage.write_index`."""

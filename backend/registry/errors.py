@@ -6,7 +6,8 @@ PrismError
     ├── InvalidModelError      the upload is not a taught model that can be served
     ├── UploadTooLargeError    a part of the upload is too large
     ├── UnknownVersionError    the model has no such version
-    ├── ActiveVersionError     the active version cannot be deleted
+    ├── ActiveVersionError     the active version cannot be deleted, or be the shadow
+    ├── NoShadowError          the model has no shadow
     ├── StoreFullError         a limit on models, versions or bytes is reached
     └── StoreUnavailableError  the store cannot be read or written now
         └── ConflictError      another process has changed the index
@@ -36,7 +37,14 @@ class UnknownVersionError(RegistryError):
 
 
 class ActiveVersionError(RegistryError):
-    """The active version cannot be deleted."""
+    """The active version cannot be deleted, or be the shadow."""
+
+
+class NoShadowError(RegistryError):
+    """The model has no shadow."""
+
+    def __init__(self) -> None:
+        super().__init__("The model has no shadow. PUT /models/NAME/shadow makes a version one.")
 
 
 class StoreFullError(RegistryError):

@@ -44,6 +44,16 @@ class VersionRecord(NewVersion):
     created: datetime
 
 
+class ShadowRecord(BaseModel):
+    """A version that classifies a `share` of a model's images, and is not returned."""
+
+    model_config = ConfigDict(frozen=True)
+
+    version: int = Field(ge=1)
+    share: float = Field(gt=0, le=1)
+    since: datetime
+
+
 class ModelRecord(BaseModel):
     """The versions of a model, oldest first. `active` is None if none of them is served."""
 
@@ -51,12 +61,19 @@ class ModelRecord(BaseModel):
 
     versions: tuple[VersionRecord, ...] = ()
     active: int | None = None
+    previous: int | None = Field(None, description="the version that was active before")
+    shadow: ShadowRecord | None = None  # never of the active version
     next: int = Field(1, ge=1, description="number of the next version")
 
     @property
     def latest(self) -> VersionRecord | None:
         """The version with the highest number."""
         return self.versions[-1] if self.versions else None
+
+    @property
+    def shadow_record(self) -> VersionRecord | None:
+        """The version of the shadow."""
+        return self.find(self.shadow.version) if self.shadow else None
 
     def find(self, version: int | None) -> VersionRecord | None:
         """Return the version of this number, or None."""
@@ -87,9 +104,12 @@ class Index(BaseModel):
             yield from model.versions
 
     def active_bytes(self) -> int:
-        """Return the size of all active versions."""
-        active = (model.find(model.active) for model in self.models.values())
-        return sum(each.bytes for each in active if each)
+        """Return the size of all active versions and shadows."""
+        models = self.models.values()
+        records = [
+            record for each in models for record in (each.find(each.active), each.shadow_record)
+        ]
+        return sum(record.bytes for record in records if record)
 
     def get(self, name: str, version: int) -> VersionRecord:
         """Return a version; raise UnknownVersionError."""
@@ -109,19 +129,41 @@ class Index(BaseModel):
             raise StoreFullError(f"The model has {MAX_VERSIONS:,} versions. Delete some first.")
         created = datetime.now(UTC).replace(microsecond=0)
         record = VersionRecord(version=model.next, created=created, **dict(new))
-        return self._replace(
-            name,
-            ModelRecord(
-                versions=(*model.versions, record),
-                active=record.version if activate else model.active,
-                next=model.next + 1,
-            ),
-        )
+        added = self._replace(name, versions=(*model.versions, record), next=model.next + 1)
+        return added.activate(name, record.version) if activate else added
 
     def activate(self, name: str, version: int) -> "Index":
-        """Make a version the active one; raise UnknownVersionError."""
+        """Make a version the active one; if it was the shadow, that ends.
+
+        Raise UnknownVersionError.
+        """
         self.get(name, version)
-        return self._replace(name, self.models[name].model_copy(update={"active": version}))
+        model = self.models[name]
+        previous = model.previous if model.active == version else model.active
+        return self._replace(
+            name, active=version, previous=previous, shadow=self._other_shadow(name, version)
+        )
+
+    def set_shadow(self, name: str, version: int, share: float) -> "Index":
+        """Make a version the shadow; if it already is, only change its share.
+
+        Raise UnknownVersionError, or ActiveVersionError for the active version.
+        """
+        self.get(name, version)
+        model = self.models[name]
+        if model.active is None:
+            raise UnknownVersionError("The model has no active version. Activate one first.")
+        if model.active == version:
+            raise ActiveVersionError(
+                f"Version {version} is active, so it cannot be the shadow. Choose another version."
+            )
+        is_same = model.shadow is not None and model.shadow.version == version
+        since = model.shadow.since if model.shadow and is_same else datetime.now(UTC)
+        return self._replace(name, shadow=ShadowRecord(version=version, share=share, since=since))
+
+    def remove_shadow(self, name: str) -> "Index":
+        """End the shadow of a model, if it has one."""
+        return self._replace(name, shadow=None) if name in self.models else self
 
     def remove_version(self, name: str, version: int) -> "Index":
         """Remove a version. Raise UnknownVersionError, or ActiveVersionError for the active one."""
@@ -132,12 +174,24 @@ class Index(BaseModel):
                 f"Version {version} is active. Activate another version first, or delete the model."
             )
         versions = tuple(each for each in model.versions if each.version != version)
-        return self._replace(name, model.model_copy(update={"versions": versions}))
+        previous = None if model.previous == version else model.previous
+        return self._replace(
+            name,
+            versions=versions,
+            previous=previous,
+            shadow=self._other_shadow(name, version),
+        )
 
     def remove_model(self, name: str) -> "Index":
         """Remove a model with all its versions."""
         models = {key: model for key, model in self.models.items() if key != name}
         return self.model_copy(update={"models": models})
 
-    def _replace(self, name: str, model: ModelRecord) -> "Index":
+    def _other_shadow(self, name: str, version: int) -> ShadowRecord | None:
+        """Return the shadow of a model unless it is this version."""
+        shadow = self.models[name].shadow
+        return None if shadow and shadow.version == version else shadow
+
+    def _replace(self, name: str, **fields: object) -> "Index":
+        model = self.models.get(name, ModelRecord()).model_copy(update=fields)
         return self.model_copy(update={"models": self.models | {name: model}})

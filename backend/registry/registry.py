@@ -1,4 +1,4 @@
-"""Numbered versions of taught models: add, activate, delete.
+"""Numbered versions of taught models: add, activate, shadow, delete.
 
 A change is a compare-and-swap of the index: it is read, changed and written, and read again if
 another process was faster. Files are stored before the index mentions them, and removed afterwards.
@@ -15,7 +15,7 @@ from typing import Final
 
 from backend.registry.errors import ConflictError, StoreFullError, StoreUnavailableError
 from backend.registry.index import Index, NewVersion, VersionRecord
-from backend.registry.storage import Storage
+from backend.registry.storage import NO_INDEX, Storage
 
 log = logging.getLogger("prism.registry")
 
@@ -107,13 +107,36 @@ class Registry:
 
         return self._change(change).get(name, version)
 
+    def set_shadow(self, name: str, version: int, share: float) -> None:
+        """Make a version the shadow of its model, for a share of its images in (0, 1].
+
+        Raise UnknownVersionError, ActiveVersionError, StoreFullError and StoreUnavailableError.
+        """
+
+        def change(index: Index) -> Index:
+            changed = index.set_shadow(name, version, share)
+            self._require_memory(changed)
+            return changed
+
+        self._change(change)
+
+    def remove_shadow(self, name: str) -> None:
+        """End the shadow of a model, if it has one; raise StoreUnavailableError."""
+        self._change(lambda index: index.remove_shadow(name))
+
     def delete_version(self, name: str, version: int) -> None:
         """Delete a version and its files.
 
         Raise UnknownVersionError, ActiveVersionError and StoreUnavailableError.
         """
         record = self.read().get(name, version)
-        self._change(lambda index: index.remove_version(name, version))
+
+        def change(index: Index) -> Index:
+            if all(each.id != record.id for each in index.records()):  # written, but not confirmed
+                return index
+            return index.remove_version(name, version)
+
+        self._change(change)
         self.discard(record.id)
 
     def delete_model(self, name: str) -> None:
@@ -130,23 +153,27 @@ class Registry:
             self.discard(record.id)
 
     def remove_orphans(self) -> None:
-        """Remove files that a killed process left; log a failure."""
+        """Remove files that a killed process left; log a failure.
+
+        Keep everything if there is no index: it may have been deleted by mistake.
+        """
         try:
-            self._storage.remove_orphans({record.id for record in self.read().records()})
+            if polled := self.poll(NO_INDEX):
+                self._storage.remove_orphans({record.id for record in polled[0].records()})
         except StoreUnavailableError as error:
             log.warning("abandoned files of the model store were not removed: %s", error)
 
     def _change(self, change: Callable[[Index], Index]) -> Index:
         for attempt in range(_ATTEMPTS):
             time.sleep(random.random() * _DELAY * attempt)
-            index, revision = self.poll() or (Index(), "")
-            changed = change(index)
-            if changed == index:
-                return index
-            content = changed.model_dump_json(exclude_none=True).encode()
-            if len(content) > MAX_INDEX_BYTES:
-                raise StoreFullError("The registry has too many versions. Delete some first.")
-            with suppress(ConflictError):
+            with suppress(ConflictError):  # also while the index is read
+                index, revision = self.poll() or (Index(), "")
+                changed = change(index)
+                if changed == index:
+                    return index
+                content = changed.model_dump_json(exclude_none=True).encode()
+                if len(content) > MAX_INDEX_BYTES:
+                    raise StoreFullError("The registry has too many versions. Delete some first.")
                 self._storage.write_index(content, revision)
                 return changed
         raise StoreUnavailableError("The model store changes too often. Send the request again.")

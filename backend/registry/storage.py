@@ -3,7 +3,7 @@
 ROOT/index.json              see `Index`; replaced as a whole
 ROOT/index.lock              held by the process that replaces the index
 ROOT/versions/ID/            the files of one version; never changed
-ROOT/versions/.draft-*/      a version that is being written; never read
+ROOT/versions/.draft-*/      a version or an index that is being written; never read
 
 Every change is one rename, so a killed process leaves the old or the new state, and at most files
 that the index does not mention. `remove_orphans` removes these.
@@ -91,11 +91,11 @@ class FolderStorage:
     def write_index(self, content: bytes, revision: str) -> None:
         """See `Storage.write_index`."""
         with _store_errors("written"):
-            self._root.mkdir(parents=True, exist_ok=True)
+            self._versions.mkdir(parents=True, exist_ok=True)
             with _lock(self._root / "index.lock"):
                 if self.read_index(revision) is not None:
                     raise ConflictError("The model store was changed. Send the request again.")
-                with _draft(self._root) as draft:
+                with _draft(self._versions) as draft:
                     _write(draft / INDEX, content)
                     (draft / INDEX).replace(self._index)
             _sync_folder(self._root)

@@ -69,6 +69,8 @@ def read_manifest(document: object, name: str) -> Manifest:
         )
     for field in ("version", "title", "description", "license"):
         _check_text(field, getattr(manifest, field) or "", MAX_TEXT_LENGTH)
+    if manifest.calibration:
+        _check_text("calibration.source", manifest.calibration.source, MAX_TEXT_LENGTH)
     for each in manifest.label_ids or ():
         _check_text("label_ids", each, MAX_LABEL_LENGTH)
     if len(manifest.metrics) > MAX_METRICS:
@@ -109,10 +111,16 @@ def _check_labels(labels: object) -> None:
         )
     for label in labels:
         _check_text("labels", label, MAX_LABEL_LENGTH)
-        if not label or label != label.strip():
+        if not _visible(label) or label != label.strip():
             raise InvalidModelError("A label is empty, or begins or ends with a space.")
-    if len(set(labels)) < len(labels):
-        raise InvalidModelError("Two labels are the same.")
+    if len({_visible(label) for label in labels}) < len(labels):
+        raise InvalidModelError("Two labels are the same, or look the same.")
+
+
+def _visible(label: str) -> str:
+    """Return what distinguishes a label for its readers: without invisible characters."""
+    shown = (each for each in label if unicodedata.category(each) != "Cf")
+    return unicodedata.normalize("NFC", "".join(shown)).strip()
 
 
 def _check_text(field: str, text: str, max_length: int) -> None:

@@ -19,6 +19,20 @@ def memory_limits(root: Path) -> list[int]:
     return [limit for limit in limits if limit]
 
 
+def free_memory(root: Path) -> list[int]:
+    """Return how many more bytes this process may use, for each limit that applies to it.
+
+    Cached files that were not read recently count as free, as in the working set of Kubernetes.
+    """
+    free = []
+    for folder in _folders(root, "memory"):
+        limit = _memory_limit(folder)
+        used = _read_number(folder, "memory.current", "memory.usage_in_bytes")
+        if limit and used is not None:
+            free.append(max(limit - used + _inactive_files(folder), 0))
+    return free
+
+
 def _cpu_quota(folder: Path) -> float | None:
     try:
         if (folder / "cpu.max").is_file():
@@ -32,7 +46,20 @@ def _cpu_quota(folder: Path) -> float | None:
 
 
 def _memory_limit(folder: Path) -> int | None:
-    for name in ("memory.max", "memory.limit_in_bytes"):
+    return _read_number(folder, "memory.max", "memory.limit_in_bytes")
+
+
+def _inactive_files(folder: Path) -> int:
+    try:
+        lines = (folder / "memory.stat").read_text().splitlines()
+        fields = dict(line.split() for line in lines)
+        return int(fields.get("total_inactive_file") or fields["inactive_file"])
+    except (OSError, ValueError, KeyError):
+        return 0
+
+
+def _read_number(folder: Path, *names: str) -> int | None:
+    for name in names:
         try:
             return int((folder / name).read_text())
         except (OSError, ValueError):  # "max" means no limit

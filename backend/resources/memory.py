@@ -4,6 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from backend.resources import cgroup
 from backend.resources.cgroup import memory_limits
 
 _ROOT = Path("/")
@@ -35,6 +36,22 @@ def memory_limit(root: Path = _ROOT) -> int | None:
     It is the smallest of the physical memory and the limits of the cgroup and its ancestors.
     """
     return min([*_physical_memory(), *memory_limits(root)], default=None)
+
+
+def free_memory(root: Path = _ROOT) -> int | None:
+    """Return how many more bytes this process may use; None if unknown.
+
+    It is the smallest of the free memory of the machine, and of the cgroup and its ancestors.
+    """
+    return min([*_free_physical_memory(root), *cgroup.free_memory(root)], default=None)
+
+
+def _free_physical_memory(root: Path) -> list[int]:
+    try:
+        lines = (root / "proc/meminfo").read_text().splitlines()
+    except OSError:  # not Linux
+        return []
+    return [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
 
 
 def _physical_memory() -> list[int]:

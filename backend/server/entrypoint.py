@@ -7,8 +7,10 @@ import os
 import signal
 import socket
 import sys
+import threading
 import warnings
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from multiprocessing.connection import Connection
 from typing import Final
 
@@ -24,6 +26,7 @@ from backend.server.connection_limits import ConnectionLimits
 from backend.server.descriptors import MAX_BACKLOG, reserve_descriptors
 from backend.server.lifecycle import Server
 from backend.server.protocols import DefaultConnection
+from backend.server.reloading import on_reload
 from backend.server.request_stream import SharedState
 from backend.server.worker_process import CONFIG_ERROR, send_heartbeats
 from backend.server.workers import WorkerSupervisor
@@ -78,10 +81,14 @@ def serve(
     closed.
     """
 
+    reloading = ExitStack()
+
     def report_started(server: Server) -> None:
+        state = server.lifespan.state
+        if threading.current_thread() is threading.main_thread():  # not in a test
+            reloading.enter_context(on_reload(_call_soon(state["reload"])))
         if pipe is not None:
-            catalog = server.lifespan.state["catalog"]
-            reader = server.lifespan.state["image_reader"]
+            catalog, reader = state["catalog"], state["image_reader"]
 
             def is_loading() -> bool:
                 reader.require_responsive()
@@ -105,7 +112,10 @@ def serve(
         is_service_stopping=is_service_stopping,
         on_started=report_started,
     )
-    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again after the shutdown
+    with (
+        reloading,
+        suppress(KeyboardInterrupt),
+    ):  # uvicorn raises the signal again after the shutdown
         server.run([listener] if listener else None)
     if not server.started:
         sys.exit(_START_FAILED)
@@ -145,6 +155,17 @@ def _uvicorn_config(settings: Settings, app: FastAPI, backlog: int = MAX_BACKLOG
         server_header=False,
         proxy_headers=False,  # PRISM_TRUSTED_PROXIES says whether X-Forwarded-For is believed
     )
+
+
+def _call_soon(callback: Callable[[], None]) -> Callable[[], None]:
+    """Return a signal handler that calls `callback` on the running loop, while that exists."""
+    loop = asyncio.get_running_loop()
+
+    def handle() -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(callback)
+
+    return handle
 
 
 def _on_pipe_closed(server: Server, pipe: Connection) -> None:

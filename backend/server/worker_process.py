@@ -16,6 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Final
 
 from backend.inference.errors import StuckError
+from backend.server.reloading import reload_blocked
 from backend.telemetry.metrics import remove_worker
 
 CONFIG_ERROR: Final = 78  # exit status of a worker whose settings are invalid (EX_CONFIG)
@@ -58,7 +59,8 @@ class Worker:
         self.pipe, worker_end = context.Pipe()
         self.process: Final = context.Process(target=work, args=(listener, worker_end))
         try:
-            self.process.start()
+            with reload_blocked():  # until the worker handles SIGHUP itself
+                self.process.start()
         except OSError:
             self.pipe.close()
             raise
@@ -89,6 +91,11 @@ class Worker:
         """Count another check."""
         self.silent_checks = 0 if self.read_heartbeats() else self.silent_checks + 1
         self.suspended_checks = self.suspended_checks + 1 if self._is_suspended() else 0
+
+    def reload(self) -> None:
+        """Let the worker read the models again, as soon as it has started."""
+        with suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGHUP)
 
     def kill(self) -> None:
         """Send SIGKILL."""

@@ -18,6 +18,7 @@ from multiprocessing.connection import wait
 from types import FrameType
 from typing import Final
 
+from backend.server.reloading import on_reload
 from backend.server.worker_process import CONFIG_ERROR, HEARTBEAT_INTERVAL, Work, Worker
 from backend.telemetry.metrics import FOLDER
 
@@ -78,13 +79,18 @@ class WorkerSupervisor:
         self._starts = [ScheduledStart(0.0)] * count
         self._next_check = 0.0
         self._signals: list[int] = []
+        self._must_reload = False
         self._kill_time: float | None = None  # set once the workers are stopping
         self._was_ready = False  # whether any worker has become ready
         self._has_failed = False
 
     def run(self) -> int | None:
         """Serve until a signal; return its number, or None if no worker can be started."""
-        with _wakeup_socket(self._on_signal) as wakeup, _metrics_folder():
+        with (
+            _wakeup_socket(self._on_signal) as wakeup,
+            on_reload(self._request_reload),
+            _metrics_folder(),
+        ):
             try:
                 while self._kill_time is None or self._workers:
                     self._start_missing()
@@ -167,7 +173,14 @@ class WorkerSupervisor:
     def _on_signal(self, sig: int, _: FrameType | None) -> None:
         self._signals.append(sig)
 
+    def _request_reload(self) -> None:
+        self._must_reload = True
+
     def _handle_signals(self) -> None:
+        if self._must_reload:
+            self._must_reload = False
+            for worker in self._workers:
+                worker.reload()
         if self._kill_time is None:
             if self._signals:
                 self._stop(self._signals[0])

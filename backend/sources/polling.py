@@ -1,4 +1,7 @@
-"""Polling of model registries: when an alias moves, the new version replaces the model."""
+"""Polling of models elsewhere: when an alias moves, the new version replaces the model.
+
+Other addresses are read again only on request: each costs a process, and a download of a manifest.
+"""
 
 import asyncio
 import logging
@@ -12,6 +15,7 @@ from backend.inference.errors import ModelError, UnreachableError
 from backend.sources.address import Address
 from backend.sources.fetch import FetchedFolder
 from backend.sources.resolver import ModelResolver
+from backend.sources.wakeup import Wakeup
 
 log = logging.getLogger("prism.sources")
 
@@ -30,7 +34,7 @@ class _Failure:
 class SourcePoller:
     """Replaces the models whose alias refers to another version than the served one.
 
-    Models at a fixed version or with a pin are not polled. A version that cannot be fetched,
+    Models at a fixed version or with a pin never change. A version that cannot be fetched,
     verified or loaded never replaces the model; it is tried again after increasing delays. A model
     that could not be fetched at startup is fetched once it is available.
     """
@@ -44,9 +48,11 @@ class SourcePoller:
     ) -> None:
         """`replace(name, folder)` loads and swaps the model, or raises ModelError.
 
-        `seconds` is the time between polls; 0: `run` returns at once.
+        `seconds` is the time between polls; 0: models are only read again after a wakeup.
         """
         self.addresses: Final = {n: a for n, a in addresses.items() if has_moving_version(a)}
+        self.wakeup: Final = Wakeup()
+        self._others: Final = {n: a for n, a in addresses.items() if _may_change(a)}
         self._resolver = resolver
         self._replace = replace
         self._seconds = seconds
@@ -55,9 +61,14 @@ class SourcePoller:
         self._silent: Final = set[str]()  # models whose registry gives no version
 
     async def run(self) -> None:
-        """Poll until cancelled. The models must have been fetched once."""
-        while self.addresses and self._seconds:
-            await asyncio.sleep(self._seconds)
+        """Poll until cancelled. The models must have been fetched once.
+
+        A wakeup also reads addresses that are not polled, and tries failed versions at once.
+        """
+        while True:
+            if await self.wakeup.sleep(self._seconds or None):
+                self._failures.clear()
+                await self.read_others()
             await self.poll()
 
     async def poll(self) -> None:
@@ -82,12 +93,22 @@ class SourcePoller:
                 log.exception("%s: version %s could not be loaded", name, version)
                 self._postpone(name, version, None)
 
+    async def read_others(self) -> None:
+        """Read the models that may change and are not polled again, one after the other."""
+        for name, address in self._others.items():
+            try:
+                await self._update(name, address, "")
+            except ModelError as error:
+                log.error("%s is not replaced: %s", name, error)
+            except Exception:
+                log.exception("%s could not be read again", name)
+
     async def _update(self, name: str, address: Address, version: str) -> None:
         if name not in self._served and (started := self._resolver.fetched(address)):
             self._served[name] = started
         served = self._served.get(name)
         failure = self._failures.get(name)
-        if served and served.version == version:
+        if version and served and served.version == version:
             self._failures.pop(name, None)
             return
         if failure and failure.version == version and time.monotonic() < failure.next_attempt:
@@ -98,6 +119,8 @@ class SourcePoller:
             raise UnreachableError(fetched.note if fetched else "it was not fetched")
         if served is None or folder != served.folder:
             await self._replace(name, folder)
+        elif not version:
+            return
         self._served[name] = fetched
         self._failures.pop(name, None)
         log.info("%s: now version %s of %s", name, fetched.version, address.redacted)
@@ -118,3 +141,8 @@ def has_moving_version(address: Address) -> bool:
     """Return whether the address names an alias in a registry, without a pin."""
     model = address.registered
     return model is not None and model.version is None and address.pin is None
+
+
+def _may_change(address: Address) -> bool:
+    """Return whether the files of an address may change, although it is not polled."""
+    return address.registered is None and address.folder is None and address.pin is None

@@ -7,6 +7,7 @@ imported, several workers count in files of that folder, and each of them expose
 import os
 from collections.abc import Callable
 from functools import partial
+from math import nan
 from pathlib import Path
 from typing import Final
 
@@ -22,7 +23,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.values import ValueClass
 
-from backend.history.drift import Drift
+from backend.history.drift import STATISTICS, Drift
 from backend.inference.observer import BatchReason, Observer, ShedReason
 
 disable_created_metrics()  # type: ignore[no-untyped-call]  # they would double the size of a scrape
@@ -146,17 +147,22 @@ class Metrics:
         if SHARED:
             self._in_flight.dec()
 
-    def set_drift(self, model: str, drift: Drift) -> None:
-        """Set the gauges of the drift of a model; those of unknown statistics are absent."""
-        self._drift_alert.labels(model).set(drift.alert)
-        for one in drift.statistics:
-            for gauge, value in (
-                (self._drift_evidence, one.evidence),
-                (self._drift_value, one.value),
-                (self._drift_reference, one.reference),
-            ):
-                if value is not None:
-                    gauge.labels(model, one.name).set(value)
+    def set_drift(self, model: str, drift: Drift | None) -> None:
+        """Set the gauges of the drift of a model; those of unknown statistics become absent.
+
+        With several workers they become NaN, which is no alert: the others cannot be told to
+        remove theirs.
+        """
+        _set(self._drift_alert, None if drift is None else float(drift.alert), model)
+        found = {one.name: one for one in drift.statistics} if drift else {}
+        for name in STATISTICS:
+            one = found.get(name)
+            evidence, value, reference = (
+                (one.evidence, one.value, one.reference) if one else (None, None, None)
+            )
+            _set(self._drift_evidence, evidence, model, name)
+            _set(self._drift_value, value, model, name)
+            _set(self._drift_reference, reference, model, name)
 
     def observer(
         self, model: str, on_answered: Callable[[float, float, float], None] | None = None
@@ -185,6 +191,16 @@ class Metrics:
         if method_label == method:
             self._request_counters[method, route, model, status] = count
         return count
+
+
+def _set(gauge: Gauge, value: float | None, *labels: str) -> None:
+    """Set a gauge, or remove it if `value` is None."""
+    if value is not None:
+        gauge.labels(*labels).set(value)
+    elif not SHARED:
+        gauge.remove(*labels)
+    elif labels in gauge._metrics:
+        gauge.labels(*labels).set(nan)
 
 
 class ModelMetrics(Observer):

@@ -2,7 +2,7 @@
 
 import secrets
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -15,12 +15,10 @@ from frontend.datasets.dataset import Dataset
 from frontend.service.predictions import ImageFile
 from frontend.state import memory
 from frontend.ui.formatting import megabytes
+from teach.limits import MAX_CLASSES, MAX_LABEL, MIN_CLASSES, MIN_IMAGES
 
-MIN_CLASSES, MAX_CLASSES = 2, 100
-MIN_IMAGES: Final = 2  # of each class
-MAX_IMAGES: Final = 5_000  # of all classes
+MAX_IMAGES: Final = 5_000  # of all classes; fewer than teach.limits.MAX_IMAGES: pages keep them
 MAX_BYTES: Final = 500_000_000  # of all images; less in a small container
-MAX_LABEL: Final = 100  # characters
 CACHED_THUMBNAILS: Final = 512
 
 
@@ -164,8 +162,13 @@ class TrainingSet:
         return create_thumbnail_uri(image.file.content) if image else None
 
 
-def add_dataset(images: TrainingSet, data: Dataset) -> Sequence[str]:
-    """Add all images of a labeled dataset and return notes; raise TrainingSetError."""
+def add_dataset(
+    images: TrainingSet, data: Dataset, skip: Callable[[bytes], bool] | None = None
+) -> Sequence[str]:
+    """Add the images of a labeled dataset and return notes; raise TrainingSetError.
+
+    Images whose content `skip` returns true for are left out, to compare models on them.
+    """
     labels = sorted(data.source.labels)
     count = len({*images.labels, *labels})
     if count > MAX_CLASSES:
@@ -178,10 +181,13 @@ def add_dataset(images: TrainingSet, data: Dataset) -> Sequence[str]:
             f"“{data.name}” has {len(data.source):,} images; the limit is {MAX_IMAGES:,}."
         )
     files: dict[str, list[ImageFile]] = {label: [] for label in labels}
-    unreadable, size, max_size = 0, images.size, memory.share(MAX_BYTES)
+    unreadable, skipped, size, max_size = 0, 0, images.size, memory.share(MAX_BYTES)
     for sample in data.source.samples():
         if not isinstance(sample, Sample) or sample.label is None:
             unreadable += 1
+            continue
+        if skip is not None and skip(sample.content):
+            skipped += 1
             continue
         size += len(sample.content)
         if size > max_size:
@@ -194,5 +200,6 @@ def add_dataset(images: TrainingSet, data: Dataset) -> Sequence[str]:
     return [
         *data.source.notes,
         *([f"images that cannot be read: {unreadable:,}"] if unreadable else []),
+        *([f"kept to compare versions: {skipped:,}"] if skipped else []),
         *([f"images that were already there: {known:,}"] if known else []),
     ]

@@ -16,13 +16,15 @@ from frontend.service.model_choice import AUTO
 from frontend.service.predictions import ImageFile
 from frontend.state.jobs import Job
 from frontend.ui.alerts import Problem
+from teach.limits import NAME_PATTERN as NAME_PATTERN
 
 if TYPE_CHECKING:
+    from teach.served_embedding import ServedEmbedding
+    from teach.training_features import TrainingFeatures
     from teach.types import TaughtModel
 
-NONE_OF_THESE: Final = "None of these"  # teach.types.NONE_OF_THESE
+NONE_OF_THESE: Final = "None of these"  # calibration.apply.NONE_OF_THESE
 BACKBONE: Final = "photos"
-NAME_PATTERN: Final = r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?"
 STEPS: Final = 1000  # of the progress
 
 Cache = MutableMapping[str, Any]  # features by the SHA-256 of the image file
@@ -37,11 +39,17 @@ class TeachingCanceledError(TeachingError):
 
 
 def teach(
-    client: Client, images: Sequence[tuple[str, ImageFile]], cache: Cache, name: str, job: Job
+    client: Client,
+    images: Sequence[tuple[str, ImageFile]],
+    cache: Cache,
+    name: str,
+    job: Job,
+    version: int | None = None,
 ) -> "TaughtModel":
     """Return a model that is taught on (label, file) pairs; the report refers to their order.
 
-    Raise TeachingError, TeachingCanceledError or ClientError.
+    With a `version` of the model, its training images are used too, through their features. Raise
+    TeachingError, TeachingCanceledError or ClientError.
     """
     from teach.errors import TeachCancelled, TeachError
     from teach.served_embedding import ServedEmbedding
@@ -63,11 +71,23 @@ def teach(
             progress=report,
             is_cancelled=job.is_cancelled,
             cache=cache,
+            predecessor=None if version is None else _predecessor(client, name, version, embed),
         )
     except TeachCancelled as error:
         raise TeachingCanceledError from error
     except TeachError as error:
         raise TeachingError(str(error)) from error
+
+
+def _predecessor(
+    client: Client, name: str, version: int, embed: "ServedEmbedding"
+) -> "TrainingFeatures":
+    """Return the training features of a stored version; raise TeachError or ClientError."""
+    from teach import training_features
+
+    with zipfile.ZipFile(io.BytesIO(client.model_folder(f"{name}@{version}"))) as folder:
+        manifest = json.loads(folder.read("manifest.json"))
+        return training_features.read(manifest, folder.read("head.safetensors"), embed.backbone)
 
 
 def taught_models(models: Models) -> list[ModelInfo]:
@@ -92,9 +112,13 @@ def missing_backbone(models: Models) -> Problem | None:
     return describe_model_state(backbone)
 
 
-def upload(client: Client, name: str, model: "TaughtModel", reason: str | None) -> ModelVersion:
-    """Upload a model, which is served from then on; raise ClientError."""
-    return client.put_model(name, model.manifest, model.head, card=model.card, reason=reason)
+def upload(
+    client: Client, name: str, model: "TaughtModel", reason: str | None, *, activate: bool = True
+) -> ModelVersion:
+    """Upload a version, which is served from then on if it is activated; raise ClientError."""
+    return client.put_model(
+        name, model.manifest, model.head, card=model.card, reason=reason, activate=activate
+    )
 
 
 def export(client: Client, name: str) -> Iterator[bytes]:
@@ -112,13 +136,6 @@ def accuracy(version: ModelVersion) -> float | None:
 
 def zip_folder(name: str, model: "TaughtModel") -> bytes:
     """Return the model folder as a zip."""
-    files = {
-        "manifest.json": json.dumps(model.manifest, indent=2, ensure_ascii=False).encode(),
-        "head.safetensors": model.head,
-        "README.md": model.card.encode(),
-    }
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for file, content in files.items():
-            archive.writestr(f"{name}/{file}", content)
-    return buffer.getvalue()
+    from teach.model_folder import pack
+
+    return pack(model, name)

@@ -205,6 +205,12 @@ def test_feature_distance_is_one_minus_the_cosine_of_the_nearest_center() -> Non
     np.testing.assert_allclose(result, [0, 0.2, 1.6], atol=1e-6)
 
 
+def test_feature_distance_is_measured_at_the_origin() -> None:
+    origin = np.array([1, 1], np.float32)
+    result = feature_distances(rows([1, 0], [0, 1]), rows([0, -1]), origin)
+    np.testing.assert_allclose(result, [0, 1], atol=1e-6)
+
+
 def test_feature_distance_does_not_come_from_logits() -> None:
     with pytest.raises(ValueError, match="requires features"):
         ood_scores(rows([1, 2]), method="feature_distance")

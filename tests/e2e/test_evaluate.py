@@ -76,7 +76,9 @@ def select_by_keyboard(page: Page, label: str, option: str) -> None:
     group = main(page).get_by_role("group").filter(has=combobox)
     selected = group.get_by_role("button", name="Clear value")
     for _ in range(10):
+        wait_until_idle(page)
         selector(page, label).focus()
+        selector(page, label).fill("")  # the same text again would not open the list
         selector(page, label).fill(option)
         with suppress(PlaywrightTimeoutError):
             page.get_by_role("option", name=option, exact=True).wait_for(timeout=3_000)

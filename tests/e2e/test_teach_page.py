@@ -19,6 +19,7 @@ from tests.e2e.pages import (
     file,
     main,
     upload,
+    wait_until_idle,
 )
 from tests.images import encoded, seven
 
@@ -88,7 +89,7 @@ def test_versions_are_activated_and_deleted(visit: Visit) -> None:
         expect(button(page, "Try with example images")).to_be_visible()
     titles = main(page).get_by_test_id("stMarkdown").filter(has_text=re.compile(r"^Version \d+"))
     expect(titles.first).to_contain_text("Active")
-    button(page, "Activate").first.click()
+    button(page, "Roll back").click()
     expect(titles.nth(1)).to_contain_text("Active")
     number = titles.count()
     main(page).get_by_test_id("stPopover").filter(has_text="Delete").first.get_by_role(
@@ -103,7 +104,7 @@ def test_page_is_accessible(visit: Visit, scheme: str) -> None:
     page = visit("/teach", scheme=scheme)
     expect_accessible(page)
     teach_example(page)
-    main(page).get_by_role("button", name="One").first.click()
+    main(page).get_by_role("button", name="One", exact=True).click()
     expect(main(page).get_by_role("heading", name="One: ")).to_be_visible()
     expect_accessible(page)
 
@@ -118,3 +119,41 @@ def test_class_is_added_by_keyboard_on_a_phone(visit: Visit) -> None:
         upload(page, file("a.png", encoded(seven(80 + len(label)))), file(f"{label}.png"))
         expect(main(page).get_by_role("heading", name=f"{label}: 2 images")).to_be_visible()
     expect_no_horizontal_scrolling(page)
+
+
+def test_images_are_recorded_while_the_button_is_held(visit: Visit) -> None:
+    page = visit("/teach")
+    page.get_by_role("radio", name="Camera").click()
+    choice = main(page).get_by_role("combobox", name="Class")
+    choice.fill("hand")
+    choice.press("Enter")
+    button(page, "Start camera").click()
+    record = button(page, "Hold to record")
+    expect(record).to_be_enabled()
+    expect(main(page).get_by_text("0 images of hand")).to_be_visible()
+    record.focus()
+    page.keyboard.down("Space")
+    expect(button(page, "Recording…")).to_be_visible()
+    expect(main(page).get_by_text("2 images of hand").first).to_be_visible()
+    page.keyboard.up("Space")
+    expect(record).to_be_visible()
+    before = recorded(page)
+    box = record.bounding_box()
+    assert box is not None
+    at = {"x": box["x"] + box["width"] / 2, "y": box["y"] + box["height"] / 2}
+    touch = page.context.new_cdp_session(page)
+    touch.send("Input.dispatchTouchEvent", {"type": "touchStart", "touchPoints": [at]})
+    expect(main(page).get_by_text(f"{before + 2} images of hand").first).to_be_visible()
+    touch.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    expect(record).to_be_visible()
+    before = recorded(page)
+    button(page, "Take one image").click()
+    expect(main(page).get_by_text(f"{before + 1} images of hand").first).to_be_visible()
+    expect_accessible(page)
+
+
+def recorded(page: Page) -> int:
+    """Return the number of recorded images once it does not change any more."""
+    wait_until_idle(page)
+    text = main(page).get_by_text(re.compile(r"^\d+ images? of hand")).first.inner_text()
+    return int(text.split()[0])

@@ -3,12 +3,17 @@
 import numpy as np
 import pytest
 
+from backend.history.change_detection import _BLOCK as BLOCK
+from backend.history.change_detection import _STAKES as STAKES
+from backend.history.change_detection import _STANDARD_ERRORS as STANDARD_ERRORS
 from backend.history.change_detection import (
     Bet,
     Numbers,
     bet_on_errors,
+    bet_on_frequent,
     bet_on_labels,
     bet_on_tails,
+    combine,
     find_changes,
 )
 from backend.history.drift import THRESHOLD
@@ -48,7 +53,7 @@ def tail_bet(_: Numbers) -> Bet:
 
 
 def label_bet(reference: Numbers) -> Bet:
-    return bet_on_labels(reference, 0.02)
+    return combine(bet_on_labels(reference, 0.02), bet_on_frequent)
 
 
 def error_bet(_: Numbers) -> Bet:
@@ -154,14 +159,58 @@ def test_steps_of_the_calculation_do_not_change_the_evidence(
 ) -> None:
     """With a frozen reference the evidence is that of the recursion M = (M + start) * gain."""
     rng = np.random.default_rng(6)
-    values, days = rng.normal(size=400), np.sort(rng.uniform(0, 9, 400))
+    values, days = rng.normal(size=403), np.sort(rng.uniform(0, 9, 403))
     monkeypatch.setattr("backend.history.change_detection.MAX_REFERENCE", 100)
     result = find_changes(values, days, bet_on_tails, minimum=100, threshold=99)
-    gains = bet_on_tails(np.sort(values[:100]), values[100:])
-    starts = np.diff(days, prepend=0)[100:].clip(1e-12)
-    starts[0] = 1
-    capital, expected = np.zeros(gains.shape[1]), []
-    for start, gain in zip(starts, gains, strict=True):
-        capital = (capital + start) * gain
-        expected.append(np.log10(capital.mean()))
-    np.testing.assert_allclose(result.log10, expected, rtol=1e-9)
+    none, reference = values[:0], values[:100]
+    tails = bet_on_tails(np.sort(reference), none, reference)
+    batches = tails.reshape(10, 10, -1).mean(axis=1).std(axis=0, ddof=1) / np.sqrt(10)
+    bounds = 1 + STANDARD_ERRORS * np.maximum(tails.std(axis=0) / 10, batches)
+    excess = bet_on_tails(np.sort(reference), none, values[100:]) / bounds - 1
+    weights = np.diff(days)[99:] + 1 / (500 + np.arange(303))
+    capital, expected = np.zeros((len(STAKES), excess.shape[1])), []
+    for start in range(0, 303, BLOCK):
+        gain = 1 + np.outer(np.divide(STAKES, BLOCK), excess[start : start + BLOCK].sum(axis=0))
+        capital = (capital + weights[start : start + BLOCK].sum()) * gain
+        expected += BLOCK * [np.log10(capital.mean())]
+    np.testing.assert_allclose(result.log10, expected[:303], rtol=1e-9)
+
+
+def test_images_within_seconds_are_tested_as_well() -> None:
+    rng = np.random.default_rng(7)
+    values = confidences(rng, 1500)
+    is_changed = (rng.random(1500) < SHARE) & (np.arange(1500) >= 1000)
+    values[is_changed] = low_confidences(rng, is_changed.sum())
+    days = np.linspace(0, 1e-4, 1500)
+    assert find_changes(values, days, bet_on_tails, minimum=MINIMUM, threshold=THRESHOLD).alarms
+
+
+def test_long_pause_is_no_evidence() -> None:
+    values = np.random.default_rng(8).normal(size=1000)
+    days = np.linspace(0, 10, 1000) + 1000 * (np.arange(1000) >= 900)
+    result = find_changes(values, days, bet_on_tails, minimum=MINIMUM, threshold=THRESHOLD)
+    assert not result.alarms
+
+
+def test_several_images_of_each_person_raise_few_alarms() -> None:
+    """All images of a person, three on average, have nearly the same value."""
+    rng = np.random.default_rng(9)
+    size, alarms = MINIMUM + 3000, 0
+    for _ in range(RUNS):
+        person = np.repeat(np.arange(size), rng.geometric(1 / 3, size))[:size]
+        values = rng.normal(size=size)[person] + rng.normal(0, 0.1, size)
+        days = np.linspace(0, 30, size)
+        found = find_changes(values, days, bet_on_tails, minimum=MINIMUM, threshold=THRESHOLD)
+        alarms += len(found.alarms)
+    assert alarms <= RUNS / 7 + 2
+
+
+def test_new_label_among_rare_ones_is_found() -> None:
+    """It is not in the reference, and all other labels are so rare that no bet is on one alone."""
+    rng = np.random.default_rng(10)
+    values = rng.integers(0, 200, 1500).astype(float)
+    is_changed = (rng.random(1500) < SHARE) & (np.arange(1500) >= 1000)
+    values[is_changed] = 999
+    days = np.linspace(0, 1, 1500)
+    found = find_changes(values, days, bet_on_frequent, minimum=MINIMUM, threshold=THRESHOLD)
+    assert any(alarm >= 1000 - MINIMUM for alarm in found.alarms)

@@ -7,18 +7,22 @@ import numpy as np
 import pytest
 
 from backend.history.drift import (
+    MAX_IMAGES,
+    MAX_REFERENCE,
     MIN_FEEDBACK,
     Drift,
+    Observation,
     Statistic,
     find_drift,
-    summarize_days,
     wilson,
 )
-from backend.history.record import HistoryRecord, make_feedback
+from backend.history.monitor import read_drift
+from backend.history.record import HistoryFilters, HistoryRecord, make_feedback
 from backend.history.store import Store
 from tests.history.records import NOON, make_record
 
 INTERVAL = timedelta(minutes=2)
+FAKE = HistoryFilters(model="fake")
 
 
 def records(count: int, start: int = 0, *, changed: float = 0.0) -> list[HistoryRecord]:
@@ -42,16 +46,20 @@ def records(count: int, start: int = 0, *, changed: float = 0.0) -> list[History
     return found
 
 
+def observe(store: Store, model: str, version: str, limit: int) -> list[Observation]:
+    return store.observations(HistoryFilters(model), version, limit)
+
+
 def statistic(drift: Drift, name: str) -> Statistic:
     return next(one for one in drift.statistics if one.name == name)
 
 
 def test_change_of_a_fifth_is_found_in_all_statistics(store: Store) -> None:
     store.add(records(1000))
-    before = find_drift(store.observations("fake", "1", 5000))
+    before = read_drift(store, FAKE, "1")
     assert not before.alert
     store.add(records(500, 1000, changed=0.2))
-    after = find_drift(store.observations("fake", "1", 5000))
+    after = read_drift(store, FAKE, "1")
     assert after.alert
     found = {one.name for one in after.statistics if one.alert}
     assert found == {
@@ -71,18 +79,18 @@ def test_change_of_a_fifth_is_found_in_all_statistics(store: Store) -> None:
 def test_alert_ends_after_enough_unchanged_images(store: Store) -> None:
     store.add(records(1000))
     store.add(records(300, 1000, changed=0.3))
-    assert find_drift(store.observations("fake", "1", 5000)).alert
+    assert read_drift(store, FAKE, "1").alert
     store.add(records(700, 1300))
-    assert not find_drift(store.observations("fake", "1", 5000)).alert
+    assert not read_drift(store, FAKE, "1").alert
 
 
 def test_reference_is_kept_when_only_the_newest_images_are_read(store: Store) -> None:
     store.add(records(600))
     store.add(records(600, 600, changed=0.2))
-    observed = store.observations("fake", "1", 300)
+    observed = observe(store, "fake", "1", 300)
     assert len(observed) == len({one.id for one in observed}) == 1200
     assert [one.id for one in observed] == sorted(one.id for one in observed)
-    assert find_drift(observed).alert
+    assert find_drift(observed, []).alert
 
 
 def test_versions_are_apart_and_later_images_are_left_out(store: Store) -> None:
@@ -91,19 +99,19 @@ def test_versions_are_apart_and_later_images_are_left_out(store: Store) -> None:
     store.add([make_record(NOON + timedelta(days=2), model={"name": "other", "version": "9"})])
     assert store.newest_version("fake") == "2"
     assert store.newest_version("unknown") is None
-    assert len(store.observations("fake", "1", 10)) == 3
-    assert len(store.observations("fake", "2", 10)) == 1
-    assert len(store.observations("fake", "1", 10, NOON + INTERVAL)) == 1
+    assert len(observe(store, "fake", "1", 10)) == 3
+    assert len(observe(store, "fake", "2", 10)) == 1
+    assert len(store.observations(HistoryFilters("fake", until=NOON + INTERVAL), "1", 10)) == 1
 
 
 def test_feedback_that_contradicts_more_answers_is_an_alert(store: Store) -> None:
-    count = 2 * MIN_FEEDBACK
+    count = 3 * MIN_FEEDBACK
     stored = records(count)
     store.add(stored)
     for number, one in enumerate(stored):
         is_wrong = number % 10 == 0 or (number >= MIN_FEEDBACK and number % 3 == 0)
         store.set_feedback(one["id"], make_feedback("x" if is_wrong else one["prediction"]))
-    drift = find_drift(store.observations("fake", "1", 5000))
+    drift = read_drift(store, FAKE, "1")
     errors = statistic(drift, "error_rate")
     assert errors.alert
     assert errors.images == count
@@ -120,9 +128,8 @@ def test_days_are_those_of_the_time_zone(store: Store) -> None:
     store.add([*stored, make_record(late - timedelta(hours=3), confidence=0.9)])
     store.set_feedback(stored[0]["id"], make_feedback("7"))
     store.set_feedback(stored[1]["id"], make_feedback("1"))
-    observed = store.observations("fake", "1", 10)
-    assert [day.day for day in summarize_days(observed, UTC, 0.95)] == ["2026-05-04"]
-    newest, oldest = summarize_days(observed, ZoneInfo("Europe/Berlin"), 0.95)
+    assert [day.day for day in store.days(FAKE, "1", 0.95, UTC)] == ["2026-05-04"]
+    newest, oldest = store.days(FAKE, "1", 0.95, ZoneInfo("Europe/Berlin"))
     assert (newest.day, newest.images, oldest.images) == ("2026-05-05", 2, 1)
     assert newest.confidence == pytest.approx(0.6)
     assert newest.set_size == 2
@@ -135,36 +142,83 @@ def test_days_are_those_of_the_time_zone(store: Store) -> None:
     assert newest.accuracy_low < 0.5 < newest.accuracy_high
 
 
+def test_days_are_limited_by_the_filters(store: Store) -> None:
+    store.add([make_record(NOON + timedelta(days=number)) for number in range(4)])
+    start = NOON + timedelta(days=1)
+    filters = HistoryFilters("fake", since=start, until=start + timedelta(days=2))
+    assert [day.day for day in store.days(filters, "1", 0.95, UTC)] == ["2026-05-06", "2026-05-05"]
+    hour = timedelta(hours=1)
+    assert store.days(HistoryFilters("fake", since=start + hour), "1", 0.95, UTC)[-1].images == 1
+    assert store.days(HistoryFilters("other"), "1", 0.95, UTC) == []
+
+
+def test_days_count_labels_of_all_predictions(store: Store) -> None:
+    labels = ["3", "1", "3", "2"]
+    store.add([make_record(NOON + n * INTERVAL, prediction=one) for n, one in enumerate(labels)])
+    (day,) = store.days(FAKE, "1", 0.95, UTC)
+    assert list(day.labels.items()) == [("3", 2), ("1", 1), ("2", 1)]
+    assert day.images == 4
+
+
+def test_means_of_many_images_are_those_of_a_sample(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.history.store.MAX_DAY_IMAGES", 100)
+    stored = [
+        make_record(
+            NOON + timedelta(seconds=n), prediction="38"[n % 2], confidence=0.5 + 0.3 * (n % 2)
+        )
+        for n in range(1000)
+    ]
+    store.add(stored)
+    store.set_feedback(stored[0]["id"], make_feedback("3"))
+    (day,) = store.days(FAKE, "1", 0.95, UTC)
+    assert (day.images, day.confirmed, day.corrected) == (1000, 1, 0)
+    assert day.confidence == pytest.approx(0.65, abs=0.08)
+    assert sum(day.labels.values()) == pytest.approx(1000, abs=1)
+    assert day.labels["3"] == pytest.approx(500, abs=250)
+
+
+def test_rare_feedback_is_compared_although_it_is_old(store: Store) -> None:
+    """Of each answer the newest images do not contain, the feedback still counts."""
+    reviewed = records(MIN_FEEDBACK)
+    store.add(reviewed)
+    for one in reviewed:
+        store.set_feedback(one["id"], make_feedback(one["prediction"]))
+    store.add(records(MAX_IMAGES + MAX_REFERENCE, MIN_FEEDBACK))
+    assert statistic(read_drift(store, FAKE, "1"), "error_rate").images == MIN_FEEDBACK
+
+
 def test_unknown_values_are_left_out(store: Store) -> None:
     unknown = {"prediction_set": None, "coverage": None, "in_distribution": None, "ood_score": None}
     store.add([make_record(NOON + number * INTERVAL, **unknown) for number in range(3)])
-    observed = store.observations("fake", "1", 10)
-    drift = find_drift(observed)
+    observed = observe(store, "fake", "1", 10)
+    drift = find_drift(observed, [])
     assert drift.coverage is None
     for name in ("set_size", "out_of_distribution", "brightness", "pixels", "error_rate"):
         assert statistic(drift, name).images == 0
-    (day,) = summarize_days(observed, UTC, None)
+    (day,) = store.days(FAKE, "1", None, UTC)
     assert (day.set_size, day.out_of_distribution, day.pixels, day.accuracy) == (None,) * 4
 
 
 def test_prediction_sets_of_another_coverage_are_not_compared(store: Store) -> None:
     store.add(records(4))
     store.add([make_record(NOON + timedelta(days=1), coverage=0.99, prediction_set=["1"] * 9)])
-    observed = store.observations("fake", "1", 10)
-    drift = find_drift(observed)
+    observed = observe(store, "fake", "1", 10)
+    drift = find_drift(observed, [])
     assert drift.coverage == 0.95
     assert statistic(drift, "set_size").images == 4
-    assert summarize_days(observed, UTC, 0.95)[0].set_size is None
+    assert store.days(FAKE, "1", 0.95, UTC)[0].set_size is None
 
 
 def test_oversized_headers_are_not_stored(store: Store) -> None:
     assert store.add([make_record(size=(2**32 - 1, 5))]) == set()
-    assert store.observations("fake", "1", 1)[-1].pixels is None
+    assert observe(store, "fake", "1", 1)[-1].pixels is None
 
 
 def test_large_images_do_not_overflow(store: Store) -> None:
     assert store.add([make_record(size=(2**31 - 1, 2**31 - 1))]) == set()
-    assert store.observations("fake", "1", 1)[-1].pixels == (2**31 - 1) ** 2
+    assert observe(store, "fake", "1", 1)[-1].pixels == (2**31 - 1) ** 2
 
 
 def test_wilson_interval_is_that_of_a_published_example() -> None:

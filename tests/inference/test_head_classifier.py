@@ -16,6 +16,7 @@ from backend.inference.errors import ArtifactError, ImageError
 from backend.inference.head_classifier import HeadClassifier
 from backend.inference.models import artifact
 from backend.inference.observer import BatchReason, Observer
+from calibration import apply
 from tests.fake_models import CALIBRATION
 from tests.images import encoded
 from tests.inference.heads import CENTERS, TENSORS, write_backbone, write_head
@@ -105,6 +106,16 @@ async def test_feature_distance_is_that_to_the_nearest_center(create: Create) ->
     assert red.ood_score == pytest.approx(0, abs=1e-6)
     assert blue.ood_score == pytest.approx(1)
     assert (red.in_distribution, blue.in_distribution) == (True, False)
+
+
+async def test_feature_distance_is_measured_at_the_origin(create: Create) -> None:
+    origin = np.array([0, 0, 1], dtype=np.float32)
+    centers = apply.normalize(CENTERS["centers"] - origin)
+    head = create(
+        tensors={**TENSORS, "centers": centers, "origin": origin},
+        calibration=calibration(ood_method="feature_distance", max_ood_score=0.5),
+    )
+    assert (await head.classify(RED)).ood_score == pytest.approx(0, abs=1e-6)
 
 
 async def test_none_of_these_is_out_of_distribution(create: Create) -> None:

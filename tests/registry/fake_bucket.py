@@ -18,7 +18,7 @@ class FakeBucket(ThreadingHTTPServer):
     """The bucket `models`: `objects` are contents and generations by name.
 
     Each status in `failures` is the response to one of the next uploads. With `is_lossy`, uploads
-    succeed, but the response is lost.
+    succeed, but the response is lost. While it `is_down`, connections are closed.
     """
 
     daemon_threads = True
@@ -28,6 +28,7 @@ class FakeBucket(ThreadingHTTPServer):
         self.objects: dict[str, tuple[bytes, int]] = {}
         self.failures: list[int] = []
         self.is_lossy = False
+        self.is_down = False
         self.lock = threading.Lock()
         self.generation = 0
         self.url = f"http://127.0.0.1:{self.server_port}"
@@ -50,6 +51,11 @@ def serve_bucket() -> Iterator[FakeBucket]:
 class _Handler(BaseHTTPRequestHandler):
     server: FakeBucket
     protocol_version = "HTTP/1.1"
+
+    def parse_request(self) -> bool:
+        """Read the head of a request; return whether to respond."""
+        self.close_connection = True
+        return not self.server.is_down and super().parse_request()
 
     def log_message(self, *_: Any) -> None:
         """Print nothing."""

@@ -6,6 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from google.api_core.exceptions import PreconditionFailed
+from google.cloud.storage import Blob
 
 from backend.registry.bucket import BucketStorage
 from backend.registry.errors import ConflictError, StoreUnavailableError
@@ -82,6 +84,22 @@ def test_concurrent_instances_lose_no_version(open_registry: Open) -> None:
     assert [each.version for each in versions] == list(range(1, 13))
 
 
+def test_index_that_is_replaced_while_it_is_read_is_read_again(
+    open_registry: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, download, replacements = open_registry("first"), BucketStorage._download, [1] * 6
+    add(registry)
+
+    def replace(storage: BucketStorage, blob: Blob) -> bytes:
+        if replacements:
+            replacements.pop()
+            raise PreconditionFailed("replaced")  # type: ignore[no-untyped-call]
+        return download(storage, blob)
+
+    monkeypatch.setattr(BucketStorage, "_download", replace)
+    assert add(registry) == 2
+
+
 def test_change_of_an_outdated_index_is_refused(bucket: FakeBucket, tmp_path: Path) -> None:
     storage = BucketStorage("gs://models/taught", tmp_path)
     storage.write_index(b"{}", "0")
@@ -102,6 +120,16 @@ def test_upload_that_is_not_confirmed_makes_one_version(
     registry = open_registry("first")
     assert add(registry) == 1
     assert len(registry.read().models["bugs"].versions) == 1
+
+
+def test_deletion_that_is_not_confirmed_succeeds(open_registry: Open, bucket: FakeBucket) -> None:
+    registry = open_registry("first")
+    for _ in range(2):
+        add(registry)
+    bucket.is_lossy = True
+    registry.delete_version("bugs", 1)
+    assert [each.version for each in registry.read().models["bugs"].versions] == [2]
+    assert len([name for name in bucket.objects if "/versions/" in name]) == len(FILES)
 
 
 def test_abandoned_objects_are_removed_after_a_while(

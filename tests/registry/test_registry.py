@@ -1,6 +1,8 @@
 """Numbered versions of taught models, in a folder."""
 
 import multiprocessing
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -148,26 +150,28 @@ def test_concurrent_processes_lose_no_version(root: Path) -> None:
     assert [each.version for each in versions] == list(range(1, 21))
 
 
-@pytest.mark.parametrize("step", ["fsync", "rename", "replace"])
+def _add_and_die(root: Path, target: str) -> None:
+    """Add a version, and die where `target` is called."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(target, lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+        add(Registry(FolderStorage(root)))
+
+
+@pytest.mark.parametrize("target", ["os.fsync", "pathlib.Path.rename", "pathlib.Path.replace"])
 def test_killed_change_leaves_the_old_index_and_the_next_one_works(
-    step: str, registry: Registry, root: Path, monkeypatch: pytest.MonkeyPatch
+    target: str, registry: Registry, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(registry)
-
-    def kill(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    target = {
-        "fsync": "os.fsync",
-        "rename": "pathlib.Path.rename",
-        "replace": "pathlib.Path.replace",
-    }
-    with monkeypatch.context() as patch:
-        patch.setattr(target[step], kill)
-        with pytest.raises(KeyboardInterrupt):
-            add(registry)
+    process = multiprocessing.get_context("fork").Process(target=_add_and_die, args=(root, target))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
     assert active(registry) == 1
     assert add(registry) == 2
+    monkeypatch.setattr("backend.registry.storage.ORPHAN_SECONDS", -10.0)
+    registry.remove_orphans()
+    assert stored(root) == 2
+    assert {path.name for path in root.iterdir()} == {"index.json", "index.lock", "versions"}
 
 
 def test_abandoned_files_are_removed_after_a_while(
@@ -178,6 +182,9 @@ def test_abandoned_files_are_removed_after_a_while(
     registry.remove_orphans()
     assert stored(root) == 2  # it may still be published
     monkeypatch.setattr("backend.registry.storage.ORPHAN_SECONDS", -10.0)
+    registry.remove_orphans()
+    assert stored(root) == 1
+    (root / "index.json").unlink()  # by mistake
     registry.remove_orphans()
     assert stored(root) == 1
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backend.resources import memory
-from backend.resources.memory import MemoryShares, memory_limit
+from backend.resources.memory import MemoryShares, free_memory, memory_limit
 from tests.resources.test_cpus import write_cgroup_files
 
 PHYSICAL_MEMORY = 16_000_000_000
@@ -44,6 +44,33 @@ def test_reads_cgroups_v1(figure: str, limit: int, tmp_path: Path) -> None:
 def test_limit_is_none_if_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "_physical_memory", list)
     assert memory_limit(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("files", "free"),
+    [
+        ({}, 8_000_000_000),
+        ({"a/memory.max": "1000", "a/memory.current": "700"}, 300),
+        (
+            {
+                "a/memory.max": "1000",
+                "a/memory.current": "700",
+                "a/memory.stat": "anon 100\ninactive_file 200\n",
+            },
+            500,
+        ),
+        ({"memory/a/memory.limit_in_bytes": "1000", "memory/a/memory.usage_in_bytes": "1200"}, 0),
+        ({"a/memory.max": "max", "a/memory.current": "700"}, 8_000_000_000),
+    ],
+    ids=str,
+)
+def test_free_memory_is_that_of_the_machine_or_of_the_container(
+    files: dict[str, str], free: int, tmp_path: Path
+) -> None:
+    own = "1:memory:/a\n" if "memory/a/memory.limit_in_bytes" in files else "0::/a\n"
+    root = write_cgroup_files(tmp_path, own, **files)
+    (root / "proc/meminfo").write_text("MemTotal: 1 kB\nMemAvailable: 7812500 kB\n")
+    assert free_memory(root) == free
 
 
 def test_shares_leave_memory_for_the_process_and_its_models() -> None:

@@ -26,6 +26,7 @@ class Service:
 
     def __init__(self, folder: Path, addresses: dict[str, str]) -> None:
         parsed = {name: parse_address(text, folder) for name, text in addresses.items()}
+        self.addresses = parsed
         self.resolver = ModelResolver(folder, seconds=60, allow_private=True, cache_bytes=0)
         self.poller = SourcePoller(parsed, self.resolver, self.replace, 60)
         self.replaced: list[tuple[str, str]] = []
@@ -52,7 +53,7 @@ def run(tmp_path: Path, steps: Steps, address: str = "mlflow:models:/pets@champi
 
     async def start() -> Service:
         service = Service(tmp_path / "cache", {"pets": address})
-        for each in service.poller.addresses.values():
+        for each in service.addresses.values():
             await service.resolver.resolve(each)
         await steps(service)
         return service
@@ -185,6 +186,41 @@ def test_model_that_was_missing_at_startup_is_loaded_later(
      "https://host/a", "gs://bucket/a"],
 )  # fmt: skip
 def test_addresses_that_cannot_move_are_not_polled(address: str, tmp_path: Path) -> None:
-    poller = Service(tmp_path, {"pets": address}).poller
-    assert not poller.addresses
-    asyncio.run(poller.run())  # returns
+    assert not Service(tmp_path, {"pets": address}).poller.addresses
+
+
+def test_wakeup_reads_an_address_again_that_is_not_polled(
+    tmp_path: Path, published: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving() as server:
+        server.publish(published, "pets")
+
+        async def steps(service: Service) -> None:
+            polling = asyncio.create_task(service.poller.run())
+            await service.poller.read_others()
+            assert not service.replaced
+            server.publish(write_large_model(tmp_path / "2", version="2"), "pets")
+            server.files["pets/model.onnx"] = b"damaged"
+            await service.poller.read_others()
+            assert not service.replaced
+            assert "pets is not replaced" in caplog.text
+            server.publish(tmp_path / "2" / "fake", "pets")
+            service.poller.wakeup.set()
+            while not service.replaced:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            polling.cancel()
+
+        assert run(tmp_path, steps, f"{server.url}/pets").replaced == [("pets", "2")]
+
+
+@pytest.mark.parametrize("address", ["/models/pets", f"https://host/a@sha256={'0' * 64}"])
+def test_pinned_addresses_and_folders_are_not_read_again(
+    address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> Path:
+        raise AssertionError
+
+    monkeypatch.setattr(ModelResolver, "resolve", fail)
+    (tmp_path / "pets").mkdir()
+    service = Service(tmp_path, {"pets": address.replace("/models", str(tmp_path))})
+    asyncio.run(service.poller.read_others())

@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -36,6 +37,9 @@ class FakeClient(FakeEmbedding):
 
     def __init__(self, url: str, api_key: str | None = None) -> None:
         self.api_key = api_key
+
+    def models(self) -> dict[str, SimpleNamespace]:
+        return {name: SimpleNamespace(taught=name != "photos") for name in ("photos", "insects")}
 
     def put_model(self, name: str, manifest: Any, head: bytes, **fields: Any) -> ModelVersion:
         if self.api_key != "secret":
@@ -89,11 +93,21 @@ def test_refused_upload_is_an_error_in_one_line(
     source: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main([str(source), "--name", "insects", "--url", "http://backend"]) == 1
-    assert (
-        capsys.readouterr()
-        .err.splitlines()[-1]
-        .endswith("401 Unauthorized: An API key is required.")
-    )
+    captured = capsys.readouterr()
+    assert captured.err.splitlines()[-1].endswith("401 Unauthorized: An API key is required.")
+    assert "It is in the folder models/insects." in captured.out
+    assert Path("models/insects/manifest.json").is_file()
+
+
+@pytest.mark.parametrize("name", ["photos", "auto"])
+def test_reserved_name_is_refused_before_any_work(
+    source: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    arguments = [str(source), "--name", name, "--url", "http://backend", "--api-key", "secret"]
+    assert cli.main(arguments) == 1
+    captured = capsys.readouterr()
+    assert f"The name {name} is reserved" in captured.err
+    assert captured.out == ""
 
 
 def test_refused_upload_keeps_the_written_folder(source: Path) -> None:

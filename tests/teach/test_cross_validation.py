@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from teach.cross_validation import (
-    HeldOut,
-    cross_validate,
-    find_near_duplicates,
-    find_unlike,
-)
+from teach.cross_validation import HeldOut, cross_validate, find_near_duplicates
 from teach.types import Floats, Indices
 from tests.teach.examples import DIMENSIONS, features, others
 
@@ -69,12 +64,3 @@ def test_frames_of_one_recording_are_not_in_training_and_test() -> None:
 def test_single_recording_per_class_is_reported_as_optimistic() -> None:
     rows = np.stack([features(axis, n, 0.01) for axis in range(2) for n in range(6)])
     assert run(rows, np.repeat([0, 1], 6)).is_optimistic
-
-
-def test_background_images_of_a_class_are_not_used_as_other_images() -> None:
-    rows = np.stack([features(axis, seed) for axis in range(2) for seed in range(12)])
-    own = np.stack([features(axis, 50 + axis, 0.02) for axis in range(2)])
-    background = np.concatenate([others(40), own])
-    is_unlike = find_unlike(rows, np.repeat([0, 1], 12), 2, background, None, lambda share: None)
-    assert not is_unlike[40:].any()
-    assert is_unlike[:40].all()

@@ -47,6 +47,15 @@ def test_images_of_none_of_the_classes_are_a_class(tmp_path: Path, top: str, is_
     assert len(labels) == 6
 
 
+@pytest.mark.parametrize("top", ["", "export/"])
+def test_class_folders_without_images_are_noted(tmp_path: Path, top: str) -> None:
+    write(tmp_path, *(f"{top}{name}" for name in (*FILES, "unlabeled/z.webp")))
+    for name in ("empty", ".hidden", "none_of_these"):
+        (tmp_path / top / name).mkdir()
+    with open_examples(tmp_path) as source:
+        assert source.notes[-1] == "class folders without images: empty"
+
+
 def test_unreadable_file_has_no_content(tmp_path: Path) -> None:
     write(tmp_path, *FILES)
     (tmp_path / "a" / "3.png").symlink_to("missing.png")

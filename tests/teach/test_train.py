@@ -103,6 +103,12 @@ def test_imbalance_is_said_in_words() -> None:
     assert any("times as many images as b" in warning for warning in warnings)
 
 
+def test_names_that_differ_only_in_case_are_said_in_words() -> None:
+    warnings = teach(classes(["Ants", "bees", "ants"], 6)).report.warnings
+    assert any("the same name: Ants and ants" in warning for warning in warnings)
+    assert not any("same name" in each for each in teach(classes(["a", "b"], 6)).report.warnings)
+
+
 def test_progress_grows_to_one() -> None:
     seen: list[tuple[str, float]] = []
     train(

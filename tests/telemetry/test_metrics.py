@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from math import isnan
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,8 @@ for _ in range(int(sys.argv[1])):
     metrics.request_finished("POST", "/classify", "cat", 200, 0.01)
 metrics.request_started()
 model.depth(int(sys.argv[1]))
+metrics.set_drift("cat", Drift(1, 1, None, (Statistic("pixels", 1, 2.0, 3.0, 4.0),), ()))
+metrics.set_drift("cat", None)
 print("counted", flush=True)
 sys.stdin.read()
 """
@@ -164,12 +167,28 @@ def test_workers_expose_sums_including_terminated_workers(
     assert value(text, "prism_decode_seconds_count", model="cat") == 7
     assert value(text, "prism_queue_depth", model="cat") == 7
     assert value(text, "prism_requests_in_flight") == 2
+    assert isnan(value(text, "prism_drift_alert", model="cat"))
+    assert isnan(value(text, "prism_drift_evidence", model="cat", statistic="pixels"))
     for worker in workers:
         worker.communicate()
     text = read_all(workers[1].pid)
     assert value(text, "prism_requests_total", **requests) == 7
     assert value(text, "prism_queue_depth", model="cat") == 3
     assert value(text, "prism_requests_in_flight") == 1
+
+
+def test_drift_that_is_not_known_any_more_has_no_gauges() -> None:
+    """Else the alert of a version would last after another one is activated, or it is deleted."""
+    metrics = Metrics()
+    one = Statistic("pixels", 1, 2.0, 3.0, 4.0)
+    metrics.set_drift("cat", Drift(1, 1, None, (one,), ()))
+    assert value(metrics, "prism_drift_alert", model="cat") == 1
+    metrics.set_drift("cat", Drift(1, 1, None, (Statistic("pixels", 1),), ()))
+    names = {name for name, _ in read(metrics.expose()[0].decode()) if "drift" in name}
+    assert names == {"prism_drift_alert"}
+    assert value(metrics, "prism_drift_alert", model="cat") == 0
+    metrics.set_drift("cat", None)
+    assert not [name for name, _ in read(metrics.expose()[0].decode()) if "drift" in name]
 
 
 def test_documentation_lists_all_metrics() -> None:

@@ -43,7 +43,7 @@ class ApiKeyMiddleware:
 
 
 def authenticate(scope: Scope, keys: Sequence[ApiKey]) -> ApiKey:
-    """Return the key of a request; raise KeyMissingError, or KeyWrongError if it is none of `keys`."""
+    """Return the key of a request; raise KeyMissingError or, for an unknown one, KeyWrongError."""
     sent = list(_read_keys(scope))
     found = None
     for digest in map(hash_key, sent):

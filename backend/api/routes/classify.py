@@ -31,6 +31,9 @@ from backend.api.schemas.errors import CLASSIFYING, problems
 from backend.api.scopes import require_scope
 from backend.history.history import History
 from backend.inference import auto
+from backend.inference.head_classifier import AnyClassifier
+from backend.inference.types import ClassificationResult
+from backend.shadows import Shadows
 
 router = APIRouter(
     tags=["classify"], dependencies=[require_scope("classify"), Depends(check_query)]
@@ -128,6 +131,7 @@ async def classify(
         explaining = classifier.explain(content, result, seconds, client)
         explanation = await deadlines.cancel_on_disconnect(request, explaining)
         fields["explanation"] = make_explanation(explanation)
+    _offer_to_shadow(request, model, fields, content, classifier, result)
     return Response(
         orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json"
     )
@@ -175,11 +179,26 @@ async def classify_batch(
                 await _store(
                     history if store else None, fields, content, result.brightness, seconds
                 )
+                _offer_to_shadow(request, model, fields, content, classifier, result)
         except Exception as error:
             fields = problem_for(error, request_id) | {"filename": upload.filename}
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
     return NdjsonResponse(run_in_order(uploads, classify_line))
+
+
+def _offer_to_shadow(
+    request: Request,
+    model: str | None,
+    fields: dict[str, Any],
+    content: bytes,
+    classifier: AnyClassifier,
+    result: ClassificationResult,
+) -> None:
+    """Let the shadow of the requested model classify a stored image, after the response."""
+    shadows: Shadows | None = request.state.shadows
+    if shadows is not None and model is not None and fields["stored"]:
+        shadows.offer(model, fields["id"], content, classifier, result)
 
 
 async def _store(

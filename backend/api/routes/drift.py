@@ -1,5 +1,6 @@
 """GET /history/drift: how the images of a model, and its answers, have changed."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Final
 
@@ -11,12 +12,13 @@ from backend.api.routes.history import RequiredHistoryDep, as_utc, parse_zone
 from backend.api.schemas.drift import DriftReport, make_report
 from backend.api.schemas.errors import problems
 from backend.api.scopes import require_scope
-from backend.catalog import Catalog
-from backend.history.drift import find_drift, summarize_days
+from backend.catalog import AUTO, Catalog
+from backend.history.monitor import read_drift
+from backend.history.record import HistoryFilters
+from backend.inference.errors import UnknownModelError
 from backend.inference.models.artifact import Manifest
 from backend.taught_models import LATEST
 
-MAX_IMAGES: Final = 20_000  # the newest images; reading and testing them takes about a second
 DEFAULT_DAYS: Final = 30
 
 router = APIRouter(
@@ -35,8 +37,8 @@ def drift(
         str,
         Query(
             max_length=100,
-            description="Name of the model, or NAME@VERSION. Without a version, that of its "
-            "newest classification.",
+            description="Name of the model, or NAME@VERSION. Without a version, the one that is "
+            "served.",
         ),
     ],
     since: Annotated[
@@ -56,28 +58,30 @@ def drift(
         str, Query(max_length=100, description="Zone of the days, such as Europe/Berlin.")
     ] = "UTC",
 ) -> DriftReport:
-    """Compare the newest images of a model, at most 20,000, with the first ones of its version.
+    """Compare the newest images of a model with the first ones of its version.
 
     The tests are sequential: while nothing changes, a model has at most one false alert in 30 days
-    on average, however often they are read.
+    on average, however often they are read. Many images of one person in a row can cause more.
     """
     zone, end = parse_zone(time_zone), as_utc(until)
     name, _, version = model.partition("@")
-    if not version or version == LATEST:
-        version = history.store.newest_version(name) or ""
-    observations = history.store.observations(name, version, MAX_IMAGES, end)
-    if not observations:
+    if name == AUTO:
+        raise UnknownModelError(
+            f"{AUTO} is not a model: the drift is that of the models that it asks, "
+            f"{', '.join(catalog.resolve(AUTO))}."
+        )
+    if version == LATEST:
+        version = catalog.latest_version(name) or ""
+    version = version or catalog.active_version(name) or history.store.newest_version(name) or ""
+    filters = HistoryFilters(model=name, since=catalog.created(name, version), until=end)
+    found = read_drift(history.store, filters, version)
+    if not found.images:
         catalog.get(name)  # raises UnknownModelError
-    found = find_drift(observations)
     start = as_utc(since) or _days_before(end or datetime.now(UTC), DEFAULT_DAYS)
-    recent = [one for one in observations[-MAX_IMAGES:] if one.time >= start]
-    return make_report(
-        name,
-        version or None,
-        found,
-        summarize_days(recent, zone, found.coverage),
-        _manifest(catalog, name, version),
-    )
+    filters = replace(filters, since=max(start, filters.since or start))
+    days = history.store.days(filters, version, found.coverage, zone)
+    manifest = _manifest(catalog, name, version)
+    return make_report(name, version or None, found, days, manifest)
 
 
 def _manifest(catalog: Catalog, name: str, version: str) -> Manifest | None:

@@ -1,15 +1,16 @@
 """GET /models/{name}/export."""
 
 import asyncio
+import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import Response
 
 from backend.api.deps import CatalogDep
-from backend.api.model_export import export_model
+from backend.api.model_export import export_model, zip_folder
 from backend.api.parameters import STRICT_BOOLEAN, check_query
 from backend.api.schemas.errors import problems
 from backend.api.scopes import require_scope
@@ -35,6 +36,10 @@ async def export(
     request: Request,
     name: str,
     catalog: CatalogDep,
+    format: Annotated[  # noqa: A002 (the name in the URL)
+        Literal["onnx", "folder"],
+        Query(description="A graph with the backbone, or the files of the taught model itself."),
+    ] = "onnx",
     softmax: Annotated[
         bool,
         STRICT_BOOLEAN,
@@ -49,14 +54,20 @@ async def export(
     """Return a zip of `model.onnx`, which includes the backbone, the labels and the model card.
 
     With `softmax` and `temperature`, the graph returns the probabilities that the service does.
+    With `format=folder`, return `manifest.json`, `head.safetensors` and the card as they are
+    stored. `name` may be `name@version`.
     """
     model = catalog.get(name)
     request.state.model_name = model.name
     taught = await _get_artifact(model)
     backbone = await _get_backbone(taught, catalog)
-    make = partial(export_model, taught, backbone, softmax=softmax, temperature=temperature)
+    if format == "folder":
+        make = partial(zip_folder, taught)
+    else:
+        make = partial(export_model, taught, backbone, softmax=softmax, temperature=temperature)
     content = await asyncio.wrap_future(_EXPORTER.submit(make))
-    filename = f"{model.name}-{taught.manifest.version}.zip"
+    version = re.sub(r"[^\w.-]", "-", taught.manifest.version, flags=re.ASCII)  # any text
+    filename = f"{model.name}-{version}.zip"
     return Response(
         content,
         media_type="application/zip",

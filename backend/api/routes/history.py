@@ -10,8 +10,6 @@ from typing import Annotated, Any, Final, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from fastapi import APIRouter, Depends, Path, Query, Request
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.convertors import StringConvertor, register_url_convertor
 from starlette.responses import Response, StreamingResponse
 from starlette.types import Receive, Scope, Send
@@ -21,6 +19,7 @@ from backend.api.clients import client_of
 from backend.api.deps import CatalogDep, HistoryDep, SettingsDep
 from backend.api.errors import InvalidParameterError
 from backend.api.history_export import MAX_IMAGES, export_csv, export_images, export_ndjson
+from backend.api.json_body import parse_model
 from backend.api.parameters import STRICT_BOOLEAN, STRICT_INTEGER, STRICT_TIME, check_query
 from backend.api.schemas import history as schemas
 from backend.api.schemas.errors import problems
@@ -331,7 +330,7 @@ async def give_feedback(
     id: IdDep,  # noqa: A002
 ) -> Response:
     """Store the right label, or that none is right. Null as `correction` removes the feedback."""
-    body = _parse_feedback(await read_body(request, _MAX_FEEDBACK_BYTES))
+    body = parse_model(schemas.Feedback, await read_body(request, _MAX_FEEDBACK_BYTES))
     own_model = (await asyncio.to_thread(history.store.get, id))["model"]
     model = body.correction_model or own_model
     if body.correction is not None:
@@ -357,24 +356,16 @@ def delete(history: RequiredHistoryDep, id: IdDep) -> None:  # noqa: A002
     history.store.delete(id)
 
 
-def _parse_feedback(body: bytes | bytearray) -> schemas.Feedback:
-    try:
-        return schemas.Feedback.model_validate_json(body)
-    except ValidationError as error:
-        errors = error.errors(include_url=False, include_context=False, include_input=False)
-        raise RequestValidationError(
-            [{**one, "loc": ("body", *(one["loc"] or ("body",)))} for one in errors]
-        ) from error
-
-
 def _require_label(catalog: Catalog, model: str, label: str, *, is_stored: bool) -> None:
-    """Raise UnknownLabelError unless `label` is a label of the model.
+    """Raise UnknownLabelError unless `label` is a label of the model, or of its shadow.
 
     Any label is valid if the classification `is_stored` with this model and it is not served now.
     """
-    served = next((each for each in catalog.models() if each.name == model), None)
-    if served and served.manifest:
-        if label not in served.manifest.labels:
+    served = [each for each in catalog.models() if each.name == model]
+    if catalog.taught and (shadow := catalog.taught.find_shadow(model)):
+        served.append(shadow[1])
+    if manifests := [each.manifest for each in served if each.manifest]:
+        if not any(label in each.labels for each in manifests):
             raise UnknownLabelError(
                 f"The model {model} has no such label. GET /models lists its labels. For a label "
                 "of another served model, send its name as correction_model."

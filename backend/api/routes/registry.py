@@ -27,7 +27,7 @@ from backend.inference.errors import UnknownModelError
 from backend.inference.models.artifact import NAME_PATTERN
 from backend.keys import ApiKey
 from backend.registry import uploads
-from backend.registry.errors import InvalidModelError, ReservedNameError
+from backend.registry.errors import InvalidModelError, ReservedNameError, StoreFullError
 from backend.registry.index import ModelRecord, NewVersion
 from backend.taught_models import TaughtModels
 
@@ -125,7 +125,8 @@ async def put_model(
     try:
         await taught.check(name, await asyncio.to_thread(registry.folder, version_id))
         record = await asyncio.to_thread(registry.publish, name, new, activate=activate)
-    except BaseException:
+    except (InvalidModelError, StoreFullError):
+        # After any other error the version may be published; if not, it is removed as an orphan.
         await asyncio.to_thread(registry.discard, version_id)
         raise
     await taught.refresh()
@@ -141,7 +142,7 @@ async def put_model(
 )
 async def delete_model(name: OwnNameDep, taught: TaughtDep) -> None:
     """Delete a taught model with all its versions."""
-    await _get_record(taught, name)
+    await get_record(taught, name)
     await asyncio.to_thread(taught.registry.delete_model, name)
     await taught.refresh()
 
@@ -153,7 +154,7 @@ async def delete_model(name: OwnNameDep, taught: TaughtDep) -> None:
 )
 async def list_versions(name: OwnNameDep, taught: TaughtDep) -> ModelVersions:
     """List the versions with who uploaded them, when, why, and their figures."""
-    return model_versions(name, await _get_record(taught, name))
+    return model_versions(name, await get_record(taught, name))
 
 
 @router.post(
@@ -217,7 +218,7 @@ def _parse_manifest(content: bytes) -> object:
         raise InvalidModelError("The manifest is not valid JSON.") from error
 
 
-async def _get_record(taught: TaughtModels, name: str) -> ModelRecord:
+async def get_record(taught: TaughtModels, name: str) -> ModelRecord:
     """Return the versions of a model; raise UnknownModelError if there are none."""
     index = await asyncio.to_thread(taught.registry.read)
     if name not in index.models:

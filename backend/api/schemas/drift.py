@@ -31,7 +31,9 @@ class DriftStatistic(BaseModel):
         description="Largest evidence of a change in the recent images, as log10."
     )
     alert: bool = Field(description="Whether the evidence reaches the threshold.")
-    since: datetime | None = Field(description="Time at which the present alert began, UTC.")
+    since: datetime | None = Field(
+        description="Time at which the present alert began, UTC; of the newest 5,000 images."
+    )
 
 
 class LabelShare(BaseModel):
@@ -50,7 +52,10 @@ class DriftLabel(BaseModel):
 
 
 class DriftDay(BaseModel):
-    """Means of the classifications of one day. Null where nothing is known."""
+    """Means of the classifications of one day. Null where nothing is known.
+
+    Means of more than 2,000 images, and the numbers of their labels, are those of a random sample.
+    """
 
     day: str = Field(description="Day in the requested time zone, YYYY-MM-DD.")
     images: int
@@ -73,10 +78,10 @@ class DriftReport(BaseModel):
     """Drift of one version of a model."""
 
     model: str
-    version: str | None = Field(description="Null without any classification.")
+    version: str | None = Field(description="Null if it is not known.")
     alert: bool = Field(description="Whether any statistic has an alert.")
     threshold: float = Field(description="Evidence that is an alert, as log10.")
-    images: int = Field(description="Classifications that were compared.")
+    images: int = Field(description="Classifications that were compared, at most 7,000.")
     reference_images: int = Field(description="How many of them, the oldest, are the reference.")
     coverage: float | None = Field(description="Coverage of the prediction sets in `set_size`.")
     statistics: list[DriftStatistic]

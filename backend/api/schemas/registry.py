@@ -25,6 +25,7 @@ class ModelVersions(BaseModel):
 
     model: str
     active: int | None = Field(description="The version that requests for the name get.")
+    previous: int | None = Field(description="The version that was active before, to roll back to.")
     versions: list[ModelVersion] = Field(description="The newest first.")
 
 
@@ -45,4 +46,6 @@ def model_version(name: str, record: VersionRecord, active: int | None) -> Model
 def model_versions(name: str, model: ModelRecord) -> ModelVersions:
     """Return the schema of all versions of a model."""
     versions = [model_version(name, each, model.active) for each in reversed(model.versions)]
-    return ModelVersions(model=name, active=model.active, versions=versions)
+    return ModelVersions(
+        model=name, active=model.active, previous=model.previous, versions=versions
+    )

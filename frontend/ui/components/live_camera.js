@@ -1,4 +1,5 @@
 // Sends frames of a camera, each one only after the answer to the previous one has arrived.
+// A recorder sends frames only while its button is held, or one for each click on the other button.
 // State that persists across reruns, by component.
 const cameras = new WeakMap();
 
@@ -20,6 +21,7 @@ class Camera {
     this.video = root.querySelector("video");
     this.toggle = root.querySelector("[data-act=toggle]");
     this.keep = root.querySelector("[data-act=keep]");
+    this.record = root.querySelector("[data-act=record]");
     this.choice = root.querySelector("select");
     this.message = root.querySelector(".message");
     this.announcement = root.querySelector(".announcement");
@@ -29,12 +31,42 @@ class Camera {
     this.pending = null; // id of the frame without an answer
     this.answered = null; // id of the last answered frame
     this.notBefore = 0; // time of the next frame
+    this.isRecorder = false;
+    this.isHeld = false; // the record button
+    this.isSingle = false; // one frame is due
     this.toggle.onclick = () => (this.stream ? this.stop("") : this.start());
     this.choice.onchange = () => this.start(this.choice.value);
+    this.record.onpointerdown = (event) => {
+      if (event.button) return;
+      this.record.setPointerCapture(event.pointerId); // also ends if the pointer leaves the button
+      this.hold(true);
+    };
+    this.record.onpointerup = this.record.onpointercancel = this.record.onblur = () => this.hold(false);
+    this.record.oncontextmenu = (event) => event.preventDefault();
+    this.record.onkeydown = (event) => {
+      if (event.key !== " " && event.key !== "Enter") return;
+      event.preventDefault();
+      this.hold(true);
+    };
+    this.record.onkeyup = () => this.hold(false);
     this.keep.onclick = () => {
+      if (this.isRecorder) return (this.isSingle = true);
       this.stop("");
       this.send("keep", true);
     };
+  }
+
+  setRecorder(isRecorder) {
+    this.isRecorder = isRecorder;
+    this.record.hidden = !isRecorder;
+    if (isRecorder) this.keep.textContent = "Take one image";
+  }
+
+  hold(isHeld) {
+    this.isHeld = isHeld && this.stream !== null;
+    if (this.isHeld) this.isSingle = true; // a short press takes one image
+    this.record.setAttribute("aria-pressed", this.isHeld);
+    this.record.textContent = this.isHeld ? "Recording…" : "Hold to record";
   }
 
   async start(deviceId) {
@@ -57,6 +89,8 @@ class Camera {
     this.video.srcObject = stream;
     this.video.play().catch(() => {});
     this.toggle.textContent = "Stop camera";
+    this.record.disabled = false;
+    if (this.isRecorder) this.keep.disabled = false;
     this.show("");
     this.timer = setInterval(() => this.tick(), 50);
     await this.listDevices(track.getSettings().deviceId);
@@ -68,7 +102,9 @@ class Camera {
     this.stream?.getTracks().forEach((track) => track.stop());
     this.stream = this.video.srcObject = this.pending = null;
     this.toggle.textContent = "Start camera";
-    this.keep.disabled = true;
+    this.keep.disabled = this.record.disabled = true;
+    this.isSingle = false;
+    this.hold(false);
     this.announcement.textContent = "";
     this.show(message);
   }
@@ -88,6 +124,8 @@ class Camera {
     const now = Date.now();
     const isWaiting = this.pending !== null && now - this.pending < RESEND_AFTER;
     if (!width || document.hidden || isWaiting || now < this.notBefore) return;
+    if (this.isRecorder && !this.isHeld && !this.isSingle) return;
+    this.isSingle = false;
     const scale = Math.min(1, MAX_SIDE / Math.max(width, height));
     this.canvas.width = Math.round(scale * width);
     this.canvas.height = Math.round(scale * height);
@@ -104,7 +142,7 @@ class Camera {
     this.pending = null;
     if (is_stopped) return this.stop(message);
     this.show(message);
-    this.keep.disabled = message !== "";
+    this.keep.disabled = message !== "" && !this.isRecorder;
     // Screen readers read a text only when it changes.
     if (this.announcement.textContent !== announcement) this.announcement.textContent = announcement;
   }
@@ -118,6 +156,7 @@ export default function ({ parentElement, setTriggerValue, data }) {
   let camera = cameras.get(parentElement);
   if (!camera) cameras.set(parentElement, (camera = new Camera(parentElement)));
   camera.send = setTriggerValue;
+  camera.setRecorder(data.is_recorder);
   camera.answer(data);
   return () => {
     camera.stop("");

@@ -32,12 +32,15 @@ def show(
     message: str,
     wait: float,
     is_stopped: bool,
+    is_recorder: bool = False,
 ) -> None:
     """Show the camera with its buttons; the camera stops when it leaves the page.
 
     The camera sends its next frame after the frame `answered` (an id), and not before `wait`
     seconds have passed. The `message` is shown below the camera; with `is_stopped` the camera
-    stops. Screen readers read the `announcement` when it changes.
+    stops. A recorder sends frames only while *Hold to record* is pressed, by pointer or with the
+    space bar, and for each click on *Take one image*. Screen readers read the `announcement` when
+    it changes.
     """
     data = {
         "answered": answered,
@@ -45,5 +48,6 @@ def show(
         "message": message,
         "wait": wait,
         "is_stopped": is_stopped,
+        "is_recorder": is_recorder,
     }
     _camera(key=key, data=data, on_frame_change=lambda: None, on_keep_change=lambda: None)

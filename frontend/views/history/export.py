@@ -47,9 +47,10 @@ def show(client: Client, filters: HistoryFilters, total: int | None, *, has_imag
         )
         st.page_link(
             TEACH,
-            label="Teach a model with the checked images",
+            label="Teach again with the checked images",
             icon=":material/school:",
-            help="On Teach, choose the source History.",
+            help="On Teach: Teach from feedback for a taught model, the source History for "
+            "a new one.",
         )
 
 

@@ -5,10 +5,11 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 
-from client import ClientError, Drift, DriftStatistic
+from client import BackendError, ClientError, Drift, DriftStatistic
 from frontend.service import errors, session
 from frontend.service.session import Service
 from frontend.ui import alerts
+from frontend.ui.alerts import Problem
 from frontend.ui.charts.bars import pair_chart
 from frontend.ui.charts.drift import day_chart
 from frontend.ui.formatting import count, escape, percent
@@ -43,15 +44,27 @@ def show_page() -> None:
     try:
         drift = service.client.history.drift(model, since=since, time_zone=_time_zone().key)
     except ClientError as error:
-        alerts.show(errors.describe_history_error(error))
+        alerts.show(_describe_error(error))
         return
     if not drift.images:
-        st.info("No classifications of this model are stored. Classify an image.")
+        version = f", version {drift.version}" if drift.version else ""
+        st.info(f"No classifications of {escape(model + version)} are stored. Classify an image.")
         return
     _show_state(drift)
     _show_charts(drift)
     _show_labels(drift)
     _show_method(drift)
+
+
+def _describe_error(error: ClientError) -> Problem:
+    """Return why there is no drift. An older backend takes the path for that of an image."""
+    known = ("", "history_off", "unknown_model")
+    if isinstance(error, BackendError) and error.status == 404 and error.code not in known:
+        return Problem(
+            "This backend does not compare images yet.",
+            "Update the backend to the version of this page.",
+        )
+    return errors.describe_history_error(error)
 
 
 def _show_state(drift: Drift) -> None:
@@ -131,8 +144,9 @@ def _show_method(drift: Drift) -> None:
         st.markdown(
             f"The reference is the first {size} of this version (dashed line). Later images are "
             "compared with it one by one. While nothing changes, a model has at most one false "
-            "alert in 30 days on average. An alert ends after 500 images without a new sign of a "
-            "change. Dotted lines are values measured on the test images of the model."
+            "alert in 30 days on average; many images of one person in a row can cause more. An "
+            "alert ends after 500 images without a new sign of a change. Dotted lines are "
+            "values measured on the test images of the model."
         )
 
 

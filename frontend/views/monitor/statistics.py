@@ -26,12 +26,16 @@ def _share(value: float) -> str:
     return percent(value) if value >= 0.1 or not value else f"{100 * value:.1f}%"
 
 
+def _precise_share(value: float) -> str:
+    return f"{100 * value:.1f}%"
+
+
 def _number_of_labels(value: float) -> str:
     return f"{value:.2f} labels"
 
 
-def _megapixels(value: float) -> str:
-    return f"{value / 1e6:.2g} megapixels"
+def _pixels(value: float) -> str:
+    return f"{value:,.0f} pixels" if value < 1e5 else f"{value / 1e6:.2g} megapixels"
 
 
 KINDS = {
@@ -46,8 +50,8 @@ KINDS = {
         ".0%",
         lambda day: None if day.accuracy is None else 1 - day.accuracy,
     ),
-    "brightness": Kind("Brightness", _share, ".0%", lambda day: day.brightness),
-    "pixels": Kind("Image size", _megapixels, ".2s", lambda day: day.pixels),
+    "brightness": Kind("Brightness", _precise_share, ".1%", lambda day: day.brightness),
+    "pixels": Kind("Image size", _pixels, ".2s", lambda day: day.pixels),
     "labels": Kind("Labels", _share, ".0%", lambda _: None),
 }
 
@@ -78,7 +82,8 @@ def direction(statistic: DriftStatistic) -> str:
     if statistic.name == "error_rate":
         return "are more frequent"
     difference = statistic.value - statistic.reference
-    if not difference:
+    show = KINDS[statistic.name].format
+    if show(statistic.value) == show(statistic.reference):
         return "is distributed differently"
     return "is higher" if difference > 0 else "is lower"
 
@@ -86,6 +91,6 @@ def direction(statistic: DriftStatistic) -> str:
 def _describe_waiting(statistic: DriftStatistic) -> str:
     if statistic.name == "error_rate":
         answers = count(statistic.images, "answer has", "answers have")
-        return f"Compared from {MIN_FEEDBACK} answers with feedback on; {answers} feedback so far."
+        return f"Compared after {MIN_FEEDBACK} answers with feedback; {answers} feedback so far."
     known = count(statistic.images, "image", "images")
-    return f"Compared from {MIN_IMAGES} images on; {known} so far."
+    return f"Compared after {MIN_IMAGES} images; {known} so far."

@@ -1,12 +1,15 @@
 """Use images of the history as training images: those whose answer a person checked."""
 
 from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 import streamlit as st
 
 from client import Client, ClientError, HistoryFilters
 from evaluation.errors import EvaluationError
 from frontend.datasets import dataset
+from frontend.datasets.checked_images import is_held_out
 from frontend.datasets.dataset import Dataset, MemoryFile
 from frontend.datasets.training_set import MAX_BYTES, TrainingSetError
 from frontend.service import errors, teaching
@@ -18,11 +21,19 @@ from frontend.ui.alerts import Problem
 _MODEL = "teach history model"
 _PROBLEM = "teach history problem"
 
-OnDataset = Callable[[Dataset], None]
+
+class OnDataset(Protocol):
+    """Adds the images of a dataset, except those that `skip` returns true for."""
+
+    def __call__(self, data: Dataset, *, skip: Callable[[bytes], bool] | None = None) -> None:
+        """Raise EvaluationError if there are none."""
 
 
 def show(service: Service | Problem, on_dataset: OnDataset) -> None:
-    """Show the choice of a model; `on_dataset(data)` may raise EvaluationError."""
+    """Show the choice of a model; `on_dataset` may raise EvaluationError.
+
+    Of a taught model, the images that versions are compared on are left out.
+    """
     if not isinstance(service, Service):
         st.caption("The history can be read when the backend is available again.")
         return
@@ -39,13 +50,17 @@ def show(service: Service | Problem, on_dataset: OnDataset) -> None:
         "Add checked images",
         icon=":material/history:",
         on_click=_add,
-        args=(service.client, name, on_dataset),
+        args=(
+            service.client,
+            name,
+            partial(on_dataset, skip=is_held_out if name in taught else None),
+        ),
     )
     if problem := st.session_state.pop(_PROBLEM, None):
         alerts.show_message(problem)
 
 
-def _add(client: Client, name: str, on_dataset: OnDataset) -> None:
+def _add(client: Client, name: str, on_dataset: Callable[[Dataset], None]) -> None:
     filters = HistoryFilters(model=name, corrected=True)
     try:
         content = _download(client, filters)

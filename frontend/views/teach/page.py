@@ -16,12 +16,16 @@ from frontend.ui.alerts import Problem
 from frontend.ui.components import notifications
 from frontend.ui.formatting import escape, percent
 from frontend.views.teach import example, report, serving, training_images, versions
-from frontend.views.teach.teaching_job import TeachingRun, progress_text, teach_model
+from frontend.views.teach.teaching_job import (
+    BUSY_MESSAGE,
+    TeachingRun,
+    progress_text,
+    teach_model,
+)
 
 JOB = "teaching"
 NAME_PARAM = "name"
 DEFAULT_NAME = "my-model"
-BUSY_MESSAGE = "Too many jobs are running. Wait until some have finished, then try again."
 LAYOUT = """
 ```text
 animals.zip
@@ -69,7 +73,7 @@ def page() -> None:
     if job is not None:
         _show_job(service, images, job)
     if isinstance(service, Service):
-        versions.show(service)
+        versions.show(service, images)
 
 
 def _show_example(service: Service) -> None:

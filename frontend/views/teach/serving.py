@@ -36,7 +36,7 @@ def _show_upload(service: Service, run: TeachingRun) -> None:
     if service.models.get(run.name) is not None:
         st.markdown(
             f"This replaces the version of `{run.name}` that is served now. You can go back to it "
-            "at any time."
+            "at any time. *Store only* keeps the served version, so that you can compare both."
         )
     st.text_input(
         "What has changed (optional)",
@@ -44,26 +44,39 @@ def _show_upload(service: Service, run: TeachingRun) -> None:
         max_chars=200,
         placeholder="For example: ten more images of bees",
     )
-    st.button(
-        "Serve this model",
-        icon=":material/rocket_launch:",
-        type="primary",
-        on_click=_upload,
-        args=(service.client, run),
-    )
+    with st.container(horizontal=True):
+        st.button(
+            "Serve this model",
+            icon=":material/rocket_launch:",
+            type="primary",
+            on_click=_upload,
+            args=(service.client, run),
+        )
+        if service.models.get(run.name) is not None:
+            st.button(
+                "Store only",
+                icon=":material/save:",
+                on_click=_upload,
+                args=(service.client, run),
+                kwargs={"activate": False},
+            )
 
 
-def _upload(client: Client, run: TeachingRun) -> None:
+def _upload(client: Client, run: TeachingRun, *, activate: bool = True) -> None:
     if run.model is None or run.served is not None:
         return
     reason = str(st.session_state.get(_REASON) or "").strip() or None
     try:
-        run.served = teaching.upload(client, run.name, run.model, reason)
+        run.served = teaching.upload(client, run.name, run.model, reason, activate=activate)
     except ClientError as error:
         st.session_state[_PROBLEM] = errors.describe_model_error(error)
 
 
 def _show_served(service: Service | Problem, served: ModelVersion) -> None:
+    if not served.active:
+        text = f"Version {served.version} of {served.name} is stored. It is not served yet."
+        st.success(escape(f"{text} See Taught models."), icon=":material/save:")
+        return
     labels = count(len(served.labels), "class", "classes")
     st.success(
         escape(f"The model {served.name} is served: version {served.version}, {labels}."),
@@ -91,6 +104,7 @@ def _show_download(run: TeachingRun) -> None:
         key="download taught model",
     )
     st.caption(
-        "The folder of the model: manifest, weights of the head and model card. It also works in "
-        "the models folder of another backend with the same photo model."
+        "The folder of the model: manifest, head and model card. It also works in the models "
+        "folder of another backend with the same photo model. The head contains features of the "
+        "training images: share it only where you could share the images."
     )

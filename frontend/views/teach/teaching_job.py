@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from client import Client, ClientError, ModelVersion
 from frontend.datasets.training_set import TrainingImage, TrainingSet
@@ -12,6 +12,8 @@ from frontend.ui.alerts import Problem
 
 if TYPE_CHECKING:
     from teach.types import TaughtModel
+
+BUSY_MESSAGE: Final = "Too many jobs are running. Wait until some have finished, then try again."
 
 
 @dataclass

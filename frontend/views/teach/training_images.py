@@ -1,6 +1,6 @@
 """Collect training images: one class at a time, class folders, the camera, or the history."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import streamlit as st
@@ -72,7 +72,7 @@ def show(service: Service | Problem, images: TrainingSet | None) -> None:
     else:
         label = _show_class_choice(images)
         if source == CAMERA:
-            recorder.show(label, _add_frame)
+            recorder.show(label, _add_frame, _count_images)
         else:
             _show_uploader(label)
     if error := st.session_state.get(_ERROR):
@@ -99,11 +99,11 @@ def _report(error: str | None, note: str | None = None) -> None:
     st.session_state[_ERROR], st.session_state[_NOTE] = error, note
 
 
-def _add_dataset(data: Dataset) -> None:
+def _add_dataset(data: Dataset, *, skip: Callable[[bytes], bool] | None = None) -> None:
     """Add the images of class folders; raise TrainingSetError."""
     images = _current_or_new()
     before = len(images.images())
-    notes = add_dataset(images, data)
+    notes = add_dataset(images, data, skip)
     data.close()
     added = count(len(images.images()) - before, "image", "images")
     _report(None, "; ".join([f"Added {added} from {data.name}", *notes]) + ".")
@@ -189,6 +189,11 @@ def _add_frame(label: str, frame: ImageFile) -> str:
     except TrainingSetError as error:
         return str(error)
     return ""
+
+
+def _count_images(label: str) -> int:
+    images = _store().find(url_state.get(SET_PARAM))
+    return len(images.images(label)) if images else 0
 
 
 def _show_classes(images: TrainingSet) -> None:

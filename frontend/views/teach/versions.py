@@ -1,35 +1,33 @@
-"""The taught models of the backend and their versions: activate, delete, export."""
+"""The taught models of the backend and their versions: activate, shadow, delete, export."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Final
 
 import streamlit as st
 
-from client import Client, ClientError, ModelVersion, ModelVersions
+from client import Client, ClientError, ModelVersion, ModelVersions, Shadow
+from frontend.datasets.training_set import TrainingSet
 from frontend.service import errors, teaching
 from frontend.service.session import Service
 from frontend.state.downloads import Download, downloads
 from frontend.ui import alerts
 from frontend.ui.formatting import count, escape, percent
+from frontend.views.teach import again, change, shadow
+from frontend.views.teach.again_job import AgainRun
 
 MAX_SHOWN: Final = 50  # versions of one model
 _MODEL = "taught model"
-_PROBLEM = "taught model problem"
-_MESSAGE = "taught model message"
 _URL = "export URL"
 
 
-def show(service: Service) -> None:
+def show(service: Service, images: TrainingSet | None) -> None:
     """Show the versions of one taught model; nothing where none is served."""
-    if message := st.session_state.pop(_MESSAGE, None):
-        st.toast(message)
+    change.show_message()
     names = [model.name for model in teaching.taught_models(service.models)]
-    if not names and _PROBLEM not in st.session_state:
+    if not names and not change.has_problem():
         return
     st.header("Taught models", anchor=False)
-    if problem := st.session_state.pop(_PROBLEM, None):
-        alerts.show(problem, key="versions")
+    change.show_problem()
     if not names:
         return
     if service.models.store_is_temporary:
@@ -45,17 +43,30 @@ def show(service: Service) -> None:
     except ClientError as error:
         alerts.show(errors.describe_model_error(error), key="versions of one")
         return
+    taught = again.show(service, versions, images)
+    st.subheader("Versions", anchor=False)
+    current = shadow.find(service.client, name)
     ordered = sorted(versions.versions, key=lambda one: -one.version)
     for version in ordered[:MAX_SHOWN]:
-        _show_version(service.client, version)
+        _show_version(service, versions, version, current, taught)
     if len(ordered) > MAX_SHOWN:
         st.caption(f"And {count(len(ordered) - MAX_SHOWN, 'older version', 'older versions')}.")
     _show_actions(service.client, versions)
 
 
-def _show_version(client: Client, version: ModelVersion) -> None:
+def _show_version(
+    service: Service,
+    versions: ModelVersions,
+    version: ModelVersion,
+    current: Shadow | None,
+    taught: AgainRun | None,
+) -> None:
+    is_shadow = current is not None and current.version == version.version
     with st.container(border=True):
         badge = " :green-badge[:material/check_circle: Active]" if version.active else ""
+        badge += " :blue-badge[:material/compare: Shadow]" if is_shadow else ""
+        is_new = taught is not None and taught.is_taught and taught.new == version.version
+        badge += " :blue-badge[New]" if is_new else ""
         st.markdown(f"**Version {version.version}**{badge}")
         facts = [version.created.astimezone().strftime("%Y-%m-%d %H:%M")]
         facts += [f"by {version.author}"] if version.author else []
@@ -65,32 +76,54 @@ def _show_version(client: Client, version: ModelVersion) -> None:
         st.caption(escape(" · ".join(facts)))
         if version.reason:
             st.markdown(escape(version.reason))
-        if version.active:
-            return
-        key = f"{version.name} {version.version}"
-        with st.container(horizontal=True):
+        if current is not None and is_shadow:
+            shadow.show(service.client, current)
+        if not version.active:
+            _show_changes(service, versions, version, is_shadow=is_shadow)
+
+
+def _show_changes(
+    service: Service, versions: ModelVersions, version: ModelVersion, *, is_shadow: bool
+) -> None:
+    client = service.client
+    key = f"{version.name} {version.version}"
+    is_previous = version.version == versions.previous
+    active = next((one for one in versions.versions if one.active), None)
+    with st.container(horizontal=True):
+        st.button(
+            "Roll back" if is_previous else "Activate",
+            icon=":material/undo:" if is_previous else ":material/play_arrow:",
+            key=f"activate {key}",
+            help="Serve the version again that was active before." if is_previous else None,
+            on_click=change.run,
+            args=(
+                partial(client.activate, version.name, version.version),
+                f"Version {version.version} of {version.name} is active.",
+            ),
+        )
+        if active is not None:
+            if not is_shadow:
+                shadow.show_start(client, version)
             st.button(
-                "Activate",
-                icon=":material/play_arrow:",
-                key=f"activate {key}",
-                on_click=_run,
+                "Compare",
+                icon=":material/balance:",
+                key=f"compare {key}",
+                help=f"Compare it with version {active.version} on held-out checked images.",
+                on_click=again.start_comparison,
+                args=(service, active, version.version),
+            )
+        with st.popover("Delete", icon=":material/delete:", key=f"open delete {key}"):
+            st.markdown(f"This deletes version {version.version}. It cannot be undone.")
+            st.button(
+                "Delete this version",
+                key=f"delete {key}",
+                type="primary",
+                on_click=change.run,
                 args=(
-                    partial(client.activate, version.name, version.version),
-                    f"Version {version.version} of {version.name} is active.",
+                    partial(client.delete_version, version.name, version.version),
+                    f"Version {version.version} of {version.name} deleted.",
                 ),
             )
-            with st.popover("Delete", icon=":material/delete:", key=f"open delete {key}"):
-                st.markdown(f"This deletes version {version.version}. It cannot be undone.")
-                st.button(
-                    "Delete this version",
-                    key=f"delete {key}",
-                    type="primary",
-                    on_click=_run,
-                    args=(
-                        partial(client.delete_version, version.name, version.version),
-                        f"Version {version.version} of {version.name} deleted.",
-                    ),
-                )
 
 
 def _show_actions(client: Client, versions: ModelVersions) -> None:
@@ -104,19 +137,9 @@ def _show_actions(client: Client, versions: ModelVersions) -> None:
                 f"Delete {escape(name)}",
                 key=f"delete {name}",
                 type="primary",
-                on_click=_run,
+                on_click=change.run,
                 args=(partial(client.delete_model, name), f"{name} deleted."),
             )
-
-
-def _run(change: Callable[[], object], message: str) -> None:
-    """Change a model; keep the message, or the problem."""
-    try:
-        change()
-    except ClientError as error:
-        st.session_state[_PROBLEM] = errors.describe_model_error(error)
-    else:
-        st.session_state[_MESSAGE] = escape(message)
 
 
 def _export_url(client: Client, name: str) -> str:

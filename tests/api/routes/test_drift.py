@@ -16,6 +16,7 @@ from tests.api.problems import problem
 from tests.api.routes.test_history import SEVEN, classify, wait_until_open
 from tests.api.routes.test_metrics import value
 from tests.fake_models import CALIBRATION, serve, write_model
+from tests.history.records import make_record
 from tests.history.test_drift import records
 
 NOW = datetime.now(UTC)
@@ -86,7 +87,7 @@ def test_days_are_limited_by_since_and_until(client: TestClient) -> None:
 
 def test_model_without_classifications_has_an_empty_report(client: TestClient) -> None:
     report = client.get("/history/drift?model=fake").json()
-    assert (report["images"], report["version"], report["alert"]) == (0, None, False)
+    assert (report["images"], report["version"], report["alert"]) == (0, "1", False)
 
 
 def test_invalid_queries_are_rejected(client: TestClient) -> None:
@@ -95,6 +96,32 @@ def test_invalid_queries_are_rejected(client: TestClient) -> None:
     assert client.get("/history/drift?model=fake&since=yesterday").status_code == 422
     assert client.get("/history/drift?model=fake&time_zone=Mars").status_code == 422
     assert client.get(f"/history/drift?model={'x' * 101}").status_code == 422
+
+
+def test_auto_names_the_models_that_it_asks(client: TestClient) -> None:
+    found = problem(client.get("/history/drift?model=auto"), 404, "unknown_model")
+    assert (
+        found["detail"]
+        == "auto is not a model: the drift is that of the models that it asks, fake."
+    )
+
+
+def test_latest_is_the_served_version_of_a_model_of_the_operator(client: TestClient) -> None:
+    classify(client)
+    report = client.get("/history/drift?model=fake@latest").json()
+    assert (report["version"], report["images"]) == ("1", 1)
+
+
+def test_served_version_is_compared_and_not_that_of_the_newest_image(
+    client: TestClient, tmp_path: Path
+) -> None:
+    """As after a roll back, or while another version is tried."""
+    classify(client)
+    store = Store("", tmp_path)
+    store.add([make_record(NOW + timedelta(seconds=9), model={"name": "fake", "version": "2"})])
+    store.close()
+    assert client.get("/history/drift?model=fake").json()["version"] == "1"
+    assert client.get("/history/drift?model=fake@2").json()["images"] == 1
 
 
 def test_drift_needs_the_history(tmp_path: Path) -> None:

@@ -148,6 +148,16 @@ def test_model_that_was_not_taught_is_refused(client: TestClient) -> None:
     problem(client.get("/models/colors/export?softmax=maybe"), 422, "invalid_parameter")
 
 
+def test_filename_is_valid_for_any_version_of_the_operator(models_dir: Path) -> None:
+    folder = models_dir / "colors"
+    manifest = artifact.read_manifest(folder)
+    artifact.write_manifest(folder, manifest.model_copy(update={"version": '3"é版\n'}))
+    with serve(models_dir) as client:
+        response = client.get("/models/colors/export?format=folder")
+    assert response.status_code == 200
+    assert response.headers["Content-Disposition"] == 'attachment; filename="colors-3----.zip"'
+
+
 def test_export_requires_permission(models_dir: Path) -> None:
     with serve(models_dir, models_open=False) as client:
         problem(client.get("/models/colors/export"), 401, "api_key_missing")
@@ -158,3 +168,11 @@ def test_missing_package_is_reported(client: TestClient, monkeypatch: pytest.Mon
     response = client.get("/models/colors/export")
     problem(response, 501, "not_installed")
     assert "requirements/serving.txt" in response.json()["detail"]
+
+
+def test_folder_has_the_files_of_the_head(client: TestClient, models_dir: Path) -> None:
+    response = client.get("/models/colors/export?format=folder")
+    with ZipFile(BytesIO(response.content)) as archive:
+        head = archive.read("head.safetensors")
+        assert archive.read("manifest.json") == (models_dir / "colors/manifest.json").read_bytes()
+    assert head == (models_dir / "colors" / "head.safetensors").read_bytes()

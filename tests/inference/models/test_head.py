@@ -48,6 +48,17 @@ def test_centers_are_kept_only_for_the_feature_distance(tmp_path: Path, backbone
     assert read_head(artifact.read(unused)).centers is None
 
 
+def test_number_of_centers_is_not_that_of_labels(tmp_path: Path, backbone: Path) -> None:
+    centers = np.eye(3, dtype=np.float32)
+    tensors = TENSORS | {"centers": centers, "origin": WEIGHT[0]}
+    found = read_head(
+        artifact.read(write_head(tmp_path, backbone=backbone, tensors=tensors, **DISTANCE))
+    )
+    assert found.centers is not None
+    assert found.centers.shape == (3, 3)
+    np.testing.assert_array_equal(found.origin, WEIGHT[0])
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
@@ -59,6 +70,9 @@ def test_centers_are_kept_only_for_the_feature_distance(tmp_path: Path, backbone
         ({"bias": np.full(2, np.inf, dtype=np.float32)}, "bias contains a value"),
         ({"weight": WEIGHT * 1e6}, "above 1,000,000"),
         ({"centers": WEIGHT[:, :2]}, "centers is float32 of shape"),
+        ({"centers": WEIGHT[:0]}, r"centers is float32 of shape \(0, 3\)"),
+        ({"centers": WEIGHT[0]}, r"centers is float32 of shape \(3,\)"),
+        ({**CENTERS, "origin": WEIGHT[0, :2]}, "origin is float32 of shape"),
         ({"centers": WEIGHT}, "L2 norm of 1"),
         ({"code": WEIGHT}, "and no others"),
         ({}, "requires centers"),

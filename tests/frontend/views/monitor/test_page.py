@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from streamlit.testing.v1 import AppTest
 
 from tests.client.fake_server import FakeResponse, serving
@@ -85,6 +86,22 @@ def test_alert_is_explained_in_words(start: OpenPage) -> None:
     assert paths[0].startswith("/history/drift?model=digits&")
 
 
+def test_change_that_does_not_move_the_mean_has_no_direction(start: OpenPage) -> None:
+    same = {"alert": True, "evidence": 5.0, "value": 784.2, "reference": 784}
+    brightness = {"alert": True, "evidence": 5.0, "value": 0.119, "reference": 0.122}
+    report = EMPTY | {
+        "alert": True,
+        "images": 900,
+        "reference_images": 500,
+        "statistics": [statistic("pixels", **same), statistic("brightness", **brightness)],
+        "days": [DAY],
+    }
+    app, _ = open_monitor(start, report)
+    text = app.warning[0].value.replace("\\", "")
+    assert "**Image size** is distributed differently: 784 pixels on average" in text
+    assert "**Brightness** is lower: 11.9% on average over the last 500 images, 12.2%" in text
+
+
 def test_unchanged_model_is_reported(start: OpenPage) -> None:
     labels = statistic("labels", value=0.02, reference=None)
     errors = statistic("error_rate", value=0.1, reference=0.1)
@@ -111,13 +128,14 @@ def test_too_few_images_are_explained(start: OpenPage) -> None:
     app, _ = open_monitor(start, report)
     text = page_text(app)
     assert "40 images of digits, version 2 so far. The first 500 are the reference" in text
-    assert "Compared from 500 images on; 40 images so far." in text
-    assert "Compared from 100 answers with feedback on; 3 answers have feedback so far." in text
+    assert "Compared after 500 images; 40 images so far." in text
+    assert "Compared after 100 answers with feedback; 3 answers have feedback so far." in text
 
 
 def test_model_without_classifications_is_explained(start: OpenPage) -> None:
     app, _ = open_monitor(start, EMPTY)
-    assert "No classifications of this model are stored." in page_text(app)
+    text = page_text(app).replace("\\", "")
+    assert "No classifications of digits, version 2 are stored." in text
 
 
 def test_model_is_chosen_by_the_url(start: OpenPage) -> None:
@@ -126,10 +144,19 @@ def test_model_is_chosen_by_the_url(start: OpenPage) -> None:
     assert paths[0].startswith("/history/drift?model=cats&")
 
 
-def test_disabled_history_is_explained(start: OpenPage) -> None:
-    error = {"code": "history_off", "title": "x", "status": 404, "detail": "The history is off."}
-    served = models_response(digits="digit")
-    history = FakeResponse(json.dumps(error).encode(), status=404)
-    with serving(served, history=history) as (url, _):
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (404, "history_off", "The history is turned off on this backend."),
+        (404, "unknown_classification", "This backend does not compare images yet."),
+        (404, "not_found", "This backend does not compare images yet."),
+        (401, "key_missing", "The frontend does not have access to the backend's history."),
+        (503, "history_unavailable", "The backend cannot reach its history database."),
+    ],
+)
+def test_missing_drift_is_explained(start: OpenPage, status: int, code: str, message: str) -> None:
+    error = {"code": code, "title": "x", "status": status, "detail": "x"}
+    history = FakeResponse(json.dumps(error).encode(), status=status)
+    with serving(models_response(digits="digit"), history=history) as (url, _):
         app = start(url).switch_page(MONITOR).run()
-    assert app.error or app.info
+    assert message in app.error[0].value.replace("\\", "")

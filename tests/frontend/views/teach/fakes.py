@@ -7,13 +7,25 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client import BackendError, Client, ModelVersion, ModelVersions
+from client import (
+    BackendError,
+    Client,
+    ModelVersion,
+    ModelVersions,
+    Shadow,
+    ShadowAgreement,
+    ShadowCorrected,
+    ShadowMedians,
+)
 from evaluation.intervals import wilson
 from frontend.service import teaching
 from frontend.service.predictions import ImageFile
 from teach.types import Report, Suspect, TaughtModel
 
-MANIFEST = {"name": "letters", "labels": ["a", "b"]}
+METHODS = (
+    "put_model", "versions", "activate", "delete_version", "delete_model", "shadow", "set_shadow",
+    "remove_shadow",
+)  # fmt: skip
 
 
 class FakeRegistry:
@@ -22,6 +34,8 @@ class FakeRegistry:
     def __init__(self) -> None:
         self.stored: list[ModelVersion] = []
         self.active: int | None = None
+        self.previous: int | None = None
+        self.current: Shadow | None = None
         self.error: BackendError | None = None
 
     def put_model(
@@ -34,9 +48,11 @@ class FakeRegistry:
         created = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
         reason = options["reason"]
         metrics = {"test_accuracy": 0.875}
-        new = ModelVersion(name, number, created, "ana", reason, True, metrics, labels)
+        is_active = options.get("activate", True)
+        new = ModelVersion(name, number, created, "ana", reason, is_active, metrics, labels)
         self.stored.append(new)
-        self.active = number
+        if is_active:
+            self.activate(name, number)
         return new
 
     def versions(self, name: str) -> ModelVersions:
@@ -53,10 +69,10 @@ class FakeRegistry:
             )
             for one in self.stored
         )
-        return ModelVersions(name, self.active, stored)
+        return ModelVersions(name, self.active, stored, self.previous)
 
     def activate(self, name: str, version: int) -> ModelVersion:
-        self.active = version
+        self.previous, self.active = self.active, version
         return self.stored[version - 1]
 
     def delete_version(self, name: str, version: int) -> None:
@@ -65,12 +81,33 @@ class FakeRegistry:
     def delete_model(self, name: str) -> None:
         self.stored = []
 
+    def shadow(self, name: str) -> Shadow | None:
+        return self.current
+
+    def set_shadow(self, name: str, version: int, share: float = 1.0) -> Shadow:
+        self.current = Shadow(
+            name,
+            version,
+            self.active or 0,
+            share,
+            datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+            40,
+            ShadowAgreement(0.9, 0.77, 0.96),
+            ShadowMedians(0.81, 0.93),
+            ShadowMedians(10.0, 11.0),
+            ShadowCorrected(20, 8, 1, 9, 2, 0.03),
+        )
+        return self.current
+
+    def remove_shadow(self, name: str) -> None:
+        self.current = None
+
 
 @pytest.fixture
 def registry(monkeypatch: pytest.MonkeyPatch) -> FakeRegistry:
     """The registry of every client."""
     fake = FakeRegistry()
-    for name in ("put_model", "versions", "activate", "delete_version", "delete_model"):
+    for name in METHODS:
         method = getattr(fake, name)
         monkeypatch.setattr(Client, name, lambda _, *args, m=method, **kwargs: m(*args, **kwargs))
     return fake
@@ -82,6 +119,7 @@ def fake_teach(
     cache: dict[str, Any],
     name: str,
     job: Any,
+    version: int | None = None,
 ) -> TaughtModel:
     """Return a model of which the first image is probably mislabeled; each image is cached."""
     labels = tuple(dict.fromkeys(label for label, _ in images))

@@ -1,14 +1,17 @@
 """The Teach page without a browser."""
 
+import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from client import BackendError
 from client.history import History
+from frontend.datasets.checked_images import is_held_out
 from frontend.service import teaching
-from tests.client.fake_server import serving
+from tests.client.fake_server import FakeResponse, serving
 from tests.frontend.app import SEVEN, click, models_response, page_text, wait_for_jobs
 from tests.frontend.conftest import OpenPage
 from tests.frontend.views.teach.fakes import FakeRegistry, fake_teach, registry
@@ -210,3 +213,51 @@ def test_backend_without_the_photo_model_is_explained(start: OpenPage) -> None:
         app = open_page(start, url)
         assert "does not serve the model photos" in page_text(app)
         assert "Try with example images" not in [button.label for button in app.button]
+
+
+def test_stopped_training_keeps_the_images_and_is_found_after_a_reload(
+    start: OpenPage, backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def teach(*arguments: Any) -> None:
+        arguments[4].stop.wait()
+        raise teaching.TeachingCanceledError
+
+    monkeypatch.setattr(teaching, "teach", teach)
+    app = upload_zip(open_page(start, backend), zipped(IMAGES))
+    app.button(key="teach").click().run()
+    query = {name: app.query_params[name] for name in ("classes", "teaching")}
+    reloaded = open_page(start, backend, **query)
+    assert reloaded.button(key="teach").disabled
+    text = page_text(wait_for_jobs(click(reloaded, "Stop")))
+    assert "Teaching was stopped. The images were kept." in text
+    assert "2 classes, 6 images." in text
+
+
+def test_new_version_of_a_served_model_can_be_stored_only(
+    start: OpenPage, registry: FakeRegistry
+) -> None:
+    body = json.loads(models_response(photos="image", letters="image").body)
+    body["models"][1]["taught"] = True
+    registry.put_model("letters", {"labels": ["a", "b"]}, b"", reason=None)
+    with serving(FakeResponse(json.dumps(body).encode())) as (url, _):
+        app = upload_zip(open_page(start, url, name="letters"), zipped(IMAGES))
+        app = click(wait_for_jobs(app.button(key="teach").click().run()), "Store only")
+        message = app.success[0].value.replace("\\", "")
+        assert "Version 2 of letters is stored. It is not served yet." in message
+    assert registry.active == 1
+
+
+def test_checked_images_of_a_taught_model_leave_out_the_held_out_ones(
+    start: OpenPage, registry: FakeRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = json.loads(models_response(photos="image", letters="image").body)
+    body["models"][1]["taught"] = True
+    registry.put_model("letters", {"labels": ["a", "b"]}, b"", reason=None)
+    files = {f"{'ab'[n % 2]}/{n}.png": encoded(seven(40 + n)) for n in range(30)}
+    kept = sum(is_held_out(content) for content in files.values())
+    assert kept
+    monkeypatch.setattr(History, "export", lambda *_, **__: iter([zipped(files)]))
+    with serving(FakeResponse(json.dumps(body).encode())) as (url, _):
+        app = click(choose_source(open_page(start, url), "History"), "Add checked images")
+        assert f"Added {30 - kept} images from the history" in page_text(app)
+        assert f"kept to compare versions: {kept}." in page_text(app)
