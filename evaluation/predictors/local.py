@@ -36,7 +36,7 @@ class LocalPredictor:
     ) -> None:
         try:
             model = artifact.read(folder)
-            self._network, self._classifier = _load(model, models_dir or folder.parent)
+            self._network, self._classifier = load_classifier(model, models_dir or folder.parent)
         except ModelError as error:
             raise PredictorError(str(error)) from error
         self._network.use_default_plan()
@@ -86,14 +86,19 @@ class LocalPredictor:
         return _to_output(result, self._coverage)
 
 
-def _load(model: Artifact, models_dir: Path) -> tuple[Classifier, AnyClassifier]:
-    """Return the network, and the classifier, which is another one for a taught model."""
+def load_classifier(
+    model: Artifact, models_dir: Path, *, threads: int | None = None
+) -> tuple[Classifier, AnyClassifier]:
+    """Return the network, and the classifier, which is another one for a taught model.
+
+    The network uses `threads` threads (default: the available processors). Raise ModelError.
+    """
     backbone = model.manifest.backbone
     if backbone is None:
-        network = Classifier(model, partial(runtimes.load, model))
+        network = Classifier(model, partial(runtimes.load, model), threads=threads)
         return network, network
     base = artifact.read(find_model(backbone.name, models_dir))
-    network = Classifier(base, partial(runtimes.load, base))
+    network = Classifier(base, partial(runtimes.load, base), threads=threads)
     try:
         return network, HeadClassifier(model, network)
     except ModelError:
