@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Final
 
 COVERAGES: Final = (0.9, 0.95, 0.99)
-PART_IMAGES: Final = 1_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -110,9 +109,8 @@ def create_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--part-images",
         type=_positive_integer,
-        default=PART_IMAGES,
         metavar="N",
-        help=f"images of a part file, the unit of work (default: {PART_IMAGES})",
+        help="images of a part file, the unit of work (default: 1000, fewer for small sources)",
     )
     parser.add_argument(
         "--workers",
