@@ -5,7 +5,7 @@ imported, several workers count in files of that folder, and each of them expose
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from math import nan
 from pathlib import Path
@@ -119,6 +119,12 @@ class Metrics:
         self._drift_reference = newest(
             "prism_drift_reference", "Mean of the statistic over the reference.", statistic
         )
+        self._model_info = newest(
+            "prism_model_info",
+            "1 for the version of each model that is served.",
+            ("model", "version"),
+        )
+        self._versions: set[tuple[str, str]] = set()
         if not SHARED:
             ProcessCollector(registry=self._registry)
         self._request_counters: dict[tuple[str, str, str, int], Callable[[], None]] = {}
@@ -146,6 +152,15 @@ class Metrics:
         self._open_requests -= 1
         if SHARED:
             self._in_flight.dec()
+
+    def set_versions(self, versions: Iterable[tuple[str, str]]) -> None:
+        """Set the served models, as (name, version); earlier versions become absent, or NaN."""
+        served = set(versions)
+        for name, version in self._versions - served:
+            _set(self._model_info, None, name, version)
+        for name, version in served:
+            _set(self._model_info, 1, name, version)
+        self._versions = served
 
     def set_drift(self, model: str, drift: Drift | None) -> None:
         """Set the gauges of the drift of a model; those of unknown statistics become absent.

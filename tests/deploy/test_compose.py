@@ -29,7 +29,7 @@ def test_file_is_valid_by_the_published_schema() -> None:
     assert schema_errors("vendor.compose-spec", FILE) == ""
 
 
-@pytest.mark.parametrize("name", ["backend", "frontend", "postgres"])
+@pytest.mark.parametrize("name", ["backend", "frontend", "postgres", "prometheus", "grafana"])
 def test_service_is_hardened_and_listens_on_loopback_only(name: str) -> None:
     service = services()[name]
     assert service["read_only"] is True
@@ -71,3 +71,33 @@ def test_postgres_profile_gives_both_services_the_same_database_and_password() -
     assert backend["environment"]["PGPASSWORD"] == "p@ss/word"
     assert postgres["environment"]["POSTGRES_PASSWORD"] == "p@ss/word"
     assert backend["build"]["args"]["POSTGRES"] == "1"
+
+
+def test_monitoring_profile_mounts_files_that_exist_and_agree() -> None:
+    prometheus, grafana = services()["prometheus"], services()["grafana"]
+    assert prometheus["profiles"] == grafana["profiles"] == ["monitoring"]
+    mounted = {}
+    for volume in prometheus["volumes"] + grafana["volumes"]:
+        source, target, *_ = volume.split(":")
+        if source.startswith("./"):
+            mounted[target] = ROOT / source
+            assert mounted[target].is_file()
+    config = yaml.safe_load(mounted["/etc/prometheus/prometheus.yml"].read_text())
+    assert set(config["rule_files"]) <= set(mounted)
+    (job,) = config["scrape_configs"]
+    assert job["static_configs"] == [{"targets": ["backend:8000"]}]
+    assert 'job="prism-backend"' in mounted[config["rule_files"][0]].read_text()
+    assert job["job_name"] == "prism-backend"
+    provider = yaml.safe_load(
+        mounted["/etc/grafana/provisioning/dashboards/prism.yaml"].read_text()
+    )
+    dashboard = grafana["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert dashboard in mounted
+    assert dashboard.startswith(f"{provider['providers'][0]['options']['path']}/")
+    sources = yaml.safe_load(
+        mounted["/etc/grafana/provisioning/datasources/prism.yaml"].read_text()
+    )
+    uids = set(
+        re.findall(r'"type": "prometheus",\s+"uid": "(\w+)"', mounted[dashboard].read_text())
+    )
+    assert uids == {sources["datasources"][0]["uid"]}

@@ -7,9 +7,8 @@ from typing import Any
 
 import pytest
 import yaml
-from starlette.testclient import TestClient
 
-from backend.app import create_app
+from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.server.lifecycle import STOP_UNTIL
 from backend.settings import Settings
 from bulk.cli import create_parser
@@ -28,7 +27,7 @@ from tests.deploy.kubernetes import (
 )
 from tests.deploy.manifests import uncommented
 from tests.deploy.test_manifests import FRONTEND_VARIABLES
-from tests.fake_models import write_model
+from tests.fake_models import serve, write_model
 
 FILES = [*sorted(FOLDER.glob("[abf]*.yaml")), KSERVE, RAY_JOB, CLOUD_RUN_JOB]
 USER = 10001
@@ -135,7 +134,7 @@ def test_probes_and_metrics_are_paths_that_respond(tmp_path: Path) -> None:
     probes = [each for name in containers for key, each in name.items() if key.endswith("Probe")]
     paths = {probe["httpGet"]["path"] for probe in probes}
     assert paths == {"/ready", "/health", "/v2/health/ready", "/v2/health/live"}
-    with TestClient(create_app(Settings(models_dir=tmp_path))) as client:
+    with serve(tmp_path, FakeRuntime(10)) as client:
         for path in (*paths, template["metadata"]["annotations"]["prometheus.io/path"]):
             assert client.get(path).status_code in (200, 503)  # 503: the model is loading
     (frontend,) = deployment("frontend")["spec"]["template"]["spec"]["containers"]

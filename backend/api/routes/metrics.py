@@ -22,7 +22,11 @@ def metrics(
 
     The gauges of the drift are those of an earlier request, from a minute ago on.
     """
+    models = catalog.models()
+    metrics.set_versions(
+        (model.name, model.manifest.version) for model in models if model.manifest is not None
+    )
     if monitor is not None:
-        monitor.refresh([model.name for model in catalog.models()])
+        monitor.refresh([model.name for model in models])
     content, media_type = metrics.expose(accept)  # in a thread, as this route is not async
     return Response(content, headers={"Content-Type": media_type})
