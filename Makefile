@@ -74,7 +74,7 @@ lock: $(stamps)/dev ## update the lock files of the images (UPGRADE=1: to the ne
 	@$(compile) requirements/postgres.txt -c requirements/serving.lock -o requirements/postgres.lock
 	@$(compile) requirements/grpc.txt -c requirements/serving.lock -c requirements/gcs.lock -c requirements/otel.lock -o requirements/grpc.lock
 	@$(compile) requirements/mcp.txt -c requirements/serving.lock -c requirements/gcs.lock -c requirements/otel.lock -c requirements/grpc.lock -o requirements/mcp.lock
-	@$(compile) requirements_frontend.txt -o requirements/frontend.lock
+	@$(compile) requirements_frontend.txt -c requirements/otel.lock -o requirements/frontend.lock
 
 train: $(stamps)/dev ## train MODEL=mnist-cnn into models/ (DATA=folder of the MNIST files; default: download)
 	@$(python) -m training.train $(MODEL) $(if $(DATA),--data "$(DATA)") --out models/
@@ -117,7 +117,7 @@ $(stamps)/run: requirements/run.txt requirements/serving.txt requirements/evalua
 # torch and torchvision are installed first, alone and without dependencies: only these two are
 # requested from the CPU index, once. If it does not respond, the last step takes them from the
 # default index.
-$(stamps)/dev: $(filter-out requirements/benchmarks.txt requirements/peer-%.txt,$(wildcard requirements_*.txt requirements/*.txt)) | $(stamps)/venv
+$(stamps)/dev: $(filter-out requirements/benchmarks.txt requirements/peer-%.txt requirements/bulk-%.txt,$(wildcard requirements_*.txt requirements/*.txt)) | $(stamps)/venv
 	@echo "Installing the development dependencies into .venv (some minutes the first time) ..."
 	@: >$(log)
 	@test -z "$(TORCH_INDEX)" || $(pip) --no-deps --index-url "$(TORCH_INDEX)" --retries 0 --timeout 10 \

@@ -245,7 +245,7 @@ def _observe(listing: Iterable[Image], seen: _Classes) -> Iterator[Image]:
         for level, names in enumerate(seen.folders):
             if (name := rows.class_name(replace(image, label=None), level)) is not None:
                 names.add(name)
-        if len(names) > _MAX_CLASSES:
+        if max(map(len, seen.folders)) > _MAX_CLASSES:
             raise SourceError(
                 f"the source has more than {_MAX_CLASSES:,} class folders; use --labels for "
                 "labeled images only"

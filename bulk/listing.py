@@ -160,7 +160,7 @@ def _list_tar(file: IO[bytes], name: str) -> Iterator[Image | None]:
     key, label = "", None
     with tarfile.open(fileobj=file, mode="r:", errors="surrogateescape") as archive:
         for member in archive:
-            archive.members = []  # else tarfile keeps every member in memory
+            archive.members = []  # type: ignore[attr-defined]  # else tarfile keeps every member in memory
             if not member.isfile() or member.issparse():
                 continue
             own = _key(member.name)
@@ -177,7 +177,10 @@ def _list_tar(file: IO[bytes], name: str) -> Iterator[Image | None]:
                 pending.append(Image(text, name, STORED, member.offset_data, member.size))
             elif not is_hidden(path) and path.suffix not in (".json", ".txt"):
                 yield None
-    yield from (replace(image, label=label) for image in pending)
+        yield from (replace(image, label=label) for image in pending)
+        file.seek(archive.offset)
+        if file.read(tarfile.BLOCKSIZE).strip(b"\0"):  # tarfile ends there without an error
+            raise tarfile.ReadError("damaged header")
 
 
 def _list_zip(file: IO[bytes], name: str) -> Iterator[Image | None]:

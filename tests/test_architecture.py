@@ -12,6 +12,7 @@ from tests.conftest import ROOT
 MAY_IMPORT = {
     "backend": {"backend", "calibration"},
     "benchmarks": {"benchmarks", "backend", "calibration", "client", "deploy"},
+    "bulk": {"bulk", "backend", "calibration", "evaluation"},
     "calibration": {"calibration"},
     "client": {"client"},
     "deploy": {"deploy", "client"},

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[1]
 FIRST_PARTY = {
     "backend",
     "benchmarks",
+    "bulk",
     "calibration",
     "client",
     "deploy",
@@ -123,12 +124,14 @@ def imported_distributions(files: Iterable[Path]) -> Iterator[str]:
         ("requirements/run.txt", ["deploy"]),
         ("requirements/evaluation.txt", ["evaluation"]),
         ("requirements/teach.txt", ["teach", "calibration", "client"]),
+        ("requirements/bulk.txt", ["bulk"]),
         ("requirements/benchmarks.txt", ["benchmarks/serving"]),
         (
             "requirements/dev.txt",
             [
                 "backend",
                 "benchmarks/load",
+                "bulk",
                 "calibration",
                 "client",
                 "deploy",
@@ -145,9 +148,10 @@ def test_all_imports_are_listed(file: str, folders: list[str]) -> None:
     sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
     optional = {
         "requirements/serving.txt": OPTIONAL | TRACING | OPENVINO | GRPC | MCP,
-        "requirements_frontend.txt": ASYNC_CLIENT,
-        "requirements/teach.txt": ASYNC_CLIENT,
-        "requirements/dev.txt": OPENVINO | PART_OF_MLFLOW,
+        "requirements_frontend.txt": ASYNC_CLIENT | TRACING - {"opentelemetry-api"},
+        "requirements/teach.txt": ASYNC_CLIENT | TRACING,
+        "requirements/bulk.txt": {"ray", "scikit-learn"},  # --ray, --labels
+        "requirements/dev.txt": OPENVINO | PART_OF_MLFLOW | {"ray"},
         "requirements/benchmarks.txt": SEPARATE_PEERS,
     }.get(file, set())
     assert set(imported_distributions(sources)) - optional <= set(requirements(file))
