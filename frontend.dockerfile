@@ -8,10 +8,12 @@
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
-# Only wheels with the recorded hashes are installed; `make lock` updates the lock file.
-COPY requirements/frontend.lock requirements/
+# OTEL=1 adds support for traces.
+ARG OTEL=
+# Only wheels with the recorded hashes are installed; `make lock` updates the lock files.
+COPY requirements/frontend.lock requirements/otel.lock requirements/
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes --only-binary :all: \
-        -r requirements/frontend.lock \
+        -r requirements/frontend.lock ${OTEL:+-r requirements/otel.lock} \
     && pip --python /opt/prism/bin/python check \
     && find /opt/prism/lib -type d \( -name tests -o -path '*/pydeck/nbextension' \
             -o -path '*/numpy/distutils' -o -path '*/mpl-data/sample_data' \) -prune -exec rm -r {} + \

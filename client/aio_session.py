@@ -18,6 +18,7 @@ from .errors import BackendUnreachable, ClientError, InvalidResponse
 from .parsing import parse_error
 from .retry import Retry
 from .session import Timeout
+from .tracing import request_span
 from .url import base_url, is_loopback, key_headers
 
 T = TypeVar("T")
@@ -88,11 +89,14 @@ class AsyncSession:
     ) -> AsyncIterator[httpx2.Response]:
         """Yield a streaming response; translate the exceptions of httpx2."""
         try:
-            async with self._http.stream(method, self.url + path, **options) as response:
-                if (status := response.status_code) >= httpx2.codes.MULTIPLE_CHOICES:
-                    body = await response.aread()
-                    raise parse_error(status, response.reason_phrase, response.headers, body)
-                yield response
+            with request_span(method, path) as span:
+                stream = self._http.stream(method, self.url + path, headers=span.headers, **options)
+                async with stream as response:
+                    span.respond(response.status_code, response.headers)
+                    if (status := response.status_code) >= httpx2.codes.MULTIPLE_CHOICES:
+                        body = await response.aread()
+                        raise parse_error(status, response.reason_phrase, response.headers, body)
+                    yield response
         except httpx2.TimeoutException as exc:
             raise BackendUnreachable(self.url, timed_out=True) from exc
         except httpx2.DecodingError as exc:

@@ -14,6 +14,7 @@ from .calls import BatchCall, BatchReader, Call, Part
 from .errors import BackendUnreachable, ClientError, InvalidResponse
 from .parsing import parse_error
 from .retry import Retry
+from .tracing import request_span
 from .url import base_url, is_loopback, key_headers
 
 MAX_POOLED_CONNECTIONS = 32  # further threads open temporary connections
@@ -101,16 +102,21 @@ class Session:
     ) -> Iterator[requests.Response]:
         """Yield a streaming response; translate the exceptions of requests."""
         try:
-            with self._session.request(
-                method,
-                self.url + path,
-                params=query,
-                files=files,
-                json=json,
-                timeout=timeout or self._timeout,
-                allow_redirects=False,  # a redirected POST would lose its body
-                stream=True,
-            ) as response:
+            with (
+                request_span(method, path) as span,
+                self._session.request(
+                    method,
+                    self.url + path,
+                    params=query,
+                    files=files,
+                    json=json,
+                    headers=span.headers,
+                    timeout=timeout or self._timeout,
+                    allow_redirects=False,  # a redirected POST would lose its body
+                    stream=True,
+                ) as response,
+            ):
+                span.respond(response.status_code, response.headers)
                 if (status := response.status_code) >= requests.codes.multiple_choices:
                     reason = response.reason or ""
                     raise parse_error(status, reason, response.headers, response.content)

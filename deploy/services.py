@@ -46,7 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         *("-m", "streamlit", "run", "frontend/app.py", "--server.headless=true"),
         *(f"--server.address={HOST}", f"--server.port={ports.frontend_port}"),
     )
-    services.add_process("frontend", command, env={**common, "BACKEND": backend}, cwd=ROOT)
+    environ = {"PRISM_LOG_FORMAT": "text", **common, "BACKEND": backend}
+    services.add_process("frontend", command, env=environ, cwd=ROOT)
     services.run()
     if services.exited_service:
         reason = f"because the {services.exited_service} exited"

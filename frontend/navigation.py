@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from frontend import sidebar
-from frontend.service import access, errors, session
+from frontend.service import access, errors, session, tracing
 from frontend.service.model_choice import ModelScope
 from frontend.ui import alerts, sign_in
 from frontend.ui.alerts import Problem
@@ -103,24 +103,25 @@ if page.title in MANAGED_PAGES and not access.may_manage():
     st.stop()
 if page.title != "Draw":
     pad_drawings.leave()
-with st.spinner("Connecting to the backend…", show_time=False):  # shown after half a second
-    session.refresh()
-session.offer(SCOPES.get(page.title, ModelScope.AUTOMATIC))
-sidebar.show()
-sidebar.show_account()
-if page.title in PAGES_OF_ONE_MODEL:
-    sidebar.show_model_name()
-service = session.current()
-notice = st.empty()
-if isinstance(service, Problem) and page.title not in _loaded_pages():
-    # The first run of a page imports libraries, which can take seconds.
-    with notice.container():
-        st.title(page.title, anchor=False)
-        alerts.show_message(service)
-try:
-    page.run()
-    _loaded_pages().add(page.title)
-    notice.empty()
-except Exception:
-    log.exception("the page %s failed", page.title)
-    alerts.show(errors.unexpected_error())
+with tracing.page_span(page.title):
+    with st.spinner("Connecting to the backend…", show_time=False):  # shown after half a second
+        session.refresh()
+    session.offer(SCOPES.get(page.title, ModelScope.AUTOMATIC))
+    sidebar.show()
+    sidebar.show_account()
+    if page.title in PAGES_OF_ONE_MODEL:
+        sidebar.show_model_name()
+    service = session.current()
+    notice = st.empty()
+    if isinstance(service, Problem) and page.title not in _loaded_pages():
+        # The first run of a page imports libraries, which can take seconds.
+        with notice.container():
+            st.title(page.title, anchor=False)
+            alerts.show_message(service)
+    try:
+        page.run()
+        _loaded_pages().add(page.title)
+        notice.empty()
+    except Exception:
+        log.exception("the page %s failed", page.title)
+        alerts.show(errors.unexpected_error())

@@ -75,6 +75,10 @@ def test_locked_versions_have_no_known_vulnerabilities(names: tuple[str, ...]) -
             assert SpecifierSet(f">={MINIMUM_VERSIONS[package]}").contains(locked.version), package
 
 
+def test_frontend_and_traces_fit_into_one_image() -> None:
+    assert {"opentelemetry-api", "opentelemetry-sdk"} <= set(read_locks(("frontend", "otel")))
+
+
 @pytest.mark.parametrize("name", ["backend.dockerfile", "frontend.dockerfile"])
 def test_images_install_only_locked_wheels_with_hashes(name: str) -> None:
     stage = (ROOT / name).read_text().partition(" AS packages\n")[2].partition("\nFROM ")[0]

@@ -9,6 +9,7 @@ import secrets
 import threading
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from typing import Any, Final, Literal
 
 MAX_RUNNING: Final = 2  # further jobs wait
@@ -68,6 +69,7 @@ class Job:
         self.error: Exception | None = None
         self._work: Callable[[Job], Any] | None = work
         self._clock = clock
+        self._context = copy_context()  # with the trace of the page's run
         self._accessed_at = clock()
         self._is_closed = False
         self._close_lock = threading.Lock()
@@ -112,7 +114,7 @@ class Job:
         while not has_slot and not self.is_cancelled():
             has_slot = slots.acquire(timeout=0.2)
         try:
-            self._execute()
+            self._context.run(self._execute)
         finally:
             if has_slot:
                 slots.release()
