@@ -1,9 +1,9 @@
 """The manifests for Kubernetes, and strict models of the custom resources among them.
 
-`kubernetes-validate` has the schemas of Kubernetes itself, also of the pods in custom resources. No
-package that the tests install has those of KEDA, KServe, KubeRay and Cloud Run Jobs: the models here
-contain the fields that the manifests use (tests/extended/test_custom_resources.py compares with the
-published ones).
+`kubernetes-validate` has the schemas of Kubernetes itself, also of the pods in custom resources.
+The packages of the tests have none of KEDA, KServe, KubeRay and Cloud Run Jobs: the models here
+contain the fields that the manifests use. tests/extended/test_custom_resources.py reads the
+published schemas of all but KubeRay, whose schemas no package has.
 """
 
 from collections.abc import Iterator

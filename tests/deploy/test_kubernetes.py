@@ -1,4 +1,4 @@
-"""The manifests for Kubernetes, KServe, KubeRay and Cloud Run Jobs fit the images and the service."""
+"""The manifests for Kubernetes, KServe, KubeRay and Cloud Run Jobs fit images and services."""
 
 import re
 import shlex
