@@ -4,6 +4,7 @@ Ray starts and replaces the actors and repeats the units of those that end. A re
 the same part file again, so that no image has two rows.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,41 +15,28 @@ from bulk.operator import Load, UnitClassifier
 from bulk.storage import Storage
 from evaluation.errors import EvaluationError
 
-VERSIONS: Final = ((2, 50), (3, 0))  # as in requirements/bulk-ray.txt
+VERSIONS: Final = ((2, 51), (3, 0))  # as in requirements/bulk-ray.txt
 _PACKAGES: Final = ("backend", "bulk", "calibration", "evaluation")
 _WRONG_VERSION: Final = "Version mismatch"  # in the text of Ray's exception
 
 
 class RayOperator:
-    """The operator of an actor: classifies units and returns their numbers of rows."""
+    """The operator of an actor: classifies units, given by their positions in `pending`."""
 
-    def __init__(self, job: Job, load: Load) -> None:
+    def __init__(self, job: Job, load: Load, pending: Sequence[int]) -> None:
         self._classifier = UnitClassifier(job, load)
+        self._pending = pending
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        """Return the number of `images` for each `unit`; an `error` is a text, or empty."""
+        """Return the numbers of `images`; an `error` is a text, or empty."""
         images, error = [], ""
-        for unit in batch["id"].tolist():
+        for position in batch["id"].tolist():
             try:
-                images.append(self._classifier(unit) if not error else 0)
+                images.append(0 if error else self._classifier(self._pending[position]))
             except (BulkError, EvaluationError) as failure:
                 error = str(failure)
                 images.append(0)
         return {"images": images, "error": [error] * len(images)}
-
-
-class _PendingOperator(RayOperator):
-    """Takes positions in `pending` instead of units."""
-
-    def __init__(self, job: Job, load: Load, pending: Sequence[int]) -> None:
-        super().__init__(job, load)
-        self._pending = pending
-
-    def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
-        import numpy as np
-
-        units = np.array([self._pending[index] for index in batch["id"].tolist()])
-        return super().__call__({"id": units})
 
 
 def run(
@@ -73,12 +61,13 @@ def run(
         _require_shared(job, address)
         limit = actors or max(1, int(ray.cluster_resources().get("CPU", 1)))
         context = ray.data.DataContext.get_current()
-        context.enable_progress_bars = False
+        context.enable_progress_bars = False  # the command has its own
+        logging.getLogger("ray.data").setLevel(logging.ERROR)
         units = ray.data.range(len(pending), override_num_blocks=len(pending))
         results = units.map_batches(
-            _PendingOperator,
+            RayOperator,
             batch_size=1,
-            concurrency=(1, min(limit, len(pending))),
+            compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(limit, len(pending))),
             num_cpus=1,
             fn_constructor_args=(job, load, list(pending)),
         )

@@ -12,16 +12,13 @@ import pytest
 from backend.api.errors import ERROR_TABLE
 from bulk import commands, job, local
 from bulk.cli import main
-from bulk.errors import CODES, JobError, SourceError, StorageError, WorkerError
+from bulk.errors import CODES, JobError, SourceError, StorageError
 from bulk.operator import UnitClassifier
 from bulk.storage import Storage
 from evaluation.errors import LabelError, PredictorError
 from tests.bulk.fakes import FakeLoader, gray_files, options, read_rows, run, write_tar
 from tests.evaluation.fakes import write_files
 from tests.fake_models import gray
-
-# What a process of a test does instead of starting others.
-Local = Any
 
 
 @pytest.fixture
@@ -62,7 +59,7 @@ def test_every_image_has_one_row(tmp_path: Path, in_process: list[int]) -> None:
     assert (seven["container"], seven["prediction"], seven["error"]) == ("x.tar", "7", None)
     assert seven["prediction_set"] == ["7"]
     assert seven["in_distribution"] is True
-    assert [entry["label"] for entry in seven["top"]][0] == "7"
+    assert seven["top"][0]["label"] == "7"
     assert len(seven["top"]) == 3
     assert seven["confidence"] == seven["top"][0]["probability"]
     assert pq.read_schema(tmp_path / "out/part-000000.parquet").metadata[b"prism.model"] == b"fake"
@@ -167,7 +164,9 @@ def test_tasks_write_one_data_set(tmp_path: Path, in_process: list[int]) -> None
     assert len({row["path"] for row in read_rows(tmp_path / "out")}) == 40
 
 
-def test_labels_give_the_figures_of_evaluation(tmp_path: Path, in_process: list[int]) -> None:
+def test_labels_give_the_figures_of_evaluation(
+    tmp_path: Path, in_process: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     from evaluation.evaluate import evaluate
     from evaluation.predictors.local import LocalPredictor
     from evaluation.report import to_json_object
@@ -180,13 +179,8 @@ def test_labels_give_the_figures_of_evaluation(tmp_path: Path, in_process: list[
     found = json.loads((tmp_path / "out/_report/report.json").read_text())
 
     loader = FakeLoader(tmp_path / "models/fake")
-    predictor = LocalPredictor.__new__(LocalPredictor)
-    # The predictor of `evaluation` with the gray network.
-    from unittest.mock import patch
-
-    with patch("evaluation.predictors.local.load_classifier", lambda *_: loader(1)):
-        predictor.__init__(loader.folder)  # type: ignore[misc]
-    with predictor, open_source(tmp_path / "in") as source:
+    monkeypatch.setattr("evaluation.predictors.local.load_classifier", lambda *_: loader(1))
+    with LocalPredictor(loader.folder) as predictor, open_source(tmp_path / "in") as source:
         expected = to_json_object(evaluate(source.samples(), predictor))
     for key in ("metrics", "prediction_sets", "flagged", "records"):
         assert found[key] == json.loads(json.dumps(expected[key])), key
@@ -198,19 +192,6 @@ def test_unknown_class_ends_before_classification(tmp_path: Path, in_process: li
     with pytest.raises(LabelError, match="'seven'"):
         run(tmp_path / "in", tmp_path, labels=True)
     assert not in_process
-
-
-def test_processes_that_end_are_replaced_or_reported(tmp_path: Path) -> None:
-    write_files(tmp_path / "in", gray_files(4))
-    run_options = options(tmp_path / "in", tmp_path, part_images=2)
-    loader = FakeLoader(tmp_path / "missing")
-    from tests.bulk.fakes import write_gray_model
-
-    write_gray_model(tmp_path / "models")
-    with pytest.raises(WorkerError, match="run the same command again"):
-        commands.run(run_options, loader)  # every process ends: it has no model
-    assert run(tmp_path / "in", tmp_path, part_images=2, workers=2) == 0
-    assert len(read_rows(tmp_path / "out")) == 4
 
 
 def test_error_codes_are_those_of_the_service() -> None:
