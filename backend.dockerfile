@@ -1,5 +1,7 @@
 # The backend. The default target serves with ONNX Runtime and does not contain torch:
 #   docker build -f backend.dockerfile -t prism-backend .
+# For `python -m bulk`, locally, as a Cloud Run Job or on Ray:
+#   docker build -f backend.dockerfile --target bulk -t prism-bulk .
 # With torch (PRISM_RUNTIME=torch), in CPU builds unless TORCH_INDEX names another index:
 #   docker build -f backend.dockerfile --target torch -t prism-backend:torch .
 
@@ -39,6 +41,13 @@ RUN { test -z "$TORCH_INDEX" \
            -c requirements_backend.txt torch torchvision \
       || echo "TORCH_INDEX does not answer; using the default registry"; } \
     && pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements_backend.txt \
+    && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
+
+# Ray's dashboard accepts the jobs of KubeRay.
+FROM packages AS packages-bulk
+COPY requirements/bulk.txt requirements/bulk-cloud.txt requirements/bulk-ray.txt requirements/evaluation.txt requirements/
+RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile -r requirements/bulk.txt \
+        -r requirements/bulk-cloud.txt -r requirements/bulk-ray.txt -r requirements/evaluation.txt "ray[default]" \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 
 # ---- common base: no build tools, any numeric user, read-only root
@@ -87,6 +96,15 @@ FROM base AS torch
 COPY --from=packages-torch /opt/prism /opt/prism
 COPY --from=code /app ./
 COPY --from=models /models models/
+
+FROM base AS bulk
+COPY --from=packages-bulk /opt/prism /opt/prism
+COPY --from=code /app ./
+COPY bulk/ bulk/
+COPY evaluation/ evaluation/
+COPY --from=models /models models/
+HEALTHCHECK NONE
+CMD ["python", "-m", "bulk", "--help"]
 
 FROM base AS serving
 COPY --from=packages /opt/prism /opt/prism

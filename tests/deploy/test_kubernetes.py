@@ -2,6 +2,8 @@
 
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +208,15 @@ def test_tasks_of_a_cloud_run_job_share_the_source(monkeypatch: pytest.MonkeyPat
     arguments = pod_templates(job)[0]["spec"]["containers"][0]["args"]
     args = create_parser().parse_args(arguments)
     assert (args.task_index, args.task_count) == (7, 50)
+
+
+def test_image_of_bulk_contains_all_that_bulk_imports(tmp_path: Path) -> None:
+    text = (ROOT / "backend.dockerfile").read_text()
+    _, _, rest = text.partition(" AS bulk\n")
+    copied = set(re.findall(r"^COPY (\w+)/", rest.partition("\nFROM ")[0], re.M))
+    for folder in copied | {"backend", "calibration"}:
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    code = "import bulk.commands, bulk.local, bulk.cluster, bulk.operator"
+    command = [sys.executable, "-c", code]
+    result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
