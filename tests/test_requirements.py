@@ -149,6 +149,7 @@ def test_all_imports_are_listed(file: str, folders: list[str]) -> None:
     optional = {
         "requirements/serving.txt": OPTIONAL | TRACING | OPENVINO | GRPC | MCP,
         "requirements_frontend.txt": ASYNC_CLIENT | TRACING - {"opentelemetry-api"},
+        "requirements/run.txt": {"ray"},  # deploy/ray_serve.py
         "requirements/teach.txt": ASYNC_CLIENT | TRACING,
         "requirements/bulk.txt": {"ray", "scikit-learn"},  # --ray, --labels
         "requirements/dev.txt": OPENVINO | PART_OF_MLFLOW | {"ray"},

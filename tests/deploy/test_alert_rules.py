@@ -84,3 +84,11 @@ def test_every_alert_is_rehearsed_and_in_the_runbook() -> None:
     assert set(alerts()) <= headings
     rules = (ROOT / "deploy" / "prometheus_alerts.yaml").read_text()
     assert {f"#{name.lower()}" for name in alerts()} == set(re.findall(r"#prism\w+", rules))
+
+
+def test_runbook_names_tests_that_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)(?:::(\w+))?`", RUNBOOK.read_text())
+    assert named
+    for file, function in named:
+        text = (ROOT / file).read_text()
+        assert f"def {function}(" in text if function else text, f"{file}::{function}"
