@@ -11,11 +11,11 @@ from tests.conftest import ROOT
 # Which of our top-level packages each package may import.
 MAY_IMPORT = {
     "backend": {"backend", "calibration"},
-    "benchmarks": {"benchmarks", "backend", "calibration", "client", "deploy"},
+    "benchmarks": {"benchmarks", "backend", "bulk", "calibration", "client", "deploy"},
     "bulk": {"bulk", "backend", "calibration", "evaluation"},
     "calibration": {"calibration"},
     "client": {"client"},
-    "deploy": {"deploy", "client"},
+    "deploy": {"deploy", "backend", "client"},
     "evaluation": {"evaluation", "backend", "client"},
     "frontend": {"frontend", "client", "evaluation", "teach"},
     "teach": {"teach", "backend", "calibration", "client", "evaluation"},
