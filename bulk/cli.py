@@ -56,6 +56,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (BulkError, EvaluationError) as error:
         print(f"error: {escape_unprintable(str(error))}", file=sys.stderr)
         return 1
+    except OSError as error:
+        text = f"{error.filename or args.out}: {error.strerror}"
+        print(f"error: {escape_unprintable(text)}", file=sys.stderr)
+        return 1
 
 
 def create_parser() -> argparse.ArgumentParser:

@@ -69,7 +69,7 @@ def run(options: Options, load: Load | None = None) -> int:
     out = _absolute(options.out)
     if options.labels:
         _require_evaluation()
-    lock = jobs.lock_job(out, options.task)
+    lock = jobs.lock_job(out, options.task, options.tasks)
     try:
         return _run(options, settings, out, manifest, load)
     finally:

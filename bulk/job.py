@@ -196,8 +196,11 @@ def write_job(job: Job) -> None:
     Storage(job.out).write(_names(job.settings)[0], json.dumps(content).encode())
 
 
-def lock_job(out: str, task: int) -> FileLock | None:
-    """Lock a local output folder until the process ends; raise JobError if another one uses it."""
+def lock_job(out: str, task: int, tasks: int = 1) -> FileLock | None:
+    """Lock a local output folder until the process ends; raise JobError if another one uses it.
+
+    Unfinished files of a process that was killed are removed.
+    """
     storage = Storage(out)
     if not storage.is_local:
         return None
@@ -205,6 +208,10 @@ def lock_job(out: str, task: int) -> FileLock | None:
     try:
         Path(storage.root).mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
+        if tasks == 1:
+            for pattern in ("_listing-*", ".*.tmp"):
+                for draft in Path(storage.root).glob(pattern):
+                    draft.unlink(missing_ok=True)
     except Timeout as error:
         raise JobError(f"another process writes to {out}; wait until it ends") from error
     except OSError as error:

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import signal
+import sys
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -12,7 +14,7 @@ import pytest
 from backend.api.errors import ERROR_TABLE
 from bulk import commands, job, local
 from bulk.cli import main
-from bulk.errors import CODES, JobError, SourceError, StorageError
+from bulk.errors import CODES, ClusterError, JobError, SourceError, StorageError
 from bulk.operator import UnitClassifier
 from bulk.storage import Storage
 from evaluation.errors import LabelError, PredictorError
@@ -84,6 +86,7 @@ def test_interrupted_listing_starts_again(tmp_path: Path, in_process: list[int])
     write_files(tmp_path / "out", {"_listing-abc": b"half", "_work.parquet": b"old"})
     assert run(tmp_path / "in", tmp_path) == 0
     assert len(read_rows(tmp_path / "out")) == 3
+    assert not list((tmp_path / "out").glob("_listing-*"))
 
 
 def test_other_settings_are_refused(tmp_path: Path, in_process: list[int]) -> None:
@@ -212,6 +215,23 @@ def test_contradicting_options_are_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         main(["in", "--model", "m", "--out", "out", *arguments])
     assert error.value.code == 2
+
+
+def test_missing_ray_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    write_files(tmp_path, {"in/a.png": gray(1)})
+    with pytest.raises(ClusterError, match="bulk-ray"):
+        run(tmp_path / "in", tmp_path, ray="auto")
+
+
+def test_other_version_of_ray_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = ModuleType("ray")
+    old.__version__ = "2.9.3"  # type: ignore[attr-defined]
+    for name in ("ray", "ray.data", "ray.exceptions"):
+        monkeypatch.setitem(sys.modules, name, old)
+    write_files(tmp_path, {"in/a.png": gray(1)})
+    with pytest.raises(ClusterError, match=r"Ray 2\.9\.3 is installed; .* 2\.51"):
+        run(tmp_path / "in", tmp_path, ray="auto")
 
 
 def test_model_without_a_folder_is_an_error(tmp_path: Path) -> None:
