@@ -191,6 +191,15 @@ def test_drift_that_is_not_known_any_more_has_no_gauges() -> None:
     assert not [name for name, _ in read(metrics.expose()[0].decode()) if "drift" in name]
 
 
+def test_only_the_served_version_of_a_model_is_exposed() -> None:
+    metrics = Metrics()
+    metrics.set_versions([("cat", "1"), ("dog", "1")])
+    metrics.set_versions([("cat", "2")])
+    exposed = read(metrics.expose()[0].decode())
+    versions = {labels: found for (name, labels), found in exposed.items() if "info" in name}
+    assert versions == {frozenset({("model", "cat"), ("version", "2")}): 1}
+
+
 def test_documentation_lists_all_metrics() -> None:
     rows = {
         cells[0].strip("` "): (cells[1].strip(), set(re.findall(r"\w+", cells[2])))
@@ -202,6 +211,7 @@ def test_documentation_lists_all_metrics() -> None:
     model.failed("x")
     metrics.request_started()
     metrics.request_finished("GET", "/", "", 200, 0.1)
+    metrics.set_versions([("cat", "1")])
     metrics.set_drift("cat", Drift(0, 0, None, (Statistic("pixels", 1, 2.0, 3.0, 4.0),), ()))
     families = list(text_string_to_metric_families(metrics.expose()[0].decode()))
     ours = [family for family in families if family.name.startswith("prism_")]

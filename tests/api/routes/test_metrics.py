@@ -38,6 +38,10 @@ def test_classified_image_is_counted_by_model_and_route(
         assert value(client, f"prism_{stage}_seconds_count", model="fake") == 2
 
 
+def test_served_version_of_each_model_is_exposed(client: TestClient) -> None:
+    assert value(client, "prism_model_info", model="fake") == 1
+
+
 def test_failed_image_is_counted_by_code(client: TestClient) -> None:
     client.post("/classify", files={"file": b"hello"})
     assert value(client, "prism_images_failed_total", model="fake", code="unsupported_image") == 1
