@@ -30,7 +30,7 @@ from bulk.job import Settings
 from bulk.listing import Listing
 from bulk.operator import ModelLoader
 
-BATCH: Final = 32
+BATCH: Final = 8
 
 
 def main() -> None:

@@ -87,18 +87,19 @@ class LocalPredictor:
 
 
 def load_classifier(
-    model: Artifact, models_dir: Path, *, threads: int | None = None
+    model: Artifact, models_dir: Path, *, threads: int | None = None, memory: int | None = None
 ) -> tuple[Classifier, AnyClassifier]:
     """Return the network, and the classifier, which is another one for a taught model.
 
-    The network uses `threads` threads (default: the available processors). Raise ModelError.
+    The network uses `threads` threads (default: the available processors), and its forward passes
+    `memory` bytes (default: no limit). Raise ModelError.
     """
     backbone = model.manifest.backbone
     if backbone is None:
-        network = Classifier(model, partial(runtimes.load, model), threads=threads)
+        network = Classifier(model, partial(runtimes.load, model), threads=threads, memory=memory)
         return network, network
     base = artifact.read(find_model(backbone.name, models_dir))
-    network = Classifier(base, partial(runtimes.load, base), threads=threads)
+    network = Classifier(base, partial(runtimes.load, base), threads=threads, memory=memory)
     try:
         return network, HeadClassifier(model, network)
     except ModelError:
