@@ -23,8 +23,7 @@ from bulk.storage import Storage
 from evaluation.errors import PredictorError
 from evaluation.predictors.local import load_classifier
 
-# Bytes of the forward passes of a thread: batches of 8 of EfficientNet-Lite2, 32 of a small network.
-# Larger batches are not faster on a processor.
+# Bytes of the forward passes of a thread: batches of 8 of EfficientNet-Lite2, 32 of a small one.
 _FORWARD_MEMORY: Final = 200_000_000
 _CHUNKS: Final = 3  # in flight: one is decoded, one runs, one is ready
 
