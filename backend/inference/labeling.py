@@ -50,7 +50,7 @@ class Labeler:
                 fits(score, order[0]),
                 size,
                 brightness,
-                thresholds,
+                thresholds=thresholds,
             )
             for row, order, score in rows
         ]
