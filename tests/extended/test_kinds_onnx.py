@@ -5,6 +5,7 @@ import re
 import shlex
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -54,13 +55,14 @@ def write_network(path: Path) -> None:
         nn.Linear(8, 3),
         nn.Softmax(1),
     ).eval()
-    torch.onnx.export(
-        *(network, (torch.zeros(1, 3, SIDE, SIDE),), str(path)),
-        input_names=["data"],
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
+    with warnings.catch_warnings(action="ignore"):  # about the exporter's internals
+        torch.onnx.export(
+            *(network, (torch.zeros(1, 3, SIDE, SIDE),), str(path)),
+            input_names=["data"],
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
 
 
 def load_stretched(path: Path) -> np.ndarray[Any, Any]:

@@ -141,6 +141,11 @@ def _choose(rows: list[_Output], graph: GraphProto) -> str:
     last = [name for name in names if not any(name in before[other] for other in names)]
     if len(last) == 1:
         return softmax[last[0]] if softmax.get(last[0]) in names else last[0]
+    if not any(output.shape for output in wide):
+        raise OnnxImportError(
+            f"the graph has one output for each class ({', '.join(last[:3])}, …); convert it again "
+            "with one output for all: to_onnx(…, options={'zipmap': False})"
+        )
     raise OnnxImportError(
         f"{len(last)} outputs could hold the scores: "
         f"{', '.join(str(output) for output in wide if output.name in last)}; pass one of them as "

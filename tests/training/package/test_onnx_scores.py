@@ -60,6 +60,17 @@ def test_two_heads_require_the_name_of_the_output() -> None:
         keep_scores(model_of(outputs), INPUT, "colour")
 
 
+def test_one_output_for_each_class_is_refused_with_what_to_do() -> None:
+    nodes = [
+        helper.make_node("Slice", ["logits", f"{n}", f"{n + 1}", "axes"], [f"i{n}"]) for n in (0, 1)
+    ]
+    model = model_of({"i0": ["n", 1], "i1": ["n", 1]}, nodes)
+    numbers = [constant(f"{n}", [n], np.int64) for n in range(3)]
+    model.graph.initializer.extend([*numbers, constant("axes", [1], np.int64)])
+    with pytest.raises(OnnxImportError, match=r"zipmap"):
+        keep_scores(model, INPUT, None)
+
+
 @pytest.mark.parametrize("declared", [["n", 3, SIDE, SIDE], ["n", "c", "h", "w"]])
 def test_output_for_each_pixel_is_no_classification(declared: list[Any]) -> None:
     relu = helper.make_node("Relu", ["x"], ["mask"])

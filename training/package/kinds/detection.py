@@ -8,6 +8,7 @@ from training.package.imported import Imported
 from training.package.kinds import (
     huggingface_folder,
     onnx_graph,
+    other_formats,
     sklearn_model,
     tensorflow_model,
     timm_model,
@@ -38,6 +39,7 @@ KINDS: tuple[Kind, ...] = (
     tensorflow_model,
     sklearn_model,
     torch_checkpoint,
+    other_formats,
 )
 
 KNOWN = (

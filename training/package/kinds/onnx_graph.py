@@ -110,7 +110,7 @@ def assume_spec(graph: OnnxGraph, labels: tuple[str, ...] | None) -> tuple[Prepr
         return _assume_digit(graph, side, largest, why)
     size = graph.size or (side or 0, side or 0)
     imagenet = PhotoPreprocess()
-    is_stretched = graph.side is None or producer in (*_KERAS, *_SKLEARN) or graph.channels == 1
+    is_stretched = size[0] != size[1] or producer in (*_KERAS, *_SKLEARN) or graph.channels == 1
     mean, std, values = (0.0,) * 3, (1.0,) * 3, "values of 0 to 1"
     if largest == 255:
         std, values = (RAW_STD,) * 3, "values of 0 to 255"

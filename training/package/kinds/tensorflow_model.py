@@ -28,6 +28,7 @@ _TEACHABLE_QUANTIZED: Final = "model.tflite"
 _SUFFIXES: Final = (".h5", ".keras", ".tflite")
 _SAVED_MODEL: Final = "saved_model.pb"
 _TFJS: Final = "model.json"
+_INDEXES: Final = (_SAVED_MODEL, _TFJS)  # files that belong to the others in their folder
 _MAX_LABELS: Final = 10_000_000  # bytes
 _CODE: Final = "LAMBDA "  # how the converter's refusal of Python code begins
 
@@ -48,7 +49,7 @@ class _Source:
 
 def matches(path: Path) -> bool:
     """Return whether a file, or a file in a folder or zip, is a model of TensorFlow."""
-    if _kind_of(path):
+    if _kind_of(path) or path.name in _INDEXES:
         return True
     names = {Path(name).name for name in bundles.names(path)}
     is_tfjs = _TFJS in names and "weights.bin" in names
@@ -58,6 +59,7 @@ def matches(path: Path) -> bool:
 
 def read(path: Path, options: argparse.Namespace) -> Imported:
     """Return the converted network with the labels and the preprocessing that the files tell."""
+    path = path.parent if path.name in _INDEXES else path
     if path.is_file():
         digest = f" (SHA-256 `{verify_checksum(path, options.sha256)}`)"
     elif options.sha256:

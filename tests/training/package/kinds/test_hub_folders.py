@@ -103,7 +103,12 @@ class Processor(SimpleNamespace):
     """Resizes the shorter side to 36 and crops 32, as a ConvNextImageProcessor with 32 does."""
 
     spec = PhotoPreprocess(
-        resize=36, crop=(32, 32), interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3
+        resize=36,
+        crop=(32, 32),
+        crop_rounding="down",
+        interpolation="bicubic",
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
     )
 
     def __call__(self, images: Image.Image, **_: object) -> dict[str, Any]:

@@ -89,7 +89,8 @@ def test_files_are_recognized_by_their_content(tmp_path: Path, conversion: dict[
     for name in ("a.h5", "b", "saved", "c.keras", "d.zip"):
         read(tmp_path / name)
     expected = [("keras", "a.h5"), ("tflite", "b"), ("saved_model", "saved"), ("keras", "c.keras")]
-    assert conversion["calls"] == [*expected, ("saved_model", "1")]
+    read(tmp_path / "saved" / "saved_model.pb")
+    assert conversion["calls"] == [*expected, ("saved_model", "1"), ("saved_model", "saved")]
 
 
 def test_scale_in_the_network_is_known(tmp_path: Path, conversion: dict[str, Any]) -> None:
