@@ -82,7 +82,7 @@ def log_odds(probabilities: Floats, label: int, *, independent: bool = False) ->
     Unlike a probability, they do not saturate for confident classifications. If the probabilities
     are `independent`, those of the other labels do not matter.
     """
-    own = probabilities[:, label]
+    own: Floats = probabilities[:, label]
     if independent:
         return to_logits(own, "probabilities")
     # The sum of the others is more precise than 1 - own.

@@ -102,7 +102,7 @@ def test_multi_label_graph_gets_kind_of_outputs(
     network = runtimes.load(artifact.read(tmp_path / "colors"))
     batch = np.full((1, 3, SIDE, SIDE), 0.75, np.float32)
     shares = ProbabilityMap("multi-label", manifest.output, manifest.calibration)(network(batch))
-    np.testing.assert_allclose(shares, np.full((1, 3), sigmoid(np.float32(2))), atol=1e-6)
+    np.testing.assert_allclose(shares, sigmoid(np.full((1, 3), 2, np.float32)), atol=1e-6)
 
 
 def test_wrong_kind_of_outputs_is_refused(tmp_path: Path, package: Any) -> None:
