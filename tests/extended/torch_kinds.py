@@ -2,7 +2,8 @@
 
     python -m tests.extended.torch_kinds FOLDER FAMILY NAME
 
-Prints JSON: the largest difference of a probability, and the mean difference of an input.
+Prints JSON: the largest difference of a probability and of a logit, in units of the standard
+deviation over the images, and the mean difference of an input.
 """
 
 import json
@@ -86,7 +87,7 @@ HUGGINGFACE: dict[str, dict[str, Any]] = {
     "swinv2": {"embed_dim": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 3, 6],
                "image_size": 256, "window_size": 8},
     "mobilenet_v2": {"depth_multiplier": 0.35},
-    "efficientnet": {"width_coefficient": 0.25, "depth_coefficient": 0.3},
+    "efficientnet": {"width_coefficient": 0.25, "depth_coefficient": 0.3, "hidden_dim": 320},
     "mobilevit": {},
     "regnet": {"embedding_size": 8, "hidden_sizes": [16, 16, 32, 32], "depths": [1, 1, 1, 1],
                "groups_width": 8},
@@ -145,13 +146,6 @@ def draw_images() -> list[Image.Image]:
     ]
 
 
-def randomize(network: nn.Module) -> None:
-    """Set the statistics of normalizations, which random weights leave at 0 and 1."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-            nn.init.normal_(module.running_mean, 0, 0.05)
-
-
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
     shares: NDArray[np.float32] = powers / powers.sum(axis=1, keepdims=True)
@@ -178,8 +172,11 @@ def compare(folder: Path, family: str, name: str) -> dict[str, Any]:
     with torch.inference_mode():
         expected = network.eval()(torch.from_numpy(expected_inputs)).numpy()
     found = runtimes.load(model, "onnx")(inputs)
+    # Random weights give all images nearly the same logits, so the spread is the unit.
+    spread = float(expected.std(axis=0).max())
     return {
         "probability": float(np.abs(softmax(found) - softmax(expected)).max()),
+        "logit": float(np.abs(found - expected).max()) / spread,
         "input": float(np.abs(inputs - expected_inputs).mean()) if is_comparable else 0.0,
         "provenance": model.manifest.provenance,
         "labels": model.manifest.labels,
