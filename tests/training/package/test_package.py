@@ -76,14 +76,14 @@ def test_checkpoint_of_pytorch_example_is_packaged(
 
 def test_torchvision_checkpoint_with_custom_labels_is_packaged(tmp_path: Path) -> None:
     labels = tmp_path / "labels.json"
-    labels.write_text(json.dumps(["cat", "dog", "crane", "crane"]))
+    labels.write_text(json.dumps(["cat", "dog", "crane", "owl"]))
     path = tmp_path / "own.pth"
     network = networks.build("torchvision/squeezenet1_0", 4)
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, path)
     run("own", "--architecture", "torchvision/squeezenet1_0", "--checkpoint", path,
         "--labels", labels, "--out", tmp_path)  # fmt: skip
     model = artifact.read(tmp_path / "own")
-    assert model.manifest.labels == ("cat", "dog", "crane", "crane")
+    assert model.manifest.labels == ("cat", "dog", "crane", "owl")
     assert model.manifest.preprocess.input_shape == (3, 224, 224)
     check_parity(model, np.random.default_rng(0).normal(0, 1, (2, 3, 224, 224)).astype(np.float32))
 

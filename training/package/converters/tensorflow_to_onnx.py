@@ -198,6 +198,47 @@ def convert_saved_model(folder: Path, target: Path) -> dict[str, Any]:
     return {"dtype": argument.dtype.name}
 
 
+def read_normalization(content: bytes) -> tuple[list[float], list[float]] | None:
+    """Return mean and std of pixels of 0 to 255 in the metadata of a TensorFlow Lite model.
+
+    Source: metadata_schema.fbs of https://github.com/tensorflow/tflite-support; the numbers are
+    those of the fields there.
+    """
+    from flatbuffers import number_types
+    from flatbuffers.table import Table
+    from tensorflow.lite.python import schema_py_generated
+
+    def first(table: Any, field: int) -> Any:
+        offset = table.Offset(4 + 2 * field)
+        if not offset or not table.VectorLen(offset):
+            return None
+        return Table(table.Bytes, table.Indirect(table.Vector(offset)))
+
+    def floats(table: Any, field: int) -> list[float]:
+        offset = table.Offset(4 + 2 * field)
+        start = table.Vector(offset)
+        count = table.VectorLen(offset)
+        return [table.Get(number_types.Float32Flags, start + 4 * n) for n in range(count)]
+
+    model = schema_py_generated.Model.GetRootAs(content, 0)
+    entries = [model.Metadata(number) for number in range(model.MetadataLength())]
+    found = next((each for each in entries if each.Name() == b"TFLITE_METADATA"), None)
+    if found is None:
+        return None
+    data = bytearray(model.Buffers(found.Buffer()).DataAsNumpy().tobytes())
+    table = Table(data, int.from_bytes(data[:4], "little"))
+    for field in (3, 2):  # subgraph_metadata, input_tensor_metadata
+        table = table and first(table, field)
+    offset = table.Offset(4 + 2 * 4) if table else 0  # process_units
+    for number in range(table.VectorLen(offset) if offset else 0):
+        unit = Table(data, table.Indirect(table.Vector(offset) + 4 * number))
+        if unit.Offset(4) and unit.Get(number_types.Uint8Flags, unit.Pos + unit.Offset(4)) == 1:
+            options = Table(data, 0)
+            unit.Union(options, unit.Offset(6))
+            return floats(options, 0), floats(options, 1)
+    return None
+
+
 def convert_tflite(path: Path, target: Path) -> dict[str, Any]:
     """Write the ONNX graph of a TensorFlow Lite model; return the quantization of its input."""
     import tensorflow as tf
@@ -213,6 +254,7 @@ def convert_tflite(path: Path, target: Path) -> dict[str, Any]:
         "shape": [int(each) for each in inputs[0]["shape"]],
         "scale": float(scale),
         "zero": int(zero),
+        "normalization": read_normalization(path.read_bytes()),
     }
     options = ["--tflite", str(path), "--output", str(target), "--opset", str(OPSET)]
     # Quantized values become float ones; the operators of the exact arithmetic differ by framework.

@@ -77,6 +77,21 @@ def quantized(graph: OnnxGraph, facts: Mapping[str, Any]) -> tuple[PhotoPreproce
     return spec, f"{ASSUMED}resized to the input; values by the quantization of the input"
 
 
+def normalized(graph: OnnxGraph, facts: Mapping[str, Any]) -> tuple[PhotoPreprocess, str] | None:
+    """Return the preprocessing by the mean and std in TensorFlow Lite's metadata; else None.
+
+    They are those of pixels of 0 to 255, one or one for each channel.
+    """
+    if not facts.get("normalization") or graph.size is None:
+        return None
+    mean, std = ([value / 255 for value in row] for row in facts["normalization"])
+    mean, std = (row * graph.channels if len(row) == 1 else row for row in (mean, std))
+    if len(mean) != graph.channels or len(std) != graph.channels or min(std) <= 0:
+        return None
+    spec = _make(graph, mean=mean, std=std)
+    return spec, f"{ASSUMED}resized to the input; values by the metadata of TensorFlow Lite"
+
+
 def _make(graph: OnnxGraph, **values: Any) -> PhotoPreprocess:
     shape = {"resize": graph.size, "crop": graph.size, "layout": graph.layout}
     return PhotoPreprocess.model_validate(shape | {"channels": graph.channels} | values)

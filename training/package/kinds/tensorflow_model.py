@@ -100,8 +100,11 @@ def _find_spec(
     is_teachable = source.kind == "tfjs" or source.path.name in _TEACHABLE
     if is_teachable or (source.path.name == _TEACHABLE_QUANTIZED and has_labels):
         return keras_preprocessing.teachable_machine(graph)
-    if source.kind == "tflite" and (found := keras_preprocessing.quantized(graph, facts["input"])):
-        return found
+    if source.kind == "tflite":
+        known = (keras_preprocessing.quantized, keras_preprocessing.normalized)
+        for find in known:
+            if found := find(graph, facts["input"]):
+                return found
     if onnx_graph.has_known_range(graph):
         return None
     return keras_preprocessing.find_architecture(facts["layers"], graph)

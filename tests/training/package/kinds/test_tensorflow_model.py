@@ -177,6 +177,17 @@ def test_quantization_of_the_input_tells_the_values(
     np.testing.assert_allclose([spec.mean[0], spec.std[0]], expected, atol=1e-6)
 
 
+def test_metadata_of_tensorflow_lite_tells_the_values(
+    tmp_path: Path, conversion: dict[str, Any]
+) -> None:
+    conversion["input"] = {"dtype": "float32", "scale": 0.0, "normalization": [[127.5], [127.5]]}
+    path = tmp_path / "m.tflite"
+    path.write_bytes(TFLITE)
+    imported = read(path)
+    assert (spec_of(imported).mean, spec_of(imported).std) == ((0.5,) * 3, (0.5,) * 3)
+    assert "the metadata of TensorFlow Lite" in imported.provenance["preprocess"]
+
+
 def test_labels_of_tensorflow_lite_are_read(tmp_path: Path, conversion: dict[str, Any]) -> None:
     path = write_zip(tmp_path / "m.tflite", {"labels.txt": "cat\ndog\nowl\n"})
     path.write_bytes(TFLITE + path.read_bytes())  # as its metadata appends them
