@@ -95,7 +95,12 @@ def make_network() -> nn.Module:
 
 def save_script(path: Path) -> None:
     with warnings.catch_warnings(action="ignore"):
-        torch.jit.save(torch.jit.trace(make_network(), torch.zeros(1, 3, 32, 32)), path)
+        torch.jit.save(
+            torch.jit.trace(  # type: ignore[no-untyped-call]
+                make_network(), torch.zeros(1, 3, 32, 32)
+            ),
+            path,
+        )
 
 
 def save_program(path: Path) -> None:

@@ -9,6 +9,7 @@ deviation over the images, and the mean difference of an input.
 import json
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,18 @@ Prepare = Callable[[Image.Image], Tensor]
 Made = tuple[nn.Module, Prepare, list[str]]
 
 
+def fill_zeros(network: nn.Module) -> nn.Module:
+    """Give random values to weights that start as zero, such as those of a head: it hides all."""
+    for weights in network.parameters():
+        if weights.ndim > 1 and not weights.any():
+            nn.init.normal_(weights, std=0.02)
+    return network
+
+
 def make_torchvision(folder: Path, name: str) -> Made:
     models = torchvision_compat.load("models")
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    network = models.get_model(name, weights=None, num_classes=CLASSES, **options)
+    network = fill_zeros(models.get_model(name, weights=None, num_classes=CLASSES, **options))
     if options:  # published weights are used with `transform_input`
         network.transform_input = True
     torch.save({"model": network.state_dict()}, folder / "net.pth")
@@ -50,11 +59,11 @@ def make_torchvision(folder: Path, name: str) -> Made:
 def make_timm(folder: Path, name: str) -> Made:
     """Write a checkpoint, or with the prefix `hub:` the folder that timm's hub would hold."""
     torchvision_compat.load("models")
-    import timm
+    timm = import_module("timm")
 
     is_folder = name.startswith("hub:")
     name = name.removeprefix("hub:")
-    network = timm.create_model(name, num_classes=CLASSES)
+    network = fill_zeros(timm.create_model(name, num_classes=CLASSES))
     prepare = timm.data.create_transform(**timm.data.resolve_model_data_config(network))
     if not is_folder:
         torch.save({"state_dict": network.state_dict()}, folder / "net.pth.tar")
@@ -111,13 +120,13 @@ PROCESSORS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def make_huggingface(folder: Path, name: str) -> Made:
     torchvision_compat.load("models")
-    import transformers
+    transformers = import_module("transformers")
 
     labels = {index: f"label {index}" for index in range(CLASSES)}
     config = transformers.AutoConfig.for_model(name, **HUGGINGFACE[name], id2label=labels)
     classes = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
     found = classes[0] if isinstance(classes, tuple) else classes
-    network = found(config).eval()
+    network = fill_zeros(found(config)).eval()
     network.save_pretrained(folder)
     processor_name, options = PROCESSORS[name]
     getattr(transformers, processor_name)(**options).save_pretrained(folder)
@@ -125,7 +134,7 @@ def make_huggingface(folder: Path, name: str) -> Made:
 
     class Logits(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return network(x).logits
+            return network(x).logits  # type: ignore[no-any-return]
 
     return (
         Logits(),

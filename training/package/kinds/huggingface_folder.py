@@ -8,6 +8,7 @@ import argparse
 import logging
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -108,13 +109,12 @@ def import_transformers() -> Any:
     """Return transformers; raise PackageError if it is not installed."""
     try:
         torchvision_compat.load("models")
-        import transformers
+        return import_module("transformers")
     except ImportError as error:
         raise PackageError(
             "the network is one of transformers, which packaging needs and serving does not: pip "
             "install transformers"
         ) from error
-    return transformers
 
 
 def _load(path: Path) -> nn.Module:
