@@ -97,7 +97,8 @@ def _planes(row: Floats, spec: Preprocess) -> NDArray[np.float32]:
     """Return a view (channels, height, width) of one input."""
     if isinstance(spec, DigitPreprocess):
         return row.reshape(1, spec.size, spec.size)
-    return to_planes(row[np.newaxis], spec)[0]
+    planes: NDArray[np.float32] = to_planes(row[np.newaxis], spec)[0]
+    return planes
 
 
 def _reduce(values: Floats, grid: Grid) -> Floats:
