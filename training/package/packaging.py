@@ -32,6 +32,7 @@ from training.package.quantization import quantize_folder
 from training.package.task_detection import detect_task
 from training.package.versions import PREVIOUS, next_version, replace_folder
 
+MAX_LISTED_LABELS = 10  # in an error message
 PROBE_COUNT = 8  # inputs that the runtimes are compared on
 BINARY_LABELS = ("negative", "positive")  # unless there are others
 
@@ -109,8 +110,8 @@ def _check_labels(imported: Imported, outputs: int) -> Imported:
         sources = sources | {"labels": f"{ASSUMED}{names}"}
     if outputs != len(labels):
         raise PackageError(
-            f"the network has {outputs} outputs, but {shorten(labels)} labels were given by "
-            f"{sources.get('labels', 'the file')}"
+            f"the network has {outputs} outputs, but there are {len(labels)} labels from "
+            f"{sources.get('labels', 'the file')}: {', '.join(labels[:MAX_LISTED_LABELS])}"
         )
     return replace(imported, labels=labels, provenance=sources)
 

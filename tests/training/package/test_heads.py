@@ -41,7 +41,11 @@ def test_suggested_head_fits_the_checkpoint() -> None:
     trained = Small(HEAD)
     suggestion = suggest(Small(), trained.state_dict())
     assert suggestion == "linear 5, batchnorm, relu, dropout, linear"
-    assert suggest(Small(), Small().state_dict()) is None
+    fitting = Small().state_dict()
+    assert suggest(Small(), fitting) is None
+    teacher = {f"teacher.{name}": tensor for name, tensor in Small(HEAD).state_dict().items()}
+    student = {f"student.{name}": tensor for name, tensor in fitting.items()}
+    assert suggest(Small(), teacher | student) is None
 
 
 def test_head_of_another_size_is_described() -> None:

@@ -135,10 +135,30 @@ def load_tfjs(folder: Path) -> tuple[Any, list[list[str]]]:
     return model, layers
 
 
+def write_graph(function: Any, signature: list[Any], target: Path) -> None:
+    """Write the ONNX graph of a function.
+
+    Constants that the function captured, such as those of Normalization, are inputs of tf2onnx's
+    graph. They become constants again.
+    """
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+
+    model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    captures = function.get_concrete_function(*signature).graph.captures
+    constants = {inner.name: outer for outer, inner in captures if outer.dtype != tf.resource}
+    graph = model.graph
+    for value in [value for value in graph.input if value.name in constants]:
+        values = constants[value.name].numpy()
+        graph.initializer.append(onnx.numpy_helper.from_array(values, value.name))
+        graph.input.remove(value)
+    onnx.save(model, target)
+
+
 def convert_keras(model: Any, target: Path) -> None:
     """Write the ONNX graph of a Keras model with one input."""
     import tensorflow as tf
-    import tf2onnx
 
     if len(model.inputs) != 1:
         raise RefusedError(f"it has {len(model.inputs)} inputs; a classifier has one")
@@ -146,15 +166,12 @@ def convert_keras(model: Any, target: Path) -> None:
     shape = [None, *tuple(first.shape)[1:]]
     signature = [tf.TensorSpec(shape, tf.as_dtype(first.dtype), name="input")]
     function = tf.function(lambda batch: model(batch, training=False), input_signature=signature)
-    tf2onnx.convert.from_function(
-        function, input_signature=signature, opset=OPSET, output_path=str(target)
-    )
+    write_graph(function, signature, target)
 
 
 def convert_saved_model(folder: Path, target: Path) -> dict[str, Any]:
     """Write the ONNX graph of the signature serving_default, or of the first one."""
     import tensorflow as tf
-    import tf2onnx
 
     content = (folder / "saved_model.pb").read_bytes()
     from tensorflow.core.protobuf import saved_model_pb2
@@ -192,9 +209,7 @@ def convert_saved_model(folder: Path, target: Path) -> dict[str, Any]:
         return function(**{argument.name: batch})
 
     traced = tf.function(call, input_signature=signature)
-    tf2onnx.convert.from_function(
-        traced, input_signature=signature, opset=OPSET, output_path=str(target)
-    )
+    write_graph(traced, signature, target)
     return {"dtype": argument.dtype.name}
 
 

@@ -132,3 +132,11 @@ def test_spec_is_the_one_that_gives_the_inputs_of_the_image_processor(
     else:
         with pytest.raises(PackageError, match="cannot express"):
             huggingface_folder._read_spec(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"architecture": "torchvision/resnet18"}, {"head": "linear"}])
+def test_option_that_the_kind_does_not_use_is_refused(
+    tmp_path: Path, change: dict[str, str]
+) -> None:
+    message = refuse(make_folder(tmp_path, HF_CONFIG), **change)
+    assert f"--{next(iter(change))} is for checkpoints" in message
