@@ -99,6 +99,7 @@ def test_float16_graph_equals_onnx_runtime(tmp_path: Path, images: list[Path]) -
         half = convert_float_to_float16(onnx.load(graph), keep_io_types=True)
     onnx.save(half, graph)
     spec = {
+        "kind": "image",
         "resize": [SIDE, SIDE],
         "crop": [SIDE, SIDE],
         "interpolation": "bicubic",

@@ -58,6 +58,7 @@ def keep_scores(model: ModelProto, shape: Sequence[int], name: str | None) -> st
     """
     graph = model.graph
     maps = _remove_maps(graph)
+    _remove_quantization(graph)
     if name is not None and name not in {output.name for output in graph.output}:
         names = ", ".join(output.name for output in graph.output)
         raise OnnxImportError(f"the graph has no output {name!r}; its outputs are {names}")
@@ -104,6 +105,22 @@ def _remove_maps(graph: GraphProto) -> set[str]:
                 found.add(scores)
         graph.node.remove(node)
     return found
+
+
+def _remove_quantization(graph: GraphProto) -> None:
+    """Replace outputs that the last operator quantizes by the numbers before it."""
+    producers = {node.output[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
+    for output in graph.output:
+        node = producers.get(output.name)
+        kind = output.type.tensor_type.elem_type
+        if node is not None and kind not in _FLOATS:
+            node.output[0] = f"{output.name}.quantized"
+            for each in graph.node:
+                for number, name in enumerate(each.output):
+                    if name == node.input[0]:
+                        each.output[number] = output.name
+            node.input[0] = output.name
+            output.type.tensor_type.elem_type = TensorProto.FLOAT
 
 
 def _run(model: ModelProto, shape: Sequence[int]) -> list[_Output]:

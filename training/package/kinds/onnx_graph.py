@@ -89,8 +89,8 @@ def describe(
 
 
 def has_known_range(graph: OnnxGraph) -> bool:
-    """Return whether the graph tells the range of the pixels that it takes."""
-    return _detect_range(graph)[0] is not None
+    """Return whether the type of the input or its first operators tell the range of the pixels."""
+    return graph.is_uint8 or onnx_scaling.detect_range(graph.model.graph) is not None
 
 
 def assume_spec(graph: OnnxGraph, labels: tuple[str, ...] | None) -> tuple[Preprocess, str]:
@@ -153,4 +153,6 @@ def _detect_range(graph: OnnxGraph) -> tuple[int | None, str]:
         return found, "the graph scales them itself"
     if found := onnx_scaling.detect_feature_range(graph.model.graph):
         return found, "thresholds in the graph"
+    if graph.model.producer_name in _KERAS and onnx_scaling.has_small_weights(graph.model.graph):
+        return 255, "the weights of the first layer are small"
     return None, ""

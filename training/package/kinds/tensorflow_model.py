@@ -11,7 +11,7 @@ from typing import Any, Final
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from backend.inference.preprocessing.photos import PhotoPreprocess
-from training.package import onnx_import
+from training.package import onnx_import, onnx_metadata, onnx_scaling
 from training.package.converters import environment
 from training.package.imported import Imported
 from training.package.kinds import bundles, keras_preprocessing, onnx_graph
@@ -107,7 +107,11 @@ def _find_spec(
                 return found
     if onnx_graph.has_known_range(graph):
         return None
-    return keras_preprocessing.find_architecture(facts["layers"], graph)
+    found = keras_preprocessing.find_architecture(facts["layers"], graph)
+    takes_pixels = onnx_scaling.has_small_weights(graph.model.graph)
+    if found and takes_pixels and min(found[0].std) > onnx_metadata.RAW_STD:
+        return None  # its scale was merged into the weights
+    return found
 
 
 def _kind_of(path: Path) -> str | None:

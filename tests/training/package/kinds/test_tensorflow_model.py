@@ -156,10 +156,9 @@ def test_teachable_machine_of_the_browser_is_known(
 @pytest.mark.parametrize(
     ("dtype", "scale", "zero", "expected"),
     [
-        ("uint8", 1 / 255, 0, (0.0, 1.0)),
-        ("uint8", 1 / 128, 128, (128 / 255, 128 / 255)),
-        ("int8", 1 / 255, -128, (0.0, 1.0)),
-        ("int8", 1 / 127.5, 0, (128 / 255, 0.5)),
+        ("uint8", 1 / 255, 0, (0.0, RAW_STD)),
+        ("uint8", 1 / 128, 128, (0.0, RAW_STD)),
+        ("int8", 1 / 255, -128, (128 / 255, RAW_STD)),
     ],
 )
 def test_quantization_of_the_input_tells_the_values(
@@ -175,6 +174,19 @@ def test_quantization_of_the_input_tells_the_values(
     path.write_bytes(TFLITE)
     spec = spec_of(read(path))
     np.testing.assert_allclose([spec.mean[0], spec.std[0]], expected, atol=1e-6)
+
+
+def test_quantized_input_has_the_units_of_its_quantization(
+    tmp_path: Path, conversion: dict[str, Any]
+) -> None:
+    """Values of -1 to 1 with the scale 1/127.5 and the zero 128 are pixels plus one half."""
+    facts = {"dtype": "uint8", "scale": 1 / 127.5, "zero": 128}
+    conversion["input"] = facts | {"normalization": [[127.5], [127.5]]}
+    path = tmp_path / "m.tflite"
+    path.write_bytes(TFLITE)
+    spec = spec_of(read(path))
+    black, white = ((value - spec.mean[0]) / spec.std[0] for value in (0, 1))
+    assert (black, white) == pytest.approx((0.5, 255.5))
 
 
 def test_metadata_of_tensorflow_lite_tells_the_values(
