@@ -155,7 +155,8 @@ def test_checkpoint_that_does_not_fit_or_is_not_finite_raises_artifact_error(
 def test_architecture_that_does_not_classify_digits_raises_artifact_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for network in (torch.nn.Linear(3, 3), torch.nn.Flatten()):
+    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 3))
+    for network in (torch.nn.Linear(3, 3), flat):
         monkeypatch.setattr(networks, "build", lambda _, network=network: network)
         torch.save(network.state_dict(), tmp_path / "a.pt")
         with pytest.raises(ArtifactError, match="does not classify digits"):
