@@ -50,7 +50,7 @@ def test_sets_of_labels_are_evaluated(start: OpenPage, url: str) -> None:
     files = {
         "red;blue/1.png": color(1, 0, 1),
         "green/2.png": color(0, 1, 0),
-        "green/3.png": color(1, 1, 0),
+        "green/3.png": color(0.9, 1, 0),
         "no_labels/4.png": color(0, 0, 0),
     }
     app = start(url).switch_page("views/evaluate/page.py").run()
