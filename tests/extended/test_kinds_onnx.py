@@ -24,7 +24,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from backend.inference.models import artifact
+from backend.inference.models import artifact, torchvision_compat
 from tests.conftest import ROOT
 from tests.extended import nine_images
 from training.package.__main__ import main
@@ -157,12 +157,16 @@ def test_recipe_for_scikit_learn_equals_predict_proba(
 
 def test_ultralytics_equals_its_prediction(tmp_path: Path, images: list[Path]) -> None:
     """Requires `pip install ultralytics`, which is not part of the development environment."""
+    for part in ("models", "transforms"):
+        torchvision_compat.load(part)
     yolo = pytest.importorskip("ultralytics").YOLO
     torch.manual_seed(0)
     model = yolo("yolov8n-cls.yaml")
     for module in model.model.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
+        elif isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=5)  # answers differ
     model.model.names = {number: f"thing {number}" for number in range(1000)}
     path = Path(model.export(format="onnx", imgsz=96)).rename(tmp_path / "best.onnx")
     exported = yolo(path, task="classify")
