@@ -22,7 +22,8 @@ THRESHOLDS: dict[str, Any] = {"thresholds": (0.5, 0.9, 0.2), "pictures": 1, "sou
 
 def make_manifest(task: str = "multi-label", **fields: Any) -> Manifest:
     labels = COLORS[:2] if task == "binary" else COLORS
-    defaults = {"name": "x", "version": "1", "architecture": "onnx", "labels": labels, "files": {}}
+    defaults: dict[str, Any] = {"name": "x", "version": "1", "architecture": "onnx", "files": {}}
+    defaults["labels"] = labels
     return Manifest.model_validate(defaults | {"preprocess": SPEC, "task": task} | fields)
 
 
