@@ -37,7 +37,7 @@ Prepare = Callable[[Image.Image], Tensor]
 Made = tuple[nn.Module, Prepare, list[str]]
 
 
-def fill_zeros(network: nn.Module) -> nn.Module:
+def fill_zeros(network: Any) -> Any:
     """Give random values to weights that start as zero, such as those of a head: it hides all."""
     for weights in network.parameters():
         if weights.ndim > 1 and not weights.any():

@@ -77,7 +77,7 @@ def _find_state_dict(content: object) -> dict[str, Tensor] | None:
     nested = (_find_state_dict(content.get(key)) for key in NESTED_KEYS)
     if found := next((tensors for tensors in nested if tensors), None):
         return found
-    others = [value for value in content.values() if _is_state_dict(value)]
+    others: list[dict[str, Tensor]] = [v for v in content.values() if _is_state_dict(v)]
     if len(others) == 1:
         return others[0]
     # A state dict may have other values beside the tensors, such as the number of the epoch.

@@ -74,7 +74,8 @@ def test_head_that_does_not_match_is_refused(head: str, message: str) -> None:
 
 def test_head_inside_a_sequential_classifier_is_found() -> None:
     trained = networks.build("torchvision/alexnet", 2)
-    trained.classifier[6] = nn.Sequential(nn.Linear(4096, 8), nn.ReLU(), nn.Linear(8, 2))  # type: ignore[index,assignment]
+    head = nn.Sequential(nn.Linear(4096, 8), nn.ReLU(), nn.Linear(8, 2))
+    trained.set_submodule("classifier.6", head)
     network = networks.build("torchvision/alexnet", 2)
     tensors = trained.state_dict()
     assert set(replace_head(network, "linear, relu, linear", tensors)) == set(tensors)
