@@ -64,7 +64,7 @@ def backend_url() -> Iterator[str]:
 
     As with `make run`, its history is open.
     """
-    with _run_backend(PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true") as url:
+    with run_backend(PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true") as url:
         yield url
 
 
@@ -83,7 +83,7 @@ def calibrated_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         manifest = json.loads(path.read_text()) | {"name": name, "title": name, "metrics": {}}
         manifest.pop("calibration", None)
         path.write_text(json.dumps(manifest | fields))
-    with _run_backend(PRISM_MODELS_DIR=str(models), PRISM_DEFAULT_MODEL="calibrated") as url:
+    with run_backend(PRISM_MODELS_DIR=str(models), PRISM_DEFAULT_MODEL="calibrated") as url:
         yield url
 
 
@@ -104,7 +104,8 @@ def _calibrated() -> dict[str, Any]:
 
 
 @contextmanager
-def _run_backend(**environ: str) -> Iterator[str]:
+def run_backend(**environ: str) -> Iterator[str]:
+    """Run a backend process with these environment variables; yield its URL when it is ready."""
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "backend"],

@@ -141,7 +141,13 @@ def main(arguments: list[str] | None = None) -> None:
     try:
         with TemporaryDirectory() as folder:
             if is_archive:
+                typed = vars(options).copy()
                 torchserve_archive.unpack(options, Path(folder))
+                options.origins = {
+                    name: source
+                    for name, source in torchserve_archive.ORIGINS.items()
+                    if getattr(options, name) and not typed[name]
+                }
             if options.labels and options.labels.suffix == torchserve_archive.SUFFIX:
                 torchserve_archive.unpack_labels(options, Path(folder))
             print("\n".join(quantize_existing(options) if is_existing else package(options)))

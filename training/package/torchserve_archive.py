@@ -26,6 +26,11 @@ _HANDLER: Final = "image_classifier"
 _PREPROCESS: Final = "imagenet"  # the handler's: 256 pixels, crop 224, ImageNet mean and deviation
 _WEIGHTS: Final = (".pth", ".pt", ".bin", ".safetensors")
 _MAX_TEXT_BYTES: Final = 10_000_000  # of the manifest and of the labels
+# Where the values come from that `unpack` sets.
+ORIGINS: Final = {
+    "labels": f"{_LABELS} in the archive",
+    "preprocess": f"TorchServe's handler {_HANDLER}",
+}
 
 # What follows a refusal; names of the archive are quoted, because they are typed into a shell.
 _RECIPE: Final = """

@@ -11,7 +11,7 @@ from backend.inference import runtimes
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Manifest
 from calibration.sigmoid import ProbabilityMap, sigmoid
-from tests.sigmoid_models import SIDE, SPEC, write_graph, write_model
+from tests.sigmoid_models import SIDE, SPEC, color, write_graph, write_model
 from training.package.__main__ import main
 
 
@@ -102,7 +102,7 @@ def test_multi_label_graph_gets_kind_of_outputs(
     network = runtimes.load(artifact.read(tmp_path / "colors"))
     batch = np.full((1, 3, SIDE, SIDE), 0.75, np.float32)
     shares = ProbabilityMap("multi-label", manifest.output, manifest.calibration)(network(batch))
-    np.testing.assert_allclose(shares, np.full((1, 3), sigmoid(np.float32(2))), atol=1e-6)
+    np.testing.assert_allclose(shares, sigmoid(np.full((1, 3), 2, np.float32)), atol=1e-6)
 
 
 def test_wrong_kind_of_outputs_is_refused(tmp_path: Path, package: Any) -> None:
@@ -135,3 +135,15 @@ def test_multi_label_model_is_quantized(tmp_path: Path, capsys: pytest.CaptureFi
     write_model(tmp_path)
     main(["colors", "--quantize", "--out", str(tmp_path)])
     assert "the same label for" in capsys.readouterr().out
+
+
+def test_expected_label_of_multi_label_model_must_reach_its_threshold(
+    tmp_path: Path, package: Any
+) -> None:
+    graph = write_graph(tmp_path / "g.onnx")
+    (tmp_path / "a.png").write_bytes(color(1, 0, 0.8))
+    task = ("--task", "multi-label", "--labels", str(tmp_path / "colors.txt"))
+    (tmp_path / "colors.txt").write_text("red\ngreen\nblue\n")
+    package(graph, *task, "--expect", f"{tmp_path / 'a.png'}=blue")
+    message = refusal(package, graph, *task, "--expect", f"{tmp_path / 'a.png'}=green")
+    assert "less than its threshold" in message

@@ -18,6 +18,7 @@ _CONFIGS: Final = ("config.json", "metadata.json")  # that may hold labels
 _PLAIN: Final = re.compile(r"[\w][\w.+ ()-]{0,200}")
 _MAX_BYTES: Final = 8_000_000_000  # of an unpacked zip
 _MAX_DEPTH: Final = 3
+_MAX_LISTED: Final = 5  # files in a message
 
 
 def names(path: Path) -> tuple[str, ...]:
@@ -59,9 +60,8 @@ def only_file(folder: Path, suffix: str, source: Path) -> Path:
     """Return the one file that ends in `suffix`; raise PackageError if there are several."""
     found = [name for name in names(folder) if name.lower().endswith(suffix)]
     if len(found) != 1:
-        raise PackageError(
-            f"{source} holds several models: {', '.join(found[:5])}; pass one of them"
-        )
+        listed = ", ".join(found[:_MAX_LISTED]) or "none"
+        raise PackageError(f"{source} must hold one file *{suffix}; it holds {listed}; pass one")
     return folder / found[0]
 
 

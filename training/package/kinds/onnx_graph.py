@@ -89,8 +89,8 @@ def describe(
 
 
 def has_known_range(graph: OnnxGraph) -> bool:
-    """Return whether the graph tells the range of the pixels that it takes."""
-    return _detect_range(graph)[0] is not None
+    """Return whether the type of the input or its first operators tell the range of the pixels."""
+    return graph.is_uint8 or onnx_scaling.detect_range(graph.model.graph) is not None
 
 
 def assume_spec(graph: OnnxGraph, labels: tuple[str, ...] | None) -> tuple[Preprocess, str]:
@@ -110,7 +110,7 @@ def assume_spec(graph: OnnxGraph, labels: tuple[str, ...] | None) -> tuple[Prepr
         return _assume_digit(graph, side, largest, why)
     size = graph.size or (side or 0, side or 0)
     imagenet = PhotoPreprocess()
-    is_stretched = graph.side is None or producer in (*_KERAS, *_SKLEARN) or graph.channels == 1
+    is_stretched = size[0] != size[1] or producer in (*_KERAS, *_SKLEARN) or graph.channels == 1
     mean, std, values = (0.0,) * 3, (1.0,) * 3, "values of 0 to 1"
     if largest == 255:
         std, values = (RAW_STD,) * 3, "values of 0 to 255"
@@ -153,4 +153,6 @@ def _detect_range(graph: OnnxGraph) -> tuple[int | None, str]:
         return found, "the graph scales them itself"
     if found := onnx_scaling.detect_feature_range(graph.model.graph):
         return found, "thresholds in the graph"
+    if graph.model.producer_name in _KERAS and onnx_scaling.has_small_weights(graph.model.graph):
+        return 255, "the weights of the first layer are small"
     return None, ""

@@ -143,6 +143,7 @@ def test_uint8_input_takes_values_of_0_to_255(tmp_path: Path, side: int | str) -
     spec, source = read_photo(model, tmp_path)
     assert (spec.mean, spec.std) == ((0,) * 3, (RAW_STD,) * 3)
     assert spec.crop == ((SIDE, SIDE) if side == SIDE else (224, 224))
+    assert spec.resize == (37 if side == SIDE else 256)
     assert source.startswith(ASSUMED)
     assert "the input has the type uint8" in source
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from backend.inference.models import networks
+from backend.inference.models import networks, torchvision_compat
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from tests.training.package.kinds.options import options
 from training.package.imported import EXPORTED
@@ -58,7 +58,7 @@ def test_vit_for_larger_images_gets_the_size_of_its_positions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Published weights of `vit_b_16` exist for 384 pixels; the network here has one thin layer."""
-    models = torch_checkpoint.torchvision_compat.load("models")
+    models = torchvision_compat.load("models")
     thin = {"patch_size": 16, "num_layers": 1, "num_heads": 1, "hidden_dim": 4, "mlp_dim": 4}
 
     def build(_: str, weights: None = None, image_size: int = 224, **kwargs: int) -> nn.Module:
