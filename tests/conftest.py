@@ -46,7 +46,8 @@ def photo_models(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     weights = test_data / "weights" / "mobilenet_v2.pth"
     labels = test_data / "imagenet" / "imagenet-simple-labels.json"
     package(["photos", "--architecture", "torchvision/mobilenet_v2", "--checkpoint",
-             str(weights), "--labels", str(labels), "--out", str(folder)])  # fmt: skip
+             str(weights), "--preprocess", "imagenet", "--labels", str(labels),
+             "--out", str(folder)])  # fmt: skip
     return folder
 
 

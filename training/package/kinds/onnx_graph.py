@@ -111,7 +111,9 @@ def assume_spec(graph: OnnxGraph, labels: tuple[str, ...] | None) -> tuple[Prepr
     size = graph.size or (side or 0, side or 0)
     imagenet = PhotoPreprocess()
     is_stretched = size[0] != size[1] or producer in (*_KERAS, *_SKLEARN) or graph.channels == 1
-    mean, std, values = (0.0,) * 3, (1.0,) * 3, "values of 0 to 1"
+    mean: tuple[float, ...] = (0.0,) * 3
+    std: tuple[float, ...] = (1.0,) * 3
+    values = "values of 0 to 1"
     if largest == 255:
         std, values = (RAW_STD,) * 3, "values of 0 to 255"
     elif largest is None and graph.channels == 3 and producer not in (*_KERAS, *_SKLEARN):
@@ -151,8 +153,8 @@ def _detect_range(graph: OnnxGraph) -> tuple[int | None, str]:
         return 255, "the input has the type uint8"
     if found := onnx_scaling.detect_range(graph.model.graph):
         return found, "the graph scales them itself"
-    if found := onnx_scaling.detect_feature_range(graph.model.graph):
-        return found, "thresholds in the graph"
+    if largest := onnx_scaling.detect_feature_range(graph.model.graph):
+        return largest, "thresholds in the graph"
     if graph.model.producer_name in _KERAS and onnx_scaling.has_small_weights(graph.model.graph):
         return 255, "the weights of the first layer are small"
     return None, ""

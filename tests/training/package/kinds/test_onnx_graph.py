@@ -3,6 +3,7 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 from zipfile import ZipFile
 
 import numpy as np
@@ -138,7 +139,7 @@ def test_damaged_zip_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("side", [SIDE, "h"])
 def test_uint8_input_takes_values_of_0_to_255(tmp_path: Path, side: int | str) -> None:
     cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
-    shape = ["n", 3, side, side]
+    shape: list[int | str] = ["n", 3, side, side]
     model = mean_of_channels([cast], kind=TensorProto.UINT8, last="y", shape=shape)
     spec, source = read_photo(model, tmp_path)
     assert (spec.mean, spec.std) == ((0,) * 3, (RAW_STD,) * 3)
@@ -169,7 +170,7 @@ def test_rectangle_is_resized_to_the_input(tmp_path: Path) -> None:
     assert (spec.resize, spec.crop) == ((24, SIDE), (24, SIDE))
 
 
-def flat_model(length: int, **options: object) -> ModelProto:
+def flat_model(length: int, **options: Any) -> ModelProto:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["scores"])]
     weights = constant("w", np.ones((length, 3)))
     inputs, outputs = [value("x", ["n", length])], [value("scores", ["n", 3])]
