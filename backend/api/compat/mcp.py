@@ -33,12 +33,13 @@ from backend.api.compat.mcp_tools import (
     list_models,
 )
 from backend.api.compat.protocol import Problem, Protocol
-from backend.api.errors import BodyTooLargeError, problem_for
+from backend.api.errors import BodyTooLargeError, UnsupportedMediaTypeError, problem_for
 from backend.api.scopes import require_scope
 from backend.settings import Settings
 
 PATH: Final = "/mcp"
 
+_JSON_TYPE: Final = "application/json"
 _INSTRUCTIONS: Final = (
     "Classifies images with the models that this service serves. The images are not stored."
 )
@@ -98,6 +99,9 @@ def create(settings: Settings) -> Protocol:
 
     @router.post(PATH)
     async def handle(request: Request) -> Response:
+        # The SDK would send an error in plain text.
+        if not request.headers.get("content-type", "").lower().startswith(_JSON_TYPE):
+            raise UnsupportedMediaTypeError(f"Send the message with Content-Type {_JSON_TYPE}.")
         body = await read_body(request, max_bytes)
         rest, image = await json_body.run_in_parser(_take_image, body)
         if image is not None:

@@ -150,6 +150,11 @@ def test_json_that_is_no_message_is_a_client_error(client: TestClient, content: 
     assert response.json()["error"]["code"] < 0
 
 
+def test_other_media_types_are_refused(client: TestClient) -> None:
+    response = post(client, call(IMAGE), **{"Content-Type": "text/plain"})
+    assert "application/json" in refusal(response, 415, "unsupported_media_type")
+
+
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 def test_there_are_no_sessions(client: TestClient, method: str) -> None:
     response = client.request(method, "/mcp", headers={"Accept": "text/event-stream"})

@@ -2,15 +2,20 @@
 
 import base64
 import json
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from backend.api.compat.calls import serialize
+from backend.api.compat.inference_outputs import Answer
+from backend.inference.types import ClassificationResult, Timings
 from backend.keys import hash_key
 from tests.fake_models import GRAY, GrayRuntime, gray, serve, wait_until_ready, write_model
 
@@ -118,6 +123,23 @@ def test_hostile_body_is_an_error_of_the_client(client: TestClient, path: str, b
 @pytest.mark.parametrize(("path", "body"), JSON_ROUTES.values(), ids=JSON_ROUTES)
 def test_valid_body_is_classified(client: TestClient, path: str, body: dict[str, Any]) -> None:
     assert client.post(path, json=body).status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready", "/ping", HEALTH])
+def test_probe_may_send_head(client: TestClient, path: str) -> None:
+    wait_until_ready(client)
+    assert client.head(path).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_response_with_many_labels_is_made_in_a_thread() -> None:
+    labels = tuple(map(str, range(1_000)))
+    scores = np.zeros(len(labels), np.float32)
+    result = ClassificationResult(labels, scores, np.arange(len(labels)), Timings(0, 0, 0))
+    manifest: Any = None
+    answers = [Answer(result, manifest)] * 20
+    assert await serialize(answers[:1], threading.get_ident) == threading.get_ident()
+    assert await serialize(answers, threading.get_ident) != threading.get_ident()
 
 
 @pytest.mark.parametrize("path", MODEL_PATHS)
