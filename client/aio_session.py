@@ -97,5 +97,5 @@ class AsyncSession:
             raise BackendUnreachable(self.url, timed_out=True) from exc
         except httpx2.DecodingError as exc:
             raise InvalidResponse("the response cannot be decompressed") from exc
-        except httpx2.RequestError as exc:
+        except (httpx2.RequestError, httpx2.InvalidURL) as exc:
             raise BackendUnreachable(self.url) from exc

@@ -1,6 +1,7 @@
 """Classification of files and folders: order, errors of single files, and retries."""
 
 import os
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -236,3 +237,10 @@ def test_retry_after_can_be_a_date() -> None:
     retry_after = parse_error(503, "", {"Retry-After": date}, b"").retry_after
     assert retry_after == pytest.approx(3600, abs=60)
     assert parse_error(503, "", {"Retry-After": "soon"}, b"").retry_after is None
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_retry_after_is_a_time_that_can_be_waited(text: str) -> None:
+    seconds = parse_error(503, "", {"Retry-After": text}, b"").retry_after
+    assert seconds is not None
+    assert seconds < threading.TIMEOUT_MAX
