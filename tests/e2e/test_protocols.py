@@ -120,7 +120,7 @@ PROTOCOLS: list[
 ]
 
 
-@pytest.mark.parametrize("classify", PROTOCOLS, ids=lambda classify: classify.__name__)
+@pytest.mark.parametrize("classify", CLIENTS, ids=lambda classify: classify.__name__)
 @pytest.mark.parametrize("model", ["mnist-cnn", "photos"])
 def test_same_image_has_the_same_probabilities_through_every_protocol(
     url: str, classify: ProtocolClient, model: str
