@@ -106,9 +106,8 @@ def by_open_inference(url: str, model: str, image: Path) -> Mapping[str, float]:
 
 
 ProtocolClient = Callable[[str, str, Path], Mapping[str, float]]
-PROTOCOLS: list[
-    ProtocolClient
-] = [  # each returns probabilities by label, at least the most probable ones
+# Each returns probabilities by label, at least the most probable ones.
+CLIENTS: list[ProtocolClient] = [
     by_vertex,
     by_tensorflow_rows,
     by_tensorflow_labels,
