@@ -182,6 +182,14 @@ def test_tensors_and_images_are_classified_as_over_http(served: GrpcClient) -> N
     assert large[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_call_has_one_message(served: GrpcClient, count: int) -> None:
+    send = served.channel.stream_unary(f"/{SERVICE}/ModelInfer")
+    code, text = error(send, iter([b""] * count), timeout=20)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "message" in text
+
+
 def test_deadline_of_the_call_is_that_of_the_request(served: GrpcClient) -> None:
     served.runtime.hold()
     code, _ = error(served.infer, rows(1), raw=(gray_rows(1).tobytes(),), timeout=0.3)
