@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -396,3 +397,18 @@ def test_drawing_may_be_a_file(client: TestClient, field: str) -> None:
     assert client.post("/predict_nn/", files={field: ("a.png", SEVEN)}).json() == expected
     text = client.post("/predict_nn/", files={field: ("a.txt", DRAWING.encode())})
     assert text.json() == expected
+
+
+def test_store_false_keeps_images_out_of_the_history(models_dir: Path) -> None:
+    runtime = FakeRuntime(10, winner=brightness)
+    with serve(models_dir, runtime, history=True, history_open=True) as client:
+        while client.get("/history").status_code != 200:
+            time.sleep(0.01)
+        requests: list[dict[str, Any]] = [
+            {"json": {"instances": [{"b64": encoded_gray(9)}]}},
+            {"files": {"image": SEVEN}},
+        ]
+        for stored, query in ((0, {"store": "false"}), (2, {})):
+            for request in requests:
+                assert client.post("/predict", params=query, **request).status_code == 200
+            assert len(client.get("/history").json()["answers"]) == stored
