@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
+from onnx import TensorProto
+
 from backend.inference.preprocessing.digit_crop import LABELS, DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
-from training.package import onnx_import, onnx_metadata, onnx_scaling
+from training.package import onnx_files, onnx_import, onnx_metadata, onnx_scaling
 from training.package.imported import ASSUMED, EXPORTED, Imported
 from training.package.kinds import bundles
 from training.package.kinds.files import first_bytes, read_json, verify_checksum
@@ -72,7 +74,10 @@ def describe(
         labels, provenance["labels"] = graph.labels, "operators of the graph"
     known = read_labels(options.labels) if options.labels else labels
     described = onnx_metadata.read_spec(metadata, graph.size, graph.layout, graph.channels)
+    spec: Preprocess | None
     spec, provenance["preprocess"] = described or assume_spec(graph, known)
+    if not described and onnx_files.integer_type(graph.model.graph) == TensorProto.INT8:
+        spec = None  # the value of a black pixel is unknown
     is_multi = metadata.get("CustomVision.Postprocess.Method") == _MULTI_LABEL
     if is_multi:
         provenance["task"] = "CustomVision.Postprocess.Method"
@@ -151,6 +156,8 @@ def _detect_range(graph: OnnxGraph) -> tuple[int | None, str]:
     """Return the largest value of the pixels, None if nothing tells it, and what tells it."""
     if graph.is_uint8:
         return 255, "the input has the type uint8"
+    if onnx_files.integer_type(graph.model.graph) is not None:
+        return 255, "the input has an integer type"
     if found := onnx_scaling.detect_range(graph.model.graph):
         return found, "the graph scales them itself"
     if largest := onnx_scaling.detect_feature_range(graph.model.graph):
