@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any, Final
 from zipfile import BadZipFile, ZipFile, is_zipfile
@@ -57,9 +58,9 @@ def unpack(options: argparse.Namespace, folder: Path) -> None:
         _verify_checksum(path, options)
         with ZipFile(path) as archive:
             _unpack(archive, options, folder)
-    except BadZipFile as error:
+    except (BadZipFile, zlib.error, EOFError) as error:
         raise PackageError(
-            f"{path} is not a zip; create it by torch-model-archiver with --archive-format default"
+            f"{path} is damaged or not a zip; create it by torch-model-archiver with --archive-format default"
         ) from error
     except OSError as error:
         raise PackageError(f"{path} cannot be read") from error

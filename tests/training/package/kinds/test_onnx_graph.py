@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -136,6 +136,26 @@ def test_damaged_zip_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
+def test_damaged_compressed_zip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "export.zip"
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("model.onnx", mean_of_channels().SerializeToString())
+    content = bytearray(path.read_bytes())
+    content[60:90] = b"\xff" * 30
+    path.write_bytes(content)
+    with pytest.raises(PackageError, match="is damaged"):
+        read(path)
+
+
+def test_zip_with_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "export.zip"
+    with ZipFile(path, "w") as archive:
+        archive.writestr("model.onnx", b"")
+        archive.writestr(".", b"")
+    with pytest.raises(PackageError, match="rename it"):
+        read(path)
+
+
 @pytest.mark.parametrize("side", [SIDE, "h"])
 def test_uint8_input_takes_values_of_0_to_255(tmp_path: Path, side: int | str) -> None:
     cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
@@ -147,6 +167,19 @@ def test_uint8_input_takes_values_of_0_to_255(tmp_path: Path, side: int | str) -
     assert spec.resize == (37 if side == SIDE else 256)
     assert source.startswith(ASSUMED)
     assert "the input has the type uint8" in source
+
+
+def test_integer_input_takes_values_of_0_to_255(tmp_path: Path) -> None:
+    cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
+    spec, source = read_photo(mean_of_channels([cast], kind=TensorProto.INT32, last="y"), tmp_path)
+    assert (spec.mean, spec.std) == ((0,) * 3, (RAW_STD,) * 3)
+    assert "an integer type" in source
+
+
+def test_int8_input_requires_preprocess(tmp_path: Path) -> None:
+    cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
+    model = mean_of_channels([cast], kind=TensorProto.INT8, last="y")
+    assert read(save(model, tmp_path / "g.onnx")).spec is None
 
 
 def test_scale_in_the_graph_is_not_applied_twice(tmp_path: Path) -> None:
