@@ -173,6 +173,6 @@ def _build_sized(name: str, key: str, weight: Tensor, has_bias: bool) -> nn.Modu
 
 
 def is_probability(network: nn.Module) -> bool:
-    """Return whether the last module of a network is a softmax."""
+    """Return whether the last module of a network is a softmax or a sigmoid."""
     last = [module for module in network.modules() if not list(module.children())][-1]
-    return isinstance(last, nn.Softmax)
+    return isinstance(last, nn.Softmax | nn.Sigmoid)

@@ -58,6 +58,7 @@ def write_folder(name: str, imported: Imported, out: Path) -> tuple[Artifact, Fl
     if isinstance(imported.model, nn.Module) and imported.architecture != EXPORTED:
         scores = run_network(imported.model, probe)
         imported = _check_labels(detect_task(imported, None, scores), scores.shape[1])
+        imported = _detect_output(imported, scores)
         manifest = _make_manifest(name, imported)
         card = _make_card(manifest, imported.origin) + PARITY.format(probes=len(probe))
         return export(imported.model, manifest, out / name, probe, card), probe
@@ -82,7 +83,10 @@ def _detect_output(imported: Imported, scores: Floats) -> Imported:
         output = onnx_import.detect_output_kind(scores)
         sources = sources | {"output": "detected by running the graph"}
     if output == "probabilities" and (scores < 0).any():
-        raise PackageError("the graph returns negative numbers, which are not probabilities")
+        raise PackageError(
+            "the network returns negative numbers, which are not probabilities; pass "
+            "--output logits"
+        )
     return replace(imported, output=output, provenance=sources)
 
 

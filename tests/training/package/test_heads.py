@@ -81,6 +81,7 @@ def test_head_inside_a_sequential_classifier_is_found() -> None:
     assert set(replace_head(network, "linear, relu, linear", tensors)) == set(tensors)
 
 
-def test_softmax_at_the_end_returns_probabilities() -> None:
+def test_softmax_or_sigmoid_at_the_end_returns_probabilities() -> None:
     assert is_probability(nn.Sequential(nn.Linear(2, 2), nn.Softmax(1)))
+    assert is_probability(nn.Sequential(nn.Linear(2, 2), nn.Sigmoid()))
     assert not is_probability(nn.Sequential(nn.Linear(2, 2)))

@@ -67,6 +67,7 @@ def test_checkpoint_of_pytorch_example_is_packaged(
     assert re.search(r"^preprocess +digit in 28x28.* architecture mnist-net$", report, re.M)
     assert re.search(r"^labels +10: 0, 1, 2, … +assumed: the numbers of the outputs$", report, re.M)
     assert "to change it, pass --labels FILE" in report
+    assert re.search(r"^task +single-label +architecture mnist-net$", report, re.M)
     assert model.manifest.provenance["labels"] == "assumed: the numbers of the outputs"
     assert model.manifest.preprocess.kind == "digit"
     assert model.manifest.metrics["onnx_parity"] <= 1e-4
@@ -327,6 +328,12 @@ def test_unexpected_error_is_reported_in_one_line(
         (["net", "a.pt", "--onnx", "b.onnx"], "SOURCE excludes --checkpoint"),
         (["net", "--onnx", "b.onnx", "--architecture", "mnist-net"], "excludes --architecture"),
         (["net", "--quantize", "--expect", "a.png=cat"], "require SOURCE"),
+        (["net", "--quantize", "--labels", "a.txt"], "require SOURCE"),
+        (["net", "--onnx", "b.onnx", "--head", "linear"], "excludes --architecture and --head"),
+        (
+            ["net", "--pretrained", "--architecture", "torchvision/vgg11", "--head", "linear"],
+            "--head is for checkpoints",
+        ),
         (["net", "--architecture", "mnist-net", "--pretrained"], "torchvision/"),
         (["net", "--architecture", "torchvision/resnet9000", "--pretrained"], "resnet9000"),
         (["net"], "required"),
