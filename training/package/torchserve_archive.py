@@ -60,7 +60,8 @@ def unpack(options: argparse.Namespace, folder: Path) -> None:
             _unpack(archive, options, folder)
     except (BadZipFile, zlib.error, EOFError) as error:
         raise PackageError(
-            f"{path} is damaged or not a zip; create it by torch-model-archiver with --archive-format default"
+            f"{path} is damaged or not a zip; create it by torch-model-archiver with "
+            "--archive-format default"
         ) from error
     except OSError as error:
         raise PackageError(f"{path} cannot be read") from error
