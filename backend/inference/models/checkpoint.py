@@ -63,6 +63,12 @@ def read_state_dict(path: Path, expected: Collection[str] = ()) -> dict[str, Ten
         ) from error
     tensors = _find_state_dict(content)
     if tensors is None:
+        several = _list_state_dicts(content)
+        if len(several) > 1:
+            raise ArtifactError(
+                f"{path} contains several state dicts, {', '.join(map(repr, several[:5]))}; save "
+                "only that of the classifier"
+            )
         raise ArtifactError(f"{path} contains no state dict; save model.state_dict()")
     named = {_unwrap(key): value for key, value in tensors.items()}
     return select_tensors(named, expected)
@@ -82,6 +88,12 @@ def _find_state_dict(content: object) -> dict[str, Tensor] | None:
         return others[0]
     # A state dict may have other values beside the tensors, such as the number of the epoch.
     return None if others else _select_weights(content)
+
+
+def _list_state_dicts(content: object) -> list[object]:
+    """Return the keys of the state dicts in the content of a checkpoint."""
+    items = content.items() if isinstance(content, dict) else ()
+    return [key for key, value in items if _is_state_dict(value)]
 
 
 def _is_state_dict(value: object) -> bool:
