@@ -18,7 +18,7 @@ from backend.api.clients import client_of
 from backend.api.compat import pixel_inputs
 from backend.api.compat.calls import Call
 from backend.api.compat.pixel_inputs import DRAWING_FIELD, PixelField
-from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep, StoreParam
+from backend.api.deps import CatalogDep, ModelParam, SettingsDep, StoreParam
 from backend.api.errors import BodyTooLargeError
 from backend.api.multipart import Upload
 from backend.api.parameters import check_query
@@ -102,7 +102,6 @@ async def predict(
     request: Request,
     catalog: CatalogDep,
     settings: SettingsDep,
-    history: HistoryDep,
     model: ModelParam = None,
     store: StoreParam = True,
 ) -> Response:
@@ -114,7 +113,7 @@ async def predict(
     """
     if is_form(request) or is_raw_image(request):
         model = model or await _find_digit_model(catalog)
-        return await classify(request, catalog, settings, history, model, store=store)
+        return await classify(request, catalog, settings, model, store=store)
     name, spec = await _choose_digit_model(catalog, model)
     call = await Call.open(request, name)
     body = await call.read(pixel_inputs.MAX_BYTES)
