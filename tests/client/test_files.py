@@ -203,7 +203,12 @@ def test_folder_that_does_not_exist_is_an_error_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("status", "retry_after", "expected"),
-    [(429, "7", 7.0), (503, "", 1.0), (503, "Thu, 01 Jan 1970 00:00:00 GMT", 1.0)],
+    [
+        (429, "7", 7.0),
+        (429, "900", 60.0),
+        (503, "", 1.0),
+        (503, "Thu, 01 Jan 1970 00:00:00 GMT", 1.0),
+    ],
 )
 def test_request_is_sent_again_after_retry_after(
     monkeypatch: pytest.MonkeyPatch, status: int, retry_after: str, expected: float
@@ -230,6 +235,17 @@ def test_request_is_sent_once_by_default() -> None:
     ):
         client.models()
     assert len(received) == 1
+
+
+@pytest.mark.parametrize(("status", "attempts"), [(429, 3), (503, 3), (502, 1), (504, 1)])
+def test_upload_that_may_have_created_a_version_is_sent_once(
+    monkeypatch: pytest.MonkeyPatch, status: int, attempts: int
+) -> None:
+    monkeypatch.setattr("client.session.sleep", lambda _: None)
+    with serving(problem(status)) as (url, received), Client(url, max_attempts=3) as client:
+        with pytest.raises(BackendError):
+            client.put_model("bees", {}, b"head")
+        assert len(received) == attempts
 
 
 def test_retry_after_can_be_a_date() -> None:
