@@ -1,5 +1,6 @@
 """Fixtures and helpers that several folders of tests use."""
 
+import gc
 import json
 import os
 import shutil
@@ -16,6 +17,10 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# A forked process that collected garbage of its parent could wait forever for threads that only
+# its parent has, such as those of an onnxruntime session.
+os.register_at_fork(before=gc.freeze, after_in_parent=gc.unfreeze)
+
 FUZZ_FACTOR = int(os.environ.get("PRISM_FUZZ_FACTOR", "1"))  # multiplies the random examples
 
 
