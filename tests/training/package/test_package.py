@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import nn
 
 from backend.inference import runtimes
@@ -119,19 +118,6 @@ def test_transformed_input_is_part_of_the_preprocessing(name: str) -> None:
         expected = network(published(image)[None])
         outputs = ours(torch.from_numpy(preprocess(image, spec))[None])
     torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-3)
-
-
-def test_published_densenet_checkpoint_with_old_names_is_packaged(tmp_path: Path) -> None:
-    tensors = networks.build("torchvision/densenet121", 3).state_dict()
-    old = {
-        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name): tensor
-        for name, tensor in tensors.items()
-        if not name.endswith("num_batches_tracked")
-    }
-    torch.save(old, tmp_path / "densenet121.pth")
-    run("dense", "--architecture", "torchvision/densenet121", "--checkpoint",
-        tmp_path / "densenet121.pth", "--out", tmp_path)  # fmt: skip
-    assert artifact.read(tmp_path / "dense").manifest.labels == ("0", "1", "2")
 
 
 def test_checkpoint_gets_the_preprocessing_of_its_architecture() -> None:
@@ -360,15 +346,6 @@ def test_invalid_onnx_file_is_rejected(tmp_path: Path, capsys: pytest.CaptureFix
     path = tmp_path / "no.onnx"
     path.write_bytes(b"hello")
     assert "not a valid ONNX file" in run_and_fail("n", "--onnx", path, capsys=capsys)
-
-
-def test_classes_of_safetensors_file_are_counted_in_any_order(tmp_path: Path) -> None:
-    path = tmp_path / "own.safetensors"
-    network = networks.build("torchvision/squeezenet1_0", 4)
-    save_file(dict(sorted(network.state_dict().items())), path)
-    run("own", "--architecture", "torchvision/squeezenet1_0", "--checkpoint", path,
-        "--out", tmp_path)  # fmt: skip
-    assert artifact.read(tmp_path / "own").manifest.labels == ("0", "1", "2", "3")
 
 
 def test_packaging_again_keeps_the_predecessor_and_counts_the_version_up(
