@@ -134,7 +134,10 @@ def test_threshold_requires_multi_label_task(tmp_path: Path, package: Any) -> No
     )
 
 
-def test_multi_label_model_is_quantized(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_multi_label_model_is_quantized(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.inference.probes.COUNT", 8)
     write_model(tmp_path)
     main(["colors", "--quantize", "--out", str(tmp_path)])
     assert "the same label for" in capsys.readouterr().out
