@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from backend.inference.models import artifact
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.inference.types import Floats
 from tests.api.problems import problem
+from tests.api.routes.test_history import wait_until_open
 from tests.fake_models import GRAY, LOCALHOST, serve, settings_for, write_model
 from tests.images import encoded, seven
 
@@ -402,8 +402,7 @@ def test_drawing_may_be_a_file(client: TestClient, field: str) -> None:
 def test_store_false_keeps_images_out_of_the_history(models_dir: Path) -> None:
     runtime = FakeRuntime(10, winner=brightness)
     with serve(models_dir, runtime, history=True, history_open=True) as client:
-        while client.get("/history").status_code != 200:
-            time.sleep(0.01)
+        wait_until_open(client)
         requests: list[dict[str, Any]] = [
             {"json": {"instances": [{"b64": encoded_gray(9)}]}},
             {"files": {"image": SEVEN}},

@@ -3,7 +3,6 @@
 import base64
 import json
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from backend.api.compat.calls import serialize
 from backend.api.compat.inference_outputs import Answer
 from backend.inference.types import ClassificationResult, Timings
 from backend.keys import hash_key
+from tests.api.routes.test_history import wait_until_open
 from tests.fake_models import GRAY, GrayRuntime, gray, serve, wait_until_ready, write_model
 
 HEALTH, PREDICT = "/aip/health", "/aip/predict"
@@ -200,8 +200,7 @@ def test_classifications_are_stored_unless_the_client_says_no(tmp_path: Path) ->
     with serve(
         tmp_path, GrayRuntime(), history=True, history_open=True, aip_predict_route=PREDICT
     ) as client:
-        while client.get("/history").status_code != 200:
-            time.sleep(0.01)
+        wait_until_open(client)
         for path, body in JSON_ROUTES.values():
             client.post(path, json=body)
             client.post(path, json=body, params={"store": "false"})
