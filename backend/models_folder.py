@@ -9,7 +9,7 @@ from typing import Final
 
 from backend.inference.errors import ModelError
 from backend.inference.models import artifact
-from backend.sources.wakeup import Wakeup
+from backend.sources.polling import Wakeup
 
 log = logging.getLogger("prism.catalog")
 

@@ -23,7 +23,7 @@ from backend.registry.registry import Registry
 from backend.registry.storage import NO_INDEX, ORPHAN_SECONDS
 from backend.served_model import ServedModel
 from backend.sources.address import Address
-from backend.sources.wakeup import Wakeup
+from backend.sources.polling import Wakeup
 
 log = logging.getLogger("prism.catalog")
 

@@ -69,8 +69,7 @@ def calibrate_binary(
     if len(np.unique(truth)) < 2:
         raise CalibrationError("The calibration of a binary model needs images of both labels.")
     scaling = (fit_scaling(to_logits(outputs, kind)[:, 0], truth == 1),)
-    unset = Calibration.model_construct(temperature=1.0, scaling=scaling)
-    shares = ProbabilityMap("binary", kind, unset)(outputs)
+    shares = ProbabilityMap("binary", kind, scaling=scaling)(outputs)
     sets = fit_sets(shares, truth)
     sizes = {c: apply.prediction_sets(shares, sets, c).sum(1).mean() for c in COVERAGES}
     return Calibration(

@@ -30,10 +30,15 @@ class ProbabilityMap:
     """Maps the outputs of a network to calibrated probabilities, for any task."""
 
     def __init__(
-        self, task: Task, kind: OutputKind, calibration: Calibration | None = None
+        self,
+        task: Task,
+        kind: OutputKind,
+        calibration: Calibration | None = None,
+        *,
+        scaling: Sequence[LabelScaling] | None = None,
     ) -> None:
-        """Without a calibration, the temperature is 1."""
-        scaling: Sequence[LabelScaling] | None = calibration.scaling if calibration else None
+        """Without a calibration, the temperature is 1; `scaling` is one without the rest."""
+        scaling = scaling or (calibration.scaling if calibration else None)
         self._task: Final = task
         self._kind: Final[OutputKind] = kind
         self._temperature: Final = calibration.temperature if calibration else 1.0

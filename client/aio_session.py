@@ -16,7 +16,7 @@ except ModuleNotFoundError as error:
 from .calls import BatchCall, BatchReader, Call
 from .errors import BackendUnreachable, ClientError, InvalidResponse
 from .parsing import parse_error
-from .retry import Retry
+from .retry import MAX_RETRY_AFTER, Retry
 from .session import Timeout
 from .tracing import request_span
 from .url import base_url, is_loopback, key_headers
@@ -54,12 +54,12 @@ class AsyncSession:
 
     async def send(self, call: Call[T]) -> T:
         """Send a call and return its result; retry it after temporary errors."""
-        retry = Retry(max_attempts=self._max_attempts)
+        retry = Retry(max_attempts=self._max_attempts, max_retry_after=MAX_RETRY_AFTER)
         while True:
             try:
                 return await self.send_once(call)
             except ClientError as error:
-                delay = retry.next_delay(error)
+                delay = None if call.has_unknown_outcome(error) else retry.next_delay(error)
                 if delay is None:
                     raise
                 await asyncio.sleep(delay)
@@ -101,5 +101,5 @@ class AsyncSession:
             raise BackendUnreachable(self.url, timed_out=True) from exc
         except httpx2.DecodingError as exc:
             raise InvalidResponse("the response cannot be decompressed") from exc
-        except httpx2.RequestError as exc:
+        except (httpx2.RequestError, httpx2.InvalidURL) as exc:
             raise BackendUnreachable(self.url) from exc

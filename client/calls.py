@@ -3,10 +3,10 @@
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 from urllib.parse import quote
 
-from .errors import InvalidResponse
+from .errors import BackendError, ClientError, InvalidResponse
 from .parsing import (
     Object,
     parse_card,
@@ -33,6 +33,8 @@ from .types import (
 
 T = TypeVar("T")
 
+REFUSED_STATUSES: Final = frozenset({429, 503})  # the backend has not begun to process the request
+
 File = tuple[str, bytes]  # file name and content
 Part = tuple[str, tuple[str, bytes, str]]  # field, and file name, content and media type
 
@@ -47,6 +49,12 @@ class Call(Generic[T]):
     query: Mapping[str, str] = field(default_factory=dict)
     files: Sequence[Part] | None = None
     json: object = None
+    creates: bool = False  # whether a repetition would create a second object
+
+    def has_unknown_outcome(self, error: ClientError) -> bool:
+        """Return whether the request may have created an object although `error` was raised."""
+        is_refused = isinstance(error, BackendError) and error.status in REFUSED_STATUSES
+        return self.creates and not is_refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +181,7 @@ def put_model(
     query = {} if activate else {"activate": "false"}
     if reason is not None:
         query["reason"] = reason
-    return Call("PUT", _path(name), _json(parse_version), query, parts)
+    return Call("PUT", _path(name), _json(parse_version), query, parts, creates=True)
 
 
 def versions(name: str) -> Call[ModelVersions]:

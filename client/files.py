@@ -13,14 +13,13 @@ from typing import Final
 from .batches import split_batches
 from .calls import File
 from .errors import BackendError, ClientError, InvalidResponse, UnreadableFile
-from .retry import Retry, is_temporary
+from .retry import MAX_RETRY_AFTER, Retry, is_temporary
 from .types import Classification, ItemError
 
 MAX_ATTEMPTS: Final = 5
 MAX_REQUEST_FILES: Final = 16  # as many as the backend classifies at a time for one client
 MAX_REQUEST_BYTES: Final = 8_000_000
 MAX_FILE_BYTES: Final = 100_000_000  # a backend accepts at most 30 MB by default
-MAX_RETRY_AFTER: Final = 60.0  # s, upper bound of the backend's Retry-After
 
 _TOO_LARGE: Final = 413
 _SUFFIXES: Final = frozenset(

@@ -33,6 +33,8 @@ from .types import (
 Object = dict[str, Any]
 T = TypeVar("T")
 
+_MAX_RETRY_AFTER = 1e9  # s; time.sleep and others refuse more than 9.2e9
+
 
 def parse_object(text: str | bytes) -> Object:
     """Parse one JSON object."""
@@ -197,14 +199,14 @@ def parse_error(status: int, reason: str, headers: Mapping[str, str], body: byte
 def _retry_after(text: str) -> float | None:
     """Return the seconds in a Retry-After header, which has a number or a date."""
     if text.isascii() and text.isdigit():
-        return float(text)
+        return min(float(text), _MAX_RETRY_AFTER)
     try:
         date = parsedate_to_datetime(text)
     except ValueError:
         return None
     if date.tzinfo is None:
         return None
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())
+    return min(max(0.0, (date - datetime.now(UTC)).total_seconds()), _MAX_RETRY_AFTER)
 
 
 def parse_models(obj: Object) -> Models:

@@ -14,6 +14,7 @@ from typing import Final
 
 from .errors import BackendError, BackendUnreachable, ClientError, InvalidResponse
 
+MAX_RETRY_AFTER: Final = 60.0  # s, of the backend for a request of the clients
 TEMPORARY_STATUSES: Final = frozenset({408, 429, 502, 503, 504})
 
 

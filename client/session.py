@@ -13,7 +13,7 @@ from requests.auth import AuthBase
 from .calls import BatchCall, BatchReader, Call, Part
 from .errors import BackendUnreachable, ClientError, InvalidResponse
 from .parsing import parse_error
-from .retry import Retry
+from .retry import MAX_RETRY_AFTER, Retry
 from .tracing import request_span
 from .url import base_url, is_loopback, key_headers
 
@@ -57,12 +57,12 @@ class Session:
 
     def send(self, call: Call[T], timeout: Timeout | None = None) -> T:
         """Send a call and return its result; retry it after temporary errors."""
-        retry = Retry(max_attempts=self._max_attempts)
+        retry = Retry(max_attempts=self._max_attempts, max_retry_after=MAX_RETRY_AFTER)
         while True:
             try:
                 return self.send_once(call, timeout)
             except ClientError as error:
-                delay = retry.next_delay(error)
+                delay = None if call.has_unknown_outcome(error) else retry.next_delay(error)
                 if delay is None:
                     raise
                 sleep(delay)

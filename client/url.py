@@ -19,12 +19,13 @@ def base_url(text: str) -> str:
         )
     try:
         parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
+        host, _ = parts.hostname or "", parts.port
+        host.encode("idna")  # raises for an empty part of a name, or one that is too long
     except ValueError:
         raise ValueError(f"{text!r} is not an address: invalid host or port") from None
     if parts.username is not None or parts.password is not None:
         raise ValueError("the backend address must not contain a user name or a password")
-    if not host or any(c.isspace() for c in url):
+    if not host or any(c.isspace() or not c.isprintable() for c in url):
         raise ValueError(f"{text!r} is not an address: it has no host")
     if parts.query or parts.fragment:
         raise ValueError(

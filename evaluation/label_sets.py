@@ -7,7 +7,7 @@ from evaluation.errors import LabelError
 
 SEPARATOR: Final = ";"
 SEPARATORS: Final = (SEPARATOR, "|")
-NONE_OF_THESE: Final = "none_of_these"  # a folder or cell of images without labels
+NO_LABELS: Final = "no_labels"  # a folder or cell of images without labels
 
 
 def split_labels(text: str) -> tuple[str, ...]:
@@ -15,7 +15,7 @@ def split_labels(text: str) -> tuple[str, ...]:
     for separator in SEPARATORS[1:]:
         text = text.replace(separator, SEPARATOR)
     names = (name.strip() for name in text.split(SEPARATOR))
-    return tuple(dict.fromkeys(name for name in names if name and name != NONE_OF_THESE))
+    return tuple(dict.fromkeys(name for name in names if name and name != NO_LABELS))
 
 
 def join_labels(labels: Iterable[str], order: Sequence[str]) -> str:

@@ -74,7 +74,8 @@ def build(
         "labels": list(report.labels),
         "preprocess": dict(backbone.preprocess),
         "metrics": {key: round(value, 5) for key, value in metrics.items()},
-        "calibration": calibration.model_dump(mode="json"),
+        # Older backends do not know the fields of other tasks.
+        "calibration": calibration.model_dump(mode="json", exclude={"scaling", "thresholds"}),
         "files": {HEAD: _sha256(content), CARD: _sha256(text.encode())},
     }
     return TaughtModel(manifest, content, text, report)

@@ -1,5 +1,6 @@
 """Fixtures and helpers that several folders of tests use."""
 
+import gc
 import json
 import os
 import shutil
@@ -16,6 +17,10 @@ import httpx
 import pytest
 
 ROOT = Path(__file__).parent.parent
+# A forked process that collected garbage of its parent could wait forever for threads that only
+# its parent has, such as those of an onnxruntime session.
+os.register_at_fork(before=gc.freeze, after_in_parent=gc.unfreeze)
+
 FUZZ_FACTOR = int(os.environ.get("PRISM_FUZZ_FACTOR", "1"))  # multiplies the random examples
 
 
@@ -46,7 +51,8 @@ def photo_models(test_data: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     weights = test_data / "weights" / "mobilenet_v2.pth"
     labels = test_data / "imagenet" / "imagenet-simple-labels.json"
     package(["photos", "--architecture", "torchvision/mobilenet_v2", "--checkpoint",
-             str(weights), "--labels", str(labels), "--out", str(folder)])  # fmt: skip
+             str(weights), "--preprocess", "imagenet", "--labels", str(labels),
+             "--out", str(folder)])  # fmt: skip
     return folder
 
 
@@ -64,7 +70,7 @@ def backend_url() -> Iterator[str]:
 
     As with `make run`, its history is open.
     """
-    with _run_backend(PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true") as url:
+    with run_backend(PRISM_HISTORY_OPEN="true", PRISM_HISTORY_IMAGES="true") as url:
         yield url
 
 
@@ -83,7 +89,7 @@ def calibrated_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         manifest = json.loads(path.read_text()) | {"name": name, "title": name, "metrics": {}}
         manifest.pop("calibration", None)
         path.write_text(json.dumps(manifest | fields))
-    with _run_backend(PRISM_MODELS_DIR=str(models), PRISM_DEFAULT_MODEL="calibrated") as url:
+    with run_backend(PRISM_MODELS_DIR=str(models), PRISM_DEFAULT_MODEL="calibrated") as url:
         yield url
 
 
@@ -104,7 +110,8 @@ def _calibrated() -> dict[str, Any]:
 
 
 @contextmanager
-def _run_backend(**environ: str) -> Iterator[str]:
+def run_backend(**environ: str) -> Iterator[str]:
+    """Run a backend process with these environment variables; yield its URL when it is ready."""
     port = free_port()
     process = subprocess.Popen(
         [sys.executable, "-m", "backend"],

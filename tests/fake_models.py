@@ -137,7 +137,7 @@ def settings_for(models_dir: Path, **settings: Any) -> Settings:
     """Return settings with an own data folder, without measurements and without history."""
     defaults: dict[str, Any] = {
         "measure": False,
-        "data_dir": models_dir.parent / "data",
+        "data_dir": models_dir.with_name(f"{models_dir.name}-data"),
         "history": False,
     }
     return Settings(models_dir=models_dir, **defaults | settings)

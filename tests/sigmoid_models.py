@@ -75,6 +75,11 @@ def write_model(models_dir: Path, task: str = "multi-label", **fields: Any) -> A
     sigmoid = fields.get("output") == "probabilities"
     write_graph(folder / artifact.ONNX, 1 if is_binary else 3, sigmoid=sigmoid)
     labels = ("other", "red") if is_binary else COLORS
-    defaults = {"name": "colors", "version": "1", "architecture": "onnx", "labels": labels}
+    defaults: dict[str, Any] = {
+        "name": "colors",
+        "version": "1",
+        "architecture": "onnx",
+        "labels": labels,
+    }
     defaults |= {"task": task, "preprocess": SPEC, "files": {}}
     return artifact.write_manifest(folder, Manifest.model_validate(defaults | fields))

@@ -28,6 +28,16 @@ FIRST_PARTY = {
 OPTIONAL = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "google-auth"}
 # Installed only in the environment of the benchmark; distribution and module have the same name.
 PEERS = {"bentoml", "litserve", "mosec", "pillow_heif"}
+# Installed in environments of their own: by tests, and to convert models.
+OWN_ENVIRONMENTS = {
+    "flatbuffers",
+    "h5py",
+    "keras",
+    "kserve",
+    "tensorflow",
+    "tf2onnx",
+    "tf_keras",
+}
 # Installed in folders of their own beside it, by requirements/peer-NAME.txt.
 SEPARATE_PEERS = {"gradio", "ray"}
 # A runtime that requirements/openvino.txt adds; distribution and module have the same name.
@@ -112,7 +122,10 @@ def imported_distributions(files: Iterable[Path]) -> Iterator[str]:
                 parts = [alias.name for alias in node.names] if node.module in NAMESPACES else [""]
                 names = [f"{node.module}.{part}".rstrip(".") for part in parts]
             for name in names:
-                if name.split(".")[0] not in FIRST_PARTY | sys.stdlib_module_names:
+                if (
+                    name.split(".")[0]
+                    not in FIRST_PARTY | OWN_ENVIRONMENTS | sys.stdlib_module_names
+                ):
                     yield distribution(name, packages)
 
 
@@ -178,7 +191,9 @@ def test_grpc_requirements_are_listed() -> None:
     + sorted(path.name for path in ROOT.glob("requirements_*.txt")),
 )
 def test_requirements_have_lower_and_upper_bounds(file: str) -> None:
+    is_pinned = file == "requirements/tensorflow-converter.txt"  # an environment of its own
+    pattern = r"==[\d.]+" if is_pinned else r">=[\d.]+,<\d"
     for name, bounds in requirements(file).items():
-        assert re.match(r">=[\d.]+,<\d", bounds), f"{name} has no lower or no upper bound"
+        assert re.match(pattern, bounds), f"{name} has no lower or no upper bound"
         if name in MINIMUM_VERSIONS:
             assert bounds.startswith(f">={MINIMUM_VERSIONS[name]},"), name

@@ -39,9 +39,7 @@ class FastPathMiddleware:
         try:
             check_scope(scope, "classify")
             state = scope["state"]
-            response = await classify(
-                request, state["catalog"], state["settings"], state["history"]
-            )
+            response = await classify(request, state["catalog"], state["settings"])
         except (PrismError, ClientDisconnect) as error:
             response = error_response(error, scope["state"]["request_id"])
         await response(scope, receive, send)

@@ -193,7 +193,7 @@ def newest_query(filters: HistoryFilters, version: str) -> Select[Any]:
 
 
 def day_query(filters: HistoryFilters, version: str) -> Select[Any]:
-    """Select the number of classifications of a version, an index only."""
+    """Select the number of classifications of a version, from an index."""
     return select(func.count()).where(answers.c.version == version, *_conditions(filters))
 
 

@@ -82,7 +82,7 @@ def log_odds(probabilities: Floats, label: int, *, independent: bool = False) ->
     Unlike a probability, they do not saturate for confident classifications. If the probabilities
     are `independent`, those of the other labels do not matter.
     """
-    own = probabilities[:, label]
+    own: Floats = probabilities[:, label]
     if independent:
         return to_logits(own, "probabilities")
     # The sum of the others is more precise than 1 - own.
@@ -97,7 +97,8 @@ def _planes(row: Floats, spec: Preprocess) -> NDArray[np.float32]:
     """Return a view (channels, height, width) of one input."""
     if isinstance(spec, DigitPreprocess):
         return row.reshape(1, spec.size, spec.size)
-    return to_planes(row[np.newaxis], spec)[0]
+    planes: NDArray[np.float32] = to_planes(row[np.newaxis], spec)[0]
+    return planes
 
 
 def _reduce(values: Floats, grid: Grid) -> Floats:

@@ -7,6 +7,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,11 +16,33 @@ from backend.inference.errors import ModelError, UnreachableError
 from backend.sources.address import Address
 from backend.sources.fetch import FetchedFolder
 from backend.sources.resolver import ModelResolver
-from backend.sources.wakeup import Wakeup
 
 log = logging.getLogger("prism.sources")
 
 _MAX_DELAY: Final = 3600.0  # s, between attempts to fetch a version that fails
+
+
+class Wakeup:
+    """A sleep between two polls that a reload ends early.
+
+    One task sleeps. `set` is called on the same event loop.
+    """
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        """End the current sleep, or the next one if there is none."""
+        self._event.set()
+
+    async def sleep(self, seconds: float | None) -> bool:
+        """Sleep (None: until `set` is called); return whether `set` ended it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._event.wait()
+        was_set = self._event.is_set()
+        self._event.clear()
+        return was_set
 
 
 @dataclass

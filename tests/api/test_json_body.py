@@ -114,9 +114,9 @@ def test_five_hundred_rows_of_long_numbers_are_accepted() -> None:
     rows = [[-0.4242129623889923] * 784] * 500
     content = orjson.dumps({"instances": rows}).replace(b",", b", ")
     assert len(content) < pixel_inputs.MAX_BYTES
-    _, rows = pixel_inputs.parse_pixels(content, SPEC)
-    assert isinstance(rows, np.ndarray)
-    assert rows.shape == (500, 1, 28, 28)
+    _, inputs = pixel_inputs.parse_pixels(content, SPEC)
+    assert isinstance(inputs, np.ndarray)
+    assert inputs.shape == (500, 1, 28, 28)
 
 
 def test_limits_are_inclusive() -> None:

@@ -24,12 +24,12 @@ def rows(*values: list[float]) -> Floats:
 
 def test_probabilities_of_labels_are_independent() -> None:
     shares = ProbabilityMap("multi-label", "logits")(rows([0, 0, np.log(3)]))
-    np.testing.assert_allclose(shares, [[0.5, 0.5, 0.75]], rtol=1e-6)
+    np.testing.assert_allclose(shares, rows([0.5, 0.5, 0.75]), rtol=1e-6)
 
 
 def test_binary_output_is_the_probability_of_the_second_label() -> None:
     shares = ProbabilityMap("binary", "probabilities")(rows([0.2], [1.0]))
-    np.testing.assert_allclose(shares, [[0.8, 0.2], [0, 1]], atol=1e-6)
+    np.testing.assert_allclose(shares, rows([0.8, 0.2], [0, 1]), atol=1e-6)
 
 
 def test_huge_logits_do_not_overflow() -> None:

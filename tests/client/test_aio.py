@@ -144,6 +144,8 @@ def test_errors_are_those_of_client() -> None:
     redirect = FakeResponse(status=302, headers={"Location": "https://elsewhere.example/"})
     with serving(redirect) as (url, _), pytest.raises(BackendError, match="elsewhere"):
         classify(url)
+    with pytest.raises(BackendUnreachable):
+        classify("http://\N{SNOWMAN}.invalid")
     with pytest.raises(ValueError, match="http://"):
         AsyncClient("localhost:8000")
 

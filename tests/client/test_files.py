@@ -1,6 +1,7 @@
 """Classification of files and folders: order, errors of single files, and retries."""
 
 import os
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -202,7 +203,12 @@ def test_folder_that_does_not_exist_is_an_error_at_once(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("status", "retry_after", "expected"),
-    [(429, "7", 7.0), (503, "", 1.0), (503, "Thu, 01 Jan 1970 00:00:00 GMT", 1.0)],
+    [
+        (429, "7", 7.0),
+        (429, "900", 60.0),
+        (503, "", 1.0),
+        (503, "Thu, 01 Jan 1970 00:00:00 GMT", 1.0),
+    ],
 )
 def test_request_is_sent_again_after_retry_after(
     monkeypatch: pytest.MonkeyPatch, status: int, retry_after: str, expected: float
@@ -231,8 +237,26 @@ def test_request_is_sent_once_by_default() -> None:
     assert len(received) == 1
 
 
+@pytest.mark.parametrize(("status", "attempts"), [(429, 3), (503, 3), (502, 1), (504, 1)])
+def test_upload_that_may_have_created_a_version_is_sent_once(
+    monkeypatch: pytest.MonkeyPatch, status: int, attempts: int
+) -> None:
+    monkeypatch.setattr("client.session.sleep", lambda _: None)
+    with serving(problem(status)) as (url, received), Client(url, max_attempts=3) as client:
+        with pytest.raises(BackendError):
+            client.put_model("bees", {}, b"head")
+        assert len(received) == attempts
+
+
 def test_retry_after_can_be_a_date() -> None:
     date = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     retry_after = parse_error(503, "", {"Retry-After": date}, b"").retry_after
     assert retry_after == pytest.approx(3600, abs=60)
     assert parse_error(503, "", {"Retry-After": "soon"}, b"").retry_after is None
+
+
+@pytest.mark.parametrize("text", ["9" * 400, "Fri, 31 Dec 9999 23:59:59 GMT"])
+def test_retry_after_is_a_time_that_can_be_waited(text: str) -> None:
+    seconds = parse_error(503, "", {"Retry-After": text}, b"").retry_after
+    assert seconds is not None
+    assert seconds < threading.TIMEOUT_MAX

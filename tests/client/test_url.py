@@ -12,6 +12,7 @@ from client import Client, base_url
         (" https://prism.example/ ", "https://prism.example"),
         ("http://host/below//", "http://host/below"),
         ("HTTP://[::1]:80", "HTTP://[::1]:80"),
+        ("http://bücher.example", "http://bücher.example"),
     ],
 )
 def test_whitespace_and_trailing_slashes_are_removed(text: str, url: str) -> None:
@@ -27,6 +28,9 @@ def test_whitespace_and_trailing_slashes_are_removed(text: str, url: str) -> Non
         "file:///etc/passwd",
         "http://",
         "http://a b",
+        "http://a\x01b",
+        "http://a..b",
+        f"http://{'a' * 64}.example",
         "http://a:99999",
         "http://[::1",
         "http://host/?x=1",

@@ -105,8 +105,9 @@ def by_open_inference(url: str, model: str, image: Path) -> Mapping[str, float]:
     return dict(zip(labels, row, strict=True))
 
 
-Door = Callable[[str, str, Path], Mapping[str, float]]
-DOORS: list[Door] = [  # each returns probabilities by label, at least the most probable ones
+ProtocolClient = Callable[[str, str, Path], Mapping[str, float]]
+# Each returns probabilities by label, at least the most probable ones.
+CLIENTS: list[ProtocolClient] = [
     by_vertex,
     by_tensorflow_rows,
     by_tensorflow_labels,
@@ -118,14 +119,14 @@ DOORS: list[Door] = [  # each returns probabilities by label, at least the most 
 ]
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.__name__)
+@pytest.mark.parametrize("classify", CLIENTS, ids=lambda classify: classify.__name__)
 @pytest.mark.parametrize("model", ["mnist-cnn", "photos"])
-def test_same_image_has_the_same_probabilities_through_every_door(
-    url: str, door: Door, model: str
+def test_same_image_has_the_same_probabilities_through_every_protocol(
+    url: str, classify: ProtocolClient, model: str
 ) -> None:
     image = SEVEN if model == "mnist-cnn" else CAT
     expected = probabilities(url, model, image)
-    found = door(url, model, image)
+    found = classify(url, model, image)
     assert next(iter(expected)) == max(found, key=lambda label: found[label])
     assert len(found) >= 5
     for label, value in found.items():
@@ -134,8 +135,8 @@ def test_same_image_has_the_same_probabilities_through_every_door(
 
 def test_auto_answers_through_every_protocol(url: str) -> None:
     for image, best in ((SEVEN, "7"), (CAT, next(iter(probabilities(url, "photos", CAT))))):
-        for door in (by_vertex, by_tensorflow_labels, by_torchserve, by_huggingface):
-            found = door(url, "auto", image)
+        for classify in (by_vertex, by_tensorflow_labels, by_torchserve, by_huggingface):
+            found = classify(url, "auto", image)
             assert max(found, key=lambda label: found[label]) == best
 
 

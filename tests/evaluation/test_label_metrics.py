@@ -72,7 +72,7 @@ def test_unknown_label_of_a_set_raises_label_error() -> None:
 
 def test_sets_are_split_at_semicolons_and_bars() -> None:
     assert split_labels(" dog | cat;dog; ") == ("dog", "cat")
-    assert split_labels("none_of_these") == ()
+    assert split_labels("no_labels") == ()
     assert join_labels(["owl", "cat", "owl"], LABELS) == "cat;owl"
 
 

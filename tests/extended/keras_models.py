@@ -53,6 +53,17 @@ def sharpen(model: Any, factor: int = 4) -> Any:
     return model
 
 
+def settle(model: Any, batch: Any) -> None:
+    """Set the statistics of batch normalization; deep random networks are constant without them."""
+    layers = [model]
+    while layers:
+        layer = layers.pop()
+        layers += getattr(layer, "layers", [])
+        if "BatchNormalization" in type(layer).__name__:
+            layer.momentum = 0.0
+    model(batch, training=True)
+
+
 def store(name: str, probabilities: Any) -> None:
     """Write the probabilities (N, C) of a model."""
     np.save(OUT / f"{name}.npy", np.asarray(probabilities, dtype=np.float32))
@@ -82,8 +93,9 @@ def write_keras() -> None:
         base = builder(weights=None, include_top=False, input_shape=(side, side, 3), pooling="avg")
         top = keras.layers.Dense(3, activation="softmax")
         model = sharpen(keras.Model(base.input, top(base.output)))
-        model.save(OUT / name)
         pixels = module.preprocess_input(load((side, side)).copy())
+        settle(model, pixels)
+        model.save(OUT / name)
         store(name, model.predict(pixels, verbose=0))
     network(keras.layers.Lambda(lambda x: x / 255)).save(OUT / "lambda.keras")
 
@@ -135,7 +147,7 @@ def write_teachable_machine() -> None:
         ],
         name="sequential_3",
     )
-    sharpen(head, 40)
+    sharpen(head, 2)
     model = tf_keras.Sequential([body, head])
     labels = "".join(f"{number} {label}\n" for number, label in enumerate(LABELS))
     rows = []
@@ -143,6 +155,7 @@ def write_teachable_machine() -> None:
         image = Image.open(path).convert("RGB")
         image = ImageOps.fit(image, (224, 224), Image.Resampling.LANCZOS)
         rows.append((np.asarray(image).astype(np.float32) / 127.5) - 1)
+    settle(model, np.stack(rows))
     probabilities = model.predict(np.stack(rows), verbose=0)
     model.save(OUT / "keras_model.h5")
     converter = tf.lite.TFLiteConverter.from_keras_model(model)

@@ -50,7 +50,7 @@ def test_model_equals_its_framework(sources: Path, name: str) -> None:
     np.testing.assert_allclose(found, expected, atol=1e-3)
     source = artifact.read(folder).manifest.provenance["preprocess"]
     assert source.startswith(ASSUMED)
-    assert ("the graph scales them itself" in source) == (name in (*SCALED, "float.tflite"))
+    assert ("the graph scales them itself" in source) == (name in SCALED)
 
 
 @pytest.mark.parametrize("name", TEACHABLE)
@@ -60,7 +60,12 @@ def test_export_of_teachable_machine_equals_its_code(sources: Path, name: str) -
     assert manifest.labels == ("cat", "dog", "owl")
     assert not manifest.provenance["preprocess"].startswith(ASSUMED)
     found = nine_images.classify(folder, sorted((sources / "images").glob("*.png")))
-    np.testing.assert_allclose(found, np.load(sources / f"{name}.npy"), atol=1e-3)
+    expected = np.load(sources / f"{name}.npy")
+    assert (found.argmax(1) == expected.argmax(1)).all()
+    # Of other images, Teachable Machine cuts the square before it resizes: half a pixel differs.
+    is_square = [width == height for width, height in nine_images.SIZES]
+    assert np.ptp(expected, axis=0).max() > 0.05
+    np.testing.assert_allclose(found[is_square], expected[is_square], atol=1e-3)
 
 
 def test_quantized_model_gives_the_same_labels(sources: Path) -> None:

@@ -3,8 +3,10 @@
 timm and transformers are installed into an environment of their own, beside the torch of this one.
 """
 
+import argparse
 import json
 import re
+import shlex
 import subprocess
 import sys
 import warnings
@@ -16,8 +18,10 @@ import pytest
 import torch
 from torch import nn
 
+from backend.inference.models import artifact, networks
 from tests.conftest import ROOT
 from tests.extended.torch_kinds import HUGGINGFACE, compare
+from training.package.__main__ import main
 from training.package.kinds.torch_file import read_tensors
 from training.package.model_spec import PackageError
 
@@ -32,8 +36,10 @@ TIMM = (
     "convnext_atto", "efficientnet_b0", "tf_efficientnet_lite0", "swin_tiny_patch4_window7_224",
     "hub:resnet18", "hub:convnext_atto", "mobilevit_xxs", "ghostnet_050",
 )  # fmt: skip
+GUIDE = (ROOT / "docs" / "models.md").read_text()
 MAX_DIFFERENCE = 1e-3  # of a probability
-MAX_INPUT_DIFFERENCE = 5e-3  # mean; image processors round the edges of a crop in another way
+MAX_LOGIT_DIFFERENCE = 0.05  # of the standard deviation over the images
+MAX_INPUT_DIFFERENCE = 1e-3  # mean
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +58,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def check(outcome: dict[str, Any]) -> None:
     assert outcome["probability"] <= MAX_DIFFERENCE
+    assert outcome["logit"] <= MAX_LOGIT_DIFFERENCE
     assert outcome["input"] <= MAX_INPUT_DIFFERENCE
 
 
@@ -87,13 +94,69 @@ def test_transformers(tmp_path: Path, python: Path, name: str) -> None:
     assert outcome["provenance"]["preprocess"] == "preprocessor_config.json"
 
 
+ROWS = {
+    row[0].split(":")[0]: (shlex.split(row[1]), row[2])
+    for row in re.findall(r"^\| ([^|]+) \| `(NAME [^`]*)` \| ([^|]*) \|$", GUIDE, re.M)
+}
+
+
+def save_named(folder: Path, network: nn.Module) -> Path:
+    torch.save({"model": network.state_dict(), "args": argparse.Namespace(lr=1)}, folder / "a.pth")
+    return folder / "a.pth"
+
+
+def make_with_head() -> nn.Module:
+    network = networks.build("torchvision/resnet50", 3)
+    network.fc = nn.Sequential(nn.Linear(2048, 256), nn.ReLU(), nn.Dropout(), nn.Linear(256, 3))
+    return network
+
+
+def make_fastai() -> nn.Module:
+    body = nn.Sequential(*list(networks.build("torchvision/resnet34").children())[:-2])
+    head = nn.Sequential(
+        nn.Identity(), nn.Flatten(), nn.BatchNorm1d(1024), nn.Dropout(),
+        nn.Linear(1024, 512, bias=False), nn.ReLU(), nn.BatchNorm1d(512), nn.Dropout(),
+        nn.Linear(512, 3, bias=False),
+    )  # fmt: skip
+    return nn.Sequential(body, head)
+
+
+# What each row of the guide's table is about, by its first words.
+SOURCES: dict[str, Callable[[], nn.Module]] = {
+    "a state dict of a torchvision architecture": lambda: networks.build(
+        "torchvision/mobilenet_v2", 3
+    ),
+    "the same, with other last layers": make_with_head,
+    "weights of fastai": make_fastai,
+    "a state dict of one of Prism's architectures": lambda: networks.build("mnist-net"),
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
+def test_row_of_the_guide(tmp_path: Path, kind: str) -> None:
+    (row,) = [ROWS[name] for name in ROWS if name.startswith(kind)]
+    command, preprocessing = row
+    source = save_named(tmp_path, SOURCES[kind]())
+    (tmp_path / "labels.txt").write_text("cat\ndog\nrabbit\n")
+    values = {"NAME": "net", "SOURCE": str(source), "FILE": str(tmp_path / "labels.txt")}
+    main([values.get(word, word) for word in command] + ["--out", str(tmp_path)])
+    provenance = artifact.read(tmp_path / "net").manifest.provenance["preprocess"]
+    is_assumed = preprocessing.startswith(("assumed", "as above"))
+    assert provenance.startswith("assumed: ") == is_assumed
+
+
 def make_network() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(3 * 32 * 32, 3)).eval()
 
 
 def save_script(path: Path) -> None:
     with warnings.catch_warnings(action="ignore"):
-        torch.jit.save(torch.jit.trace(make_network(), torch.zeros(1, 3, 32, 32)), path)
+        torch.jit.save(
+            torch.jit.trace(  # type: ignore[no-untyped-call]
+                make_network(), torch.zeros(1, 3, 32, 32)
+            ),
+            path,
+        )
 
 
 def save_program(path: Path) -> None:

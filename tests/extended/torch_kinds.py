@@ -2,12 +2,14 @@
 
     python -m tests.extended.torch_kinds FOLDER FAMILY NAME
 
-Prints JSON: the largest difference of a probability, and the mean difference of an input.
+Prints JSON: the largest difference of a probability and of a logit, in units of the standard
+deviation over the images, and the mean difference of an input.
 """
 
 import json
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -35,10 +37,18 @@ Prepare = Callable[[Image.Image], Tensor]
 Made = tuple[nn.Module, Prepare, list[str]]
 
 
+def fill_zeros(network: Any) -> Any:
+    """Give random values to weights that start as zero, such as those of a head: it hides all."""
+    for weights in network.parameters():
+        if weights.ndim > 1 and not weights.any():
+            nn.init.normal_(weights, std=0.02)
+    return network
+
+
 def make_torchvision(folder: Path, name: str) -> Made:
     models = torchvision_compat.load("models")
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
-    network = models.get_model(name, weights=None, num_classes=CLASSES, **options)
+    network = fill_zeros(models.get_model(name, weights=None, num_classes=CLASSES, **options))
     if options:  # published weights are used with `transform_input`
         network.transform_input = True
     torch.save({"model": network.state_dict()}, folder / "net.pth")
@@ -49,11 +59,11 @@ def make_torchvision(folder: Path, name: str) -> Made:
 def make_timm(folder: Path, name: str) -> Made:
     """Write a checkpoint, or with the prefix `hub:` the folder that timm's hub would hold."""
     torchvision_compat.load("models")
-    import timm
+    timm = import_module("timm")
 
     is_folder = name.startswith("hub:")
     name = name.removeprefix("hub:")
-    network = timm.create_model(name, num_classes=CLASSES)
+    network = fill_zeros(timm.create_model(name, num_classes=CLASSES))
     prepare = timm.data.create_transform(**timm.data.resolve_model_data_config(network))
     if not is_folder:
         torch.save({"state_dict": network.state_dict()}, folder / "net.pth.tar")
@@ -86,7 +96,7 @@ HUGGINGFACE: dict[str, dict[str, Any]] = {
     "swinv2": {"embed_dim": 12, "depths": [1, 1, 1, 1], "num_heads": [1, 2, 3, 6],
                "image_size": 256, "window_size": 8},
     "mobilenet_v2": {"depth_multiplier": 0.35},
-    "efficientnet": {"width_coefficient": 0.25, "depth_coefficient": 0.3},
+    "efficientnet": {"width_coefficient": 0.25, "depth_coefficient": 0.3, "hidden_dim": 320},
     "mobilevit": {},
     "regnet": {"embedding_size": 8, "hidden_sizes": [16, 16, 32, 32], "depths": [1, 1, 1, 1],
                "groups_width": 8},
@@ -110,13 +120,13 @@ PROCESSORS: dict[str, tuple[str, dict[str, Any]]] = {
 
 def make_huggingface(folder: Path, name: str) -> Made:
     torchvision_compat.load("models")
-    import transformers
+    transformers = import_module("transformers")
 
     labels = {index: f"label {index}" for index in range(CLASSES)}
     config = transformers.AutoConfig.for_model(name, **HUGGINGFACE[name], id2label=labels)
     classes = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
     found = classes[0] if isinstance(classes, tuple) else classes
-    network = found(config).eval()
+    network = fill_zeros(found(config)).eval()
     network.save_pretrained(folder)
     processor_name, options = PROCESSORS[name]
     getattr(transformers, processor_name)(**options).save_pretrained(folder)
@@ -124,7 +134,7 @@ def make_huggingface(folder: Path, name: str) -> Made:
 
     class Logits(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
-            return network(x).logits
+            return network(x).logits  # type: ignore[no-any-return]
 
     return (
         Logits(),
@@ -143,13 +153,6 @@ def draw_images() -> list[Image.Image]:
         image.resize(size, Image.Resampling.BICUBIC)
         for image, size in zip(coarse, SIZES, strict=True)
     ]
-
-
-def randomize(network: nn.Module) -> None:
-    """Set the statistics of normalizations, which random weights leave at 0 and 1."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None:
-            nn.init.normal_(module.running_mean, 0, 0.05)
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -178,8 +181,11 @@ def compare(folder: Path, family: str, name: str) -> dict[str, Any]:
     with torch.inference_mode():
         expected = network.eval()(torch.from_numpy(expected_inputs)).numpy()
     found = runtimes.load(model, "onnx")(inputs)
+    # Random weights give all images nearly the same logits, so the spread is the unit.
+    spread = float(expected.std(axis=0).max())
     return {
         "probability": float(np.abs(softmax(found) - softmax(expected)).max()),
+        "logit": float(np.abs(found - expected).max()) / spread,
         "input": float(np.abs(inputs - expected_inputs).mean()) if is_comparable else 0.0,
         "provenance": model.manifest.provenance,
         "labels": model.manifest.labels,

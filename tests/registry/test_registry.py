@@ -141,7 +141,7 @@ def _add_many(root: Path, count: int) -> None:
 
 def test_concurrent_processes_lose_no_version(root: Path) -> None:
     context = multiprocessing.get_context("fork")
-    processes = [context.Process(target=_add_many, args=(root, 5)) for _ in range(4)]
+    processes = [context.Process(target=_add_many, args=(root, 5), daemon=True) for _ in range(4)]
     for process in processes:
         process.start()
     for process in processes:
@@ -162,7 +162,8 @@ def test_killed_change_leaves_the_old_index_and_the_next_one_works(
     target: str, registry: Registry, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     add(registry)
-    process = multiprocessing.get_context("fork").Process(target=_add_and_die, args=(root, target))
+    context = multiprocessing.get_context("fork")
+    process = context.Process(target=_add_and_die, args=(root, target), daemon=True)
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL

@@ -11,7 +11,7 @@ import pytest
 from backend.inference.errors import ArtifactError
 from backend.inference.models import artifact
 from backend.sources.address import parse_address
-from backend.sources.polling import SourcePoller
+from backend.sources.polling import SourcePoller, Wakeup
 from backend.sources.resolver import ModelResolver
 from tests.conftest import free_port
 from tests.sources.conftest import write_large_model
@@ -224,3 +224,14 @@ def test_pinned_addresses_and_folders_are_not_read_again(
     (tmp_path / "pets").mkdir()
     service = Service(tmp_path, {"pets": address.replace("/models", str(tmp_path))})
     asyncio.run(service.poller.read_others())
+
+
+def test_wakeup_ends_the_current_or_the_next_sleep_once() -> None:
+    async def sleep() -> list[bool]:
+        wakeup = Wakeup()
+        wakeup.set()
+        results = [await wakeup.sleep(60), await wakeup.sleep(0)]
+        asyncio.get_running_loop().call_soon(wakeup.set)
+        return [*results, await wakeup.sleep(None)]
+
+    assert asyncio.run(sleep()) == [True, False, True]

@@ -27,7 +27,21 @@ from training.package.quantization import MIN_IMAGES
 from training.package.versions import PREVIOUS
 
 # Options that describe a new model; --quantize alone changes an existing one.
-_NEW_ONLY = ("architecture", "head", "calibrate", "verify", "expect", "version")
+_NEW_ONLY = (
+    "architecture",
+    "head",
+    "labels",
+    "preprocess",
+    "output",
+    "output_name",
+    "task",
+    "threshold",
+    "sha256",
+    "calibrate",
+    "verify",
+    "expect",
+    "version",
+)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -129,19 +143,27 @@ def main(arguments: list[str] | None = None) -> None:
     if is_existing and options.quantize is None:
         parser.error("SOURCE, --pretrained or --quantize is required")
     if is_existing and any(getattr(options, name) for name in _NEW_ONLY):
-        names = ", ".join(f"--{name}" for name in _NEW_ONLY)
+        names = ", ".join(f"--{name.replace('_', '-')}" for name in _NEW_ONLY)
         parser.error(f"{names} require SOURCE or --pretrained")
     if options.threshold is not None and options.calibrate:
         parser.error("--calibrate fits the thresholds; it excludes --threshold")
     if options.pretrained and not options.architecture:
         parser.error("--pretrained requires --architecture torchvision/NAME")
-    if options.onnx and options.architecture:
-        parser.error("--onnx excludes --architecture")
+    if options.onnx and (options.architecture or options.head):
+        parser.error("--onnx excludes --architecture and --head")
+    if options.pretrained and options.head:
+        parser.error("--head is for checkpoints; --pretrained has the published last layer")
     is_archive = options.checkpoint and options.checkpoint.suffix == torchserve_archive.SUFFIX
     try:
         with TemporaryDirectory() as folder:
             if is_archive:
+                typed = vars(options).copy()
                 torchserve_archive.unpack(options, Path(folder))
+                options.origins = {
+                    name: source
+                    for name, source in torchserve_archive.ORIGINS.items()
+                    if getattr(options, name) and not typed[name]
+                }
             if options.labels and options.labels.suffix == torchserve_archive.SUFFIX:
                 torchserve_archive.unpack_labels(options, Path(folder))
             print("\n".join(quantize_existing(options) if is_existing else package(options)))

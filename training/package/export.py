@@ -65,23 +65,49 @@ def export(
     return artifact.write_manifest(folder, manifest)
 
 
+def run_network(network: nn.Module, inputs: Floats) -> Floats:
+    """Return the outputs (N, C) of a network for `inputs` (N, *input).
+
+    Raise PackageError if it does not accept them, or returns something else than finite scores.
+    """
+    try:
+        with torch.inference_mode():
+            outputs = network.eval()(torch.from_numpy(inputs))
+    except Exception as error:  # a network raises what its author chose
+        raise PackageError(
+            f"the network does not accept an input of shape {inputs.shape[1:]}, which the "
+            "preprocessing returns; describe the right one in a JSON file and pass it with "
+            "--preprocess"
+        ) from error
+    if not isinstance(outputs, torch.Tensor) or outputs.ndim != 2 or len(outputs) != len(inputs):
+        raise PackageError("the network does not return one row of scores for each image")
+    if not bool(torch.isfinite(outputs).all()):
+        raise PackageError("the network returns numbers that are not finite")
+    found: Floats = outputs.float().numpy()
+    return found
+
+
 def to_graph(network: nn.Module, spec: Preprocess, probe: Floats) -> tuple[onnx.ModelProto, float]:
     """Return a network as an ONNX graph, and its largest difference on `probe` (N, *input).
 
     Raise ArtifactError if it exceeds MAX_PARITY_GAP, and PackageError if the exporter does not
     support the network.
     """
+    run_network(network, probe)
     with TemporaryDirectory() as folder:
         path = Path(folder) / artifact.ONNX
-        try:
-            _write_onnx(network.eval(), spec, path)
-            graph = onnx.load(path)
-        except Exception as error:  # the exporter raises types of its own
-            raise PackageError(
-                "the network cannot be exported to ONNX by torch.onnx.export: "
-                f"{type(error).__name__}; export it yourself and pass the graph with --onnx"
-            ) from error
-        return graph, _measure_gap(network, path, probe)
+        for write in (_write_onnx, _trace_onnx):
+            try:
+                write(network.eval(), spec, path)
+                return onnx.load(path), _measure_gap(network, path, probe)
+            except Exception as error:  # the exporters raise types of their own
+                reason = error
+    if isinstance(reason, ArtifactError):
+        raise reason
+    raise PackageError(
+        f"the network cannot be exported to ONNX by torch.onnx.export: {type(reason).__name__}; "
+        "export it yourself and pass the graph as SOURCE"
+    ) from reason
 
 
 def export_graph(graph: onnx.ModelProto, manifest: Manifest, folder: Path, card: str) -> Artifact:
@@ -146,6 +172,21 @@ def _write_onnx(network: nn.Module, spec: Preprocess, path: Path) -> None:
     graph = onnx.load(path)
     remove_metadata(graph)
     onnx.save(graph, path)
+
+
+def _trace_onnx(network: nn.Module, spec: Preprocess, path: Path) -> None:
+    """Write the graph by torch's older exporter, which accepts some networks that the new does not.
+
+    It records one run, so a graph may be valid for this batch only; the outputs are compared.
+    """
+    with warnings.catch_warnings(action="ignore"):
+        torch.onnx.export(
+            *(network, (torch.zeros(2, *spec.input_shape),), path),
+            dynamo=False,
+            input_names=["input"],
+            output_names=["output"],
+            dynamic_axes={"input": {0: "batch"}, "output": {0: "batch"}},
+        )
 
 
 def _add_outputs(path: Path) -> None:

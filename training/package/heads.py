@@ -79,6 +79,8 @@ def suggest(network: nn.Module, tensors: dict[str, Tensor]) -> str | None:
 
     Layers without weights are not in a checkpoint: they are guessed, and the user decides.
     """
+    if _fits(network, tensors):
+        return None
     for attribute in _attributes(network):
         pattern = re.compile(rf"(?:.*\.)?{re.escape(attribute)}\.(\d+)\.weight")
         found = {int(m[1]): tensors[key] for key in tensors if (m := pattern.fullmatch(key))}
@@ -101,6 +103,16 @@ def suggest(network: nn.Module, tensors: dict[str, Tensor]) -> str | None:
                 layers.append("relu" if index and index - 1 in found else "dropout")
         return ", ".join(layers)
     return None
+
+
+def _fits(network: nn.Module, tensors: dict[str, Tensor]) -> bool:
+    known = network.state_dict()
+    selected = select_tensors(tensors, known)
+    return all(
+        name in selected and selected[name].shape == tensor.shape
+        for name, tensor in known.items()
+        if tensor.ndim  # counters may be missing
+    )
 
 
 def _parse(head: str) -> list[tuple[str, int | None]]:
@@ -161,6 +173,6 @@ def _build_sized(name: str, key: str, weight: Tensor, has_bias: bool) -> nn.Modu
 
 
 def is_probability(network: nn.Module) -> bool:
-    """Return whether the last module of a network is a softmax."""
+    """Return whether the last module of a network is a softmax or a sigmoid."""
     last = [module for module in network.modules() if not list(module.children())][-1]
-    return isinstance(last, nn.Softmax)
+    return isinstance(last, nn.Softmax | nn.Sigmoid)

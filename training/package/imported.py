@@ -51,14 +51,16 @@ class Imported:
 def with_options(imported: Imported, options: argparse.Namespace) -> Imported:
     """Return `imported` with the --labels, --preprocess and --output of the command line."""
     provenance = dict(imported.provenance)
+    # Of values that an archive has set in place of the user.
+    origins: dict[str, str] = getattr(options, "origins", {})
     labels, spec, output = imported.labels, imported.spec, imported.output
     if options.labels:
         labels = read_labels(options.labels)
         _compare_labels(labels, imported)
-        provenance["labels"] = f"--labels {options.labels.name}"
+        provenance["labels"] = origins.get("labels", f"--labels {options.labels.name}")
     if options.preprocess:
         spec = _read_spec(options.preprocess, imported)
-        provenance["preprocess"] = f"--preprocess {options.preprocess}"
+        provenance["preprocess"] = origins.get("preprocess", f"--preprocess {options.preprocess}")
     task = imported.task
     if options.task:
         task = options.task

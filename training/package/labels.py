@@ -30,7 +30,8 @@ KEYS: Final = (
     "class_indices",
 )
 _MAX_SHOWN: Final = 5  # labels of one list in a message
-_NUMBERED: Final = re.compile(r"\s*(\d{1,6})(?:\s*[:,;=\t]\s*|\s+)(\S.*)")
+_NUMBERED: Final = re.compile(r"\s*(?P<number>\d{1,6})(?:\s*[:,;=\t]\s*|\s+)(?P<name>\S.*)")
+_NUMBERED_LAST: Final = re.compile(r"(?P<name>\S.*?)\s*[:,;=\t]\s*(?P<number>\d{1,6})")
 _WORDNET: Final = re.compile(r"n\d{8}\s+(\S.*)")
 
 
@@ -144,12 +145,13 @@ def _parse_lines(text: str) -> list[str]:
     lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
-    numbered = [_NUMBERED.fullmatch(line) for line in lines]
-    found = {int(match[1]): match[2].strip() for match in numbered if match}
-    if len(found) == len(lines) > 0:
-        first = min(found)
-        if first <= 1 and sorted(found) == list(range(first, first + len(found))):
-            return [found[number] for number in sorted(found)]
+    for pattern in (_NUMBERED, _NUMBERED_LAST):
+        numbered = [pattern.fullmatch(line) for line in lines]
+        found = {int(match["number"]): match["name"].strip() for match in numbered if match}
+        if len(found) == len(lines) > 0:
+            first = min(found)
+            if first <= 1 and sorted(found) == list(range(first, first + len(found))):
+                return [found[number] for number in sorted(found)]
     wordnet = [_WORDNET.fullmatch(line) for line in lines]
     if lines and all(wordnet):
         return [match[1] for match in wordnet if match]

@@ -192,3 +192,14 @@ def _cast_integer_input(graph: GraphProto) -> None:
         copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
         del graph.node[:]
         graph.node.extend(copies)
+
+
+def integer_type(graph: GraphProto) -> int | None:
+    """Return the integer type that the first operator casts the input to; None for another."""
+    constants = {tensor.name for tensor in graph.initializer}
+    name = next(value.name for value in graph.input if value.name not in constants)
+    for node in graph.node:
+        if name in node.input and node.op_type == "Cast":
+            kind = next((each.i for each in node.attribute if each.name == "to"), None)
+            return kind if kind in _INTEGERS and kind != TensorProto.BFLOAT16 else None
+    return None

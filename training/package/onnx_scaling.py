@@ -14,6 +14,7 @@ _ARITHMETIC: Final = ("Add", "Sub", "Mul", "Div")
 _MIN_PIXELS: Final = 8.0
 _MAX_SHARES: Final = 1.5
 _MAX_STEPS: Final = 30
+_SMALL_WEIGHT: Final = 0.03  # trained weights for values of 0 to 1 have maxima above 0.1
 
 
 def detect_range(graph: GraphProto) -> Range | None:
@@ -79,6 +80,28 @@ def _read_constants(graph: GraphProto) -> dict[str, NDArray[np.generic]]:
                 elif attribute.name in ("value_float", "value_int"):
                     found[node.output[0]] = np.array(helper.get_attribute_value(attribute))
     return found
+
+
+def has_small_weights(graph: GraphProto) -> bool:
+    """Return whether the first layer is a convolution that is meant for values of 0 to 255.
+
+    Converters merge a scale of 1/255 into the weights of this layer.
+    """
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    name = next(value.name for value in graph.input if value.name not in tensors)
+    for _ in range(_MAX_STEPS):
+        users = [node for node in graph.node if name in node.input]
+        if len(users) != 1:
+            return False
+        if users[0].op_type == "Conv":
+            weights = tensors.get(users[0].input[1])
+            if weights is None:
+                return False
+            return 0 < float(np.abs(numpy_helper.to_array(weights)).max()) < _SMALL_WEIGHT
+        if users[0].op_type not in (*_MOVES, "Pad"):
+            return False
+        name = users[0].output[0]
+    return False
 
 
 def detect_feature_range(graph: GraphProto) -> int | None:

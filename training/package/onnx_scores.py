@@ -58,6 +58,7 @@ def keep_scores(model: ModelProto, shape: Sequence[int], name: str | None) -> st
     """
     graph = model.graph
     maps = _remove_maps(graph)
+    _remove_quantization(graph)
     if name is not None and name not in {output.name for output in graph.output}:
         names = ", ".join(output.name for output in graph.output)
         raise OnnxImportError(f"the graph has no output {name!r}; its outputs are {names}")
@@ -106,6 +107,22 @@ def _remove_maps(graph: GraphProto) -> set[str]:
     return found
 
 
+def _remove_quantization(graph: GraphProto) -> None:
+    """Replace outputs that the last operator quantizes by the numbers before it."""
+    producers = {node.output[0]: node for node in graph.node if node.op_type == "QuantizeLinear"}
+    for output in graph.output:
+        node = producers.get(output.name)
+        kind = output.type.tensor_type.elem_type
+        if node is not None and kind not in _FLOATS:
+            node.output[0] = f"{output.name}.quantized"
+            for each in graph.node:
+                for number, name in enumerate(each.output):
+                    if name == node.input[0]:
+                        each.output[number] = output.name
+            node.input[0] = output.name
+            output.type.tensor_type.elem_type = TensorProto.FLOAT
+
+
 def _run(model: ModelProto, shape: Sequence[int]) -> list[_Output]:
     """Return the graph's outputs for random inputs; they tell shapes that graphs leave open."""
     options = ort.SessionOptions()
@@ -141,6 +158,11 @@ def _choose(rows: list[_Output], graph: GraphProto) -> str:
     last = [name for name in names if not any(name in before[other] for other in names)]
     if len(last) == 1:
         return softmax[last[0]] if softmax.get(last[0]) in names else last[0]
+    if not any(output.shape for output in wide):
+        raise OnnxImportError(
+            f"the graph has one output for each class ({', '.join(last[:3])}, …); convert it again "
+            "with one output for all: to_onnx(…, options={'zipmap': False})"
+        )
     raise OnnxImportError(
         f"{len(last)} outputs could hold the scores: "
         f"{', '.join(str(output) for output in wide if output.name in last)}; pass one of them as "

@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import nn
 
@@ -23,7 +22,7 @@ from evaluation.sources import open_source
 from training.data import synthetic_handwriting
 from training.fit.calibrate_folder import calibrate_folder
 from training.package import onnx_import, provenance, verification
-from training.package.export import describe, export, export_graph, to_graph
+from training.package.export import describe, export, export_graph, run_network, to_graph
 from training.package.imported import ASSUMED, EXPORTED, Imported, with_options
 from training.package.kinds.detection import read_source
 from training.package.labels import default_labels, shorten
@@ -33,6 +32,7 @@ from training.package.quantization import quantize_folder
 from training.package.task_detection import detect_task
 from training.package.versions import PREVIOUS, next_version, replace_folder
 
+MAX_LISTED_LABELS = 10  # in an error message
 PROBE_COUNT = 8  # inputs that the runtimes are compared on
 BINARY_LABELS = ("negative", "positive")  # unless there are others
 
@@ -56,9 +56,9 @@ def write_folder(name: str, imported: Imported, out: Path) -> tuple[Artifact, Fl
     spec = imported.require_spec()
     probe = make_probe(spec)
     if isinstance(imported.model, nn.Module) and imported.architecture != EXPORTED:
-        with torch.inference_mode():
-            scores = imported.model(torch.from_numpy(probe)).numpy()
+        scores = run_network(imported.model, probe)
         imported = _check_labels(detect_task(imported, None, scores), scores.shape[1])
+        imported = _detect_output(imported, scores)
         manifest = _make_manifest(name, imported)
         card = _make_card(manifest, imported.origin) + PARITY.format(probes=len(probe))
         return export(imported.model, manifest, out / name, probe, card), probe
@@ -83,7 +83,10 @@ def _detect_output(imported: Imported, scores: Floats) -> Imported:
         output = onnx_import.detect_output_kind(scores)
         sources = sources | {"output": "detected by running the graph"}
     if output == "probabilities" and (scores < 0).any():
-        raise PackageError("the graph returns negative numbers, which are not probabilities")
+        raise PackageError(
+            "the network returns negative numbers, which are not probabilities; pass "
+            "--output logits"
+        )
     return replace(imported, output=output, provenance=sources)
 
 
@@ -111,8 +114,8 @@ def _check_labels(imported: Imported, outputs: int) -> Imported:
         sources = sources | {"labels": f"{ASSUMED}{names}"}
     if outputs != len(labels):
         raise PackageError(
-            f"the network has {outputs} outputs, but {shorten(labels)} labels were given by "
-            f"{sources.get('labels', 'the file')}"
+            f"the network has {outputs} outputs, but there are {len(labels)} labels from "
+            f"{sources.get('labels', 'the file')}: {', '.join(labels[:MAX_LISTED_LABELS])}"
         )
     return replace(imported, labels=labels, provenance=sources)
 

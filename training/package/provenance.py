@@ -3,11 +3,15 @@
 from backend.inference.models.artifact import Manifest
 from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
-from calibration.sigmoid import SINGLE_LABEL
 from training.package.imported import ASSUMED
 
 _MAX_LABELS = 3  # that are listed
-_OPTIONS = {"preprocess": "--preprocess FILE.json", "labels": "--labels FILE", "output": "--output"}
+_OPTIONS = {
+    "preprocess": "--preprocess FILE.json",
+    "labels": "--labels FILE",
+    "output": "--output",
+    "task": "--task multi-label",
+}
 
 
 def table(manifest: Manifest) -> list[str]:
@@ -16,9 +20,8 @@ def table(manifest: Manifest) -> list[str]:
         "preprocess": describe_spec(manifest.preprocess),
         "labels": _describe_labels(manifest.labels),
         "output": manifest.output,
+        "task": manifest.task,
     }
-    if manifest.task != SINGLE_LABEL:
-        values["task"] = manifest.task
     sources = {name: manifest.provenance.get(name, "unknown") for name in values}
     name_width = max(map(len, values))
     value_width = max(map(len, values.values()))

@@ -5,10 +5,11 @@ from dataclasses import replace
 import numpy as np
 from onnx import ModelProto
 
+from backend.inference.models import networks
 from backend.inference.types import Floats
 from calibration.apply import OutputKind
 from calibration.sigmoid import BINARY, MULTI_LABEL, SINGLE_LABEL
-from training.package.imported import Imported
+from training.package.imported import ASSUMED, Imported
 from training.package.model_spec import PackageError
 
 _TOLERANCE = 1e-3
@@ -55,13 +56,18 @@ def detect_task(imported: Imported, graph: ModelProto | None, scores: Floats) ->
     if task is None and outputs > 1:
         if is_sigmoid:
             raise PackageError(_SIGMOID.format(reason="the network ends in a sigmoid"))
-        if (
-            last != "linear"
-            and _are_shares(scores)
-            and not np.allclose(scores.sum(axis=1), 1, atol=_TOLERANCE)
-        ):
+        if last != "linear" and _are_shares(scores) and not _sum_to_one(scores):
             reason = "the outputs for test images lie in [0, 1] and do not sum to 1"
             raise PackageError(_SIGMOID.format(reason=reason))
+    if task is None:
+        source = f"{ASSUMED}one label per image, probabilities by a softmax"
+        if last == "Softmax" or (_are_shares(scores) and _sum_to_one(scores)):
+            source = "the outputs sum to 1"
+        elif last == "LogSoftmax":
+            source = "the network ends in a softmax"
+        elif imported.architecture in networks.DIGIT_ARCHITECTURES:
+            source = f"architecture {imported.architecture}"
+        imported = _with_source(imported, "task", source)
     task = task or SINGLE_LABEL
     imported = replace(imported, task=task)
     if task in (BINARY, MULTI_LABEL):
@@ -107,6 +113,10 @@ def _detect_kind(imported: Imported, last: str, scores: Floats) -> Imported:
 
 def _are_shares(scores: Floats) -> bool:
     return bool((scores >= -_TOLERANCE).all() and (scores <= 1 + _TOLERANCE).all())
+
+
+def _sum_to_one(scores: Floats) -> bool:
+    return bool(np.allclose(scores.sum(axis=1), 1, atol=_TOLERANCE))
 
 
 def _with_source(imported: Imported, name: str, source: str) -> Imported:

@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 import shutil
+import zlib
 from pathlib import Path
 from typing import Any, Final
 from zipfile import BadZipFile, ZipFile, is_zipfile
@@ -26,6 +27,11 @@ _HANDLER: Final = "image_classifier"
 _PREPROCESS: Final = "imagenet"  # the handler's: 256 pixels, crop 224, ImageNet mean and deviation
 _WEIGHTS: Final = (".pth", ".pt", ".bin", ".safetensors")
 _MAX_TEXT_BYTES: Final = 10_000_000  # of the manifest and of the labels
+# Where the values come from that `unpack` sets.
+ORIGINS: Final = {
+    "labels": f"{_LABELS} in the archive",
+    "preprocess": f"TorchServe's handler {_HANDLER}",
+}
 
 # What follows a refusal; names of the archive are quoted, because they are typed into a shell.
 _RECIPE: Final = """
@@ -52,9 +58,10 @@ def unpack(options: argparse.Namespace, folder: Path) -> None:
         _verify_checksum(path, options)
         with ZipFile(path) as archive:
             _unpack(archive, options, folder)
-    except BadZipFile as error:
+    except (BadZipFile, zlib.error, EOFError) as error:
         raise PackageError(
-            f"{path} is not a zip; create it by torch-model-archiver with --archive-format default"
+            f"{path} is damaged or not a zip; create it by torch-model-archiver with "
+            "--archive-format default"
         ) from error
     except OSError as error:
         raise PackageError(f"{path} cannot be read") from error

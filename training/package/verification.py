@@ -24,7 +24,7 @@ from backend.inference.models.artifact import Artifact
 from backend.inference.preprocessing.model_input import Preprocess, preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.runtimes import Runtime
-from calibration.sigmoid import MULTI_LABEL, ProbabilityMap
+from calibration.sigmoid import MULTI_LABEL, ProbabilityMap, label_thresholds
 from evaluation.sources.base import Source, evenly_spaced
 from evaluation.types import Sample
 from training.package.imported import ASSUMED
@@ -54,10 +54,13 @@ Predictions = NDArray[np.int64]
 def expect(model: Artifact, expectations: Sequence[str]) -> list[str]:
     """Classify each image of `expectations` ("IMAGE=LABEL"); return lines for the report.
 
-    Raise PackageError for another prediction, an unknown label and an unreadable image.
+    An image of a multi-label model must have the label, maybe among others. Raise PackageError for
+    another prediction, an unknown label and an unreadable image.
     """
     lines, labels = [], model.manifest.labels
-    decoder = Decoder(model.manifest.preprocess, ImageReader())
+    manifest = model.manifest
+    thresholds = label_thresholds(manifest.task, len(labels), manifest.calibration)
+    decoder = Decoder(manifest.preprocess, ImageReader())
     for text in expectations:
         name, separator, label = text.rpartition("=")
         if not separator or not name:
@@ -70,8 +73,15 @@ def expect(model: Artifact, expectations: Sequence[str]) -> list[str]:
             raise PackageError(f"--expect {text}: the image cannot be read") from error
         probabilities = _probabilities(model)(runtimes.load(model, "onnx")(rows))[0]
         predicted = labels[int(probabilities.argmax())]
-        share = float(probabilities[labels.index(label)])
-        if predicted != label:
+        index = labels.index(label)
+        share = float(probabilities[index])
+        if thresholds is not None and share < thresholds[index]:
+            raise PackageError(
+                f"--expect {text}: {label!r} has a probability of {share:.1%}, less than its "
+                f"threshold of {thresholds[index]:.1%}; the most probable label is {predicted!r} "
+                f"({probabilities.max():.1%}). Nothing was packaged"
+            )
+        if thresholds is None and predicted != label:
             raise PackageError(
                 f"--expect {text}: the model predicts {predicted!r} ({probabilities.max():.1%}; "
                 f"{label!r} has {share:.1%}). Nothing was packaged. If the preprocessing may be "

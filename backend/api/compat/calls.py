@@ -8,13 +8,12 @@ from typing import Final, ParamSpec, TypeVar
 import numpy as np
 from fastapi import Request
 
-from backend.api import deadlines, deps, json_body, quotas
+from backend.api import deadlines, deps, json_body, quotas, recording
 from backend.api.body import read_body
 from backend.api.clients import client_of
 from backend.api.compat.inference_outputs import Answer
 from backend.api.image_batches import slots_of, wait_for_capacity
 from backend.api.schemas.classify import make_classification
-from backend.history.history import History
 from backend.inference import auto
 from backend.inference.errors import (
     ImageError,
@@ -35,6 +34,14 @@ _STORED_LABELS: Final = 5  # in a stored classification
 _LARGE: Final = 1e5  # more than any preprocessed pixel
 _BASE64: Final = 4 / 3  # characters per byte
 _JSON_OVERHEAD: Final = 1_048_576  # bytes of a body besides an image in base64
+_LOOP_LABELS: Final = 10_000  # of a response that the event loop makes, in about 10 ms
+
+
+async def serialize(answers: Sequence[Answer], make: Callable[[], T]) -> T:
+    """Return what `make` returns for the answers, in a thread if they have many labels."""
+    if sum(len(each.result.labels) for each in answers) <= _LOOP_LABELS:
+        return make()
+    return await asyncio.to_thread(make)
 
 
 class Call:
@@ -45,15 +52,20 @@ class Call:
     """
 
     def __init__(
-        self, request: Request, models: Sequence[ServedModel], client: str, timeout: float
+        self,
+        request: Request,
+        model: str | None,
+        models: Sequence[ServedModel],
+        client: str,
+        timeout: float,
     ) -> None:
         self.request: Final = request
+        self._model = model
         self._models = models
         self._client = client
         self._timeout = timeout
         self._deadline = deadlines.Deadline(timeout)
         self._settings: Settings = request.state.settings
-        self._history: History | None = request.state.history
 
     @classmethod
     async def open(cls, request: Request, model: str | None) -> "Call":
@@ -70,7 +82,7 @@ class Call:
             if each.classifier is not None:
                 each.classifier.require_capacity(timeout, client)
         quotas.require_pixels(request.scope)
-        return cls(request, models, client, timeout)
+        return cls(request, model, models, client, timeout)
 
     async def read(self, max_bytes: int | None = None) -> bytes | bytearray:
         """Return the body, of at most `max_bytes`, and start the time.
@@ -163,10 +175,13 @@ class Call:
         seconds = self._deadline.remaining()
         classifier, result = await auto.classify(self._models, content, seconds, self._client)
         self.request.state.model_name = classifier.manifest.name
-        if self._history is not None and store:
+        if store and self.request.state.history is not None:
             fields = make_classification(
                 result, classifier.manifest, None, _STORED_LABELS, True, deps.DEFAULT_COVERAGE
             )
             left = seconds - (time.perf_counter() - started)
-            await self._history.add(fields, content, left, brightness=result.brightness)
+            await recording.store(self.request, fields, content, result.brightness, left)
+            recording.offer_to_shadow(
+                self.request, self._model, fields, content, classifier, result
+            )
         return Answer(result, classifier.manifest)

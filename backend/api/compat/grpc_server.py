@@ -233,9 +233,9 @@ class GrpcServer:
                     messages.append(message)
                     if len(messages) > 1:
                         raise MalformedRequestError("The call has more than one message.")
-                del message
                 if not messages:
                     raise MalformedRequestError("The call has no message.")
+                del message
                 if len(messages[0]) <= _LOOP_BYTES:
                     return method.prepare(messages.pop())
                 return await json_body.run_in_parser(method.prepare, messages.pop())

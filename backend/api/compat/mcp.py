@@ -16,6 +16,7 @@ from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
+from pydantic import ValidationError
 from starlette.requests import ClientDisconnect
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
@@ -33,12 +34,18 @@ from backend.api.compat.mcp_tools import (
     list_models,
 )
 from backend.api.compat.protocol import Problem, Protocol
-from backend.api.errors import BodyTooLargeError, problem_for
+from backend.api.errors import (
+    BodyTooLargeError,
+    MalformedRequestError,
+    UnsupportedMediaTypeError,
+    problem_for,
+)
 from backend.api.scopes import require_scope
 from backend.settings import Settings
 
 PATH: Final = "/mcp"
 
+_JSON_TYPE: Final = "application/json"
 _INSTRUCTIONS: Final = (
     "Classifies images with the models that this service serves. The images are not stored."
 )
@@ -98,6 +105,9 @@ def create(settings: Settings) -> Protocol:
 
     @router.post(PATH)
     async def handle(request: Request) -> Response:
+        # The SDK would send an error in plain text.
+        if not request.headers.get("content-type", "").lower().startswith(_JSON_TYPE):
+            raise UnsupportedMediaTypeError(f"Send the message with Content-Type {_JSON_TYPE}.")
         body = await read_body(request, max_bytes)
         rest, image = await json_body.run_in_parser(_take_image, body)
         if image is not None:
@@ -173,7 +183,8 @@ def _take_image(body: bytes | bytearray) -> tuple[bytes, str | None]:
     """Return a message without its image, and the image in base64.
 
     The SDK parses messages on the event loop and copies them: it gets small ones. Raise
-    BodyTooLargeError if the rest is larger than 1 MiB.
+    BodyTooLargeError if the rest is larger than 1 MiB, and MalformedRequestError if it is no
+    message: the SDK would send pydantic's text to the client.
     """
     message = json_body.parse_json(body)
     arguments = None
@@ -187,6 +198,13 @@ def _take_image(body: bytes | bytearray) -> tuple[bytes, str | None]:
         raise BodyTooLargeError(
             f"The message is larger than {json_body.MAX_BYTES:,} bytes besides the image."
         )
+    try:
+        types.jsonrpc_message_adapter.validate_python(message)
+    except ValidationError as error:
+        raise MalformedRequestError(
+            'The body is no message of JSON-RPC 2.0, such as {"jsonrpc": "2.0", "id": 1, '
+            '"method": "tools/list"}.'
+        ) from error
     return bytes(body), image
 
 

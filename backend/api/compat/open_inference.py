@@ -15,7 +15,7 @@ from backend import __version__
 from backend.api import deps, json_body
 from backend.api.body import read_body
 from backend.api.compat import inference_outputs as outputs
-from backend.api.compat.calls import Call
+from backend.api.compat.calls import Call, serialize
 from backend.api.compat.inference_outputs import IMAGE, TENSOR
 from backend.api.compat.inference_requests import HEADER_LENGTH, InferRequest, parse_request
 from backend.api.compat.inference_tensors import read_images, read_rows, shown
@@ -48,6 +48,7 @@ def create(settings: Settings) -> Protocol:
     return Protocol(both, (PATH,))
 
 
+@probes.head("/v2/health/live")
 @probes.get("/v2/health/live")
 async def live(reader: deps.ImageReaderDep) -> dict[str, bool]:
     """Return 200 as long as the process works."""
@@ -55,6 +56,7 @@ async def live(reader: deps.ImageReaderDep) -> dict[str, bool]:
     return {"live": True}
 
 
+@probes.head("/v2/health/ready")
 @probes.get("/v2/health/ready")
 async def ready(catalog: deps.CatalogDep) -> dict[str, bool]:
     """Return 200 once the default model can classify."""
@@ -159,8 +161,9 @@ async def infer(
     else:
         name = IMAGE if len(images) > 1 else ""
         answers = await call.classify_images(images, name, store=store and parsed.store)
-    content, json_length = outputs.make_response(
-        parsed, AUTO if manifest is None else manifest.name, answers
+    model_name = AUTO if manifest is None else manifest.name
+    content, json_length = await serialize(
+        answers, lambda: outputs.make_response(parsed, model_name, answers)
     )
     if json_length is None:
         return Response(content, media_type="application/json")

@@ -18,7 +18,7 @@ from backend.api.clients import client_of
 from backend.api.compat import pixel_inputs
 from backend.api.compat.calls import Call
 from backend.api.compat.pixel_inputs import DRAWING_FIELD, PixelField
-from backend.api.deps import CatalogDep, HistoryDep, ModelParam, SettingsDep
+from backend.api.deps import CatalogDep, ModelParam, SettingsDep, StoreParam
 from backend.api.errors import BodyTooLargeError
 from backend.api.multipart import Upload
 from backend.api.parameters import check_query
@@ -102,23 +102,23 @@ async def predict(
     request: Request,
     catalog: CatalogDep,
     settings: SettingsDep,
-    history: HistoryDep,
     model: ModelParam = None,
+    store: StoreParam = True,
 ) -> Response:
     """Classify the pixels in `input`, `features`, `image` or `instances`.
 
     Each field has its own response format. `image` can also be an image as data URL, and
-    `instances` images in base64, as `{"b64": …}`. A form or a raw image is
-    handled as by /classify, but without `model`, a model for digits classifies it.
+    `instances` images in base64, as `{"b64": …}`. A form or a raw image is handled as by /classify,
+    but without `model`, a model for digits classifies it. Images are stored in the history.
     """
     if is_form(request) or is_raw_image(request):
         model = model or await _find_digit_model(catalog)
-        return await classify(request, catalog, settings, history, model)
+        return await classify(request, catalog, settings, model, store=store)
     name, spec = await _choose_digit_model(catalog, model)
     call = await Call.open(request, name)
     body = await call.read(pixel_inputs.MAX_BYTES)
     field, inputs = await call.parse(pixel_inputs.parse_pixels, body, spec)
-    answers = await call.classify(inputs, field)
+    answers = await call.classify(inputs, field, store=store)
     return _json_response(_format_response(field, [each.result for each in answers]))
 
 

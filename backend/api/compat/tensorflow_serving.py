@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from backend.api import deps
 from backend.api.compat import instances
-from backend.api.compat.calls import Call
+from backend.api.compat.calls import Call, serialize
 from backend.api.compat.inference_outputs import Answer
 from backend.api.compat.protocol import Protocol
 from backend.api.errors import MalformedRequestError
@@ -91,7 +91,10 @@ async def predict(
     call = await Call.open(request, _versioned(model, version))
     name, inputs = await call.parse(_parse_predict, await call.read(), await call.manifest())
     answers = await call.classify(inputs, name, store=store)
-    return _json({_OUTPUTS[name]: [each.result.probabilities for each in answers]})
+    field = _OUTPUTS[name]
+    return await serialize(
+        answers, lambda: _json({field: [each.result.probabilities for each in answers]})
+    )
 
 
 @router.post(":classify")
@@ -103,7 +106,9 @@ async def classify(
     call = await Call.open(request, _versioned(model, version))
     inputs = await call.parse(_parse_classify, await call.read(), await call.manifest())
     answers = await call.classify(inputs, _EXAMPLES, store=store)
-    return _json({"results": [_label_scores(each) for each in answers]})
+    return await serialize(
+        answers, lambda: _json({"results": [_label_scores(each) for each in answers]})
+    )
 
 
 def _parse_predict(

@@ -45,6 +45,7 @@ def create(_: Settings) -> Protocol:
     return Protocol(both, (PATH, PING), _error_body)
 
 
+@probe.head(PING)
 @probe.get(PING)
 async def ping(response: Response, catalog: deps.CatalogDep) -> dict[str, str]:
     """Return whether the default model can classify; 503 if not."""

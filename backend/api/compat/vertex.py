@@ -7,11 +7,13 @@ classification models.
 
 from typing import Any, Final
 
+import orjson
 from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
 
 from backend.api import deps
 from backend.api.compat import instances
-from backend.api.compat.calls import Call
+from backend.api.compat.calls import Call, serialize
 from backend.api.compat.inference_outputs import Answer
 from backend.api.compat.protocol import Problem, Protocol, canonical_code
 from backend.api.errors import MalformedRequestError
@@ -29,7 +31,7 @@ def create(settings: Settings) -> Protocol:
     """Return the routes that the environment names."""
     router = APIRouter()
     if settings.aip_health_route:
-        router.add_api_route(settings.aip_health_route, health)
+        router.add_api_route(settings.aip_health_route, health, methods=["GET", "HEAD"])
     if settings.aip_predict_route:
         router.add_api_route(
             settings.aip_predict_route,
@@ -49,12 +51,17 @@ async def health(catalog: deps.CatalogDep) -> dict[str, str]:
 
 async def predict(
     request: Request, model: deps.ModelParam = None, store: deps.StoreParam = True
-) -> dict[str, Any]:
+) -> Response:
     """Classify the images, or preprocessed inputs, in `instances`; if one is invalid, fail."""
     call = await Call.open(request, model)
     inputs, threshold, count = await call.parse(_parse, await call.read(), await call.manifest())
     answers = await call.classify(inputs, "instances", store=store)
-    return {"predictions": [_make_prediction(each, threshold, count) for each in answers]}
+
+    def make() -> bytes:
+        predictions = [_make_prediction(each, threshold, count) for each in answers]
+        return orjson.dumps({"predictions": predictions})
+
+    return Response(await serialize(answers, make), media_type="application/json")
 
 
 def _parse(

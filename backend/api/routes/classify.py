@@ -7,7 +7,7 @@ import orjson
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from backend.api import deadlines, deps, quotas
+from backend.api import deadlines, deps, quotas, recording
 from backend.api.body import read_image, read_images
 from backend.api.clients import client_of
 from backend.api.errors import problem_for
@@ -29,11 +29,7 @@ from backend.api.schemas.classify import (
 )
 from backend.api.schemas.errors import CLASSIFYING, problems
 from backend.api.scopes import require_scope
-from backend.history.history import History
 from backend.inference import auto
-from backend.inference.head_classifier import AnyClassifier
-from backend.inference.types import ClassificationResult
-from backend.shadows import Shadows
 
 router = APIRouter(
     tags=["classify"], dependencies=[require_scope("classify"), Depends(check_query)]
@@ -88,7 +84,6 @@ async def classify(
     request: Request,
     catalog: deps.CatalogDep,
     settings: deps.SettingsDep,
-    history: deps.HistoryDep,
     model: deps.ModelParam = None,
     top_k: deps.TopKParam = 5,
     probabilities: deps.ProbabilitiesParam = True,
@@ -116,13 +111,9 @@ async def classify(
     fields = make_classification(
         result, classifier.manifest, upload.filename, top_k, probabilities, coverage
     )
-    await _store(
-        history if store else None,
-        fields,
-        content,
-        result.brightness,
-        timeout - (time.perf_counter() - started),
-    )
+    if store:
+        seconds = timeout - (time.perf_counter() - started)
+        await recording.store(request, fields, content, result.brightness, seconds)
     if model_input:
         png = await classifier.model_input_png(content, timeout, client)
         fields["model_input"] = png_url(png)
@@ -131,7 +122,7 @@ async def classify(
         explaining = classifier.explain(content, result, seconds, client)
         explanation = await deadlines.cancel_on_disconnect(request, explaining)
         fields["explanation"] = make_explanation(explanation)
-    _offer_to_shadow(request, model, fields, content, classifier, result)
+    recording.offer_to_shadow(request, model, fields, content, classifier, result)
     return Response(
         orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json"
     )
@@ -148,7 +139,6 @@ async def classify_batch(
     request: Request,
     catalog: deps.CatalogDep,
     settings: deps.SettingsDep,
-    history: deps.HistoryDep,
     request_id: deps.RequestIdDep,
     model: deps.ModelParam = None,
     top_k: deps.TopKParam = 5,
@@ -175,42 +165,12 @@ async def classify_batch(
                 fields = make_classification(
                     result, classifier.manifest, upload.filename, top_k, probabilities, coverage
                 )
-                seconds = timeout - (time.perf_counter() - started)
-                await _store(
-                    history if store else None, fields, content, result.brightness, seconds
-                )
-                _offer_to_shadow(request, model, fields, content, classifier, result)
+                if store:
+                    seconds = timeout - (time.perf_counter() - started)
+                    await recording.store(request, fields, content, result.brightness, seconds)
+                recording.offer_to_shadow(request, model, fields, content, classifier, result)
         except Exception as error:
             fields = problem_for(error, request_id) | {"filename": upload.filename}
         return orjson.dumps(fields, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
 
     return NdjsonResponse(run_in_order(uploads, classify_line))
-
-
-def _offer_to_shadow(
-    request: Request,
-    model: str | None,
-    fields: dict[str, Any],
-    content: bytes,
-    classifier: AnyClassifier,
-    result: ClassificationResult,
-) -> None:
-    """Let the shadow of the requested model classify a stored image, after the response."""
-    shadows: Shadows | None = request.state.shadows
-    if shadows is not None and model is not None and fields["stored"]:
-        shadows.offer(model, fields["id"], content, classifier, result)
-
-
-async def _store(
-    history: History | None,
-    fields: dict[str, object],
-    content: bytes,
-    brightness: float | None,
-    seconds: float,
-) -> None:
-    """Store the classification, if there is a history, and set its field `stored`.
-
-    `brightness` is that of the image, in [0, 1]; `seconds` remain until the deadline.
-    """
-    if history is not None:
-        fields["stored"] = await history.add(fields, content, seconds, brightness=brightness)

@@ -44,10 +44,10 @@ _COUNTER = "num_batches_tracked"  # which torch before 0.4.1 did not save
 def read_state_dict(path: Path, expected: Collection[str] = ()) -> dict[str, Tensor]:
     """Read tensors by name from a `.safetensors` file or torch's format, without unpickling.
 
-    Supports state dicts nested under one of NESTED_KEYS, and names that begin with `module.`
-    (DataParallel) or `_orig_mod.` (`torch.compile`). With the `expected` names, only these are
-    returned if all exist after a prefix such as Lightning's `model.`; see `select_tensors`. Raise
-    ArtifactError for other files.
+    Supports state dicts nested under one of NESTED_KEYS or as the only one, and names that begin
+    with `module.` (DataParallel) or `_orig_mod.` (`torch.compile`). With the `expected` names, only
+    these are returned if all exist after a prefix such as Lightning's `model.`; see
+    `select_tensors`. Raise ArtifactError for other files.
     """
     content: object
     try:
@@ -63,6 +63,12 @@ def read_state_dict(path: Path, expected: Collection[str] = ()) -> dict[str, Ten
         ) from error
     tensors = _find_state_dict(content)
     if tensors is None:
+        several = _list_state_dicts(content)
+        if len(several) > 1:
+            raise ArtifactError(
+                f"{path} contains several state dicts, {', '.join(map(repr, several[:5]))}; save "
+                "only that of the classifier"
+            )
         raise ArtifactError(f"{path} contains no state dict; save model.state_dict()")
     named = {_unwrap(key): value for key, value in tensors.items()}
     return select_tensors(named, expected)
@@ -75,7 +81,34 @@ def _find_state_dict(content: object) -> dict[str, Tensor] | None:
     if content and all(isinstance(value, Tensor) for value in content.values()):
         return content if all(isinstance(key, str) for key in content) else None
     nested = (_find_state_dict(content.get(key)) for key in NESTED_KEYS)
-    return next((tensors for tensors in nested if tensors), None)
+    if found := next((tensors for tensors in nested if tensors), None):
+        return found
+    others: list[dict[str, Tensor]] = [v for v in content.values() if _is_state_dict(v)]
+    if len(others) == 1:
+        return others[0]
+    # A state dict may have other values beside the tensors, such as the number of the epoch.
+    return None if others else _select_weights(content)
+
+
+def _list_state_dicts(content: object) -> list[object]:
+    """Return the keys of the state dicts in the content of a checkpoint."""
+    items = content.items() if isinstance(content, dict) else ()
+    return [key for key, value in items if _is_state_dict(value)]
+
+
+def _is_state_dict(value: object) -> bool:
+    return isinstance(value, dict) and len(_select_weights(value) or ()) == len(value) > 0
+
+
+def _select_weights(content: object) -> dict[str, Tensor] | None:
+    """Return the tensors of a dictionary whose names are those of weights; None if it has none."""
+    if not isinstance(content, dict):
+        return None
+    return {
+        name: value
+        for name, value in content.items()
+        if isinstance(name, str) and "." in name and isinstance(value, Tensor)
+    } or None
 
 
 def _unwrap(name: str) -> str:

@@ -62,7 +62,7 @@ def page() -> None:
                 "Each folder is named after a label of the model, its WordNet ID (such as "
                 "`n02123045`) or its index. File names do not matter. "
                 "For a model whose images have several labels, join them with a semicolon, as in "
-                "`cat;dog`, and name the folder of images without a label `none_of_these`. "
+                "`cat;dog`, and name the folder of images without a label `no_labels`. "
                 "When you upload a folder, select the one that contains the class folders. "
                 "If a dataset is too large to upload, evaluate it on the command line: "
                 "`.venv/bin/python -m evaluation digits --url http://localhost:8000 "

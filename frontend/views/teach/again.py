@@ -23,7 +23,7 @@ from frontend.views.teach.teaching_job import BUSY_MESSAGE, progress_text
 
 JOB: Final = "again"
 SIGNIFICANCE: Final = 0.05
-FEW: Final = 10  # images that say little
+FEW: Final = 10  # images below which a comparison is called uncertain
 _ERROR = "teach again error"
 
 
@@ -153,11 +153,11 @@ def summarize(comparison: VersionComparison, old: int, new: int) -> str:
     first, second = comparison.only_old, comparison.only_new
     text = describe_test(f"version {old}", first, f"version {new}", second, mcnemar(first, second))
     if comparison.images < FEW:
-        text += f" {FEW} or more held-out images say more: check more answers."
+        text += f" A comparison on fewer than {FEW} images is uncertain: check more answers."
     if comparison.wrong == comparison.images:
         text += (
-            " The answer to all these images was wrong, so that nothing is known about images "
-            "that are answered rightly. Confirm right answers, too."
+            " The answer to all these images was wrong. Confirm right answers, too: otherwise it "
+            "stays unknown whether the new version gives them."
         )
     return text
 

@@ -19,10 +19,11 @@ from backend.api.compat.grpc_messages import MAX_VALUES
 from backend.api.compat.grpc_methods import HEALTH_SERVICE, SERVICE
 from tests.api.compat.oip import gray_rows, length_prefixed
 from tests.conftest import free_port
-from tests.fake_models import GRAY, GrayRuntime, gray, serve, write_model
+from tests.fake_models import GRAY, GrayRuntime, gray, serve, wait_until_ready, write_model
 
 Tensor = pb.ModelInferRequest.InferInputTensor
 Output = pb.ModelInferRequest.InferRequestedOutputTensor
+WAIT = 30  # s
 KEY = f"page={hashlib.sha256(b'secret').hexdigest()};scopes=classify;requests=2"
 
 
@@ -66,8 +67,7 @@ def served(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[GrpcClien
     runtime, port = GrayRuntime(), free_port()
     settings = {"max_bytes": 100_000, "grpc_port": port} | getattr(request, "param", {})
     with serve(tmp_path / "models", runtime, **settings) as http:
-        while http.get("/ready").status_code != 200:
-            time.sleep(0.01)
+        wait_until_ready(http)
         client = GrpcClient(port, http, runtime)
         try:
             yield client
@@ -182,6 +182,14 @@ def test_tensors_and_images_are_classified_as_over_http(served: GrpcClient) -> N
     assert large[0] == grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_call_has_one_message(served: GrpcClient, count: int) -> None:
+    send = served.channel.stream_unary(f"/{SERVICE}/ModelInfer")
+    code, text = error(send, iter([b""] * count), timeout=20)
+    assert code == grpc.StatusCode.INVALID_ARGUMENT
+    assert "message" in text
+
+
 def test_deadline_of_the_call_is_that_of_the_request(served: GrpcClient) -> None:
     served.runtime.hold()
     code, _ = error(served.infer, rows(1), raw=(gray_rows(1).tobytes(),), timeout=0.3)
@@ -212,13 +220,16 @@ def test_accepted_call_finishes_while_the_service_drains(served: GrpcClient) -> 
     body = {"raw": (gray_rows(1).tobytes(),)}
     thread = threading.Thread(target=lambda: answers.append(served.infer(rows(1), **body)))
     thread.start()
+    end = time.monotonic() + WAIT
     while not served.runtime.batches:
+        assert time.monotonic() < end
         time.sleep(0.01)
     served.http.app.state.drain_state.start()  # type: ignore[attr-defined]
     while True:  # the server takes a moment to notice
         code, _ = error(served.infer, rows(1), **body, timeout=1)
         if code == grpc.StatusCode.UNAVAILABLE:
             break
+        assert time.monotonic() < end
     served.runtime.release()
     thread.join(10)
     assert answers[0].model_name == "gray"

@@ -145,9 +145,12 @@ def test_hostile_body_is_refused_before_the_sdk_parses_it(
 
 @pytest.mark.parametrize("content", [b"[]", b"null", b"1", b'{"jsonrpc":"2.0"}', b'"text"'])
 def test_json_that_is_no_message_is_a_client_error(client: TestClient, content: bytes) -> None:
-    response = post(client, content)
-    assert response.status_code == 400
-    assert response.json()["error"]["code"] < 0
+    assert "JSON-RPC 2.0" in refusal(post(client, content), 400, "malformed_request")
+
+
+def test_other_media_types_are_refused(client: TestClient) -> None:
+    response = post(client, call(IMAGE), **{"Content-Type": "text/plain"})
+    assert "application/json" in refusal(response, 415, "unsupported_media_type")
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])

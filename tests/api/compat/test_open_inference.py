@@ -25,6 +25,7 @@ from tests.api.compat.oip import (
     tensor,
 )
 from tests.api.routes.test_auto import KNOWN, load
+from tests.api.routes.test_history import wait_until_open
 from tests.fake_models import (
     CALIBRATION,
     GRAY,
@@ -413,8 +414,7 @@ def test_images_are_stored_in_the_history_unless_the_client_says_no(tmp_path: Pa
     write_model(tmp_path / "models", "gray", preprocess=GRAY)
     settings: dict[str, Any] = {"history": True, "history_open": True}
     with serve(tmp_path / "models", GrayRuntime(), **settings) as client:
-        while client.get("/history").status_code == 503:
-            pass
+        wait_until_open(client)
         infer(client, "gray", base64_images(1, 2))
         infer(client, "gray", base64_images(3), parameters={"store": False})
         items = client.get("/history").json()["answers"]

@@ -20,6 +20,7 @@ from backend.inference.models import artifact
 from backend.inference.runtimes.fake_runtime import FakeRuntime
 from backend.inference.types import Floats
 from tests.api.problems import problem
+from tests.api.routes.test_history import wait_until_open
 from tests.fake_models import GRAY, LOCALHOST, serve, settings_for, write_model
 from tests.images import encoded, seven
 
@@ -396,3 +397,17 @@ def test_drawing_may_be_a_file(client: TestClient, field: str) -> None:
     assert client.post("/predict_nn/", files={field: ("a.png", SEVEN)}).json() == expected
     text = client.post("/predict_nn/", files={field: ("a.txt", DRAWING.encode())})
     assert text.json() == expected
+
+
+def test_store_false_keeps_images_out_of_the_history(models_dir: Path) -> None:
+    runtime = FakeRuntime(10, winner=brightness)
+    with serve(models_dir, runtime, history=True, history_open=True) as client:
+        wait_until_open(client)
+        requests: list[dict[str, Any]] = [
+            {"json": {"instances": [{"b64": encoded_gray(9)}]}},
+            {"files": {"image": SEVEN}},
+        ]
+        for stored, query in ((0, {"store": "false"}), (2, {})):
+            for request in requests:
+                assert client.post("/predict", params=query, **request).status_code == 200
+            assert len(client.get("/history").json()["answers"]) == stored

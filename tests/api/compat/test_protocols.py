@@ -2,16 +2,21 @@
 
 import base64
 import json
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from httpx2 import Response
 from starlette.testclient import TestClient
 
+from backend.api.compat.calls import serialize
+from backend.api.compat.inference_outputs import Answer
+from backend.inference.types import ClassificationResult, Timings
 from backend.keys import hash_key
+from tests.api.routes.test_history import wait_until_open
 from tests.fake_models import GRAY, GrayRuntime, gray, serve, wait_until_ready, write_model
 
 HEALTH, PREDICT = "/aip/health", "/aip/predict"
@@ -120,6 +125,23 @@ def test_valid_body_is_classified(client: TestClient, path: str, body: dict[str,
     assert client.post(path, json=body).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/v2/health/live", "/v2/health/ready", "/ping", HEALTH])
+def test_probe_may_send_head(client: TestClient, path: str) -> None:
+    wait_until_ready(client)
+    assert client.head(path).status_code == 200
+
+
+@pytest.mark.anyio
+async def test_response_with_many_labels_is_made_in_a_thread() -> None:
+    labels = tuple(map(str, range(1_000)))
+    scores = np.zeros(len(labels), np.float32)
+    result = ClassificationResult(labels, scores, np.arange(len(labels)), Timings(0, 0, 0))
+    manifest: Any = None
+    answers = [Answer(result, manifest)] * 20
+    assert await serialize(answers[:1], threading.get_ident) == threading.get_ident()
+    assert await serialize(answers, threading.get_ident) != threading.get_ident()
+
+
 @pytest.mark.parametrize("path", MODEL_PATHS)
 def test_unknown_model_is_not_found(client: TestClient, path: str) -> None:
     status, message = error_of(client.post(path.replace("gray", "cats"), content=b"x"))
@@ -178,8 +200,7 @@ def test_classifications_are_stored_unless_the_client_says_no(tmp_path: Path) ->
     with serve(
         tmp_path, GrayRuntime(), history=True, history_open=True, aip_predict_route=PREDICT
     ) as client:
-        while client.get("/history").status_code != 200:
-            time.sleep(0.01)
+        wait_until_open(client)
         for path, body in JSON_ROUTES.values():
             client.post(path, json=body)
             client.post(path, json=body, params={"store": "false"})

@@ -84,7 +84,7 @@ def test_uncalibrated_model_returns_null_for_coverage(
 
 def test_models_include_calibration(client: TestClient) -> None:
     client.post("/classify", **FORM)  # waits until the model is ready
-    expected = CALIBRATION | {"ood_method": "energy"}
+    expected = CALIBRATION | {"ood_method": "energy", "scaling": None, "thresholds": None}
     assert client.get("/models/fake").json()["calibration"] == expected
     (model,) = client.get("/models").json()["models"]
     assert model["calibration"] == expected

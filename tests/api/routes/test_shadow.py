@@ -1,5 +1,6 @@
 """A shadow classifies a share of the images of its model, and is not returned."""
 
+import base64
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,6 +132,15 @@ def test_shadow_is_compared_and_never_returned(client: TestClient) -> None:
     assert body["confidence"]["shadow"] != body["confidence"]["active"]
     assert min(body["milliseconds"].values()) > 0
     assert {each["model"]["version"] for each in client.get("/history").json()["answers"]} == {"1"}
+
+
+def test_images_of_other_protocols_are_compared(client: TestClient) -> None:
+    start(client)
+    image = {"b64": base64.b64encode(YELLOW).decode()}
+    for query in ("", "?store=false"):
+        path = f"/v1/models/colors:predict{query}"
+        assert client.post(path, json={"instances": [image, image]}).status_code == 200
+    assert compared(client, 2)["agreement"]["value"] == 0
 
 
 def test_feedback_tells_which_version_is_right(client: TestClient) -> None:

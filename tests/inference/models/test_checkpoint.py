@@ -52,6 +52,25 @@ def test_state_dicts_of_common_training_programs_are_read(
     assert have_same_tensors(read_state_dict(tmp_path / "last.pt", plain), plain)
 
 
+def test_only_nested_state_dict_is_read_under_any_key(
+    plain: dict[str, Tensor], tmp_path: Path
+) -> None:
+    optimizer = {"state": {0: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(3)}}}
+    path = tmp_path / "last.pt"
+    torch.save({"epoch": 3, "student": plain, "optimizer": optimizer}, path)
+    assert have_same_tensors(read_state_dict(path, plain), plain)
+    torch.save({"student": plain, "teacher": plain}, path)
+    with pytest.raises(ArtifactError, match="contains several state dicts"):
+        read_state_dict(path, plain)
+
+
+def test_other_values_beside_the_tensors_are_skipped(
+    plain: dict[str, Tensor], tmp_path: Path
+) -> None:
+    torch.save({**plain, "epoch": 3, "loss": torch.tensor(0.1)}, tmp_path / "last.pt")
+    assert have_same_tensors(read_state_dict(tmp_path / "last.pt", plain), plain)
+
+
 def test_averaged_weights_precede_the_others(plain: dict[str, Tensor], tmp_path: Path) -> None:
     averaged = {"n_averaged": torch.tensor(3)} | {f"module.{k}": v for k, v in plain.items()}
     others = {name: torch.zeros_like(tensor) for name, tensor in plain.items()}
@@ -136,7 +155,8 @@ def test_checkpoint_that_does_not_fit_or_is_not_finite_raises_artifact_error(
 def test_architecture_that_does_not_classify_digits_raises_artifact_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for network in (torch.nn.Linear(3, 3), torch.nn.Flatten()):
+    flat = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(784, 3))
+    for network in (torch.nn.Linear(3, 3), flat):
         monkeypatch.setattr(networks, "build", lambda _, network=network: network)
         torch.save(network.state_dict(), tmp_path / "a.pt")
         with pytest.raises(ArtifactError, match="does not classify digits"):

@@ -41,7 +41,11 @@ def test_suggested_head_fits_the_checkpoint() -> None:
     trained = Small(HEAD)
     suggestion = suggest(Small(), trained.state_dict())
     assert suggestion == "linear 5, batchnorm, relu, dropout, linear"
-    assert suggest(Small(), Small().state_dict()) is None
+    fitting = Small().state_dict()
+    assert suggest(Small(), fitting) is None
+    teacher = {f"teacher.{name}": tensor for name, tensor in Small(HEAD).state_dict().items()}
+    student = {f"student.{name}": tensor for name, tensor in fitting.items()}
+    assert suggest(Small(), teacher | student) is None
 
 
 def test_head_of_another_size_is_described() -> None:
@@ -70,12 +74,14 @@ def test_head_that_does_not_match_is_refused(head: str, message: str) -> None:
 
 def test_head_inside_a_sequential_classifier_is_found() -> None:
     trained = networks.build("torchvision/alexnet", 2)
-    trained.classifier[6] = nn.Sequential(nn.Linear(4096, 8), nn.ReLU(), nn.Linear(8, 2))  # type: ignore[operator]
+    head = nn.Sequential(nn.Linear(4096, 8), nn.ReLU(), nn.Linear(8, 2))
+    trained.set_submodule("classifier.6", head)
     network = networks.build("torchvision/alexnet", 2)
     tensors = trained.state_dict()
     assert set(replace_head(network, "linear, relu, linear", tensors)) == set(tensors)
 
 
-def test_softmax_at_the_end_returns_probabilities() -> None:
+def test_softmax_or_sigmoid_at_the_end_returns_probabilities() -> None:
     assert is_probability(nn.Sequential(nn.Linear(2, 2), nn.Softmax(1)))
+    assert is_probability(nn.Sequential(nn.Linear(2, 2), nn.Sigmoid()))
     assert not is_probability(nn.Sequential(nn.Linear(2, 2)))

@@ -20,6 +20,7 @@ ANIMALS = ("cat", "dog", "owl")
         "2: owl\n0: cat\n1: dog\n",
         "0,cat\n1,dog\n2,owl",
         "1\tcat\n2\tdog\n3\towl",
+        "dog,1\ncat,0\nowl,2",
         "n00000001 cat\nn00000002 dog\nn00000003 owl",
         '["cat", "dog", "owl"]',
         '{"0": "cat", "2": "owl", "1": "dog"}',

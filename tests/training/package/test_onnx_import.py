@@ -7,12 +7,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from training.package.onnx_import import (
-    OnnxImportError,
-    detect_output_kind,
-    read_graph,
-    run_graph,
-)
+from training.package.onnx_files import OnnxImportError
+from training.package.onnx_import import detect_output_kind, read_graph, run_graph
 
 
 def write_graph(

@@ -1,10 +1,11 @@
 """Graphs that scale their pixels themselves are detected."""
 
+import numpy as np
 import pytest
 from onnx import helper
 
 from tests.training.package.onnx_graphs import constant, make_model, mean_of_channels, value
-from training.package.onnx_scaling import detect_feature_range, detect_range
+from training.package.onnx_scaling import detect_feature_range, detect_range, has_small_weights
 
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
@@ -59,3 +60,11 @@ def test_thresholds_of_trees_tell_the_range(thresholds: list[float], expected: i
     )
     model = make_model([node], [value("x", ["n", 64])], [value("p", ["n", 2])])
     assert detect_feature_range(model.graph) == expected
+
+
+@pytest.mark.parametrize(("largest", "expected"), [(0.5, False), (0.5 / 255, True)])
+def test_scale_that_is_merged_into_the_weights_is_found(largest: float, expected: bool) -> None:
+    weights = constant("w", np.full((4, 3, 3, 3), largest))
+    node = helper.make_node("Conv", ["x", "w"], ["y"])
+    model = mean_of_channels([node], constants=[weights], last="y")
+    assert has_small_weights(model.graph) == expected

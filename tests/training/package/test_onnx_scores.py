@@ -8,7 +8,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from tests.training.package.onnx_graphs import SIDE, constant, make_model, value
 from training.package.onnx_files import OnnxImportError
-from training.package.onnx_import import describe_graph
+from training.package.onnx_import import describe_graph, run_graph
 from training.package.onnx_scores import keep_scores, read_class_labels
 
 INPUT = (3, SIDE, SIDE)
@@ -60,11 +60,33 @@ def test_two_heads_require_the_name_of_the_output() -> None:
         keep_scores(model_of(outputs), INPUT, "colour")
 
 
+def test_one_output_for_each_class_is_refused_with_what_to_do() -> None:
+    nodes = [
+        helper.make_node("Slice", ["logits", f"{n}", f"{n + 1}", "axes"], [f"i{n}"]) for n in (0, 1)
+    ]
+    model = model_of({"i0": ["n", 1], "i1": ["n", 1]}, nodes)
+    numbers = [constant(f"{n}", [n], np.int64) for n in range(3)]
+    model.graph.initializer.extend([*numbers, constant("axes", [1], np.int64)])
+    with pytest.raises(OnnxImportError, match=r"zipmap"):
+        keep_scores(model, INPUT, None)
+
+
 @pytest.mark.parametrize("declared", [["n", 3, SIDE, SIDE], ["n", "c", "h", "w"]])
 def test_output_for_each_pixel_is_no_classification(declared: list[Any]) -> None:
     relu = helper.make_node("Relu", ["x"], ["mask"])
     with pytest.raises(OnnxImportError, match=r"mask \(3, 32, 32\)"):
         keep_scores(model_of({"mask": declared}, [relu]), INPUT, None)
+
+
+def test_quantized_scores_are_read_before_their_quantization() -> None:
+    node = helper.make_node("QuantizeLinear", ["probabilities", "scale", "zero"], ["q"])
+    model = model_of({}, [node])
+    model.graph.output.append(value("q", ["n", 5], TensorProto.UINT8))
+    model.graph.initializer.extend([constant("scale", 1 / 256), constant("zero", 0, np.uint8)])
+    graph = describe_graph(model)
+    scores = run_graph(graph, np.ones((1, *INPUT), dtype=np.float32))
+    assert scores.sum() == pytest.approx(1, abs=1e-6)
+    assert len(np.unique(scores * 256 % 1)) > 1  # not rounded
 
 
 def test_labels_of_zipmap_are_kept() -> None:

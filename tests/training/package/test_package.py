@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 from torch import nn
 
 from backend.inference import runtimes
@@ -21,6 +20,7 @@ from backend.inference.models.artifact import Artifact
 from backend.inference.preprocessing.model_input import preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.types import Floats
+from training.package import __main__ as command
 from training.package.__main__ import main
 from training.package.model_spec import architecture_spec
 
@@ -55,7 +55,7 @@ def check_parity(model: Artifact, batch: Floats) -> None:
 def test_checkpoint_of_pytorch_example_is_packaged(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run("net", "--architecture", "mnist-net", "--checkpoint", checkpoint, "--out", tmp_path)
+    run("net", checkpoint, "--architecture", "mnist-net", "--out", tmp_path)
     report = capsys.readouterr().out
     assert "MB, 10 classes" in report
     assert "onnx: " in report
@@ -63,6 +63,11 @@ def test_checkpoint_of_pytorch_example_is_packaged(
     assert "differ by at most" in report
     model = artifact.read(tmp_path / "net")
     assert model.manifest.labels == tuple("0123456789")
+    assert re.search(r"^preprocess +digit in 28x28.* architecture mnist-net$", report, re.M)
+    assert re.search(r"^labels +10: 0, 1, 2, … +assumed: the numbers of the outputs$", report, re.M)
+    assert "to change it, pass --labels FILE" in report
+    assert re.search(r"^task +single-label +architecture mnist-net$", report, re.M)
+    assert model.manifest.provenance["labels"] == "assumed: the numbers of the outputs"
     assert model.manifest.preprocess.kind == "digit"
     assert model.manifest.metrics["onnx_parity"] <= 1e-4
     network = networks.build("mnist-net").eval()
@@ -76,14 +81,14 @@ def test_checkpoint_of_pytorch_example_is_packaged(
 
 def test_torchvision_checkpoint_with_custom_labels_is_packaged(tmp_path: Path) -> None:
     labels = tmp_path / "labels.json"
-    labels.write_text(json.dumps(["cat", "dog", "crane", "crane"]))
+    labels.write_text(json.dumps(["cat", "dog", "crane", "owl"]))
     path = tmp_path / "own.pth"
     network = networks.build("torchvision/squeezenet1_0", 4)
     torch.save({"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}, path)
     run("own", "--architecture", "torchvision/squeezenet1_0", "--checkpoint", path,
         "--labels", labels, "--out", tmp_path)  # fmt: skip
     model = artifact.read(tmp_path / "own")
-    assert model.manifest.labels == ("cat", "dog", "crane", "crane")
+    assert model.manifest.labels == ("cat", "dog", "crane", "owl")
     assert model.manifest.preprocess.input_shape == (3, 224, 224)
     check_parity(model, np.random.default_rng(0).normal(0, 1, (2, 3, 224, 224)).astype(np.float32))
 
@@ -113,19 +118,6 @@ def test_transformed_input_is_part_of_the_preprocessing(name: str) -> None:
         expected = network(published(image)[None])
         outputs = ours(torch.from_numpy(preprocess(image, spec))[None])
     torch.testing.assert_close(outputs, expected, rtol=1e-3, atol=1e-3)
-
-
-def test_published_densenet_checkpoint_with_old_names_is_packaged(tmp_path: Path) -> None:
-    tensors = networks.build("torchvision/densenet121", 3).state_dict()
-    old = {
-        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name): tensor
-        for name, tensor in tensors.items()
-        if not name.endswith("num_batches_tracked")
-    }
-    torch.save(old, tmp_path / "densenet121.pth")
-    run("dense", "--architecture", "torchvision/densenet121", "--checkpoint",
-        tmp_path / "densenet121.pth", "--out", tmp_path)  # fmt: skip
-    assert artifact.read(tmp_path / "dense").manifest.labels == ("0", "1", "2")
 
 
 def test_checkpoint_gets_the_preprocessing_of_its_architecture() -> None:
@@ -291,6 +283,24 @@ def test_weights_that_do_not_match_are_rejected(
     assert not (tmp_path / "net").exists()
 
 
+def test_unexpected_error_is_reported_in_one_line(
+    checkpoint: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("secret")
+
+    monkeypatch.setattr(command, "package", fail)
+    arguments = ("net", checkpoint, "--architecture", "mnist-net", "--out", tmp_path)
+    message = run_and_fail(*arguments, capsys=capsys)
+    assert "KeyError while packaging" in message
+    assert "secret" not in message
+    with pytest.raises(KeyError):
+        run(*arguments, "--traceback")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -300,7 +310,16 @@ def test_weights_that_do_not_match_are_rejected(
         ),
         (["Bad Name", "--onnx", "absent.onnx"], "NAME may contain"),
         (["net", "--onnx", "absent.onnx"], "file not found: absent.onnx"),
-        (["net", "--checkpoint", "absent.pt"], "require --architecture"),
+        (["net", "absent.pt"], "file not found: absent.pt"),
+        (["net", "a.pt", "--onnx", "b.onnx"], "SOURCE excludes --checkpoint"),
+        (["net", "--onnx", "b.onnx", "--architecture", "mnist-net"], "excludes --architecture"),
+        (["net", "--quantize", "--expect", "a.png=cat"], "require SOURCE"),
+        (["net", "--quantize", "--labels", "a.txt"], "require SOURCE"),
+        (["net", "--onnx", "b.onnx", "--head", "linear"], "excludes --architecture and --head"),
+        (
+            ["net", "--pretrained", "--architecture", "torchvision/vgg11", "--head", "linear"],
+            "--head is for checkpoints",
+        ),
         (["net", "--architecture", "mnist-net", "--pretrained"], "torchvision/"),
         (["net", "--architecture", "torchvision/resnet9000", "--pretrained"], "resnet9000"),
         (["net"], "required"),
@@ -327,15 +346,6 @@ def test_invalid_onnx_file_is_rejected(tmp_path: Path, capsys: pytest.CaptureFix
     path = tmp_path / "no.onnx"
     path.write_bytes(b"hello")
     assert "not a valid ONNX file" in run_and_fail("n", "--onnx", path, capsys=capsys)
-
-
-def test_classes_of_safetensors_file_are_counted_in_any_order(tmp_path: Path) -> None:
-    path = tmp_path / "own.safetensors"
-    network = networks.build("torchvision/squeezenet1_0", 4)
-    save_file(dict(sorted(network.state_dict().items())), path)
-    run("own", "--architecture", "torchvision/squeezenet1_0", "--checkpoint", path,
-        "--out", tmp_path)  # fmt: skip
-    assert artifact.read(tmp_path / "own").manifest.labels == ("0", "1", "2", "3")
 
 
 def test_packaging_again_keeps_the_predecessor_and_counts_the_version_up(

@@ -1,5 +1,6 @@
 """Networks with a sigmoid are packaged as binary or multi-label, or refused, never softmaxed."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from backend.inference import runtimes
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Manifest
 from calibration.sigmoid import ProbabilityMap, sigmoid
-from tests.sigmoid_models import SIDE, SPEC, write_graph, write_model
+from tests.sigmoid_models import SIDE, SPEC, color, write_graph, write_model
 from training.package.__main__ import main
+from training.package.imported import ASSUMED
 
 
 @pytest.fixture
@@ -102,7 +104,7 @@ def test_multi_label_graph_gets_kind_of_outputs(
     network = runtimes.load(artifact.read(tmp_path / "colors"))
     batch = np.full((1, 3, SIDE, SIDE), 0.75, np.float32)
     shares = ProbabilityMap("multi-label", manifest.output, manifest.calibration)(network(batch))
-    np.testing.assert_allclose(shares, np.full((1, 3), sigmoid(np.float32(2))), atol=1e-6)
+    np.testing.assert_allclose(shares, sigmoid(np.full((1, 3), 2, np.float32)), atol=1e-6)
 
 
 def test_wrong_kind_of_outputs_is_refused(tmp_path: Path, package: Any) -> None:
@@ -122,7 +124,8 @@ def test_single_label_task_of_sigmoids_divides_by_their_sum(tmp_path: Path, pack
 def test_linear_outputs_are_single_label(tmp_path: Path, package: Any) -> None:
     manifest = package(write_graph(tmp_path / "g.onnx"))
     assert (manifest.task, manifest.output) == ("single-label", "logits")
-    assert '"task"' not in (tmp_path / "colors" / "manifest.json").read_text()
+    assert manifest.provenance["task"].startswith(ASSUMED)
+    assert "task" not in json.loads((tmp_path / "colors" / "manifest.json").read_text())
 
 
 def test_threshold_requires_multi_label_task(tmp_path: Path, package: Any) -> None:
@@ -131,7 +134,22 @@ def test_threshold_requires_multi_label_task(tmp_path: Path, package: Any) -> No
     )
 
 
-def test_multi_label_model_is_quantized(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_multi_label_model_is_quantized(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("backend.inference.probes.COUNT", 8)
     write_model(tmp_path)
     main(["colors", "--quantize", "--out", str(tmp_path)])
     assert "the same label for" in capsys.readouterr().out
+
+
+def test_expected_label_of_multi_label_model_must_reach_its_threshold(
+    tmp_path: Path, package: Any
+) -> None:
+    graph = write_graph(tmp_path / "g.onnx")
+    (tmp_path / "a.png").write_bytes(color(1, 0, 0.8))
+    task = ("--task", "multi-label", "--labels", str(tmp_path / "colors.txt"))
+    (tmp_path / "colors.txt").write_text("red\ngreen\nblue\n")
+    package(graph, *task, "--expect", f"{tmp_path / 'a.png'}=blue")
+    message = refusal(package, graph, *task, "--expect", f"{tmp_path / 'a.png'}=green")
+    assert "less than its threshold" in message

@@ -33,9 +33,9 @@ def make_model(folder: Path, spec: PhotoPreprocess, labels: tuple[str, ...] = LA
             [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3])],
             [
                 # Values of 0 to 1 are below the offset: the scores of all labels are equal then.
-                numpy_helper.from_array(np.float32(60), "offset"),
-                numpy_helper.from_array(np.float32(0), "low"),
-                numpy_helper.from_array(np.float32(9), "high"),
+                numpy_helper.from_array(np.array(60, np.float32), "offset"),
+                numpy_helper.from_array(np.array(0, np.float32), "low"),
+                numpy_helper.from_array(np.array(9, np.float32), "high"),
             ],
         ),
         opset_imports=[helper.make_opsetid("", 17)],

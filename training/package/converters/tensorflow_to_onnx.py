@@ -135,10 +135,30 @@ def load_tfjs(folder: Path) -> tuple[Any, list[list[str]]]:
     return model, layers
 
 
+def write_graph(function: Any, signature: list[Any], target: Path) -> None:
+    """Write the ONNX graph of a function.
+
+    Constants that the function captured, such as those of Normalization, are inputs of tf2onnx's
+    graph. They become constants again.
+    """
+    import onnx
+    import tensorflow as tf
+    import tf2onnx
+
+    model, _ = tf2onnx.convert.from_function(function, input_signature=signature, opset=OPSET)
+    captures = function.get_concrete_function(*signature).graph.captures
+    constants = {inner.name: outer for outer, inner in captures if outer.dtype != tf.resource}
+    graph = model.graph
+    for value in [value for value in graph.input if value.name in constants]:
+        values = constants[value.name].numpy()
+        graph.initializer.append(onnx.numpy_helper.from_array(values, value.name))
+        graph.input.remove(value)
+    onnx.save(model, target)
+
+
 def convert_keras(model: Any, target: Path) -> None:
     """Write the ONNX graph of a Keras model with one input."""
     import tensorflow as tf
-    import tf2onnx
 
     if len(model.inputs) != 1:
         raise RefusedError(f"it has {len(model.inputs)} inputs; a classifier has one")
@@ -146,15 +166,12 @@ def convert_keras(model: Any, target: Path) -> None:
     shape = [None, *tuple(first.shape)[1:]]
     signature = [tf.TensorSpec(shape, tf.as_dtype(first.dtype), name="input")]
     function = tf.function(lambda batch: model(batch, training=False), input_signature=signature)
-    tf2onnx.convert.from_function(
-        function, input_signature=signature, opset=OPSET, output_path=str(target)
-    )
+    write_graph(function, signature, target)
 
 
 def convert_saved_model(folder: Path, target: Path) -> dict[str, Any]:
     """Write the ONNX graph of the signature serving_default, or of the first one."""
     import tensorflow as tf
-    import tf2onnx
 
     content = (folder / "saved_model.pb").read_bytes()
     from tensorflow.core.protobuf import saved_model_pb2
@@ -192,10 +209,49 @@ def convert_saved_model(folder: Path, target: Path) -> dict[str, Any]:
         return function(**{argument.name: batch})
 
     traced = tf.function(call, input_signature=signature)
-    tf2onnx.convert.from_function(
-        traced, input_signature=signature, opset=OPSET, output_path=str(target)
-    )
+    write_graph(traced, signature, target)
     return {"dtype": argument.dtype.name}
+
+
+def read_normalization(content: bytes) -> tuple[list[float], list[float]] | None:
+    """Return mean and std of pixels of 0 to 255 in the metadata of a TensorFlow Lite model.
+
+    Source: metadata_schema.fbs of https://github.com/tensorflow/tflite-support; the numbers are
+    those of the fields there.
+    """
+    from flatbuffers import number_types
+    from flatbuffers.table import Table
+    from tensorflow.lite.python import schema_py_generated
+
+    def first(table: Any, field: int) -> Any:
+        offset = table.Offset(4 + 2 * field)
+        if not offset or not table.VectorLen(offset):
+            return None
+        return Table(table.Bytes, table.Indirect(table.Vector(offset)))
+
+    def floats(table: Any, field: int) -> list[float]:
+        offset = table.Offset(4 + 2 * field)
+        start = table.Vector(offset)
+        count = table.VectorLen(offset)
+        return [table.Get(number_types.Float32Flags, start + 4 * n) for n in range(count)]
+
+    model = schema_py_generated.Model.GetRootAs(content, 0)
+    entries = [model.Metadata(number) for number in range(model.MetadataLength())]
+    found = next((each for each in entries if each.Name() == b"TFLITE_METADATA"), None)
+    if found is None:
+        return None
+    data = bytearray(model.Buffers(found.Buffer()).DataAsNumpy().tobytes())
+    table = Table(data, int.from_bytes(data[:4], "little"))
+    for field in (3, 2):  # subgraph_metadata, input_tensor_metadata
+        table = table and first(table, field)
+    offset = table.Offset(4 + 2 * 4) if table else 0  # process_units
+    for number in range(table.VectorLen(offset) if offset else 0):
+        unit = Table(data, table.Indirect(table.Vector(offset) + 4 * number))
+        if unit.Offset(4) and unit.Get(number_types.Uint8Flags, unit.Pos + unit.Offset(4)) == 1:
+            options = Table(data, 0)
+            unit.Union(options, unit.Offset(6))
+            return floats(options, 0), floats(options, 1)
+    return None
 
 
 def convert_tflite(path: Path, target: Path) -> dict[str, Any]:
@@ -213,6 +269,7 @@ def convert_tflite(path: Path, target: Path) -> dict[str, Any]:
         "shape": [int(each) for each in inputs[0]["shape"]],
         "scale": float(scale),
         "zero": int(zero),
+        "normalization": read_normalization(path.read_bytes()),
     }
     options = ["--tflite", str(path), "--output", str(target), "--opset", str(OPSET)]
     # Quantized values become float ones; the operators of the exact arithmetic differ by framework.

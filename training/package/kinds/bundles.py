@@ -2,8 +2,10 @@
 
 import re
 import shutil
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Final
@@ -18,6 +20,16 @@ _CONFIGS: Final = ("config.json", "metadata.json")  # that may hold labels
 _PLAIN: Final = re.compile(r"[\w][\w.+ ()-]{0,200}")
 _MAX_BYTES: Final = 8_000_000_000  # of an unpacked zip
 _MAX_DEPTH: Final = 3
+_MAX_LISTED: Final = 5  # files in a message
+_DAMAGED: Final = (
+    BadZipFile,
+    OSError,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    zlib.error,
+    LZMAError,
+)
 
 
 def names(path: Path) -> tuple[str, ...]:
@@ -50,7 +62,7 @@ def opened(path: Path) -> Iterator[Path]:
         try:
             with ZipFile(path) as archive:
                 _unpack(archive, folder, path)
-        except (BadZipFile, OSError, NotImplementedError, RuntimeError, EOFError) as error:
+        except _DAMAGED as error:
             raise PackageError(f"{path} is damaged or encrypted; create the zip again") from error
         yield folder
 
@@ -59,9 +71,8 @@ def only_file(folder: Path, suffix: str, source: Path) -> Path:
     """Return the one file that ends in `suffix`; raise PackageError if there are several."""
     found = [name for name in names(folder) if name.lower().endswith(suffix)]
     if len(found) != 1:
-        raise PackageError(
-            f"{source} holds several models: {', '.join(found[:5])}; pass one of them"
-        )
+        listed = ", ".join(found[:_MAX_LISTED]) or "none"
+        raise PackageError(f"{source} must hold one file *{suffix}; it holds {listed}; pass one")
     return folder / found[0]
 
 
@@ -89,9 +100,9 @@ def _unpack(archive: ZipFile, folder: Path, source: Path) -> None:
         raise PackageError(f"{source} is larger than {_MAX_BYTES:,} bytes when it is unpacked")
     for entry in entries:
         parts = PurePosixPath(entry.filename).parts
-        if parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts):
+        if parts[:1] == ("__MACOSX",) or any(part.startswith(".") for part in parts):
             continue
-        if not all(_PLAIN.fullmatch(part) for part in parts):
+        if not parts or not all(_PLAIN.fullmatch(part) for part in parts):
             raise PackageError(f"{source} contains the name {entry.filename[:100]!r}; rename it")
         target = folder.joinpath(*parts)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -8,6 +8,7 @@ from training.package.imported import Imported
 from training.package.kinds import (
     huggingface_folder,
     onnx_graph,
+    other_formats,
     sklearn_model,
     tensorflow_model,
     timm_model,
@@ -38,6 +39,7 @@ KINDS: tuple[Kind, ...] = (
     tensorflow_model,
     sklearn_model,
     torch_checkpoint,
+    other_formats,
 )
 
 KNOWN = (
@@ -58,5 +60,19 @@ def read_source(options: argparse.Namespace) -> Imported:
         raise PackageError(f"file not found: {path}")
     for kind in KINDS:
         if kind.matches(path):
+            _require_use(options, kind, path)
             return kind.read(path, options)
     raise PackageError(f"{path} is not a classifier of a known kind; known are {KNOWN}")
+
+
+def _require_use(options: argparse.Namespace, kind: Kind, path: Path) -> None:
+    """Raise PackageError if an option describes the network, but the file does so itself."""
+    unused = ("architecture", "head")
+    if kind is torch_checkpoint:
+        return
+    for name in unused[:1] if kind is timm_model else unused:
+        if getattr(options, name, None):
+            raise PackageError(
+                f"--{name} is for checkpoints, which hold weights only; {path} describes its "
+                "network itself: leave the option out"
+            )

@@ -8,6 +8,7 @@ import argparse
 import logging
 import warnings
 from collections.abc import Iterator
+from importlib import import_module
 from itertools import product
 from pathlib import Path
 from typing import Any, Final
@@ -35,7 +36,9 @@ _TASKS: Final[dict[str, Task]] = {
     "single_label_classification": SINGLE_LABEL,
 }
 _INTERPOLATIONS: Final = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
-_TOLERANCE: Final = 0.02  # mean difference of two ways to resize: 1 level of 255 over a std of 0.2
+_TOLERANCE: Final = (
+    0.002  # mean difference of two ways to resize, of values in [0, 1]: half a level
+)
 _SIZES: Final = ((500, 375), (300, 480), (260, 250))  # images on which the steps are compared
 
 
@@ -106,13 +109,12 @@ def import_transformers() -> Any:
     """Return transformers; raise PackageError if it is not installed."""
     try:
         torchvision_compat.load("models")
-        import transformers
+        return import_module("transformers")
     except ImportError as error:
         raise PackageError(
             "the network is one of transformers, which packaging needs and serving does not: pip "
             "install transformers"
         ) from error
-    return transformers
 
 
 def _load(path: Path) -> nn.Module:
@@ -162,7 +164,7 @@ def _read_spec(path: Path) -> PhotoPreprocess:
         ) from error
     for spec in _candidates(processor, expected[0].shape[-2:]):
         inputs = [prepare_photo(image, spec) for image in images]
-        if all(map(_is_equal, inputs, expected)):
+        if all(_is_equal(*pair, spec) for pair in zip(inputs, expected, strict=True)):
             return spec
     raise PackageError(
         f"{path / PROCESSOR} describes steps that the manifest cannot express; describe the "
@@ -181,20 +183,20 @@ def _draw(size: tuple[int, int]) -> Image.Image:
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
-def _is_equal(inputs: Floats, expected: Any) -> bool:
-    return inputs.shape == expected.shape and float(np.abs(inputs - expected).mean()) < _TOLERANCE
+def _is_equal(inputs: Floats, expected: Any, spec: PhotoPreprocess) -> bool:
+    if inputs.shape != expected.shape:
+        return False
+    return float(np.abs(inputs - expected).mean()) < _TOLERANCE / float(np.mean(spec.std))
 
 
 def _candidates(processor: Any, crop: tuple[int, int]) -> Iterator[PhotoPreprocess]:
     """Yield the specs that an image processor with outputs of the size `crop` may mean."""
     factor = 255 * float(_get(processor, "rescale_factor", 1 / 255))
     scale = factor if _get(processor, "do_rescale", True) else 255.0
-    offset = 1.0 if _get(processor, "rescale_offset", False) else 0.0
-    mean, std = np.zeros(3), np.ones(3)
-    if _get(processor, "do_normalize", True):
-        mean = np.broadcast_to(np.array(_get(processor, "image_mean", 0.0), float), 3)
-        std = np.broadcast_to(np.array(_get(processor, "image_std", 1.0), float), 3)
-    color = "BGR" if _get(processor, "do_flip_channel_order", False) else "RGB"
+    mean = np.broadcast_to(np.array(_get(processor, "image_mean", 0.0), float), 3)
+    std = np.broadcast_to(np.array(_get(processor, "image_std", 1.0), float), 3)
+    # Flags that are not set have another meaning in each class; EfficientNet's divides twice.
+    values = [(mean, std), (np.zeros(3), np.ones(3)), (mean + 1, std), (mean, std**2)]
     size = dict(_get(processor, "size", None) or {})
     edge = size.get("shortest_edge") or size.get("height") or crop[0]
     share = _get(processor, "crop_pct", None) or 224 / 256
@@ -207,16 +209,15 @@ def _candidates(processor: Any, crop: tuple[int, int]) -> Iterator[PhotoPreproce
     ]
     if not _get(processor, "do_resize", True):
         resizes = [None]
-    powers = (1, 2) if _get(processor, "include_top", False) else (1,)  # EfficientNet's, twice
-    for resize, offset_or_none, power in product(resizes, {offset, 0.0}, powers):
+    for resize, (mean, std), color in product(resizes, values, ("RGB", "BGR")):
         fields = {
             "resize": resize,
             "crop": crop,
-            "interpolation": _INTERPOLATIONS.get(int(_get(processor, "resample", 2)), "bilinear"),
             "crop_rounding": "down",
+            "interpolation": _INTERPOLATIONS.get(int(_get(processor, "resample", 2)), "bilinear"),
             "color": color,
-            "mean": tuple((mean + offset_or_none) / scale),
-            "std": tuple(std**power / scale),
+            "mean": tuple(mean / scale),
+            "std": tuple(std / scale),
         }
         try:
             yield PhotoPreprocess.model_validate(fields)

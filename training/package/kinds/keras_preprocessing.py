@@ -62,19 +62,37 @@ def teachable_machine(graph: OnnxGraph) -> tuple[PhotoPreprocess, str]:
 
 
 def quantized(graph: OnnxGraph, facts: Mapping[str, Any]) -> tuple[PhotoPreprocess, str] | None:
-    """Return the preprocessing of a network whose input is quantized pixels; else None.
+    """Return the preprocessing of a network whose input is quantized; None for another one.
 
-    A value q of the input means (q - zero) * scale.
+    The input is pixels, less 128 if it is signed. With mean and std in the metadata, it is their
+    result in units of the quantization: value / scale + zero.
     """
     lowest = {"uint8": 0, "int8": -128}.get(facts.get("dtype", ""))
-    scale = facts.get("scale")
-    if lowest is None or not scale or graph.size is None:
+    if lowest is None or not facts.get("scale") or graph.size is None:
         return None
-    mean = (facts["zero"] - lowest) / 255
-    std = 1 / (255 * scale)
     channels = graph.channels
-    spec = _make(graph, mean=(mean,) * channels, std=(std,) * channels)
-    return spec, f"{ASSUMED}resized to the input; values by the quantization of the input"
+    if described := normalized(graph, facts):
+        spec, source = described
+        std = [value * facts["scale"] for value in spec.std]
+        mean = [m - facts["zero"] * s for m, s in zip(spec.mean, std, strict=True)]
+        return _make(graph, mean=mean, std=std), source
+    spec = _make(graph, mean=(-lowest / 255,) * channels, std=(RAW_STD,) * channels)
+    return spec, f"{ASSUMED}resized to the input; pixels of 0 to 255 by the type of the input"
+
+
+def normalized(graph: OnnxGraph, facts: Mapping[str, Any]) -> tuple[PhotoPreprocess, str] | None:
+    """Return the preprocessing by the mean and std in TensorFlow Lite's metadata; else None.
+
+    They are those of pixels of 0 to 255, one or one for each channel.
+    """
+    if not facts.get("normalization") or graph.size is None:
+        return None
+    mean, std = ([value / 255 for value in row] for row in facts["normalization"])
+    mean, std = (row * graph.channels if len(row) == 1 else row for row in (mean, std))
+    if len(mean) != graph.channels or len(std) != graph.channels or min(std) <= 0:
+        return None
+    spec = _make(graph, mean=mean, std=std)
+    return spec, f"{ASSUMED}resized to the input; values by the metadata of TensorFlow Lite"
 
 
 def _make(graph: OnnxGraph, **values: Any) -> PhotoPreprocess:

@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
+from onnx import TensorProto
+
 from backend.inference.preprocessing.digit_crop import LABELS, DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
-from training.package import onnx_import, onnx_metadata, onnx_scaling
+from training.package import onnx_files, onnx_import, onnx_metadata, onnx_scaling
 from training.package.imported import ASSUMED, EXPORTED, Imported
 from training.package.kinds import bundles
 from training.package.kinds.files import first_bytes, read_json, verify_checksum
@@ -72,7 +74,10 @@ def describe(
         labels, provenance["labels"] = graph.labels, "operators of the graph"
     known = read_labels(options.labels) if options.labels else labels
     described = onnx_metadata.read_spec(metadata, graph.size, graph.layout, graph.channels)
+    spec: Preprocess | None
     spec, provenance["preprocess"] = described or assume_spec(graph, known)
+    if not described and onnx_files.integer_type(graph.model.graph) == TensorProto.INT8:
+        spec = None  # the value of a black pixel is unknown
     is_multi = metadata.get("CustomVision.Postprocess.Method") == _MULTI_LABEL
     if is_multi:
         provenance["task"] = "CustomVision.Postprocess.Method"
@@ -89,8 +94,8 @@ def describe(
 
 
 def has_known_range(graph: OnnxGraph) -> bool:
-    """Return whether the graph tells the range of the pixels that it takes."""
-    return _detect_range(graph)[0] is not None
+    """Return whether the type of the input or its first operators tell the range of the pixels."""
+    return graph.is_uint8 or onnx_scaling.detect_range(graph.model.graph) is not None
 
 
 def assume_spec(graph: OnnxGraph, labels: tuple[str, ...] | None) -> tuple[Preprocess, str]:
@@ -110,8 +115,10 @@ def assume_spec(graph: OnnxGraph, labels: tuple[str, ...] | None) -> tuple[Prepr
         return _assume_digit(graph, side, largest, why)
     size = graph.size or (side or 0, side or 0)
     imagenet = PhotoPreprocess()
-    is_stretched = graph.side is None or producer in (*_KERAS, *_SKLEARN) or graph.channels == 1
-    mean, std, values = (0.0,) * 3, (1.0,) * 3, "values of 0 to 1"
+    is_stretched = size[0] != size[1] or producer in (*_KERAS, *_SKLEARN) or graph.channels == 1
+    mean: tuple[float, ...] = (0.0,) * 3
+    std: tuple[float, ...] = (1.0,) * 3
+    values = "values of 0 to 1"
     if largest == 255:
         std, values = (RAW_STD,) * 3, "values of 0 to 255"
     elif largest is None and graph.channels == 3 and producer not in (*_KERAS, *_SKLEARN):
@@ -149,8 +156,12 @@ def _detect_range(graph: OnnxGraph) -> tuple[int | None, str]:
     """Return the largest value of the pixels, None if nothing tells it, and what tells it."""
     if graph.is_uint8:
         return 255, "the input has the type uint8"
+    if onnx_files.integer_type(graph.model.graph) is not None:
+        return 255, "the input has an integer type"
     if found := onnx_scaling.detect_range(graph.model.graph):
         return found, "the graph scales them itself"
-    if found := onnx_scaling.detect_feature_range(graph.model.graph):
-        return found, "thresholds in the graph"
+    if largest := onnx_scaling.detect_feature_range(graph.model.graph):
+        return largest, "thresholds in the graph"
+    if graph.model.producer_name in _KERAS and onnx_scaling.has_small_weights(graph.model.graph):
+        return 255, "the weights of the first layer are small"
     return None, ""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
 from backend.inference.preprocessing.photos import PhotoPreprocess
-from training.package import onnx_import
+from training.package import onnx_import, onnx_metadata, onnx_scaling
 from training.package.converters import environment
 from training.package.imported import Imported
 from training.package.kinds import bundles, keras_preprocessing, onnx_graph
@@ -28,6 +28,7 @@ _TEACHABLE_QUANTIZED: Final = "model.tflite"
 _SUFFIXES: Final = (".h5", ".keras", ".tflite")
 _SAVED_MODEL: Final = "saved_model.pb"
 _TFJS: Final = "model.json"
+_INDEXES: Final = (_SAVED_MODEL, _TFJS)  # files that belong to the others in their folder
 _MAX_LABELS: Final = 10_000_000  # bytes
 _CODE: Final = "LAMBDA "  # how the converter's refusal of Python code begins
 
@@ -48,7 +49,7 @@ class _Source:
 
 def matches(path: Path) -> bool:
     """Return whether a file, or a file in a folder or zip, is a model of TensorFlow."""
-    if _kind_of(path):
+    if _kind_of(path) or path.name in _INDEXES:
         return True
     names = {Path(name).name for name in bundles.names(path)}
     is_tfjs = _TFJS in names and "weights.bin" in names
@@ -58,6 +59,7 @@ def matches(path: Path) -> bool:
 
 def read(path: Path, options: argparse.Namespace) -> Imported:
     """Return the converted network with the labels and the preprocessing that the files tell."""
+    path = path.parent if path.name in _INDEXES else path
     if path.is_file():
         digest = f" (SHA-256 `{verify_checksum(path, options.sha256)}`)"
     elif options.sha256:
@@ -98,11 +100,18 @@ def _find_spec(
     is_teachable = source.kind == "tfjs" or source.path.name in _TEACHABLE
     if is_teachable or (source.path.name == _TEACHABLE_QUANTIZED and has_labels):
         return keras_preprocessing.teachable_machine(graph)
-    if source.kind == "tflite" and (found := keras_preprocessing.quantized(graph, facts["input"])):
-        return found
+    if source.kind == "tflite":
+        known = (keras_preprocessing.quantized, keras_preprocessing.normalized)
+        for find in known:
+            if found := find(graph, facts["input"]):
+                return found
     if onnx_graph.has_known_range(graph):
         return None
-    return keras_preprocessing.find_architecture(facts["layers"], graph)
+    found = keras_preprocessing.find_architecture(facts["layers"], graph)
+    takes_pixels = onnx_scaling.has_small_weights(graph.model.graph)
+    if found and takes_pixels and min(found[0].std) > onnx_metadata.RAW_STD:
+        return None  # its scale was merged into the weights
+    return found
 
 
 def _kind_of(path: Path) -> str | None:

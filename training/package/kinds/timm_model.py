@@ -7,6 +7,7 @@ pytorch_model.bin. The network is built by timm, which packaging needs and servi
 import argparse
 import math
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -147,14 +148,13 @@ def to_spec(config: dict[str, Any]) -> PhotoPreprocess | None:
 def _import_timm() -> Any:
     try:
         torchvision_compat.load("models")
-        import timm
-        import timm.data
+        import_module("timm.data")
+        return import_module("timm")
     except ImportError as error:
         raise PackageError(
             "the network is one of timm, which packaging needs and serving does not: pip install "
             "timm"
         ) from error
-    return timm
 
 
 def _create(timm: Any, name: str, classes: int, arguments: dict[str, Any]) -> nn.Module:

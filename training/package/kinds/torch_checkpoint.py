@@ -13,6 +13,7 @@ from backend.inference.models import networks, torchvision_compat
 from backend.inference.models.checkpoint import select_tensors
 from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
+from calibration.sigmoid import SINGLE_LABEL
 from training.package import heads
 from training.package.imported import ASSUMED, EXPORTED, Imported
 from training.package.kinds import fastai_model, timm_model
@@ -86,7 +87,8 @@ def read_pretrained(options: argparse.Namespace) -> Imported:
         labels=tuple(weights.meta["categories"]),
         spec=spec,
         origin=f"The architecture `{name}` with torchvision's published weights.",
-        provenance=imported.provenance | {"preprocess": source, "labels": source},
+        task=SINGLE_LABEL,
+        provenance=imported.provenance | {"preprocess": source, "labels": source, "task": source},
     )
 
 

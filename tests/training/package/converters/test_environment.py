@@ -66,7 +66,7 @@ def test_failed_installation_leaves_nothing(
         return type("Done", (), {"returncode": 1, "stderr": "ERROR: No matching distribution"})
 
     monkeypatch.setattr(environment, "_run", run)
-    monkeypatch.setattr(environment.venv, "create", lambda folder, **_: folder.mkdir())
+    monkeypatch.setattr("venv.create", lambda folder, **_: folder.mkdir())
     with pytest.raises(PackageError, match="No matching distribution; check the network"):
         environment.prepare(replace(TENSORFLOW, requirements=requirements))
     assert commands[0][-2:] == ["--requirement", str(requirements)]
@@ -77,9 +77,13 @@ def test_failed_installation_leaves_nothing(
 def test_environment_is_created_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     commands = []
-    done = type("Done", (), {"returncode": 0, "stderr": ""})
-    monkeypatch.setattr(environment, "_run", lambda command, *_: commands.append(command) or done)
-    monkeypatch.setattr(environment.venv, "create", lambda folder, **_: folder.mkdir())
+
+    def run(command: list[str], *_: object) -> object:
+        commands.append(command)
+        return type("Done", (), {"returncode": 0, "stderr": ""})
+
+    monkeypatch.setattr(environment, "_run", run)
+    monkeypatch.setattr("venv.create", lambda folder, **_: folder.mkdir())
     assert environment.prepare(TENSORFLOW) == environment.prepare(TENSORFLOW)
     assert len(commands) == 2  # requirements, and what is installed without dependencies
     assert json.dumps(commands[1][-2:]) == '["--no-deps", "tf-keras==2.19.0"]'

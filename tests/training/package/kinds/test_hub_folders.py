@@ -103,7 +103,12 @@ class Processor(SimpleNamespace):
     """Resizes the shorter side to 36 and crops 32, as a ConvNextImageProcessor with 32 does."""
 
     spec = PhotoPreprocess(
-        resize=36, crop=(32, 32), interpolation="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3
+        resize=36,
+        crop=(32, 32),
+        crop_rounding="down",
+        interpolation="bicubic",
+        mean=(0.5,) * 3,
+        std=(0.5,) * 3,
     )
 
     def __call__(self, images: Image.Image, **_: object) -> dict[str, Any]:
@@ -127,3 +132,11 @@ def test_spec_is_the_one_that_gives_the_inputs_of_the_image_processor(
     else:
         with pytest.raises(PackageError, match="cannot express"):
             huggingface_folder._read_spec(tmp_path)
+
+
+@pytest.mark.parametrize("change", [{"architecture": "torchvision/resnet18"}, {"head": "linear"}])
+def test_option_that_the_kind_does_not_use_is_refused(
+    tmp_path: Path, change: dict[str, str]
+) -> None:
+    message = refuse(make_folder(tmp_path, HF_CONFIG), **change)
+    assert f"--{next(iter(change))} is for checkpoints" in message

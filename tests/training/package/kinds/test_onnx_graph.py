@@ -3,7 +3,8 @@
 import argparse
 import json
 from pathlib import Path
-from zipfile import ZipFile
+from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import numpy as np
 import pytest
@@ -135,16 +136,50 @@ def test_damaged_zip_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
+def test_damaged_compressed_zip_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "export.zip"
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("model.onnx", mean_of_channels().SerializeToString())
+    content = bytearray(path.read_bytes())
+    content[60:90] = b"\xff" * 30
+    path.write_bytes(content)
+    with pytest.raises(PackageError, match="is damaged"):
+        read(path)
+
+
+def test_zip_with_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "export.zip"
+    with ZipFile(path, "w") as archive:
+        archive.writestr("model.onnx", b"")
+        archive.writestr(".", b"")
+    with pytest.raises(PackageError, match="rename it"):
+        read(path)
+
+
 @pytest.mark.parametrize("side", [SIDE, "h"])
 def test_uint8_input_takes_values_of_0_to_255(tmp_path: Path, side: int | str) -> None:
     cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
-    shape = ["n", 3, side, side]
+    shape: list[int | str] = ["n", 3, side, side]
     model = mean_of_channels([cast], kind=TensorProto.UINT8, last="y", shape=shape)
     spec, source = read_photo(model, tmp_path)
     assert (spec.mean, spec.std) == ((0,) * 3, (RAW_STD,) * 3)
     assert spec.crop == ((SIDE, SIDE) if side == SIDE else (224, 224))
+    assert spec.resize == (37 if side == SIDE else 256)
     assert source.startswith(ASSUMED)
     assert "the input has the type uint8" in source
+
+
+def test_integer_input_takes_values_of_0_to_255(tmp_path: Path) -> None:
+    cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
+    spec, source = read_photo(mean_of_channels([cast], kind=TensorProto.INT32, last="y"), tmp_path)
+    assert (spec.mean, spec.std) == ((0,) * 3, (RAW_STD,) * 3)
+    assert "an integer type" in source
+
+
+def test_int8_input_requires_preprocess(tmp_path: Path) -> None:
+    cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
+    model = mean_of_channels([cast], kind=TensorProto.INT8, last="y")
+    assert read(save(model, tmp_path / "g.onnx")).spec is None
 
 
 def test_scale_in_the_graph_is_not_applied_twice(tmp_path: Path) -> None:
@@ -168,7 +203,7 @@ def test_rectangle_is_resized_to_the_input(tmp_path: Path) -> None:
     assert (spec.resize, spec.crop) == ((24, SIDE), (24, SIDE))
 
 
-def flat_model(length: int, **options: object) -> ModelProto:
+def flat_model(length: int, **options: Any) -> ModelProto:
     nodes = [helper.make_node("MatMul", ["x", "w"], ["scores"])]
     weights = constant("w", np.ones((length, 3)))
     inputs, outputs = [value("x", ["n", length])], [value("scores", ["n", 3])]

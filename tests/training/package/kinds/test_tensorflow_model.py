@@ -89,7 +89,8 @@ def test_files_are_recognized_by_their_content(tmp_path: Path, conversion: dict[
     for name in ("a.h5", "b", "saved", "c.keras", "d.zip"):
         read(tmp_path / name)
     expected = [("keras", "a.h5"), ("tflite", "b"), ("saved_model", "saved"), ("keras", "c.keras")]
-    assert conversion["calls"] == [*expected, ("saved_model", "1")]
+    read(tmp_path / "saved" / "saved_model.pb")
+    assert conversion["calls"] == [*expected, ("saved_model", "1"), ("saved_model", "saved")]
 
 
 def test_scale_in_the_network_is_known(tmp_path: Path, conversion: dict[str, Any]) -> None:
@@ -155,10 +156,9 @@ def test_teachable_machine_of_the_browser_is_known(
 @pytest.mark.parametrize(
     ("dtype", "scale", "zero", "expected"),
     [
-        ("uint8", 1 / 255, 0, (0.0, 1.0)),
-        ("uint8", 1 / 128, 128, (128 / 255, 128 / 255)),
-        ("int8", 1 / 255, -128, (0.0, 1.0)),
-        ("int8", 1 / 127.5, 0, (128 / 255, 0.5)),
+        ("uint8", 1 / 255, 0, (0.0, RAW_STD)),
+        ("uint8", 1 / 128, 128, (0.0, RAW_STD)),
+        ("int8", 1 / 255, -128, (128 / 255, RAW_STD)),
     ],
 )
 def test_quantization_of_the_input_tells_the_values(
@@ -174,6 +174,30 @@ def test_quantization_of_the_input_tells_the_values(
     path.write_bytes(TFLITE)
     spec = spec_of(read(path))
     np.testing.assert_allclose([spec.mean[0], spec.std[0]], expected, atol=1e-6)
+
+
+def test_quantized_input_has_the_units_of_its_quantization(
+    tmp_path: Path, conversion: dict[str, Any]
+) -> None:
+    """Values of -1 to 1 with the scale 1/127.5 and the zero 128 are pixels plus one half."""
+    facts = {"dtype": "uint8", "scale": 1 / 127.5, "zero": 128}
+    conversion["input"] = facts | {"normalization": [[127.5], [127.5]]}
+    path = tmp_path / "m.tflite"
+    path.write_bytes(TFLITE)
+    spec = spec_of(read(path))
+    black, white = ((value - spec.mean[0]) / spec.std[0] for value in (0, 1))
+    assert (black, white) == pytest.approx((0.5, 255.5))
+
+
+def test_metadata_of_tensorflow_lite_tells_the_values(
+    tmp_path: Path, conversion: dict[str, Any]
+) -> None:
+    conversion["input"] = {"dtype": "float32", "scale": 0.0, "normalization": [[127.5], [127.5]]}
+    path = tmp_path / "m.tflite"
+    path.write_bytes(TFLITE)
+    imported = read(path)
+    assert (spec_of(imported).mean, spec_of(imported).std) == ((0.5,) * 3, (0.5,) * 3)
+    assert "the metadata of TensorFlow Lite" in imported.provenance["preprocess"]
 
 
 def test_labels_of_tensorflow_lite_are_read(tmp_path: Path, conversion: dict[str, Any]) -> None:

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from backend.inference.models import networks
+from backend.inference.models import networks, torchvision_compat
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from tests.training.package.kinds.options import options
 from training.package.imported import EXPORTED
@@ -38,6 +39,27 @@ def test_preprocessing_of_the_architecture_is_marked_as_assumed(tmp_path: Path) 
     assert imported.provenance["preprocess"] == "assumed: torchvision's transforms of squeezenet1_1"
 
 
+def test_old_names_of_published_densenets_are_read(tmp_path: Path) -> None:
+    network = networks.build("torchvision/densenet121", 3)
+    old = {
+        re.sub(r"(denselayer\d+\.(?:norm|conv))(\d)", r"\1.\2", name): tensor
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    path = save(old, tmp_path)
+    imported = torch_checkpoint.read(path, options(architecture="torchvision/densenet121"))
+    assert isinstance(imported.model, nn.Module)
+    torch.testing.assert_close(imported.model.state_dict(), network.state_dict())
+
+
+def test_classes_of_safetensors_file_are_counted_in_any_order(tmp_path: Path) -> None:
+    path = tmp_path / "own.safetensors"
+    save_file(dict(sorted(networks.build(SMALL, 4).state_dict().items())), path)
+    imported = torch_checkpoint.read(path, options(architecture=SMALL))
+    assert isinstance(imported.model, nn.Module)
+    assert imported.model(torch.zeros(1, 3, 64, 64)).shape == (1, 4)
+
+
 def test_sequential_head_is_refused_with_the_option_that_fits(tmp_path: Path) -> None:
     network = networks.build("torchvision/shufflenet_v2_x0_5", 4)
     network.fc = nn.Sequential(nn.Dropout(), nn.Linear(1024, 8), nn.ReLU(), nn.Linear(8, 4))
@@ -58,7 +80,7 @@ def test_vit_for_larger_images_gets_the_size_of_its_positions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Published weights of `vit_b_16` exist for 384 pixels; the network here has one thin layer."""
-    models = torch_checkpoint.torchvision_compat.load("models")
+    models = torchvision_compat.load("models")
     thin = {"patch_size": 16, "num_layers": 1, "num_heads": 1, "hidden_dim": 4, "mlp_dim": 4}
 
     def build(_: str, weights: None = None, image_size: int = 224, **kwargs: int) -> nn.Module:

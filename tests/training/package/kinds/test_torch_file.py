@@ -66,7 +66,12 @@ def test_file_without_state_dict_is_refused(tmp_path: Path) -> None:
 
 def save_script(network: nn.Module, path: Path) -> None:
     with warnings.catch_warnings(action="ignore"):
-        torch.jit.save(torch.jit.trace(network, torch.zeros(1, 3, 32, 32)), path)
+        torch.jit.save(
+            torch.jit.trace(  # type: ignore[no-untyped-call]
+                network, torch.zeros(1, 3, 32, 32)
+            ),
+            path,
+        )
 
 
 def save_program(_: nn.Module, path: Path) -> None:
