@@ -5,7 +5,7 @@ validated like any other.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -48,20 +48,36 @@ class MemoryFile:
 
 
 class Dataset:
-    """Labeled images. Every user closes the dataset; the last one deletes its files."""
+    """Labeled images. Every user closes the dataset; the last one deletes its files.
 
-    def __init__(self, source: Source, folder: Folder) -> None:
+    A dataset that is `restored` from the page's store has a name and thumbnails, but no images.
+    """
+
+    def __init__(
+        self, source: Source, folder: Folder | None, thumbnails: Mapping[str, str] | None = None
+    ) -> None:
         self.source: Final = source
         self._folder = folder
+        self._thumbnails: Final = thumbnails or {}
         self._indices: Final = {item.name: index for index, item in enumerate(source.items)}
-        self._users = 1
+        self._users = 0 if folder is None else 1
         self._lock = threading.Lock()
         self.thumbnail: Final = lru_cache(CACHED_THUMBNAILS)(self._create_thumbnail)
+
+    @classmethod
+    def restored(cls, name: str, thumbnails: Mapping[str, str]) -> "Dataset":
+        """Return a dataset whose files are deleted; `thumbnails` are data URIs by image name."""
+        return cls(Source(name, (), _no_content), None, thumbnails)
 
     @property
     def name(self) -> str:
         """The name of the uploaded zip or folder."""
         return self.source.name
+
+    @property
+    def has_images(self) -> bool:
+        """Whether its files are still there, so that it can be shared."""
+        return self._users > 0
 
     def share(self) -> "Dataset":
         """Return this dataset for another user; raise SourceError if it is already deleted."""
@@ -74,6 +90,8 @@ class Dataset:
     def close(self) -> None:
         """Release the dataset, and delete it if there are no other users."""
         with self._lock:
+            if self._folder is None:
+                return
             self._users -= 1
             if self._users == 0:
                 self.source.close()
@@ -81,11 +99,17 @@ class Dataset:
 
     def _create_thumbnail(self, name: str) -> str | None:
         """Return an image of at most 96 px as a data URI, or None if it cannot be shown."""
+        if (stored := self._thumbnails.get(name)) is not None:
+            return stored
         try:
             sample = self.source[self._indices[name]]
         except (KeyError, ValueError):  # ValueError: closed in the meantime
             return None
         return create_thumbnail_uri(sample.content) if isinstance(sample, Sample) else None
+
+
+def _no_content(index: int) -> bytes:
+    raise IndexError(index)
 
 
 def store_zip(upload: Upload) -> Dataset:

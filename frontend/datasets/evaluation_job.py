@@ -3,7 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
@@ -20,6 +20,7 @@ from frontend.state.jobs import Job
 
 MAX_ATTEMPTS: Final = 14  # about 90 s, enough for a restart of the backend
 MAX_MATRIX_LABELS: Final = 20  # more labels make a matrix illegible
+INTERRUPTED: Final = "the server of this page stopped"
 
 Pair = tuple[str, str]
 
@@ -146,7 +147,7 @@ def evaluate_dataset(
         on_wait=reporter.report_wait,
     ) as predictor:
         source = match_dataset_labels(model, data)
-        return evaluate(
+        evaluation = evaluate(
             source.samples(),
             predictor,
             source=data.name,
@@ -155,6 +156,9 @@ def evaluate_dataset(
             progress=reporter.advance,
             is_cancelled=job.is_cancelled,
         )
+    if job.is_interrupted and evaluation.stopped:
+        return replace(evaluation, stopped=INTERRUPTED)
+    return evaluation
 
 
 class ProgressReporter:

@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, Protocol
 
 MAX_RUNNING: Final = 2  # further jobs wait
 MAX_JOBS: Final = 24  # including finished ones
@@ -24,6 +24,16 @@ log = logging.getLogger("prism.jobs")
 
 class BusyError(Exception):
     """The maximum number of jobs is running or waiting."""
+
+
+class Keeper(Protocol):
+    """Is told about a job in its thread, and raises nothing."""
+
+    def started(self, job: "Job") -> None:
+        """Handle a job that waits or runs."""
+
+    def finished(self, job: "Job") -> None:
+        """Handle a job that is done or has failed."""
 
 
 class ExpiryTimer:
@@ -57,21 +67,31 @@ class Job:
 
     `done` of `total` steps are done; the total is 0 while it is unknown. When `state` is "done",
     `result` is the return value of the work; when it is "failed", `error` is its exception.
+    `is_interrupted` is whether the end of the process has stopped it.
     """
 
-    def __init__(self, work: Callable[["Job"], Any], clock: Callable[[], float]) -> None:
-        self.token: Final = secrets.token_urlsafe(12)
+    def __init__(
+        self,
+        work: Callable[["Job"], Any],
+        clock: Callable[[], float],
+        keeper: Keeper | None = None,
+        token: str | None = None,
+    ) -> None:
+        self.token: Final = token or secrets.token_urlsafe(12)
         self.state: State = "waiting"
         self.done = 0
         self.total = 0
         self.note = ""  # details of the current step
         self.result: Any = None
         self.error: Exception | None = None
+        self.is_interrupted = False
+        self._keeper = keeper
         self._work: Callable[[Job], Any] | None = work
         self._clock = clock
         self._context = copy_context()  # with the trace of the page's run
         self._accessed_at = clock()
         self._is_closed = False
+        self._has_ended = threading.Event()
         self._close_lock = threading.Lock()
         self.stop: Final = threading.Event()  # set on cancellation
 
@@ -97,6 +117,11 @@ class Job:
         return self.state in ("done", "failed")
 
     @property
+    def is_closed(self) -> bool:
+        """Whether its result has been dropped."""
+        return self._is_closed
+
+    @property
     def idle_seconds(self) -> float:
         """Seconds since the last access."""
         return self._clock() - self._accessed_at
@@ -110,6 +135,8 @@ class Job:
 
         A job that is already cancelled needs no slot: its work returns an empty result.
         """
+        if self._keeper is not None:
+            self._keeper.started(self)
         has_slot = False
         while not has_slot and not self.is_cancelled():
             has_slot = slots.acquire(timeout=0.2)
@@ -118,6 +145,24 @@ class Job:
         finally:
             if has_slot:
                 slots.release()
+            if self._keeper is not None:
+                self._keeper.finished(self)
+            self._has_ended.set()
+
+    def interrupt(self) -> None:
+        """Stop the work because the process ends."""
+        self.is_interrupted = True
+        self.cancel()
+
+    def wait(self, seconds: float) -> bool:
+        """Wait until `run` has ended; return whether it has."""
+        return self._has_ended.wait(seconds)
+
+    def adopt(self, result: Any) -> None:
+        """Become done with the result of an earlier process."""
+        self.result = result
+        self.state = "done"
+        self._has_ended.set()
 
     def close(self) -> None:
         """Stop the work and release the resources of its result."""
@@ -155,17 +200,33 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
         self._lock = threading.Lock()
 
-    def start(self, work: Callable[[Job], Any]) -> Job:
+    def start(self, work: Callable[[Job], Any], keeper: Keeper | None = None) -> Job:
         """Start `work(job)` in a thread; raise BusyError if there are too many jobs."""
-        with self._lock:
-            self._drop_expired()
-            self._make_room()
-            job = Job(work, self._clock)
-            self._jobs[job.token] = job
-        self._expiry_timer.start()
+        job = Job(work, self._clock, keeper)
+        self._add(job)
         name = f"job-{job.token[:4]}"
         threading.Thread(target=job.run, args=(self._slots,), name=name, daemon=True).start()
         return job
+
+    def adopt(self, token: str, result: Any) -> Job:
+        """Return a finished job with the result of an earlier process.
+
+        Raise BusyError if there are too many jobs.
+        """
+        job = Job(lambda _: None, self._clock, token=token)
+        job.adopt(result)
+        self._add(job)
+        return job
+
+    def interrupt(self, seconds: float) -> None:
+        """Stop all jobs because the process ends; wait at most so long until they have ended."""
+        with self._lock:
+            jobs = [job for job in self._jobs.values() if not job.wait(0)]
+        for job in jobs:
+            job.interrupt()
+        end = time.monotonic() + seconds
+        for job in jobs:
+            job.wait(max(0.0, end - time.monotonic()))
 
     def find(self, token: str | None) -> Job | None:
         """Return the job of that token and record the access; None if there is none (any more)."""
@@ -182,6 +243,13 @@ class Jobs:
             job = self._jobs.pop(token or "", None)
         if job is not None:
             job.close()
+
+    def _add(self, job: Job) -> None:
+        with self._lock:
+            self._drop_expired()
+            self._make_room()
+            self._jobs[job.token] = job
+        self._expiry_timer.start()
 
     def _expire(self) -> bool:
         with self._lock:

@@ -18,6 +18,7 @@ from frontend.datasets.evaluation_job import (
     precise_percent,
     progress_text,
 )
+from frontend.datasets.kept_evaluations import EVALUATION
 from frontend.service import session
 from frontend.service.session import MODEL_PARAM, Service
 from frontend.state import page_jobs, url_state
@@ -47,7 +48,7 @@ def page() -> None:
     st.markdown("Upload a labeled dataset to measure the accuracy of the model.")
     if not isinstance(service, Service):
         session.show_problem(service)
-    job = page_jobs.current(JOB)
+    job = page_jobs.current(JOB, EVALUATION)
     start = partial(_check_and_start, service) if isinstance(service, Service) else None
     dataset_upload.show(JOB, start)
     if error := st.session_state.pop(_ERROR, None):
@@ -83,7 +84,8 @@ def _check_and_start(service: Service, data: Dataset) -> None:
 
 def _start(service: Service, model: ModelInfo, data: Dataset) -> None:
     backend = EvaluationTarget(service.client, service.coverage)
-    page_jobs.start(JOB, partial(evaluate_model, backend, model, data))
+    title = f"{model.title} on {data.name}"
+    page_jobs.start(JOB, partial(evaluate_model, backend, model, data), EVALUATION, title)
     for param in confusion_matrix.URL_PARAMS:
         url_state.put(param, None)
 
@@ -135,6 +137,12 @@ def _show_result(service: Service | None, job: Job) -> None:
 
 def _show_restart(service: Service, result: EvaluationRun) -> None:
     model = service.model
+    if not result.data.has_images:
+        st.caption(
+            "This result was stored before the server of this page restarted. The dataset was not "
+            "stored: upload it again to evaluate it again."
+        )
+        return
     is_complete = result.evaluation is not None and result.evaluation.stopped is None
     if model.name == result.model.name and is_complete:
         st.caption("To evaluate another model on these images, select it in the sidebar.")
