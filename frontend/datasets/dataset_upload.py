@@ -23,6 +23,9 @@ TOO_LARGE_MESSAGE = (
     "This folder is too large for a single upload. Upload part of it, or evaluate it with "
     "python -m evaluation."
 )
+NO_IMAGES = (
+    "This result was stored, but its dataset was not: upload the dataset again to use it again."
+)
 _FOLDER = "labeled-folder"
 
 OnUpload = Callable[[Dataset], None]

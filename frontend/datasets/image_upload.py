@@ -10,7 +10,7 @@ from streamlit.runtime.uploaded_file_manager import DeletedFile, UploadedFile
 
 from evaluation.sources.class_folders import IMAGE_SUFFIXES, OTHER_SUFFIXES
 from frontend import examples
-from frontend.datasets import archives
+from frontend.datasets import archives, kept_selections
 from frontend.datasets.archives import Extraction
 from frontend.datasets.selections import ImageSelection, SelectionStore
 from frontend.service import session
@@ -25,6 +25,7 @@ TYPES = [suffix.lstrip(".") for suffix in sorted(IMAGE_SUFFIXES | OTHER_SUFFIXES
 FILES, FOLDER, CAMERA, LIVE = ("Files or zip", "Folder", "Camera", "Live camera")
 
 _SELECTION = "selection"
+_MISSING = "missing selection"  # the token of one that is not in the page's store either
 _OWN_TOKENS = "own selections"  # tokens of the selections of this session
 _EXTRACTED = "extracted"  # by the ids of the files that the uploader lists
 _PROBLEMS = "upload problems"
@@ -49,7 +50,7 @@ def selection() -> ImageSelection | None:
     stored = _selections().find(token)
     if own is not None and own.token == token:
         return own
-    st.session_state[_SELECTION] = stored
+    st.session_state[_SELECTION] = stored = stored or _restore(token)
     return stored
 
 
@@ -91,6 +92,8 @@ def clear() -> None:
     token = url_state.get(SELECTION_PARAM)
     if token in st.session_state.get(_OWN_TOKENS, ()):
         _selections().discard(token)
+        if token:
+            kept_selections.delete(token)
     url_state.put(SELECTION_PARAM, None)
     st.session_state[_SELECTION] = None
     st.session_state[_PROBLEMS] = ()
@@ -116,6 +119,18 @@ def _empty_uploader() -> None:
 @st.cache_resource(show_spinner=False)
 def _selections() -> SelectionStore[ImageSelection]:
     return SelectionStore()
+
+
+def _restore(token: str | None) -> ImageSelection | None:
+    """Return the selection of that token from the page's store."""
+    if not token or st.session_state.get(_MISSING) == token:
+        return None
+    restored = kept_selections.find(token)
+    if restored is None:
+        st.session_state[_MISSING] = token
+    else:
+        _selections().put(restored)
+    return restored
 
 
 def _show_uploader(*, is_folder: bool) -> None:

@@ -30,14 +30,20 @@ class ImageSelection:
     Several sessions may share it and send different requests.
     """
 
-    def __init__(self, images: Sequence[ImageFile], cache: PredictionCache | None = None) -> None:
-        self.token: Final = secrets.token_urlsafe(12)
+    def __init__(
+        self,
+        images: Sequence[ImageFile],
+        cache: PredictionCache | None = None,
+        token: str | None = None,
+    ) -> None:
+        self.token: Final = token or secrets.token_urlsafe(12)
         self.images: Final = tuple(images)
         self.size: Final = sum(image.stored_size for image in images)
         self.open_zips: Final = count_open_zips(images)
         self.cache: Final = cache or PredictionCache()
         self.corrections: Final[dict[str, str]] = {}  # right labels by classification ID
         self.last_request: PredictionRequest | None = None  # of any session
+        self.stored_version: object = None  # what the page's store has
         self.jobs: Final[dict[RequestKey, str]] = {}  # tokens of the running jobs
         # The errors and the times of the next retry (of the clock).
         self.retries: Final[dict[RequestKey, tuple[ClientError, float]]] = {}

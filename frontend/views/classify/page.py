@@ -6,8 +6,8 @@ from functools import partial
 
 import streamlit as st
 
-from client import Classification, ClientError
-from frontend.datasets import image_upload
+from client import Classification, Client, ClientError
+from frontend.datasets import image_upload, kept_selections
 from frontend.datasets.selections import ImageSelection
 from frontend.service import errors, predictions, session
 from frontend.service.predictions import BATCH_IMAGES, PredictionRequest, RequestKey
@@ -77,6 +77,7 @@ def _show_selection(
             _classify(service, selection, request)
         else:
             _classify_in_background(service, selection, request)
+        kept_selections.keep(selection, request)
     elif (job := _find_job(selection, request)) is not None and not job.is_finished:
         _watch(job, selection, request)
     found = results_table.collect(
@@ -136,14 +137,20 @@ def _start_job(
 ) -> Job | None:
     selection.jobs.pop(request.key, None)
     try:
-        job = page_jobs.jobs().start(
-            lambda job: batch_job.run(job, service.client, request, selection)
-        )
+        job = page_jobs.jobs().start(partial(_run_and_keep, service.client, request, selection))
     except BusyError:
         return None
     selection.jobs[request.key] = job.token
     st.session_state[_STARTED_JOB] = (selection, request.key, job.token)
     return job
+
+
+def _run_and_keep(
+    client: Client, request: PredictionRequest, selection: ImageSelection, job: Job
+) -> ClientError | None:
+    error = batch_job.run(job, client, request, selection)
+    kept_selections.keep(selection, request)
+    return error
 
 
 def _show_unfinished(

@@ -26,6 +26,7 @@ from frontend.ui.components import notifications
 from frontend.ui.formatting import escape
 from frontend.views.compare import comparison_job, report, side_by_side
 from frontend.views.compare.comparison_job import ComparisonResult, check_both, evaluate_both
+from frontend.views.compare.kept_comparisons import COMPARISON
 from frontend.views.compare.side_by_side import Models, coverage_of
 
 JOB = "comparison"
@@ -126,7 +127,7 @@ def _show_image_mode(service: Service, models: Models) -> None:
 
 
 def _show_dataset_mode(service: Service | None, models: Models | None) -> None:
-    job = page_jobs.current(JOB)
+    job = page_jobs.current(JOB, COMPARISON)
     evaluated = _finished_evaluation()
     if service and models and evaluated:
         st.button(
@@ -173,7 +174,7 @@ def _finished_evaluation() -> EvaluationRun | None:
     """Return the result of the Evaluate page, if it is finished."""
     job = page_jobs.jobs().find(url_state.get(EVALUATION_JOB))
     evaluated: EvaluationRun | None = job.result if job and job.state == "done" else None
-    return evaluated
+    return evaluated if evaluated and evaluated.data.has_images else None
 
 
 def _start(service: Service, models: Models, data: Dataset) -> None:
@@ -182,7 +183,8 @@ def _start(service: Service, models: Models, data: Dataset) -> None:
     if (evaluated := _finished_evaluation()) and evaluated.data is data and evaluated.evaluation:
         previous.append(evaluated.evaluation)
     a, b = (EvaluationTarget(service.client, coverage_of(service, model)) for model in models)
-    page_jobs.start(JOB, partial(evaluate_both, (a, b), models, data, previous))
+    title = f"{models[0].title} and {models[1].title} on {data.name}"
+    page_jobs.start(JOB, partial(evaluate_both, (a, b), models, data, previous), COMPARISON, title)
     for param in report.URL_PARAMS:
         url_state.put(param, None)
 
@@ -218,6 +220,9 @@ def _show_result(service: Service | None, models: Models | None, job: Job) -> No
     st.markdown(f"A: {escape(result.a.title)}. B: {escape(result.b.title)}.")
     if result.error:
         st.error(escape(result.error), icon=":material/error:")
+    if not result.data.has_images:
+        st.caption(dataset_upload.NO_IMAGES)
+        service = None
     has_changed = models and [model.name for model in models] != [result.a.name, result.b.name]
     if service and models and (has_changed or result.error or result.stopped):
         st.button(

@@ -138,10 +138,7 @@ def _show_result(service: Service | None, job: Job) -> None:
 def _show_restart(service: Service, result: EvaluationRun) -> None:
     model = service.model
     if not result.data.has_images:
-        st.caption(
-            "This result was stored before the server of this page restarted. The dataset was not "
-            "stored: upload it again to evaluate it again."
-        )
+        st.caption(dataset_upload.NO_IMAGES)
         return
     is_complete = result.evaluation is not None and result.evaluation.stopped is None
     if model.name == result.model.name and is_complete:
