@@ -7,7 +7,7 @@ import sys
 import tempfile
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,8 +68,8 @@ def _read_usage(pid: int) -> ResourceUsage:
 
 
 @contextmanager
-def start_backend() -> Iterator[Service]:
-    """Run a backend with the settings in the environment, after its autotuning.
+def start_backend(module: str = "backend", settings: Mapping[str, str] = {}) -> Iterator[Service]:
+    """Run a backend with the `settings` and those in the environment, after its autotuning.
 
     Raise ServiceError if it ends or takes too long to start.
     """
@@ -79,9 +79,10 @@ def start_backend() -> Iterator[Service]:
             "PRISM_HOST": "127.0.0.1",
             "PRISM_PRELOAD": "true",  # no model is loaded during the test
         }
-        with _start(["-m", "backend"], environ) as service:
+        environ |= settings
+        with _start(["-m", module], environ) as service:
             _wait_until_ready(service, "/ready")
-            _wait_for_autotuning(service)
+            _wait_for_autotuning(service, {**os.environ, **environ})
             yield service
 
 
@@ -143,9 +144,9 @@ def _wait_until_ready(service: Service, path: str) -> None:
     raise ServiceError(f"{service.url}{path} did not respond within {START_TIMEOUT:g} s:")
 
 
-def _wait_for_autotuning(service: Service) -> None:
+def _wait_for_autotuning(service: Service, environ: Mapping[str, str]) -> None:
     """Wait until the plan of each model is measured, so that it does not change during the test."""
-    if os.environ.get("PRISM_MEASURE", "true").lower() in ("false", "0", "no", "off"):
+    if environ.get("PRISM_MEASURE", "true").lower() in ("false", "0", "no", "off"):
         return
     deadline = time.monotonic() + START_TIMEOUT
     while time.monotonic() < deadline:
