@@ -8,12 +8,13 @@
 FROM python:3.11-slim AS packages
 WORKDIR /build
 RUN python -m venv --without-pip /opt/prism
-# OTEL=1 adds support for traces.
+# OTEL=1 adds support for traces, POSTGRES=1 for PostgreSQL in PRISM_PAGE_STORE.
 ARG OTEL=
+ARG POSTGRES=
 # Only wheels with the recorded hashes are installed; `make lock` updates the lock files.
-COPY requirements/frontend.lock requirements/otel.lock requirements/
+COPY requirements/frontend.lock requirements/otel.lock requirements/postgres.lock requirements/
 RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile --no-deps --require-hashes --only-binary :all: \
-        -r requirements/frontend.lock ${OTEL:+-r requirements/otel.lock} \
+        -r requirements/frontend.lock ${OTEL:+-r requirements/otel.lock} ${POSTGRES:+-r requirements/postgres.lock} \
     && pip --python /opt/prism/bin/python check \
     && find /opt/prism/lib -type d \( -name tests -o -path '*/pydeck/nbextension' \
             -o -path '*/numpy/distutils' -o -path '*/mpl-data/sample_data' \) -prune -exec rm -r {} + \

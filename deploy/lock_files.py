@@ -17,6 +17,7 @@ OPTIONAL_LOCKS = (
     "grpc",
     "mcp",
 )  # build arguments of the backend's image
+OPTIONAL_FRONTEND_LOCKS = ("otel", "postgres")
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,14 @@ from urllib.parse import quote
 
 from deploy.container_images import BACKEND, FRONTEND, ROOT, Service
 from deploy.containers import Engine
-from deploy.lock_files import OPTIONAL_LOCKS, LockError, normalize, read_lock, read_locks
+from deploy.lock_files import (
+    OPTIONAL_FRONTEND_LOCKS,
+    OPTIONAL_LOCKS,
+    LockError,
+    normalize,
+    read_lock,
+    read_locks,
+)
 
 SPEC_VERSION = "1.5"  # the newest that Google's Artifact Analysis accepts
 # Runs in the image, whose Python has no packages of ours but these.
@@ -114,11 +121,12 @@ def read_inventory(engine: Engine, service: Service) -> Inventory:
 def compare_with_locks(inventory: Inventory, service: Service) -> list[str]:
     """Return the differences between the Python packages of an image and its lock files.
 
-    The backend's optional packages may be missing, because build arguments select them.
+    Optional packages may be missing, because build arguments select them.
     """
-    optional = OPTIONAL_LOCKS if service == BACKEND else ()
-    required = read_lock("serving" if service == BACKEND else "frontend")
-    locked = required | read_locks(("serving", *optional)) if optional else required
+    optional = OPTIONAL_LOCKS if service == BACKEND else OPTIONAL_FRONTEND_LOCKS
+    name = "serving" if service == BACKEND else "frontend"
+    required = read_lock(name)
+    locked = read_locks((name, *optional))
     installed = {normalize(package["name"]): package["version"] for package in inventory.python}
     differences = [f"{name} is not installed" for name in sorted(required.keys() - installed)]
     for name, version in sorted(installed.items()):

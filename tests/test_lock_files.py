@@ -75,8 +75,9 @@ def test_locked_versions_have_no_known_vulnerabilities(names: tuple[str, ...]) -
             assert SpecifierSet(f">={MINIMUM_VERSIONS[package]}").contains(locked.version), package
 
 
-def test_frontend_and_traces_fit_into_one_image() -> None:
-    assert {"opentelemetry-api", "opentelemetry-sdk"} <= set(read_locks(("frontend", "otel")))
+def test_frontend_traces_and_postgresql_fit_into_one_image() -> None:
+    packages = set(read_locks(("frontend", "otel", "postgres")))
+    assert {"opentelemetry-sdk", "psycopg", "sqlalchemy"} <= packages
 
 
 @pytest.mark.parametrize("name", ["backend.dockerfile", "frontend.dockerfile"])

@@ -65,8 +65,9 @@ def test_backend_with_any_optional_packages_equals_its_locks(names: tuple[str, .
     assert compare_with_locks(locked(*names), BACKEND) == []
 
 
-def test_frontend_equals_its_lock() -> None:
-    assert compare_with_locks(locked("frontend"), FRONTEND) == []
+@pytest.mark.parametrize("names", [("frontend",), ("frontend", "otel", "postgres")])
+def test_frontend_with_any_optional_packages_equals_its_locks(names: tuple[str, ...]) -> None:
+    assert compare_with_locks(locked(*names), FRONTEND) == []
 
 
 def test_differences_from_the_lock_are_reported() -> None:
