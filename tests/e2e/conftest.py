@@ -85,9 +85,11 @@ def frontend_url(
 
 
 @contextmanager
-def run_frontend(backend_url: str, log: Path, **environ: str) -> Iterator[str]:
+def run_frontend(
+    backend_url: str, log: Path, port: int | None = None, **environ: str
+) -> Iterator[str]:
     """Run a frontend process that writes its output to `log`; yield its URL."""
-    port = free_port()
+    port = port or free_port()
     url = f"http://127.0.0.1:{port}"
     command = [sys.executable, "-m", "streamlit", "run", "frontend/app.py"]
     command += [f"--server.port={port}", "--server.address=127.0.0.1"]

@@ -8,7 +8,7 @@ from client import ModelInfo
 from evaluation.errors import EvaluationError
 from evaluation.evaluate import MULTI_LABEL
 from evaluation.results import Evaluation
-from frontend.datasets import dataset_upload, example_dataset, image_upload
+from frontend.datasets import dataset_upload, example_dataset, image_upload, kept_selections
 from frontend.datasets.dataset import Dataset
 from frontend.datasets.dataset_upload import BUSY_MESSAGE
 from frontend.datasets.evaluation_job import (
@@ -115,14 +115,16 @@ def _select_mode() -> str:
 
 def _show_image_mode(service: Service, models: Models) -> None:
     image_upload.show(models[0].input.kind)
-    images = image_upload.images()
-    if not images:
+    selection = image_upload.selection()
+    if selection is None:
         _show_example(service, models)
         return
     st.divider()
-    if len(images) > 1:
+    if len(selection.images) > 1:
         st.caption("Only the first image is compared.")
-    side_by_side.show(service, models, images[0])
+    side_by_side.show(service, models, selection.images[0])
+    if service.store:
+        kept_selections.keep(selection, selection.last_request or service.request)
     st.button("Clear", icon=":material/close:", on_click=image_upload.clear)
 
 
