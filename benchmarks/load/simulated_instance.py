@@ -181,7 +181,8 @@ class Instance:
         now = self._env.now
         self._expire(now)
         self._idle += 1
-        for request in event.value:
+        batch: list[Request] = event.value or []
+        for request in batch:
             if request.outcome is None:
                 self._finish(request, now, "served")
         self._start_batches()

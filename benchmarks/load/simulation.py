@@ -6,15 +6,16 @@ All times are in seconds.
 import math
 import random
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import simpy
 
 from benchmarks.load.simulated_instance import Instance, InstanceConfig, Request
 
+Events = Generator[simpy.Event, Any, None]
 Balancing = Literal["round-robin", "random", "least-loaded"]
 
 SAMPLES: Final = 20
@@ -158,7 +159,7 @@ class Simulation:
             instance.close_bill()
         return self._run
 
-    def _send(self, requests: Iterable[Request]) -> Iterator[simpy.Event]:
+    def _send(self, requests: Iterable[Request]) -> Events:
         for request in requests:
             yield self._env.timeout(max(request.arrival - self._env.now, 0.0))
             self._run.requests.append(request)
@@ -229,7 +230,7 @@ class Simulation:
     def _in_flight(self) -> int:
         return sum(one.in_flight for one in self._alive) + len(self._pending)
 
-    def _sample(self) -> Iterator[simpy.Event]:
+    def _sample(self) -> Events:
         """Record the state of the platform SAMPLES times."""
         while True:
             ready, in_flight = len(self._ready), self._in_flight - len(self._pending)
@@ -239,7 +240,7 @@ class Simulation:
             self._run.samples.append(sample)
             yield self._env.timeout(self._run.seconds / SAMPLES)
 
-    def _scale(self) -> Iterator[simpy.Event]:
+    def _scale(self) -> Events:
         autoscaler = Autoscaler(self._platform, self._instance.runners)
         while True:
             for _ in range(SCRAPES):

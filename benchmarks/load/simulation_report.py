@@ -40,7 +40,7 @@ def summarize(run: Run, warm_up: float = 0.0, overhead: float = 0.0) -> Summary:
     finished = sum(one.end >= warm_up for one in run.requests if _is_served(one))
     values = np.percentile(latencies or [math.nan], list(_QUANTILES.values()))
     latency = dict(zip(_QUANTILES, map(float, values), strict=True))
-    others = {name: count for name, count in counts.items() if name not in ("served", None)}
+    others = {str(name): count for name, count in counts.items() if name not in ("served", None)}
     return Summary(
         arrivals=len(requests),
         served=counts["served"],

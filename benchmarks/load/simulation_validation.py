@@ -118,7 +118,7 @@ class SleepingBackends:
         times = schedule(rate, warm_up + seconds, seed)
         levels = [rng.choice(scenario.levels) for _ in times]
         calibration, responses = asyncio.run(self._run(scenario.instances, times, levels))
-        alone = _find_lone(responses)
+        alone = find_lone_requests(responses)
         overhead = [each.overhead for each in (alone if len(alone) >= _MIN_LONE else calibration)]
         excess = [each.inference - each.service for each in responses if each.status == 200]
         if self._instance.max_batch > 1 or not excess:  # the duration is that of a batch
@@ -132,7 +132,7 @@ class SleepingBackends:
         found = summarize(run, warm_up, statistics.median(overhead))
         p50, p95 = found.latency_ms["p50"], found.latency_ms["p95"]
         return Comparison(
-            _figures(responses, warm_up, seconds),
+            figures_of(responses, warm_up, seconds),
             Figures(found.throughput, p50, p95, found.refused_share),
             statistics.mean(each.is_delayed(_DELAY * mean) for each in responses),
         )
@@ -205,7 +205,7 @@ def start_backends(
         yield SleepingBackends(seconds, [one.port for one in services], instance)
 
 
-def _find_lone(responses: Sequence[Response]) -> list[Response]:
+def find_lone_requests(responses: Sequence[Response]) -> list[Response]:
     """Return the served requests that were sent while their backend had none in flight."""
     free_at: dict[int, float] = {}
     alone = []
@@ -216,7 +216,7 @@ def _find_lone(responses: Sequence[Response]) -> list[Response]:
     return alone
 
 
-def _figures(responses: Sequence[Response], warm_up: float, seconds: float) -> Figures:
+def figures_of(responses: Sequence[Response], warm_up: float, seconds: float) -> Figures:
     """Return the figures of the requests after the warm-up, as `summarize` does."""
     end = warm_up + seconds
     finished = [each for each in responses if each.end <= end]

@@ -44,7 +44,8 @@ class SleepingRuntime:
         """Return logits (N, 2) for inputs (N, 1, 8, 8)."""
         levels = np.rint(255 * batch[:, 0, 0, 0]).astype(int)
         time.sleep(float(self._seconds[levels].sum()))
-        return np.tile(np.float32([5, 0]), (len(batch), 1))
+        logits: Floats = np.tile(np.array([5, 0], dtype=np.float32), (len(batch), 1))
+        return logits
 
 
 def make_image(index: int) -> bytes:

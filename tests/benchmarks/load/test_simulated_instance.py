@@ -2,6 +2,7 @@ import math
 import random
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from benchmarks.load.simulated_instance import (
 )
 from benchmarks.load.simulation import PlatformConfig, Run, Simulation
 
-UNLIMITED = {"queue_size": 10**9, "deadline": None}
+UNLIMITED: dict[str, Any] = {"queue_size": 10**9, "deadline": None}
 
 
 def run(requests: Sequence[Request], config: InstanceConfig, seconds: float = 1e9) -> Run:
