@@ -1,11 +1,9 @@
 """Classifies one unit of a job into its part file: the operator of local processes and of Ray."""
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,9 +11,7 @@ from backend.inference.classifier import Classifier
 from backend.inference.errors import ModelError
 from backend.inference.head_classifier import AnyClassifier
 from backend.inference.models import artifact
-from backend.inference.types import ClassificationResult
 from bulk.contents import Content, Contents
-from bulk.errors import ContentError
 from bulk.job import Job
 from bulk.listing import Image
 from bulk.rows import RowFormat, make_row, to_parquet
@@ -25,7 +21,6 @@ from evaluation.predictors.local import load_classifier
 
 # Bytes of the forward passes of a thread: batches of 8 of EfficientNet-Lite2, 32 of a small one.
 _FORWARD_MEMORY: Final = 200_000_000
-_CHUNKS: Final = 3  # in flight: one is decoded, one runs, one is ready
 
 # Returns the network and the classifier of a model, with a number of threads.
 Load = Callable[[int], tuple[Classifier, AnyClassifier]]
@@ -53,8 +48,8 @@ class ModelLoader:
 class UnitClassifier:
     """Reads, decodes and classifies the images of a unit, and writes their rows.
 
-    Reading, decoding and the forward pass overlap: each has threads of its own. At most three
-    chunks of 32 images are in memory. Close it, or use it as a context manager.
+    Chunks of at most 32 images are read by one thread and classified by `threads` others. At most
+    `threads` + 1 chunks are in memory. Close it, or use it as a context manager.
     """
 
     def __init__(self, job: Job, load: Load, *, threads: int = 1) -> None:
@@ -63,12 +58,13 @@ class UnitClassifier:
         self._network.use_default_plan()
         self._contents = Contents(Storage(job.root))
         self._out = Storage(job.out)
-        self._reader = ThreadPoolExecutor(1, "bulk-chunks")
+        self._reader = ThreadPoolExecutor(1, "bulk-read-chunks")
+        self._workers = ThreadPoolExecutor(threads, "bulk-classify")
+        self._threads: Final = threads
         settings, manifest = job.settings, self._classifier.manifest
         self._form = RowFormat(
             settings.coverage, settings.top_k, settings.labels, manifest.name, manifest.version
         )
-        self._loop = asyncio.new_event_loop()
 
     def __enter__(self) -> "UnitClassifier":
         return self
@@ -79,8 +75,8 @@ class UnitClassifier:
     def close(self) -> None:
         """Stop all threads."""
         self._reader.shutdown(cancel_futures=True)
+        self._workers.shutdown(cancel_futures=True)
         self._network.close()
-        self._loop.close()
 
     def __call__(self, unit: int, progress: Callable[[int], None] = lambda _: None) -> int:
         """Write the part file of a unit and return its number of rows.
@@ -88,38 +84,36 @@ class UnitClassifier:
         `progress` is called with numbers of further classified images. Raise StorageError if the
         source does not respond or the file cannot be written: the unit then has no file.
         """
-        rows = self._loop.run_until_complete(self._classify(self._job.read_unit(unit), progress))
+        chunks = self._contents.chunks(self._job.read_unit(unit))
+        rows: list[dict[str, Any]] = []
+        pending: deque[Future[list[dict[str, Any]]]] = deque()
+
+        def finish() -> None:
+            finished = pending.popleft().result()
+            rows.extend(finished)
+            progress(len(finished))
+
+        following = self._read_ahead(chunks)
+        while chunk := following.result():
+            following = self._read_ahead(chunks)
+            pending.append(self._workers.submit(self._classify, chunk))
+            if len(pending) == self._threads:
+                finish()
+        while pending:
+            finish()
         self._out.write(self._job.part(unit), to_parquet(rows, self._form))
         return len(rows)
 
-    async def _classify(
-        self, images: list[Image], progress: Callable[[int], None]
-    ) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = []
-        chunks = self._contents.chunks(images)
-        pending: deque[tuple[Chunk, asyncio.Future[list[Any]]]] = deque()
-        following = self._read_ahead(chunks)
+    def _read_ahead(self, chunks: Iterator[Chunk]) -> Future[Chunk | None]:
+        return self._reader.submit(next, chunks, None)
 
-        async def finish() -> None:
-            chunk, results = pending.popleft()
-            for (image, content), result in zip(chunk, await results, strict=True):
-                rows.append(make_row(image, content, result, self._form))
-            progress(len(chunk))
-
-        while chunk := await following:
-            following = self._read_ahead(chunks)
-            tasks = [self._classify_one(content) for _, content in chunk]
-            pending.append((chunk, asyncio.gather(*tasks, return_exceptions=True)))
-            if len(pending) == _CHUNKS:
-                await finish()
-        while pending:
-            await finish()
-        return rows
-
-    def _read_ahead(self, chunks: Iterator[Chunk]) -> asyncio.Future[Chunk | None]:
-        return self._loop.run_in_executor(self._reader, partial(next, chunks, None))
-
-    async def _classify_one(self, content: Content) -> ClassificationResult:
-        if isinstance(content, ContentError):
-            raise content
-        return await self._classifier.classify(content)
+    def _classify(self, chunk: Chunk) -> list[dict[str, Any]]:
+        """Return the rows of a chunk."""
+        contents = [content for _, content in chunk if isinstance(content, bytes)]
+        results = iter(self._classifier.classify_all(contents))
+        return [
+            make_row(
+                image, content, next(results) if isinstance(content, bytes) else content, self._form
+            )
+            for image, content in chunk
+        ]

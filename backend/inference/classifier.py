@@ -286,6 +286,37 @@ class Classifier:
                 future.cancel()
         return results
 
+    def classify_all(self, images: Sequence[bytes]) -> list[ClassificationResult | Exception]:
+        """Classify image files in the calling thread; return one result or exception per image.
+
+        For jobs: without queue, deadline and fairness, which cost as much as a small network. Call
+        `use_default_plan` first if several threads call it. Decoding waits for the reader's memory.
+        """
+        return [
+            each
+            if isinstance(each, Exception)
+            else self._label(
+                each.probabilities, each.ood_scores, make_timings(each, 0), each.brightness
+            )[0]
+            for each in self.infer_all(images)
+        ]
+
+    def infer_all(self, images: Sequence[bytes]) -> list[InferenceResult | Exception]:
+        """Run image files through the network as `classify_all` does."""
+        decoded = [self._try_decode(each) for each in images]
+        results = iter(
+            self._engine.run_inputs([each for each in decoded if isinstance(each, Input)])
+        )
+        return [each if isinstance(each, Exception) else next(results) for each in decoded]
+
+    def _try_decode(self, data: bytes) -> Input | Exception:
+        try:
+            with suppress(MemoryExceededError):
+                return self.decoder.decode(data, self._large.ordinary_memory)
+            return self.decoder.decode(data)
+        except Exception as error:
+            return error
+
     async def explain(
         self,
         data: bytes,

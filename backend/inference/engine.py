@@ -139,6 +139,13 @@ class Engine:
         self._observer.batch(sum(len(item.rows) for item in batch.items), batch.reason)
         return self._run(batch.items, self._quick or self._narrow)
 
+    def run_inputs(self, inputs: Sequence[Input]) -> list[InferenceResult | Exception]:
+        """Return one result or exception per input, from forward passes in the calling thread."""
+        results: list[InferenceResult | Exception] = []
+        for start in range(0, len(inputs), self.max_batch):
+            results += self._run(list(inputs[start : start + self.max_batch]), self._narrow)
+        return results
+
     @property
     def runtime_name(self) -> str:
         """The runtime of the forward passes: `onnx`, `openvino` or `torch`."""

@@ -1,7 +1,7 @@
 """Classifies image files with a taught model: a head on the features of another model."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -127,6 +127,17 @@ class HeadClassifier:
             each
             for result in results
             for each in self._classify(unit_features(result), make_timings(result, queue))
+        ]
+
+    def classify_all(self, images: Sequence[bytes]) -> list[ClassificationResult | Exception]:
+        """Classify image files in the calling thread; see `Classifier.classify_all`."""
+        return [
+            each
+            if isinstance(each, Exception)
+            else self.classify_features(
+                Features(unit_features(each), make_timings(each, 0)), each.brightness
+            )
+            for each in self._network.infer_all(images)
         ]
 
     async def embed(self, data: bytes, time_limit: float | None = None, client: str = "") -> Floats:

@@ -61,6 +61,31 @@ async def test_most_probable_label_comes_first(classifier: Classifier) -> None:
     assert prediction.probabilities.sum() == pytest.approx(1)
 
 
+async def test_all_images_of_a_job_are_classified_in_one_thread(tmp_path: Path) -> None:
+    model = artifact.read(write_model(tmp_path, preprocess=GRAY))
+    runtime = GrayRuntime()
+    classifier = create_classifier(model, runtime, max_batch=4)
+    warm_up = len(runtime.batches)
+    images = [gray(value) for value in (3, 1, 4, 1, 5)]
+    results = classifier.classify_all([*images[:2], b"broken", *images[2:]])
+    classifier.close()
+    assert runtime.batches[warm_up:] == [[3, 1, 4, 1], [5]]
+    assert isinstance(results.pop(2), ImageError)
+    predictions = [each.top(1)[0].label for each in results if not isinstance(each, Exception)]
+    assert predictions == ["3", "1", "4", "1", "5"]
+
+
+async def test_image_of_a_job_that_needs_more_memory_waits_for_it(model: Artifact) -> None:
+    reader = ImageReader()
+    classifier = create_classifier(model, FakeRuntime(10, winner=lambda _: 7), reader=reader)
+    reserved: list[int] = []
+    reader.budget.on_release(lambda: reserved.append(1))
+    results = classifier.classify_all([encoded(seven(64)), encoded(seven(5_000))])
+    classifier.close()
+    assert not any(isinstance(each, Exception) for each in results)
+    assert len(reserved) == 1
+
+
 @pytest.mark.parametrize("side", [64, 100])
 async def test_result_has_timings(classifier: Classifier, side: int) -> None:
     timings = (await classifier.classify(encoded(seven(side)))).timings

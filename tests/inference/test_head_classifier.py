@@ -91,6 +91,18 @@ async def test_probabilities_are_the_calibrated_softmax_of_the_head(create: Crea
     assert result.timings.decode > 0
 
 
+async def test_images_of_a_job_are_classified_as_single_ones(create: Create) -> None:
+    head = create(calibration=calibration())
+    results = head.classify_all([RED, b"broken", GREEN])
+    assert isinstance(results.pop(1), ImageError)
+    for image, result in zip((RED, GREEN), results, strict=True):
+        single = await head.classify(image)
+        assert not isinstance(result, Exception)
+        np.testing.assert_allclose(result.probabilities, single.probabilities, atol=1e-6)
+        assert result.ood_score == pytest.approx(single.ood_score, abs=1e-5)
+        assert result.features is not None
+
+
 async def test_uncalibrated_head_gives_no_verdict(create: Create) -> None:
     result = await create().classify(RED)
     assert result.in_distribution is None
