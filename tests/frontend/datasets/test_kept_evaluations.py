@@ -16,7 +16,9 @@ from tests.evaluation.predictors.fake_backend import fake_backend
 from tests.frontend.datasets.test_evaluation_job import PETS, new_job, predict_cats
 from tests.images import SEVEN, zipped
 
-NAMES = [f"{label}/{i}.png" for label in ("cat", "dog") for i in range(20)]
+NAMES = [
+    f"{label}/{i}.png" for label in ("cat", "dog") for i in range(30)
+]  # more than the worst mistakes
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def test_figures_records_and_thumbnails_are_kept(pets: Dataset) -> None:
     assert found.evaluation.records == run.evaluation.records
     assert found.evaluation.mistakes == run.evaluation.mistakes
     assert (found.model, found.data.name, found.error) == (PETS, "pets.zip", None)
-    assert found.confusions.count("dog", "cat") == 20
+    assert found.confusions.count("dog", "cat") == 30
     assert found.data.thumbnail("dog/3.png") == pets.thumbnail("dog/3.png")
 
 
@@ -62,7 +64,7 @@ def test_error_is_kept(pets: Dataset) -> None:
 def test_wrong_predictions_have_thumbnails_first(
     pets: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_evaluations, "MAX_THUMBNAILS", 20)
+    monkeypatch.setattr(kept_evaluations, "MAX_THUMBNAILS", 30)
     found = EVALUATION.unpack(EVALUATION.pack(evaluate(pets, new_job())))
     kept = {name for name in NAMES if found.data.thumbnail(name)}
     assert kept == {name for name in NAMES if name.startswith("dog")}
