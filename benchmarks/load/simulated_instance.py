@@ -159,11 +159,13 @@ class Instance:
             self._on_ready(self)
 
     def _start_batches(self) -> None:
-        """Give each idle runner its share of the queue, as `Batcher._take_batch` does."""
+        """Give an idle runner a batch, as `Batcher._take_batch` does.
+
+        The queue is empty while several runners are idle, so it is not divided among them.
+        """
         while self._idle and self._queue:
-            share = min(-(-len(self._queue) // self._idle), self._config.max_batch)
             batch: list[Request] = []
-            while self._queue and len(batch) < share:
+            while self._queue and len(batch) < self._config.max_batch:
                 is_late = self._queue.peek().outcome is not None
                 request = self._queue.pop(free=is_late)
                 if not is_late:

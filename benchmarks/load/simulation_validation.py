@@ -29,8 +29,8 @@ _MIN_LONE: Final = 10  # requests of a run that did not wait, from which the ove
 _TIMEOUT: Final = 60.0
 # A run is not valid if other programs delay more than this share of its requests by more than this
 # share of the mean service time.
-_MAX_DELAYED, _DELAY = 0.02, 0.1
-_MAX_DISCARDED: Final = 5
+_MAX_DELAYED, _DELAY = 0.05, 0.1
+_MAX_DISCARDED: Final = 3
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ class SleepingBackends:
     def compare(self, scenario: Scenario, warm_up: float, seconds: float, seed: int) -> Comparison:
         """Measure and simulate `seconds` of a Poisson process after a warm-up.
 
-        A run that is not valid is repeated up to five times.
+        A run that is not valid is repeated up to three times.
         """
         discarded = 0
         comparison = self._compare(scenario, warm_up, seconds, seed)

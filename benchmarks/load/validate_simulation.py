@@ -6,7 +6,7 @@ python -m benchmarks.load.validate_simulation --service-ms 35,90 --instances 1,2
 Backends (benchmarks/load/sleeping_backend.py) receive requests of a Poisson process in turn. The
 simulation receives the times at which they were sent, and their service times. The time by which a
 sleep is too long and the latency of HTTP are measured in the same run, from requests that did not
-wait, or before the run if all waited. A run is repeated if other programs delayed more than 2% of
+wait, or before the run if all waited. A run is repeated if other programs delayed more than 5% of
 its requests by more than 10% of the mean service time.
 
 The exit status is 1 if a median over the rounds deviates by more than 10%: throughput, median and

@@ -96,13 +96,19 @@ def test_invalid_option_is_refused(
     assert message in capsys.readouterr().err
 
 
-def test_warm_up_is_not_counted() -> None:
-    requests = [Request(0, 1.0), Request(0, 1.0), Request(5, 1.0), Request(9.5, 1.0)]
+def test_requests_of_the_warm_up_count_only_for_the_throughput() -> None:
+    requests = [Request(0, 1.0), Request(2, 1.0), Request(5, 2.0), Request(9.5, 1.0)]
     run = Simulation(requests, 10, InstanceConfig(), PlatformConfig()).run()
     summary = summarize(run, warm_up=2.5)
     assert (summary.arrivals, summary.served, summary.in_flight) == (2, 1, 1)
-    assert summary.throughput == pytest.approx(1 / 7.5)
-    assert summary.latency_ms["mean"] == pytest.approx(1000)
+    assert summary.throughput == pytest.approx(2 / 7.5)  # those that ended after it
+    assert summary.latency_ms["mean"] == pytest.approx(2000)
+
+
+def test_active_time_is_rounded_up_once_for_overlapping_intervals() -> None:
+    requests = [Request(0, 0.01), Request(0.05, 0.01), Request(0.095, 0.01)]
+    run = Simulation(requests, 10, InstanceConfig(), PlatformConfig()).run()
+    assert run.instances[0].active_seconds == pytest.approx(0.2)
 
 
 def test_cost_is_that_of_active_and_permanent_time() -> None:

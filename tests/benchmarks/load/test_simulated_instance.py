@@ -135,11 +135,10 @@ def test_batch_saves_a_share_of_the_service_time_of_further_images() -> None:
     assert finished.requests[-1].end == pytest.approx(1 + 1 + 3 * 0.25)
 
 
-def test_queue_is_divided_among_idle_runners() -> None:
+def test_runner_that_is_free_first_takes_the_queue() -> None:
     slow = [Request(0, 1.0), Request(0, 1.0)]
     waiting = [Request(0.5, 1.0) for _ in range(4)]
     finished = run([*slow, *waiting], InstanceConfig(runners=2, max_batch=4, **UNLIMITED))
-    # The runner that is free first takes all four: the other one is still busy at that moment.
     assert [one.end for one in finished.requests] == [1, 1, 5, 5, 5, 5]
 
 

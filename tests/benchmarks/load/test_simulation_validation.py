@@ -49,7 +49,7 @@ def test_run_with_many_delayed_requests_is_not_valid() -> None:
     assert [each.is_delayed(0.05) for each in (late, slow, refused)] == [True, True, False]
     figures = Figures(1, 1, 1, 0)
     assert Comparison(figures, figures, delayed=0.01).is_valid
-    assert not Comparison(figures, figures, delayed=0.05).is_valid
+    assert not Comparison(figures, figures, delayed=0.06).is_valid
 
 
 def test_lone_requests_are_those_that_did_not_wait() -> None:
