@@ -28,9 +28,11 @@ LABEL org.opencontainers.image.title="Prism frontend" \
       org.opencontainers.image.description="A web page to upload, draw and classify images" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The standard library of the base image has no bytecode, which costs a second at every start.
+# A volume mounted on /data, for PRISM_PAGE_STORE, belongs to the service.
 RUN python -m compileall -q --invalidation-mode unchecked-hash \
         -x '/(site-packages|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo)/' \
-        /usr/local/lib/python3.11
+        /usr/local/lib/python3.11 \
+    && install -d -o 10001 -g 10001 /data
 # The malloc threshold returns the memory of uploads to the system.
 ENV PATH=/opt/prism/bin:$PATH \
     PYTHONUNBUFFERED=1 \

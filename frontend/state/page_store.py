@@ -64,8 +64,8 @@ class PageStore:
     def __init__(
         self, url: str, *, seconds: float, max_bytes: int, clock: Callable[[], float] = time.time
     ) -> None:
+        self.seconds: Final = seconds
         self._engine: Final = _open(make_url(url))
-        self._seconds: Final = seconds
         self._max_bytes: Final = max_bytes
         self._clock: Final = clock
         self._is_prepared = False
@@ -90,7 +90,7 @@ class PageStore:
             "total": result.total,
             "size": size,
             "updated_at": now,
-            "expires_at": now + self._seconds,
+            "expires_at": now + self.seconds,
             "content": result.content,
         }
         with self._transaction() as connection:
@@ -109,7 +109,7 @@ class PageStore:
                 connection.execute(
                     update(_RESULTS)
                     .where(_RESULTS.c.token == token, _RESULTS.c.state == "running")
-                    .values(done=done, total=total, updated_at=now, expires_at=now + self._seconds)
+                    .values(done=done, total=total, updated_at=now, expires_at=now + self.seconds)
                 )
 
     def find(self, token: str, kind: str) -> StoredResult | None:

@@ -71,14 +71,14 @@ def test_postgres_profile_gives_both_services_the_same_database_and_password() -
     assert backend["environment"]["PGPASSWORD"] == "p@ss/word"
     assert postgres["environment"]["POSTGRES_PASSWORD"] == "p@ss/word"
     assert backend["build"]["args"]["POSTGRES"] == "1"
-    frontend = given["frontend"]
-    assert frontend["environment"]["PRISM_PAGE_STORE"] == url
-    assert frontend["environment"]["PGPASSWORD"] == "p@ss/word"
-    assert frontend["build"]["args"]["POSTGRES"] == "1"
 
 
-def test_results_of_the_page_are_in_memory_without_a_password() -> None:
-    assert services()["frontend"]["environment"]["PRISM_PAGE_STORE"] in ("", None)
+def test_results_of_the_page_are_on_a_volume() -> None:
+    frontend = services()["frontend"]
+    assert frontend["environment"]["PRISM_PAGE_STORE"] == "sqlite:////data/page.db"
+    assert frontend["volumes"] == ["page:/data"]
+    image = (ROOT / "frontend.dockerfile").read_text()
+    assert "install -d -o 10001 -g 10001 /data" in image
 
 
 def test_monitoring_profile_mounts_files_that_exist_and_agree() -> None:

@@ -13,6 +13,7 @@ from tests.deploy.manifests import (
 )
 
 FRONTEND_VARIABLES = {
+    "PRISM_PAGE_STORE",
     "BACKEND",
     "BACKEND_API_KEY",
     "PRISM_PAGE_USERS",

@@ -5,6 +5,7 @@ import streamlit as st
 from client import Client, ClientError, HistoryStorage
 from frontend.service import session
 from frontend.service.session import Service
+from frontend.state import store_settings
 from frontend.ui.formatting import count, escape_copyable
 
 _CACHED_SECONDS = 60
@@ -15,6 +16,11 @@ def show(service: Service) -> None:
     """Show what is stored, where and for how long, and the switch."""
     if (stored := get(service.client)) is not None:
         st.markdown(describe(stored))
+    if (page_store := store_settings.store()) is not None:
+        st.markdown(
+            "The page keeps classified images and results for "
+            f"{page_store.seconds / 3600:g} hours, so that their links work after a restart."
+        )
     st.session_state[_SWITCH] = service.store
     st.toggle(
         "Store my classifications",
