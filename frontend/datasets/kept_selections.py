@@ -13,8 +13,8 @@ from client import Classification
 from frontend.datasets.selections import ImageSelection
 from frontend.service.predictions import ImageFile, PredictionRequest
 from frontend.state import store_settings
-from frontend.state.packing import PackingError, pack, unpack
-from frontend.state.stored_result import StoredResult, StoreError
+from frontend.state.packing import pack, unpack
+from frontend.state.stored_result import PackingError, StoredResult, StoreError
 
 if TYPE_CHECKING:
     from frontend.state.page_store import PageStore

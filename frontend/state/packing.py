@@ -12,12 +12,10 @@ from typing import Any, Final, TypeVar, get_args
 import msgspec
 import numpy as np
 
+from frontend.state.stored_result import PackingError
+
 MAX_BYTES: Final = 500_000_000  # of an unpacked result
 T = TypeVar("T")
-
-
-class PackingError(ValueError):
-    """The bytes are damaged, or another version of the page wrote them."""
 
 
 def pack(value: object) -> bytes:

@@ -12,8 +12,7 @@ import streamlit as st
 from frontend.state import kept_jobs, url_state
 from frontend.state.jobs import BusyError, Job, Jobs
 from frontend.state.kept_jobs import Kind
-from frontend.state.packing import PackingError
-from frontend.state.stored_result import StoredResult, StoreError
+from frontend.state.stored_result import PackingError, StoredResult, StoreError
 from frontend.ui.formatting import escape
 
 POLL_INTERVAL = 0.5  # seconds between two updates of a running job

@@ -6,6 +6,10 @@ from typing import Literal
 State = Literal["running", "done", "failed", "interrupted"]
 
 
+class PackingError(ValueError):
+    """The bytes are damaged, or another version of the page wrote them."""
+
+
 class StoreError(Exception):
     """The database does not respond, or refuses the statement."""
 

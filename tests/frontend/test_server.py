@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
 
 CODE = """
@@ -26,16 +28,27 @@ print(json.dumps({
 """
 
 
-def test_invalid_setting_ends_the_server_with_one_line() -> None:
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("PRISM_PAGE_SIGN_IN", "ture", "PRISM_PAGE_SIGN_IN=ture: must be true or false"),
+        (
+            "PRISM_PAGE_STORE",
+            "mysql://ana:secret@host/page",
+            "PRISM_PAGE_STORE: must be sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME",
+        ),
+    ],
+)
+def test_invalid_setting_ends_the_server_with_one_line(name: str, value: str, message: str) -> None:
     process = subprocess.run(
         [sys.executable, "-c", "import frontend.app"],
         cwd=ROOT,
-        env={"HOME": "/nonexistent", "PRISM_PAGE_SIGN_IN": "ture"},
+        env={"HOME": "/nonexistent", name: value},
         capture_output=True,
         text=True,
     )
     assert process.returncode == 1
-    assert process.stderr == "error: PRISM_PAGE_SIGN_IN=ture: must be true or false\n"
+    assert process.stderr == f"error: {message}\n"
 
 
 def test_server_has_headers_downloads_and_an_upload_limit() -> None:

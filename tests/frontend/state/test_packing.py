@@ -10,7 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from frontend.state import packing
-from frontend.state.packing import PackingError, pack, unpack
+from frontend.state.packing import pack, unpack
+from frontend.state.stored_result import PackingError
 
 
 @dataclass(frozen=True)
