@@ -65,7 +65,10 @@ def describe_graph(
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
-        raise OnnxImportError(f"{path} must have exactly one input; it has {names}")
+        raise OnnxImportError(
+            f"{path} must have exactly one input; it has {names}. Export the network with the "
+            "image as its only input"
+        )
     (first,) = inputs
     kind = first.type.tensor_type.elem_type
     if kind not in _PIXEL_TYPES:
