@@ -112,6 +112,8 @@ def redact(location: str) -> str:
         scheme, host, path, _, _ = urlsplit(url)
     except ValueError:
         return "the URL"
+    if not host:  # too many slashes: the credentials are in the path
+        path = "/" + path.rpartition("@")[2].lstrip("/")
     return urlunsplit((scheme, host.rpartition("@")[2], path, "", ""))
 
 

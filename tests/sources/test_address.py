@@ -98,6 +98,7 @@ def test_invalid_address_raises_one_line(text: str, message: str, models_dir: Pa
 
 @pytest.mark.parametrize("control", ["\x00", " ", "\t", "\n"])
 def test_control_characters_do_not_hide_secrets(control: str, models_dir: Path) -> None:
+    assert redact("https:////me:secret@host/x") == "https:///host/x"
     for text in (f"{control}https://me:secret@host/x", f"ht{control}tps://me:secret@host/x"):
         assert "secret" not in redact(text)
         with pytest.raises(ArtifactError) as caught:
