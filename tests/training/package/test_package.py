@@ -20,6 +20,7 @@ from backend.inference.models.artifact import Artifact
 from backend.inference.preprocessing.model_input import preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.types import Floats
+from tests.conftest import ROOT
 from training.package import __main__ as command
 from training.package.__main__ import main
 from training.package.model_spec import architecture_spec
@@ -369,9 +370,9 @@ def test_invalid_onnx_file_is_rejected(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_packaging_again_keeps_the_predecessor_and_counts_the_version_up(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("net", "--architecture", "mnist-net", "--checkpoint", checkpoint)
+    arguments = ("net", "--onnx", ROOT / "models" / "mnist-mlp" / "model.onnx")
     run(*arguments, "--out", tmp_path)
     before = artifact.read(tmp_path / "net")
     run(*arguments, "--out", tmp_path, "--version", "4")
