@@ -128,7 +128,8 @@ def describe_use(manifest: Manifest, backbone: str, *, softmax: bool) -> str:
 
 def _example(spec: PhotoPreprocess, output: str) -> str:
     """Return code that prepares an image as `prepare_photo` does, for images in RGB."""
-    if spec.channels == 1 or spec.color == "BGR" or spec.layout == "flat":
+    is_simple = spec.channels == 3 and spec.color == "RGB" and spec.crop_rounding != "none"
+    if not is_simple or spec.layout == "flat":
         return ""
     if isinstance(spec.resize, int):
         resize = _RESIZE_SHORTER.format(side=spec.resize)

@@ -91,6 +91,8 @@ class FormParser:
         self._has_disposition = False  # the current part
         self._is_complete = False
         self._max_part_bytes = max_part_bytes
+        self._delimiter = b"--" + boundary
+        self._preamble: bytes | None = b""  # its end; None: the first part has begun
         self._header_name = bytearray()
         self._header_value = bytearray()
         try:
@@ -110,6 +112,13 @@ class FormParser:
 
     def write(self, chunk: bytes) -> None:
         """Parse one more chunk."""
+        if self._preamble is not None:  # the parser skips one only if it is in the first chunk
+            chunk = self._preamble + chunk
+            start = chunk.find(self._delimiter)
+            if start < 0:
+                self._preamble = chunk[1 - len(self._delimiter) :]
+                return
+            chunk, self._preamble = chunk[start:], None
         try:
             self._parser.write(chunk)
         except FormParserError as error:

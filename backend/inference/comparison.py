@@ -78,7 +78,7 @@ def compare(
             return Comparison.model_validate(about | {"reason": missing})
         agreement = compare_answers(manifest, reference, wide, inputs)
         about |= _figures(agreement)
-        if reason := _difference(agreement):
+        if reason := describe_difference(agreement):
             return Comparison.model_validate(about | {"reason": reason})
         speed = measure_speed(wide, alternative.load(threads=1) if threads > 1 else None)
     except ModelError as error:
@@ -166,8 +166,8 @@ def _figures(agreement: Agreement) -> dict[str, float | None]:
     }
 
 
-def _difference(agreement: Agreement) -> str | None:
-    """Return in which way the answers differ too much, or None."""
+def describe_difference(agreement: Agreement) -> str | None:
+    """Return in which way the answers to generated images differ too much, or None."""
     if agreement.labels < MIN_AGREEMENT:
         return (
             f"It gives the same label to {agreement.labels:.1%} of the generated images, "

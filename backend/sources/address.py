@@ -14,6 +14,7 @@ from backend.sources.registered import RegisteredModel, parse_registered, regist
 CHECKPOINTS: Final = frozenset({".pt", ".pth", ".safetensors"})
 
 _PIN: Final = re.compile(r"@sha256=([0-9a-fA-F]{64})$")
+_CONTROLS: Final = re.compile(r"[\x00-\x20]")
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]")
 _ARCHITECTURE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9/._-]*")
@@ -103,12 +104,16 @@ def parse_address(text: str, models_dir: Path) -> Address:
 
 def redact(location: str) -> str:
     """Return a URL without credentials, query and fragment; return a path unchanged."""
-    if not _SCHEME.match(location):
+    # Control characters and spaces in the scheme do not make a URL a path.
+    url = location if _SCHEME.match(location) else _CONTROLS.sub("", location)
+    if not _SCHEME.match(url):
         return location
     try:
-        scheme, host, path, _, _ = urlsplit(location)
+        scheme, host, path, _, _ = urlsplit(url)
     except ValueError:
         return "the URL"
+    if not host:  # too many slashes: the credentials are in the path
+        path = "/" + path.rpartition("@")[2].lstrip("/")
     return urlunsplit((scheme, host.rpartition("@")[2], path, "", ""))
 
 
@@ -119,7 +124,7 @@ def _locate(location: str, models_dir: Path) -> str:
     try:
         return _locate_path(location, models_dir)
     except OSError as error:  # the name is too long, or a folder is not accessible
-        raise ArtifactError(f"{location!r}: this path cannot be accessed") from error
+        raise ArtifactError(f"{redact(location)!r}: this path cannot be accessed") from error
 
 
 def _locate_path(location: str, models_dir: Path) -> str:
@@ -127,13 +132,15 @@ def _locate_path(location: str, models_dir: Path) -> str:
     if not path.is_absolute() and not re.match(r"\.\.?[/\\]", location):
         if not location or path.name != location or location == "..":
             raise ArtifactError(
-                f"{location!r} is neither a name nor an address; a path starts with ./"
+                f"{redact(location)!r} is neither a name nor an address; a path starts with ./"
             )
         path = models_dir / location
         if not path.is_dir():
-            raise ArtifactError(f"{location!r}: {models_dir} contains no model folder of that name")
+            raise ArtifactError(
+                f"{redact(location)!r}: {models_dir} contains no model folder of that name"
+            )
     if not path.exists():
-        raise ArtifactError(f"{location!r}: this path does not exist")
+        raise ArtifactError(f"{redact(location)!r}: this path does not exist")
     return str(path.absolute())
 
 

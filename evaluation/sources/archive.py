@@ -79,7 +79,7 @@ def open_zip(path: Path, *, labeled: bool = True, limits: Limits | None = None) 
         file.entries = file.limit  # image data may contain the signature
         file.limit = max(limits.entry, _CHUNK)
         entries = archive.infolist()
-        _validate_directory(entries, limits)
+        validate_directory(entries, limits)
         _validate_data(file, entries, archive.start_dir)
         names = [entry.filename for entry in entries if not entry.is_dir()]
         layout = find_images(str(path), names, labeled=labeled)
@@ -96,13 +96,14 @@ def open_zip(path: Path, *, labeled: bool = True, limits: Limits | None = None) 
     def read(index: int) -> bytes:
         try:
             return archive.read(layout.paths[index])
-        except (BadZipFile, zlib.error, EOFError, OSError, RuntimeError) as error:
+        except (BadZipFile, zlib.error, EOFError, OSError, RuntimeError, ValueError) as error:
             raise BrokenFileError("The file is damaged inside the zip.") from error
 
     return Source(path.name, layout.items, read, layout.notes, file.close, layout.skipped_folder)
 
 
-def _validate_directory(entries: list[ZipInfo], limits: Limits) -> None:
+def validate_directory(entries: list[ZipInfo], limits: Limits) -> None:
+    """Raise UnsafeZipError if the names, types or declared sizes of the entries are not allowed."""
     total = sum(entry.file_size for entry in entries)
     if total > limits.total:
         raise UnsafeZipError(f"it inflates to {total:,} bytes; the limit is {limits.total:,}")

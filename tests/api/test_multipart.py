@@ -200,6 +200,16 @@ def test_costly_content_disposition_is_refused(head: bytes) -> None:
         parse_with_form_parser(body_of(head, b"x"))
 
 
+@pytest.mark.parametrize("size", [1, 7, 1_000])
+@pytest.mark.parametrize("preamble", [b"\r\n", b"\n\0-\r\n", b"For old readers --x\r\n"])
+def test_preamble_is_skipped_however_it_arrives(preamble: bytes, size: int) -> None:
+    body = preamble + body_of(head_of(), b"image")
+    form = FormParser(BOUNDARY, LIMIT)
+    for start in range(0, len(body), size):
+        form.write(body[start : start + size])
+    assert [upload.data for upload in form.finish()] == [b"image"]
+
+
 def test_number_of_parts_is_limited() -> None:
     part = b"--" + BOUNDARY + b"\r\n" + PLAIN + b"\r\n\r\n\r\n"
     for count, is_accepted in ((3, True), (4, False)):

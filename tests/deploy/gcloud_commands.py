@@ -57,6 +57,8 @@ def commands_in_script(script: str) -> Iterator[str]:
         yield from commands_in_script(inner[1])
         text = text[: inner.start()] + "x" + text[inner.end() :]
     for line in _VARIABLE.sub("x", text).splitlines():
+        if "gcloud" not in line:
+            continue
         words = shlex.shlex(line, posix=True, punctuation_chars=True)
         words.whitespace_split = True
         command: list[str] = []

@@ -136,9 +136,9 @@ def test_history_is_exported(visit: Visit, client: Client) -> None:
     page = visit("/history")
     with page.expect_download() as download:
         main(page).get_by_role("link", name="Download CSV").click()
-    lines = download.value.path().read_text().splitlines()
-    assert len(lines) == 3
-    assert lines[1].endswith("b.png")
+    with download.value.path().open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [each["filename"] for each in rows] == ["b.png", "a.png"]
 
 
 def test_times_are_in_the_time_zone_of_the_browser(visit: Visit, client: Client) -> None:

@@ -3,7 +3,6 @@
 import base64
 import json
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 
 from tests.conftest import ROOT, free_port
 from tests.e2e.backend_process import BackendProcess
+from tests.extended import environments
 from tests.images import encoded, seven
 
 MODEL = "mnist-cnn"
@@ -27,11 +27,7 @@ def install(tmp_path_factory: pytest.TempPathFactory) -> Install:
     """Return a function that installs a package and returns the folder of its programs."""
 
     def create(package: str) -> Path:
-        folder = tmp_path_factory.mktemp(package)
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-        pip: list[Any] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", package]
-        subprocess.run(pip, check=True)
-        return folder / "bin"
+        return environments.create(tmp_path_factory.mktemp(package), package).parent
 
     return create
 

@@ -1,6 +1,7 @@
 """ONNX files of other tools answer as in the tools that wrote them."""
 
 import json
+import os
 import re
 import shlex
 import subprocess
@@ -24,9 +25,9 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from backend.inference.models import artifact, torchvision_compat
+from backend.inference.models import artifact
 from tests.conftest import ROOT
-from tests.extended import nine_images
+from tests.extended import environments, nine_images
 from training.package.__main__ import main
 
 LABELS = ("cat", "dog", "owl")
@@ -156,24 +157,24 @@ def test_recipe_for_scikit_learn_equals_predict_proba(
 
 
 def test_ultralytics_equals_its_prediction(tmp_path: Path, images: list[Path]) -> None:
-    """Requires `pip install ultralytics`, which is not part of the development environment."""
-    for part in ("models", "transforms"):
-        torchvision_compat.load(part)
-    yolo = pytest.importorskip("ultralytics").YOLO
-    torch.manual_seed(0)
-    model = yolo("yolov8n-cls.yaml")
-    for module in model.model.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight)
-        elif isinstance(module, nn.Linear):
-            nn.init.normal_(module.weight, std=5)  # answers differ
-    model.model.names = {number: f"thing {number}" for number in range(1000)}
-    path = Path(model.export(format="onnx", imgsz=96)).rename(tmp_path / "best.onnx")
-    exported = yolo(path, task="classify")
-    expected = [exported.predict(each, imgsz=96, verbose=False)[0].probs.data for each in images]
-    folder = package(path, tmp_path)
-    manifest = artifact.read(folder).manifest
-    assert manifest.labels[7] == "thing 7"
+    """ultralytics is installed into an environment of its own, with what its export requires."""
+    python = environments.create(
+        tmp_path / "environment", "ultralytics", "onnxslim", with_ours=True
+    )
+    # The graph is written to the current folder.
+    environ = os.environ | {"PYTHONPATH": str(ROOT), "YOLO_CONFIG_DIR": str(tmp_path)}
+    command: list[Any] = [
+        python,
+        "-m",
+        "tests.extended.ultralytics_model",
+        images[0].parent,
+        tmp_path,
+    ]
+    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    expected = np.load(tmp_path / "best.npy")
+    folder = package(tmp_path / "best.onnx", tmp_path)
+    assert artifact.read(folder).manifest.labels[7] == "thing 7"
     found = nine_images.classify(folder, images)
-    np.testing.assert_allclose(found, np.stack([each.numpy() for each in expected]), atol=1e-3)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
     assert found.max() > 0.01

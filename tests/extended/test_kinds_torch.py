@@ -20,6 +20,7 @@ from torch import nn
 
 from backend.inference.models import artifact, networks
 from tests.conftest import ROOT
+from tests.extended import environments
 from tests.extended.torch_kinds import HUGGINGFACE, compare
 from training.package.__main__ import main
 from training.package.kinds.torch_file import read_tensors
@@ -45,15 +46,9 @@ MAX_INPUT_DIFFERENCE = 1e-3  # mean
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python with timm and transformers, and with the packages of this environment."""
+    requirements = str(ROOT / "requirements" / "foreign-networks.txt")
     folder = tmp_path_factory.mktemp("frameworks")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    (packages,) = folder.glob("lib/python*/site-packages")
-    ours = [path for path in sys.path if path.endswith("-packages")]
-    (packages / "base.pth").write_text("\n".join(ours))
-    requirements = ROOT / "requirements" / "foreign-networks.txt"
-    pip: list[Any] = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
-    subprocess.run([*pip, "-r", requirements], check=True)
-    return folder / "bin" / "python"
+    return environments.create(folder, "-r", requirements, with_ours=True)
 
 
 def check(outcome: dict[str, Any]) -> None:

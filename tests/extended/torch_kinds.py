@@ -45,6 +45,16 @@ def fill_zeros(network: Any) -> Any:
     return network
 
 
+def enlarge(network: Any) -> Any:
+    """Give convolutions larger weights: those of transformers make deep networks constant."""
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            nn.init.ones_(layer.weight)
+        elif isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight)
+    return network
+
+
 def make_torchvision(folder: Path, name: str) -> Made:
     models = torchvision_compat.load("models")
     options = {"init_weights": True} if name in ("googlenet", "inception_v3") else {}
@@ -126,8 +136,10 @@ def make_huggingface(folder: Path, name: str) -> Made:
     config = transformers.AutoConfig.for_model(name, **HUGGINGFACE[name], id2label=labels)
     classes = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
     found = classes[0] if isinstance(classes, tuple) else classes
-    network = fill_zeros(found(config)).eval()
-    network.save_pretrained(folder)
+    network = fill_zeros(found(config))
+    if name in ("efficientnet", "mobilenet_v2"):
+        enlarge(network)
+    network.eval().save_pretrained(folder)
     processor_name, options = PROCESSORS[name]
     getattr(transformers, processor_name)(**options).save_pretrained(folder)
     processor = transformers.AutoImageProcessor.from_pretrained(folder)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from backend.inference.errors import ArtifactError
-from backend.sources.address import Address, parse_address
+from backend.sources.address import Address, parse_address, redact
 from backend.sources.registered import RegisteredModel
 from tests.fake_models import write_model
 
@@ -94,6 +94,16 @@ def test_invalid_address_raises_one_line(text: str, message: str, models_dir: Pa
     with pytest.raises(ArtifactError, match=message) as caught:
         parse_address(text, models_dir)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("control", ["\x00", " ", "\t", "\n"])
+def test_control_characters_do_not_hide_secrets(control: str, models_dir: Path) -> None:
+    assert redact("https:////me:secret@host/x") == "https:///host/x"
+    for text in (f"{control}https://me:secret@host/x", f"ht{control}tps://me:secret@host/x"):
+        assert "secret" not in redact(text)
+        with pytest.raises(ArtifactError) as caught:
+            parse_address(text, models_dir)
+        assert "secret" not in str(caught.value)
 
 
 def test_secrets_are_redacted(models_dir: Path) -> None:

@@ -12,7 +12,6 @@ import argparse
 import re
 import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from backend.inference.errors import ArtifactError
 from backend.inference.models import networks
@@ -74,7 +73,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     source.add_argument("--pretrained", action="store_true", help="torchvision's published weights")
     source.add_argument("--onnx", type=Path, help="ONNX classifier; excludes --architecture")
-    option("--labels", type=Path, help="file with one label per line, or a JSON list")
+    option("--labels", type=Path, help="file with one label per line, or JSON")
     option("--preprocess", help="imagenet, digit, a JSON file, or JSON in quotes")
     option("--output", choices=["logits", "probabilities"], help="output type of the ONNX graph")
     option(
@@ -151,21 +150,14 @@ def main(arguments: list[str] | None = None) -> None:
         parser.error("--pretrained requires --architecture torchvision/NAME")
     if options.onnx and (options.architecture or options.head):
         parser.error("--onnx excludes --architecture and --head")
+    if options.pretrained and options.output_name:
+        parser.error("--output-name is for ONNX graphs; --pretrained has one output")
+    if options.pretrained and options.sha256:
+        parser.error("--sha256 is for files; --pretrained verifies the published checksum itself")
     if options.pretrained and options.head:
         parser.error("--head is for checkpoints; --pretrained has the published last layer")
-    is_archive = options.checkpoint and options.checkpoint.suffix == torchserve_archive.SUFFIX
     try:
-        with TemporaryDirectory() as folder:
-            if is_archive:
-                typed = vars(options).copy()
-                torchserve_archive.unpack(options, Path(folder))
-                options.origins = {
-                    name: source
-                    for name, source in torchserve_archive.ORIGINS.items()
-                    if getattr(options, name) and not typed[name]
-                }
-            if options.labels and options.labels.suffix == torchserve_archive.SUFFIX:
-                torchserve_archive.unpack_labels(options, Path(folder))
+        with torchserve_archive.unpacked(options):
             print("\n".join(quantize_existing(options) if is_existing else package(options)))
     except (PackageError, ArtifactError, CalibrationError, EvaluationError, OSError) as error:
         sys.exit(f"error: {error}")

@@ -213,5 +213,9 @@ def _measure_gap(network: nn.Module, path: Path, probe: Floats) -> float:
         expected = network(torch.from_numpy(probe)).numpy()
     gap = float(np.abs(OnnxRuntime(path)(probe) - expected).max())
     if not gap <= MAX_PARITY_GAP * max(1.0, float(np.abs(expected).max())):
-        raise ArtifactError(f"{path.parent}: PyTorch and ONNX Runtime differ by {gap:.1e}")
+        raise ArtifactError(
+            f"PyTorch and ONNX Runtime differ by {gap:.1e} for test images, more than "
+            f"{MAX_PARITY_GAP:.0e} of the largest output, so nothing was packaged. Export the "
+            "network to ONNX yourself, compare its answers, and pass the graph as SOURCE"
+        )
     return gap

@@ -34,6 +34,25 @@ _OWN_WEIGHT: Final = re.compile(r"\d+\.weight")
 _MAX_SHOWN: Final = 8
 
 
+def fit_head(
+    network: nn.Module, head: str | None, tensors: dict[str, Tensor], architecture: str
+) -> dict[str, Tensor]:
+    """Give `network` the last layers `head`, if any; return the tensors as the network names them.
+
+    Raise PackageError if the checkpoint has other last layers, with the --head that may fit.
+    """
+    if head:
+        tensors = replace_head(network, head, tensors)
+    elif suggestion := suggest(network, tensors):
+        raise PackageError(
+            f"the last layers of the checkpoint are not those of {architecture}: "
+            f"{describe_head(network, tensors)}. Pass the layers in the order of your code, for "
+            f'instance --head "{suggestion}"; layers without weights are a guess'
+        )
+    network.eval()
+    return select_tensors(tensors, network.state_dict())
+
+
 def replace_head(network: nn.Module, head: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Replace the last layers of `network` by the layers of `head`, whose weights are `tensors`.
 

@@ -32,6 +32,12 @@ KEYS: Final = (
 _MAX_SHOWN: Final = 5  # labels of one list in a message
 _NUMBERED: Final = re.compile(r"\s*(?P<number>\d{1,6})(?:\s*[:,;=\t]\s*|\s+)(?P<name>\S.*)")
 _NUMBERED_LAST: Final = re.compile(r"(?P<name>\S.*?)\s*[:,;=\t]\s*(?P<number>\d{1,6})")
+_FORMATS: Final = (
+    "accepted are one label per line, such as cat, 0 cat or cat,0, and JSON, such as "
+    '["cat", "dog"] or {"0": "cat", "1": "dog"}'
+)
+_YAML: Final = re.compile(r"[\w-]+\s*:(\s*[\[{].*)?|-\s.*")  # a key without a text, or an item
+_COLUMNS: Final = {".csv": ",;", ".tsv": "\t"}
 _WORDNET: Final = re.compile(r"n\d{8}\s+(\S.*)")
 
 
@@ -46,11 +52,11 @@ def read_labels(path: Path) -> tuple[str, ...]:
     except UnicodeDecodeError as error:
         raise PackageError(f"{path} is not a text file in UTF-8; save it as UTF-8") from error
     except OSError as error:
-        raise PackageError(f"{path} cannot be read as a labels file") from error
+        raise PackageError(f"{path} cannot be read; pass an existing file with labels") from error
     try:
         if path.suffix == ".json" or text.lstrip()[:1] in ("{", "["):
             return _check(_parse_json(text))
-        return _check(_parse_lines(text))
+        return _check(_parse_lines(text, _COLUMNS.get(path.suffix.lower(), "")))
     except PackageError as error:
         raise PackageError(f"{path}: {error}") from error
 
@@ -84,12 +90,10 @@ def _parse_json(text: str) -> list[str]:
     except RecursionError as error:
         raise PackageError("the JSON is nested too deeply") from error
     except ValueError as error:
-        raise PackageError("the file is not valid JSON") from error
+        raise PackageError(f"the file is not valid JSON; {_FORMATS}") from error
     labels = _from_value(value)
     if labels is None:
-        raise PackageError(
-            'the file is not a list of labels: ["cat", "dog"] and {"0": "cat", "1": "dog"} are'
-        )
+        raise PackageError(f"the JSON is not a list of labels; {_FORMATS}")
     return labels
 
 
@@ -141,7 +145,11 @@ def _to_name(value: Any) -> str | None:
     return value.strip() if isinstance(value, str) else None
 
 
-def _parse_lines(text: str) -> list[str]:
+def _parse_lines(text: str, separators: str) -> list[str]:
+    """Return the labels in lines; raise PackageError for YAML, and for columns.
+
+    `separators` are those of columns.
+    """
     lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
@@ -155,6 +163,13 @@ def _parse_lines(text: str) -> list[str]:
     wordnet = [_WORDNET.fullmatch(line) for line in lines]
     if lines and all(wordnet):
         return [match[1] for match in wordnet if match]
+    if any(map(_YAML.fullmatch, lines)):
+        raise PackageError(f"the file seems to be YAML; {_FORMATS}")
+    if any(separator in line for line in lines for separator in separators):
+        raise PackageError(
+            "the file has columns that are not a label and its number in each line; remove a "
+            f"header and other columns: {_FORMATS}"
+        )
     return lines
 
 

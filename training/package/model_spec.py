@@ -5,8 +5,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from backend.inference.errors import ArtifactError
-from backend.inference.models import networks, torchvision_compat
+from backend.inference.models import networks
 from backend.inference.preprocessing.digit_crop import DigitPreprocess
 from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
@@ -60,11 +59,7 @@ def architecture_spec(architecture: str) -> Preprocess:
     family, _, name = architecture.partition("/")
     if family != "torchvision":
         return read_spec("imagenet")
-    try:
-        weights = torchvision_compat.load("models").get_model_weights(name).DEFAULT
-    except ValueError as error:
-        raise ArtifactError(f"torchvision has no classifier named {name!r}") from error
-    return spec_from_weights(name, weights)
+    return spec_from_weights(name, networks.load_torchvision(name).get_model_weights(name).DEFAULT)
 
 
 def spec_from_weights(architecture: str, weights: Any) -> PhotoPreprocess:

@@ -12,12 +12,12 @@ import onnx
 from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto, helper
 from onnx.external_data_helper import load_external_data_for_model, uses_external_data
 
+from training.package.kinds.files import require_content
 from training.package.model_spec import PackageError
 
 OPERATORS: Final = ("", "ai.onnx", "ai.onnx.ml", "com.microsoft")  # domains of ONNX Runtime
 MAX_OPSET: Final = onnx.defs.onnx_opset_version()  # of ONNX Runtime too, which is as new
 _MAX_BYTES: Final = 2**31 - 1  # of a protobuf message, which holds the weights
-_LFS_POINTER: Final = b"version https://git-lfs"
 _INTEGERS: Final = (
     TensorProto.INT8,
     TensorProto.INT16,
@@ -51,22 +51,21 @@ def load(path: Path) -> ModelProto:
         onnx.checker.check_model(model)
     except Exception as error:  # the checker has several types
         reason = next((line for line in str(error).splitlines() if line.strip()), "")[:200]
-        raise OnnxImportError(f"{path} is not a valid ONNX graph: {reason}") from error
+        raise OnnxImportError(
+            f"{path} is not a valid ONNX graph: {reason}; export it again"
+        ) from error
     return model
 
 
 def _parse(path: Path) -> ModelProto:
+    require_content(path)
     try:
-        content = path.read_bytes()
-        model = onnx.load_model_from_string(content)
-    except FileNotFoundError as error:
-        raise OnnxImportError(f"file not found: {path}") from error
+        model = onnx.load_model_from_string(path.read_bytes())
     except Exception as error:  # protobuf's own types
-        if path.is_file() and content.startswith(_LFS_POINTER):
-            raise OnnxImportError(
-                f"{path} is a pointer of Git LFS, not the file; type: git lfs pull"
-            ) from error
-        raise OnnxImportError(f"{path} is not a valid ONNX file") from error
+        raise OnnxImportError(
+            f"{path} is not a valid ONNX file; copy or download it again, or export it again by "
+            "torch.onnx.export"
+        ) from error
     if not model.graph.node:
         raise OnnxImportError(f"{path} is not a valid ONNX file: it has no operators")
     return model

@@ -14,7 +14,7 @@ from backend.inference.errors import PrismError
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
 from backend.inference.types import Floats
 from calibration.apply import OutputKind
-from training.package import float16, onnx_files, onnx_scores
+from training.package import float_types, onnx_files, onnx_scores
 from training.package.onnx_files import OnnxImportError
 
 Shape = tuple[int | None, ...]
@@ -52,7 +52,7 @@ def read_graph(path: Path, output_name: str | None = None) -> OnnxGraph:
 
     Only the scores remain as output: `output_name`, or what `onnx_scores` finds. (Converters for
     scikit-learn put the label first and return the scores as a map, which is removed.) A graph in
-    float16 becomes one in float32.
+    float16 becomes one in float32, and so does one in float64 that ONNX Runtime cannot run.
     """
     return describe_graph(onnx_files.load(path), path, output_name)
 
@@ -65,7 +65,10 @@ def describe_graph(
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
         names = ", ".join(value.name for value in inputs) or "none"
-        raise OnnxImportError(f"{path} must have exactly one input; it has {names}")
+        raise OnnxImportError(
+            f"{path} must have exactly one input; it has {names}. Export the network with the "
+            "image as its only input"
+        )
     (first,) = inputs
     kind = first.type.tensor_type.elem_type
     if kind not in _PIXEL_TYPES:
@@ -80,8 +83,9 @@ def describe_graph(
     layout, channels, size = _detect_layout(shape, path)
     labels = onnx_scores.read_class_labels(model)
     side = DEFAULT_SIDES[channels]
+    float_types.narrow(model)
     onnx_scores.keep_scores(model, [length or side for length in _fill(shape)], output_name)
-    float16.widen(model)
+    float_types.widen(model)
     return OnnxGraph(model, shape, layout, channels, size, kind == TensorProto.UINT8, labels)
 
 
@@ -135,7 +139,12 @@ def run_graph(graph: OnnxGraph, inputs: Floats) -> Floats:
         try:
             scores = OnnxRuntime(path)(inputs)
         except PrismError as error:
-            raise OnnxImportError("ONNX Runtime cannot run the graph on an image") from error
+            lines = str(error.__cause__ or error).splitlines()
+            reason = lines[0][:200] if lines else "unknown reason"
+            raise OnnxImportError(
+                f"ONNX Runtime cannot run the graph on an image: {reason}. Export the network "
+                "again, in float32 and for the size of the input"
+            ) from error
     if not np.isfinite(scores).all():
         raise OnnxImportError("the graph returns numbers that are not finite")
     return scores

@@ -8,7 +8,11 @@ from onnx import GraphProto, NodeProto, helper, numpy_helper
 
 Range = Literal[1, 255]  # the largest value of the pixels that a graph takes
 
-_MOVES: Final = ("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Dropout")
+# Operators that keep the range of the values, such as those of layers that resize and crop.
+_MOVES: Final = (
+    *("Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Dropout"),
+    *("Resize", "Upsample", "Pad", "Slice", "Gather"),
+)
 _ARITHMETIC: Final = ("Add", "Sub", "Mul", "Div")
 # Means and stds of pixels: those of 0 to 255 are larger than 8, those of 0 to 1 are at most 1.
 _MIN_PIXELS: Final = 8.0
@@ -25,7 +29,7 @@ def detect_range(graph: GraphProto) -> Range | None:
     constants = _read_constants(graph)
     uses: dict[str, list[NodeProto]] = {}
     for node in graph.node:
-        for name in node.input:
+        for name in node.input if node.op_type != "Shape" else ():
             uses.setdefault(name, []).append(node)
     inputs = [value.name for value in graph.input if value.name not in constants]
     name, scale, offset, found = inputs[0], np.ones(1), np.zeros(1), False
@@ -90,7 +94,7 @@ def has_small_weights(graph: GraphProto) -> bool:
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     name = next(value.name for value in graph.input if value.name not in tensors)
     for _ in range(_MAX_STEPS):
-        users = [node for node in graph.node if name in node.input]
+        users = [node for node in graph.node if name in node.input and node.op_type != "Shape"]
         if len(users) != 1:
             return False
         if users[0].op_type == "Conv":
@@ -98,7 +102,7 @@ def has_small_weights(graph: GraphProto) -> bool:
             if weights is None:
                 return False
             return 0 < float(np.abs(numpy_helper.to_array(weights)).max()) < _SMALL_WEIGHT
-        if users[0].op_type not in (*_MOVES, "Pad"):
+        if users[0].op_type not in _MOVES:
             return False
         name = users[0].output[0]
     return False

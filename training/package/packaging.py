@@ -60,7 +60,8 @@ def write_folder(name: str, imported: Imported, out: Path) -> tuple[Artifact, Fl
         imported = _check_labels(detect_task(imported, None, scores), scores.shape[1])
         imported = _detect_output(imported, scores)
         manifest = _make_manifest(name, imported)
-        card = _make_card(manifest, imported.origin) + PARITY.format(probes=len(probe))
+        card = _make_card(manifest).replace("{", "{{").replace("}", "}}")  # `export` formats it
+        card += PARITY.format(probes=len(probe))
         return export(imported.model, manifest, out / name, probe, card), probe
     metrics = {}
     if isinstance(imported.model, nn.Module):
@@ -73,8 +74,7 @@ def write_folder(name: str, imported: Imported, out: Path) -> tuple[Artifact, Fl
     imported = _check_labels(detect_task(imported, model, scores), scores.shape[1])
     imported = _detect_output(imported, scores)
     manifest = _make_manifest(name, imported).model_copy(update={"metrics": metrics})
-    card = _make_card(manifest, imported.origin)
-    return export_graph(model, manifest, out / name, card), probe
+    return export_graph(model, manifest, out / name, _make_card(manifest)), probe
 
 
 def _detect_output(imported: Imported, scores: Floats) -> Imported:
@@ -136,11 +136,13 @@ def _make_manifest(name: str, imported: Imported) -> Manifest:
     )
 
 
-def _make_card(manifest: Manifest, origin: str) -> str:
-    spec = manifest.preprocess.model_dump_json().replace("{", "{{").replace("}", "}}")
-    name, classes = manifest.name, len(manifest.labels)
-    card = CARD.format(name=name, origin=origin, classes=classes, preprocess=spec)
-    return card if manifest.architecture != "onnx" else card.replace("{{", "{").replace("}}", "}")
+def _make_card(manifest: Manifest) -> str:
+    return CARD.format(
+        name=manifest.name,
+        origin=manifest.description,
+        classes=len(manifest.labels),
+        preprocess=manifest.preprocess.model_dump_json(),
+    )
 
 
 def _require_matching_shape(graph: OnnxGraph, spec: Preprocess) -> None:
@@ -174,7 +176,12 @@ def package(options: argparse.Namespace) -> list[str]:
     The folder is built in a temporary directory and moved into place when it is complete. An
     earlier version is kept.
     """
-    options.out.mkdir(parents=True, exist_ok=True)
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PackageError(
+            f"--out {options.out} cannot be created; pass a folder that you may write to"
+        ) from error
     folder = options.out / options.name
     version = next_version(folder, options.version)
     with (

@@ -27,7 +27,7 @@ from onnxruntime.quantization import (
 )
 
 from backend.inference import probes, runtimes
-from backend.inference.comparison import compare_answers
+from backend.inference.comparison import compare_answers, describe_difference
 from backend.inference.decoder import Decoder
 from backend.inference.errors import ImageError
 from backend.inference.images.image_reader import ImageReader
@@ -44,6 +44,7 @@ MIN_IMAGES: Final = 200
 MAX_IMAGES: Final = 500  # of a larger source, evenly spaced
 _PROBE_SEED: Final = 1  # other generated images than those of the plan, which has seed 0
 _BATCH_SIZE: Final = 8
+_GENERATED: Final = "generated images"
 _WEIGHTED: Final = ("Conv", "Gemm", "MatMul")
 _OPERATORS: Final = (
     *_WEIGHTED, "Add", "Mul", "Relu", "Clip", "Concat", "MaxPool", "AveragePool",
@@ -66,7 +67,9 @@ def quantize_folder(model: Artifact, source: Source | None) -> list[str]:
     images. Raise PackageError if fewer can be read, or if the graph cannot be quantized.
     """
     if model.onnx is None:
-        raise PackageError(f"{model.folder} has no model.onnx, which --quantize requires")
+        raise PackageError(
+            f"{model.manifest.name} has no model.onnx, which --quantize requires; package it again"
+        )
     spec = model.manifest.preprocess
     inputs = list(_generate(spec) if source is None else _read(source, spec))
     if len(inputs) < MIN_IMAGES and source is not None:
@@ -75,7 +78,7 @@ def quantize_folder(model: Artifact, source: Source | None) -> list[str]:
             f"{MIN_IMAGES}. Without a source, it uses generated images"
         )
     rows = np.stack(inputs)
-    kind = "generated images" if source is None else "calibration images"
+    kind = _GENERATED if source is None else "calibration images"
     _quantize(model.onnx, rows, model.folder / artifact.INT8)
     card = model.folder / artifact.CARD
     if card.is_file():
@@ -179,11 +182,24 @@ def _report(model: Artifact, rows: Floats, kind: str) -> list[str]:
         runtimes.load(model, "onnx", precision=each) for each in ("fp32", "int8")
     )
     lines = [f"added {path.name} ({path.stat().st_size / 1e6:.1f} MB)"]
+    reason = None
     for name, inputs in {kind: rows, "other generated images": _probe(model)}.items():
         agreement = compare_answers(model.manifest, reference, quantized, inputs)
         lines.append(
             f"int8 on {name}: the same label for {agreement.labels:.1%}; the confidence "
             f"differs by {agreement.confidence_difference:.3f} on average"
+        )
+        reason = describe_difference(agreement)  # of the last ones, on which the service decides
+    if reason:
+        advice = (
+            f"To set better ranges, pass --quantize IMAGES: {MIN_IMAGES} images or more like those "
+            "that the model will classify"
+            if kind == _GENERATED
+            else "Its ranges are those of your images already"
+        )
+        lines.append(
+            f"warning: on a processor like this one, the service will not use {path.name}. "
+            f"{reason} {advice}. The model is served by model.onnx as before"
         )
     return lines
 

@@ -6,16 +6,21 @@ ts/torch_handler/image_classifier.py.
 """
 
 import argparse
-import hashlib
 import json
 import re
 import shlex
 import shutil
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final
 from zipfile import BadZipFile, ZipFile, is_zipfile
 
+from training.package.kinds.bundles import require_limits
+from training.package.kinds.files import verify_checksum
+from training.package.kinds.recipes import suggest_architecture
 from training.package.model_spec import PackageError
 from training.package.versions import VERSION_PATTERN
 
@@ -28,7 +33,7 @@ _PREPROCESS: Final = "imagenet"  # the handler's: 256 pixels, crop 224, ImageNet
 _WEIGHTS: Final = (".pth", ".pt", ".bin", ".safetensors")
 _MAX_TEXT_BYTES: Final = 10_000_000  # of the manifest and of the labels
 # Where the values come from that `unpack` sets.
-ORIGINS: Final = {
+_ORIGINS: Final = {
     "labels": f"{_LABELS} in the archive",
     "preprocess": f"TorchServe's handler {_HANDLER}",
 }
@@ -46,6 +51,37 @@ _SCRIPT_RECIPE: Final = """
     .venv/bin/python -m training.package {name} --onnx model.onnx --preprocess imagenet{labels}"""
 
 
+@contextmanager
+def unpacked(options: argparse.Namespace) -> Iterator[None]:
+    """Replace archives in `options` by their files while the context lasts.
+
+    `options.origins` tells where values come from that an archive sets. Errors name the archive
+    instead of the temporary folder.
+    """
+    typed = vars(options).copy()
+    archives = [path for path in (options.checkpoint, options.labels) if _is_archive(path)]
+    with TemporaryDirectory() as folder:
+        try:
+            if _is_archive(options.checkpoint):
+                unpack(options, Path(folder))
+                options.origins = {
+                    name: source
+                    for name, source in _ORIGINS.items()
+                    if getattr(options, name) and not typed[name]
+                }
+            if _is_archive(options.labels):
+                unpack_labels(options, Path(folder))
+            yield
+        except PackageError as error:
+            if not archives:
+                raise
+            raise PackageError(str(error).replace(folder, str(archives[0]))) from error
+
+
+def _is_archive(path: Path | None) -> bool:
+    return path is not None and path.suffix == SUFFIX
+
+
 def unpack(options: argparse.Namespace, folder: Path) -> None:
     """Replace an archive in `options.checkpoint` by its weights, which are written to `folder`.
 
@@ -55,8 +91,10 @@ def unpack(options: argparse.Namespace, folder: Path) -> None:
     """
     path: Path = options.checkpoint
     try:
-        _verify_checksum(path, options)
+        verify_checksum(path, options.sha256)
+        options.sha256 = None  # that of the archive, not of the weights in it
         with ZipFile(path) as archive:
+            require_limits(archive, path)
             _unpack(archive, options, folder)
     except (BadZipFile, zlib.error, EOFError) as error:
         raise PackageError(
@@ -115,8 +153,8 @@ def _unpack(archive: ZipFile, options: argparse.Namespace, folder: Path) -> None
         )
     if not options.architecture:
         raise PackageError(
-            f"{path} contains the weights of a network whose code is not executed; pass "
-            f"{_suggest_architecture(weights)}"
+            f"{path} contains the weights of a network whose code is not executed; "
+            f"{suggest_architecture(Path(weights))}"
         )
     if not options.labels and _LABELS in known:
         options.labels = _write_labels(archive, path, folder)
@@ -126,15 +164,6 @@ def _unpack(archive: ZipFile, options: argparse.Namespace, folder: Path) -> None
     if is_new and isinstance(version, str) and re.fullmatch(VERSION_PATTERN, version):
         options.version = options.version or version
     options.checkpoint = target
-
-
-def _verify_checksum(path: Path, options: argparse.Namespace) -> None:
-    """Check --sha256 against the archive instead of the weights in it."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if options.sha256 and digest != options.sha256.lower():
-        raise PackageError(f"{path} has SHA-256 {digest}, which differs from --sha256")
-    options.sha256 = None
 
 
 def _write_labels(archive: ZipFile, path: Path, folder: Path) -> Path:
@@ -181,10 +210,3 @@ def _is_torchscript(path: Path) -> bool:
         return False
     with ZipFile(path) as archive:
         return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _suggest_architecture(weights: str) -> str:
-    """Return the option --architecture for weights whose name begins like torchvision's files."""
-    found = re.match(r"[a-z][a-z0-9_]*", weights)
-    example = f", for instance --architecture torchvision/{found[0]}" if found else ""
-    return f"the architecture as --architecture torchvision/NAME{example}"

@@ -57,10 +57,13 @@ def expect(model: Artifact, expectations: Sequence[str]) -> list[str]:
     An image of a multi-label model must have the label, maybe among others. Raise PackageError for
     another prediction, an unknown label and an unreadable image.
     """
-    lines, labels = [], model.manifest.labels
+    if not expectations:
+        return []
     manifest = model.manifest
+    lines, labels = [], manifest.labels
     thresholds = label_thresholds(manifest.task, len(labels), manifest.calibration)
     decoder = Decoder(manifest.preprocess, ImageReader())
+    runtime, to_probabilities = runtimes.load(model, "onnx"), _probabilities(model)
     for text in expectations:
         name, separator, label = text.rpartition("=")
         if not separator or not name:
@@ -71,7 +74,7 @@ def expect(model: Artifact, expectations: Sequence[str]) -> list[str]:
             rows = decoder.decode(Path(name).read_bytes()).rows
         except (OSError, ImageError) as error:
             raise PackageError(f"--expect {text}: the image cannot be read") from error
-        probabilities = _probabilities(model)(runtimes.load(model, "onnx")(rows))[0]
+        probabilities = to_probabilities(runtime(rows))[0]
         predicted = labels[int(probabilities.argmax())]
         index = labels.index(label)
         share = float(probabilities[index])
@@ -223,7 +226,10 @@ def _vary_geometry(spec: PhotoPreprocess) -> Iterator[PhotoPreprocess]:
     for resize, interpolation in product(
         (spec.resize, spec.crop, side, round(side * 256 / 224)), ("bilinear", "bicubic")
     ):
-        yield spec.model_copy(update={"resize": resize, "interpolation": interpolation})
+        update = {"resize": resize, "interpolation": interpolation}
+        if resize != spec.resize and spec.crop_rounding == "none":
+            update["crop_rounding"] = "nearest"
+        yield spec.model_copy(update=update)
 
 
 def _is_clearly_better(new: NDArray[np.bool_], old: NDArray[np.bool_]) -> bool:

@@ -56,7 +56,10 @@ def read_state_dict(path: Path, expected: Collection[str] = ()) -> dict[str, Ten
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, EOFError, ValueError, RuntimeError, LookupError) as error:
-        raise ArtifactError(f"{path} cannot be read as a checkpoint") from error
+        raise ArtifactError(
+            f"{path} cannot be read as a checkpoint; copy or download it again, or save "
+            "model.state_dict() again"
+        ) from error
     except Exception as error:  # pickle.UnpicklingError: objects other than tensors
         raise ArtifactError(
             f"{path} contains more than tensors and is not loaded; save model.state_dict() instead"

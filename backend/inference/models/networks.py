@@ -7,6 +7,8 @@ them.
 
 import re
 from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -162,15 +164,31 @@ def rename_tensors(architecture: str, tensors: dict[str, Tensor]) -> dict[str, T
     return tensors
 
 
-def _from_torchvision(name: str, classes: int) -> nn.Module:
+def torchvision_names() -> list[str]:
+    """Return the names of torchvision's classifiers."""
+    models = torchvision_compat.load("models")
+    return list(models.list_models(module=models))
+
+
+def load_torchvision(name: str) -> Any:
+    """Return `torchvision.models`; raise ArtifactError if it has no classifier `name`."""
     try:
-        models = torchvision_compat.load("models")
+        names = torchvision_names()
     except ImportError as error:
         raise ArtifactError(
             f"torchvision/{name} requires torchvision: pip install -r requirements_backend.txt"
         ) from error
-    if name not in models.list_models(module=models):
-        raise ArtifactError(f"torchvision has no classifier named {name!r}")
+    if name not in names:
+        similar = ", ".join(get_close_matches(name, names, cutoff=0.3))
+        raise ArtifactError(
+            f"torchvision has no classifier named {name!r}"
+            + (f"; similar names are {similar}" if similar else "")
+        )
+    return torchvision_compat.load("models")
+
+
+def _from_torchvision(name: str, classes: int) -> nn.Module:
+    models = load_torchvision(name)
     options = {}
     if name in _WITH_AUXILIARY_OUTPUTS:
         options = {"init_weights": False, "aux_logits": False}

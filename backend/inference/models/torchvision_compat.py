@@ -2,7 +2,8 @@
 
 A torchvision built for CUDA registers its operators for CUDA only. With a CPU build of torch, its
 import fails ("operator torchvision::nms does not exist"). Declaring these two operators first is
-enough for datasets, transforms and classification.
+enough for datasets, transforms and classification. A torchvision that fits registers them itself,
+and ends the process if they are declared already.
 """
 
 from contextlib import suppress
@@ -16,7 +17,10 @@ SCHEMA = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
 
 def load(name: str) -> Any:
     """Return the module `torchvision.NAME`; raise ImportError if torchvision is not installed."""
-    for operator in ("nms", "qnms"):
-        with suppress(RuntimeError):  # declared already
-            torch.library.define(f"torchvision::{operator}", SCHEMA)
-    return import_module(f"torchvision.{name}")
+    try:
+        return import_module(f"torchvision.{name}")
+    except RuntimeError:
+        for operator in ("nms", "qnms"):
+            with suppress(RuntimeError):  # declared already
+                torch.library.define(f"torchvision::{operator}", SCHEMA)
+        return import_module(f"torchvision.{name}")

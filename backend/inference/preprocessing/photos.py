@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import BaseModel, Field, model_validator
 
 from backend.inference.types import Region
@@ -59,10 +59,11 @@ class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
         description="the shorter side, or (height, width) regardless of aspect; null: no resizing",
     )
     crop: tuple[Side, Side] = Field((224, 224), description="height and width of the center crop")
-    crop_rounding: Literal["nearest", "down"] = Field(
+    crop_rounding: Literal["nearest", "down", "none"] = Field(
         "nearest",
         description="of the crop's first row and column: to the nearest even number for halves as "
-        "torchvision does, or down as transformers does",
+        "torchvision does, or down as transformers does; none: the central square of the image is "
+        "resized to the crop as Pillow's ImageOps.fit does",
     )
     interpolation: Interpolation = "bilinear"
     channels: Literal[1, 3] = 3
@@ -88,6 +89,8 @@ class PhotoPreprocess(BaseModel, frozen=True, extra="forbid"):
             raise ValueError(f"mean and std need {self.channels} numbers each")
         if self.color == "BGR" and self.channels == 1:
             raise ValueError("the color BGR requires three channels")
+        if self.crop_rounding == "none" and self.crop != (self.resize, self.resize):
+            raise ValueError("crop_rounding none requires a square crop with the side of resize")
         return self
 
     @property
@@ -142,6 +145,8 @@ def crop_photo(image: Image.Image, spec: PhotoPreprocess) -> Image.Image:
     """
     if spec.channels == 1:
         image = image.convert("L")
+    if spec.crop_rounding == "none":
+        return ImageOps.fit(image, spec.crop, Image.Resampling[spec.interpolation.upper()])
     height, width = _resized_size(image, spec.resize)
     crop_height, crop_width = spec.crop
     top, bottom = _crop_range(height, crop_height, spec)
@@ -214,7 +219,7 @@ def _crop_range(length: int, crop: int, spec: PhotoPreprocess) -> tuple[int, int
     if crop >= length:
         return 0, length
     margin = length - crop
-    start = round(margin / 2) if spec.crop_rounding == "nearest" else margin // 2
+    start = margin // 2 if spec.crop_rounding == "down" else round(margin / 2)
     return start, start + crop
 
 

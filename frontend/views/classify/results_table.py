@@ -60,12 +60,14 @@ def collect(
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Return how many images were recognized, were rejected, are unreadable and failed."""
+    """Return how many images were recognized, have no label, were rejected, are unreadable and failed."""
     rejected = sum(result.category == "out_of_distribution" for result in results)
     failures = [one.outcome for one in results if isinstance(one.outcome, ClientError)]
     unreadable = sum(map(errors.is_unreadable, failures))
-    parts = [f"{len(results) - rejected - len(failures):,} recognized"]
+    without = sum(getattr(one.outcome, "labels", None) == () for one in results)
+    parts = [f"{len(results) - rejected - len(failures) - without:,} recognized"]
     for number, text in (
+        (without, "without a label"),
         (rejected, "not of the model's classes"),
         (unreadable, "unreadable"),
         (len(failures) - unreadable, "failed"),

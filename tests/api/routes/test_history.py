@@ -389,7 +389,7 @@ def test_delete_with_an_invalid_filter_deletes_nothing(client: TestClient, query
 
 def test_storage_is_described_on_this_machine(client: TestClient, tmp_path: Path) -> None:
     storage = client.get("/history/storage").json()
-    file = str(tmp_path / "data" / "history.db")
+    file = str(tmp_path / "models-data" / "history.db")
     assert storage == {"images": False, "days": 30, "location": file}
     assert Path(file).exists()
     forwarded = client.get("/history/storage", headers={"X-Forwarded-For": "1.2.3.4"}).json()
@@ -522,7 +522,7 @@ def test_expired_classifications_are_deleted(tmp_path: Path, client: TestClient)
     from backend.history.store import Store
     from tests.history.records import make_record
 
-    store = Store("", tmp_path / "data")
+    store = Store("", tmp_path / "models-data")
     old, new = make_record(datetime.now(UTC) - timedelta(days=31)), make_record(datetime.now(UTC))
     store.add([old, new])
     with serve(tmp_path / "models", history=True, history_open=True) as other:

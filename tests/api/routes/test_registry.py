@@ -73,7 +73,7 @@ def client(service: TestClient, models_dir: Path) -> Iterator[TestClient]:
 
 def stored(models_dir: Path) -> list[Path]:
     """Return the folders of versions in the store."""
-    return list(models_dir.parent.glob("data/registry/versions/*"))
+    return list(models_dir.parent.glob("models-data/registry/versions/*"))
 
 
 @pytest.fixture

@@ -84,6 +84,17 @@ def test_zip_written_to_a_pipe_is_read(tmp_path: Path) -> None:
         assert len(list(source.samples())) == 2
 
 
+def test_image_with_two_names_fails_individually(tmp_path: Path) -> None:
+    """The header of the file has another name than the directory, and is not in UTF-8."""
+    name = "7/\u00e4.png"
+    path = write_zip(tmp_path / "set.zip", (name, gray_png(1)), ("7/b.png", gray_png(2)))
+    path.write_bytes(path.read_bytes().replace(name.encode(), b"7/\xff\xff.png", 1))
+    with open_zip(path) as source:
+        first, second = source.samples()
+    assert isinstance(first, Sample)
+    assert second == UnreadableSample(name, "7", "The file is damaged inside the zip.")
+
+
 def test_damaged_image_fails_individually(tmp_path: Path) -> None:
     path = write_zip(
         tmp_path / "set.zip", ("7/a.png", gray_png(1)), ("7/b.png", gray_png(2)), method=ZIP_STORED

@@ -5,12 +5,17 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from pydantic import ValidationError
 
 from backend.inference.images.loading import decode
 from backend.inference.models import torchvision_compat
-from backend.inference.preprocessing.photos import Interpolation, PhotoPreprocess, prepare_photo
+from backend.inference.preprocessing.photos import (
+    Interpolation,
+    PhotoPreprocess,
+    photo_region,
+    prepare_photo,
+)
 from tests.images import noise
 
 NO_NORMALIZATION = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
@@ -87,6 +92,26 @@ def test_extreme_aspect_ratio_differs_by_rounding_only(
     # Of two pixels at the same distance, "nearest" may select either one.
     assert found.max() < 1 + EXACT or interpolation == "nearest"
     assert (found > EXACT).mean() <= MAX_SHARE
+
+
+@pytest.mark.parametrize("size", [(500, 375), (260, 250), (64, 64), (40, 90)])
+def test_crop_without_rounding_is_the_resized_central_square(size: tuple[int, int]) -> None:
+    spec = PhotoPreprocess(
+        resize=64, crop=(64, 64), crop_rounding="none", interpolation="lanczos", **NO_NORMALIZATION
+    )
+    image = random_pixels(*size)
+    expected = ImageOps.fit(image, (64, 64), Image.Resampling.LANCZOS)
+    found = (prepare_photo(image, spec) * 255).round().astype(np.uint8).transpose(1, 2, 0)
+    np.testing.assert_array_equal(found, np.asarray(expected))
+    region = photo_region(image, spec)
+    side = min(size)
+    assert region.left == pytest.approx((1 - side / size[0]) / 2, abs=0.01)
+    assert region.top == pytest.approx((1 - side / size[1]) / 2, abs=0.01)
+
+
+def test_crop_without_rounding_is_a_square_of_the_resized_side() -> None:
+    with pytest.raises(ValidationError, match="square crop"):
+        PhotoPreprocess(resize=256, crop=(224, 224), crop_rounding="none")
 
 
 def test_large_image_is_not_copied(monkeypatch: pytest.MonkeyPatch) -> None:

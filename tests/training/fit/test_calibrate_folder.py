@@ -30,22 +30,23 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of mnist-cnn with random weights."""
+def graph(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network for digits with random weights."""
+    folder = tmp_path_factory.mktemp("graph")
     torch.manual_seed(0)
-    path = tmp_path_factory.mktemp("checkpoint") / "mnist_cnn.pt"
-    torch.save(networks.build("mnist-cnn").state_dict(), path)
-    return path
+    torch.save(networks.build("mnist-mlp").state_dict(), folder / "mlp.pt")
+    main(["mlp", str(folder / "mlp.pt"), "--architecture", "mnist-mlp", "--out", str(folder)])
+    return folder / "mlp" / "model.onnx"
 
 
 @pytest.fixture(scope="module")
 def calibrated(
-    checkpoint: Path, images: Path, tmp_path_factory: pytest.TempPathFactory
+    graph: Path, images: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, str]:
     """A calibrated model folder, and the report of the command."""
     out = tmp_path_factory.mktemp("models")
     with redirect_stdout(io.StringIO()) as report:
-        package(checkpoint, images, out)
+        package(graph, images, out)
     return out / "own", report.getvalue()
 
 
@@ -58,11 +59,8 @@ def cats(tmp_path: Path) -> Path:
     return tmp_path / "zoo"
 
 
-def package(checkpoint: Path, calibrate: Path, out: Path) -> None:
-    main([
-        "own", "--architecture", "mnist-cnn", "--checkpoint", str(checkpoint),
-        "--calibrate", str(calibrate), "--out", str(out),
-    ])  # fmt: skip
+def package(graph: Path, calibrate: Path, out: Path) -> None:
+    main(["own", "--onnx", str(graph), "--calibrate", str(calibrate), "--out", str(out)])
 
 
 def test_calibration_is_written_to_manifest_and_reported(calibrated: tuple[Path, str]) -> None:
@@ -78,39 +76,36 @@ def test_calibration_is_written_to_manifest_and_reported(calibrated: tuple[Path,
     assert calibration.mean_set_size["0.95"] > 8
 
 
-def test_model_without_calibration_images_has_no_calibration(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    main(["own", "--architecture", "mnist-cnn", "--checkpoint", str(checkpoint),
-          "--out", str(tmp_path)])  # fmt: skip
+def test_model_without_calibration_images_has_no_calibration(graph: Path, tmp_path: Path) -> None:
+    main(["own", "--onnx", str(graph), "--out", str(tmp_path)])
     assert artifact.read(tmp_path / "own").manifest.calibration is None
 
 
-def test_unknown_labels_are_listed(checkpoint: Path, cats: Path, tmp_path: Path) -> None:
+def test_unknown_labels_are_listed(graph: Path, cats: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="'cat': not among the 10 labels"):
-        package(checkpoint, cats, tmp_path)
+        package(graph, cats, tmp_path)
 
 
-def test_folder_without_readable_images_is_rejected(checkpoint: Path, tmp_path: Path) -> None:
+def test_folder_without_readable_images_is_rejected(graph: Path, tmp_path: Path) -> None:
     (tmp_path / "junk" / "3").mkdir(parents=True)
     (tmp_path / "junk" / "3" / "1.png").write_bytes(b"no image")
     with pytest.raises(SystemExit, match="no image can be read"):
-        package(checkpoint, tmp_path / "junk", tmp_path)
+        package(graph, tmp_path / "junk", tmp_path)
 
 
-def test_missing_calibration_folder_is_rejected(checkpoint: Path, tmp_path: Path) -> None:
+def test_missing_calibration_folder_is_rejected(graph: Path, tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match="missing does not exist"):
-        package(checkpoint, tmp_path / "missing", tmp_path)
+        package(graph, tmp_path / "missing", tmp_path)
     assert not (tmp_path / "own").exists()
 
 
 def test_failed_calibration_preserves_existing_model(
-    checkpoint: Path, calibrated: tuple[Path, str], cats: Path
+    graph: Path, calibrated: tuple[Path, str], cats: Path
 ) -> None:
     folder, _ = calibrated
     before = artifact.read(folder).manifest
     with pytest.raises(SystemExit, match="not among the 10 labels"):
-        package(checkpoint, cats, folder.parent)
+        package(graph, cats, folder.parent)
     assert artifact.read(folder).manifest == before
     assert not list(folder.parent.glob(".packaging-*"))
 

@@ -53,7 +53,10 @@ def test_label_may_begin_with_a_number(tmp_path: Path) -> None:
         ('{"0": "cat", "0": "dog"}', "the key '0' occurs twice"),
         ('{"0": "cat", "2": "dog"}', "number 1 is missing"),
         ('{"cat": 0, "dog": 0}', "the same number"),
-        ('{"lr": 0.1, "epochs": "many"}', "not a list of labels"),
+        ('{"lr": 0.1, "epochs": "many"}', r"not a list of labels; accepted are .*cat,0"),
+        ("names:\n  0: cat\n  1: dog\n", r"seems to be YAML; accepted are .*\[\"cat\", \"dog\"\]"),
+        ("nc: 2\nnames: [cat, dog]\n", "seems to be YAML"),
+        ("- cat\n- dog\n", "seems to be YAML"),
         ("[1.5, {}]", "not a list of labels"),
         ('["cat", ', "not valid JSON"),
         ("[" * 100_000, "nested too deeply"),
@@ -66,6 +69,24 @@ def test_file_that_does_not_name_each_class_once_is_refused(
     path.write_text(text)
     with pytest.raises(PackageError, match=message):
         read_labels(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["index,label\n0,cat\n1,dog\n", "file;label\na.jpg;cat\nb.jpg;dog\n"]
+)
+def test_table_with_other_columns_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_text(text)
+    with pytest.raises(PackageError, match=r"columns .* remove a header .* accepted are"):
+        read_labels(path)
+    path.write_text("cat\ndog\n")
+    assert read_labels(path) == ("cat", "dog")
+
+
+def test_label_may_contain_commas_and_colons(tmp_path: Path) -> None:
+    path = tmp_path / "labels.txt"
+    path.write_text("tench, Tinca tinca\nStar Wars: A New Hope\n-40 degrees\n")
+    assert len(read_labels(path)) == 3
 
 
 def test_file_that_is_not_text_is_refused(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from tests.training.package.onnx_graphs import (
     value,
 )
 from training.package import onnx_files
+from training.package.model_spec import PackageError
 from training.package.onnx_files import MAX_OPSET, OnnxImportError
 from training.package.onnx_import import describe_graph, read_graph, run_graph
 
@@ -105,17 +106,19 @@ def test_old_graph_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no operators"),
-        (b"not a graph", "not a valid ONNX file"),
+        (b"", "is empty"),
+        (b"\x08\x07", "no operators"),
+        (b"not a graph", "not a valid ONNX file; copy or download it again"),
+        (b"\n<!DOCTYPE html><html>", "is a web page; download the file itself"),
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0", "git lfs pull"),
     ],
 )
 def test_file_that_is_no_graph_is_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "g.onnx"
     path.write_bytes(content)
-    with pytest.raises(OnnxImportError, match=message):
+    with pytest.raises(PackageError, match=message):
         onnx_files.load(path)
-    with pytest.raises(OnnxImportError, match="file not found"):
+    with pytest.raises(PackageError, match="file not found"):
         onnx_files.load(tmp_path / "missing.onnx")
 
 

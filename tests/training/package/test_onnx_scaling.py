@@ -42,6 +42,18 @@ def test_range_follows_from_the_first_operators(
     assert detect_range(model.graph) == expected
 
 
+def test_scale_after_resizing_is_found() -> None:
+    """Layers that resize images of any size ask for their shape."""
+    nodes = [
+        helper.make_node("Shape", ["x"], ["shape"]),
+        helper.make_node("Resize", ["x", "", "k"], ["y"]),
+        helper.make_node("Mul", ["y", "c"], ["z"]),
+    ]
+    constants = [constant("k", [1.0, 1.0, 0.5, 0.5]), constant("c", 1 / 255)]
+    model = mean_of_channels(nodes, constants=constants, last="z")
+    assert detect_range(model.graph) == 255
+
+
 def test_arithmetic_after_the_first_layer_is_not_a_scale() -> None:
     nodes = [
         helper.make_node("Relu", ["x"], ["y"]),

@@ -20,6 +20,7 @@ from backend.inference.models.artifact import Artifact
 from backend.inference.preprocessing.model_input import preprocess
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from backend.inference.types import Floats
+from tests.conftest import ROOT
 from training.package import __main__ as command
 from training.package.__main__ import main
 from training.package.model_spec import architecture_spec
@@ -55,6 +56,7 @@ def check_parity(model: Artifact, batch: Floats) -> None:
 def test_checkpoint_of_pytorch_example_is_packaged(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    checkpoint = checkpoint.rename(tmp_path / "net {0}.pt")
     run("net", checkpoint, "--architecture", "mnist-net", "--out", tmp_path)
     report = capsys.readouterr().out
     assert "MB, 10 classes" in report
@@ -69,6 +71,9 @@ def test_checkpoint_of_pytorch_example_is_packaged(
     assert re.search(r"^task +single-label +architecture mnist-net$", report, re.M)
     assert model.manifest.provenance["labels"] == "assumed: the numbers of the outputs"
     assert model.manifest.preprocess.kind == "digit"
+    card = (model.folder / artifact.CARD).read_text()
+    assert "the checkpoint `net {0}.pt`" in card
+    assert '`{"kind":"digit"' in card
     assert model.manifest.metrics["onnx_parity"] <= 1e-4
     network = networks.build("mnist-net").eval()
     network.load_state_dict(torch.load(checkpoint, weights_only=True))
@@ -265,9 +270,13 @@ def corrupt(checkpoint: Path, change: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fc2.bias": torch.full((10,), torch.nan)}, "not finite"),
-        ({"fc2.bias": torch.zeros(9)}, "does not fit mnist-net"),
-        ({"surprise": torch.zeros(10)}, "does not fit mnist-net"),
+        ({"fc2.bias": torch.full((10,), torch.nan)}, "not finite: fc2.bias"),
+        ({"fc2.bias": torch.zeros(9)}, "of another shape: fc2.bias (9,) instead of (10,)"),
+        ({"surprise": torch.zeros(10)}, "does not fit mnist-net: unexpected: surprise"),
+        (
+            {f"extra.{index}": torch.zeros(1) for index in range(7)},
+            "extra.0, extra.1, extra.2, extra.3, extra.4 and 2 more",
+        ),
     ],
 )
 def test_weights_that_do_not_match_are_rejected(
@@ -320,8 +329,20 @@ def test_unexpected_error_is_reported_in_one_line(
             ["net", "--pretrained", "--architecture", "torchvision/vgg11", "--head", "linear"],
             "--head is for checkpoints",
         ),
+        (
+            ["net", "--pretrained", "--architecture", "torchvision/vgg11", "--output-name", "a"],
+            "--output-name is for ONNX graphs",
+        ),
+        (
+            ["net", "--pretrained", "--architecture", "torchvision/vgg11", "--sha256", "0"],
+            "--sha256 is for files",
+        ),
         (["net", "--architecture", "mnist-net", "--pretrained"], "torchvision/"),
-        (["net", "--architecture", "torchvision/resnet9000", "--pretrained"], "resnet9000"),
+        (
+            ["net", "--architecture", "torchvision/resnet51", "--pretrained"],
+            "no classifier named 'resnet51'; similar names are resnet50",
+        ),
+        (["net", __file__, "--out", f"{__file__}/models"], "a folder that you may write to"),
         (["net"], "required"),
     ],
 )
@@ -349,9 +370,9 @@ def test_invalid_onnx_file_is_rejected(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_packaging_again_keeps_the_predecessor_and_counts_the_version_up(
-    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    arguments = ("net", "--architecture", "mnist-net", "--checkpoint", checkpoint)
+    arguments = ("net", "--onnx", ROOT / "models" / "mnist-mlp" / "model.onnx")
     run(*arguments, "--out", tmp_path)
     before = artifact.read(tmp_path / "net")
     run(*arguments, "--out", tmp_path, "--version", "4")

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from backend.inference import probes, runtimes
-from backend.inference.comparison import compare_answers
+from backend.inference.comparison import Agreement, compare_answers
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact
 from backend.inference.preprocessing.model_input import preprocess
@@ -19,6 +19,7 @@ from tests.conftest import ROOT
 from tests.images import encoded
 from tests.inference.cam_network import make_network
 from tests.training.package.test_package import run, run_and_fail
+from training.package import quantization
 
 SPEC = '{"kind": "image", "resize": null, "crop": [12, 16]}'
 
@@ -109,6 +110,24 @@ def test_new_model_is_quantized_with_images_and_keeps_its_other_outputs(
         assert runtimes.has_features(runtime)
         features.append(runtime.features(rows)[1])
     np.testing.assert_allclose(features[0], features[1], atol=0.05)
+
+
+@pytest.mark.parametrize(
+    ("share", "advice"), [(0.5, "pass --quantize IMAGES: 200 images or more"), (1.0, None)]
+)
+def test_graph_that_the_service_will_not_use_is_reported_with_what_to_do(
+    share: float,
+    advice: str | None,
+    model: Artifact,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    agreement = Agreement(labels=share, verdicts=None, confidence_difference=0.0)
+    monkeypatch.setattr(quantization, "compare_answers", lambda *_: agreement)
+    run("mnist-mlp", "--quantize", "--out", model.folder.parent)
+    report = capsys.readouterr().out
+    assert ("will not use model.int8.onnx" in report) == (advice is not None)
+    assert advice is None or advice in report
 
 
 def test_too_few_images_are_refused_and_the_folder_stays(

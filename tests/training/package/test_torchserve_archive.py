@@ -2,10 +2,11 @@
 
 import hashlib
 import json
+import re
 from argparse import Namespace
 from pathlib import Path
 from typing import Any
-from zipfile import ZipFile
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 
@@ -140,12 +141,25 @@ def test_archive_without_weights_is_refused(tmp_path: Path, serialized: object) 
 
 def test_other_file_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "birds.mar"
-    assert "cannot be read" in error_of(path)
+    assert "file not found" in error_of(path)
     path.write_bytes(b"tar")
     assert "is damaged or not a zip" in error_of(path)
     with ZipFile(path, "w") as archive:
         archive.writestr("x", b"")
     assert "no archive of TorchServe" in error_of(path)
+
+
+def test_archive_that_inflates_too_much_is_refused(tmp_path: Path) -> None:
+    path = write_archive(tmp_path)
+    with ZipFile(path, "a", ZIP_DEFLATED) as archive:
+        archive.writestr("zeros", bytes(3_000_000))
+    assert "200 times its compressed size" in error_of(path, *ARCHITECTURE)
+
+
+def test_errors_name_the_archive_instead_of_a_temporary_folder(tmp_path: Path) -> None:
+    path = write_archive(tmp_path)
+    with pytest.raises(SystemExit, match=f"^error: {re.escape(str(path / 'birds.pth'))} "):
+        main(["birds", str(path), *ARCHITECTURE, "--out", str(tmp_path / "out")])
 
 
 def test_torchscript_is_refused(tmp_path: Path) -> None:

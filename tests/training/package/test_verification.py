@@ -8,6 +8,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
+from backend.inference import runtimes
 from backend.inference.models import artifact
 from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.preprocessing.photos import PhotoPreprocess
@@ -110,10 +111,28 @@ def test_classes_that_are_no_labels_are_refused(tmp_path: Path, images: Path) ->
 
 def test_expected_label_is_compared(tmp_path: Path, images: Path) -> None:
     model, image = make_model(tmp_path / "model", RAW), images / "red" / "0.png"
+    assert expect(model, []) == []
     (line,) = expect(model, [f"{image}=red"])
     assert "'red' as expected" in line
     with pytest.raises(PackageError, match=r"predicts 'red' .* Nothing was packaged"):
         expect(model, [f"{image}=red", f"{image}=blue"])
+
+
+def test_network_is_loaded_once_for_all_expectations(
+    tmp_path: Path, images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, load = [], runtimes.load
+
+    def count(model: Artifact, name: runtimes.RuntimeName) -> runtimes.Runtime:
+        loaded.append(name)
+        return load(model, name)
+
+    monkeypatch.setattr(runtimes, "load", count)
+    expect(
+        make_model(tmp_path / "model", RAW),
+        [f"{images}/{label}/{index}.png={label}" for label in LABELS for index in range(2)],
+    )
+    assert loaded == ["onnx"]
 
 
 @pytest.mark.parametrize(

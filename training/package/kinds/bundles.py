@@ -5,12 +5,13 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from lzma import LZMAError
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Final
 from zipfile import BadZipFile, ZipFile
 
+from evaluation.errors import UnsafeZipError
+from evaluation.sources.archive import Limits, validate_directory
 from training.package.kinds.files import read_json, zip_names
 from training.package.labels import KEYS
 from training.package.model_spec import PackageError
@@ -18,18 +19,10 @@ from training.package.model_spec import PackageError
 _LABEL_FILES: Final = ("labels.txt", "classes.txt", "class_names.txt", "labels.json")
 _CONFIGS: Final = ("config.json", "metadata.json")  # that may hold labels
 _PLAIN: Final = re.compile(r"[\w][\w.+ ()-]{0,200}")
-_MAX_BYTES: Final = 8_000_000_000  # of an unpacked zip
+_LIMITS: Final = Limits(entries=10_000, total=2_000_000_000, entry=2_000_000_000)
 _MAX_DEPTH: Final = 3
 _MAX_LISTED: Final = 5  # files in a message
-_DAMAGED: Final = (
-    BadZipFile,
-    OSError,
-    NotImplementedError,
-    RuntimeError,
-    EOFError,
-    zlib.error,
-    LZMAError,
-)
+_DAMAGED: Final = (BadZipFile, OSError, NotImplementedError, EOFError, zlib.error)
 
 
 def names(path: Path) -> tuple[str, ...]:
@@ -52,7 +45,8 @@ def has_suffix(path: Path, suffix: str) -> bool:
 def opened(path: Path) -> Iterator[Path]:
     """Yield the folder `path`, or a temporary one with the files of the zip `path`.
 
-    Raise PackageError for a damaged zip, and for entries that would leave the folder.
+    Raise PackageError for a damaged zip, for entries that would leave the folder, and for a zip
+    that exceeds the limits. A PackageError of the caller names the zip instead of the folder.
     """
     if path.is_dir():
         yield path
@@ -63,8 +57,11 @@ def opened(path: Path) -> Iterator[Path]:
             with ZipFile(path) as archive:
                 _unpack(archive, folder, path)
         except _DAMAGED as error:
-            raise PackageError(f"{path} is damaged or encrypted; create the zip again") from error
-        yield folder
+            raise PackageError(f"{path} is damaged; create the zip again") from error
+        try:
+            yield folder
+        except PackageError as error:
+            raise PackageError(str(error).replace(str(folder), str(path))) from error
 
 
 def only_file(folder: Path, suffix: str, source: Path) -> Path:
@@ -94,11 +91,24 @@ def find_labels(folder: Path) -> Path | None:
     return None
 
 
+def require_limits(archive: ZipFile, source: Path) -> None:
+    """Raise PackageError if the entries of a zip are too many, too large or not plain files."""
+    entries = archive.infolist()
+    if len(entries) > _LIMITS.entries:
+        raise PackageError(f"{source} contains more than {_LIMITS.entries:,} files; pass the model")
+    try:
+        validate_directory(entries, _LIMITS)
+    except UnsafeZipError as error:
+        raise PackageError(
+            f"{source} was rejected: {error}. If you trust it, unpack it and pass its files"
+        ) from error
+
+
 def _unpack(archive: ZipFile, folder: Path, source: Path) -> None:
-    entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-    if sum(entry.file_size for entry in entries) > _MAX_BYTES:
-        raise PackageError(f"{source} is larger than {_MAX_BYTES:,} bytes when it is unpacked")
-    for entry in entries:
+    require_limits(archive, source)
+    for entry in archive.infolist():
+        if entry.is_dir():
+            continue
         parts = PurePosixPath(entry.filename).parts
         if parts[:1] == ("__MACOSX",) or any(part.startswith(".") for part in parts):
             continue

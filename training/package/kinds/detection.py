@@ -14,6 +14,7 @@ from training.package.kinds import (
     timm_model,
     torch_checkpoint,
 )
+from training.package.kinds.files import require_content
 from training.package.model_spec import PackageError
 
 
@@ -56,8 +57,8 @@ def read_source(options: argparse.Namespace) -> Imported:
     if options.onnx:
         return onnx_graph.read(options.onnx, options)
     path: Path = options.checkpoint
-    if not path.exists():
-        raise PackageError(f"file not found: {path}")
+    if not path.is_dir():
+        require_content(path)
     for kind in KINDS:
         if kind.matches(path):
             _require_use(options, kind, path)
@@ -66,8 +67,13 @@ def read_source(options: argparse.Namespace) -> Imported:
 
 
 def _require_use(options: argparse.Namespace, kind: Kind, path: Path) -> None:
-    """Raise PackageError if an option describes the network, but the file does so itself."""
-    unused = ("architecture", "head")
+    """Raise PackageError if an option has no effect for the kind of a file."""
+    if options.output_name and kind in (torch_checkpoint, timm_model, huggingface_folder):
+        raise PackageError(
+            f"--output-name is for ONNX graphs and models of TensorFlow; the network of {path} has "
+            "one output: leave the option out"
+        )
+    unused = ("architecture", "head")  # which describe the network, as do the files of most kinds
     if kind is torch_checkpoint:
         return
     for name in unused[:1] if kind is timm_model else unused:

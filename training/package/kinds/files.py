@@ -8,6 +8,8 @@ from zipfile import BadZipFile, ZipFile
 
 from training.package.model_spec import PackageError
 
+_LFS_POINTER: Final = b"version https://git-lfs"
+_WEB_PAGES: Final = (b"<!doctype html", b"<html")
 MAX_JSON_BYTES: Final = 50_000_000  # a config with 100,000 labels has 5 MB
 
 
@@ -46,10 +48,27 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def verify_checksum(path: Path, expected: str | None) -> str:
-    """Return the SHA-256 of a file; raise PackageError if it is missing or not as `expected`."""
+def require_content(path: Path) -> None:
+    """Raise PackageError if a file is missing, or holds nothing of what its name promises."""
     if not path.is_file():
         raise PackageError(f"file not found: {path}")
+    start = first_bytes(path, 64)
+    if start.startswith(_LFS_POINTER):
+        raise PackageError(f"{path} is a pointer of Git LFS, not the file; type: git lfs pull")
+    if start.lstrip().lower().startswith(_WEB_PAGES):
+        raise PackageError(
+            f"{path} is a web page; download the file itself, for instance by the link 'raw'"
+        )
+    if not start:
+        raise PackageError(f"{path} is empty or cannot be read; copy or download it again")
+
+
+def verify_checksum(path: Path, expected: str | None) -> str:
+    """Return the SHA-256 of a file.
+
+    Raise PackageError if it is missing, has no content, or has another checksum than `expected`.
+    """
+    require_content(path)
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if expected is not None and digest != expected.lower():

@@ -55,9 +55,9 @@ def find_architecture(
 def teachable_machine(graph: OnnxGraph) -> tuple[PhotoPreprocess, str]:
     """Return the preprocessing of Teachable Machine: a central square, values of -1 to 1."""
     channels = graph.channels
-    values = {"mean": (0.5,) * channels, "std": (0.5,) * channels}
+    values = {"mean": (0.5,) * channels, "std": (0.5,) * channels, "interpolation": "lanczos"}
     side = graph.side or 224
-    spec = _make(graph, resize=side, crop=(side, side), interpolation="lanczos", **values)
+    spec = _make(graph, resize=side, crop=(side, side), crop_rounding="none", **values)
     return spec, "Teachable Machine's exported code"
 
 

@@ -6,6 +6,9 @@ pytorch_model.bin. The network is built by timm, which packaging needs and servi
 
 import argparse
 import math
+import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -14,19 +17,19 @@ from typing import Any, Final
 from torch import Tensor, nn
 
 from backend.inference.models import torchvision_compat
-from backend.inference.models.checkpoint import select_tensors
 from backend.inference.preprocessing.photos import PhotoPreprocess
 from training.package import heads
 from training.package.imported import ASSUMED, EXPORTED, Imported
 from training.package.kinds.files import read_json, verify_checksum
 from training.package.kinds.torch_file import load_weights, read_tensors
 from training.package.labels import parse_labels
-from training.package.model_spec import PackageError
+from training.package.model_spec import IMAGENET_CLASSES, PackageError
 
 _CONFIG: Final = "config.json"
 _WEIGHTS: Final = ("model.safetensors", "pytorch_model.bin", "open_clip_pytorch_model.bin")
 _INTERPOLATIONS: Final = ("nearest", "bilinear", "bicubic", "lanczos")
 _FAMILY: Final = "timm/"
+_ID: Final = re.compile(r"n\d{8}|/[mgt]/\w+")  # of WordNet, and of Open Images
 # Of a pretrained_cfg, what the preprocessing is made of; timm has defaults for the rest.
 _PREPROCESSING: Final = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")
 
@@ -61,11 +64,52 @@ def read(path: Path, options: argparse.Namespace) -> Imported:
         else arguments,
         pretrained_cfg=pretrained_cfg,
     )
-    provenance = imported.provenance
-    if labels := parse_labels(config.get("label_names") or pretrained_cfg.get("label_names")):
-        provenance = provenance | {"labels": f"label_names in {_CONFIG}"}
+    labels, provenance = imported.labels, imported.provenance
+    if found := read_labels(pretrained_cfg | config):
+        labels = found[0]
+        provenance = provenance | {"labels": f"{found[1]} in {_CONFIG}"}
     origin = f"The architecture `{name}` with the weights of `{path.name}` (SHA-256 `{digest}`)."
-    return replace(imported, labels=labels or imported.labels, provenance=provenance, origin=origin)
+    return replace(imported, labels=labels, provenance=provenance, origin=origin)
+
+
+def read_labels(config: dict[str, Any]) -> tuple[tuple[str, ...], str] | None:
+    """Return the labels of a configuration and the key that holds them; None if there are none.
+
+    `label_names` that are IDs of WordNet or Open Images, such as n02084071, are replaced by
+    `label_descriptions`, a list or an object by name, and follow them where two are equal.
+    """
+    names = parse_labels(config.get("label_names"))
+    if names is None:
+        return None
+    texts: Any = config.get("label_descriptions")
+    if isinstance(texts, dict):
+        texts = [texts.get(name) for name in names]
+    is_described = (
+        isinstance(texts, list)
+        and len(texts) == len(names)
+        and all(isinstance(text, str) and text.strip() for text in texts)
+    )
+    if is_described and all(map(_ID.fullmatch, names)):
+        return _tell_apart(texts, names), "label_descriptions"
+    return names, "label_names"
+
+
+def _tell_apart(texts: Sequence[str], names: Sequence[str]) -> tuple[str, ...]:
+    """Return the texts, followed by the name where a text occurs twice."""
+    counts = Counter(texts)
+    return tuple(
+        f"{text} ({name})" if counts[text] > 1 else text
+        for text, name in zip(texts, names, strict=True)
+    )
+
+
+def _imagenet_labels(timm: Any, classes: int) -> tuple[str, ...] | None:
+    """Return the labels of ImageNet-21k, -12k and the like, which their size tells apart."""
+    subset = timm.data.infer_imagenet_subset({"num_classes": classes})
+    if subset is None or classes == IMAGENET_CLASSES:
+        return None
+    info = timm.data.ImageNetInfo(subset)
+    return _tell_apart(info.label_descriptions(), info.label_names())
 
 
 def from_tensors(
@@ -90,36 +134,27 @@ def from_tensors(
             f"print(timm.list_models('*{name[:6]}*'))\"` lists them"
         )
     arguments = {key: value for key, value in (arguments or {}).items() if key != "num_classes"}
-    network = _create(timm, name, 10, arguments)
-    classifier = _classifier_name(network)
-    classes = _count_classes(network, classifier, tensors)
-    if classes != 10 and not head:
-        network = _create(timm, name, classes, arguments)
-    network.eval()
-    if head:
-        tensors = heads.replace_head(network, head, tensors)
-        network.eval()
-    elif suggestion := heads.suggest(network, tensors):
-        raise PackageError(
-            f"the last layers of the checkpoint are not those of {architecture}: "
-            f"{heads.describe_head(network, tensors)}. Pass the layers in the order of your code, "
-            f'for instance --head "{suggestion}"; layers without weights are a guess'
-        )
-    load_weights(network, select_tensors(tensors, network.state_dict()), architecture)
+    classes = _count_classes(timm, name, tensors)
+    network = _create(timm, name, classes, arguments)
+    load_weights(network, heads.fit_head(network, head, tensors, architecture), architecture)
     config = timm.data.resolve_model_data_config(network, pretrained_cfg=pretrained_cfg or {})
     source = f"pretrained_cfg in {_CONFIG}"
     if pretrained_cfg is None:
         source = f"{ASSUMED}timm's pretrained_cfg of {name}"
     elif missing := [key for key in _PREPROCESSING if pretrained_cfg.get(key) is None]:
         source += f" ({', '.join(missing)}: timm's defaults)"
+    provenance = {"preprocess": source, "output": architecture}
+    labels = None if head else _imagenet_labels(timm, classes)
+    if labels:
+        provenance["labels"] = f"{ASSUMED}timm's names of the {classes:,} classes of ImageNet"
     return Imported(
         model=network,
         architecture=EXPORTED,
-        labels=None,
+        labels=labels,
         spec=to_spec(config),
         output="probabilities" if head and heads.is_probability(network) else "logits",
         origin="",
-        provenance={"preprocess": source, "output": architecture},
+        provenance=provenance,
     )
 
 
@@ -169,16 +204,14 @@ def _create(timm: Any, name: str, classes: int, arguments: dict[str, Any]) -> nn
     return network
 
 
-def _classifier_name(network: nn.Module) -> str:
-    config: dict[str, Any] = getattr(network, "pretrained_cfg", None) or {}
-    found = config.get("classifier", "")
-    return str(found[0] if isinstance(found, tuple | list) else found)
-
-
-def _count_classes(network: nn.Module, classifier: str, tensors: dict[str, Tensor]) -> int:
-    names = [f"{classifier}.weight", f"{classifier}.bias"]
-    selected = select_tensors(tensors, network.state_dict())
-    for name in names:
-        if name in selected and selected[name].ndim:
-            return len(selected[name])
-    return 10  # loading reports the error
+def _count_classes(timm: Any, name: str, tensors: dict[str, Tensor]) -> int:
+    """Return the length of the classifier in a checkpoint, whose names may have a prefix."""
+    config = timm.get_pretrained_cfg(name.partition(".")[0])
+    found = getattr(config, "classifier", None)
+    classifier = found[0] if isinstance(found, tuple | list) else found
+    for ending in (f"{classifier}.weight", f"{classifier}.bias"):
+        keys = [key for key in tensors if f".{key}".endswith(f".{ending}") and tensors[key].ndim]
+        if keys:
+            # Another layer deeper in the network may have the same name.
+            return len(tensors[min(keys, key=lambda key: (key.count("."), len(key)))])
+    return 1  # loading reports the error

@@ -2,7 +2,6 @@
 
 import argparse
 import math
-import re
 from dataclasses import replace
 from pathlib import Path
 from urllib.error import URLError
@@ -18,6 +17,7 @@ from training.package import heads
 from training.package.imported import ASSUMED, EXPORTED, Imported
 from training.package.kinds import fastai_model, timm_model
 from training.package.kinds.files import verify_checksum
+from training.package.kinds.recipes import suggest_architecture
 from training.package.kinds.torch_file import is_torch_file, load_weights, read_tensors
 from training.package.model_spec import PackageError, architecture_spec, spec_from_weights
 
@@ -36,8 +36,13 @@ def read(path: Path, options: argparse.Namespace) -> Imported:
     tensors = read_tensors(path, options.name)
     name = options.architecture
     if not name:
+        hint = (
+            f". If {path.parent} was downloaded from a hub, pass the folder itself"
+            if (path.parent / "config.json").is_file()
+            else ""
+        )
         raise PackageError(
-            f"{path} holds weights without their network; {_suggest_architecture(path)}"
+            f"{path} holds weights without their network; {suggest_architecture(path)}{hint}"
         )
     origin = (
         f"The architecture `{name}` with the weights of the checkpoint `{path.name}` (SHA-256 "
@@ -105,22 +110,10 @@ def build(architecture: str, tensors: dict[str, Tensor], head: str | None = None
     if size := _read_vit_size(network, tensors):
         network, spec = _resize_vit(architecture, classes, size)
         rebuilt = False
-    network.eval()
-    if head:
-        tensors = heads.replace_head(network, head, tensors)
-        network.eval()
-        rebuilt = False
-    elif suggestion := heads.suggest(network, tensors):
-        raise PackageError(
-            f"the last layers of the checkpoint are not those of {architecture}: "
-            f"{heads.describe_head(network, tensors)}. Pass the layers in the order of your code, "
-            f'for instance --head "{suggestion}"; layers without weights are a guess'
-        )
-    tensors = select_tensors(tensors, network.state_dict())
-    load_weights(network, tensors, architecture)
+    load_weights(network, heads.fit_head(network, head, tensors, architecture), architecture)
     return Imported(
         model=network,
-        architecture=architecture if rebuilt else EXPORTED,
+        architecture=architecture if rebuilt and not head else EXPORTED,
         labels=None,
         spec=spec,
         output="probabilities" if head and heads.is_probability(network) else "logits",
@@ -146,19 +139,6 @@ def _resize_vit(architecture: str, classes: int, size: int) -> tuple[nn.Module, 
     specs = [spec_from_weights(name, weights) for weights in models.get_model_weights(name)]
     default = PhotoPreprocess(resize=size, crop=(size, size), interpolation="bicubic")
     return network, next((spec for spec in specs if spec.crop == (size, size)), default)
-
-
-def _suggest_architecture(path: Path) -> str:
-    found = re.match(r"[a-z][a-z0-9_]*[a-z0-9]", path.stem.lower())
-    example = f", for instance --architecture torchvision/{found[0]}" if found else ""
-    folder = (
-        f". If {path.parent} was downloaded from a hub, pass the folder itself"
-        if (path.parent / "config.json").is_file()
-        else ""
-    )
-    return (
-        f"pass the network's name as --architecture torchvision/NAME or timm/NAME{example}{folder}"
-    )
 
 
 def _count_classes(architecture: str, tensors: dict[str, Tensor]) -> int:

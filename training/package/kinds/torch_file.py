@@ -24,6 +24,7 @@ from training.package.kinds.files import first_bytes, zip_names
 from training.package.model_spec import PackageError
 
 _PICKLES: Final = 4  # that torch.save wrote one after another before torch 1.6
+_MAX_SHOWN: Final = 5  # names of tensors in a message
 _NETWORK: Final = re.compile(r"^(torch\.nn\.modules\.|__main__\.)")
 
 _SCRIPT_RECIPE: Final = """{path} is {what}, which is a program and is not executed. \
@@ -67,7 +68,10 @@ def read_tensors(path: Path, name: str = "NAME") -> dict[str, Tensor]:
     network and a file without a state dict.
     """
     if path.suffix == ".safetensors":
-        return read_state_dict(path)
+        try:
+            return read_state_dict(path)
+        except ArtifactError as error:
+            raise PackageError(str(error)) from error
     _refuse_program(path, name)
     names = global_names(path)
     try:
@@ -83,11 +87,36 @@ def load_weights(network: nn.Module, tensors: dict[str, Tensor], architecture: s
     try:
         network.load_state_dict(tensors)
     except RuntimeError as error:
-        lines = [line.strip() for line in str(error).splitlines()[1:]]
-        reason = lines[0][:200] if lines else "the tensors differ"
-        raise PackageError(f"the checkpoint does not fit {architecture}: {reason}") from error
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise PackageError("the checkpoint contains weights that are not finite")
+        reason = _compare(network.state_dict(), tensors) or "torch cannot copy them"
+        raise PackageError(
+            f"the checkpoint does not fit {architecture}: {reason}. Pass the --architecture that "
+            "was trained, and --head if its last layers were replaced"
+        ) from error
+    if broken := [name for name, t in tensors.items() if not bool(torch.isfinite(t).all())]:
+        raise PackageError(
+            f"the checkpoint contains weights that are not finite: {_shorten(broken)}; the "
+            "training diverged: pass an earlier checkpoint"
+        )
+
+
+def _compare(known: dict[str, Tensor], found: dict[str, Tensor]) -> str:
+    """Return which tensors of a network are missing, unknown or of another shape."""
+    counter = "num_batches_tracked"  # which may be missing
+    differences = {
+        "missing": [n for n in known if n not in found and not n.endswith(counter)],
+        "unexpected": [n for n in found if n not in known],
+        "of another shape": [
+            f"{n} {tuple(found[n].shape)} instead of {tuple(known[n].shape)}"
+            for n in known
+            if n in found and found[n].shape != known[n].shape
+        ],
+    }
+    return "; ".join(f"{kind}: {_shorten(names)}" for kind, names in differences.items() if names)
+
+
+def _shorten(names: list[str]) -> str:
+    more = f" and {len(names) - _MAX_SHOWN} more" if len(names) > _MAX_SHOWN else ""
+    return ", ".join(names[:_MAX_SHOWN]) + more
 
 
 def global_names(path: Path) -> set[str]:

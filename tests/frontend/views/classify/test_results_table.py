@@ -15,6 +15,7 @@ from tests.frontend.samples import make_classification
 
 CONFIDENT_OUTCOME = make_classification(("7", 0.998), ("1", 0.002), id="A")
 CONFIDENT = Result(ImageFile("a.png", b"a"), CONFIDENT_OUTCOME)
+UNLABELED = Result(CONFIDENT.image, replace(CONFIDENT_OUTCOME, labels=()))
 UNCERTAIN = Result(
     ImageFile("b.png", b"b"), make_classification(("7", 0.6), ("1", 0.4), id="B"), "1"
 )
@@ -117,6 +118,7 @@ def test_empty_and_uniform_columns_are_hidden() -> None:
     [
         ([CONFIDENT], "1 image: 1 recognized."),
         (ALL, "4 images: 2 recognized, 1 not of the model's classes, 1 unreadable."),
+        ([CONFIDENT, UNLABELED], "2 images: 1 recognized, 1 without a label."),
         ([FAILED, CRASHED], "2 images: 0 recognized, 1 unreadable, 1 failed."),
     ],
 )

@@ -11,6 +11,7 @@ DEFAULTS: dict[str, Any] = {
     "labels": None,
     "preprocess": None,
     "output": None,
+    "output_name": None,
     "task": None,
     "sha256": None,
     "pretrained": False,

@@ -11,9 +11,11 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
+from torch import nn
 
 from backend.inference.preprocessing.photos import PhotoPreprocess, prepare_photo
 from tests.training.package.kinds.options import options
+from training.package.imported import ASSUMED
 from training.package.kinds import detection, huggingface_folder, timm_model
 from training.package.kinds.files import read_json
 from training.package.model_spec import PackageError
@@ -140,3 +142,95 @@ def test_option_that_the_kind_does_not_use_is_refused(
 ) -> None:
     message = refuse(make_folder(tmp_path, HF_CONFIG), **change)
     assert f"--{next(iter(change))} is for checkpoints" in message
+
+
+@pytest.mark.parametrize("config", [TIMM_CONFIG, HF_CONFIG])
+def test_output_name_is_refused_for_networks_of_torch(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    message = refuse(make_folder(tmp_path, config), output_name="scores")
+    assert "--output-name is for ONNX graphs" in message
+
+
+WORDNET = ["n02084071", "n02121620", "n02121808"]
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        ({"label_names": ["cat", "dog"]}, (("cat", "dog"), "label_names")),
+        (
+            {"label_names": WORDNET, "label_descriptions": ["dog", "cat", "cat"]},
+            (("dog", "cat (n02121620)", "cat (n02121808)"), "label_descriptions"),
+        ),
+        (
+            {
+                "label_names": dict(enumerate(WORDNET[:2])),
+                "label_descriptions": dict(zip(WORDNET, ("dog", "cat"), strict=False)),
+            },
+            (("dog", "cat"), "label_descriptions"),
+        ),
+        (
+            {"label_names": WORDNET[:2], "label_descriptions": ["dog"]},
+            (tuple(WORDNET[:2]), "label_names"),
+        ),
+        ({"label_names": ["cat"], "label_descriptions": ["an animal"]}, (("cat",), "label_names")),
+        ({"num_classes": 3}, None),
+    ],
+)
+def test_labels_of_timm_are_names_that_people_read(
+    config: dict[str, Any], expected: tuple[tuple[str, ...], str] | None
+) -> None:
+    assert timm_model.read_labels(config) == expected
+
+
+class Timm(SimpleNamespace):
+    """As much of timm as a checkpoint needs: a network of one layer, and ImageNet of 4 classes."""
+
+    def __init__(self) -> None:
+        info = SimpleNamespace(
+            label_names=lambda: ["n1", "n2", "n3", "n4"],
+            label_descriptions=lambda: ["cat", "dog", "crane", "crane"],
+        )
+        data = SimpleNamespace(
+            infer_imagenet_subset=lambda config: "four" if config["num_classes"] == 4 else None,
+            ImageNetInfo=lambda _: info,
+            resolve_model_data_config=lambda *_, **__: DATA_CONFIG,
+        )
+        super().__init__(__version__="1.0", data=data, built=[])
+
+    def is_model(self, name: str) -> bool:
+        return name == "net"
+
+    def get_pretrained_cfg(self, _: str) -> object:
+        return SimpleNamespace(classifier="head.fc")
+
+    def create_model(self, _: str, *, pretrained: bool, num_classes: int) -> nn.Module:
+        assert not pretrained
+        self.built.append(num_classes)
+        network = nn.Module()
+        network.block = nn.Module()
+        network.block.head = nn.ModuleDict({"fc": nn.Linear(2, 7)})
+        network.head = nn.ModuleDict({"fc": nn.Linear(7, num_classes)})
+        return network
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+@pytest.mark.parametrize(
+    ("classes", "labels"), [(4, ("cat", "dog", "crane (n3)", "crane (n4)")), (5, None)]
+)
+def test_checkpoint_of_timm_is_built_once_and_named_after_imagenet(
+    prefix: str,
+    classes: int,
+    labels: tuple[str, ...] | None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    timm = Timm()
+    monkeypatch.setattr(timm_model, "_import_timm", lambda: timm)
+    network = timm.create_model("net", pretrained=False, num_classes=classes)
+    timm.built.clear()
+    tensors = {prefix + name: tensor for name, tensor in network.state_dict().items()}
+    imported = timm_model.from_tensors("timm/net", tensors)
+    assert timm.built == [classes]
+    assert imported.labels == labels
+    assert imported.provenance.get("labels", ASSUMED).startswith(ASSUMED)

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 from zipfile import ZIP_DEFLATED, ZipFile
@@ -153,6 +154,26 @@ def test_zip_with_an_entry_without_a_name_is_refused(tmp_path: Path) -> None:
         archive.writestr("model.onnx", b"")
         archive.writestr(".", b"")
     with pytest.raises(PackageError, match="rename it"):
+        read(path)
+
+
+def test_errors_name_the_zip_instead_of_a_temporary_folder(tmp_path: Path) -> None:
+    path = tmp_path / "export.zip"
+    for name, content in (("labels.txt", "a\na\nb"), ("metadata_properties.json", "[]")):
+        with ZipFile(path, "w") as archive:
+            archive.writestr("model.onnx", mean_of_channels().SerializeToString())
+            archive.writestr(name, content)
+        with pytest.raises(PackageError, match=f"^{re.escape(str(path / name))}"):
+            read(path)
+
+
+@pytest.mark.parametrize(("size", "is_bomb"), [(900_000, False), (3_000_000, True)])
+def test_zip_that_inflates_too_much_is_refused(tmp_path: Path, size: int, is_bomb: bool) -> None:
+    path = tmp_path / "export.zip"
+    with ZipFile(path, "w", ZIP_DEFLATED) as archive:
+        archive.writestr("model.onnx", bytes(size))
+    reason = "200 times its compressed size" if is_bomb else "not a valid ONNX file"
+    with pytest.raises(PackageError, match=reason):
         read(path)
 
 

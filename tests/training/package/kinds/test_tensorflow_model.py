@@ -136,6 +136,7 @@ def test_teachable_machine_is_known(tmp_path: Path, conversion: dict[str, Any], 
     assert imported.labels == ("cat", "dog", "owl")
     assert (spec.resize, spec.crop, spec.interpolation) == (SIDE, (SIDE, SIDE), "lanczos")
     assert (spec.mean, spec.std) == ((0.5,) * 3, (0.5,) * 3)
+    assert spec.crop_rounding == "none"
     assert not imported.provenance["preprocess"].startswith(ASSUMED)
 
 

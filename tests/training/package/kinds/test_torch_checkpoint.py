@@ -27,6 +27,12 @@ def test_checkpoint_without_architecture_suggests_one(tmp_path: Path) -> None:
     assert torch_checkpoint.matches(path)
     with pytest.raises(PackageError, match="for instance --architecture torchvision/resnet18"):
         torch_checkpoint.read(path, options())
+    other = path.rename(tmp_path / "mobilenet_v2_pets-3.pth")
+    with pytest.raises(PackageError, match=r"--architecture torchvision/mobilenet_v2$"):
+        torch_checkpoint.read(other, options())
+    path = other.rename(tmp_path / "best.pth")
+    with pytest.raises(PackageError, match="for instance --architecture torchvision/resnet18"):
+        torch_checkpoint.read(path, options())
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(PackageError, match="pass the folder itself"):
         torch_checkpoint.read(path, options())

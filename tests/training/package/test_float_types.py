@@ -1,4 +1,4 @@
-"""Graphs in float16 are packaged as graphs that compute in float32."""
+"""Graphs in float16 and float64 are packaged as graphs that compute in float32."""
 
 from pathlib import Path
 
@@ -11,7 +11,9 @@ from onnx import TensorProto, helper, numpy_helper
 from backend.inference import runtimes
 from backend.inference.models import artifact
 from backend.inference.types import Floats
+from tests.training.package.onnx_graphs import SIDE, mean_of_channels
 from tests.training.package.test_package import run
+from training.package import float_types
 
 INPUTS = np.random.default_rng(0).normal(0, 1, (4, 1, 28, 28)).astype(np.float32)
 
@@ -75,3 +77,39 @@ def test_weights_stay_stored_in_float16(graph: Path, tmp_path: Path) -> None:
     model = artifact.read(tmp_path / "half")
     assert model.onnx is not None
     assert model.onnx.stat().st_size < graph.stat().st_size + 1000
+
+
+def convolution(kind: int, *, casts: bool) -> onnx.ModelProto:
+    """Return a classifier that convolves in float64; with `casts`, its input is float32."""
+    weights = np.random.default_rng(0).normal(0, 1, (3, 3, 5, 5))
+    nodes = [
+        *([helper.make_node("Cast", ["x"], ["wide"], to=TensorProto.DOUBLE)] if casts else []),
+        helper.make_node("Conv", ["wide" if casts else "x", "weights"], ["features"]),
+    ]
+    return mean_of_channels(
+        nodes, kind=kind, constants=[numpy_helper.from_array(weights, "weights")], last="features"
+    )
+
+
+@pytest.mark.parametrize("casts", [False, True])
+def test_graph_in_float64_without_kernels_computes_in_float32(tmp_path: Path, casts: bool) -> None:
+    model = convolution(TensorProto.FLOAT if casts else TensorProto.DOUBLE, casts=casts)
+    model.graph.output[0].type.tensor_type.elem_type = TensorProto.DOUBLE
+    onnx.save(model, tmp_path / "wide.onnx")
+    run("wide", tmp_path / "wide.onnx", "--out", tmp_path)
+    found = artifact.read(tmp_path / "wide")
+    inputs = np.random.default_rng(1).normal(0, 1, (2, 3, SIDE, SIDE)).astype(np.float32)
+    weights = numpy_helper.to_array(model.graph.initializer[0])
+    windows = np.lib.stride_tricks.sliding_window_view(inputs, (5, 5), axis=(2, 3))
+    expected = np.einsum("nchwij,ocij->nohw", windows, weights).mean(axis=(2, 3))
+    np.testing.assert_allclose(runtimes.load(found, "onnx")(inputs), expected, atol=1e-4)
+
+
+def test_graph_in_float64_that_runs_keeps_its_precision() -> None:
+    model = mean_of_channels(kind=TensorProto.FLOAT, constants=[])
+    model.graph.node.insert(0, helper.make_node("Cast", ["x"], ["d"], to=TensorProto.DOUBLE))
+    model.graph.node.insert(1, helper.make_node("Cast", ["d"], ["y"], to=TensorProto.FLOAT))
+    model.graph.node[2].input[0] = "y"
+    before = model.SerializeToString()
+    float_types.narrow(model)
+    assert model.SerializeToString() == before
