@@ -85,9 +85,10 @@ class Response:
         """The latency besides the service, if the request did not wait."""
         return self.end - self.sent - self.inference
 
-    def is_delayed(self, seconds: float) -> bool:
-        """Return whether it was sent more than `seconds` late, or its sleep was too long."""
-        return self.sent - self.due > seconds or self.inference - self.service > seconds
+    def is_delayed(self, seconds: float, is_single: bool = True) -> bool:
+        """Return whether it was sent `seconds` late or, unless in a batch, its sleep too long."""
+        is_slow = is_single and self.inference - self.service > seconds
+        return is_slow or self.sent - self.due > seconds
 
 
 class SleepingBackends:
@@ -121,11 +122,11 @@ class SleepingBackends:
         alone = find_lone_requests(responses)
         overhead = [each.overhead for each in (alone if len(alone) >= _MIN_LONE else calibration)]
         excess = [each.inference - each.service for each in responses if each.status == 200]
-        if self._instance.max_batch > 1 or not excess:  # the duration is that of a batch
+        is_single = self._instance.max_batch == 1  # else the duration is that of a batch
+        if not is_single or not excess:
             excess = [each.inference - each.service for each in calibration]
-        requests = [
-            Request(each.sent, each.service + statistics.mean(excess)) for each in responses
-        ]
+        mean_excess = statistics.mean(excess)
+        requests = [Request(each.sent, each.service + mean_excess) for each in responses]
         number = scenario.instances
         platform = PlatformConfig(min_instances=number, max_instances=number)
         run = Simulation(requests, warm_up + seconds, self._instance, platform).run()
@@ -134,7 +135,7 @@ class SleepingBackends:
         return Comparison(
             figures_of(responses, warm_up, seconds),
             Figures(found.throughput, p50, p95, found.refused_share),
-            statistics.mean(each.is_delayed(_DELAY * mean) for each in responses),
+            statistics.mean(each.is_delayed(_DELAY * mean, is_single) for each in responses),
         )
 
     async def _run(

@@ -5,15 +5,17 @@ import pytest
 from benchmarks.load import validate_simulation
 
 
-def test_simulation_agrees_with_backends(capsys: pytest.CaptureFixture[str]) -> None:
-    times = ["--service-ms", "90", "--lognormal-ms", "160", "--deadline", "2.5"]
-    code = validate_simulation.main([*times, "--rounds", "3", "--warm-up", "10"])
-    assert code == 0, capsys.readouterr().out
+def validate(*arguments: str) -> None:
+    code = validate_simulation.main([*arguments, "--rounds", "1"])
+    if code == validate_simulation.TOO_BUSY:
+        pytest.skip("Other programs use the processors, so that sleeps take too long.")
+    assert code == 0
 
 
-def test_simulation_agrees_with_backends_that_run_several_images(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_simulation_agrees_with_backends() -> None:
+    validate("--service-ms", "90", "--lognormal-ms", "160", "--deadline", "2.5")
+
+
+def test_simulation_agrees_with_backends_that_run_several_batches() -> None:
     times = ["--service-ms", "150", "--lognormal-ms", "200", "--instances", "1"]
-    code = validate_simulation.main([*times, "--runners", "2", "--max-batch", "3"])
-    assert code == 0, capsys.readouterr().out
+    validate(*times, "--runners", "2", "--max-batch", "3")
