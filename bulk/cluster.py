@@ -55,7 +55,7 @@ def run(
     of actors (default: the processors of the cluster). Return early once `is_stopped` returns true
     between two units. Raise ClusterError, and StorageError of the first unit that fails.
     """
-    ray = _import()
+    ray = import_ray()
     _connect(ray, address)
     try:
         _require_shared(job, address)
@@ -88,7 +88,7 @@ def run(
         ray.shutdown()
 
 
-def _import() -> Any:
+def import_ray() -> Any:
     """Return the package ray; raise ClusterError if it is missing or of another version."""
     try:
         import ray

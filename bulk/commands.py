@@ -18,6 +18,7 @@ from backend.inference.models.artifact import MANIFEST, Manifest, read_manifest
 from backend.resources.cpus import cpu_limit, threads_per_worker
 from bulk import job as jobs
 from bulk import local
+from bulk.errors import SourceError
 from bulk.job import Job, Settings
 from bulk.operator import Load, ModelLoader
 from evaluation.errors import PredictorError
@@ -69,6 +70,11 @@ def run(options: Options, load: Load | None = None) -> int:
     out = _absolute(options.out)
     if options.labels:
         _require_evaluation()
+    if options.ray:
+        from bulk import cluster
+
+        cluster.import_ray()  # a missing package is reported before the source is listed
+    jobs.open_job(settings, out)  # refuses a folder of other files before a lock is written to it
     lock = jobs.lock_job(out, options.task, options.tasks)
     try:
         return _run(options, settings, out, manifest, load)
@@ -120,6 +126,11 @@ def _create(settings: Settings, out: str, manifest: Manifest) -> Job:
     if settings.labels:
         from bulk.figures import match_classes
 
+        if not job.label_map and settings.tasks == 1:
+            raise SourceError(
+                f"{settings.source} has no labels; --labels requires class folders, a column "
+                "'label' or .cls files"
+            )
         matched = match_classes(
             list(job.label_map), manifest.labels, manifest.label_ids, manifest.task
         )

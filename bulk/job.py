@@ -155,7 +155,6 @@ def create_job(settings: Settings, out: str) -> Job:
         with tempfile.NamedTemporaryFile(prefix="_listing-", dir=folder, delete=False) as file:
             draft = Path(file.name)
             try:
-                writer = pq.ParquetWriter(file, _WORK, compression="zstd")
                 listed = _observe(listing, seen) if settings.labels else iter(listing)
                 # A small job is listed before the size of its parts is chosen.
                 buffer = list(islice(listed, _PARTS * MAX_PART_IMAGES))
@@ -164,13 +163,16 @@ def create_job(settings: Settings, out: str) -> Job:
                     part_images = min(max(part_images, _MIN_PART_IMAGES), MAX_PART_IMAGES)
                 remaining = chain(buffer, listed)
                 del buffer
-                while batch := list(islice(remaining, part_images)):
-                    writer.write_table(_encode(batch), row_group_size=len(batch))
-                    images += len(batch)
-                writer.close()
+                with pq.ParquetWriter(file, _WORK, compression="zstd") as writer:
+                    while batch := list(islice(remaining, part_images)):
+                        writer.write_table(_encode(batch), row_group_size=len(batch))
+                        images += len(batch)
                 file.close()
                 if not images and settings.tasks == 1:
-                    raise SourceError(f"{settings.source} contains no images")
+                    raise SourceError(
+                        f"{settings.source} contains no images ({listing.skipped:,} other files); "
+                        "check SOURCE and the suffixes of the files, such as .jpg and .png"
+                    )
                 storage.upload(draft, work)
             finally:
                 draft.unlink(missing_ok=True)
@@ -215,7 +217,9 @@ def lock_job(out: str, task: int, tasks: int = 1) -> FileLock | None:
     except Timeout as error:
         raise JobError(f"another process writes to {out}; wait until it ends") from error
     except OSError as error:
-        raise StorageError(f"{out} cannot be written: {error.strerror}") from error
+        raise StorageError(
+            f"{out} cannot be written: {error.strerror}; choose another folder with --out"
+        ) from error
     return lock
 
 

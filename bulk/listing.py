@@ -63,7 +63,7 @@ class Listing:
             found = Storage(address).glob()
             self._names = [path.removeprefix(self.storage.root).lstrip("/") for path in found]
             if not self._names:
-                raise SourceError(f"{address} matches no files")
+                raise SourceError(f"{address} matches no files; check the pattern")
             return
         storage = Storage(address)
         if storage.is_file():
@@ -75,7 +75,7 @@ class Listing:
         elif storage.is_folder():
             self.storage = storage
         else:
-            raise SourceError(f"{address} does not exist")
+            raise SourceError(f"{address} does not exist; check the path of SOURCE")
 
     def __iter__(self) -> Iterator[Image]:
         names = self.storage.walk() if self._names is None else iter(self._names)
@@ -114,7 +114,10 @@ class Listing:
                 *(OSError, EOFError, struct.error, NotImplementedError),
             ) as error:
                 if is_single and not found:
-                    raise SourceError(f"{name} is damaged, or not a {suffix[1:]} file") from error
+                    raise SourceError(
+                        f"{name} is damaged, or not a {suffix[1:]} file; create or download it "
+                        "again"
+                    ) from error
                 yield Image(name, name, DAMAGED)
         else:
             self.skipped += 1

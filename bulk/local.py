@@ -46,7 +46,6 @@ def run(
     remaining = set(pending)
     failures = 0
     while remaining and not is_stopped():
-        before = len(remaining)
         try:
             with _pool(context, workers, (job, load, threads, counter)) as pool:
                 for unit in _run_units(pool, sorted(remaining), 2 * workers, is_stopped):
@@ -56,7 +55,7 @@ def run(
                         continue
                     failures = 0
         except BrokenProcessPool as error:
-            failures = 1 if len(remaining) < before else failures + 1
+            failures += 1
             if failures == MAX_FAILURES:
                 first = ", ".join(str(unit) for unit in sorted(remaining)[:workers])
                 raise WorkerError(
@@ -90,7 +89,8 @@ def _run_units(
     running: dict[Future[int], int] = {}
     while not is_stopped():
         while len(running) < ahead and (unit := next(waiting, None)) is not None:
-            running[pool.submit(_classify, unit)] = unit
+            with _blocked_interrupt():
+                running[pool.submit(_classify, unit)] = unit
         if not running:
             return
         done, _ = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
@@ -100,10 +100,19 @@ def _run_units(
         yield -1
 
 
+@contextmanager
+def _blocked_interrupt() -> Iterator[None]:
+    """Delay Ctrl-C; processes that start meanwhile never receive it, as they inherit the mask."""
+    previous = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, previous)
+
+
 def _start(job: Job, load: Load, threads: int, counter: Any) -> None:
-    """Load the model in a new process, which ends with its parent and ignores Ctrl-C."""
+    """Load the model in a new process, which ends with its parent."""
     global _classifier, _failure, _counter
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     assert parent is not None  # noqa: S101
 

@@ -33,7 +33,7 @@ class Storage:
                 f"{protocol}:// addresses require the package {package}; install it with "
                 f"`pip install {package}`"
                 if package
-                else f"{address}: {protocol}:// addresses are not supported"
+                else f"{address}: {protocol}:// addresses are not supported; use a path, gs:// or s3://"
             ) from error
         except Exception as error:
             raise _unavailable(address, error) from error

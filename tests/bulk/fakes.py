@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,20 +13,36 @@ import pyarrow.parquet as pq
 from backend.inference.classifier import Classifier
 from backend.inference.head_classifier import AnyClassifier
 from backend.inference.models import artifact
+from backend.inference.types import Floats
 from bulk import commands
 from bulk.commands import Options
 from tests.fake_models import CALIBRATION, GRAY, GrayRuntime, gray, write_model
 
 
+class SlowGrayRuntime(GrayRuntime):
+    """A GrayRuntime whose forward passes take `seconds` longer; it records no batches."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def __call__(self, batch: Floats) -> Floats:
+        time.sleep(self._seconds)
+        logits = super().__call__(batch)
+        self.batches.clear()
+        return logits
+
+
 @dataclass(frozen=True)
 class FakeLoader:
-    """Loads a model that classifies `gray` images, in any process."""
+    """Loads a model for `gray` images, in any process; `seconds` is the time of a forward pass."""
 
     folder: Path
+    seconds: float = 0
 
     def __call__(self, threads: int) -> tuple[Classifier, AnyClassifier]:
         model = artifact.read(self.folder)
-        network = Classifier(model, lambda **_: GrayRuntime(), threads=threads)
+        network = Classifier(model, lambda **_: SlowGrayRuntime(self.seconds), threads=threads)
         return network, network
 
 

@@ -102,6 +102,7 @@ def test_folder_with_other_files_is_refused(tmp_path: Path) -> None:
     write_files(tmp_path, {"in/a.png": gray(1), "out/thesis.docx": b""})
     with pytest.raises(JobError, match=r"not empty \(thesis.docx\)"):
         run(tmp_path / "in", tmp_path)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["thesis.docx"]
 
 
 def test_folder_in_use_is_refused(tmp_path: Path) -> None:
@@ -188,6 +189,13 @@ def test_labels_give_the_figures_of_evaluation(
     for key in ("metrics", "prediction_sets", "flagged", "records"):
         assert found[key] == json.loads(json.dumps(expected[key])), key
     assert found["metrics"]["accuracy"] == 12 / 13
+
+
+def test_labels_of_an_unlabeled_source_are_refused(tmp_path: Path, in_process: list[int]) -> None:
+    write_files(tmp_path / "in", gray_files(3))
+    with pytest.raises(SourceError, match="has no labels; --labels requires class folders"):
+        run(tmp_path / "in", tmp_path, labels=True)
+    assert not in_process
 
 
 def test_unknown_class_ends_before_classification(tmp_path: Path, in_process: list[int]) -> None:

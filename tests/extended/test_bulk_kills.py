@@ -1,6 +1,9 @@
 """Bulk jobs whose processes are killed at random moments: no image twice, none lost.
 
-PRISM_BULK_IMAGES and PRISM_KILL_ROUNDS set the number of images and of kills.
+PRISM_BULK_IMAGES and PRISM_KILL_ROUNDS set the number of images and of kills, PRISM_KILL_SECONDS
+the longest delay of a kill. Every second kill waits for a further part before its random delay, so
+that on a slow machine not all of them hit the start of processes. Forward passes are slow enough
+that a job outlasts all kills.
 """
 
 import os
@@ -13,11 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from bulk.contents import CHUNK_IMAGES
 from tests.bulk.fakes import gray_files, read_rows, write_gray_model, write_tar
 from tests.conftest import ROOT
 
 IMAGES = int(os.environ.get("PRISM_BULK_IMAGES", "20000"))
 ROUNDS = int(os.environ.get("PRISM_KILL_ROUNDS", "20"))
+SECONDS = float(os.environ.get("PRISM_KILL_SECONDS", "4"))
+WORKERS = 2
+FORWARD_SECONDS = ROUNDS * SECONDS * WORKERS * CHUNK_IMAGES / IMAGES
 SCRIPT = """
 import sys
 from pathlib import Path
@@ -25,9 +32,10 @@ from bulk import commands
 from tests.bulk.fakes import FakeLoader, options
 
 if __name__ == "__main__":
-    root, count = Path(sys.argv[1]), int(sys.argv[2])
-    chosen = options(root / "in", root, part_images=100, workers=2, ray=sys.argv[3] or None)
-    sys.exit(commands.run(chosen, FakeLoader(root / "models/fake")))
+    root, workers, seconds = Path(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    ray = sys.argv[4] or None
+    chosen = options(root / "in", root, part_images=100, workers=workers, ray=ray)
+    sys.exit(commands.run(chosen, FakeLoader(root / "models/fake", seconds)))
 """
 
 
@@ -40,12 +48,13 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def start(root: Path, ray: str = "") -> "subprocess.Popen[bytes]":
+def start(root: Path, ray: str = "", seconds: float = 0) -> "subprocess.Popen[bytes]":
+    """Start the command; a forward pass takes `seconds`."""
     script = root / "job.py"
     script.write_text(SCRIPT)
     with (root / "log").open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, str(script), str(root), str(IMAGES), ray],
+            [sys.executable, str(script), str(root), str(WORKERS), str(seconds), ray],
             env=os.environ | {"PYTHONPATH": str(ROOT), "RAY_USAGE_STATS_ENABLED": "0"},
             stdout=log,
             stderr=log,
@@ -79,49 +88,66 @@ def check(root: Path, broken: int) -> None:
 def test_random_kills_lose_and_repeat_no_image(tmp_path: Path, victim: str) -> None:
     broken = write_source(tmp_path)
     generator = random.Random(7)
-    process = start(tmp_path)
-    kills = 0
-    while kills < ROUNDS:
-        time.sleep(generator.uniform(0.2, 4))
+    process = start(tmp_path, seconds=FORWARD_SECONDS)
+    progress = []
+    while len(progress) < ROUNDS:
+        wait(tmp_path, process, progress, generator)
         if process.poll() is not None:
-            break
-        # A worker is named by its command line; the first child may be the resource tracker.
-        workers = [pid for pid in children(process.pid) if is_worker(pid)]
-        if victim == "worker":
-            if not workers:
-                continue
-            os.kill(generator.choice(workers), signal.SIGKILL)
-        else:
+            process = restart(tmp_path, process)
+        elif victim == "command":
             process.kill()
             process.wait()
-            process = start(tmp_path)
-        kills += 1
-    code = process.wait(timeout=1200)
-    while code != 0 and "3 times" in (tmp_path / "log").read_text()[-2000:]:
-        process = start(tmp_path)  # three kills before a unit was finished: the user runs it again
-        code = process.wait(timeout=1200)
-    assert code == 0, (tmp_path / "log").read_text()[-2000:]
-    assert kills > 0
+            progress.append(parts(tmp_path))
+            process = start(tmp_path, seconds=FORWARD_SECONDS)
+        # A worker is named by its command line; the first child may be the resource tracker.
+        elif workers := [pid for pid in children(process.pid) if is_worker(pid)]:
+            os.kill(generator.choice(workers), signal.SIGKILL)
+            progress.append(parts(tmp_path))
+    while process.wait(timeout=1200) != 0:
+        process = restart(tmp_path, process)
     check(tmp_path, broken)
-    print(f"{victim}: {kills} kills, {IMAGES} images, {broken} broken")
+    print(f"{victim}: {IMAGES} images, {broken} broken, {ROUNDS} kills after parts {progress}")
+
+
+def restart(root: Path, process: "subprocess.Popen[bytes]") -> "subprocess.Popen[bytes]":
+    """Run a command again that ended because of three kills without a finished part."""
+    log = (root / "log").read_text()[-2000:]
+    assert process.returncode == 1, log
+    assert "WorkerError" in log, log
+    return start(root, seconds=FORWARD_SECONDS)
 
 
 def test_killed_ray_actors_lose_and_repeat_no_image(tmp_path: Path) -> None:
     pytest.importorskip("ray")
     broken = write_source(tmp_path)
     generator = random.Random(7)
-    process = start(tmp_path, "local")
-    kills = 0
+    process = start(tmp_path, "local", FORWARD_SECONDS)
+    progress = []
     while process.poll() is None:
-        time.sleep(generator.uniform(0.5, 3))
+        wait(tmp_path, process, progress, generator)
         actors = [pid for pid in children(process.pid) if is_actor(pid)]
-        if actors and kills < ROUNDS:
+        if actors and len(progress) < ROUNDS:
             os.kill(generator.choice(actors), signal.SIGKILL)
-            kills += 1
+            progress.append(parts(tmp_path))
     assert process.returncode == 0, (tmp_path / "log").read_text()[-2000:]
-    assert kills > 0
+    assert len(progress) == ROUNDS
     check(tmp_path, broken)
-    print(f"ray: {kills} kills, {IMAGES} images, {broken} broken")
+    print(f"ray: {IMAGES} images, {broken} broken, {ROUNDS} kills after parts {progress}")
+
+
+def wait(
+    root: Path, process: "subprocess.Popen[bytes]", progress: list[int], generator: random.Random
+) -> None:
+    """Wait for the moment of the next kill, or until the process ends."""
+    if len(progress) % 2:
+        while parts(root) == progress[-1] and process.poll() is None:
+            time.sleep(0.05)
+    time.sleep(generator.uniform(0, SECONDS))
+
+
+def parts(root: Path) -> int:
+    """Return the number of finished parts."""
+    return len(list((root / "out").glob("part-*")))
 
 
 def is_worker(pid: int) -> bool:
