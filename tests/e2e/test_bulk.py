@@ -36,9 +36,6 @@ def test_ctrl_c_stops_and_the_same_command_continues(tmp_path: Path) -> None:
     while not has_children(process.pid):
         assert process.poll() is None, log.read_text()
         time.sleep(0.01)
-    second = subprocess.run(line, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert second.returncode == 1
-    assert "another process writes to" in second.stderr
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
     assert process.wait(60) == 130, log.read_text()
     text = log.read_text()
