@@ -142,7 +142,7 @@ def make_huggingface(folder: Path, name: str) -> Made:
     classes = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
     found = classes[0] if isinstance(classes, tuple) else classes
     network = fill_zeros(found(config))
-    if name in ("efficientnet", "mobilenet_v2"):
+    if name in ("efficientnet", "mobilenet_v2", "mobilevit"):
         enlarge(network)
     network.eval().save_pretrained(folder)
     processor_name, options = PROCESSORS[name]
