@@ -174,7 +174,7 @@ def _refuse_program(path: Path, name: str) -> None:
     if any(each.endswith("/constants.pkl") or "/code/" in each for each in names):
         what, load = "TorchScript", f'torch.jit.load({str(path)!r}, map_location="cpu").eval()'
         export = 'dynamo=False, input_names=["image"], dynamic_axes={"image": {0: "n"}}'
-    elif path.suffix == ".pt2" or any(
+    elif (path.suffix == ".pt2" and not any(each.endswith("/data.pkl") for each in names)) or any(
         each.endswith(("archive_format", "serialized_exported_program.json")) for each in names
     ):
         what, load = "a file of torch.export", f"torch.export.load({str(path)!r})"
