@@ -36,6 +36,9 @@ has_venv := import ensurepip, venv
 report_failure := { printf 'The installation failed: %s (see $(log))\n' \
 	"$$(grep -m1 -i '^error' $(log) || tail -n1 $(log))" >&2; exit 1; }
 
+# Threads of torch that wait for others leave the processor to other tests.
+test test-e2e test-extended: export OMP_WAIT_POLICY = PASSIVE
+
 .PHONY: help run test test-e2e test-extended check setup lock train load bench images containers sbom fuzz screenshots wheel force
 
 help: ## print this list

@@ -2,22 +2,41 @@
 
 import os
 import sys
-from pathlib import Path
+from collections.abc import Callable
 from subprocess import run
 
 import pytest
 from pydantic import ValidationError
 
+from backend.server import entrypoint
 from backend.settings import Settings
 from tests.conftest import ROOT
 
+StartError = Callable[[str, str], str]
 
-def start_error(variable: str, value: str) -> str:
-    """Start the backend with an invalid setting and return the single line it prints."""
+
+@pytest.fixture
+def start_error(monkeypatch: pytest.MonkeyPatch) -> StartError:
+    """Return the line with which the backend ends if a setting is invalid."""
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr("backend.server.entrypoint.logs.configure", lambda *_: None)
+
+    def start(variable: str, value: str) -> str:
+        monkeypatch.setenv(variable, value)
+        with pytest.raises(SystemExit) as caught:
+            entrypoint.main()
+        assert isinstance(caught.value.code, str)
+        (line,) = caught.value.code.splitlines()
+        return line
+
+    return start
+
+
+def test_backend_with_an_invalid_setting_prints_one_line() -> None:
     process = run(
         [sys.executable, "-m", "backend"],
         cwd=ROOT,
-        env=os.environ | {variable: value},
+        env=os.environ | {"PORT": "many"},
         capture_output=True,
         text=True,
         timeout=30,
@@ -25,7 +44,7 @@ def start_error(variable: str, value: str) -> str:
     )
     assert process.returncode == 1
     (line,) = process.stderr.splitlines()
-    return line
+    assert line.startswith("error: PORT=many: ")
 
 
 def test_settings_are_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -78,7 +97,9 @@ def test_every_setting_has_a_description() -> None:
         ("PRISM_DEFAULT_MODEL", "cats"),
     ],
 )
-def test_invalid_setting_is_named_in_one_line(variable: str, value: str, tmp_path: Path) -> None:
+def test_invalid_setting_is_named_in_one_line(
+    variable: str, value: str, start_error: StartError
+) -> None:
     line = start_error(variable, value)
     assert line.startswith("error: ")
     assert variable in line
@@ -95,7 +116,7 @@ def test_invalid_setting_is_named_in_one_line(variable: str, value: str, tmp_pat
         ("PRISM_DATABASE_URL", "secret.db"),
     ],
 )
-def test_invalid_secret_is_not_shown(variable: str, value: str) -> None:
+def test_invalid_secret_is_not_shown(variable: str, value: str, start_error: StartError) -> None:
     line = start_error(variable, value)
     assert line.startswith(f"error: {variable}: ")
     assert "secret" not in line

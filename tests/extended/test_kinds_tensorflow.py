@@ -90,4 +90,5 @@ def test_python_code_is_refused_and_the_recipe_works(
     assert "pip install tensorflow tf2onnx" in install
     command = "\n".join(convert).replace("convert/bin/python", shlex.quote(str(python)))
     subprocess.run(["bash", "-ec", command], cwd=tmp_path, check=True, timeout=300)
-    assert (tmp_path / "model.onnx").is_file()
+    folder = package(tmp_path, "model.onnx")
+    assert artifact.read(folder).manifest.labels == ("0", "1", "2")

@@ -46,10 +46,15 @@ def fill_zeros(network: Any) -> Any:
 
 
 def enlarge(network: Any) -> Any:
-    """Give convolutions larger weights: those of transformers make deep networks constant."""
+    """Give convolutions larger weights: those of transformers make deep networks constant.
+
+    Depthwise ones become means, because random ones amplify the rounding of single pixels.
+    """
     for layer in network.modules():
         if isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
+        elif isinstance(layer, nn.Conv2d) and layer.groups > 1:
+            nn.init.constant_(layer.weight, 1 / layer.weight[0].numel())
         elif isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight)
     return network
@@ -137,7 +142,7 @@ def make_huggingface(folder: Path, name: str) -> Made:
     classes = transformers.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING[type(config)]
     found = classes[0] if isinstance(classes, tuple) else classes
     network = fill_zeros(found(config))
-    if name in ("efficientnet", "mobilenet_v2"):
+    if name in ("efficientnet", "mobilenet_v2", "mobilevit"):
         enlarge(network)
     network.eval().save_pretrained(folder)
     processor_name, options = PROCESSORS[name]

@@ -202,3 +202,8 @@ def integer_type(graph: GraphProto) -> int | None:
             kind = next((each.i for each in node.attribute if each.name == "to"), None)
             return kind if kind in _INTEGERS and kind != TensorProto.BFLOAT16 else None
     return None
+
+
+def has_dynamic_ranges(graph: GraphProto) -> bool:
+    """Return whether a graph computes ranges of 8-bit integers from the batch that it is given."""
+    return any(node.op_type.startswith("DynamicQuantize") for node in _nodes(graph))

@@ -53,6 +53,7 @@ def read_graph(path: Path, output_name: str | None = None) -> OnnxGraph:
     Only the scores remain as output: `output_name`, or what `onnx_scores` finds. (Converters for
     scikit-learn put the label first and return the scores as a map, which is removed.) A graph in
     float16 becomes one in float32, and so does one in float64 that ONNX Runtime cannot run.
+    A graph with dynamic quantization gets a batch size of one.
     """
     return describe_graph(onnx_files.load(path), path, output_name)
 
@@ -86,7 +87,17 @@ def describe_graph(
     float_types.narrow(model)
     onnx_scores.keep_scores(model, [length or side for length in _fill(shape)], output_name)
     float_types.widen(model)
+    if onnx_files.has_dynamic_ranges(model.graph):
+        _limit_to_single_images(model.graph, first.name)
     return OnnxGraph(model, shape, layout, channels, size, kind == TensorProto.UINT8, labels)
+
+
+def _limit_to_single_images(graph: onnx.GraphProto, name: str) -> None:
+    """Fix an open batch size of an input at one: an answer then depends on one image only."""
+    (first,) = (value for value in graph.input if value.name == name)
+    batch = first.type.tensor_type.shape.dim[0]
+    if not batch.dim_value:
+        batch.dim_value = 1
 
 
 def detect_output_kind(scores: Floats) -> OutputKind:

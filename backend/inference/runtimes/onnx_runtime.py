@@ -7,6 +7,7 @@ import numpy as np
 import onnxruntime as ort
 
 from backend.inference.errors import ArtifactError, InferenceError
+from backend.inference.runtimes.parts import run_in_parts
 from backend.inference.types import Floats
 
 ACTIVATION_MAP: Final = "activation_map"  # optional output of a graph, shape (N, h, w)
@@ -71,13 +72,7 @@ class OnnxRuntime:
         return outputs, features
 
     def _run_in_parts(self, batch: Floats, names: list[str]) -> list[Floats]:
-        size = self._fixed_batch_size
-        if size is None:
-            return self._run(batch, names)
-        padded = np.concatenate([batch, np.repeat(batch[-1:], -len(batch) % size, axis=0)])
-        starts = range(0, len(padded), size)
-        parts = [self._run(padded[start : start + size], names) for start in starts]
-        return [np.concatenate(each)[: len(batch)] for each in zip(*parts, strict=True)]
+        return run_in_parts(lambda part: self._run(part, names), batch, self._fixed_batch_size)
 
     def _run(self, batch: Floats, names: list[str]) -> list[Floats]:
         try:

@@ -8,6 +8,7 @@ import numpy as np
 
 from backend.inference.errors import ArtifactError, InferenceError, RuntimeMissingError
 from backend.inference.runtimes.onnx_runtime import ACTIVATION_MAP, FEATURES
+from backend.inference.runtimes.parts import run_in_parts
 from backend.inference.types import Floats
 from backend.resources.cpus import cpu_limit
 
@@ -45,12 +46,14 @@ class OpenVinoRuntime:
         self._map = names.index(ACTIVATION_MAP) if ACTIVATION_MAP in names else None
         self.has_features: Final = FEATURES in names
         self._features = names.index(FEATURES) if self.has_features else 0
+        batch_size = self._model.inputs[0].partial_shape[0]
+        self._fixed_batch_size = batch_size.get_length() if batch_size.is_static else None
         self._dtype = self._model.inputs[0].element_type.to_dtype()
         self._requests = threading.local()  # a request is not thread-safe
 
     def __call__(self, batch: Floats) -> Floats:
         """Map inputs (N, *input) to outputs (N, C)."""
-        return self._run(batch)[0]
+        return run_in_parts(self._run, batch, self._fixed_batch_size)[0]
 
     def activation_maps(self, batch: Floats) -> tuple[Floats, Floats] | None:
         """Map inputs (N, *input) to outputs (N, C) and activation maps (N, h, w).
@@ -59,12 +62,12 @@ class OpenVinoRuntime:
         """
         if self._map is None:
             return None
-        results = self._run(batch)
+        results = run_in_parts(self._run, batch, self._fixed_batch_size)
         return results[0], results[self._map]
 
     def features(self, batch: Floats) -> tuple[Floats, Floats]:
         """Map inputs (N, *input) to outputs (N, C) and features (N, D)."""
-        results = self._run(batch)
+        results = run_in_parts(self._run, batch, self._fixed_batch_size)
         return results[0], results[self._features]
 
     def _run(self, batch: Floats) -> list[Floats]:

@@ -60,7 +60,7 @@ def collect(
 
 
 def summary(results: Sequence[Result]) -> str:
-    """Return how many images were recognized, have no label, were rejected, are unreadable and failed."""
+    """Return the numbers of recognized, unlabeled, rejected, unreadable and failed images."""
     rejected = sum(result.category == "out_of_distribution" for result in results)
     failures = [one.outcome for one in results if isinstance(one.outcome, ClientError)]
     unreadable = sum(map(errors.is_unreadable, failures))

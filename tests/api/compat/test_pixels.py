@@ -33,8 +33,10 @@ def brightness(item: Floats) -> int:
     return round(float((item * STD + MEAN).mean()) * 9)
 
 
-@pytest.fixture
-def client(models_dir: Path) -> Iterator[TestClient]:
+@pytest.fixture(scope="module")
+def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TestClient]:
+    models_dir = tmp_path_factory.mktemp("models")
+    write_model(models_dir)
     with serve(models_dir, FakeRuntime(10, winner=brightness)) as client:
         yield client
 

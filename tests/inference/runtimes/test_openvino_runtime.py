@@ -18,6 +18,8 @@ from tests.fake_models import write_model
 
 pytest.importorskip("openvino")
 
+from backend.inference.runtimes.openvino_runtime import OpenVinoRuntime
+
 RNG = np.random.default_rng(0)
 
 
@@ -44,6 +46,16 @@ def test_concurrent_callers_get_their_own_results() -> None:
     with ThreadPoolExecutor(4) as pool:
         for found, right in zip(pool.map(runtime, batches), expected, strict=True):
             np.testing.assert_array_equal(found, right)
+
+
+def test_graph_with_fixed_batch_size_runs_in_parts(tmp_path: Path) -> None:
+    batch = RNG.normal(0, 1, (5, 1, 28, 28)).astype(np.float32)
+    graph = onnx.load(ROOT / "models" / "mnist-cnn" / "model.onnx")
+    expected = runtimes.load(artifact.read(ROOT / "models" / "mnist-cnn"), "onnx")(batch)
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 2
+    onnx.save(graph, tmp_path / "model.onnx")
+    found = OpenVinoRuntime(tmp_path / "model.onnx")(batch)
+    np.testing.assert_allclose(found, expected, atol=1e-3)
 
 
 def test_input_of_wrong_shape_raises_inference_error() -> None:

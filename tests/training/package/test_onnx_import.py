@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
+from tests.training.package.onnx_graphs import SIDE, mean_of_channels
 from training.package.onnx_files import OnnxImportError
 from training.package.onnx_import import detect_output_kind, read_graph, run_graph
 
@@ -82,3 +83,21 @@ def test_probabilities_and_logits_are_distinguished() -> None:
     assert detect_output_kind(probabilities) == "probabilities"
     assert detect_output_kind(np.log(probabilities + 1e-9)) == "logits"
     assert detect_output_kind(np.array([[2, 3]], dtype=np.float32)) == "logits"
+
+
+def test_dynamic_quantization_does_not_make_answers_depend_on_other_images(
+    tmp_path: Path,
+) -> None:
+    model = mean_of_channels(
+        [
+            helper.make_node("DynamicQuantizeLinear", ["x"], ["q", "scale", "zero"]),
+            helper.make_node("DequantizeLinear", ["q", "scale", "zero"], ["y"]),
+        ],
+        last="y",
+    )
+    onnx.save(model, tmp_path / "dynamic.onnx")
+    graph = read_graph(tmp_path / "dynamic.onnx")
+    inputs = np.random.default_rng(0).normal(0, 1, (3, 3, SIDE, SIDE)).astype(np.float32)
+    inputs *= np.array([1, 10, 100], dtype=np.float32)[:, None, None, None]
+    together = run_graph(graph, inputs)
+    np.testing.assert_array_equal(run_graph(graph, inputs[:1]), together[:1])

@@ -21,6 +21,10 @@ SUFFIX: Final = ".onnx"
 _CUSTOM_VISION: Final = "metadata_properties.json"
 _MULTI_LABEL: Final = "ClassificationMultiLabel"
 _MAX_IR_VERSION: Final = 20
+_DYNAMIC: Final = (
+    "note: the graph is quantized dynamically: the ranges of its integers depend on the batch. "
+    "Therefore it runs on one image at a time; quantize_static avoids this"
+)
 _MAX_DIGIT_SIDE: Final = 32
 # Networks of these producers were trained with Keras or scikit-learn.
 _KERAS: Final = ("tf2onnx", "keras", "keras2onnx")
@@ -88,6 +92,7 @@ def describe(
         spec=spec,
         output="probabilities" if is_multi else None,
         origin=origin,
+        notes=(_DYNAMIC,) if onnx_files.has_dynamic_ranges(graph.model.graph) else (),
         provenance=provenance,
         task="multi-label" if is_multi else None,
     )

@@ -35,7 +35,7 @@ _CODE: Final = "LAMBDA "  # how the converter's refusal of Python code begins
 _RECIPE: Final = """
     python -m venv convert && convert/bin/pip install tensorflow tf2onnx
     convert/bin/python -c "import keras; m = keras.models.load_model({source}, safe_mode=False); \\
-m.export('model.onnx', format='onnx')"
+m.export('model.onnx', format='onnx', input_signature=m.inputs)"
     .venv/bin/python -m training.package {name} model.onnx"""
 
 
@@ -146,7 +146,8 @@ def _explain(reason: str, path: Path, name: str) -> str:
     if not reason.startswith(_CODE):
         return (
             f"{path} cannot be converted: {reason}. Another way: in the program that trained it, "
-            "type model.export('model.onnx', format='onnx'), and package model.onnx"
+            "type model.export('model.onnx', format='onnx', input_signature=model.inputs), and "
+            "package model.onnx"
         )
     recipe = _RECIPE.format(source=in_double_quotes(repr(str(path))), name=name)
     return (

@@ -6,11 +6,13 @@ other libraries beside the tensors, such as arguments of a training program, bec
 Programs (TorchScript, torch.export) and pickled networks are refused with the lines to type.
 """
 
+import pickle
 import pickletools
 import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 from zipfile import ZipFile
@@ -20,45 +22,13 @@ from torch import Tensor, nn
 
 from backend.inference.errors import ArtifactError
 from backend.inference.models.checkpoint import read_state_dict
+from training.package.kinds import recipes
 from training.package.kinds.files import first_bytes, zip_names
 from training.package.model_spec import PackageError
 
 _PICKLES: Final = 4  # that torch.save wrote one after another before torch 1.6
 _MAX_SHOWN: Final = 5  # names of tensors in a message
 _NETWORK: Final = re.compile(r"^(torch\.nn\.modules\.|__main__\.)")
-
-_SCRIPT_RECIPE: Final = """{path} is {what}, which is a program and is not executed. \
-If you trust it, type:
-    python - <<'END'
-    import torch
-    network = {load}
-    torch.onnx.export(network, (torch.zeros(1, 3, 224, 224),), "model.onnx", {export})
-    END
-    .venv/bin/python -m training.package {name} model.onnx
-with the size of the network's input instead of 224"""
-_NETWORK_RECIPE: Final = """{path} is a pickled network, and loading it would execute code in it. \
-If you trust it, type these lines where its classes can be imported:
-    python - <<'END'
-    import torch
-    network = torch.load({file}, map_location="cpu", weights_only=False){key}.float()
-    {last}
-    END
-    .venv/bin/python -m training.package {name} {rest}"""
-_LEARNER_RECIPE: Final = """{path} is a pickled Learner of fastai, and loading it would execute \
-code in it. If you trust it, type these lines where its classes can be imported:
-    python - <<'END'
-    from fastai.vision.all import load_learner
-    import torch
-    learn = load_learner({file})
-    open("labels.txt", "w").write("\\n".join(map(str, learn.dls.vocab)))
-    torch.save(learn.model.state_dict(), "weights.pth")
-    END
-    .venv/bin/python -m training.package {name} weights.pth --labels labels.txt \\
-        --architecture torchvision/ARCHITECTURE"""
-_YOLO_RECIPE: Final = """{path} is a pickled network of ultralytics, and loading it would execute \
-code in it. If you trust it, type where ultralytics is installed:
-    yolo export model={shell} format=onnx
-    .venv/bin/python -m training.package {name} {onnx}"""
 
 
 def read_tensors(path: Path, name: str = "NAME") -> dict[str, Tensor]:
@@ -78,7 +48,13 @@ def read_tensors(path: Path, name: str = "NAME") -> dict[str, Tensor]:
         with _stand_ins(names):
             return read_state_dict(path)
     except ArtifactError as error:
-        _refuse_network(path, name, names, _find_network(path, names))
+        if load := _describe_load(path):
+            _refuse_network(path, name, names, _find_network(path, names), load)
+            has_objects = isinstance(error.__cause__, pickle.UnpicklingError)
+            is_plain = load.startswith("pickle.")
+            if has_objects or is_plain or any(each.startswith("numpy.") for each in names):
+                text = recipes.TENSORS_RECIPE.format(path=path, load=load, name=name)
+                raise PackageError(text) from error
         raise PackageError(str(error)) from error
 
 
@@ -134,6 +110,25 @@ def global_names(path: Path) -> set[str]:
     return found
 
 
+def _describe_load(path: Path) -> str | None:
+    """Return the code that unpickles a file of torch or of pickle; None for another file."""
+    file = repr(str(path))
+    by_torch = f'torch.load({file}, map_location="cpu", weights_only=False)'
+    if any(name.endswith("/data.pkl") for name in zip_names(path)):
+        return by_torch
+    try:
+        with path.open("rb") as content:
+            # All of it is parsed, so that a file that was cut off is none.
+            values = [argument for _, argument, _ in islice(pickletools.genops(content), 2)]
+            content.seek(0)
+            for _ in pickletools.genops(content):
+                pass
+    except Exception:  # pickletools raises many types for what is no pickle
+        return None
+    is_torch = torch.serialization.MAGIC_NUMBER in values
+    return by_torch if is_torch else f"pickle.loads(pathlib.Path({file}).read_bytes())"
+
+
 def _names_in(pickle: Any) -> set[str]:
     """Return "module.name" for the globals of a pickle: its bytes, or a file at its beginning."""
     texts: list[str] = []
@@ -179,7 +174,7 @@ def _refuse_program(path: Path, name: str) -> None:
     if any(each.endswith("/constants.pkl") or "/code/" in each for each in names):
         what, load = "TorchScript", f'torch.jit.load({str(path)!r}, map_location="cpu").eval()'
         export = 'dynamo=False, input_names=["image"], dynamic_axes={"image": {0: "n"}}'
-    elif path.suffix == ".pt2" or any(
+    elif (path.suffix == ".pt2" and not any(each.endswith("/data.pkl") for each in names)) or any(
         each.endswith(("archive_format", "serialized_exported_program.json")) for each in names
     ):
         what, load = "a file of torch.export", f"torch.export.load({str(path)!r})"
@@ -187,7 +182,7 @@ def _refuse_program(path: Path, name: str) -> None:
     else:
         return
     raise PackageError(
-        _SCRIPT_RECIPE.format(path=path, what=what, load=load, export=export, name=name)
+        recipes.SCRIPT_RECIPE.format(path=path, what=what, load=load, export=export, name=name)
     )
 
 
@@ -204,19 +199,20 @@ def _find_network(path: Path, names: set[str]) -> str:
     return ""
 
 
-def _refuse_network(path: Path, name: str, names: set[str], key: str) -> None:
+def _refuse_network(path: Path, name: str, names: set[str], key: str, load: str) -> None:
     fields = {
         "key": key,
+        "load": load,
         "path": path,
         "file": repr(str(path)),
         "name": name,
         "shell": shlex.quote(str(path)),
     }
     if any(each.startswith("fastai.learner.") for each in names):
-        raise PackageError(_LEARNER_RECIPE.format(**fields))
+        raise PackageError(recipes.LEARNER_RECIPE.format(**fields))
     if any(each.startswith("ultralytics.") for each in names):
         onnx = shlex.quote(str(path.with_suffix(".onnx")))
-        raise PackageError(_YOLO_RECIPE.format(**fields, onnx=onnx))
+        raise PackageError(recipes.YOLO_RECIPE.format(**fields, onnx=onnx))
     if not any(_NETWORK.match(each) for each in names):
         return
     if any(each.startswith("torchvision.models.") for each in names):
@@ -228,7 +224,7 @@ def _refuse_network(path: Path, name: str, names: set[str], key: str) -> None:
             "dynamo=True, external_data=False, dynamic_shapes=({0: torch.export.Dim('n')},))"
         )
         rest = "model.onnx"
-    raise PackageError(_NETWORK_RECIPE.format(**fields, last=last, rest=rest))
+    raise PackageError(recipes.NETWORK_RECIPE.format(**fields, last=last, rest=rest))
 
 
 def is_torch_file(path: Path) -> bool:

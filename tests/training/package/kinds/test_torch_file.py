@@ -1,5 +1,10 @@
 import argparse
+import pickle
+import re
+import runpy
+import textwrap
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -53,6 +58,51 @@ def test_function_in_checkpoint_is_not_called(tmp_path: Path, is_zip: bool) -> N
         tensors = {}
     assert set(tensors) in (set(), set(WEIGHTS))
     assert not trace.exists()
+
+
+def save_with_protocol_4(path: Path) -> None:
+    torch.save({"state_dict": WEIGHTS, "best": np.float64(0.9)}, path, pickle_protocol=4)
+
+
+def save_arrays(path: Path) -> None:
+    arrays = {name: tensor.numpy() for name, tensor in WEIGHTS.items()}
+    path.write_bytes(pickle.dumps(arrays, protocol=4))
+
+
+def save_arrays_by_torch(path: Path) -> None:
+    torch.save({name: tensor.numpy() for name, tensor in WEIGHTS.items()}, path)
+
+
+def save_plain_pickle(path: Path) -> None:
+    path.write_bytes(pickle.dumps(WEIGHTS, protocol=2))
+
+
+@pytest.mark.parametrize(
+    "save", [save_with_protocol_4, save_arrays, save_arrays_by_torch, save_plain_pickle]
+)
+def test_pickle_is_refused_with_lines_that_save_its_tensors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, save: Callable[[Path], None]
+) -> None:
+    path = tmp_path / "it's.pth"
+    save(path)
+    with pytest.raises(PackageError, match=r"package pets weights\.pth") as error:
+        read_tensors(path, "pets")
+    recipe = re.search(r"python - <<'END'\n(.*?)\n    END\n", str(error.value), re.S)
+    assert recipe is not None
+    (tmp_path / "recipe.py").write_text(textwrap.dedent(recipe[1]))
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path("recipe.py")
+    tensors = read_tensors(tmp_path / "weights.pth")
+    torch.testing.assert_close(tensors, WEIGHTS)
+
+
+def test_incomplete_pickle_is_not_to_be_executed(tmp_path: Path) -> None:
+    save_plain_pickle(tmp_path / "cut.pkl")
+    content = (tmp_path / "cut.pkl").read_bytes()
+    (tmp_path / "cut.pkl").write_bytes(content[: len(content) // 2])
+    with pytest.raises(PackageError, match=r"cannot be read|more than tensors") as error:
+        read_tensors(tmp_path / "cut.pkl")
+    assert "type:" not in str(error.value)
 
 
 def test_file_without_state_dict_is_refused(tmp_path: Path) -> None:
