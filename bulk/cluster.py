@@ -21,18 +21,17 @@ _WRONG_VERSION: Final = "Version mismatch"  # in the text of Ray's exception
 
 
 class RayOperator:
-    """The operator of an actor: classifies units, given by their positions in `pending`."""
+    """The operator of an actor: classifies units."""
 
-    def __init__(self, job: Job, load: Load, pending: Sequence[int]) -> None:
+    def __init__(self, job: Job, load: Load) -> None:
         self._classifier = UnitClassifier(job, load)
-        self._pending = pending
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Return the numbers of `images`; an `error` is a text, or empty."""
         images, error = [], ""
-        for position in batch["id"].tolist():
+        for unit in batch["unit"].tolist():
             try:
-                images.append(0 if error else self._classifier(self._pending[position]))
+                images.append(0 if error else self._classifier(unit))
             except (BulkError, EvaluationError) as failure:
                 error = str(failure)
                 images.append(0)
@@ -63,13 +62,16 @@ def run(
         context = ray.data.DataContext.get_current()
         context.enable_progress_bars = False  # the command has its own
         logging.getLogger("ray.data").setLevel(logging.ERROR)
-        units = ray.data.range(len(pending), override_num_blocks=len(pending))
+        # Not `range`, whose tasks need a processor: actors may hold all that are left.
+        units = ray.data.from_items(
+            [{"unit": unit} for unit in pending], override_num_blocks=len(pending)
+        )
         results = units.map_batches(
             RayOperator,
             batch_size=1,
             compute=ray.data.ActorPoolStrategy(min_size=1, max_size=min(limit, len(pending))),
             num_cpus=1,
-            fn_constructor_args=(job, load, list(pending)),
+            fn_constructor_args=(job, load),
         )
         done = 0
         for row in results.iter_rows():
