@@ -89,7 +89,7 @@ def test_random_kills_lose_and_repeat_no_image(tmp_path: Path, victim: str) -> N
     broken = write_source(tmp_path)
     generator = random.Random(7)
     process = start(tmp_path, seconds=FORWARD_SECONDS)
-    progress = []
+    progress: list[int] = []
     while len(progress) < ROUNDS:
         wait(tmp_path, process, progress, generator)
         if process.poll() is not None:
@@ -122,7 +122,7 @@ def test_killed_ray_actors_lose_and_repeat_no_image(tmp_path: Path) -> None:
     broken = write_source(tmp_path)
     generator = random.Random(7)
     process = start(tmp_path, "local", FORWARD_SECONDS)
-    progress = []
+    progress: list[int] = []
     while process.poll() is None:
         wait(tmp_path, process, progress, generator)
         actors = [pid for pid in children(process.pid) if is_actor(pid)]
