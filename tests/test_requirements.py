@@ -30,7 +30,9 @@ OPTIONAL = {"torch", "safetensors", "google-cloud-storage", "google-api-core", "
 PEERS = {"bentoml", "litserve", "mosec", "pillow_heif"}
 # Installed in environments of their own: by tests, and to convert models.
 OWN_ENVIRONMENTS = {
+    "cloudcoil",
     "flatbuffers",
+    "googleapiclient",
     "h5py",
     "keras",
     "kserve",

@@ -86,7 +86,7 @@ def frontend_url(
 
 @contextmanager
 def run_frontend(
-    backend_url: str, log: Path, port: int | None = None, **environ: str
+    backend_url: str, log: Path, port: int | None = None, /, **environ: str
 ) -> Iterator[str]:
     """Run a frontend process that writes its output to `log`; yield its URL."""
     port = port or free_port()
