@@ -94,7 +94,8 @@ def _run_units(
         if not running:
             return
         done, _ = wait(running, _POLL_SECONDS, FIRST_COMPLETED)
-        for future in done:
+        # Finished units first: they count although a process ended at the same time.
+        for future in sorted(done, key=lambda each: each.exception() is not None):
             future.result()
             yield running.pop(future)
         yield -1
