@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {escape_unprintable(str(error))}", file=sys.stderr)
         return 1
     except OSError as error:
-        text = f"{error.filename or args.out}: {error.strerror}"
+        text = f"{error.filename or args.out}: {error.strerror or type(error).__name__}"
         print(f"error: {escape_unprintable(text)}", file=sys.stderr)
         return 1
 

@@ -89,7 +89,7 @@ class Listing:
                 else:
                     path = image.container
                 # The rows of a table of paths are divided by path, other images by their shard.
-                if self._tasks == 1 or zlib.crc32(path.encode()) % self._tasks == self._task:
+                if self._tasks == 1 or _share(path, self._tasks) == self._task:
                     yield image
 
     def _list(self, name: str, *, is_single: bool) -> Iterator[Image]:
@@ -126,7 +126,7 @@ class Listing:
         """Whether this task lists a shard; a table of paths is divided by its rows."""
         if self._tasks == 1 or suffix == ".parquet":
             return True
-        return zlib.crc32(name.encode()) % self._tasks == self._task
+        return _share(name, self._tasks) == self._task
 
     def _list_csv(self, name: str) -> Iterator[Image]:
         address = f"{self.storage.address}/{name}"
@@ -155,6 +155,11 @@ class Listing:
                 raise SourceError(f"{address} is not encoded as UTF-8") from error
             except csv.Error as error:
                 raise SourceError(f"{address} is not a valid CSV file") from error
+
+
+def _share(name: str, tasks: int) -> int:
+    """Return the number of the task that has a file, whose name may not be UTF-8."""
+    return zlib.crc32(name.encode("utf-8", "surrogateescape")) % tasks
 
 
 def _list_tar(file: IO[bytes], name: str) -> Iterator[Image | None]:

@@ -1,8 +1,9 @@
 """Files on this machine or behind a URL such as gs:// or s3://, through fsspec."""
 
+import io
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
@@ -77,15 +78,24 @@ class Storage:
         return sorted(PurePosixPath(str(path)).name for path in found)
 
     def open(self, name: str) -> IO[bytes]:
-        """Open a file for random reads; raise FileNotFoundError, PermissionError, StorageError."""
+        """Open a file for random reads; raise FileNotFoundError, PermissionError, StorageError.
+
+        Reads from a storage that does not respond raise StorageError, too.
+        """
         path = self._path(name)
         if self.is_local:
             return Path(path).open("rb")
-        file: IO[bytes] = self._call(self._fs.open, path, "rb")
-        return file
+        return io.BufferedReader(_RemoteFile(self._call(self._fs.open, path, "rb"), self._call))
 
     def read(self, name: str, limit: int) -> bytes | None:
-        """Return the content of a file, or None if it is larger than `limit` bytes."""
+        """Return the content of a file, or None if it is larger than `limit` bytes.
+
+        `name` may also be a URL of any storage. Raise FileNotFoundError, PermissionError,
+        StorageError.
+        """
+        if "://" in name:
+            folder, _, file_name = name.rpartition("/")
+            return Storage(folder).read(file_name, limit)
         path = self._path(name)
         if self.is_local:
             if not Path(path).is_file():  # opening a pipe would block
@@ -93,7 +103,7 @@ class Storage:
             with Path(path).open("rb") as file:
                 data = file.read(limit + 1)
             return None if len(data) > limit else data
-        if self._call(self._fs.size, path) > limit:
+        if (self._call(self._fs.size, path) or 0) > limit:  # None if a web server names no size
             return None
         return bytes(self._call(self._fs.cat_file, path))
 
@@ -141,9 +151,6 @@ class Storage:
         self._call(self._fs.rm_file, self._path(name))
 
     def _path(self, name: str) -> str:
-        if "://" in name:
-            _, path = fsspec.core.url_to_fs(name)
-            return str(path)
         return name if name.startswith("/") else f"{self.root}/{name}"
 
     def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
@@ -154,6 +161,36 @@ class Storage:
         except Exception as error:
             # A storage that does not respond must not turn thousands of images into errors.
             raise _unavailable(self.address, error) from error
+
+
+class _RemoteFile(io.RawIOBase):
+    """A file of fsspec whose errors are those of `call`."""
+
+    def __init__(self, file: Any, call: Callable[..., Any]) -> None:
+        super().__init__()
+        self._file, self._call = file, call
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self._call(self._file.read, len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return int(self._call(self._file.seek, offset, whence))
+
+    def tell(self) -> int:
+        return int(self._file.tell())
+
+    def close(self) -> None:
+        if not self.closed:
+            self._file.close()
+        super().close()
 
 
 def has_magic(address: str) -> bool:

@@ -7,6 +7,7 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from fsspec.implementations.memory import MemoryFile
 
 from bulk.contents import Contents
 from bulk.errors import ContentError, SourceError, StorageError
@@ -132,15 +133,55 @@ def test_prefix_behind_a_url() -> None:
     assert contents("memory://bulk-listing") == FILES
 
 
+def test_table_of_urls(tmp_path: Path) -> None:
+    fsspec.filesystem("memory").pipe_file("/bulk-urls/1.png", b"one")
+    table = tmp_path / "list.csv"
+    table.write_text("path\nmemory://bulk-urls/1.png\nmemory://bulk-urls/2.png\n")
+    assert contents(table) == {
+        "memory://bulk-urls/1.png": b"one",
+        "memory://bulk-urls/2.png": "unreadable_file",
+    }
+    table.write_text("path\nabfs://container/1.png\n")
+    with pytest.raises(StorageError, match="pip install adlfs"):
+        contents(table)
+
+
+@pytest.mark.parametrize("name", ["0.tar", "0.zip", "0.parquet"])
+def test_bucket_that_fails_amid_a_shard_is_no_damaged_shard(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = write_tar(tmp_path / "0.tar", FILES)
+    if name == "0.zip":
+        with zipfile.ZipFile(path := tmp_path / name, "w") as archive:
+            archive.writestr("1.png", b"one")
+    elif name == "0.parquet":
+        pq.write_table(pa.table({"image": [b"one"]}), path := tmp_path / name)
+    fsspec.filesystem("memory").pipe_file(f"/bulk-failing/{name}/{name}", path.read_bytes())
+    listing = Listing(f"memory://bulk-failing/{name}")
+    images = list(listing)
+    assert [image.container for image in images] == [name] * len(images)
+
+    def fail(*_: object) -> bytes:
+        raise OSError(5, "connection reset")
+
+    monkeypatch.setattr(MemoryFile, "read", fail)
+    with pytest.raises(StorageError, match="does not respond"):
+        list(Listing(f"memory://bulk-failing/{name}/{name}"))
+    if name == "0.parquet":
+        with pytest.raises(StorageError, match="does not respond"):
+            list(Contents(listing.storage).chunks(images))
+
+
 def test_tasks_share_the_images(tmp_path: Path) -> None:
     write_files(tmp_path, {f"{index}.png": b"" for index in range(50)})
+    (tmp_path / "\udcff.png").write_bytes(b"")  # no UTF-8
     write_tar(tmp_path / "0.tar", {f"{index}.jpg": b"" for index in range(50)})
     found: list[Image] = []
     for task in range(3):
         own = list(Listing(str(tmp_path), task=task, tasks=3))
-        assert len(own) < 100
+        assert len(own) < 101
         found += own
-    assert len(found) == len(set(found)) == 100
+    assert len(found) == len(set(found)) == 101
 
 
 @pytest.mark.parametrize(
