@@ -1,5 +1,6 @@
 """The report of `python -m evaluation` from the rows of a labeled job."""
 
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -77,7 +78,7 @@ class StoredOutputs:
 
 
 def write_report(job: Job, labels: tuple[str, ...], task: str) -> str:
-    """Write the report of the rows so far, next to them if they are local; return a summary."""
+    """Write the report of the rows so far next to them; return a summary."""
     # Imports scikit-learn and matplotlib, which other jobs do not need.
     from evaluation import report
     from evaluation.evaluate import evaluate
@@ -86,6 +87,11 @@ def write_report(job: Job, labels: tuple[str, ...], task: str) -> str:
     stored = StoredOutputs(job, labels, task)
     evaluation = evaluate(stored.samples(), stored, source=job.settings.source)
     storage = Storage(job.out)
-    folder = Path(storage.root) if storage.is_local else Path()
-    files = report.write(evaluation, folder / REPORT)
-    return "\n".join([summarize_evaluation(evaluation), *(f"  {file}" for file in files)])
+    with tempfile.TemporaryDirectory(prefix="prism-report-") as temporary:
+        folder = Path(storage.root if storage.is_local else temporary) / REPORT
+        files = report.write(evaluation, folder)
+        if not storage.is_local:
+            for file in files:
+                storage.upload(file, f"{REPORT}/{file.name}")
+    paths = [f"  {job.out.rstrip('/')}/{REPORT}/{file.name}" for file in files]
+    return "\n".join([summarize_evaluation(evaluation), *paths])

@@ -191,6 +191,17 @@ def test_labels_give_the_figures_of_evaluation(
     assert found["metrics"]["accuracy"] == 12 / 13
 
 
+def test_report_is_next_to_results_behind_a_url(
+    tmp_path: Path, in_process: list[int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_files(tmp_path / "in", {"3/a.png": gray(3), "4/b.png": gray(4)})
+    assert run(tmp_path / "in", tmp_path, out="memory://bulk-report", labels=True) == 0
+    content = Storage("memory://bulk-report").read("_report/report.json", 1_000_000)
+    assert json.loads(content or b"")["metrics"]["accuracy"] == 1
+    assert "memory://bulk-report/_report/report.json" in capsys.readouterr().out
+    assert not Path("_report").exists()
+
+
 def test_labels_of_an_unlabeled_source_are_refused(tmp_path: Path, in_process: list[int]) -> None:
     write_files(tmp_path / "in", gray_files(3))
     with pytest.raises(SourceError, match="has no labels; --labels requires class folders"):
