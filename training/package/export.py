@@ -14,7 +14,7 @@ from torch import nn
 
 from backend.inference import runtimes
 from backend.inference.errors import ArtifactError
-from backend.inference.models import artifact
+from backend.inference.models import artifact, networks
 from backend.inference.models.artifact import Artifact, Manifest
 from backend.inference.preprocessing.model_input import Preprocess
 from backend.inference.runtimes.onnx_runtime import OnnxRuntime
@@ -52,7 +52,7 @@ def export(
     tensors = {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
     if half_precision:
         tensors = {name: t.half() if t.ndim > 1 else t for name, t in tensors.items()}
-        network.load_state_dict(tensors)
+        networks.load_tensors(network, tensors)
     save_file(tensors, folder / artifact.WEIGHTS)
     (folder / artifact.WEIGHTS).chmod(0o644)
     _write_onnx(network, manifest.preprocess, folder / artifact.ONNX)

@@ -129,7 +129,7 @@ def write_folder(path: Path, architecture: str, folder: Path, title: str) -> Art
     network = networks.build(architecture)
     tensors = read_state_dict(path, network.state_dict())
     try:
-        network.load_state_dict(tensors)
+        networks.load_tensors(network, tensors)
     except RuntimeError as error:
         raise ArtifactError(f"{path} does not fit the architecture {architecture}") from error
     if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):

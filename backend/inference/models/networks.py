@@ -6,6 +6,7 @@ them.
 """
 
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from difflib import get_close_matches
 from typing import Any
@@ -149,6 +150,17 @@ def build(architecture: str, classes: int = 10) -> nn.Module:
             f"unknown architecture {architecture!r}; known are {known} and torchvision/NAME"
         )
     return DIGIT_ARCHITECTURES[architecture]()
+
+
+def load_tensors(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load tensors from a file, which does not record the version of the network as torch does.
+
+    It is taken for the current one; torchvision's MNASNet loads no tensors without it. Raise
+    RuntimeError if names or shapes differ.
+    """
+    versioned = OrderedDict(tensors)
+    versioned._metadata = {"": {"version": network._version}}  # type: ignore[attr-defined]
+    network.load_state_dict(versioned)
 
 
 def rename_tensors(architecture: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -40,7 +40,7 @@ class TorchRuntime:
         network = networks.build(manifest.architecture, len(manifest.labels))
         try:
             tensors = networks.rename_tensors(manifest.architecture, load_file(artifact.weights))
-            network.load_state_dict(tensors)
+            networks.load_tensors(network, tensors)
         except (RuntimeError, SafetensorError, OSError) as error:
             raise ArtifactError(
                 f"{artifact.folder}: {artifact.weights.name} does not fit the architecture "

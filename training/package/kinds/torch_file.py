@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from backend.inference.errors import ArtifactError
+from backend.inference.models import networks
 from backend.inference.models.checkpoint import read_state_dict
 from training.package.kinds import recipes
 from training.package.kinds.files import first_bytes, zip_names
@@ -61,7 +62,7 @@ def read_tensors(path: Path, name: str = "NAME") -> dict[str, Tensor]:
 def load_weights(network: nn.Module, tensors: dict[str, Tensor], architecture: str) -> None:
     """Load a state dict; raise PackageError if it does not fit or is not finite."""
     try:
-        network.load_state_dict(tensors)
+        networks.load_tensors(network, tensors)
     except RuntimeError as error:
         reason = _compare(network.state_dict(), tensors) or "torch cannot copy them"
         raise PackageError(

@@ -58,6 +58,14 @@ def test_old_names_of_published_densenets_are_read(tmp_path: Path) -> None:
     torch.testing.assert_close(imported.model.state_dict(), network.state_dict())
 
 
+def test_network_that_requires_its_version_is_read(tmp_path: Path) -> None:
+    network = networks.build("torchvision/mnasnet0_5", 3)
+    path = save(network.state_dict(), tmp_path)
+    imported = torch_checkpoint.read(path, options(architecture="torchvision/mnasnet0_5"))
+    assert isinstance(imported.model, nn.Module)
+    torch.testing.assert_close(imported.model.state_dict(), network.state_dict())
+
+
 def test_classes_of_safetensors_file_are_counted_in_any_order(tmp_path: Path) -> None:
     path = tmp_path / "own.safetensors"
     save_file(dict(sorted(networks.build(SMALL, 4).state_dict().items())), path)
