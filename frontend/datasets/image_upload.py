@@ -89,11 +89,10 @@ def select(image: ImageFile) -> None:
 
 def clear() -> None:
     """Discard the selection, unless another session created it, and empty the uploader."""
+    _discard_stored()
     token = url_state.get(SELECTION_PARAM)
     if token in st.session_state.get(_OWN_TOKENS, ()):
         _selections().discard(token)
-        if token:
-            kept_selections.delete(token)
     url_state.put(SELECTION_PARAM, None)
     st.session_state[_SELECTION] = None
     st.session_state[_PROBLEMS] = ()
@@ -131,6 +130,13 @@ def _restore(token: str | None) -> ImageSelection | None:
     else:
         _selections().put(restored)
     return restored
+
+
+def _discard_stored() -> None:
+    """Delete the current selection from the page's store, unless another session created it."""
+    current = selection()
+    if current and current.token in st.session_state.get(_OWN_TOKENS, ()):
+        kept_selections.discard(current)
 
 
 def _show_uploader(*, is_folder: bool) -> None:
@@ -202,6 +208,7 @@ def _select(chosen: Sequence[ImageFile], problems: Sequence[Problem] = ()) -> No
     """Replace the selection, unless `chosen` is empty."""
     st.session_state[_PROBLEMS] = problems
     if chosen:
+        _discard_stored()
         new = ImageSelection(chosen, session.cache())
         _selections().put(new)
         st.session_state[_SELECTION] = new

@@ -43,7 +43,7 @@ class _KeptSelection:
 def keep(selection: ImageSelection, request: PredictionRequest) -> None:
     """Store the selection in another thread if it may be stored and has changed."""
     store = store_settings.store()
-    if store is None or not request.store:
+    if store is None or not request.store or selection.is_discarded:
         return
     if sum(image.size for image in selection.images) > MAX_BYTES:
         return
@@ -75,10 +75,11 @@ def find(token: str) -> ImageSelection | None:
     return selection
 
 
-def delete(token: str) -> None:
-    """Delete the stored selection of that token, after the writes in progress."""
+def discard(selection: ImageSelection) -> None:
+    """Delete the stored selection after the writes in progress; jobs do not store it again."""
+    selection.is_discarded = True
     if (store := store_settings.store()) is not None:
-        _writer.submit(_delete, store, token)
+        _writer.submit(_delete, store, selection.token)
 
 
 def wait() -> None:
@@ -90,6 +91,8 @@ _writer: Final = ThreadPoolExecutor(1, thread_name_prefix="selections")
 
 
 def _put(store: "PageStore", selection: ImageSelection, request: PredictionRequest) -> None:
+    if selection.is_discarded:
+        return
     try:
         content = pack(
             _KeptSelection(

@@ -44,6 +44,7 @@ class ImageSelection:
         self.corrections: Final[dict[str, str]] = {}  # right labels by classification ID
         self.last_request: PredictionRequest | None = None  # of any session
         self.stored_version: object = None  # what the page's store has
+        self.is_discarded = False  # not stored again
         self.jobs: Final[dict[RequestKey, str]] = {}  # tokens of the running jobs
         # The errors and the times of the next retry (of the clock).
         self.retries: Final[dict[RequestKey, tuple[ClientError, float]]] = {}

@@ -67,7 +67,8 @@ class Job:
 
     `done` of `total` steps are done; the total is 0 while it is unknown. When `state` is "done",
     `result` is the return value of the work; when it is "failed", `error` is its exception.
-    `is_interrupted` is whether the end of the process has stopped it.
+    `is_interrupted` is whether the end of the process has stopped it, `is_discarded` whether its
+    user has discarded it.
     """
 
     def __init__(
@@ -85,6 +86,7 @@ class Job:
         self.result: Any = None
         self.error: Exception | None = None
         self.is_interrupted = False
+        self.is_discarded = False
         self._keeper = keeper
         self._work: Callable[[Job], Any] | None = work
         self._clock = clock
@@ -242,6 +244,7 @@ class Jobs:
         with self._lock:
             job = self._jobs.pop(token or "", None)
         if job is not None:
+            job.is_discarded = True
             job.close()
 
     def _add(self, job: Job) -> None:

@@ -66,6 +66,8 @@ class Keeper:
             content = None if result is None else self.kind.pack(result)
             stored = StoredResult(state, self.title, job.done, job.total, content)
             self.store.put(job.token, self.kind.name, stored)
+            if job.is_discarded:  # in the meantime: `delete` may have been too early
+                self.store.delete(job.token)
         except StoreError as error:
             log.warning("a job cannot be stored: %s", error)
         except Exception:  # the result itself remains in memory

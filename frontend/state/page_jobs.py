@@ -100,10 +100,10 @@ def _restore(kind: Kind, token: str, stored: StoredResult | None) -> Job | None:
 def _watch_elsewhere(kind: Kind, token: str, shown: StoredResult) -> None:
     """Show the progress of a job of another process; rerun the page when its state changes."""
     try:
-        stored = kept_jobs.find(kind, token) or shown
+        stored = kept_jobs.find(kind, token)
     except StoreError:
         stored = shown
-    if stored.state != "running":
+    if stored is None or stored.state != "running":
         st.rerun()
     share = min(stored.done / stored.total, 1.0) if stored.total else 0.0
     st.progress(

@@ -27,7 +27,9 @@ MAX_BYTES_SETTING: Final = "PRISM_PAGE_STORE_MAX_BYTES"
 DEFAULT_HOURS: Final = 24.0
 DEFAULT_MAX_BYTES: Final = 1_000_000_000
 
-_URL: Final = re.compile(r"sqlite:///.+|(postgres(ql)?|postgresql\+psycopg)://.*", re.DOTALL)
+_URL: Final = re.compile(
+    r"sqlite:///(?!:memory:|file:).+|(postgres(ql)?|postgresql\+psycopg)://.*", re.DOTALL
+)
 
 log = logging.getLogger("prism.jobs")
 

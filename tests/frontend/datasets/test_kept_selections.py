@@ -81,11 +81,14 @@ def test_selection_is_stored_again_only_when_it_has_changed(
     assert len(stored) == 3
 
 
-def test_deleted_selection_is_not_found(store: PageStore) -> None:
+def test_discarded_selection_is_not_found(store: PageStore) -> None:
     selection = select()
     kept_selections.keep(selection, REQUEST)
-    kept_selections.delete(selection.token)
+    kept_selections.discard(selection)
     kept_selections.wait()
+    assert kept_selections.find(selection.token) is None
+    selection.corrections["1"] = "4"
+    keep(selection)  # as a job does at its end
     assert kept_selections.find(selection.token) is None
 
 
@@ -105,7 +108,7 @@ def test_large_selection_is_not_kept(store: PageStore, monkeypatch: pytest.Monke
 def test_without_a_store_nothing_is_kept() -> None:
     selection = select()
     keep(selection)
-    kept_selections.delete(selection.token)
+    kept_selections.discard(selection)
     assert kept_selections.find(selection.token) is None
 
 
@@ -123,7 +126,7 @@ def test_damaged_content_and_a_failing_store_are_no_selection(
     monkeypatch.setattr(PageStore, "delete", refuse)
     selection = select()
     keep(selection)
-    kept_selections.delete(selection.token)
+    kept_selections.discard(selection)
     kept_selections.wait()
     assert kept_selections.find(selection.token) is None
 

@@ -122,6 +122,24 @@ def test_discarded_job_is_not_stored(store: PageStore) -> None:
     assert store.find(job.token, "words") is None
 
 
+def test_job_that_is_discarded_while_it_is_stored_is_deleted(
+    store: PageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = Jobs()
+    put = PageStore.put
+
+    def discard_and_put(self: PageStore, token: str, kind: str, result: StoredResult) -> None:
+        if result.state == "done":
+            jobs.discard(token)
+            kept_jobs.delete(token)
+        put(self, token, kind, result)
+
+    monkeypatch.setattr(PageStore, "put", discard_and_put)
+    job = run(jobs, lambda _: "the result")
+    assert job.wait(20)
+    assert store.find(job.token, "words") is None
+
+
 def test_store_that_fails_leaves_the_result_in_memory(
     store: PageStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -174,6 +192,16 @@ def test_job_of_another_process_is_watched_until_its_result_is_there(store: Page
     store.put("a", "words", StoredResult("done", "Pets", content=pack("the result")))
     assert app.run().markdown[0].value == "the result"
     page_jobs.jobs().discard("a")
+
+
+def test_job_of_another_process_that_is_discarded_is_no_longer_watched(
+    store: PageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = iter([StoredResult("running", "Pets", 120, 300)])
+    monkeypatch.setattr(PageStore, "find", lambda *_: next(found, None))
+    app = show("a")
+    assert not app.get("progress")
+    assert "has expired" in app.info[0].value
 
 
 def test_job_of_a_killed_process_is_interrupted(

@@ -34,6 +34,7 @@ def test_store_in_a_file(tmp_path: Path) -> None:
     [
         ({"PRISM_PAGE_STORE": "mysql://a:secret@b/c"}, "PRISM_PAGE_STORE: must be sqlite:///FILE"),
         ({"PRISM_PAGE_STORE": "page.db"}, "PRISM_PAGE_STORE: must be sqlite:///FILE"),
+        ({"PRISM_PAGE_STORE": "sqlite:///:memory:"}, "PRISM_PAGE_STORE: must be sqlite:///FILE"),
         ({"PRISM_PAGE_STORE": "postgresql://u:secret@h:x/n"}, "PRISM_PAGE_STORE: is not a valid"),
         ({"PRISM_PAGE_STORE": "sqlite:////proc/page.db"}, "PRISM_PAGE_STORE: the file cannot be"),
         ({"PRISM_PAGE_STORE": f"sqlite:///{__file__}"}, "PRISM_PAGE_STORE: the file cannot be"),

@@ -2,13 +2,15 @@
 
 import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from client import Client
-from frontend.datasets import archives, image_upload
+from frontend.datasets import archives, image_upload, kept_selections
+from frontend.state import store_settings
 from frontend.state.jobs import BusyError, Jobs
 from frontend.ui.formatting import JOINER
 from tests.client.fake_server import FakeResponse, serving
@@ -39,6 +41,11 @@ def show_as(app: AppTest, view: str) -> AppTest:
 
 def captions_of_tiles(app: AppTest) -> list[str]:
     return [button.label for button in app.button if (button.key or "").startswith("tile ")]
+
+
+def selection_token(app: AppTest) -> str:
+    token = app.query_params["pictures"]
+    return token if isinstance(token, str) else token[0]  # a list after an event
 
 
 def test_uploaded_image_is_classified(start: OpenPage, backend_url: str) -> None:
@@ -77,6 +84,28 @@ def test_clear_removes_the_result(start: OpenPage, backend_url: str) -> None:
     click(app, "Clear")
     assert not app.header
     assert not app.exception
+
+
+def test_replaced_and_cleared_images_are_deleted_from_the_store(
+    start: OpenPage, backend_url: str, tmp_path: Path
+) -> None:
+    def is_stored(token: str) -> bool:
+        kept_selections.wait()
+        return kept_selections.find(token) is not None
+
+    store_settings.start({"PRISM_PAGE_STORE": f"sqlite:///{tmp_path / 'page.db'}"})
+    try:
+        app = upload_files(start(backend_url), ("seven.png", SEVEN))
+        first = selection_token(app)
+        assert is_stored(first)
+        upload_files(app, ("seven.png", SEVEN), ("second.png", SEVEN))
+        second = selection_token(app)
+        assert is_stored(second)
+        assert not is_stored(first)
+        click(app, "Clear")
+        assert not is_stored(second)
+    finally:
+        store_settings.start({})
 
 
 def test_file_name_is_not_rendered_as_markdown(start: OpenPage, backend_url: str) -> None:
