@@ -56,11 +56,12 @@ LABEL org.opencontainers.image.title="Prism backend" \
       org.opencontainers.image.description="Classifies images over HTTP" \
       org.opencontainers.image.licenses="Apache-2.0"
 # The standard library of the base image has no bytecode, which costs a second at every start.
-# A volume mounted on /data belongs to the service.
+# A volume mounted on /data belongs to the service. KubeRay starts Ray in a login shell, which sets PATH anew.
 RUN python -m compileall -q --invalidation-mode unchecked-hash \
         -x '/(site-packages|ensurepip|idlelib|lib2to3|pydoc_data|tkinter|turtledemo)/' \
         /usr/local/lib/python3.11 \
-    && install -d -o 10001 -g 10001 /data
+    && install -d -o 10001 -g 10001 /data \
+    && echo "export PATH=/opt/prism/bin:\$PATH" > /etc/profile.d/prism.sh
 ENV PATH=/opt/prism/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
