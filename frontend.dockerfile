@@ -18,9 +18,10 @@ RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile --no-
     && pip --python /opt/prism/bin/python check \
     && find /opt/prism/lib -type d \( -name tests -o -path '*/pydeck/nbextension' \
             -o -path '*/numpy/distutils' -o -path '*/mpl-data/sample_data' -o -path '*/sqlalchemy/testing' \
+            -o -path '*/pyarrow/src' -o -path '*/streamlit/testing' \
             -o -regex '.*/sqlalchemy/dialects/\(mssql\|mysql\|oracle\)' \
-            -o -regex '.*/fontTools/\(feaLib\|qu2cu\|varLib\)' \) -prune -exec rm -r {} + \
-    && find /opt/prism/lib -type f -regex '.*\.\(map\|pyi\|pyx\|pxd\|c\|h\|hpp\|a\)\|.*/pyarrow/[^/]*\(flight\|_s3\|substrait\)[^/]*\|.*/pyarrow/libarrow_[^/]*\.so\(\.[0-9]*\.[0-9.]*\)?' -delete \
+            -o -regex '.*/fontTools/\(cu2qu\|designspaceLib\|feaLib\|merge\|otlLib\|qu2cu\|ufoLib\|varLib\|voltLib\)' \) -prune -exec rm -r {} + \
+    && find /opt/prism/lib -type f -regex '.*\.\(map\|pyi\|pyx\|pxd\|c\|h\|hpp\|a\)\|.*/pyarrow/[^/]*\(flight\|_s3\)[^/]*\|.*/pyarrow/libarrow_[^/]*\.so\(\.[0-9]*\.[0-9.]*\)?' -delete \
     && { /opt/prism/bin/python -m compileall -q --invalidation-mode unchecked-hash /opt/prism/lib || true; }
 RUN /opt/prism/bin/python -B -c 'import pyarrow.compute, streamlit.web.cli, altair, av, google.cloud.run_v2, matplotlib.pyplot, scipy.stats, sklearn.metrics, pi_heif, authlib.integrations.starlette_client, sqlalchemy.orm, msgspec'
 
