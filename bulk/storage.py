@@ -12,7 +12,12 @@ from fsspec.implementations.local import LocalFileSystem
 
 from bulk.errors import StorageError
 
-_PACKAGES: Final = {"gs": "gcsfs", "gcs": "gcsfs", "s3": "s3fs", "s3a": "s3fs", "abfs": "adlfs"}
+_PACKAGES: Final = {
+    **dict.fromkeys(("gs", "gcs"), "gcsfs"),
+    **dict.fromkeys(("s3", "s3a"), "s3fs"),
+    **dict.fromkeys(("http", "https"), "aiohttp"),
+    "abfs": "adlfs",
+}
 _MAGIC: Final = "*?["
 
 
