@@ -25,7 +25,7 @@ from filelock import FileLock, Timeout
 
 from bulk import rows
 from bulk.errors import JobError, SourceError, StorageError
-from bulk.listing import Image, Listing
+from bulk.listing import MODEL_KEY, Image, Listing
 from bulk.storage import Storage
 
 FORMAT: Final = 1
@@ -163,9 +163,10 @@ def create_job(settings: Settings, out: str) -> Job:
                     part_images = min(max(part_images, _MIN_PART_IMAGES), MAX_PART_IMAGES)
                 remaining = chain(buffer, listed)
                 del buffer
-                with pq.ParquetWriter(file, _WORK, compression="zstd") as writer:
+                schema = _WORK.with_metadata({MODEL_KEY: settings.model})
+                with pq.ParquetWriter(file, schema, compression="zstd") as writer:
                     while batch := list(islice(remaining, part_images)):
-                        writer.write_table(_encode(batch), row_group_size=len(batch))
+                        writer.write_table(_encode(batch, schema), row_group_size=len(batch))
                         images += len(batch)
                 file.close()
                 if not images and settings.tasks == 1:
@@ -278,7 +279,7 @@ def _is_sibling(name: str, own: str) -> bool:
     return bool(of) and name.endswith(of + count)
 
 
-def _encode(images: list[Image]) -> pa.Table:
+def _encode(images: list[Image], schema: pa.Schema) -> pa.Table:
     def encode(text: str | None) -> bytes | None:
         return None if text is None else text.encode("utf-8", "surrogateescape")
 
@@ -290,7 +291,7 @@ def _encode(images: list[Image]) -> pa.Table:
         "size": [image.size for image in images],
         "label": [image.label for image in images],
     }
-    return pa.table(columns, schema=_WORK)
+    return pa.table(columns, schema=schema)
 
 
 def _decode(row: dict[str, Any]) -> Image:

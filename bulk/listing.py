@@ -23,6 +23,7 @@ from evaluation.sources.csv_file import LABEL_COLUMNS, PATH_COLUMNS, SET_COLUMNS
 FILE, STORED, DEFLATED, ROW, UNREADABLE, DAMAGED = range(6)
 
 BYTES_COLUMNS: Final = ("image", "bytes", "content", "jpg", "png")
+MODEL_KEY: Final = "prism.model"  # in the metadata of the tables that a job writes
 SHARD_SUFFIXES: Final = (".tar", ".zip", ".parquet")
 _COMPRESSED_TARS: Final = (".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".tar.zst")
 _LABEL_SUFFIXES: Final = (".cls", ".cls.txt")
@@ -212,9 +213,12 @@ def _list_zip(file: IO[bytes], name: str) -> Iterator[Image | None]:
             yield Image(entry.filename, name, kind, start, entry.compress_size)
 
 
-def _list_parquet(file: IO[bytes], name: str) -> Iterator[Image]:
+def _list_parquet(file: IO[bytes], name: str) -> Iterator[Image | None]:
     """Yield the rows of a table of image bytes, also {bytes, path} as of Hugging Face, or paths."""
     table = pq.ParquetFile(file)
+    if MODEL_KEY.encode() in (table.schema_arrow.metadata or {}):
+        yield None  # results in the folder of the images would give these a second row
+        return
     path_column, bytes_column, label_column = find_columns(table.schema_arrow)
     if path_column is None and bytes_column is None:
         raise SourceError(

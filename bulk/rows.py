@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from backend.inference.types import ClassificationResult
 from bulk.contents import Content
 from bulk.errors import error_code
-from bulk.listing import Image
+from bulk.listing import MODEL_KEY, Image
 from evaluation.escaping import escape_unencodable
 from evaluation.sources.class_folders import UNLABELED_FOLDERS
 
@@ -88,7 +88,7 @@ def make_row(
 def to_parquet(rows: Sequence[Mapping[str, Any]], form: RowFormat) -> bytes:
     """Return the Parquet file of rows; model and version are in the metadata of its schema."""
     schema = LABELED_SCHEMA if form.labeled else SCHEMA
-    metadata = {"prism.model": form.model, "prism.version": form.version}
+    metadata = {MODEL_KEY: form.model, "prism.version": form.version}
     columns = {name: [row.get(name) for row in rows] for name in schema.names}
     table = pa.table(columns, schema=schema.with_metadata(metadata))
     file = io.BytesIO()

@@ -168,6 +168,19 @@ def test_tasks_write_one_data_set(tmp_path: Path, in_process: list[int]) -> None
     assert len({row["path"] for row in read_rows(tmp_path / "out")}) == 40
 
 
+def test_results_in_the_folder_of_the_images_are_no_source(
+    tmp_path: Path, in_process: list[int]
+) -> None:
+    write_files(tmp_path / "in", gray_files(6))
+    for task in range(2):
+        out = str(tmp_path / "in/of tasks")
+        assert run(tmp_path / "in", tmp_path, out=out, task=task, tasks=2) == 0
+    out = str(tmp_path / "in/all")
+    assert run(tmp_path / "in", tmp_path, out=out) == 0
+    for folder in ("of tasks", "all"):
+        assert len(read_rows(tmp_path / "in" / folder)) == 6
+
+
 def test_labels_give_the_figures_of_evaluation(
     tmp_path: Path, in_process: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
