@@ -124,8 +124,10 @@ def expect_accessible(page: Page) -> None:
 
 
 def expect_no_horizontal_scrolling(page: Page, width: int = 360) -> None:
-    content_width = page.evaluate(
-        """() => Math.max(document.documentElement.scrollWidth,
-                          document.querySelector('[data-testid=stMain]').scrollWidth)"""
+    """Expect the content to fit; charts are drawn again some time after the size changed."""
+    page.wait_for_function(
+        """limit => Math.max(document.documentElement.scrollWidth,
+                             document.querySelector('[data-testid=stMain]').scrollWidth)
+                 <= limit""",
+        arg=width,
     )
-    assert content_width <= width
