@@ -19,6 +19,7 @@ RUN pip --python /opt/prism/bin/python install --no-cache-dir --no-compile --no-
     && find /opt/prism/lib -type d \( -name tests -o -path '*/pydeck/nbextension' \
             -o -path '*/numpy/distutils' -o -path '*/mpl-data/sample_data' -o -path '*/sqlalchemy/testing' \
             -o -path '*/pyarrow/src' -o -path '*/streamlit/testing' \
+            -o -path '*/sklearn/datasets/data' -o -path '*/sklearn/datasets/images' \
             -o -regex '.*/sqlalchemy/dialects/\(mssql\|mysql\|oracle\)' \
             -o -regex '.*/fontTools/\(cu2qu\|designspaceLib\|feaLib\|merge\|otlLib\|qu2cu\|ufoLib\|varLib\|voltLib\)' \) -prune -exec rm -r {} + \
     && find /opt/prism/lib -type f -regex '.*\.\(map\|pyi\|pyx\|pxd\|c\|h\|hpp\|a\)\|.*/pyarrow/[^/]*\(flight\|_s3\)[^/]*\|.*/pyarrow/libarrow_[^/]*\.so\(\.[0-9]*\.[0-9.]*\)?' -delete \
