@@ -27,7 +27,7 @@ class BusyError(Exception):
 
 
 class Keeper(Protocol):
-    """Is told about a job in its thread, and raises nothing."""
+    """Stores the state of a job. Its methods are called in the job's thread and raise nothing."""
 
     def started(self, job: "Job") -> None:
         """Handle a job that waits or runs."""

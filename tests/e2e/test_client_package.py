@@ -75,7 +75,7 @@ def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with an image and a file that is none."""
+    """Return a folder with an image and a file that is not an image."""
     folder = tmp_path_factory.mktemp("images")
     (folder / "seven.png").write_bytes(encoded(seven()))
     (folder / "text.png").write_text("no image")

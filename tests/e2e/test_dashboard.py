@@ -72,7 +72,7 @@ def query(prometheus: httpx.Client, expression: str) -> list[Any]:
 
 
 def send_one_of_each_kind(client: Client) -> None:
-    """Send an image that is classified, a file that is none, and one that is late."""
+    """Send an image, a file that is not an image, and a request that exceeds its deadline."""
     client.classify(SEVEN, filename="seven.png", model=MODEL)
     for name in ("notes.txt", "late.png"):
         with suppress(BackendError):

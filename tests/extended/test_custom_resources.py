@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.conftest import ROOT
+from tests.extended import environments
 
 PACKAGES = ("kserve", "cloudcoil-models-keda", "google-api-python-client")
 FILES = ("kubernetes/autoscaling.yaml", "kserve.yaml", "bulk.job.yaml", "backend.service.yaml",
@@ -23,11 +23,7 @@ WRONG = {
 @pytest.fixture(scope="module")
 def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of an environment with the packages."""
-    folder = tmp_path_factory.mktemp("schemas")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    executable = folder / "bin" / "python"
-    subprocess.run([executable, "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-    return executable
+    return environments.create(tmp_path_factory.mktemp("schemas"), *PACKAGES)
 
 
 def find_errors(python: Path, files: list[Path]) -> dict[str, list[str]]:

@@ -2,11 +2,14 @@
 
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from frontend.service import cloud_run
+from frontend.state import store_settings
+from frontend.state.page_store import PageStore
 from tests.frontend.app import APP
 from tests.frontend.cloud_run_fakes import NUMBER, REGION, AdminApi, admin_api
 
@@ -19,6 +22,16 @@ def _restore_main() -> Iterator[None]:
     main = sys.modules["__main__"]
     yield
     sys.modules["__main__"] = main
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[PageStore]:
+    """A store of the page in SQLite, which is the one that the settings name."""
+    store_settings.start({"PRISM_PAGE_STORE": f"sqlite:///{tmp_path / 'page.db'}"})
+    opened = store_settings.store()
+    assert opened is not None
+    yield opened
+    store_settings.start({})
 
 
 @pytest.fixture

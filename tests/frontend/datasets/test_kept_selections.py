@@ -1,8 +1,6 @@
 """Selected images in the page's store."""
 
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -11,7 +9,6 @@ from frontend.datasets import kept_selections
 from frontend.datasets.selections import ImageSelection
 from frontend.service.errors import UnreadableImageError
 from frontend.service.predictions import ImageFile, PredictionRequest
-from frontend.state import store_settings
 from frontend.state.page_store import PageStore
 from frontend.state.stored_result import StoredResult, StoreError
 from tests.frontend.samples import MODEL, make_classification
@@ -19,15 +16,6 @@ from tests.images import SEVEN
 
 REQUEST = PredictionRequest(MODEL, 0.95, members=(MODEL,))
 SEVEN_RESULT = make_classification(("7", 0.9), ("1", 0.1), model_input=b"\x89PNG")
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[PageStore]:
-    store_settings.start({"PRISM_PAGE_STORE": f"sqlite:///{tmp_path / 'page.db'}"})
-    opened = store_settings.store()
-    assert opened is not None
-    yield opened
-    store_settings.start({})
 
 
 def select() -> ImageSelection:

@@ -2,13 +2,12 @@
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from frontend.state import kept_jobs, page_jobs, page_store, store_settings
+from frontend.state import kept_jobs, page_jobs, page_store
 from frontend.state.jobs import Job, Jobs
 from frontend.state.kept_jobs import Kind
 from frontend.state.packing import pack, unpack
@@ -17,15 +16,6 @@ from frontend.state.stored_result import StoredResult, StoreError
 from tests.frontend.state.test_jobs import endless, failing, wait_for
 
 WORDS = Kind("words", pack, lambda content: unpack(content, str))
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Iterator[PageStore]:
-    store_settings.start({"PRISM_PAGE_STORE": f"sqlite:///{tmp_path / 'page.db'}"})
-    opened = store_settings.store()
-    assert opened is not None
-    yield opened
-    store_settings.start({})
 
 
 def run(jobs: Jobs, work: Callable[[Job], object]) -> Job:
